@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: ISC
+
+// Bridge is the peer the C pipelines are measured beside: one Go process a direction, on the
+// fastest clients known (franz-go, go-redis), written to be as quick as its promises allow.
+//
+//	bridge forward -g GROUP TOPIC              Kafka -> PUBLISH sse:TOPIC, verbatim
+//	bridge reverse [-full] PATTERN             PSUBSCRIBE -> the topic named after "sse:"
+//
+// Forward publishes up to 1,000 records a pipeline, marks them when Redis has answered, and commits
+// marked records in the background once a second. Reverse produces asynchronously with acks=all,
+// idempotence and a linger of 2 ms; -full adds what the bridge of evstamp and evkey does: drops
+// records of source nas-worker, stamps source cloud-run-api in place, takes the key from tenantId.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/tidwall/gjson"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	prefix    = "sse:"
+	batch     = 1000
+	dropped   = "nas-worker"
+	stamp     = "cloud-run-api"
+	subBuffer = 100_000
+)
+
+func forward(ctx context.Context, group, topic string, rdb *redis.Client) error {
+	cl, err := kgo.NewClient(
+		kgo.SeedBrokers(os.Getenv("KAFKA_BROKERS")),
+		kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.AutoCommitMarks(),
+		kgo.AutoCommitInterval(time.Second),
+		kgo.BlockRebalanceOnPoll(),
+	)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = cl.CommitMarkedOffsets(context.Background())
+		cl.CloseAllowingRebalance()
+	}()
+	pending := make([]*kgo.Record, 0, batch)
+	pipe := rdb.Pipeline()
+	flush := func() error {
+		if len(pending) == 0 {
+			return nil
+		}
+		if _, err := pipe.Exec(context.Background()); err != nil {
+			return err
+		}
+		cl.MarkCommitRecords(pending...)
+		pending = pending[:0]
+		return nil
+	}
+	channel := prefix + topic
+	for {
+		cl.AllowRebalance()
+		fetches := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		for it := fetches.RecordIter(); !it.Done(); {
+			r := it.Next()
+			pipe.Publish(ctx, channel, r.Value)
+			if pending = append(pending, r); len(pending) == batch {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+}
+
+var (
+	errJSON = errors.New("json-decode")
+	errKey  = errors.New("missing-key")
+)
+
+// convert returns the record's key and stamped payload; both nil when the record is to be dropped.
+func convert(payload string) (key, value []byte, err error) {
+	if !gjson.Valid(payload) || !strings.HasPrefix(payload, "{") {
+		return nil, nil, errJSON
+	}
+	source := gjson.Get(payload, "source")
+	if source.Str == dropped {
+		return nil, nil, nil
+	}
+	tenant := gjson.Get(payload, "tenantId")
+	if !tenant.Exists() || tenant.Type == gjson.Null || tenant.IsObject() || tenant.IsArray() {
+		return nil, nil, errKey
+	}
+	value = make([]byte, 0, len(payload)+len(stamp)+len(`"source":"",`))
+	if source.Exists() {
+		value = append(value, payload[:source.Index]...)
+		value = strconv.AppendQuote(value, stamp)
+		value = append(value, payload[source.Index+len(source.Raw):]...)
+	} else {
+		value = append(value, `{"source":"`+stamp+`",`...)
+		value = append(value, payload[1:]...)
+	}
+	return []byte(tenant.String()), value, nil
+}
+
+func reverse(ctx context.Context, pattern string, full bool, rdb *redis.Client) error {
+	cl, err := kgo.NewClient(
+		kgo.SeedBrokers(os.Getenv("KAFKA_BROKERS")),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(2*time.Millisecond),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), // as librdkafka's default
+		kgo.MaxBufferedRecords(subBuffer),
+	)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	defer cl.Flush(context.Background())
+	sub := rdb.PSubscribe(ctx, pattern)
+	defer sub.Close()
+	messages := sub.Channel(redis.WithChannelSize(subBuffer))
+	done := func(r *kgo.Record, err error) {
+		if err != nil {
+			log.Printf("%s: %v", r.Topic, err)
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-messages:
+			r := &kgo.Record{Topic: strings.TrimPrefix(m.Channel, prefix)}
+			if !full {
+				r.Value = []byte(m.Payload)
+			} else if r.Key, r.Value, err = convert(m.Payload); err != nil {
+				log.Printf("%s: %v", m.Channel, err)
+				continue
+			} else if r.Value == nil {
+				continue
+			}
+			cl.Produce(context.Background(), r, done)
+		}
+	}
+}
+
+func main() {
+	if len(os.Args) < 2 {
+		log.Fatal("usage: bridge forward|reverse [option…] TOPIC|PATTERN")
+	}
+	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
+	group := flags.String("g", "bridge", "consumer group")
+	full := flags.Bool("full", false, "drop by source, stamp source, key by tenantId")
+	flags.Parse(os.Args[2:])
+	opt, err := redis.ParseURL(os.Getenv("REDIS_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	rdb := redis.NewClient(opt)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if os.Args[1] == "forward" {
+		err = forward(ctx, *group, flags.Arg(0), rdb)
+	} else {
+		err = reverse(ctx, flags.Arg(0), *full, rdb)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,36 @@
+#compdef kread kwrite kmock rsub rpub evstamp evkey
+# SPDX-License-Identifier: ISC
+# Zsh completion for evpipe's programs; installed as _evpipe. The options are asked of PROGRAM --help
+# when TAB is pressed, so there is nothing here that could be out of date.
+
+local line names value text action name
+local -a specs
+specs=()
+for line in ${(f)"$(_call_program options ${(q)words[1]} --help 2>/dev/null </dev/null)"}; do
+	[[ $line == Examples:* ]] && break
+	# "  -x, --long=VALUE  what it is for"
+	if [[ $line =~ '^ +((-[^ ,=]+, )*-[^ ,=]+)=([^ ]+) *(.*)$' ]]; then
+		names=$match[1] value=$match[3] text=$match[4]
+	elif [[ $line =~ '^ +(-[^ ,=-]) ([A-Z][^ ]*) *(.*)$' ]]; then
+		names=$match[1] value=$match[2] text=$match[3]
+	elif [[ $line =~ '^ +((-[^ ,=]+, )*-[^ ,=]+) *(.*)$' ]]; then
+		names=$match[1] value= text=$match[3]
+	else
+		continue
+	fi
+	text=${text//[\[\]:]/ }
+	case $value in
+	*FILE* | *PATH*) action=_files ;;
+	*'|'*) action="(${value//|/ })" ;;
+	*) action=' ' ;;
+	esac
+	value=${value//:/ }
+	for name in ${(s:, :)names}; do
+		case $name:$value in
+		*:) specs+=("*${name}[$text]") ;;
+		--*) specs+=("*${name}=[$text]:$value:$action") ;;
+		*) specs+=("*${name}+[$text]:$value:$action") ;;
+		esac
+	done
+done
+_arguments -s -S : $specs

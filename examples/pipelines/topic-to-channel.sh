@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# A bridge to Redis: a topic on the channel that is named after it.
+# shellcheck source=examples/pipelines/common.bash disable=SC1091
+. "${0%/*}/common.bash"
+
+rsub --raw sse:orders >heard &
+until_true subscribers sse:orders 1
+echo '{"n": 1}' | kwrite --raw -t orders
+kread -g bridge --commit written orders | rpub 'sse:{topic}' &
+until_true has heard '{"n": 1}'
+stop $!
+[ "$(wc -l <heard)" -eq 1 ]

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: a dead letter is appended whole under flock(2), since filters of one pipeline may share
+ * the file; what a killed writer left torn is ended with a LF first, and what a full disk cut short
+ * is taken back. fdatasync is put off to dead_sync, so that a block of bad lines costs one. */
+#define _GNU_SOURCE
+#include "dead.h"
+
+#include "die.h"
+#include "json.h"
+#include "metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Messages of one class after which further ones are only counted. */
+enum { SHOWN_MAX = 10 };
+
+/* A new name is durable when its directory is. */
+static void sync_directory(const char *file)
+{
+	char *copy = die_strdup(file);
+	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		fsync(fd);
+		close(fd);
+	}
+	free(copy);
+}
+
+void dead_open(struct dead *d, const char *on_error, const char *file)
+{
+	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1};
+	if (on_error && file)
+		die(EXIT_PERM,
+			"--on-error and --dead-letter exclude each other: a dead letter is kept and the program goes on");
+	if (on_error && strcmp(on_error, "skip") == 0)
+		d->policy = DEAD_SKIP;
+	else if (on_error && strcmp(on_error, "stop"))
+		die(EXIT_PERM, "--on-error takes stop or skip, not '%s'", on_error);
+	if (!file)
+		return;
+	d->policy = DEAD_FILE;
+	d->fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	if (d->fd < 0)
+		die(EXIT_TEMP, "cannot open the dead-letter file '%s': %s", file, strerror(errno));
+	sync_directory(file);
+}
+
+static void put(struct dead *d)
+{
+	for (size_t at = 0; at < d->b.len;) {
+		ssize_t n = write(d->fd, d->b.p + at, d->b.len - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int saved = errno;
+
+			if (d->start >= 0 && ftruncate(d->fd, d->start))
+				die_error("cannot take back a torn dead letter in '%s': %s",
+					d->file, strerror(errno));
+			die(EXIT_TEMP, "cannot write to the dead-letter file '%s': %s", d->file,
+				strerror(saved));
+		}
+		at += (size_t)n;
+	}
+	buf_clear(&d->b);
+}
+
+/* Takes the file for one dead letter and remembers where it began. */
+static void begin(struct dead *d)
+{
+	struct stat st;
+	char last;
+
+	while (flock(d->fd, LOCK_EX) && errno == EINTR)
+		;
+	d->start = -1;
+	buf_clear(&d->b);
+	if (fstat(d->fd, &st) || !S_ISREG(st.st_mode))
+		return;
+	d->start = st.st_size;
+	if (st.st_size && pread(d->fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
+		buf_putc(&d->b, '\n');
+}
+
+static void end(struct dead *d)
+{
+	put(d);
+	flock(d->fd, LOCK_UN);
+	d->dirty = true;
+}
+
+static void put_error(struct dead *d, enum error_class c, const char *message)
+{
+	struct span text = {message, strlen(message)};
+	struct timespec ts;
+	struct tm tm;
+	char at[32];
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
+	buf_printf(&d->b, "{\"error\":{\"tool\":\"%s\",\"class\":\"%s\",\"message\":\"", die_prog(),
+		class_name(c));
+	/* The message may quote bytes of a line that is not UTF-8. */
+	if (json_utf8(text))
+		json_escape(&d->b, text);
+	else
+		for (const char *s = message; *s; s++)
+			json_escape(&d->b, (struct span){(unsigned char)*s < 0x80 ? s : "?", 1});
+	buf_printf(&d->b, "\",\"at\":\"%s.%03ldZ\"},", at, ts.tv_nsec / 1000000);
+}
+
+/* Counts and tells; the caller keeps the line. */
+static bool refuse(struct dead *d, enum error_class c, const char *message)
+{
+	d->refused++;
+	metrics.errors[c]++;
+	if (d->policy == DEAD_STOP) {
+		die_error("%s (%s)", message, class_name(c));
+		d->stopped = true;
+		return false;
+	}
+	if (d->shown[c]++ < SHOWN_MAX)
+		die_warn("%s (%s)", message, class_name(c));
+	if (d->shown[c] == SHOWN_MAX)
+		die_warn("further records refused as %s are only counted", class_name(c));
+	if (d->policy == DEAD_FILE)
+		metrics.dead_letters[c]++;
+	return true;
+}
+
+bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_record,
+	uint64_t number, const char *fmt, ...)
+{
+	char message[512];
+	va_list ap;
+	int n;
+
+	n = snprintf(message, sizeof(message), "line %llu: ", (unsigned long long)number);
+	va_start(ap, fmt);
+	vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
+	va_end(ap);
+	if (!refuse(d, c, message))
+		return false;
+	if (d->policy != DEAD_FILE)
+		return true;
+	begin(d);
+	put_error(d, c, message);
+	if (is_record) {
+		buf_puts(&d->b, "\"record\":");
+		buf_span(&d->b, line);
+	} else if (json_utf8(line)) {
+		buf_puts(&d->b, "\"line\":\"");
+		json_escape(&d->b, line);
+		buf_putc(&d->b, '"');
+	} else {
+		buf_puts(&d->b, "\"line_b64\":\"");
+		buf_base64(&d->b, line.p, line.len);
+		buf_putc(&d->b, '"');
+	}
+	buf_puts(&d->b, "}\n");
+	end(d);
+	return true;
+}
+
+bool dead_begin_big(struct dead *d, uint64_t number, size_t max)
+{
+	char message[128];
+
+	snprintf(message, sizeof(message),
+		"line %llu: longer than %zu bytes; --max-line sets the limit",
+		(unsigned long long)number, max);
+	if (!refuse(d, CLASS_TOO_LARGE, message))
+		return false;
+	if (d->policy == DEAD_FILE) {
+		begin(d);
+		put_error(d, CLASS_TOO_LARGE, message);
+		buf_puts(&d->b, "\"line_b64\":\"");
+		d->carry_len = 0;
+	}
+	return true;
+}
+
+void dead_more_big(struct dead *d, struct span piece)
+{
+	enum { SLICE = 48 << 10 }; /* the first piece is as long as a line may be */
+
+	if (d->policy != DEAD_FILE)
+		return;
+	while (piece.len && d->carry_len) {
+		d->carry[d->carry_len++] = (unsigned char)*piece.p++;
+		piece.len--;
+		if (d->carry_len == 3) {
+			buf_base64(&d->b, d->carry, 3);
+			d->carry_len = 0;
+		}
+	}
+	while (piece.len >= 3) {
+		size_t n = piece.len < SLICE ? piece.len - piece.len % 3 : SLICE;
+
+		buf_base64(&d->b, piece.p, n);
+		put(d);
+		piece.p += n;
+		piece.len -= n;
+	}
+	while (piece.len--)
+		d->carry[d->carry_len++] = (unsigned char)*piece.p++;
+	put(d);
+}
+
+void dead_end_big(struct dead *d)
+{
+	if (d->policy != DEAD_FILE)
+		return;
+	buf_base64(&d->b, d->carry, d->carry_len);
+	buf_puts(&d->b, "\"}\n");
+	end(d);
+}
+
+void dead_sync(struct dead *d)
+{
+	if (!d->dirty)
+		return;
+	/* EINVAL: a pipe or a device, which has nothing to sync. */
+	if (fdatasync(d->fd) && errno != EINVAL && errno != EROFS)
+		die(EXIT_TEMP, "cannot sync the dead-letter file '%s': %s", d->file,
+			strerror(errno));
+	d->dirty = false;
+}
+
+int dead_close(struct dead *d)
+{
+	dead_sync(d);
+	if (d->fd >= 0 && close(d->fd))
+		die(EXIT_TEMP, "cannot close the dead-letter file '%s': %s", d->file,
+			strerror(errno));
+	d->fd = -1;
+	if (!d->refused)
+		return EXIT_DONE;
+	if (d->policy == DEAD_FILE)
+		die_warn("%llu records were refused; they are in '%s'",
+			(unsigned long long)d->refused, d->file);
+	else if (d->policy == DEAD_SKIP)
+		die_warn("%llu records were refused and skipped", (unsigned long long)d->refused);
+	return EXIT_REFUSED;
+}

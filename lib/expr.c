@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: ISC */
+#include "expr.h"
+
+#include "die.h"
+
+#include <jq.h>
+#include <jv.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct expr {
+	jq_state *jq;
+	char message[256]; /* libjq's last complaint */
+};
+
+static void on_message(void *data, jv message)
+{
+	struct expr *e = data;
+	jv text = jq_format_error(message);
+
+	/* The first says it; a summary with the count follows. */
+	if (!e->message[0])
+		snprintf(e->message, sizeof(e->message), "%s", jv_string_value(text));
+	jv_free(text);
+	for (char *c = e->message; *c; c++)
+		if (*c == '\n')
+			*c = ' ';
+}
+
+struct expr *expr_compile(const char *program, char *why, size_t why_size)
+{
+	struct expr *e = die_alloc(sizeof(*e));
+
+	e->message[0] = '\0';
+	e->jq = jq_init();
+	if (!e->jq)
+		die(EXIT_TEMP, "out of memory: cannot start libjq");
+	jq_set_error_cb(e->jq, on_message, e);
+	if (!jq_compile(e->jq, program)) {
+		snprintf(why, why_size, "%s", e->message[0] ? e->message : "not a jq expression");
+		expr_free(e);
+		return NULL;
+	}
+	return e;
+}
+
+void expr_free(struct expr *e)
+{
+	if (e)
+		jq_teardown(&e->jq);
+	free(e);
+}
+
+static enum expr_result take(jv v, struct buf *out)
+{
+	jv text;
+
+	switch (jv_get_kind(v)) {
+	case JV_KIND_STRING:
+		buf_put(out, jv_string_value(v), (size_t)jv_string_length_bytes(jv_copy(v)));
+		return EXPR_TEXT;
+	case JV_KIND_NUMBER:
+		if (fabs(jv_number_value(v)) >= 9007199254740992.0)
+			return EXPR_INEXACT;
+		/* fall through */
+	case JV_KIND_TRUE:
+	case JV_KIND_FALSE:
+		text = jv_dump_string(jv_copy(v), 0);
+		buf_puts(out, jv_string_value(text));
+		jv_free(text);
+		return EXPR_TEXT;
+	default:
+		return EXPR_NOTHING;
+	}
+}
+
+/* The message of an invalid value; takes it. */
+static void tell(jv invalid, const char *otherwise, char *why, size_t why_size)
+{
+	jv message = jv_invalid_get_msg(invalid);
+
+	snprintf(why, why_size, "%s",
+		jv_get_kind(message) == JV_KIND_STRING ? jv_string_value(message) : otherwise);
+	jv_free(message);
+}
+
+enum expr_result expr_text(
+	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size)
+{
+	enum expr_result result = EXPR_NOTHING;
+	jv v;
+
+	if (json.len > INT32_MAX) {
+		snprintf(why, why_size, "longer than libjq takes");
+		return EXPR_BAD_JSON;
+	}
+	v = jv_parse_sized(json.p, (int)json.len);
+	if (!jv_is_valid(v)) {
+		tell(v, "not JSON", why, why_size);
+		return EXPR_BAD_JSON;
+	}
+	e->message[0] = '\0';
+	jq_start(e->jq, v, 0);
+	v = jq_next(e->jq);
+	if (jv_is_valid(v)) {
+		result = take(v, out);
+		jv_free(v);
+	} else if (jv_invalid_has_msg(jv_copy(v))) {
+		tell(v, "the expression failed", why, why_size);
+		result = EXPR_ERROR;
+	} else {
+		jv_free(v);
+	}
+	return result;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/* Standard input of a program that takes records: whole lines come out; what is over the limit is
+ * streamed into the dead letters, a torn last line is left out and remembered, and a refused
+ * record ends the input under --on-error stop. */
+#ifndef EVPIPE_INPUT_H
+#define EVPIPE_INPUT_H
+
+#include "class.h"
+#include "dead.h"
+#include "line.h"
+#include "opt.h"
+
+#include <stdbool.h>
+
+struct input {
+	struct line line;
+	struct dead dead;
+	bool ended; /* no more lines come: EOF, or a record was refused under `stop` */
+	/* Set by a sink that has records unfinished, which may yet be refused: a line over the limit
+	 * waits then, since nothing may stand in the middle of its dead letter. */
+	bool busy;
+	bool held; /* such a line waits: call input_next, not input_read, once not busy */
+	/* internal */
+	bool big; /* a line over the limit is being streamed */
+	struct span piece; /* its first, while held */
+	uint64_t torn; /* number of a last line without its end; 0: none */
+};
+
+/* @end: '\n' or '\0'. Dies as dead_open does. */
+void input_open(struct input *in, const struct opt_input *o, char end);
+/* One read(2), to be called when poll tells of input. Dies with 111 on an error. */
+void input_read(struct input *in);
+/* The next whole line; counts it as read. false: none before the next input_read, or held, or ended. */
+bool input_next(struct input *in, struct span *text);
+/* Refuses a line of this number: dead_refuse, and ends the input under `stop`. */
+void input_refuse(struct input *in, enum error_class c, struct span line, bool is_record,
+	uint64_t number, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Says what is left to say and closes the dead letters. Returns EXIT_DONE, EXIT_REFUSED, or EXIT_TEMP
+ * when the last line was torn. */
+int input_close(struct input *in);
+
+#endif

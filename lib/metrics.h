@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+/* Counters and gauges in Prometheus's text format, rewritten to a file once a second, atomically
+ * (temporary file and rename in the same directory, as node_exporter's textfile collector wants).
+ * Names take the pipeline's name as prefix: $EVPIPE_NAME, else "evpipe". */
+#ifndef EVPIPE_METRICS_H
+#define EVPIPE_METRICS_H
+
+#include "class.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One a process; counting costs an increment whether or not a file is written. */
+struct metrics {
+	uint64_t records_in, records_out, forwarded, dropped;
+	uint64_t receivers_zero, gaps;
+	uint64_t errors[CLASS_COUNT], dead_letters[CLASS_COUNT];
+	bool ready;
+	int up; /* -1: this program has no peer; else 0 or 1 */
+	const char *peer; /* "kafka", "redis" */
+	bool is_sink; /* print forwarded */
+	bool is_subscriber; /* print gaps */
+	bool is_publisher; /* print receivers_zero */
+};
+
+extern struct metrics metrics;
+
+/* @file may be NULL: then nothing is written. @tool is the label. */
+void metrics_init(const char *tool, const char *file);
+/* Consumer lag of a partition; -1 forgets it. */
+void metrics_lag(const char *topic, int32_t partition, int64_t lag);
+/* Rewrites the file if a second has gone by since the last time. Returns ms until the next is due,
+ * -1 without a file. A failed write is warned of once. */
+int metrics_tick(int64_t now_ms);
+/* Rewrites now: at the end of the program. */
+void metrics_flush(void);
+
+/* Tells readiness: sets the gauge and writes LF to the --ready-fd descriptor (s6's notification-fd)
+ * once. @fd -1: none. */
+void metrics_ready_fd(int fd);
+void metrics_set_ready(bool ready);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: ISC */
+/* What wakes a poll loop: signals through a descriptor, and the monotonic clock. */
+#ifndef EVPIPE_WAKE_H
+#define EVPIPE_WAKE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Takes SIGTERM, SIGINT and SIGHUP through the returned descriptor (POLLIN) and ignores SIGPIPE.
+ * One a process. Call before any thread is started. */
+int wake_open(void);
+/* Reads the descriptor dry; never blocks. Returns how many stop signals (SIGTERM, SIGINT, SIGHUP)
+ * have come in all. */
+int wake_stops(void);
+/* Makes POLLIN come true on the descriptor from any thread; safe in callbacks of a library. */
+void wake_poke(void);
+
+/* Monotonic. */
+int64_t wake_now_ms(void);
+int64_t wake_now_us(void);
+
+/* Exponential back-off with jitter: the next waiting time, @min_ms the first time, at most @max_ms.
+ * *@ms is the state: 0 to begin anew. */
+int64_t wake_backoff_ms(int64_t *ms, int64_t min_ms, int64_t max_ms);
+
+#endif

@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Completions of bash, zsh and fish, of the built programs.
+
+load helpers
+
+programs='kread kwrite kmock rsub rpub evstamp evkey'
+
+# complete_bash WORD…: what bash would offer for the last word.
+complete_bash() {
+	bash -c '
+		source "$ROOT/completions/evpipe.bash"
+		COMP_WORDS=("$@")
+		COMP_CWORD=$(($# - 1))
+		_evpipe "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+		printf "%s\n" "${COMPREPLY[@]}"' bash "$@"
+}
+
+# complete_fish TEXT: what fish would offer for the command line, without the descriptions.
+complete_fish() {
+	HOME=$T fish --no-config -c 'source $ROOT/completions/evpipe.fish; complete -C $argv[1]' "$1" |
+		cut -f 1
+}
+
+# complete_zsh TEXT PATTERN: types TEXT and TAB into a zsh and waits until its screen has PATTERN.
+complete_zsh() {
+	mkdir -p fpath
+	cp "$ROOT/completions/evpipe.zsh" fpath/_evpipe
+	HOME=$T TERM=dumb python3 - "$@" <<-'EOF'
+	import os, pty, re, signal, sys
+
+	text, pattern = sys.argv[1:]
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp("zsh", ["zsh", "-f", "-i"])
+	seen = b""
+
+	def wait_for(regex):
+	    global seen
+	    while not re.search(regex, seen):
+	        seen += os.read(fd, 4096)
+	    seen = b""
+
+	def give_up(*_):
+	    sys.exit(f"not seen: {pattern}\n{seen.decode(errors='replace')}")
+
+	signal.signal(signal.SIGALRM, give_up)
+	signal.alarm(60)
+	os.write(fd, b"fpath=($HOME/fpath $fpath); autoload -U compinit; compinit -u -D; print rea''dy\r")
+	wait_for(rb"\nready")
+	os.write(fd, text.encode() + b"\t")
+	wait_for(pattern.encode())
+	os.kill(pid, signal.SIGKILL)
+	os.waitpid(pid, 0)
+	EOF
+}
+
+# The options as --help has them, taken another way than the completions do.
+options_of() {
+	"$1" --help | sed '/^Examples:/,$d' | grep '^  *-' | grep -oE -- '^ +-[a-zA-Z0-9]\b|--[a-z-]+[a-z]' |
+		sed '/^ /s/ //g' | sort -u
+}
+
+@test "bash offers each option of each program" {
+	for program in $programs; do
+		complete_bash "$program" - | sed 's/=$//' | sort -u >offered
+		options_of "$program" >expected
+		grep -q -- --help expected
+		# A name in a description is not an option.
+		comm -23 expected offered >missing
+		while IFS= read -r option; do
+			run ! grep -qE -- "^ +(-., )?$option\b" <("$program" --help)
+		done <missing
+	done
+}
+
+@test "bash completes a long option and says that it takes a value" {
+	[ "$(complete_bash evkey --null)" = --null-ok ]
+	[ "$(complete_bash evkey --dead)" = --dead-letter= ]
+	[ -z "$(complete_bash evkey --nothing-like-it)" ]
+}
+
+@test "bash completes the values of an option" {
+	[ "$(complete_bash evkey --on-error '')" = $'stop\nskip' ]
+	[ "$(complete_bash evkey --on-error = sk)" = skip ]
+	[ "$(complete_bash evkey --on-error =)" = $'stop\nskip' ]
+}
+
+@test "bash completes a file where one is meant, and nowhere else" {
+	: >a-file
+	[ "$(complete_bash evkey --metrics = a-)" = a-file ]
+	[ "$(complete_bash evkey --metrics a-)" = a-file ]
+	[ -z "$(complete_bash evkey a-)" ]
+	[ -z "$(complete_bash evkey -- --nu)" ]
+}
+
+@test "fish offers each option of each program" {
+	for program in $programs; do
+		complete_bash "$program" - | sort -u >expected
+		complete_fish "$program -" | sort -u >offered
+		diff expected offered
+	done
+}
+
+@test "fish completes values and files" {
+	: >a-file
+	[ "$(complete_fish 'evkey --null')" = --null-ok ]
+	[ "$(complete_fish 'evkey --on-error=sk')" = --on-error=skip ]
+	[ "$(complete_fish 'evkey --on-error s' | sort)" = $'skip\nstop' ]
+	[ "$(complete_fish 'evkey --metrics=a-')" = --metrics=a-file ]
+	[ "$(complete_fish 'evkey --metrics a-')" = a-file ]
+	[ -z "$(complete_fish 'evkey a-')" ]
+}
+
+@test "zsh completes options, values and files" {
+	: >a-file
+	complete_zsh 'evkey --null' 'evkey --null-ok'
+	complete_zsh 'kmock -t orders:1 --ver' 'orders:1 --ver(bose|sion)'
+	complete_zsh 'evkey --on-error=sk' '--on-error=skip'
+	complete_zsh 'evkey --metrics=a-' '--metrics=a-file'
+	complete_zsh 'evkey --on-error st' 'on-error stop'
+}

@@ -1,0 +1,91 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# The examples of the manual pages and of --help, run as they stand there: each file of
+# examples/pipelines/ ends with 0 only if it saw the effect.
+
+load helpers
+
+setup() {
+	harness_setup
+	kmock_start -t orders:6 -t payments:1
+	redis_start
+}
+
+example() {
+	run timeout 100 "$ROOT/examples/pipelines/$1.sh"
+	[ -z "$output" ] || echo "$output"
+	[ "$status" -eq 0 ]
+}
+
+@test "each file of examples/pipelines has its test here" {
+	for file in "$ROOT"/examples/pipelines/*.sh; do
+		name=${file##*/}
+		grep -qx "	example ${name%.sh}" "$BATS_TEST_FILENAME" || { echo "$name has none"; false; }
+	done
+}
+
+@test "example: a mock cluster" {
+	example a-mock-cluster
+}
+
+@test "example: a mock in a script" {
+	example a-mock-in-a-script
+}
+
+@test "example: channels to topics" {
+	example channels-to-topics
+}
+
+@test "example: copy a topic" {
+	example copy-a-topic
+}
+
+@test "example: half an hour" {
+	# kmock cannot look for a time.
+	kafka_start
+	for topic in orders payments; do
+		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$topic" 1 ||
+			kcat -q -L -b "$KAFKA_BROKERS" -t "$topic" | grep -q 'with 1 partitions'
+	done
+	example half-an-hour
+}
+
+@test "example: hop limit" {
+	example hop-limit
+}
+
+@test "example: key of two fields" {
+	example key-of-two-fields
+}
+
+@test "example: log to channel" {
+	example log-to-channel
+}
+
+@test "example: log to topic" {
+	example log-to-topic
+}
+
+@test "example: loop guard" {
+	example loop-guard
+}
+
+@test "example: next ten messages" {
+	example next-ten-messages
+}
+
+@test "example: pair of bridges" {
+	example pair-of-bridges
+}
+
+@test "example: payloads of a topic" {
+	example payloads-of-a-topic
+}
+
+@test "example: topic to channel" {
+	example topic-to-channel
+}
+
+@test "example: topics to channels" {
+	example topics-to-channels
+}

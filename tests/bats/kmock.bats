@@ -1,0 +1,79 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kmock: an in-memory Kafka.
+
+load helpers
+
+@test "kmock prints its address as its first and only line" {
+	kmock_start
+	[ "$(wc -l <kmock.out)" -eq 1 ]
+	[[ $KAFKA_BROKERS =~ ^127\.0\.0\.1:[0-9]+$ ]]
+	kcat -q -L -b "$KAFKA_BROKERS" >meta
+	grep -q '1 brokers' meta
+}
+
+@test "kmock has the topics and partitions it was told of" {
+	kmock_start -t orders:3 -t payments:1
+	kcat -q -L -b "$KAFKA_BROKERS" >meta
+	grep -q '"orders" with 3 partitions' meta
+	grep -q '"payments" with 1 partitions' meta
+	grep -q ' 2 topics' meta
+}
+
+@test "kmock has as many brokers as asked for" {
+	kmock_start -n 3 -t orders:1
+	[ "$(tr ',' '\n' <<<"$KAFKA_BROKERS" | sort -u | wc -l)" -eq 3 ]
+	kcat -q -L -b "${KAFKA_BROKERS##*,}" >meta
+	grep -q '3 brokers' meta
+}
+
+@test "kcat writes to kmock and reads from it" {
+	kmock_start -t orders:1
+	seq 100 | kproduce orders
+	[ "$(kconsume orders | md5sum)" = "$(seq 100 | md5sum)" ]
+}
+
+@test "kwrite writes to kmock and kread reads from it" {
+	kmock_start -t orders:2
+	seq 100 | sed 's/.*/{"key":"&","payload":"&"}/' | kwrite -t orders
+	[ "$(kread -e --raw orders | sort -n | md5sum)" = "$(seq 100 | md5sum)" ]
+}
+
+@test "kread reads from kmock in a group and goes on where it stopped" {
+	kmock_start -t orders:1
+	seq 10 | kwrite --raw -t orders
+	[ "$(kread -c 6 --raw -g g --commit written orders | xargs)" = "1 2 3 4 5 6" ]
+	[ "$(kread -c 4 --raw -g g --commit written orders | xargs)" = "7 8 9 10" ]
+}
+
+@test "SIGTERM and SIGINT end kmock with 0" {
+	for signal in TERM INT; do
+		kmock_start
+		stop kmock $signal
+		wait_exit kmock
+		[ "$status" -eq 0 ]
+		[ ! -s kmock.err ]
+	done
+}
+
+@test "kmock --ready-fd tells that it can be used" {
+	spawn kmock sh -c 'exec 5>ready; exec kmock --ready-fd 5 -t a:1' </dev/null
+	wait_lines ready 1
+	kcat -q -L -b "$(cat kmock.out)" -t a >meta
+	grep -q 'with 1 partitions' meta
+}
+
+@test "kmock refuses topics it cannot make" {
+	for topic in a a: :3 a:0 a:x a:10001; do
+		run -100 kmock -t "$topic"
+		[[ $output == "kmock: -t takes TOPIC:PARTITIONS"*"'$topic'"* ]]
+	done
+	run -100 kmock -t a:1 -t a:2
+	[[ $output == *"names the topic 'a' twice"* ]]
+	run -100 kmock -n 0
+}
+
+@test "kmock on a full disk ends with 111" {
+	run -111 sh -c 'kmock >/dev/full'
+	[ "$output" = "kmock: cannot write standard output: No space left on device" ]
+}

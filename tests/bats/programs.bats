@@ -1,0 +1,309 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# What holds for every program: the command line, the standard descriptors, messages, metrics.
+
+load helpers
+
+PROGRAMS=(evkey evstamp kmock kread kwrite rpub rsub)
+
+setup_file() {
+	kmock_start -t events:1 -t written:1
+	redis_start
+}
+
+# Operands and options with which a program has something to do. Called in the test's own shell: sets $args.
+args_of() {
+	case $1 in
+	evkey) args=(.a) ;;
+	evstamp) args=(--drop x) ;;
+	kmock) args=(-t "t:1") ;;
+	kread) args=(-e events) ;;
+	kwrite) args=(-t written) ;;
+	rpub | rsub) args=(news) ;;
+	esac
+}
+
+# complains PROGRAM STATUS PART: the program said one sentence with PART in it, and ended so. Reads
+# $status and err.
+complains() {
+	cat err
+	[ "$status" -eq "$2" ]
+	[[ $(cat err) == "$1: "*"$3"* ]]
+	[ "$(wc -l <err)" -eq 1 ]
+}
+
+# attempt COMMAND…: with an end to it; its status to $status, its messages to err.
+attempt() {
+	status=0
+	timeout -s KILL 120 "$@" 2>err || status=$?
+}
+
+# ---- the command line ----
+
+@test "--help prints usage, options, examples and exit statuses, and nothing else happens" {
+	for program in "${PROGRAMS[@]}"; do
+		attempt "$program" --help >out
+		[ "$status" -eq 0 ]
+		[ ! -s err ]
+		grep -q "^Usage: $program \[" out
+		grep -q '^Examples:$' out
+		grep -q '^Exit status: 0 done, 1 records were refused, 99 timed out, 100 permanent' out
+		for option in --help --version --log --metrics --ready-fd; do
+			grep -q -e " $option" out
+		done
+		attempt "$program" -h >again
+		cmp out again
+		attempt "$program" --nonsense --help --also >again
+		cmp out again
+	done
+}
+
+@test "--version prints the program's name and the version of all" {
+	for program in "${PROGRAMS[@]}"; do
+		attempt "$program" --version >out
+		[ "$status" -eq 0 ]
+		[ ! -s err ]
+		[[ $(cat out) =~ ^$program\ \(evpipe\)\ [0-9]+\.[0-9]+(\.[0-9]+)?$ ]]
+		sed "s/^$program //" out >>versions
+	done
+	[ "$(sort -u versions | wc -l)" -eq 1 ]
+}
+
+@test "--help and --version into a full device or a closed descriptor are an error" {
+	for program in "${PROGRAMS[@]}"; do
+		for option in --help --version; do
+			attempt "$program" "$option" >/dev/full
+			complains "$program" 111 "cannot write standard output: No space left on device"
+			attempt "$program" "$option" >&-
+			complains "$program" 111 "cannot write standard output: Bad file descriptor"
+		done
+	done
+}
+
+@test "an unknown option is wrong usage, in one sentence that names the help" {
+	for program in "${PROGRAMS[@]}"; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --nonsense </dev/null >out
+		complains "$program" 100 "--nonsense"
+		[[ $(cat err) == *"try '$program --help'" ]]
+		[ ! -s out ]
+	done
+}
+
+@test "an option that is meant once and given twice is wrong usage" {
+	for program in "${PROGRAMS[@]}"; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --metrics a --metrics b </dev/null >out
+		complains "$program" 100 "--metrics"
+		[ ! -s out ]
+	done
+}
+
+@test "an empty value is wrong usage" {
+	for program in "${PROGRAMS[@]}"; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --metrics= </dev/null >out
+		complains "$program" 100 "--metrics"
+	done
+}
+
+@test "--log takes text and json and nothing else" {
+	for program in "${PROGRAMS[@]}"; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --log xml </dev/null >out
+		complains "$program" 100 "'xml'"
+	done
+}
+
+@test "--log json makes each message a JSON object on a line" {
+	for program in "${PROGRAMS[@]}"; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --log json --ready-fd 99 </dev/null >out
+		[ "$status" -eq 100 ]
+		[ "$(wc -l <err)" -eq 1 ]
+		[ "$(jq -r '.level + " " + .tool' err)" = "error $program" ]
+		[[ $(jq -r .message err) == *"try '$program --help'" ]]
+	done
+}
+
+@test "--ready-fd takes only a descriptor that is open and above 2" {
+	for program in "${PROGRAMS[@]}"; do
+		args_of "$program"
+		for fd in 1 2 99 -1 x; do
+			attempt "$program" "${args[@]}" --ready-fd "$fd" </dev/null >out
+			[ "$status" -eq 100 ]
+			[ ! -s out ]
+		done
+	done
+}
+
+@test "--max-line and durations must be of their form" {
+	for program in evkey evstamp kwrite rpub rsub; do
+		args_of "$program"
+		for size in 1k 1.5M -1 '' 12x; do
+			attempt "$program" "${args[@]}" --max-line "$size" </dev/null >out
+			[ "$status" -eq 100 ]
+		done
+	done
+	for program in kread rsub; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --idle-exit 5min </dev/null >out
+		complains "$program" 100 "--idle-exit"
+	done
+}
+
+# ---- standard descriptors ----
+
+@test "a closed standard input is an error and not another file's descriptor" {
+	for program in evkey evstamp kwrite rpub; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --dead-letter dead <&- >out
+		complains "$program" 111 "cannot read standard input: Bad file descriptor"
+		[ ! -s dead ]
+	done
+}
+
+@test "a directory as standard input is an error" {
+	for program in evkey evstamp kwrite rpub; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" </ >out
+		complains "$program" 111 "cannot read standard input: Is a directory"
+	done
+}
+
+@test "a closed standard error changes nothing" {
+	echo '{"payload":"{\"a\":1}"}' >in
+	for program in evkey evstamp kwrite rpub; do
+		args_of "$program"
+		echo "--- $program"
+		{ cat in; echo nonsense; cat in; } >mixed
+		status=0
+		timeout -s KILL 120 "$program" "${args[@]}" --dead-letter "$program.dead" <mixed >out 2>&- || status=$?
+		[ "$status" -eq 1 ]
+		[ "$(jq -r .line "$program.dead")" = nonsense ]
+		case $program in ev*) [ "$(jq -r .payload out)" = $'{"a":1}\n{"a":1}' ] ;; esac
+	done
+}
+
+# ---- metrics and readiness ----
+
+# run_with_metrics PROGRAM: does a little with --metrics m, ends with 0 and has nothing to say.
+run_with_metrics() {
+	local args
+	rm -f m
+	status=0
+	args_of "$1"
+	case $1 in
+	kmock)
+		spawn with kmock "${args[@]}" --metrics m
+		wait_lines with.out 1
+		stop with
+		wait_exit with
+		;;
+	rsub)
+		spawn with rsub -c 1 "${args[@]}" --metrics m
+		wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
+		rcli publish news hello
+		wait_exit with
+		;;
+	*)
+		echo '{"payload":"{\"a\":1}"}' | "$1" "${args[@]}" --metrics m >out 2>with.err || status=$?
+		;;
+	esac
+	cat with.err
+	[ "$status" -eq 0 ]
+	[ ! -s with.err ]
+}
+
+# valid_metrics FILE: the text format of Prometheus as promtool wants it.
+valid_metrics() {
+	python3 - "$1" <<-'EOP'
+	import re, sys
+	text = open(sys.argv[1]).read()
+	assert text.endswith("\n")
+	name, done, seen, helped, types = None, set(), set(), set(), {}
+	for line in text.splitlines():
+	    m = re.fullmatch(r"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)", line)
+	    if m:
+	        if m[2] != name:
+	            assert m[2] not in done, "family in two places: " + line
+	            done.add(name)
+	            name = m[2]
+	        if m[1] == "HELP":
+	            assert name not in helped, line
+	            helped.add(name)
+	        else:
+	            assert m[3] in ("counter", "gauge", "histogram") and name not in types, line
+	            types[name] = m[3]
+	        continue
+	    m = re.fullmatch(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? (-?[0-9.e+]+)', line)
+	    assert m, line
+	    assert m[1] == name and name in types and name in helped, line
+	    assert (types[name] == "counter") == name.endswith("_total"), line
+	    assert (m[1], m[2]) not in seen, "twice: " + line
+	    seen.add((m[1], m[2]))
+	assert seen
+	EOP
+	if command -v promtool >/dev/null; then promtool check metrics <"$1"; fi
+}
+
+@test "--metrics writes a file that Prometheus can read, and leaves no other behind" {
+	kproduce events <<<hello
+	for program in "${PROGRAMS[@]}"; do
+		echo "--- $program"
+		run_with_metrics "$program"
+		valid_metrics m
+		run ! ls m.*
+	done
+}
+
+@test "--metrics has the counters that each program is to have" {
+	kproduce events <<<hello
+	for program in "${PROGRAMS[@]}"; do
+		echo "--- $program"
+		run_with_metrics "$program"
+		for name in records_in records_out dropped; do
+			grep -q "^evpipe_${name}_total{tool=\"$program\"} [0-9]" m
+		done
+		for class in json-decode missing-key missing-field prefix-mismatch too-large loop \
+			invalid-record kafka redis unknown-topic wrong-type timeout; do
+			grep -q "^evpipe_errors_total{tool=\"$program\",type=\"$class\"} 0$" m
+			grep -q "^evpipe_dead_letters_total{tool=\"$program\",type=\"$class\"} 0$" m
+		done
+		grep -q "^evpipe_ready{tool=\"$program\"} [01]$" m
+		case $program in
+		k[rw]*) grep -q "^evpipe_up{tool=\"$program\",peer=\"kafka\"} [01]$" m ;;
+		r*) grep -q "^evpipe_up{tool=\"$program\",peer=\"redis\"} [01]$" m ;;
+		*) run ! grep _up m ;;
+		esac
+		case $program in
+		kwrite | rpub) grep -q '^evpipe_messages_forwarded_total 1$' m ;;
+		*) run ! grep forwarded m ;;
+		esac
+		case $program in
+		rpub) grep -q '^evpipe_receivers_zero_total 1$' m ;;
+		rsub) grep -q '^evpipe_gaps_total 0$' m ;;
+		esac
+	done
+}
+
+@test "EVPIPE_NAME is the prefix of the names, so that two directions do not mix" {
+	kproduce events <<<hello
+	export EVPIPE_NAME=rev-bridge
+	for program in "${PROGRAMS[@]}"; do
+		echo "--- $program"
+		run_with_metrics "$program"
+		grep -q "^rev_bridge_records_in_total{tool=\"$program\"}" m
+		run ! grep evpipe m
+		valid_metrics m
+	done
+}
+
+@test "metrics that cannot be written are told of, and nothing else fails" {
+	echo '{"payload":"{\"a\":1}"}' >in
+	for program in evkey evstamp kwrite rpub; do
+		args_of "$program"
+		attempt "$program" "${args[@]}" --metrics nowhere/m <in >out
+		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"
+	done
+}

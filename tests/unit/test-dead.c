@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: ISC */
+/* lib/dead: a dead letter is there whole, or not at all. */
+#define _GNU_SOURCE
+#include "dead.h"
+
+#include "die.h"
+#include "json.h"
+#include "metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* In a directory of their own, which is the current one. */
+static const char file[] = "dead", errors[] = "errors";
+
+static void read_file(const char *name, struct buf *b)
+{
+	int fd = open(name, O_RDONLY);
+	ssize_t n;
+
+	buf_clear(b);
+	if (fd < 0)
+		return;
+	while ((n = read(fd, buf_room(b, 65536), 65536)) > 0)
+		b->len += (size_t)n;
+	close(fd);
+	*buf_room(b, 1) = '\0';
+}
+
+static void write_file(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+/* Takes "at":"2026-11-21T10:00:00.123Z" out of each line, and checks that it has this form. */
+static void without_times(struct buf *b)
+{
+	char *at = b->p;
+
+	*buf_room(b, 1) = '\0';
+	while ((at = strstr(at, ",\"at\":\""))) {
+		for (const char *form = "9999-99-99T99:99:99.999Z", *s = at + 7; *form; form++, s++)
+			assert_true(*form == '9' ? *s >= '0' && *s <= '9' : *s == *form);
+		memmove(at, at + 32, strlen(at + 32) + 1);
+	}
+	b->len = strlen(b->p);
+}
+
+static void expect_file(const char *text)
+{
+	struct buf b = {0};
+
+	read_file(file, &b);
+	without_times(&b);
+	assert_string_equal(b.p, text);
+	buf_free(&b);
+}
+
+/* Runs @fn in a process of its own, since dead.c may die; its messages go to the file of errors.
+ * Returns its exit status. */
+static int run(void (*fn)(void))
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		dup2(open(errors, O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+		alarm(30);
+		fn();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static void expect_errors(const char *text)
+{
+	struct buf b = {0};
+
+	read_file(errors, &b);
+	assert_string_equal(b.p, text);
+	buf_free(&b);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	unlink(file);
+	memset(&metrics, 0, sizeof(metrics));
+	die_init("prog");
+	return 0;
+}
+
+/* ---- what a dead letter is ---- */
+
+static void refuse_three(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, file);
+	if (!dead_refuse(&d, CLASS_MISSING_KEY, SPAN("{ \"payload\":\"\\u00e9\" }"), true, 7,
+		    "no %s", "key"))
+		_exit(50);
+	if (!dead_refuse(&d, CLASS_JSON_DECODE, SPAN("a \"b\"\\\t\x01\r\0\xc3\xa9"), false, 8,
+		    "not JSON"))
+		_exit(51);
+	if (!dead_refuse(&d, CLASS_INVALID_RECORD, SPAN("\xff\xfe"), false, 9, "not UTF-8"))
+		_exit(52);
+	_exit(dead_close(&d));
+}
+
+static void a_dead_letter_holds_the_record_as_it_came_or_the_line(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_three), EXIT_REFUSED);
+	expect_file(
+		"{\"error\":{\"tool\":\"prog\",\"class\":\"missing-key\",\"message\":\"line 7: no key\"},"
+		"\"record\":{ \"payload\":\"\\u00e9\" }}\n"
+		"{\"error\":{\"tool\":\"prog\",\"class\":\"json-decode\",\"message\":\"line 8: not JSON\"},"
+		"\"line\":\"a \\\"b\\\"\\\\\\t\\u0001\\r\\u0000\xc3\xa9\"}\n"
+		"{\"error\":{\"tool\":\"prog\",\"class\":\"invalid-record\",\"message\":\"line 9: not UTF-8\"},"
+		"\"line_b64\":\"//4=\"}\n");
+	expect_errors("prog: warning: line 7: no key (missing-key)\n"
+		      "prog: warning: line 8: not JSON (json-decode)\n"
+		      "prog: warning: line 9: not UTF-8 (invalid-record)\n"
+		      "prog: warning: 3 records were refused; they are in 'dead'\n");
+}
+
+static void refuse_odd_message(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, file);
+	dead_refuse(&d, CLASS_JSON_DECODE, SPAN("x"), false, 1, "odd \"\\\n%s", "\xff\x80");
+	_exit(dead_close(&d));
+}
+
+static void a_dead_letter_is_json_whatever_its_message_quotes(void **state)
+{
+	struct json_value v;
+	struct json why;
+	struct buf b = {0};
+
+	(void)state;
+	assert_int_equal(run(refuse_odd_message), EXIT_REFUSED);
+	read_file(file, &b);
+	buf_room(&b, BUF_SLACK);
+	assert_int_equal(b.p[b.len - 1], '\n');
+	assert_int_equal(json_parse((struct span){b.p, b.len - 1}, &v, &why), 0);
+	buf_free(&b);
+}
+
+/* ---- lines over the limit ---- */
+
+static void refuse_big_in_pieces(void)
+{
+	static const char bytes[] = "0123456789\xff|abcdefghijklmnopqrst";
+	struct dead d;
+
+	dead_open(&d, NULL, file);
+	for (size_t piece = 1; piece <= sizeof(bytes); piece++) {
+		if (!dead_begin_big(&d, piece, 10))
+			_exit(50);
+		for (size_t at = 0; at < sizeof(bytes) - 1; at += piece) {
+			size_t left = sizeof(bytes) - 1 - at;
+
+			dead_more_big(&d, (struct span){bytes + at, left < piece ? left : piece});
+		}
+		dead_more_big(&d, SPAN(""));
+		dead_end_big(&d);
+	}
+	_exit(dead_close(&d));
+}
+
+static void a_streamed_line_comes_back_whole_whatever_its_pieces(void **state)
+{
+	struct buf b = {0};
+	char *line;
+	int n = 0;
+
+	(void)state;
+	assert_int_equal(run(refuse_big_in_pieces), EXIT_REFUSED);
+	read_file(file, &b);
+	without_times(&b);
+	for (line = strtok(b.p, "\n"); line; line = strtok(NULL, "\n")) {
+		char expected[300];
+
+		snprintf(expected, sizeof(expected),
+			"{\"error\":{\"tool\":\"prog\",\"class\":\"too-large\",\"message\":\"line %d: "
+			"longer than 10 bytes; --max-line sets the limit\"},"
+			"\"line_b64\":\"MDEyMzQ1Njc4Of98YWJjZGVmZ2hpamtsbW5vcHFyc3Q=\"}",
+			++n);
+		assert_string_equal(line, expected);
+	}
+	assert_int_equal(n, 33);
+	buf_free(&b);
+}
+
+/* ---- policies ---- */
+
+static void refuse_under_stop(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, NULL);
+	if (dead_refuse(&d, CLASS_JSON_DECODE, SPAN("x"), false, 3, "not JSON") || !d.stopped)
+		_exit(50);
+	if (metrics.errors[CLASS_JSON_DECODE] != 1 || metrics.dead_letters[CLASS_JSON_DECODE] != 0)
+		_exit(51);
+	_exit(dead_close(&d));
+}
+
+static void stop_is_the_default(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_under_stop), EXIT_REFUSED);
+	expect_errors("prog: line 3: not JSON (json-decode)\n");
+}
+
+static void refuse_25_under_skip(void)
+{
+	struct dead d;
+
+	dead_open(&d, "skip", NULL);
+	for (unsigned i = 0; i < 25; i++)
+		if (!dead_refuse(&d, i == 24 ? CLASS_LOOP : CLASS_JSON_DECODE, SPAN("x"), false,
+			    i + 1, "bad"))
+			_exit(50);
+	if (metrics.errors[CLASS_JSON_DECODE] != 24 || metrics.errors[CLASS_LOOP] != 1)
+		_exit(51);
+	_exit(dead_close(&d));
+}
+
+static void skip_tells_the_first_ten_of_a_class_and_counts_all(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_25_under_skip), EXIT_REFUSED);
+	expect_errors("prog: warning: line 1: bad (json-decode)\n"
+		      "prog: warning: line 2: bad (json-decode)\n"
+		      "prog: warning: line 3: bad (json-decode)\n"
+		      "prog: warning: line 4: bad (json-decode)\n"
+		      "prog: warning: line 5: bad (json-decode)\n"
+		      "prog: warning: line 6: bad (json-decode)\n"
+		      "prog: warning: line 7: bad (json-decode)\n"
+		      "prog: warning: line 8: bad (json-decode)\n"
+		      "prog: warning: line 9: bad (json-decode)\n"
+		      "prog: warning: line 10: bad (json-decode)\n"
+		      "prog: warning: further records refused as json-decode are only counted\n"
+		      "prog: warning: line 25: bad (loop)\n"
+		      "prog: warning: 25 records were refused and skipped\n");
+}
+
+static void refuse_nothing(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, file);
+	_exit(dead_close(&d));
+}
+
+static void nothing_refused_is_done_and_leaves_an_empty_file(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_nothing), EXIT_DONE);
+	expect_file("");
+	expect_errors("");
+}
+
+static void open_both(void)
+{
+	struct dead d;
+
+	dead_open(&d, "skip", file);
+}
+
+static void open_nonsense(void)
+{
+	struct dead d;
+
+	dead_open(&d, "maybe", NULL);
+}
+
+static void open_nowhere(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, "/nonexistent/dead");
+}
+
+static void wrong_choices_are_permanent_and_a_file_that_cannot_be_opened_temporary(void **state)
+{
+	(void)state;
+	assert_int_equal(run(open_both), EXIT_PERM);
+	assert_int_equal(run(open_nonsense), EXIT_PERM);
+	expect_errors("prog: --on-error takes stop or skip, not 'maybe'\n");
+	assert_int_equal(run(open_nowhere), EXIT_TEMP);
+	expect_errors("prog: cannot open the dead-letter file '/nonexistent/dead': No such file or "
+		      "directory\n");
+}
+
+/* ---- accidents ---- */
+
+static void refuse_one(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, file);
+	dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
+	_exit(dead_close(&d));
+}
+
+#define LOOP_LETTER                                                                                \
+	"{\"error\":{\"tool\":\"prog\",\"class\":\"loop\",\"message\":\"line 1: loop\"},"          \
+	"\"record\":{\"payload\":\"1\"}}\n"
+
+static void a_torn_tail_of_an_earlier_run_is_ended_and_kept(void **state)
+{
+	(void)state;
+	write_file(file, "{\"error\":{\"to");
+	assert_int_equal(run(refuse_one), EXIT_REFUSED);
+	expect_file("{\"error\":{\"to\n" LOOP_LETTER);
+	assert_int_equal(run(refuse_one), EXIT_REFUSED);
+	expect_file("{\"error\":{\"to\n" LOOP_LETTER LOOP_LETTER);
+}
+
+/* As a full disk does, in the midst of the second letter. */
+static void limit_file_size(size_t n)
+{
+	struct rlimit limit = {.rlim_cur = n, .rlim_max = n};
+
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+static void refuse_until_full(void)
+{
+	struct dead d;
+
+	limit_file_size(1000);
+	dead_open(&d, NULL, file);
+	for (uint64_t i = 1; i <= 1000; i++)
+		dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"12345\"}"), true, i, "loop");
+}
+
+static void refuse_big_until_full(void)
+{
+	struct dead d;
+
+	limit_file_size(1000);
+	dead_open(&d, NULL, file);
+	dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
+	dead_begin_big(&d, 2, 10);
+	for (int i = 0; i < 100; i++)
+		dead_more_big(&d, SPAN("0123456789"));
+	_exit(50);
+}
+
+/* Each line of the file is whole; returns how many. */
+static int whole_letters(void)
+{
+	struct buf b = {0};
+	int n = 0;
+	char *at;
+
+	read_file(file, &b);
+	buf_room(&b, BUF_SLACK);
+	for (at = b.p; at < b.p + b.len; n++) {
+		char *end = memchr(at, '\n', (size_t)(b.p + b.len - at));
+		struct json_value v;
+		struct json why;
+
+		if (!end)
+			fail_msg("the last line is torn: %.100s", at);
+		if (json_parse((struct span){at, (size_t)(end - at)}, &v, &why))
+			fail_msg("line %d is not JSON: %s", n + 1, why.why);
+		at = end + 1;
+	}
+	buf_free(&b);
+	return n;
+}
+
+static void what_a_full_disk_cut_short_is_taken_back(void **state)
+{
+	struct buf b = {0};
+
+	(void)state;
+	assert_int_equal(run(refuse_until_full), EXIT_TEMP);
+	assert_true(whole_letters() >= 5);
+	read_file(errors, &b);
+	assert_non_null(
+		strstr(b.p, "prog: cannot write to the dead-letter file 'dead': File too large\n"));
+	buf_free(&b);
+}
+
+static void what_a_full_disk_cut_short_of_a_streamed_line_is_taken_back(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_big_until_full), EXIT_TEMP);
+	expect_file(LOOP_LETTER);
+}
+
+static void refuse_to_full_device(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, "/dev/full");
+	dead_refuse(&d, CLASS_LOOP, SPAN("{}"), true, 1, "loop");
+	_exit(50);
+}
+
+static void a_dead_letter_that_cannot_be_written_ends_the_program(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_to_full_device), EXIT_TEMP);
+}
+
+static void refuse_many(void)
+{
+	struct dead d;
+
+	die_setup(-1, false);
+	dead_open(&d, NULL, file);
+	for (uint64_t i = 1; i <= 300; i++) {
+		if (i % 3) {
+			dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, i, "loop");
+			continue;
+		}
+		dead_begin_big(&d, i, 10);
+		for (int k = 0; k < 20; k++)
+			dead_more_big(&d, SPAN("0123456789012345678901234567890123456789"));
+		dead_end_big(&d);
+	}
+	_exit(dead_close(&d));
+}
+
+static void refuse_many_in_four_processes(void)
+{
+	for (int i = 0; i < 4; i++)
+		if (fork() == 0)
+			refuse_many();
+	for (int i = 0; i < 4; i++) {
+		int status;
+
+		wait(&status);
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_REFUSED)
+			_exit(50);
+	}
+}
+
+static void programs_that_share_the_file_do_not_mix_their_letters(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_many_in_four_processes), 0);
+	assert_int_equal(whole_letters(), 4 * 300);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(
+			a_dead_letter_holds_the_record_as_it_came_or_the_line, setup),
+		cmocka_unit_test_setup(a_dead_letter_is_json_whatever_its_message_quotes, setup),
+		cmocka_unit_test_setup(a_streamed_line_comes_back_whole_whatever_its_pieces, setup),
+		cmocka_unit_test_setup(stop_is_the_default, setup),
+		cmocka_unit_test_setup(skip_tells_the_first_ten_of_a_class_and_counts_all, setup),
+		cmocka_unit_test_setup(nothing_refused_is_done_and_leaves_an_empty_file, setup),
+		cmocka_unit_test_setup(
+			wrong_choices_are_permanent_and_a_file_that_cannot_be_opened_temporary,
+			setup),
+		cmocka_unit_test_setup(a_torn_tail_of_an_earlier_run_is_ended_and_kept, setup),
+		cmocka_unit_test_setup(what_a_full_disk_cut_short_is_taken_back, setup),
+		cmocka_unit_test_setup(
+			what_a_full_disk_cut_short_of_a_streamed_line_is_taken_back, setup),
+		cmocka_unit_test_setup(
+			a_dead_letter_that_cannot_be_written_ends_the_program, setup),
+		cmocka_unit_test_setup(
+			programs_that_share_the_file_do_not_mix_their_letters, setup),
+	};
+	char directory[] = "/tmp/test-dead.XXXXXX";
+	int failed;
+
+	if (!mkdtemp(directory) || chdir(directory))
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	unlink(file);
+	unlink(errors);
+	rmdir(directory);
+	return failed;
+}

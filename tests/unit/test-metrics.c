@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: ISC */
+/* lib/metrics: the counters' file, and readiness. */
+#define _GNU_SOURCE
+#include "metrics.h"
+
+#include "die.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char text[65536];
+
+static const char *slurp(const char *name)
+{
+	int fd = open(name, O_RDONLY);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+	text[n < 0 ? 0 : n] = '\0';
+	if (fd >= 0)
+		close(fd);
+	return text;
+}
+
+/* The file has this line, once. */
+static void expect_line(const char *line)
+{
+	char all[300];
+	const char *at;
+
+	snprintf(all, sizeof(all), "\n%s\n", line);
+	at = strstr(text, all);
+	if (!at || strstr(at + 1, all))
+		fail_msg("'%s' does not stand once in:\n%s", line, text);
+}
+
+static void expect_no(const char *part)
+{
+	if (strstr(text, part))
+		fail_msg("'%s' stands in:\n%s", part, text);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	metrics = (struct metrics){.up = -1};
+	unsetenv("EVPIPE_NAME");
+	unlink("m.prom");
+	return 0;
+}
+
+static void without_a_file_nothing_is_written_and_nothing_is_due(void **state)
+{
+	(void)state;
+	metrics_init("tool", NULL);
+	assert_int_equal(metrics_tick(0), -1);
+	metrics_flush();
+	assert_int_equal(access("m.prom", F_OK), -1);
+}
+
+static void a_filter_has_the_counters_of_every_program_and_no_others(void **state)
+{
+	(void)state;
+	metrics_init("evkey", "m.prom");
+	metrics.records_in = 10;
+	metrics.records_out = UINT64_MAX;
+	metrics.dropped = 2;
+	metrics.errors[CLASS_JSON_DECODE] = 3;
+	metrics.dead_letters[CLASS_MISSING_KEY] = 4;
+	metrics_flush();
+	slurp("m.prom");
+	expect_line("# TYPE evpipe_records_in_total counter");
+	expect_line("evpipe_records_in_total{tool=\"evkey\"} 10");
+	expect_line("evpipe_records_out_total{tool=\"evkey\"} 18446744073709551615");
+	expect_line("evpipe_dropped_total{tool=\"evkey\"} 2");
+	expect_line("evpipe_errors_total{tool=\"evkey\",type=\"json-decode\"} 3");
+	expect_line("evpipe_errors_total{tool=\"evkey\",type=\"wrong-type\"} 0");
+	expect_line("evpipe_dead_letters_total{tool=\"evkey\",type=\"missing-key\"} 4");
+	expect_line("# TYPE evpipe_ready gauge");
+	expect_line("evpipe_ready{tool=\"evkey\"} 0");
+	expect_no("forwarded");
+	expect_no("gaps");
+	expect_no("receivers");
+	expect_no("_up");
+	expect_no("lag");
+}
+
+static void every_class_is_a_label_from_the_start(void **state)
+{
+	(void)state;
+	metrics_init("evkey", "m.prom");
+	metrics_flush();
+	slurp("m.prom");
+	for (int c = CLASS_NONE + 1; c < CLASS_COUNT; c++) {
+		char line[200];
+
+		snprintf(line, sizeof(line), "evpipe_errors_total{tool=\"evkey\",type=\"%s\"} 0",
+			class_name((enum error_class)c));
+		expect_line(line);
+	}
+}
+
+static void servers_and_directions_have_their_own(void **state)
+{
+	(void)state;
+	setenv("EVPIPE_NAME", "revbridge", 1);
+	metrics_init("rpub", "m.prom");
+	metrics.is_sink = metrics.is_subscriber = metrics.is_publisher = true;
+	metrics.forwarded = 5;
+	metrics.gaps = 6;
+	metrics.receivers_zero = 7;
+	metrics.up = 1;
+	metrics.peer = "redis";
+	metrics_lag("orders", 3, 8);
+	metrics_lag("orders", 0, 9);
+	metrics_lag("orders", 3, 10);
+	metrics_lag("orders", 0, -1);
+	metrics_flush();
+	slurp("m.prom");
+	expect_line("revbridge_messages_forwarded_total 5");
+	expect_line("revbridge_gaps_total 6");
+	expect_line("revbridge_receivers_zero_total 7");
+	expect_line("revbridge_up{tool=\"rpub\",peer=\"redis\"} 1");
+	expect_line("revbridge_consumer_lag{topic=\"orders\",partition=\"3\"} 10");
+	expect_no("partition=\"0\"");
+	metrics_lag("orders", 3, -1);
+}
+
+static void a_name_that_is_no_metric_name_is_made_one(void **state)
+{
+	(void)state;
+	setenv("EVPIPE_NAME", "9 a-b\"\n{", 1);
+	metrics_init("tool", "m.prom");
+	metrics_flush();
+	slurp("m.prom");
+	expect_line("__a_b____ready{tool=\"tool\"} 0");
+}
+
+static void the_file_is_replaced_whole_and_nothing_else_is_left(void **state)
+{
+	struct stat before, after;
+	int fd;
+
+	(void)state;
+	metrics_init("tool", "m.prom");
+	metrics_flush();
+	assert_int_equal(stat("m.prom", &before), 0);
+	/* A reader that has it open keeps a whole file. */
+	fd = open("m.prom", O_RDONLY);
+	metrics.records_in = 1;
+	metrics_flush();
+	assert_int_equal(stat("m.prom", &after), 0);
+	assert_int_not_equal(before.st_ino, after.st_ino);
+	assert_int_equal(read(fd, text, sizeof(text)), before.st_size);
+	close(fd);
+	unlink("m.prom");
+	/* Empty again: rmdir says so at the end. */
+}
+
+static void it_is_rewritten_once_a_second(void **state)
+{
+	(void)state;
+	metrics_init("tool", "m.prom");
+	/* Whenever the last test's second ended. */
+	metrics_tick(1000000);
+	metrics.records_in = 1;
+	assert_int_equal(metrics_tick(1000400), 600);
+	slurp("m.prom");
+	expect_line("evpipe_records_in_total{tool=\"tool\"} 0");
+	assert_int_equal(metrics_tick(1001000), 1000);
+	slurp("m.prom");
+	expect_line("evpipe_records_in_total{tool=\"tool\"} 1");
+}
+
+static void a_file_that_cannot_be_written_is_told_of_once(void **state)
+{
+	int saved = dup(STDERR_FILENO), fd = open("errors", O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	(void)state;
+	die_init("prog");
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+	metrics_init("tool", "nowhere/m.prom");
+	metrics_flush();
+	metrics_flush();
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	assert_string_equal(slurp("errors"),
+		"prog: warning: cannot write metrics to 'nowhere/m.prom': No such file or directory\n");
+	unlink("errors");
+}
+
+static void ready_is_a_line_once_and_then_the_end(void **state)
+{
+	char bytes[8];
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+	metrics_init("tool", "m.prom");
+	metrics_ready_fd(fds[1]);
+	metrics_set_ready(false);
+	assert_int_equal(read(fds[0], bytes, sizeof(bytes)), -1);
+	metrics_set_ready(true);
+	metrics_set_ready(false);
+	metrics_set_ready(true);
+	assert_int_equal(read(fds[0], bytes, sizeof(bytes)), 1);
+	assert_int_equal(bytes[0], '\n');
+	assert_int_equal(read(fds[0], bytes, sizeof(bytes)), 0);
+	metrics_flush();
+	slurp("m.prom");
+	expect_line("evpipe_ready{tool=\"tool\"} 1");
+	close(fds[0]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(without_a_file_nothing_is_written_and_nothing_is_due, setup),
+		cmocka_unit_test_setup(
+			a_filter_has_the_counters_of_every_program_and_no_others, setup),
+		cmocka_unit_test_setup(every_class_is_a_label_from_the_start, setup),
+		cmocka_unit_test_setup(servers_and_directions_have_their_own, setup),
+		cmocka_unit_test_setup(a_name_that_is_no_metric_name_is_made_one, setup),
+		cmocka_unit_test_setup(the_file_is_replaced_whole_and_nothing_else_is_left, setup),
+		cmocka_unit_test_setup(it_is_rewritten_once_a_second, setup),
+		cmocka_unit_test_setup(a_file_that_cannot_be_written_is_told_of_once, setup),
+		cmocka_unit_test_setup(ready_is_a_line_once_and_then_the_end, setup),
+	};
+	char directory[] = "/tmp/test-metrics.XXXXXX";
+	int failed;
+
+	if (!mkdtemp(directory) || chdir(directory))
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	unlink("m.prom");
+	unlink("errors");
+	/* Fails when a temporary file was left. */
+	if (rmdir(directory)) {
+		perror(directory);
+		failed++;
+	}
+	return failed;
+}

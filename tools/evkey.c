@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: ISC */
+/* evkey - take the partition key out of the payload.
+ *
+ * DESIGN: a key path (.a.b[0]) is found by our own scanner, in one pass over the payload and without
+ * a byte of it changed; any other expression goes to libjq, which only looks. The key is the text of a
+ * string, number or boolean, and replaces the record's key; everything else of the line stays as it
+ * was. A payload that is not JSON and one without the field are two classes, so that the operator
+ * can tell which contract was broken. */
+#include "buf.h"
+#include "expr.h"
+#include "filter.h"
+#include "opt.h"
+#include "path.h"
+
+#include <stdio.h>
+
+struct evkey {
+	const char *text; /* the expression as given */
+	struct path *path;
+	struct expr *expr; /* when it is no path */
+	bool null_ok;
+	struct buf payload, key;
+};
+
+static enum filter_verdict refuse(
+	struct record_error *e, enum error_class c, const char *what, const char *why)
+{
+	e->class = c;
+	snprintf(e->message, sizeof(e->message), "%s%s%s", what, why ? ": " : "", why ? why : "");
+	return FILTER_REFUSE;
+}
+
+static enum filter_verdict without_key(struct evkey *k, const struct record *r, struct buf *out,
+	struct record_error *e, const char *why)
+{
+	if (!k->null_ok) {
+		snprintf(e->message, sizeof(e->message), "no key: %.100s %s", k->text, why);
+		e->class = CLASS_MISSING_KEY;
+		return FILTER_REFUSE;
+	}
+	record_set_key(r, SPAN_NONE, true, out);
+	return FILTER_EDITED;
+}
+
+static enum filter_verdict by_path(struct evkey *k, const struct record *r, struct span payload,
+	struct buf *out, struct record_error *e)
+{
+	struct json_value v;
+	struct json why;
+	struct span key;
+
+	switch (path_find(k->path, payload, &v, &why)) {
+	case -1:
+		return refuse(e, why.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE,
+			"the payload is not JSON", why.why);
+	case 0:
+		return without_key(k, r, out, e, "is not there");
+	}
+	buf_clear(&k->key);
+	switch (v.type) {
+	case JSON_STRING:
+		if (json_string(&v, &k->key, &key))
+			return refuse(e, CLASS_JSON_DECODE, "the key holds a lone surrogate", NULL);
+		break;
+	case JSON_NUMBER:
+	case JSON_TRUE:
+	case JSON_FALSE:
+		key = v.text;
+		break;
+	default:
+		return without_key(k, r, out, e, "is not a string, a number or a boolean");
+	}
+	record_set_key(r, key, false, out);
+	return FILTER_EDITED;
+}
+
+static enum filter_verdict by_expr(struct evkey *k, const struct record *r, struct span payload,
+	struct buf *out, struct record_error *e)
+{
+	struct json_value whole;
+	struct json bad;
+	char why[200];
+
+	/* libjq is lenient (NaN, bytes that are not UTF-8): what is JSON is decided here. */
+	if (json_parse(payload, &whole, &bad))
+		return refuse(e, bad.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE,
+			"the payload is not JSON", bad.why);
+	buf_clear(&k->key);
+	switch (expr_text(k->expr, payload, &k->key, why, sizeof(why))) {
+	case EXPR_TEXT:
+		record_set_key(r, buf_as_span(&k->key), false, out);
+		return FILTER_EDITED;
+	case EXPR_NOTHING:
+		return without_key(k, r, out, e, "gives no string, number or boolean");
+	case EXPR_INEXACT:
+		return refuse(e, CLASS_MISSING_KEY,
+			"a number beyond 2^53 does not pass through jq unchanged",
+			"use a plain path");
+	case EXPR_ERROR:
+		return refuse(e, CLASS_MISSING_KEY, "the expression failed", why);
+	case EXPR_BAD_JSON:
+		break;
+	}
+	return refuse(e, CLASS_JSON_DECODE, "the payload is not JSON", why);
+}
+
+static enum filter_verdict on_record(
+	void *self, const struct record *r, struct buf *out, struct record_error *e)
+{
+	struct evkey *k = self;
+	struct span payload;
+
+	buf_clear(&k->payload);
+	switch (record_payload(r, &k->payload, &payload, e)) {
+	case RECORD_BAD:
+		return FILTER_REFUSE;
+	case RECORD_NULL:
+		return without_key(k, r, out, e, "is not there: the payload is null");
+	case RECORD_BYTES:
+		break;
+	}
+	return k->path ? by_path(k, r, payload, out, e) : by_expr(k, r, payload, out, e);
+}
+
+static const char *const examples[] = {
+	"rsub -p 'sse:*' | evkey .tenantId | kwrite -t '{channel#sse:}'",
+	"evkey '.order.id // .id' <records.ndjson",
+	NULL,
+};
+
+int main(int argc, char **argv)
+{
+	static const struct opt_page page = {
+		.prog = "evkey",
+		.summary = "Takes the partition key of each record out of its JSON payload.",
+		.examples = examples,
+	};
+	struct evkey k = {0};
+	struct opt_common common;
+	struct opt_input input;
+	struct arg_lit *null_ok =
+		arg_lit0(NULL, "null-ok", "no such field: a null key, not an error");
+	struct arg_str *expr = arg_str1(NULL, NULL, "EXPR", "key path (.a.b[0]) or jq expression");
+	struct arg_end *end = arg_end(8);
+	char why[300];
+
+	opt_common(&common);
+	opt_input(&input);
+	void *table[] = {expr, null_ok, OPT_INPUT_ENTRIES(input), OPT_COMMON_ENTRIES(common), end};
+	opt_parse(argc, argv, table, &common, &page);
+
+	k.text = opt_text(expr, "EXPR");
+	k.null_ok = null_ok->count;
+	k.path = path_parse(k.text);
+	if (!k.path && !(k.expr = expr_compile(k.text, why, sizeof(why))))
+		opt_bad("'%s' is not a jq expression: %s", k.text, why);
+	return filter_run(&(struct filter){
+		.each = on_record,
+		.self = &k,
+		.input = &input,
+	});
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: ISC */
+/* evstamp - provenance: stamp an origin, drop records of given origins, limit hops.
+ *
+ * DESIGN: two bridges that mirror each other echo every record for ever unless each drops what the
+ * other one brought. The origin stands in a field of the payload (.source) or in a header; it is looked
+ * at before it is stamped, so `--drop nas-worker --set cloud-run-api` in one direction and
+ * `--drop cloud-run-api` in the other close the loop. A drop is a declared choice and counted; a
+ * record over the hop limit is an error (`loop`), since a guard that works never lets one get there.
+ *
+ * A payload is edited in place: the new text is spliced in and all other bytes stay. What is not JSON
+ * has no origin: it passes --drop, and cannot be stamped. */
+#include "buf.h"
+#include "filter.h"
+#include "num.h"
+#include "opt.h"
+#include "path.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a mark stands: a header, or a member of an object in the payload. */
+struct place {
+	struct span header; /* else p is NULL and: */
+	struct path *path; /* the member */
+	struct path *parent; /* the object it belongs to */
+	struct span name; /* the member's name */
+};
+
+struct evstamp {
+	struct place origin, hops;
+	const char *set;
+	int64_t max_hops; /* -1: no limit */
+	const char **drop, **only;
+	int drop_count, only_count;
+	struct buf payload, scratch, text, edited;
+};
+
+static enum filter_verdict refuse(
+	struct record_error *e, enum error_class c, const char *what, const char *why)
+{
+	e->class = c;
+	snprintf(e->message, sizeof(e->message), "%s%s%s", what, why ? ": " : "", why ? why : "");
+	return FILTER_REFUSE;
+}
+
+/* ---- reading a mark ---- */
+
+enum mark { MARK_NONE, MARK_TEXT, MARK_NOT_JSON, MARK_BAD };
+
+/* The text of the mark: a header's value, a string member's, or a number's. */
+static enum mark read_mark(struct evstamp *s, const struct record *r, const struct place *p,
+	struct span *text, struct record_error *e)
+{
+	struct json_value v;
+	struct json why;
+	struct span payload;
+
+	buf_clear(&s->payload);
+	buf_clear(&s->scratch);
+	if (p->header.p) {
+		int found = record_header_find(r, p->header.p, &s->scratch, text, e);
+
+		return found < 0 ? MARK_BAD : found && text->p ? MARK_TEXT : MARK_NONE;
+	}
+	switch (record_payload(r, &s->payload, &payload, e)) {
+	case RECORD_BAD:
+		return MARK_BAD;
+	case RECORD_NULL:
+		refuse(e, CLASS_JSON_DECODE, "the payload is null, not a JSON object", NULL);
+		return MARK_NOT_JSON;
+	case RECORD_BYTES:
+		break;
+	}
+	switch (path_find(p->path, payload, &v, &why)) {
+	case -1:
+		refuse(e, why.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE, "the payload is not JSON",
+			why.why);
+		return MARK_NOT_JSON;
+	case 0:
+		return MARK_NONE;
+	}
+	if (v.type == JSON_NUMBER)
+		*text = v.text;
+	else if (v.type != JSON_STRING || json_string(&v, &s->scratch, text))
+		return MARK_NONE;
+	return MARK_TEXT;
+}
+
+static bool is_one_of(struct span text, const char **names, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (span_is(text, names[i]))
+			return true;
+	return false;
+}
+
+/* ---- writing a mark ---- */
+
+/* Where behind the last member of an object `{…}` a new one goes, and whether it needs a comma. */
+static size_t last_member_end(struct span object, bool *first)
+{
+	size_t n = object.len - 1;
+
+	while (n > 1 && strchr(" \t\r\n", object.p[n - 1]))
+		n--;
+	*first = n == 1;
+	return n;
+}
+
+/* Appends to @out the line with the mark set. @json is the value as JSON text, @plain as a header. */
+static enum filter_verdict write_mark(struct evstamp *s, const struct record *r,
+	const struct place *p, struct span json, struct span plain, struct buf *out,
+	struct record_error *e)
+{
+	struct json_value v;
+	struct json why;
+	struct span payload;
+	size_t from, to;
+	bool first;
+
+	if (p->header.p) {
+		record_set_header(r, p->header, plain, out);
+		return FILTER_EDITED;
+	}
+	buf_clear(&s->payload);
+	switch (record_payload(r, &s->payload, &payload, e)) {
+	case RECORD_BAD:
+		return FILTER_REFUSE;
+	case RECORD_NULL:
+		return refuse(e, CLASS_JSON_DECODE, "the payload is null, not a JSON object", NULL);
+	case RECORD_BYTES:
+		break;
+	}
+	buf_clear(&s->text);
+	switch (path_find(p->path, payload, &v, &why)) {
+	case -1:
+		return refuse(e, why.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE,
+			"the payload is not JSON", why.why);
+	case 1:
+		from = (size_t)(v.text.p - payload.p) - (v.type == JSON_STRING);
+		to = from + v.text.len + (v.type == JSON_STRING ? 2 : 0);
+		break;
+	default:
+		if (path_find(p->parent, payload, &v, &why) != 1 || v.type != JSON_OBJECT)
+			return refuse(e, CLASS_JSON_DECODE,
+				"the payload is JSON without an object to stamp", NULL);
+		from = to = (size_t)(v.text.p - payload.p) + last_member_end(v.text, &first);
+		buf_puts(&s->text, first ? "\"" : ",\"");
+		json_escape(&s->text, p->name);
+		buf_puts(&s->text, "\":");
+	}
+	buf_span(&s->text, json);
+	record_splice_payload(r, from, to, buf_as_span(&s->text), out);
+	return FILTER_EDITED;
+}
+
+/* One hop more, or refused. */
+static enum filter_verdict count_hop(
+	struct evstamp *s, const struct record *r, struct buf *out, struct record_error *e)
+{
+	struct span text;
+	int64_t hops = 0;
+	char digits[24];
+
+	switch (read_mark(s, r, &s->hops, &text, e)) {
+	case MARK_NOT_JSON:
+	case MARK_BAD:
+		return FILTER_REFUSE;
+	case MARK_TEXT:
+		snprintf(digits, sizeof(digits), "%.*s", (int)(text.len < 20 ? text.len : 20),
+			text.p);
+		if (num_i64(digits, &hops) || hops < 0)
+			return refuse(e, CLASS_INVALID_RECORD,
+				"the hop count is not a whole number", digits);
+		break;
+	case MARK_NONE:
+		break;
+	}
+	if (hops >= s->max_hops) {
+		snprintf(e->message, sizeof(e->message),
+			"went through %lld hops, the limit is %lld: two bridges may echo each other",
+			(long long)hops, (long long)s->max_hops);
+		e->class = CLASS_LOOP;
+		return FILTER_REFUSE;
+	}
+	text = (struct span){digits, (size_t)sprintf(digits, "%lld", (long long)hops + 1)};
+	return write_mark(s, r, &s->hops, text, text, out, e);
+}
+
+static enum filter_verdict stamp(
+	struct evstamp *s, const struct record *r, struct buf *out, struct record_error *e)
+{
+	struct span plain = {s->set, strlen(s->set)};
+	struct buf json = {0};
+	enum filter_verdict verdict;
+
+	buf_putc(&json, '"');
+	json_escape(&json, plain);
+	buf_putc(&json, '"');
+	verdict = write_mark(s, r, &s->origin, buf_as_span(&json), plain, out, e);
+	buf_free(&json);
+	return verdict;
+}
+
+static enum filter_verdict on_record(
+	void *self, const struct record *r, struct buf *out, struct record_error *e)
+{
+	struct evstamp *s = self;
+	struct record counted;
+	struct span origin;
+
+	if (s->drop_count || s->only_count) {
+		enum mark m = read_mark(s, r, &s->origin, &origin, e);
+
+		if (m == MARK_BAD)
+			return FILTER_REFUSE;
+		if (m != MARK_TEXT)
+			origin = SPAN_NONE;
+		if (is_one_of(origin, s->drop, s->drop_count))
+			return FILTER_DROP;
+		if (s->only_count && !is_one_of(origin, s->only, s->only_count))
+			return FILTER_DROP;
+	}
+	if (s->max_hops < 0)
+		return s->set ? stamp(s, r, out, e) : FILTER_PASS;
+	if (!s->set)
+		return count_hop(s, r, out, e);
+	buf_clear(&s->edited);
+	if (count_hop(s, r, &s->edited, e) == FILTER_REFUSE ||
+		record_parse(&counted, buf_as_span(&s->edited), e))
+		return FILTER_REFUSE;
+	return stamp(s, &counted, out, e);
+}
+
+/* ---- options ---- */
+
+static struct path *must_parse(const char *text)
+{
+	struct path *p = path_parse(text);
+
+	if (!p)
+		opt_bad("--at takes .PATH or header:NAME, not '%s'", text);
+	return p;
+}
+
+/* The place beside @at that --max-hops counts in: member or header "hops". */
+static void parse_at(struct evstamp *s, const char *at)
+{
+	if (strncmp(at, "header:", 7) == 0 && at[7]) {
+		s->origin.header = (struct span){at + 7, strlen(at + 7)};
+		s->hops.header = SPAN("hops");
+		return;
+	}
+	s->origin.path = must_parse(at);
+	s->origin.parent = path_parent(s->origin.path, &s->origin.name);
+	if (!s->origin.parent)
+		opt_bad("--at takes a path that ends in a name, not '%s'", at);
+	s->hops.parent = path_parent(s->origin.path, &s->hops.name);
+	s->hops.name = SPAN("hops");
+	s->hops.path = path_sibling(s->origin.path, s->hops.name);
+}
+
+static const char *const examples[] = {
+	"rsub -p 'sse:*' | evstamp --drop nas-worker --set cloud-run-api | kwrite -t '{channel#sse:}'",
+	"evstamp --drop cloud-run-api <records.ndjson",
+	"evstamp --at header:origin --set site-a --max-hops 3 <records.ndjson",
+	NULL,
+};
+
+int main(int argc, char **argv)
+{
+	static const struct opt_page page = {
+		.prog = "evstamp",
+		.summary =
+			"Stamps the origin of records, drops those of given origins, limits hops.",
+		.examples = examples,
+	};
+	struct evstamp s = {.max_hops = -1};
+	struct opt_common common;
+	struct opt_input input;
+	struct arg_str *set = arg_str0(NULL, "set", "NAME", "write NAME as the record's origin");
+	struct arg_str *drop = arg_strn(NULL, "drop", "NAME", 0, 64, "drop records of this origin");
+	struct arg_str *only =
+		arg_strn(NULL, "only", "NAME", 0, 64, "drop records of any other origin");
+	struct arg_str *at = arg_str0(NULL, "at", "PLACE",
+		"where the origin stands: .PATH in the payload, or header:NAME (default .source)");
+	struct arg_str *max_hops = arg_str0(NULL, "max-hops", "N",
+		"refuse a record that was stamped so N times before, counted in 'hops' beside PLACE");
+	struct arg_end *end = arg_end(8);
+
+	opt_common(&common);
+	opt_input(&input);
+	void *table[] = {set, drop, only, at, max_hops, OPT_INPUT_ENTRIES(input),
+		OPT_COMMON_ENTRIES(common), end};
+	opt_parse(argc, argv, table, &common, &page);
+
+	s.set = opt_text(set, "--set");
+	if (s.set && !json_utf8((struct span){s.set, strlen(s.set)}))
+		opt_bad("--set takes a name in UTF-8");
+	s.max_hops = opt_int(max_hops, "--max-hops", -1, 0, 1000000);
+	s.drop = drop->sval;
+	s.drop_count = drop->count;
+	s.only = only->sval;
+	s.only_count = only->count;
+	if (!s.set && s.max_hops < 0 && !s.drop_count && !s.only_count)
+		opt_bad("nothing to do: give --set, --drop, --only or --max-hops");
+	parse_at(&s, at->count ? opt_text(at, "--at") : ".source");
+	return filter_run(&(struct filter){
+		.each = on_record,
+		.self = &s,
+		.input = &input,
+	});
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: ISC */
+/* kread's state, and what its files do for each other. See kread.c for the design. */
+#ifndef EVPIPE_KREAD_H
+#define EVPIPE_KREAD_H
+
+#include "buf.h"
+#include "kafka.h"
+#include "out.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A partition that is read. Offsets are -1 while not known. */
+struct part {
+	char *topic;
+	int32_t partition;
+	rd_kafka_topic_t *rkt; /* without a group: what rd_kafka_consume_start was given */
+	int64_t begin; /* records before it are left out */
+	int64_t end; /* done when it is reached */
+	int64_t next; /* after the last record that was emitted */
+	int64_t settled; /* what `next` was before the output of now */
+	int64_t committed;
+	uint64_t epoch; /* of the output in which `next` changed last */
+	bool fresh; /* its offsets have to be asked for */
+	bool done; /* has reached its end */
+	struct buf head; /* {"topic":"x","partition":3,"offset": */
+};
+
+/* Where a range begins or ends. */
+struct place {
+	enum { AT_BEGINNING, AT_END, AT_OFFSET, AT_FIRST, AT_LAST, AT_TIME } kind;
+	int64_t n;
+};
+
+struct kread {
+	struct kafka kafka;
+	rd_kafka_queue_t *queue; /* messages and everything else librdkafka has to say */
+	struct out out;
+	int signal_fd;
+
+	/* what the command line asked for */
+	const char **topics;
+	int topic_count;
+	const char *group;
+	const char *partitions; /* "0,3-5" or NULL */
+	struct place from, until;
+	bool to_end, has_until, as_json, raw, follow_new, commit;
+	char terminator;
+	int64_t count, rate, idle_exit_ms; /* -1: not asked for */
+
+	struct part *parts; /* by topic and partition */
+	size_t part_count;
+	bool assigned; /* the group has given partitions, or the ranges are known */
+	bool need_ends; /* for -e, of parts just assigned */
+
+	/* the part of the message before; valid within a batch */
+	struct part *last;
+	const rd_kafka_topic_t *last_rkt;
+
+	uint64_t epoch; /* rises when all output has left the process */
+	uint64_t emitted;
+	bool paused; /* the group's partitions: standard output is full */
+	bool commit_failed;
+	bool ending;
+	int status; /* to exit with when ending */
+	int64_t full_since_ms; /* standard output; 0: it takes what we have */
+	int64_t record_ms, second_ms, refresh_ms;
+	int64_t paid_until_us; /* --rate */
+};
+
+/* ---- kread.c ---- */
+/* Ends reading: what was emitted is written, positions are committed. The first call decides. */
+void kread_end(struct kread *r, int status);
+
+/* ---- kread-print.c ---- */
+/* Appends the record and its line end to r->out. */
+void print_record(struct kread *r, const struct part *p, const rd_kafka_message_t *m);
+
+/* ---- kread-parts.c: the partitions and their ranges ---- */
+/* "beginning end N -N +N @TIME". Dies with 100. */
+struct place place_parse(const char *option, const char *text);
+/* Checks the form of -p. Dies with 100. */
+void partitions_check(const char *text);
+/* NULL: not read (any more). */
+struct part *part_find(struct kread *r, const char *topic, int32_t partition);
+/* Pointers to other parts move, here and in part_remove. */
+struct part *part_add(struct kread *r, const char *topic, int32_t partition);
+void part_remove(struct kread *r, struct part *p);
+/* Its end is reached: nothing more of it is fetched. */
+void part_done(struct kread *r, struct part *p);
+bool parts_all_done(const struct kread *r);
+/* Looks the topics up, resolves the ranges of partitions not known before, and starts them. May
+ * block for some times half a second. Returns false when it must be called again. Dies with 100. */
+bool parts_resolve(struct kread *r);
+/* Asks for the ends of parts that have none, for -e. As above. */
+bool parts_find_ends(struct kread *r);
+/* Tells the metrics how far behind each part is. */
+void parts_lag(struct kread *r);
+
+/* ---- kread-group.c: the consumer group ---- */
+void group_configure(rd_kafka_conf_t *conf);
+/* Dies with 100. */
+void group_subscribe(struct kread *r);
+/* Commits what has left the process, without waiting. */
+void group_commit(struct kread *r);
+/* Stops or resumes fetching: the queue can be served while nothing can be written. */
+void group_pause(struct kread *r, bool pause);
+/* Commits and leaves; waits ten seconds at most, and not beyond a second signal. */
+void group_leave(struct kread *r);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+/* What kwrite's files do for each other. See kwrite.c for the design. */
+#ifndef EVPIPE_KWRITE_H
+#define EVPIPE_KWRITE_H
+
+#include "buf.h"
+#include "class.h"
+#include "kafka.h"
+#include "record.h"
+#include "template.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ---- kwrite-topics.c: does it exist, and how large may a message be ---- */
+
+enum topic_state {
+	TOPIC_NEW,
+	TOPIC_ASKED, /* about its configuration */
+	TOPIC_CREATING,
+	TOPIC_USABLE,
+	TOPIC_UNKNOWN, /* or cannot be created: `why` */
+};
+
+struct topic {
+	char *name;
+	rd_kafka_topic_t *rkt; /* when usable */
+	enum topic_state state;
+	bool created;
+	int64_t unknown_ms; /* since when */
+	char why[256];
+	size_t limit; /* max.message.bytes */
+	size_t out_bytes; /* of messages without a report */
+};
+
+struct topics {
+	struct kafka *kafka;
+	bool create;
+	rd_kafka_queue_t *answers;
+	struct topic **sorted;
+	size_t count;
+	struct topic *asked; /* the one that is waited for */
+	int tries;
+	int32_t broker; /* that is asked; -1: none is known */
+};
+
+void topics_open(struct topics *ts, struct kafka *k, bool create);
+/* The topic of that name; it stays where it is. NULL: cannot be a topic's name. */
+struct topic *topics_get(struct topics *ts, struct span name);
+/* What is known of it now; asks the brokers when nothing is, one topic at a time, without waiting. */
+enum topic_state topic_look(struct topics *ts, struct topic *t);
+/* It turned out not to exist, or to have other limits: ask again before the next use. */
+void topic_unknown(struct topic *t);
+void topic_forget(struct topic *t);
+/* Takes the brokers' answers. */
+void topics_serve(struct topics *ts);
+void topics_close(struct topics *ts);
+
+/* ---- kwrite-message.c: from a line to a message ---- */
+
+enum { PARTITION_KEEP = -2, BATCH_BYTES = 1000000 };
+
+/* How lines become messages. */
+struct shape {
+	struct template *topic, *key; /* key may be NULL */
+	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's */
+	bool now, raw, compressed;
+	/* internal */
+	struct topic *constant; /* the topic, when it is the same for all */
+	struct buf name, scratch, keys;
+};
+
+struct message {
+	struct topic *topic;
+	struct span key, payload; /* p == NULL: none */
+	rd_kafka_headers_t *headers; /* the caller's to destroy; may be NULL */
+	int32_t partition;
+	int64_t ts; /* 0: now */
+	size_t bytes; /* what it may take in a batch */
+	bool is_record; /* set even when it is refused */
+};
+
+enum outcome {
+	READY,
+	WAIT, /* for what is known of its topic, or for room: try again after events */
+	REFUSED
+};
+
+/* Spans of @m point into the line and the shape: valid until the next call. @m is all zero before. */
+enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
+	struct message *m, struct record_error *e);
+
+#endif
