@@ -57,6 +57,16 @@ int wake_stops(void)
 	return stops;
 }
 
+bool wake_must_end(bool input_ended)
+{
+	static int at_end = -1;
+
+	wake_stops();
+	if (input_ended && at_end < 0)
+		at_end = stops;
+	return stops > 1 || (input_ended && stops > at_end);
+}
+
 void wake_poke(void)
 {
 	static const unsigned char nothing;

@@ -12,6 +12,11 @@ int wake_open(void);
 /* Reads the descriptor dry; never blocks. Returns how many stop signals (SIGTERM, SIGINT, SIGHUP)
  * have come in all. */
 int wake_stops(void);
+/* For a program that ends with its input: whether it is to end now. The first stop signal is ignored
+ * while input is open; a second one ends it, and so does the first to come once @input_ended has been
+ * told here. Call when the descriptor is ready, and in each round after the end of input: a signal
+ * to the whole pipeline may be seen only after the end that it caused. */
+bool wake_must_end(bool input_ended);
 /* Makes POLLIN come true on the descriptor from any thread; safe in callbacks of a library. */
 void wake_poke(void);
 

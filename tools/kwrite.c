@@ -74,7 +74,6 @@ static struct kwrite {
 	uint64_t tail, head;
 	struct span text; /* the line that was read last */
 	bool held; /* it could not be handed over yet */
-	int stops_before; /* signals that came while input was open */
 } self;
 
 /* ---- the command line ---- */
@@ -347,15 +346,11 @@ static bool take_lines(struct kwrite *s)
 
 static void on_signal(struct kwrite *s)
 {
-	int stops = wake_stops();
-
-	if (!s->in.ended)
-		s->stops_before = stops;
-	if (stops > 1 || stops > s->stops_before) {
-		dead_sync(&s->in.dead);
-		die(EXIT_TEMP, "stopped by a signal: %" PRIu64 " records were not delivered",
-			s->head - s->tail + s->held);
-	}
+	if (!wake_must_end(s->in.ended))
+		return;
+	dead_sync(&s->in.dead);
+	die(EXIT_TEMP, "stopped by a signal: %" PRIu64 " records were not delivered",
+		s->head - s->tail + s->held);
 }
 
 /* The configuration is at fault, or librdkafka cannot go on. */
@@ -382,7 +377,7 @@ static void loop(struct kwrite *s)
 
 		metrics_tick(now);
 		poll(fds, 3, TICK_MS);
-		if (fds[0].revents)
+		if (fds[0].revents || s->in.ended)
 			on_signal(s);
 		if (fds[1].revents)
 			kafka_woken(&s->kafka);

@@ -344,12 +344,9 @@ static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 
 /* ---- the loop ---- */
 
-static void on_signal(struct rpub *s, int *stops)
+static void on_signal(struct rpub *s)
 {
-	int before = *stops;
-
-	*stops = wake_stops();
-	if (*stops < 2 && !(s->in.ended && *stops > before))
+	if (!wake_must_end(s->in.ended))
 		return;
 	dead_sync(&s->in.dead);
 	metrics_flush();
@@ -364,8 +361,6 @@ static int least(int a, int b)
 
 static void run(struct rpub *s, int wake_fd)
 {
-	int stops = 0;
-
 	while (!s->in.ended || s->done < s->tail) {
 		int64_t now_ms = wake_now_ms();
 		bool input = wants_input(s);
@@ -382,8 +377,8 @@ static void run(struct rpub *s, int wake_fd)
 			continue;
 		}
 		now_ms = wake_now_ms();
-		if (p[0].revents)
-			on_signal(s, &stops);
+		if (p[0].revents || s->in.ended)
+			on_signal(s);
 		on_redis(s, p[1].revents, now_ms);
 		if (p[2].revents)
 			on_input(s);

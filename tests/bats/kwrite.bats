@@ -380,8 +380,10 @@ large() {
 }
 
 @test "the second SIGTERM ends it with 111" {
-	spawn_fed fed -t "$(new_topic)"
+	topic=$(new_topic)
+	spawn_fed fed -t "$topic"
 	records 1 1 >&7
+	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 1 ]'
 	wait_for 'stop fed; ! alive "$(pid_of fed)"'
 	wait_exit fed
 	[ "$status" -eq 111 ]

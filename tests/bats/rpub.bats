@@ -357,9 +357,9 @@ x 2' ]
 	redis_start
 	listen ear '*'
 	feed_rpub x --metrics m
-	stop pub
 	records a 1 1 >&7
 	wait_file_contains ear.out pmessage
+	stop pub
 	rcli client pause 100000 write
 	records a 2 4 >&7
 	wait_for '[ "$(counter m records_in_total)" -eq 4 ]'
