@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,33 +23,90 @@ struct lag {
 	int64_t lag;
 };
 
+/* One of the places that the counters are written to. */
+struct copy {
+	char *path, *temporary;
+	bool warned;
+};
+
 static struct {
-	const char *tool, *file;
-	char *temporary;
+	const char *tool;
+	struct copy file, member; /* --metrics, $EVPIPE_DIR/metrics */
+	char *ready_path; /* $EVPIPE_DIR/ready */
+	pid_t pid; /* not that of a child which exits */
 	char prefix[128];
 	struct lag *lags;
 	size_t lag_count;
 	struct buf text;
 	int64_t due_ms;
 	int ready_fd;
-	bool warned;
 } self = {.ready_fd = -1};
+
+__attribute__((format(printf, 1, 2))) static char *path(const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		die(EXIT_TEMP, "out of memory");
+	va_end(ap);
+	return text;
+}
+
+static void copy_init(struct copy *c, char *text)
+{
+	free(c->path);
+	free(c->temporary);
+	*c = (struct copy){.path = text};
+	if (text)
+		c->temporary = path("%s.%ld.tmp", text, (long)getpid());
+}
+
+/* What evpipe calls this member: the program's name, or that with a number. Another name is that of a
+ * script or an evbatch which runs this program, and not this program's to use. */
+static const char *member_name(const char *tool)
+{
+	const char *name = getenv("EVPIPE_MEMBER");
+	size_t n = strlen(tool);
+
+	if (!name || strncmp(name, tool, n) || name[n] != '-' || !name[n + 1] ||
+		name[n + 1 + strspn(name + n + 1, "0123456789")])
+		return tool;
+	return name;
+}
+
+/* A program that has ended is not ready; one that was killed may have left the file. */
+static void unready(void)
+{
+	if (self.ready_path && self.pid == getpid())
+		unlink(self.ready_path);
+}
 
 void metrics_init(const char *tool, const char *file)
 {
-	const char *name = getenv("EVPIPE_NAME");
+	static bool at_exit;
+	const char *name = getenv("EVPIPE_NAME"), *directory = getenv("EVPIPE_DIR");
 
-	self.tool = tool;
-	self.file = file;
+	self.tool = member_name(tool);
+	self.pid = getpid();
+	copy_init(&self.file, file ? path("%s", file) : NULL);
+	copy_init(&self.member, NULL);
+	free(self.ready_path);
+	self.ready_path = NULL;
+	if (directory && *directory) {
+		copy_init(&self.member, path("%s/metrics/%s.prom", directory, self.tool));
+		self.ready_path = path("%s/ready/%s", directory, self.tool);
+		unready();
+		if (!at_exit)
+			atexit(unready);
+		at_exit = true;
+	}
 	snprintf(self.prefix, sizeof(self.prefix), "%s", name && *name ? name : "evpipe");
 	/* Prometheus: [a-zA-Z_:][a-zA-Z0-9_:]*. */
 	for (char *c = self.prefix; *c; c++)
 		if (!isalnum((unsigned char)*c) || (c == self.prefix && isdigit((unsigned char)*c)))
 			*c = '_';
-	free(self.temporary);
-	self.temporary = NULL;
-	if (file && asprintf(&self.temporary, "%s.%ld.tmp", file, (long)getpid()) < 0)
-		die(EXIT_TEMP, "out of memory");
 }
 
 void metrics_lag(const char *topic, int32_t partition, int64_t lag)
@@ -127,31 +185,39 @@ static void print_all(void)
 				self.lags[i].lag);
 }
 
-void metrics_flush(void)
+static void copy_write(struct copy *c)
 {
 	int fd;
 	bool ok;
 
-	if (!self.file)
+	if (!c->path)
 		return;
-	print_all();
-	fd = open(self.temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = open(c->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	ok = fd >= 0 && write(fd, self.text.p, self.text.len) == (ssize_t)self.text.len;
 	if (fd >= 0 && close(fd))
 		ok = false;
-	if (ok && rename(self.temporary, self.file))
+	if (ok && rename(c->temporary, c->path))
 		ok = false;
 	if (!ok) {
-		if (!self.warned)
-			die_warn("cannot write metrics to '%s': %s", self.file, strerror(errno));
-		unlink(self.temporary);
+		if (!c->warned)
+			die_warn("cannot write metrics to '%s': %s", c->path, strerror(errno));
+		unlink(c->temporary);
 	}
-	self.warned = !ok;
+	c->warned = !ok;
+}
+
+void metrics_flush(void)
+{
+	if (!self.file.path && !self.member.path)
+		return;
+	print_all();
+	copy_write(&self.file);
+	copy_write(&self.member);
 }
 
 int metrics_tick(int64_t now_ms)
 {
-	if (!self.file)
+	if (!self.file.path && !self.member.path)
 		return -1;
 	if (now_ms >= self.due_ms) {
 		metrics_flush();
@@ -167,6 +233,16 @@ void metrics_ready_fd(int fd)
 
 void metrics_set_ready(bool ready)
 {
+	if (self.ready_path && !ready)
+		unready();
+	if (self.ready_path && ready && !metrics.ready) {
+		int fd = open(self.ready_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+		if (fd < 0)
+			die_warn("cannot make '%s': %s", self.ready_path, strerror(errno));
+		else
+			close(fd);
+	}
 	metrics.ready = ready;
 	if (ready && self.ready_fd >= 0) {
 		if (write(self.ready_fd, "\n", 1) < 0)

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* Counters and gauges in Prometheus's text format, rewritten to a file once a second, atomically
- * (temporary file and rename in the same directory, as node_exporter's textfile collector wants).
+ * (temporary file and rename in the same directory, as node_exporter's textfile collector wants), and
+ * readiness. Under evpipe(1) both go to the pipeline's directory too: $EVPIPE_DIR/metrics/TOOL.prom, and
+ * $EVPIPE_DIR/ready/TOOL, which is there while the program is ready. TOOL, also the label, is the
+ * program's name, or $EVPIPE_MEMBER when that is this name and a number ("evstamp-2"). A directory
+ * that is not there is warned of once.
+ *
  * Names take the pipeline's name as prefix: $EVPIPE_NAME, else "evpipe". */
 #ifndef EVPIPE_METRICS_H
 #define EVPIPE_METRICS_H
@@ -25,18 +30,18 @@ struct metrics {
 
 extern struct metrics metrics;
 
-/* @file may be NULL: then nothing is written. @tool is the label. */
+/* @file is that of --metrics; NULL: none. @tool is the program's name and must live on. */
 void metrics_init(const char *tool, const char *file);
 /* Consumer lag of a partition; -1 forgets it. */
 void metrics_lag(const char *topic, int32_t partition, int64_t lag);
-/* Rewrites the file if a second has gone by since the last time. Returns ms until the next is due,
+/* Rewrites the files if a second has gone by since the last time. Returns ms until the next is due,
  * -1 without a file. A failed write is warned of once. */
 int metrics_tick(int64_t now_ms);
 /* Rewrites now: at the end of the program. */
 void metrics_flush(void);
 
-/* Tells readiness: sets the gauge and writes LF to the --ready-fd descriptor (s6's notification-fd)
- * once. @fd -1: none. */
+/* Tells readiness: sets the gauge, makes or removes the file, and writes LF to the --ready-fd descriptor
+ * (s6's notification-fd) once. @fd -1: none. */
 void metrics_ready_fd(int fd);
 void metrics_set_ready(bool ready);
 

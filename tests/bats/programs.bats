@@ -299,6 +299,29 @@ valid_metrics() {
 	done
 }
 
+@test "EVPIPE_DIR gets the metrics of each program, and a file while it is ready" {
+	export EVPIPE_DIR=$T/dir
+	mkdir -p dir/metrics dir/ready
+	for program in "${PROGRAMS[@]}"; do
+		echo "--- $program"
+		case $program in
+		kmock) args=(-t "t:1") ;;
+		kread) args=(events) ;;
+		*) args_of "$program" ;;
+		esac
+		EVPIPE_MEMBER=$program-2 spawn "$program" sh -c '
+			program=$0; tail -f /dev/null | "$program" "$@"' "$program" "${args[@]}"
+		wait_for '[ -e dir/ready/$program-2 ]'
+		wait_file_contains "dir/metrics/$program-2.prom" "evpipe_ready{tool=\"$program-2\"} 1"
+		valid_metrics "dir/metrics/$program-2.prom"
+		wait_for '[ "$(ls dir/metrics)" = "$program-2.prom" ]'
+		kill -- -"$(pid_of "$program")"
+		wait_exit "$program"
+		wait_for '[ ! -e dir/ready/$program-2 ]'
+		rm dir/metrics/*
+	done
+}
+
 @test "metrics that cannot be written are told of, and nothing else fails" {
 	echo '{"payload":"{\"a\":1}"}' >in
 	for program in evkey evstamp kwrite rpub; do

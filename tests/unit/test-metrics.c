@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -53,6 +54,8 @@ static int setup(void **state)
 	(void)state;
 	metrics = (struct metrics){.up = -1};
 	unsetenv("EVPIPE_NAME");
+	unsetenv("EVPIPE_DIR");
+	unsetenv("EVPIPE_MEMBER");
 	unlink("m.prom");
 	return 0;
 }
@@ -221,6 +224,130 @@ static void ready_is_a_line_once_and_then_the_end(void **state)
 	close(fds[0]);
 }
 
+/* The pipeline's directory. */
+static int setup_directory(void **state)
+{
+	setup(state);
+	mkdir("d", 0700);
+	mkdir("d/metrics", 0700);
+	mkdir("d/ready", 0700);
+	setenv("EVPIPE_DIR", "d", 1);
+	return 0;
+}
+
+static int teardown_directory(void **state)
+{
+	(void)state;
+	unlink("d/metrics/tool.prom");
+	unlink("d/metrics/tool-2.prom");
+	/* Fail when something else was left. */
+	return rmdir("d/metrics") || rmdir("d/ready") || rmdir("d");
+}
+
+static void a_pipelines_directory_gets_a_copy(void **state)
+{
+	(void)state;
+	metrics_init("tool", "m.prom");
+	metrics.records_in = 3;
+	assert_true(metrics_tick(2000000) >= 0);
+	slurp("m.prom");
+	expect_line("evpipe_records_in_total{tool=\"tool\"} 3");
+	slurp("d/metrics/tool.prom");
+	expect_line("evpipe_records_in_total{tool=\"tool\"} 3");
+	metrics_init("tool", NULL);
+	metrics.records_in = 4;
+	metrics_flush();
+	slurp("d/metrics/tool.prom");
+	expect_line("evpipe_records_in_total{tool=\"tool\"} 4");
+	setenv("EVPIPE_DIR", "", 1);
+	metrics_init("tool", NULL);
+	assert_int_equal(metrics_tick(3000000), -1);
+}
+
+static void a_member_is_called_as_evpipe_calls_it(void **state)
+{
+	static const char *const foreign[] = {
+		"sh", "tool", "tools", "tool-", "tool-2/../x", "tool-x", "tool2", "", "../tool-2"};
+
+	(void)state;
+	setenv("EVPIPE_MEMBER", "tool-2", 1);
+	metrics_init("tool", NULL);
+	metrics_flush();
+	slurp("d/metrics/tool-2.prom");
+	expect_line("evpipe_records_in_total{tool=\"tool-2\"} 0");
+	/* The name of another program, which runs this one. */
+	for (size_t i = 0; i < sizeof(foreign) / sizeof(*foreign); i++) {
+		unlink("d/metrics/tool.prom");
+		setenv("EVPIPE_MEMBER", foreign[i], 1);
+		metrics_init("tool", NULL);
+		metrics_flush();
+		slurp("d/metrics/tool.prom");
+		expect_line("evpipe_records_in_total{tool=\"tool\"} 0");
+	}
+}
+
+static void a_file_is_there_while_ready(void **state)
+{
+	(void)state;
+	metrics_init("tool", NULL);
+	assert_int_equal(access("d/ready/tool", F_OK), -1);
+	metrics_set_ready(true);
+	assert_int_equal(access("d/ready/tool", F_OK), 0);
+	metrics_set_ready(true);
+	assert_int_equal(access("d/ready/tool", F_OK), 0);
+	metrics_set_ready(false);
+	assert_int_equal(access("d/ready/tool", F_OK), -1);
+	metrics_set_ready(true);
+	/* One that was killed may have left it. */
+	metrics_init("tool", NULL);
+	assert_int_equal(access("d/ready/tool", F_OK), -1);
+}
+
+static void a_program_that_ends_is_not_ready(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	if (!pid) {
+		metrics_init("tool", NULL);
+		metrics_set_ready(true);
+		/* A child is not the program. */
+		pid = fork();
+		if (!pid)
+			exit(0);
+		waitpid(pid, &status, 0);
+		exit(access("d/ready/tool", F_OK) ? 1 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(access("d/ready/tool", F_OK), -1);
+}
+
+static void a_directory_that_is_not_there_is_warned_of_once(void **state)
+{
+	int saved = dup(STDERR_FILENO), fd = open("errors", O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	(void)state;
+	die_init("prog");
+	setenv("EVPIPE_DIR", "nowhere", 1);
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+	metrics_init("tool", NULL);
+	metrics_flush();
+	metrics_flush();
+	metrics_set_ready(true);
+	metrics_set_ready(true);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	assert_string_equal(slurp("errors"),
+		"prog: warning: cannot write metrics to 'nowhere/metrics/tool.prom': "
+		"No such file or directory\n"
+		"prog: warning: cannot make 'nowhere/ready/tool': No such file or directory\n");
+	unlink("errors");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +361,15 @@ int main(void)
 		cmocka_unit_test_setup(it_is_rewritten_once_a_second, setup),
 		cmocka_unit_test_setup(a_file_that_cannot_be_written_is_told_of_once, setup),
 		cmocka_unit_test_setup(ready_is_a_line_once_and_then_the_end, setup),
+		cmocka_unit_test_setup_teardown(
+			a_pipelines_directory_gets_a_copy, setup_directory, teardown_directory),
+		cmocka_unit_test_setup_teardown(
+			a_member_is_called_as_evpipe_calls_it, setup_directory, teardown_directory),
+		cmocka_unit_test_setup_teardown(
+			a_file_is_there_while_ready, setup_directory, teardown_directory),
+		cmocka_unit_test_setup_teardown(
+			a_program_that_ends_is_not_ready, setup_directory, teardown_directory),
+		cmocka_unit_test_setup(a_directory_that_is_not_there_is_warned_of_once, setup),
 	};
 	char directory[] = "/tmp/test-metrics.XXXXXX";
 	int failed;
