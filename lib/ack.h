@@ -84,6 +84,10 @@ void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label
 void ack_idle(struct ack *a);
 /* A transaction of these labels (as reported, separated by spaces; may be empty) asks for positions. */
 void ack_ask(struct ack *a, struct span labels);
+/* While a question waits (for a number that some filter holds, and that may yet come here) more
+ * records may be taken into the transaction and ack_ask called again with all of its labels: each
+ * question has one reply, in order, that of an overtaken one is `again RUN`. has_reply and aborted
+ * speak of the last question alone; replies to earlier ones are swallowed. */
 /* Permanent trouble: asks the source to stop reading. */
 void ack_stop(struct ack *a, const char *reason);
 

@@ -37,6 +37,8 @@ struct ackd {
 /* Makes a new RUN and listens on @path (mode 0600). A path that answers dies with 100; a dead socket
  * file is replaced; dies with 100 when it cannot be made. */
 void ackd_open(struct ackd *d, const char *path, struct ledger *l);
+/* A question that waits for a gap is answered when the gap closes, or with `again RUN` as soon as the
+ * same peer asks anew (it has got more records in between, perhaps those of the gap). */
 void ackd_on_txn(struct ackd *d, void (*metadata)(void *ctx, struct buf *out), void *ctx);
 /* Accepts, reads, writes what goes. Call when fd is readable, and in any case once a second. */
 void ackd_serve(struct ackd *d, int64_t now_us);
