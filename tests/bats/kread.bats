@@ -618,6 +618,24 @@ committed() {
 	[ "$(sort -n one.out two.out | md5sum)" = "$(seq 3000 | md5sum)" ]
 }
 
+@test "--follow-new reads topics that appear later, in a group too" {
+	new=$(unique)
+	spawn_ready plain --raw --follow-new -o end "^$new"
+	spawn group kread --raw --follow-new -g "$new" --commit never "^$new" </dev/null
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$new-late" 2
+	seq 10 | kproduce "$new-late"
+	wait_lines plain.out 10
+	wait_lines group.out 10
+	[ "$(sort -n plain.out | xargs)" = "$(seq 10 | xargs)" ]
+	[ "$(sort -n group.out | xargs)" = "$(seq 10 | xargs)" ]
+	stop plain
+	wait_exit plain
+	[ "$status" -eq 0 ]
+	stop group
+	wait_exit group
+	[ "$status" -eq 0 ]
+}
+
 @test "a reader slower than max.poll.interval.ms costs neither the group nor a record" {
 	topic=$(new_topic 2)
 	group=$(unique)
