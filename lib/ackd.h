@@ -18,7 +18,7 @@ struct ackd {
 	bool had_sink; /* a sink has said hello, ever */
 	bool has_sink; /* … and is connected */
 	bool is_txn; /* … as one that writes transactions: the source does not commit */
-	bool sink_idle; /* it holds nothing unanswered */
+	bool sink_idle; /* it holds nothing: said `idle`, and no `busy` or report since */
 	bool sink_lost; /* its connection has ended without bye: stop reading, exit 111 */
 	/* Not 0: the source is to stop and to exit with this status and sentence. */
 	int trouble_status;
