@@ -3,6 +3,7 @@
 #ifndef EVPIPE_FILTER_H
 #define EVPIPE_FILTER_H
 
+#include "ack.h"
 #include "buf.h"
 #include "opt.h"
 #include "record.h"
@@ -18,16 +19,26 @@ enum filter_verdict {
 typedef enum filter_verdict filter_fn(
 	void *self, const struct record *r, struct buf *out, struct record_error *e);
 
+/* The same for a filter of lines that need not be records: @r is NULL where @line is none, and @e says
+ * why. */
+typedef enum filter_verdict filter_line_fn(void *self, struct span line, const struct record *r,
+	struct buf *out, struct record_error *e);
+
 struct filter {
 	filter_fn *each;
+	filter_line_fn *line; /* instead of each */
 	void *self;
 	const struct opt_input *input;
+	const struct ack_opts *ack;
 };
 
 /* Runs from standard input to standard output until EOF and returns the exit status. The first
  * SIGTERM or SIGINT is ignored while input is open (a filter ends on EOF, so that nothing in the
  * pipe is lost); the second ends it at once. Ends as soon as the reader has gone, with input or
- * without. */
+ * without.
+ *
+ * Drops and dead letters are reported to the source; of what is handed on nothing is said. A record of
+ * another source's run passes as it came: the sink will tell. */
 int filter_run(const struct filter *f);
 
 #endif

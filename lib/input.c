@@ -3,6 +3,7 @@
 
 #include "die.h"
 #include "metrics.h"
+#include "record.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -25,6 +26,26 @@ void input_read(struct input *in)
 		die(EXIT_TEMP, "cannot read standard input: %s", strerror(errno));
 }
 
+/* A line over the limit has a label all the same, if it stands near its beginning; a record that no
+ * program can take would hold up its partition for ever otherwise. */
+static void find_label(struct input *in, struct span piece)
+{
+	struct record_error e;
+	struct record r;
+
+	in->big_label = (struct ack_label){0};
+	if (!in->ack)
+		return;
+	record_parse(&r, piece, &e);
+	if (r.seq.type != JSON_STRING || !ack_take(in->ack, &r.seq, &in->big_label) ||
+		!in->big_label.text.p)
+		return;
+	/* The block will be read over before the line ends. */
+	buf_clear(&in->big_text);
+	buf_span(&in->big_text, in->big_label.text);
+	in->big_label.text = buf_as_span(&in->big_text);
+}
+
 /* A piece of a line over the limit; its dead letter is begun with the first. */
 static void take_piece(struct input *in, struct span piece, bool first)
 {
@@ -36,7 +57,10 @@ static void take_piece(struct input *in, struct span piece, bool first)
 	if (first) {
 		in->big = true;
 		metrics.records_in++;
+		find_label(in, piece);
 		in->ended = !dead_begin_big(&in->dead, in->line.number, in->line.max);
+		if (in->ended && in->ack)
+			ack_stop(in->ack, "a record was refused: it is too large");
 	}
 	dead_more_big(&in->dead, piece);
 }
@@ -63,6 +87,7 @@ bool input_next(struct input *in, struct span *text)
 		case LINE_LAST:
 			dead_more_big(&in->dead, *text);
 			end_big(in);
+			input_account(in, &in->big_label);
 			break;
 		case LINE_TORN:
 			end_big(in);
@@ -87,8 +112,27 @@ void input_refuse(struct input *in, enum error_class c, struct span line, bool i
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	if (!dead_refuse(&in->dead, c, line, is_record, number, "%s", message))
-		in->ended = true;
+	if (dead_refuse(&in->dead, c, line, is_record, number, "%s", message))
+		return;
+	in->ended = true;
+	if (in->ack) {
+		char reason[500];
+
+		snprintf(reason, sizeof(reason), "a record was refused: %s (%s)", message,
+			class_name(c));
+		ack_stop(in->ack, reason);
+	}
+}
+
+void input_account(struct input *in, const struct ack_label *label)
+{
+	if (in->ack && in->dead.policy != DEAD_STOP)
+		ack_report(in->ack, in->dead.policy == DEAD_FILE ? ACK_DEAD : ACK_DROP, label);
+}
+
+bool input_accounts(enum error_class c)
+{
+	return c != CLASS_JSON_DECODE;
 }
 
 int input_close(struct input *in)
@@ -101,5 +145,6 @@ int input_close(struct input *in)
 		status = EXIT_TEMP;
 	}
 	line_free(&in->line);
+	buf_free(&in->big_text);
 	return status;
 }

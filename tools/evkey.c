@@ -138,6 +138,7 @@ int main(int argc, char **argv)
 	struct evkey k = {0};
 	struct opt_common common;
 	struct opt_input input;
+	struct ack_opts ack;
 	struct arg_lit *null_ok =
 		arg_lit0(NULL, "null-ok", "no such field: a null key, not an error");
 	struct arg_str *expr = arg_str1(NULL, NULL, "EXPR", "key path (.a.b[0]) or jq expression");
@@ -146,7 +147,9 @@ int main(int argc, char **argv)
 
 	opt_common(&common);
 	opt_input(&input);
-	void *table[] = {expr, null_ok, OPT_INPUT_ENTRIES(input), OPT_COMMON_ENTRIES(common), end};
+	ack_opts(&ack);
+	void *table[] = {expr, null_ok, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+		OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 
 	k.text = opt_text(expr, "EXPR");
@@ -158,5 +161,6 @@ int main(int argc, char **argv)
 		.each = on_record,
 		.self = &k,
 		.input = &input,
+		.ack = &ack,
 	});
 }

@@ -279,6 +279,7 @@ int main(int argc, char **argv)
 	struct evstamp s = {.max_hops = -1};
 	struct opt_common common;
 	struct opt_input input;
+	struct ack_opts ack;
 	struct arg_str *set = arg_str0(NULL, "set", "NAME", "write NAME as the record's origin");
 	struct arg_str *drop = arg_strn(NULL, "drop", "NAME", 0, 64, "drop records of this origin");
 	struct arg_str *only =
@@ -291,7 +292,8 @@ int main(int argc, char **argv)
 
 	opt_common(&common);
 	opt_input(&input);
-	void *table[] = {set, drop, only, at, max_hops, OPT_INPUT_ENTRIES(input),
+	ack_opts(&ack);
+	void *table[] = {set, drop, only, at, max_hops, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
 		OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 
@@ -310,5 +312,6 @@ int main(int argc, char **argv)
 		.each = on_record,
 		.self = &s,
 		.input = &input,
+		.ack = &ack,
 	});
 }
