@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: ISC
+"""A proxy between two programs, over TCP or a Unix socket, which can be made to misbehave."""
+import os
+import select
+import socket
+import struct
+import threading
+import time
+
+
+def address_of(where):
+    """(family, address) of HOST:PORT or a path."""
+    if "/" in where:
+        return socket.AF_UNIX, where
+    host, _, port = where.rpartition(":")
+    return socket.AF_INET, (host, int(port))
+
+
+class Proxy:
+    """Listens at .where and hands on to the target. To be set at any time:
+
+    away       no connection is taken, the present ones are closed
+    silent     nothing is handed on to the target: a reader that does not read
+    rate       bytes a second in each direction, 0 without limit
+    slice      bytes handed on at once, 0 what there is
+
+    cut() closes all connections, reset() with RST."""
+
+    def __init__(self, target, where=None):
+        self.target = target
+        self.away = self.silent = False
+        self.rate = self.slice = 0
+        self.pairs, self.half, self.lock = set(), set(), threading.Lock()
+        family = socket.AF_UNIX if where else socket.AF_INET
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.bind(where or ("127.0.0.1", 0))
+        self.listener.listen(64)
+        self.where = where or "127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            try:
+                if self.away:
+                    raise OSError("away")
+                family, address = address_of(self.target)
+                server = socket.socket(family, socket.SOCK_STREAM)
+                server.connect(address)
+            except OSError:
+                client.close()
+                continue
+            pair = (client, server)
+            with self.lock:
+                self.pairs.add(pair)
+            for source, sink, up in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self.carry, args=(pair, source, sink, up),
+                                 daemon=True).start()
+
+    def carry(self, pair, source, sink, up):
+        try:
+            while True:
+                while up and self.silent:
+                    time.sleep(0.02)
+                readable = select.select([source], [], [], 0.2)[0]
+                if not readable or (up and self.silent):
+                    continue
+                data = source.recv(self.slice or 65536)
+                if not data:
+                    break
+                sink.sendall(data)
+                if self.rate:
+                    time.sleep(len(data) / self.rate)
+            # One side is done writing; the other may still have something to say.
+            sink.shutdown(socket.SHUT_WR)
+            with self.lock:
+                if pair not in self.half:
+                    self.half.add(pair)
+                    return
+                self.half.discard(pair)
+        except (OSError, ValueError):
+            pass
+        self.drop(pair)
+
+    def drop(self, pair, linger=None):
+        with self.lock:
+            if pair not in self.pairs:
+                return
+            self.pairs.discard(pair)
+        for sock in pair:
+            try:
+                if linger is not None:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                else:
+                    sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
+
+    def cut(self):
+        for pair in list(self.pairs):
+            self.drop(pair)
+
+    def reset(self):
+        for pair in list(self.pairs):
+            self.drop(pair, struct.pack("ii", 1, 0))
+
+    def leave(self):
+        self.away = True
+        self.cut()
+
+    def back(self):
+        self.away = False
+
+    def close(self):
+        self.leave()
+        self.listener.close()
+        if "/" in self.where:
+            os.unlink(self.where)
