@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * DESIGN: one entry an open number, in a pool that grows to the window and is found through a hash
- * table. Two lists run through the entries, both ascending: all open numbers, and those of one
+ * table; numbers are dense, so that its chains are of one entry but for stragglers. Two lists run through the entries, both ascending: all open numbers, and those of one
  * partition. So the head of a partition's list is what holds its position back, and nothing is ever
  * searched. What is settled leaves at once; only the parts of a label that was split are remembered,
  * and the numbers of ended assignments, so that a late report can be told from a second one.
@@ -46,8 +46,12 @@ struct group {
 	uint32_t parts, left;
 	enum ledger_kind kind; /* the best of the parts so far: FINAL before DEAD before DROP */
 	uint32_t members; /* entries that point here */
+	uint64_t question; /* the last that named a part of it */
+	uint32_t unnamed; /* parts that it has not named and that are not reported */
 	size_t set_len;
-	unsigned char *seen; /* a bit each part; behind it the text of the set */
+	/* A bit each part that is reported, one each that the question named, the text of the set. */
+	unsigned char *seen, *named;
+	char *set;
 };
 
 struct entry {
@@ -55,13 +59,12 @@ struct entry {
 	struct ledger_part *part; /* NULL: its assignment has ended */
 	struct group *group; /* some of its parts are reported */
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
-	uint64_t asked; /* the last question that named it whole */
-	uint64_t part_asked; /* the last question that named a part of it, and how many parts */
-	uint32_t parts_asked;
+	uint64_t asked; /* the last question that named it, all its parts if it was split */
 	uint32_t generation; /* assignments begun and ended before it; for a mutant */
 	uint32_t bytes;
 	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
 	uint32_t part_before, part_after;
+	uint32_t chain;
 };
 
 struct ledger {
@@ -73,7 +76,8 @@ struct ledger {
 	uint64_t mark; /* in order: all below it is settled; the sink has reported it */
 	uint64_t known; /* ended numbers below it are forgotten */
 	uint64_t question; /* transactions asked about */
-	uint64_t reported; /* highest number in any report */
+	uint64_t reported; /* highest number in any report of the sink */
+	uint64_t waits_below; /* the last question waits for what is below; 0: it does not */
 	uint32_t generation;
 	struct ledger_counts counts;
 	struct ledger_part *parts;
@@ -82,7 +86,7 @@ struct ledger {
 	uint32_t entry_count, free;
 	uint32_t head, tail; /* open */
 	uint32_t ended_head, ended_tail, ended;
-	uint32_t *table; /* indices into entries by number, NONE where empty */
+	uint32_t *table; /* chains of entries, by the low bits of the number */
 	uint32_t mask;
 };
 
@@ -90,37 +94,28 @@ struct ledger {
 
 static uint32_t table_find(const struct ledger *l, uint64_t number)
 {
-	for (uint32_t i = (uint32_t)number & l->mask; l->table[i] != NONE; i = (i + 1) & l->mask)
-		if (l->entries[l->table[i]].number == number)
-			return l->table[i];
-	return NONE;
+	uint32_t e = l->table[number & l->mask];
+
+	while (e != NONE && l->entries[e].number != number)
+		e = l->entries[e].chain;
+	return e;
 }
 
 static void table_add(struct ledger *l, uint32_t e)
 {
-	uint32_t i = (uint32_t)l->entries[e].number & l->mask;
+	uint32_t *slot = &l->table[l->entries[e].number & l->mask];
 
-	while (l->table[i] != NONE)
-		i = (i + 1) & l->mask;
-	l->table[i] = e;
+	l->entries[e].chain = *slot;
+	*slot = e;
 }
 
-static void table_remove(struct ledger *l, uint64_t number)
+static void table_remove(struct ledger *l, uint32_t e)
 {
-	uint32_t hole = (uint32_t)number & l->mask, i;
+	uint32_t *link = &l->table[l->entries[e].number & l->mask];
 
-	while (l->entries[l->table[hole]].number != number)
-		hole = (hole + 1) & l->mask;
-	for (i = (hole + 1) & l->mask; l->table[i] != NONE; i = (i + 1) & l->mask) {
-		uint32_t home = (uint32_t)l->entries[l->table[i]].number & l->mask;
-
-		/* Whether the way from its home to here leads over the hole. */
-		if (((i - home) & l->mask) >= ((i - hole) & l->mask)) {
-			l->table[hole] = l->table[i];
-			hole = i;
-		}
-	}
-	l->table[hole] = NONE;
+	while (*link != e)
+		link = &l->entries[*link].chain;
+	*link = l->entries[e].chain;
 }
 
 /* ---- entries ---- */
@@ -197,7 +192,7 @@ static void forget(struct ledger *l, uint32_t e)
 {
 	struct entry *x = &l->entries[e];
 
-	table_remove(l, x->number);
+	table_remove(l, e);
 	group_leave(x);
 	if (x->part) {
 		unlink_entry(l, e, &l->head, &l->tail);
@@ -223,7 +218,7 @@ static void settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t 
 		return;
 	}
 	p->moved = true;
-	if (x->at >= p->settled_to)
+	if (MUTANT(POSITION_OF_HIGHEST) && x->at >= p->settled_to)
 		p->settled_to = x->at + 1;
 	switch (kind) {
 	case LEDGER_FINAL:
@@ -248,7 +243,7 @@ static void pass_over(struct ledger *l, uint64_t number)
 		struct entry *x = &l->entries[l->head];
 
 		x->part->moved = true;
-		if (x->at >= x->part->settled_to)
+		if (MUTANT(POSITION_OF_HIGHEST) && x->at >= x->part->settled_to)
 			x->part->settled_to = x->at + 1;
 		l->counts.vouched++;
 		if (l->settled)
@@ -264,12 +259,17 @@ static void pass_over(struct ledger *l, uint64_t number)
 static bool group_is(const struct group *g, const struct label *label)
 {
 	return g->parts == label->parts && g->set_len == label->set.len &&
-		memcmp(g->seen + (g->parts + 7) / 8, label->set.p, g->set_len) == 0;
+		memcmp(g->set, label->set.p, g->set_len) == 0;
 }
 
-static bool group_saw(const struct group *g, uint32_t part)
+static bool has_bit(const unsigned char *bits, uint32_t part)
 {
-	return g->seen[(part - 1) / 8] >> ((part - 1) % 8) & 1;
+	return bits[(part - 1) / 8] >> ((part - 1) % 8) & 1;
+}
+
+static void set_bit(unsigned char *bits, uint32_t part)
+{
+	bits[(part - 1) / 8] |= (unsigned char)(1 << (part - 1) % 8);
 }
 
 /* What a report does to one of its numbers: TAKEN: nothing is against it; WAIT: there is nothing left
@@ -293,11 +293,12 @@ static enum ledger_answer look(
 		return LEDGER_TWICE;
 	if (!group_is(g, label))
 		return LEDGER_GARBAGE;
-	if (group_saw(g, label->part))
+	if (has_bit(g->seen, label->part))
 		return MUTANT(SECOND_REPORT_ALLOWED) ? LEDGER_WAIT : LEDGER_TWICE;
 	return LEDGER_TAKEN;
 }
 
+/* What a report does to all of its numbers. */
 static enum ledger_answer check(const struct ledger *l, bool sink, const struct label *label)
 {
 	struct span rest = label->set;
@@ -306,34 +307,58 @@ static enum ledger_answer check(const struct ledger *l, bool sink, const struct 
 
 	if (label->last > l->last)
 		return MUTANT(FUTURE_ACCEPTED) ? LEDGER_TAKEN : LEDGER_GARBAGE;
-	if (l->order && sink && !MUTANT(BACKWARDS_ALLOWED) &&
-		(label->first < l->mark || (label->first == l->mark && !label->parts)))
-		return label->first == l->mark ? LEDGER_TWICE : LEDGER_BACKWARDS;
 	while (label_range(&rest, &from, &to))
 		for (uint64_t n = from; n <= to; n++) {
 			enum ledger_answer a = look(l, sink, label, n);
 
-			if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
+			if (a == LEDGER_WAIT)
+				continue;
+			if (a != LEDGER_TAKEN)
 				return a;
-			if (a == LEDGER_TAKEN && l->entries[table_find(l, n)].group)
+			if (label->parts && l->entries[table_find(l, n)].group)
 				grouped = true;
 			else
 				lone = true;
 		}
 	/* All of a set were split together or none was. */
-	return grouped && lone && label->parts ? LEDGER_GARBAGE : LEDGER_TAKEN;
+	return grouped && lone ? LEDGER_GARBAGE : LEDGER_TAKEN;
 }
 
 static struct group *group_new(const struct label *label)
 {
 	struct group *g = die_realloc(NULL, sizeof(*g));
-	size_t bits = (label->parts + 7) / 8;
+	size_t bytes = (label->parts + 7) / 8;
 
 	*g = (struct group){.parts = label->parts, .left = label->parts, .kind = LEDGER_DROP};
 	g->set_len = label->set.len;
-	g->seen = die_realloc(NULL, bits + g->set_len);
-	memset(g->seen, 0, bits);
-	memcpy(g->seen + bits, label->set.p, g->set_len);
+	g->seen = die_realloc(NULL, 2 * bytes + g->set_len);
+	g->named = g->seen + bytes;
+	g->set = (char *)g->named + bytes;
+	memset(g->seen, 0, 2 * bytes);
+	memcpy(g->set, label->set.p, g->set_len);
+	return g;
+}
+
+/* The group of a label that has passed check; NULL when none of its numbers is left. */
+static struct group *group_of(struct ledger *l, const struct label *label)
+{
+	struct span rest = label->set;
+	uint64_t from, to;
+	struct group *g = NULL;
+
+	while (label_range(&rest, &from, &to))
+		for (uint64_t n = from; n <= to; n++) {
+			uint32_t e = table_find(l, n);
+
+			if (e == NONE)
+				continue;
+			if (l->entries[e].group)
+				return l->entries[e].group;
+			if (!g)
+				g = group_new(label);
+			l->entries[e].group = g;
+			g->members++;
+		}
 	return g;
 }
 
@@ -347,124 +372,142 @@ static enum ledger_kind better(enum ledger_kind a, enum ledger_kind b)
 /* Notes a part. Returns whether it was the last one; *@kind becomes that of the whole. */
 static bool take_part(struct ledger *l, const struct label *label, enum ledger_kind *kind)
 {
-	struct span rest = label->set;
-	uint64_t from, to;
-	struct group *g = NULL, *made = NULL;
+	struct group *g = group_of(l, label);
 
-	while (label_range(&rest, &from, &to))
-		for (uint64_t n = from; n <= to; n++) {
-			uint32_t e = table_find(l, n);
-
-			if (e == NONE)
-				continue;
-			g = l->entries[e].group;
-			if (!g) {
-				if (!made)
-					made = group_new(label);
-				g = l->entries[e].group = made;
-				g->members++;
-			}
-		}
 	if (!g)
 		return false;
-	if (!group_saw(g, label->part)) {
-		g->seen[(label->part - 1) / 8] |= (unsigned char)(1 << (label->part - 1) % 8);
+	if (!has_bit(g->seen, label->part))
 		g->left--;
-	}
+	set_bit(g->seen, label->part);
 	g->kind = better(g->kind, *kind);
 	*kind = g->kind;
 	return g->left == 0 || MUTANT(PART_COUNT_IGNORED);
+}
+
+/* For a mutant: what was split and is below @number counts as whole. */
+static void seal(struct ledger *l, uint64_t number, int64_t now_us)
+{
+	uint32_t e = l->head, next;
+
+	for (; e != NONE && l->entries[e].number < number; e = next) {
+		next = l->entries[e].after;
+		if (l->entries[e].group)
+			settle(l, e, LEDGER_FINAL, now_us);
+	}
+}
+
+static void settle_range(
+	struct ledger *l, uint64_t from, uint64_t to, enum ledger_kind kind, int64_t now_us)
+{
+	for (uint64_t n = from; n <= to; n++) {
+		uint32_t e = table_find(l, n);
+
+		if (e != NONE)
+			settle(l, e, kind, now_us);
+	}
 }
 
 enum ledger_answer ledger_report(struct ledger *l, bool sink, enum ledger_kind kind,
 	const struct label *label, int64_t now_us)
 {
 	struct span rest = label->set;
-	enum ledger_answer answer = check(l, sink, label);
+	enum ledger_answer answer;
 	uint64_t from, to;
 
+	if (l->order && sink && !MUTANT(BACKWARDS_ALLOWED)) {
+		if (label->first < l->mark)
+			return LEDGER_BACKWARDS;
+		if (label->first == l->mark && !label->parts)
+			return LEDGER_TWICE;
+	}
+	answer = check(l, sink, label);
 	if (answer != LEDGER_TAKEN)
 		return answer;
-	if (label->last > l->reported)
+	if (label->last > l->reported && (sink || MUTANT(FUTURE_ACCEPTED)))
 		l->reported = label->last;
 	if (l->order && (sink || MUTANT(DROP_RAISES_MARK))) {
 		uint64_t below = MUTANT(BELOW_INCLUDES_HIGHEST) ? label->last : label->first;
 
-		if (MUTANT(DROP_RAISES_MARK) && below < l->mark)
-			below = l->mark;
-		pass_over(l, below);
-		l->mark = below;
-	}
-	if (label->parts && !take_part(l, label, &kind)) {
-		if (!MUTANT(SEAL_ON_LATER) || label->last == l->last)
-			return LEDGER_TAKEN;
-	}
-	if (MUTANT(RANGE_FROM_ENDS)) {
-		for (uint64_t n = label->first; n <= label->last; n++)
-			if (table_find(l, n) != NONE)
-				settle(l, table_find(l, n), kind, now_us);
-		return LEDGER_TAKEN;
-	}
-	while (label_range(&rest, &from, &to))
-		for (uint64_t n = from; n <= to; n++) {
-			uint32_t e = table_find(l, n);
-
-			if (e != NONE)
-				settle(l, e, kind, now_us);
+		if (below > l->mark) {
+			pass_over(l, below);
+			l->mark = below;
 		}
+	}
+	if (MUTANT(SEAL_ON_LATER))
+		seal(l, label->first, now_us);
+	if (label->parts && !take_part(l, label, &kind))
+		return LEDGER_TAKEN;
+	if (MUTANT(RANGE_FROM_ENDS))
+		settle_range(l, label->first, label->last, kind, now_us);
+	while (label_range(&rest, &from, &to))
+		settle_range(l, from, to, kind, now_us);
 	return LEDGER_TAKEN;
 }
 
 /* ---- transactions ---- */
 
-/* A number of which a part is neither reported nor named is not named. */
-static void name_number(const struct ledger *l, struct entry *x, const struct label *label)
-{
-	if (label->parts) {
-		if (x->part_asked != l->question)
-			x->parts_asked = 0;
-		x->part_asked = l->question;
-		if (++x->parts_asked < (x->group ? x->group->left : label->parts))
-			return;
-	}
-	x->asked = l->question;
-}
-
-/* Names the numbers of one label. */
-static enum ledger_answer name_label(struct ledger *l, struct span text, uint64_t *highest)
+/* Names the numbers of one label. *@highest and *@first: the highest number of all labels, and the
+ * highest first one. */
+static enum ledger_answer name_label(
+	struct ledger *l, struct span text, uint64_t *highest, uint64_t *first)
 {
 	struct label label;
 	struct span rest;
+	struct group *g = NULL;
 	uint64_t from, to;
+	enum ledger_answer answer;
 
-	if (label_parse(&label, text) || label.last > l->last)
+	if (label_parse(&label, text))
 		return LEDGER_GARBAGE;
-	rest = label.set;
-	while (label_range(&rest, &from, &to))
+	answer = check(l, true, &label);
+	if (answer != LEDGER_TAKEN)
+		return answer;
+	if (label.parts)
+		g = group_of(l, &label);
+	if (g && g->question != l->question) {
+		g->question = l->question;
+		g->unnamed = g->left;
+		memset(g->named, 0, (g->parts + 7) / 8);
+	}
+	if (g && has_bit(g->named, label.part))
+		return LEDGER_TWICE;
+	if (g) {
+		set_bit(g->named, label.part);
+		g->unnamed--;
+	}
+	for (rest = label.set; label_range(&rest, &from, &to);)
 		for (uint64_t n = from; n <= to; n++) {
 			uint32_t e = table_find(l, n);
 
-			if (e == NONE)
-				return n < l->known ? LEDGER_ABORT : LEDGER_TWICE;
-			if (!l->entries[e].part && !MUTANT(TXN_OF_ENDED))
-				return LEDGER_ABORT;
-			name_number(l, &l->entries[e], &label);
-			if (n > *highest)
-				*highest = n;
+			if (e == NONE || (!l->entries[e].part && !MUTANT(TXN_OF_ENDED))) {
+				answer = LEDGER_ABORT;
+				continue;
+			}
+			if (l->entries[e].asked == l->question)
+				return LEDGER_TWICE;
+			if (!g || !g->unnamed)
+				l->entries[e].asked = l->question;
 		}
-	return LEDGER_TAKEN;
+	if (label.last > *highest)
+		*highest = label.last;
+	if (label.first > *first)
+		*first = label.first;
+	return answer;
 }
 
 enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 {
-	uint64_t highest = 0;
+	uint64_t highest = 0, first = 0;
 	enum ledger_answer worst = LEDGER_TAKEN;
+	uint32_t e;
 
 	l->question++;
+	l->waits_below = 0;
 	while (labels.len) {
 		const char *space = memchr(labels.p, ' ', labels.len);
 		size_t len = space ? (size_t)(space - labels.p) : labels.len;
-		enum ledger_answer a = name_label(l, (struct span){labels.p, len}, &highest);
+		enum ledger_answer a =
+			name_label(l, (struct span){labels.p, len}, &highest, &first);
 
 		if (a != LEDGER_TAKEN && a != LEDGER_ABORT)
 			return a;
@@ -476,10 +519,15 @@ enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 	}
 	if (worst != LEDGER_TAKEN)
 		return worst;
-	for (uint32_t e = l->head; e != NONE && l->entries[e].number <= highest;
-		e = l->entries[e].after)
-		if (l->entries[e].asked != l->question && !MUTANT(TXN_WITH_GAP))
-			return LEDGER_WAIT;
+	for (e = l->head; e != NONE && l->entries[e].number <= highest; e = l->entries[e].after) {
+		/* Its reports will vouch for these. */
+		if (l->order && l->entries[e].number < first)
+			l->entries[e].asked = l->question;
+		if (l->entries[e].asked == l->question || MUTANT(TXN_WITH_GAP))
+			continue;
+		l->waits_below = highest;
+		return LEDGER_WAIT;
+	}
 	return LEDGER_TAKEN;
 }
 
@@ -609,6 +657,8 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 	l->counts.emitted++;
 	l->counts.open++;
 	l->counts.open_bytes += x->bytes;
+	if (MUTANT(FUTURE_ACCEPTED) && l->last <= l->reported)
+		settle(l, e, LEDGER_FINAL, now_us);
 	return l->last;
 }
 
@@ -622,7 +672,8 @@ void ledger_skip(struct ledger_part *p, int64_t next)
 
 bool ledger_full(const struct ledger *l)
 {
-	return l->counts.open >= l->window || l->counts.open_bytes >= l->window_bytes;
+	return l->counts.open &&
+		(l->counts.open >= l->window || l->counts.open_bytes >= l->window_bytes);
 }
 
 void ledger_forget(struct ledger *l)
@@ -712,8 +763,11 @@ uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_
 		for (uint32_t e = p->head; e != NONE; e = l->entries[e].part_after) {
 			struct entry *x = &l->entries[e];
 
-			if (!sink_idle && x->number > l->reported)
-				break;
+			if (!sink_idle && x->number > l->reported &&
+				(x->number > l->waits_below || x->asked == l->question)) {
+				x->overdue_us = 0;
+				continue;
+			}
 			if (!x->overdue_us)
 				x->overdue_us = now_us ? now_us : 1;
 			if (now_us - x->overdue_us < limit_us)

@@ -93,7 +93,9 @@ int64_t ledger_position(const struct ledger *l, const struct ledger_part *p);
 uint64_t ledger_part_open(const struct ledger_part *p);
 
 /* A transaction names its numbers. LEDGER_TAKEN: ledger_txn_position tells what it moves to, until
- * the next call; the numbers stay open until they are reported. @labels: separated by single spaces, or empty. */
+ * the next call; the numbers stay open until they are reported. @labels: separated by single spaces,
+ * or empty; one named twice, or named and already reported, is LEDGER_TWICE. In order accounting it
+ * vouches for what is below, as its reports will. */
 enum ledger_answer ledger_txn(struct ledger *l, struct span labels);
 /* What ledger_position will be when the named numbers are settled. */
 int64_t ledger_txn_position(const struct ledger *l, const struct ledger_part *p);
@@ -112,8 +114,8 @@ struct ledger_open {
 };
 /* The lowest open number of all and how many are open. false: none is. */
 bool ledger_first_open(const struct ledger *l, struct ledger_open *o);
-/* Numbers that have been overdue for @limit_us: open although a later one is final, or although the
- * sink has said that it holds nothing (@sink_idle). Calls @fn once a partition that has such, with the
+/* Numbers that have been overdue for @limit_us without a break: open although the sink has reported a
+ * later one, or has said that it holds nothing (@sink_idle), or its transaction waits for them. Calls @fn once a partition that has such, with the
  * lowest and the count; returns the sum. Call about once a second: the time begins to count when a
  * call finds a number overdue. */
 uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_t limit_us,

@@ -246,6 +246,52 @@ static void a_transaction_has_no_gap_below(void **state)
 	assert_int_equal(ledger_txn_position(l, p), 13);
 }
 
+static void a_transaction_names_a_label_once(void **state)
+{
+	(void)state;
+	begin(100, false);
+	emit("ppp");
+	assert_int_equal(ask("1 1"), LEDGER_TWICE);
+	assert_int_equal(ask("1 1-2"), LEDGER_TWICE);
+	assert_int_equal(ask("1.1/2 1.1/2"), LEDGER_TWICE);
+	assert_int_equal(ask("1.1/2 1.2/3"), LEDGER_GARBAGE);
+	assert_int_equal(ask("1.1/2 1.2/2 1.2/2"), LEDGER_TWICE);
+	taken(drop("2.1/2"));
+	assert_int_equal(ask("1.1/2 1.2/2 2.1/2"), LEDGER_TWICE);
+	assert_int_equal(ask("1.1/2 1.2/2 2"), LEDGER_TWICE);
+	assert_int_equal(ask("1.1/2 1.2/2 2.2/2"), LEDGER_TAKEN);
+	assert_int_equal(ledger_txn_position(l, p), 12);
+}
+
+static void in_order_a_transaction_vouches_for_what_is_below(void **state)
+{
+	(void)state;
+	begin(100, true);
+	emit("ppppp");
+	assert_int_equal(ask("2 4.1/2"), LEDGER_WAIT);
+	assert_int_equal(ask("2 4.1/2 4.2/2"), LEDGER_TAKEN);
+	assert_int_equal(ledger_txn_position(l, p), 14);
+	assert_int_equal(ledger_position(l, p), -1);
+	taken(final("2"));
+	assert_int_equal(ask("1"), LEDGER_TWICE);
+}
+
+static void parts_of_a_set_of_which_some_are_forgotten(void **state)
+{
+	(void)state;
+	begin(100, false);
+	emit("ppp");
+	taken(final("1,3.1/2"));
+	ledger_forget(l);
+	taken(final("1,3.2/2"));
+	assert_int_equal(ledger_counts(l).open, 1);
+	taken(final("2.1/2"));
+	ledger_forget(l);
+	taken(final("2.2/2"));
+	assert_int_equal(ledger_counts(l).open, 0);
+	assert_int_equal(ledger_counts(l).final, 1);
+}
+
 static void a_transaction_of_an_ended_assignment_is_aborted(void **state)
 {
 	(void)state;
@@ -289,6 +335,34 @@ static void what_is_overdue_is_named(void **state)
 	check_stalled(true, 330, "t 1 20 1;t 0 12 1;");
 }
 
+/* A sink that cannot deliver is not to be taken for a filter that swallows. */
+static void what_the_sink_may_hold_is_not_overdue(void **state)
+{
+	(void)state;
+	begin(100, false);
+	emit("pppp");
+	taken(drop("4"));
+	check_stalled(false, 100, "");
+	check_stalled(false, 200, "");
+	check_stalled(true, 300, "");
+	check_stalled(false, 400, "");
+	taken(final("2"));
+	check_stalled(false, 500, "");
+	check_stalled(false, 530, "t 0 10 1;");
+}
+
+static void what_a_transaction_waits_for_is_overdue(void **state)
+{
+	(void)state;
+	begin(100, false);
+	emit("pppp");
+	assert_int_equal(ask("1 3"), LEDGER_WAIT);
+	check_stalled(false, 100, "");
+	check_stalled(false, 130, "t 0 11 1;");
+	assert_int_equal(ask("1 3 2"), LEDGER_TAKEN);
+	check_stalled(false, 200, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,8 +377,13 @@ int main(void)
 		cmocka_unit_test(a_source_that_cannot_wait_forgets),
 		cmocka_unit_test(in_order_the_sink_vouches_for_what_is_below),
 		cmocka_unit_test(a_transaction_has_no_gap_below),
+		cmocka_unit_test(a_transaction_names_a_label_once),
+		cmocka_unit_test(in_order_a_transaction_vouches_for_what_is_below),
+		cmocka_unit_test(parts_of_a_set_of_which_some_are_forgotten),
 		cmocka_unit_test(a_transaction_of_an_ended_assignment_is_aborted),
 		cmocka_unit_test(what_is_overdue_is_named),
+		cmocka_unit_test(what_the_sink_may_hold_is_not_overdue),
+		cmocka_unit_test(what_a_transaction_waits_for_is_overdue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, end);
