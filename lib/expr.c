@@ -85,23 +85,33 @@ static void tell(jv invalid, const char *otherwise, char *why, size_t why_size)
 	jv_free(message);
 }
 
+/* Starts the program on a JSON text. Returns 0, or -1 with @why. */
+static int start(struct expr *e, struct span json, char *why, size_t why_size)
+{
+	jv v;
+
+	if (json.len > INT32_MAX) {
+		snprintf(why, why_size, "longer than libjq takes");
+		return -1;
+	}
+	v = jv_parse_sized(json.p, (int)json.len);
+	if (!jv_is_valid(v)) {
+		tell(v, "not JSON", why, why_size);
+		return -1;
+	}
+	e->message[0] = '\0';
+	jq_start(e->jq, v, 0);
+	return 0;
+}
+
 enum expr_result expr_text(
 	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size)
 {
 	enum expr_result result = EXPR_NOTHING;
 	jv v;
 
-	if (json.len > INT32_MAX) {
-		snprintf(why, why_size, "longer than libjq takes");
+	if (start(e, json, why, why_size))
 		return EXPR_BAD_JSON;
-	}
-	v = jv_parse_sized(json.p, (int)json.len);
-	if (!jv_is_valid(v)) {
-		tell(v, "not JSON", why, why_size);
-		return EXPR_BAD_JSON;
-	}
-	e->message[0] = '\0';
-	jq_start(e->jq, v, 0);
 	v = jq_next(e->jq);
 	if (jv_is_valid(v)) {
 		result = take(v, out);
@@ -113,4 +123,23 @@ enum expr_result expr_text(
 		jv_free(v);
 	}
 	return result;
+}
+
+enum expr_result expr_holds(
+	struct expr *e, struct span json, bool *holds, char *why, size_t why_size)
+{
+	jv v;
+
+	*holds = false;
+	if (start(e, json, why, why_size))
+		return EXPR_BAD_JSON;
+	v = jq_next(e->jq);
+	if (jv_is_valid(v)) {
+		*holds = jv_get_kind(v) != JV_KIND_FALSE && jv_get_kind(v) != JV_KIND_NULL;
+	} else if (jv_invalid_has_msg(jv_copy(v))) {
+		tell(v, "the expression failed", why, why_size);
+		return EXPR_ERROR;
+	}
+	jv_free(v);
+	return EXPR_TEXT;
 }

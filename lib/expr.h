@@ -25,5 +25,9 @@ enum expr_result {
  * EXPR_BAD_JSON. */
 enum expr_result expr_text(
 	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size);
+/* Whether the program's first output is one that jq takes for true: any but false and null; no output is
+ * not. EXPR_TEXT: *@holds says it; else EXPR_ERROR or EXPR_BAD_JSON. */
+enum expr_result expr_holds(
+	struct expr *e, struct span json, bool *holds, char *why, size_t why_size);
 
 #endif

@@ -642,6 +642,24 @@ void record_set_key(const struct record *r, struct span key, bool null, struct b
 	buf_free(&member);
 }
 
+void record_set_seq(const struct record *r, struct span seq, struct buf *out)
+{
+	struct span old = {r->payload_name, 0};
+	bool there = r->seq.text.p;
+
+	if (there)
+		old = whole(&r->seq);
+	put_range(out, r->line.p, old.p);
+	if (seq.p) {
+		buf_puts(out, there ? "\"" : "\"seq\":\"");
+		buf_span(out, seq);
+		buf_puts(out, there ? "\"" : "\",");
+	} else if (there) {
+		buf_puts(out, "null");
+	}
+	put_range(out, old.p + old.len, line_end(r));
+}
+
 void record_set_header(const struct record *r, struct span name, struct span value, struct buf *out)
 {
 	struct json_value n, v, last = {0};

@@ -62,6 +62,8 @@ void record_set_key(const struct record *r, struct span key, bool null, struct b
 /* The header's last occurrence gets the value; appended when there is none. */
 void record_set_header(
 	const struct record *r, struct span name, struct span value, struct buf *out);
+/* The seq becomes this text, which needs no escapes; null when it is SPAN_NONE and there was one. */
+void record_set_seq(const struct record *r, struct span seq, struct buf *out);
 /* The payload's bytes from @from up to @to (as record_payload gives them) become @with. The payload
  * is not null. */
 void record_splice_payload(

@@ -89,3 +89,15 @@ example() {
 @test "example: topics to channels" {
 	example topics-to-channels
 }
+
+@test "example: large orders" {
+	example large-orders
+}
+
+@test "example: without a header" {
+	example without-a-header
+}
+
+@test "example: dead letters again" {
+	example dead-letters-again
+}

@@ -4,7 +4,7 @@
 
 load helpers
 
-PROGRAMS=(evkey evstamp kmock kread kwrite rpub rsub)
+PROGRAMS=(evkey evsel evstamp kmock kread kwrite rpub rsub)
 
 setup_file() {
 	kmock_start -t events:1 -t written:1
@@ -15,6 +15,7 @@ setup_file() {
 args_of() {
 	case $1 in
 	evkey) args=(.a) ;;
+	evsel) args=(.payload.a) ;;
 	evstamp) args=(--drop x) ;;
 	kmock) args=(-t "t:1") ;;
 	kread) args=(-e events) ;;
@@ -138,7 +139,7 @@ attempt() {
 }
 
 @test "--max-line and durations must be of their form" {
-	for program in evkey evstamp kwrite rpub rsub; do
+	for program in evkey evsel evstamp kwrite rpub rsub; do
 		args_of "$program"
 		for size in 1k 1.5M -1 '' 12x; do
 			attempt "$program" "${args[@]}" --max-line "$size" </dev/null >out
@@ -155,7 +156,7 @@ attempt() {
 # ---- standard descriptors ----
 
 @test "a closed standard input is an error and not another file's descriptor" {
-	for program in evkey evstamp kwrite rpub; do
+	for program in evkey evsel evstamp kwrite rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --dead-letter dead <&- >out
 		complains "$program" 111 "cannot read standard input: Bad file descriptor"
@@ -164,7 +165,7 @@ attempt() {
 }
 
 @test "a directory as standard input is an error" {
-	for program in evkey evstamp kwrite rpub; do
+	for program in evkey evsel evstamp kwrite rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" </ >out
 		complains "$program" 111 "cannot read standard input: Is a directory"
@@ -173,7 +174,7 @@ attempt() {
 
 @test "a closed standard error changes nothing" {
 	echo '{"payload":"{\"a\":1}"}' >in
-	for program in evkey evstamp kwrite rpub; do
+	for program in evkey evsel evstamp kwrite rpub; do
 		args_of "$program"
 		echo "--- $program"
 		{ cat in; echo nonsense; cat in; } >mixed
@@ -324,7 +325,7 @@ valid_metrics() {
 
 @test "metrics that cannot be written are told of, and nothing else fails" {
 	echo '{"payload":"{\"a\":1}"}' >in
-	for program in evkey evstamp kwrite rpub; do
+	for program in evkey evsel evstamp kwrite rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --metrics nowhere/m <in >out
 		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"

@@ -621,6 +621,43 @@ static void key_edits(void **state)
 	}
 }
 
+static void seq_edits(void **state)
+{
+	static const struct {
+		const char *line, *edited, *removed;
+	} cases[] = {
+		{"{\"a\":1,\"payload\":\"x\"}", "{\"a\":1,\"seq\":\"r:7\",\"payload\":\"x\"}",
+			"{\"a\":1,\"payload\":\"x\"}"},
+		{" {\"payload_b64\":\"\"} ", " {\"seq\":\"r:7\",\"payload_b64\":\"\"} ",
+			" {\"payload_b64\":\"\"} "},
+		{"{\"seq\" : \"old\" ,\"payload\":\"x\"}", "{\"seq\" : \"r:7\" ,\"payload\":\"x\"}",
+			"{\"seq\" : null ,\"payload\":\"x\"}"},
+		{"{\"payload\":\"x\",\"seq\":null}", "{\"payload\":\"x\",\"seq\":\"r:7\"}",
+			"{\"payload\":\"x\",\"seq\":null}"},
+		{"{\"seq\":\"a\",\"payload\":\"x\",\"s\u0065q\":\"b\"}",
+			"{\"seq\":\"a\",\"payload\":\"x\",\"s\u0065q\":\"r:7\"}",
+			"{\"seq\":\"a\",\"payload\":\"x\",\"s\u0065q\":null}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct span line =
+			span_flush((struct span){cases[i].line, strlen(cases[i].line)}, '"');
+		struct record_error e;
+		struct buf out = {0};
+		struct record r;
+
+		assert_int_equal(record_parse(&r, line, &e), 0);
+		record_set_seq(&r, SPAN("r:7"), &out);
+		check(span_is(buf_as_span(&out), cases[i].edited), buf_as_span(&out));
+		buf_clear(&out);
+		record_set_seq(&r, SPAN_NONE, &out);
+		check(span_is(buf_as_span(&out), cases[i].removed), buf_as_span(&out));
+		buf_free(&out);
+		span_free(line);
+	}
+}
+
 static void header_edits(void **state)
 {
 	static const struct {
@@ -859,6 +896,7 @@ int main(void)
 		cmocka_unit_test(a_name_does_not_move_under_its_value),
 		cmocka_unit_test(any_bytes_come_back),
 		cmocka_unit_test(key_edits),
+		cmocka_unit_test(seq_edits),
 		cmocka_unit_test(header_edits),
 		cmocka_unit_test(payload_splices),
 		cmocka_unit_test(edits_keep_all_other_bytes),

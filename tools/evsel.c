@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: ISC */
+/* evsel - keep the records for which a jq expression holds; turn dead letters back into records.
+ *
+ * DESIGN: the expression sees the record with its payload parsed, where that is JSON: the text of the
+ * payload is put in the place of the string in a copy of the line, which libjq reads and nobody else. What
+ * passes is the line that came. A drop is declared, so that the source goes on past it; whatever an
+ * expression cannot decide is refused and never taken for a drop.
+ *
+ * --undead cuts the record out of its dead letter as it stands there. A dead letter that comes as a
+ * record's payload (out of a topic of dead letters) gives its record the seq of the record that brought
+ * it, since that is what the source waits for. */
+#include "ack.h"
+#include "buf.h"
+#include "expr.h"
+#include "filter.h"
+#include "json.h"
+#include "opt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct evsel {
+	struct expr *expr;
+	bool invert;
+	struct buf payload, line, text;
+};
+
+/* ---- selecting ---- */
+
+/* The record as the expression sees it. @is_json: whether its payload is an object's, or JSON. */
+static struct span view(struct evsel *s, const struct record *r, bool *is_json)
+{
+	struct json_value v;
+	struct record_error e;
+	struct span payload;
+	struct json why;
+	const char *end = r->line.p + r->line.len;
+
+	*is_json = r->payload.type != JSON_STRING && !r->payload_b64.text.p;
+	if (*is_json)
+		return r->line;
+	buf_clear(&s->payload);
+	if (record_payload(r, &s->payload, &payload, &e) != RECORD_BYTES)
+		return r->line;
+	if (json_parse(payload, &v, &why))
+		return r->line;
+	*is_json = true;
+	buf_clear(&s->line);
+	if (r->payload.type == JSON_STRING) {
+		const char *from = r->payload.text.p - 1;
+
+		buf_put(&s->line, r->line.p, (size_t)(from - r->line.p));
+		buf_span(&s->line, payload);
+		from += r->payload.text.len + 2;
+		buf_put(&s->line, from, (size_t)(end - from));
+	} else {
+		buf_put(&s->line, r->line.p, (size_t)(r->payload_name - r->line.p));
+		buf_puts(&s->line, "\"payload\":");
+		buf_span(&s->line, payload);
+		buf_putc(&s->line, ',');
+		buf_put(&s->line, r->payload_name, (size_t)(end - r->payload_name));
+	}
+	return buf_as_span(&s->line);
+}
+
+static enum filter_verdict select_record(
+	void *self, const struct record *r, struct buf *out, struct record_error *e)
+{
+	struct evsel *s = self;
+	struct span text;
+	bool is_json, holds;
+	char why[200];
+
+	(void)out;
+	text = view(s, r, &is_json);
+	switch (expr_holds(s->expr, text, &holds, why, sizeof(why))) {
+	case EXPR_TEXT:
+		return holds != s->invert ? FILTER_PASS : FILTER_DROP;
+	case EXPR_BAD_JSON:
+		record_refuse(e, CLASS_JSON_DECODE, "jq cannot read the record: %s", why);
+		break;
+	default:
+		record_refuse(e, is_json ? CLASS_MISSING_FIELD : CLASS_JSON_DECODE,
+			"the expression failed%s: %s",
+			is_json ? "" : ", and the payload is not JSON", why);
+	}
+	return FILTER_REFUSE;
+}
+
+/* ---- dead letters ---- */
+
+/* A dead letter is written with its record last and as it came, blanks around it and all. */
+static struct span with_blanks(struct span v)
+{
+	const char *from = v.p, *to = v.p + v.len;
+
+	while (from[-1] == ' ' || from[-1] == '\t' || from[-1] == '\r')
+		from--;
+	while (*to == ' ' || *to == '\t' || *to == '\r')
+		to++;
+	return *to == '}' ? (struct span){from, (size_t)(to - from)} : v;
+}
+
+/* What the dead letter holds: in it, or decoded into s->text. Returns 0, or -1 when it is none. */
+static int open_letter(struct evsel *s, struct span letter, struct span *inner)
+{
+	struct json_value name, v, error = {0};
+	struct span text;
+	struct json j;
+	int more;
+
+	*inner = SPAN_NONE;
+	json_init(&j, letter);
+	if (json_enter(&j, '{'))
+		return -1;
+	while ((more = json_member(&j, &name, &v)) == 1) {
+		buf_clear(&s->text);
+		if (json_is(&name, "error")) {
+			error = v;
+		} else if (json_is(&name, "record") && v.type == JSON_OBJECT) {
+			*inner = with_blanks(v.text);
+		} else if (json_is(&name, "line") && v.type == JSON_STRING) {
+			if (json_string(&v, &s->text, inner))
+				return -1;
+		} else if (json_is(&name, "line_b64") && v.type == JSON_STRING) {
+			if (json_string(&v, &s->line, &text) || buf_unbase64(&s->text, text))
+				return -1;
+			*inner = buf_as_span(&s->text);
+		}
+	}
+	return more == 0 && json_done(&j) == 0 && error.type == JSON_OBJECT && inner->p ? 0 : -1;
+}
+
+static enum filter_verdict undead(void *self, struct span line, const struct record *r,
+	struct buf *out, struct record_error *e)
+{
+	struct evsel *s = self;
+	struct record_error bad;
+	struct record record;
+	struct span letter = line, inner;
+
+	buf_clear(&s->payload);
+	buf_clear(&s->line);
+	if (r && record_payload(r, &s->payload, &letter, e) != RECORD_BYTES)
+		letter = SPAN("");
+	if (open_letter(s, letter, &inner)) {
+		/* What is not even JSON is so classed already. */
+		if (r || e->class != CLASS_JSON_DECODE)
+			record_refuse(e, CLASS_INVALID_RECORD, "not a dead letter");
+		return FILTER_REFUSE;
+	}
+	if (memchr(inner.p, '\n', inner.len) || record_parse(&record, inner, &bad)) {
+		if (memchr(inner.p, '\n', inner.len))
+			record_refuse(&bad, CLASS_INVALID_RECORD, "it has a line end in it");
+		record_refuse(e, bad.class, "the dead letter holds no record: %s", bad.message);
+		return FILTER_REFUSE;
+	}
+	if (!r)
+		buf_span(out, inner);
+	else
+		record_set_seq(&record, r->seq.type == JSON_STRING ? r->seq.text : SPAN_NONE, out);
+	return FILTER_EDITED;
+}
+
+/* ---- options ---- */
+
+static const char *const examples[] = {
+	"kread -e orders | evsel '.payload.total > 100'",
+	"evsel --invert '.headers | index(\"test\")' <records.ndjson",
+	"evsel --undead <dead.ndjson | kwrite",
+	NULL,
+};
+
+int main(int argc, char **argv)
+{
+	static const struct opt_page page = {
+		.prog = "evsel",
+		.summary = "Keeps the records for which a jq expression holds.",
+		.examples = examples,
+	};
+	struct evsel s = {0};
+	struct opt_common common;
+	struct opt_input input;
+	struct ack_opts ack;
+	struct arg_lit *invert =
+		arg_lit0(NULL, "invert", "keep the records for which it does not hold");
+	struct arg_lit *dead = arg_lit0(
+		NULL, "undead", "turn dead letters back into their records; takes no EXPR");
+	struct arg_str *expr = arg_str0(NULL, NULL, "EXPR",
+		"jq expression; . is the record, .payload its JSON when it is JSON");
+	struct arg_end *end = arg_end(8);
+	char why[300];
+
+	opt_common(&common);
+	opt_input(&input);
+	ack_opts(&ack);
+	void *table[] = {expr, invert, dead, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+		OPT_COMMON_ENTRIES(common), end};
+	opt_parse(argc, argv, table, &common, &page);
+
+	if (dead->count && (expr->count || invert->count))
+		opt_bad("--undead takes neither EXPR nor --invert");
+	if (!dead->count && !expr->count)
+		opt_bad("nothing to do: give EXPR or --undead");
+	s.invert = invert->count;
+	if (expr->count && !(s.expr = expr_compile(opt_text(expr, "EXPR"), why, sizeof(why))))
+		opt_bad("'%s' is not a jq expression: %s", expr->sval[0], why);
+	return filter_run(&(struct filter){
+		.each = dead->count ? NULL : select_record,
+		.line = dead->count ? undead : NULL,
+		.self = &s,
+		.input = &input,
+		.ack = &ack,
+	});
+}
