@@ -634,9 +634,9 @@ static void seq_edits(void **state)
 			"{\"seq\" : null ,\"payload\":\"x\"}"},
 		{"{\"payload\":\"x\",\"seq\":null}", "{\"payload\":\"x\",\"seq\":\"r:7\"}",
 			"{\"payload\":\"x\",\"seq\":null}"},
-		{"{\"seq\":\"a\",\"payload\":\"x\",\"s\u0065q\":\"b\"}",
-			"{\"seq\":\"a\",\"payload\":\"x\",\"s\u0065q\":\"r:7\"}",
-			"{\"seq\":\"a\",\"payload\":\"x\",\"s\u0065q\":null}"},
+		{"{\"seq\":\"a\",\"payload\":\"x\",\"s\\u0065q\":\"b\"}",
+			"{\"seq\":\"a\",\"payload\":\"x\",\"s\\u0065q\":\"r:7\"}",
+			"{\"seq\":\"a\",\"payload\":\"x\",\"s\\u0065q\":null}"},
 	};
 
 	(void)state;
