@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* The first record of a topic makes us ask a broker for the topic's configuration. That tells at
  * once whether it exists (a producer alone hears of it after seconds) and how large a message may
- * be. Who may not ask, or asks a broker that does not understand, goes on without knowing. */
+ * be. Who may not ask, or asks a broker that does not understand, goes on without knowing.
+ *
+ * Records without a key may go anywhere. What librdkafka does, ten milliseconds of them to one partition
+ * chosen at random, makes its batches uneven and costs a third more time than runs of some hundred
+ * to each partition in turn (measured with 245 bytes, six partitions, 2.0.2). */
 #include "kwrite.h"
 
 #include "die.h"
@@ -19,11 +23,12 @@ enum {
 	BROKER_MS = 200,
 	TRIES = 2, /* of a broker that answers others, but not this */
 	UNKNOWN_MS = 3000, /* for how long a topic stays unknown */
+	RUN_LENGTH = 300,
 };
 
-void topics_open(struct topics *ts, struct kafka *k, bool create)
+void topics_open(struct topics *ts, struct kafka *k, bool create, bool in_runs)
 {
-	*ts = (struct topics){.kafka = k, .create = create, .broker = -1};
+	*ts = (struct topics){.kafka = k, .create = create, .in_runs = in_runs, .broker = -1};
 	ts->answers = rd_kafka_queue_new(k->rk);
 	kafka_wake_on(k, ts->answers);
 }
@@ -79,7 +84,7 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	if (!is_name(name))
 		return NULL;
 	t = die_alloc(sizeof(*t));
-	*t = (struct topic){.limit = LIMIT_DEFAULT, .name = die_alloc(name.len + 1)};
+	*t = (struct topic){.all = ts, .limit = LIMIT_DEFAULT, .name = die_alloc(name.len + 1)};
 	memcpy(t->name, name.p, name.len);
 	t->name[name.len] = '\0';
 	ts->sorted = die_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
@@ -139,10 +144,47 @@ static void create(struct topics *ts, struct topic *t)
 	ts->asked = t;
 }
 
+void topics_next_run(struct topics *ts)
+{
+	ts->run++;
+}
+
+/* As murmur2_random, but for records without a key. */
+static int32_t partition_of(const rd_kafka_topic_t *rkt, const void *key, size_t key_len,
+	int32_t count, void *rkt_opaque, void *msg_opaque)
+{
+	struct topic *t = rkt_opaque;
+	int32_t p = t->run_partition, next;
+
+	if (key)
+		return rd_kafka_msg_partitioner_murmur2_random(
+			rkt, key, key_len, count, rkt_opaque, msg_opaque);
+	if (t->run == t->all->run && t->run_length++ < RUN_LENGTH && p < count)
+		return p;
+	t->run = t->all->run;
+	t->run_length = 1;
+	p = next = (p + 1) % count;
+	/* The next that has a leader; the next when none has one. */
+	do {
+		if (rd_kafka_topic_partition_available(rkt, p))
+			break;
+		p = (p + 1) % count;
+	} while (p != next);
+	t->run_partition = p;
+	return p;
+}
+
 static void usable(struct topics *ts, struct topic *t)
 {
+	rd_kafka_topic_conf_t *conf = NULL;
+
+	if (!t->rkt && ts->in_runs) {
+		conf = rd_kafka_default_topic_conf_dup(ts->kafka->rk);
+		rd_kafka_topic_conf_set_opaque(conf, t);
+		rd_kafka_topic_conf_set_partitioner_cb(conf, partition_of);
+	}
 	if (!t->rkt)
-		t->rkt = rd_kafka_topic_new(ts->kafka->rk, t->name, NULL);
+		t->rkt = rd_kafka_topic_new(ts->kafka->rk, t->name, conf);
 	t->state = t->rkt ? TOPIC_USABLE : TOPIC_UNKNOWN;
 }
 

@@ -69,6 +69,7 @@ static struct kwrite {
 	int signal_fd;
 
 	struct shape shape;
+	bool in_runs;
 
 	struct slot slots[RING];
 	uint64_t tail, head;
@@ -175,6 +176,11 @@ static rd_kafka_conf_t *configure(struct kwrite *s)
 	if (codec && rd_kafka_conf_set(conf, "compression.codec", codec, why, sizeof(why)))
 		opt_bad("-z: %s", why);
 	s->shape.compressed = strcmp(kafka_conf_text(conf, "compression.codec"), "none") != 0;
+	/* Unless -X wants it otherwise; 10 is librdkafka's default. */
+	s->in_runs = strcmp(kafka_conf_text(conf, "partitioner"), "murmur2_random") == 0 &&
+		kafka_conf_int(conf, "sticky.partitioning.linger.ms") == 10;
+	if (s->in_runs)
+		rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL, 0);
 	rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
 	return conf;
 }
@@ -386,6 +392,7 @@ static void loop(struct kwrite *s)
 		release(s);
 		if (fds[2].revents)
 			input_read(&s->in);
+		topics_next_run(&s->topics);
 		hungry = take_lines(s);
 		dead_sync(&s->in.dead);
 		if (kafka_tick(&s->kafka) && !metrics.ready)
@@ -417,7 +424,7 @@ int main(int argc, char **argv)
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
 	kafka_wake_on(&s->kafka, queue);
 	rd_kafka_queue_destroy(queue);
-	topics_open(&s->topics, &s->kafka, opt.create->count);
+	topics_open(&s->topics, &s->kafka, opt.create->count, s->in_runs);
 	metrics.is_sink = true;
 
 	loop(s);

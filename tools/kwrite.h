@@ -31,11 +31,17 @@ struct topic {
 	char why[256];
 	size_t limit; /* max.message.bytes */
 	size_t out_bytes; /* of messages without a report */
+	/* Of records without a key; librdkafka may ask from a thread of its own. */
+	const struct topics *all;
+	_Atomic uint64_t run, run_length;
+	_Atomic int32_t run_partition;
 };
 
 struct topics {
 	struct kafka *kafka;
 	bool create;
+	bool in_runs; /* records without a key: see topics_next_run */
+	_Atomic uint64_t run;
 	rd_kafka_queue_t *answers;
 	struct topic **sorted;
 	size_t count;
@@ -44,7 +50,10 @@ struct topics {
 	int32_t broker; /* that is asked; -1: none is known */
 };
 
-void topics_open(struct topics *ts, struct kafka *k, bool create);
+/* @in_runs: records without a key go to the topic's partitions by turns, many at a time to one. */
+void topics_open(struct topics *ts, struct kafka *k, bool create, bool in_runs);
+/* The next record without a key begins another run. */
+void topics_next_run(struct topics *ts);
 /* The topic of that name; it stays where it is. NULL: cannot be a topic's name. */
 struct topic *topics_get(struct topics *ts, struct span name);
 /* What is known of it now; asks the brokers when nothing is, one topic at a time, without waiting. */

@@ -72,6 +72,27 @@ batch() {
 	[ "$(kconsume "$topic" -f '%p\n' | sort -u | xargs)" = "0 1" ]
 }
 
+@test "records without a key that come one by one go to each partition in turn" {
+	topic=$(new_topic 3)
+	spawn_fed fed -t "$topic"
+	for i in 1 2 3; do
+		records $i $i >&7
+		wait_for '[ "$(kconsume "$topic" | wc -l)" -eq '$i' ]'
+	done
+	exec 7>&-
+	wait_exit fed
+	[ "$(kconsume "$topic" -f '%p\n' | sort | xargs)" = "0 1 2" ]
+}
+
+@test "records without a key that come fast go to a partition in runs" {
+	topic=$(new_topic 3)
+	records 1 3000 | kwrite -t "$topic"
+	# Of each record in their order, the partition.
+	kconsume "$topic" -f '%s %p\n' | sort -n | cut -d' ' -f2 >partitions
+	[ "$(sort -u partitions | xargs)" = "0 1 2" ]
+	[ "$(uniq partitions | wc -l)" -lt 100 ]
+}
+
 @test "-p N writes to that partition" {
 	topic=$(new_topic 3)
 	printf '{"key":"%s","payload":"x"}\n' a b c d | kwrite -t "$topic" -p 2
