@@ -61,6 +61,7 @@ struct entry {
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
 	uint64_t asked; /* the last question that named it, all its parts if it was split */
 	uint32_t generation; /* assignments begun and ended before it; for a mutant */
+	uint64_t ordinal; /* how many of its partition came before it */
 	uint32_t bytes;
 	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
 	uint32_t part_before, part_after;
@@ -79,6 +80,8 @@ struct ledger {
 	uint64_t reported; /* highest number in any report of the sink */
 	uint64_t waits_below; /* the last question waits for what is below; 0: it does not */
 	uint32_t generation;
+	bool commits; /* what is not committed fills the window */
+	uint64_t uncommitted;
 	struct ledger_counts counts;
 	struct ledger_part *parts;
 
@@ -601,6 +604,7 @@ void ledger_end(struct ledger *l, struct ledger_part *p)
 			l->known = l->entries[l->ended_head].number + 1;
 		forget(l, l->ended_head);
 	}
+	l->uncommitted -= p->emitted - p->committed;
 	if (p->before)
 		p->before->after = p->after;
 	else
@@ -641,6 +645,7 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 		.low = low,
 		.emitted_us = now_us,
 		.generation = l->generation,
+		.ordinal = p->emitted,
 		.bytes = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes,
 		.part_before = p->tail,
 		.part_after = NONE,
@@ -652,6 +657,8 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 	p->tail = e;
 	p->next = at + 1;
 	p->open++;
+	p->emitted++;
+	l->uncommitted++;
 	link_last(l, e, &l->head, &l->tail);
 	table_add(l, e);
 	l->counts.emitted++;
@@ -672,8 +679,29 @@ void ledger_skip(struct ledger_part *p, int64_t next)
 
 bool ledger_full(const struct ledger *l)
 {
-	return l->counts.open &&
-		(l->counts.open >= l->window || l->counts.open_bytes >= l->window_bytes);
+	if (l->counts.open &&
+		(l->counts.open >= l->window || l->counts.open_bytes >= l->window_bytes))
+		return true;
+	return l->commits && l->uncommitted && l->uncommitted >= l->window;
+}
+
+uint64_t ledger_covered(const struct ledger *l, const struct ledger_part *p)
+{
+	return p->head == NONE ? p->emitted : l->entries[p->head].ordinal;
+}
+
+void ledger_committed(struct ledger *l, struct ledger_part *p, uint64_t covered)
+{
+	l->commits = true;
+	if (covered <= p->committed)
+		return;
+	l->uncommitted -= covered - p->committed;
+	p->committed = covered;
+}
+
+uint64_t ledger_uncommitted(const struct ledger *l)
+{
+	return l->uncommitted;
 }
 
 void ledger_forget(struct ledger *l)

@@ -23,6 +23,7 @@ struct ledger_part {
 	int64_t next, next_low, settled_to;
 	uint32_t head, tail; /* its open numbers, ascending */
 	uint64_t open;
+	uint64_t emitted, committed; /* how many, and how many of them a commit has covered */
 	bool moved;
 	struct ledger_part *before, *after;
 };
@@ -74,7 +75,8 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 	int64_t now_us);
 /* Positions below @next hold no record: control records, or compacted away. */
 void ledger_skip(struct ledger_part *p, int64_t next);
-/* The window is full: nothing more is to be emitted. Never on an empty ledger. */
+/* The window is full: nothing more is to be emitted. Never on an empty ledger, unless its source commits:
+ * then what is not committed counts too, and it is to commit now. */
 bool ledger_full(const struct ledger *l);
 /* A source that cannot replay and must not wait gives up the lowest open number. */
 void ledger_forget(struct ledger *l);
@@ -89,6 +91,13 @@ enum ledger_answer ledger_report(struct ledger *l, bool sink, enum ledger_kind k
 /* What may be committed of the partition: the offset after the last number below which all are
  * settled. -1: nothing of this assignment yet. Never falls. */
 int64_t ledger_position(const struct ledger *l, const struct ledger_part *p);
+/* How many of the partition's records come before that position: for ledger_committed. */
+uint64_t ledger_covered(const struct ledger *l, const struct ledger_part *p);
+/* A commit is confirmed, of the position whose ledger_covered was @covered. From the first call on the
+ * window reaches from the last commit, not from the lowest open number: it is what a crash repeats. */
+void ledger_committed(struct ledger *l, struct ledger_part *p, uint64_t covered);
+/* How much a crash would repeat: all that was emitted, beyond what ledger_committed covers. */
+uint64_t ledger_uncommitted(const struct ledger *l);
 /* How many numbers of the partition are open. */
 uint64_t ledger_part_open(const struct ledger_part *p);
 

@@ -183,6 +183,34 @@ static void the_window_counts_records_and_bytes(void **state)
 	assert_false(ledger_full(l));
 }
 
+static void what_a_crash_would_repeat_fills_the_window(void **state)
+{
+	uint64_t covered;
+
+	(void)state;
+	begin(3, false);
+	emit("ppq");
+	taken(final("1"));
+	taken(final("3"));
+	assert_false(ledger_full(l));
+	covered = ledger_covered(l, p);
+	assert_int_equal(covered, 1);
+	ledger_committed(l, p, 0);
+	assert_int_equal(ledger_uncommitted(l), 3);
+	assert_true(ledger_full(l));
+	taken(final("2"));
+	ledger_committed(l, p, covered);
+	assert_int_equal(ledger_uncommitted(l), 2);
+	assert_false(ledger_full(l));
+	assert_int_equal(ledger_covered(l, p), 2);
+	assert_int_equal(ledger_covered(l, q), 1);
+	emit("p");
+	assert_true(ledger_full(l));
+	ledger_end(l, p);
+	assert_int_equal(ledger_uncommitted(l), 1);
+	p = ledger_assign(l, "t", 0, NULL);
+}
+
 static void a_source_that_cannot_wait_forgets(void **state)
 {
 	(void)state;
@@ -374,6 +402,7 @@ int main(void)
 		cmocka_unit_test(parts_of_a_set_count_for_each_of_its_numbers),
 		cmocka_unit_test(an_ended_assignment_leaves),
 		cmocka_unit_test(the_window_counts_records_and_bytes),
+		cmocka_unit_test(what_a_crash_would_repeat_fills_the_window),
 		cmocka_unit_test(a_source_that_cannot_wait_forgets),
 		cmocka_unit_test(in_order_the_sink_vouches_for_what_is_below),
 		cmocka_unit_test(a_transaction_has_no_gap_below),
