@@ -28,7 +28,7 @@
 
 enum {
 	LINE_MAX_BYTES = 1 << 20,
-	SEND_MAX_BYTES = 1 << 20,
+	SEND_MAX_BYTES = 16 << 20,
 	READ_BYTES = 64 << 10,
 	READS_A_TURN = 8, /* of one peer, so that the source's own work goes on */
 	PEERS_MAX = 256,
@@ -298,12 +298,16 @@ static void answer(struct ackd *d, struct ackd_peer *p)
 
 static void on_offsets(struct ackd *d, struct ackd_peer *p, struct span line)
 {
-	if (p->role != TXN || p->asks) {
-		garbage(d, p, p->asks ? "a question before the answer" : "offsets from no txn");
+	if (p->role != TXN) {
+		garbage(d, p, "offsets from no txn");
 		return;
 	}
 	if (!is_ours(d, p, word(&line)))
 		return;
+	/* Each question has one reply, in order. */
+	if (p->asks)
+		tell(d, p, "again %s\n", d->run);
+	buf_clear(&p->question);
 	buf_span(&p->question, line);
 	p->asks = true;
 	answer(d, p);
@@ -334,6 +338,8 @@ static void on_line(struct ackd *d, struct ackd_peer *p, struct span line, int64
 		on_report(d, p, LEDGER_DEAD, line, now_us);
 	else if (span_is(verb, "idle") && !line.len && p->role != FILTER)
 		d->sink_idle = true;
+	else if (span_is(verb, "busy") && !line.len && p->role != FILTER)
+		d->sink_idle = false;
 	else if (span_is(verb, "offsets"))
 		on_offsets(d, p, line);
 	else if (span_is(verb, "stop"))

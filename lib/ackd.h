@@ -2,7 +2,7 @@
 /* The acknowledgement socket as a source sees it: listens, greets, feeds the ledger with what filters
  * and sinks report, and keeps to the rules of evpipe-ack(7): one sink, no stale run, no garbage.
  * Never blocks, except ackd_open, which asks once whether somebody else listens on the path. A peer
- * that does not read holds up nobody, and is cut off when more than a megabyte waits for it. */
+ * that does not read holds up nobody, and is cut off when more than 16 MiB wait for it. */
 #ifndef EVPIPE_ACKD_H
 #define EVPIPE_ACKD_H
 

@@ -29,6 +29,16 @@ struct copy {
 	bool warned;
 };
 
+/* Bounds of delivery_seconds: a pipe within a machine is at the lower end, an outage at the upper. */
+static const struct {
+	int64_t us;
+	const char *text;
+} delivery_bounds[] = {{1000, "0.001"}, {2500, "0.0025"}, {5000, "0.005"}, {10000, "0.01"},
+	{25000, "0.025"}, {50000, "0.05"}, {100000, "0.1"}, {250000, "0.25"}, {500000, "0.5"},
+	{1000000, "1"}, {2500000, "2.5"}, {5000000, "5"}, {10000000, "10"}, {30000000, "30"},
+	{60000000, "60"}};
+enum { DELIVERY_BUCKETS = sizeof(delivery_bounds) / sizeof(*delivery_bounds) };
+
 static struct {
 	const char *tool;
 	struct copy file, member; /* --metrics, $EVPIPE_DIR/metrics */
@@ -37,6 +47,8 @@ static struct {
 	char prefix[128];
 	struct lag *lags;
 	size_t lag_count;
+	uint64_t delivery[DELIVERY_BUCKETS + 1]; /* the last: above all bounds */
+	int64_t delivery_us;
 	struct buf text;
 	int64_t due_ms;
 	int ready_fd;
@@ -124,6 +136,16 @@ void metrics_lag(const char *topic, int32_t partition, int64_t lag)
 	self.lags[self.lag_count++] = (struct lag){die_strdup(topic), partition, lag};
 }
 
+void metrics_delivery(int64_t taken_us)
+{
+	int i = 0;
+
+	while (i < DELIVERY_BUCKETS && taken_us > delivery_bounds[i].us)
+		i++;
+	self.delivery[i]++;
+	self.delivery_us += taken_us;
+}
+
 /* One family: its TYPE line, then a sample. */
 static void family(const char *name, const char *type, const char *help)
 {
@@ -143,6 +165,36 @@ static void by_class(const char *name, const char *help, const uint64_t *counts)
 	for (int c = CLASS_NONE + 1; c < CLASS_COUNT; c++)
 		buf_printf(&self.text, "%s_%s{tool=\"%s\",type=\"%s\"} %" PRIu64 "\n", self.prefix,
 			name, self.tool, class_name((enum error_class)c), counts[c]);
+}
+
+static void gauge(const char *name, const char *help, uint64_t n)
+{
+	family(name, "gauge", help);
+	buf_printf(&self.text, "%s_%s %" PRIu64 "\n", self.prefix, name, n);
+}
+
+static void print_ledger(void)
+{
+	uint64_t n = 0;
+
+	gauge("open_records", "Records read and not yet final.", metrics.open_records);
+	gauge("stalled_records", "Open records that no program will account for.",
+		metrics.stalled_records);
+	counter("late_reports_total", "Reports of records that were another's by then.",
+		metrics.late_reports);
+	counter("stale_reports_total", "Reports of another source's records.",
+		metrics.stale_reports);
+	counter("ack_garbage_total", "Acknowledgement connections closed for garbage.",
+		metrics.ack_garbage);
+	family("delivery_seconds", "histogram", "Time from reading a record until it was final.");
+	for (int i = 0; i <= DELIVERY_BUCKETS; i++) {
+		n += self.delivery[i];
+		buf_printf(&self.text, "%s_delivery_seconds_bucket{le=\"%s\"} %" PRIu64 "\n",
+			self.prefix, i < DELIVERY_BUCKETS ? delivery_bounds[i].text : "+Inf", n);
+	}
+	buf_printf(&self.text, "%s_delivery_seconds_sum %" PRId64 ".%06" PRId64 "\n", self.prefix,
+		self.delivery_us / 1000000, self.delivery_us % 1000000);
+	buf_printf(&self.text, "%s_delivery_seconds_count %" PRIu64 "\n", self.prefix, n);
 }
 
 static void print_all(void)
@@ -167,6 +219,8 @@ static void print_all(void)
 		family("gaps_total", "counter", "Interruptions in which messages may be missing.");
 		buf_printf(&self.text, "%s_gaps_total %" PRIu64 "\n", self.prefix, metrics.gaps);
 	}
+	if (metrics.is_ledger)
+		print_ledger();
 	if (metrics.up >= 0) {
 		family("up", "gauge", "Whether the peer can be reached.");
 		buf_printf(&self.text, "%s_up{tool=\"%s\",peer=\"%s\"} %d\n", self.prefix,

@@ -26,6 +26,9 @@ struct metrics {
 	bool is_sink; /* print forwarded */
 	bool is_subscriber; /* print gaps */
 	bool is_publisher; /* print receivers_zero */
+	bool is_ledger; /* print what a source knows of its records' fate: */
+	uint64_t open_records, stalled_records; /* not yet final; for too long */
+	uint64_t late_reports, stale_reports, ack_garbage;
 };
 
 extern struct metrics metrics;
@@ -34,6 +37,8 @@ extern struct metrics metrics;
 void metrics_init(const char *tool, const char *file);
 /* Consumer lag of a partition; -1 forgets it. */
 void metrics_lag(const char *topic, int32_t partition, int64_t lag);
+/* A record was final so long after it was read. */
+void metrics_delivery(int64_t taken_us);
 /* Rewrites the files if a second has gone by since the last time. Returns ms until the next is due,
  * -1 without a file. A failed write is warned of once. */
 int metrics_tick(int64_t now_ms);

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* The consumer group: partitions come and go, positions are committed.
  *
- * A position is committed only when the bytes of all records before it have left the process
- * (part_safe): the loop takes messages only when nothing is pending, so that is either `next`, or,
- * while the output of the present epoch is stuck, what it was before that. */
+ * A position is committed only when all records before it are final or, with --commit written, when
+ * their bytes have left the process (part_safe): the loop takes messages only when nothing is pending,
+ * so that is either `next`, or, while the output of the present epoch is stuck, what it was before that.
+ *
+ * One commit is out at a time, so that none can overtake another and a position never goes back.
+ *
+ * Partitions that are taken away are let go in steps, while the loop goes on (group_serve): nothing
+ * more of them is emitted; what is open of them may become final; their positions are committed; they
+ * are given up. The group waits for us so long, at most for half of max.poll.interval.ms. */
 #include "kread.h"
 
 #include "die.h"
@@ -17,23 +23,29 @@ enum { REVOKE_MS = 5000, LEAVE_MS = 10000 };
 
 static int64_t part_safe(const struct kread *r, const struct part *p)
 {
+	if (r->acked)
+		return ledger_position(r->ledger, p->account);
 	return p->epoch == r->epoch && out_pending(&r->out) ? p->settled : p->next;
 }
 
-/* What is to be committed; marks it as committed. @only: the parts that are taken away, of which
- * everything is committed once more, since the answer to the last commit may still be out. */
+/* A transaction commits positions itself. */
+static bool may_commit(const struct kread *r)
+{
+	return r->commit && !r->ackd.is_txn && !r->ackd.void_account;
+}
+
+/* What is to be committed; marks it as committed. @only: of the parts that are taken away. */
 static rd_kafka_topic_partition_list_t *positions(
 	struct kread *r, rd_kafka_topic_partition_list_t *only)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
 
-	for (struct part *p = r->parts; r->commit && p < r->parts + r->part_count; p++) {
+	for (struct part *p = r->parts; may_commit(r) && p < r->parts + r->part_count; p++) {
 		int64_t safe = part_safe(r, p);
-		bool wanted = only
-			? rd_kafka_topic_partition_list_find(only, p->topic, p->partition) != NULL
-			: safe != p->committed;
 
-		if (safe < 0 || !wanted)
+		if (safe < 0 || safe == p->committed)
+			continue;
+		if (only && !rd_kafka_topic_partition_list_find(only, p->topic, p->partition))
 			continue;
 		rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = safe;
 		p->committed = safe;
@@ -41,13 +53,11 @@ static rd_kafka_topic_partition_list_t *positions(
 	return list;
 }
 
-/* The result of a commit that was not waited for. */
-static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err,
-	rd_kafka_topic_partition_list_t *offsets, void *opaque)
+static void on_commit(struct kread *r, rd_kafka_event_t *event)
 {
-	struct kread *r = (struct kread *)opaque;
+	const rd_kafka_topic_partition_list_t *offsets = rd_kafka_event_topic_partition_list(event);
+	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
 
-	(void)rk;
 	for (int i = 0; offsets && i < offsets->cnt; i++) {
 		const rd_kafka_topic_partition_t *o = &offsets->elems[i];
 		struct part *p = part_find(r, o->topic, o->partition);
@@ -58,6 +68,9 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 		if (!err)
 			err = o->err;
 	}
+	r->committing = false;
+	if (!err)
+		r->committed_upto = r->commit_upto;
 	if (err == RD_KAFKA_RESP_ERR__NO_OFFSET)
 		return;
 	/* A rebalance is under way: nothing is amiss. */
@@ -69,72 +82,139 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 	r->commit_failed = err;
 }
 
-void group_commit(struct kread *r)
+static void commit(struct kread *r, rd_kafka_topic_partition_list_t *only)
 {
-	rd_kafka_topic_partition_list_t *list = positions(r, NULL);
+	rd_kafka_topic_partition_list_t *list = positions(r, only);
+	uint64_t upto = r->acked ? acks_settled(r) : 0;
 
-	if (list->cnt)
-		rd_kafka_commit(r->kafka.rk, list, 1);
+	if (!list->cnt && !only)
+		r->committed_upto = upto;
+	if (list->cnt && !rd_kafka_commit_queue(r->kafka.rk, list, r->answers, NULL, NULL)) {
+		r->committing = true;
+		/* One of some partitions alone says nothing of all numbers. */
+		r->commit_upto = only ? r->committed_upto : upto;
+	}
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Waits for the answer, since the partitions are another's afterwards. */
-static void commit_revoked(struct kread *r, rd_kafka_topic_partition_list_t *revoked)
+void group_commit(struct kread *r)
 {
-	rd_kafka_topic_partition_list_t *list = positions(r, revoked);
-	rd_kafka_queue_t *answer = rd_kafka_queue_new(r->kafka.rk);
-	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
-	rd_kafka_event_t *event;
+	if (!r->committing)
+		commit(r, NULL);
+}
 
-	if (list->cnt && !rd_kafka_commit_queue(r->kafka.rk, list, answer, NULL, NULL)) {
-		event = rd_kafka_queue_poll(answer, REVOKE_MS);
-		if (event) {
-			err = rd_kafka_event_error(event);
-			rd_kafka_event_destroy(event);
-		}
-		if (err && err != RD_KAFKA_RESP_ERR__NO_OFFSET &&
-			!kafka_judge(&r->kafka, err, kafka_why(err)))
-			die_warn(
-				"cannot commit positions of partitions that were taken away: %s; some records will be read again",
-				kafka_why(err));
-	}
-	rd_kafka_queue_destroy(answer);
-	rd_kafka_topic_partition_list_destroy(list);
+static void give_part(struct kread *r, const char *topic, int32_t partition)
+{
+	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(r->kafka.rk, topic, partition);
+
+	if (!part_find(r, topic, partition))
+		part_add(r, topic, partition);
+	rd_kafka_queue_forward(q, r->messages);
+	rd_kafka_queue_destroy(q);
 }
 
 static void give(struct kread *r, rd_kafka_topic_partition_list_t *list, bool cooperative)
 {
 	for (int i = 0; i < list->cnt; i++)
-		if (!part_find(r, list->elems[i].topic, list->elems[i].partition))
-			part_add(r, list->elems[i].topic, list->elems[i].partition);
+		give_part(r, list->elems[i].topic, list->elems[i].partition);
 	if (cooperative)
 		rd_kafka_error_destroy(rd_kafka_incremental_assign(r->kafka.rk, list));
 	else
 		rd_kafka_assign(r->kafka.rk, list);
-	if (r->paused)
-		rd_kafka_pause_partitions(r->kafka.rk, list);
 	die_info("%d partitions were assigned", list->cnt);
 	r->assigned = true;
 	r->need_ends = r->to_end;
 	metrics_set_ready(true);
 }
 
-static void take(struct kread *r, rd_kafka_topic_partition_list_t *list, bool cooperative)
+/* What is open of the partitions on their way out. */
+static uint64_t leaving_open(struct kread *r)
 {
-	/* What goes without waiting goes before the positions are taken. */
-	if (out_flush(&r->out) == 0 && !rd_kafka_assignment_lost(r->kafka.rk))
-		commit_revoked(r, list);
-	for (int i = 0; i < list->cnt; i++) {
-		struct part *p = part_find(r, list->elems[i].topic, list->elems[i].partition);
+	uint64_t n = 0;
 
-		if (p)
-			part_remove(r, p);
-	}
-	if (cooperative)
+	for (struct part *p = r->parts; p < r->parts + r->part_count; p++)
+		if (p->leaving && p->account)
+			n += ledger_part_open(p->account);
+	return n;
+}
+
+/* The last step. */
+static void let_go(struct kread *r, bool lost)
+{
+	uint64_t open = r->acked ? leaving_open(r) : 0;
+	rd_kafka_topic_partition_list_t *list = r->leaving;
+
+	if (open && !r->closing)
+		die_warn(
+			"%llu records of partitions that were taken away are not acknowledged; they will be read again",
+			(unsigned long long)open);
+	if (!lost && (r->committing || r->commit_failed))
+		die_warn(
+			"cannot commit positions of partitions that were taken away; some records will be read again");
+	for (size_t i = r->part_count; i-- > 0;)
+		if (r->parts[i].leaving)
+			part_remove(r, &r->parts[i]);
+	r->leaving = NULL;
+	if (r->leaving_cooperative)
 		rd_kafka_error_destroy(rd_kafka_incremental_unassign(r->kafka.rk, list));
 	else
 		rd_kafka_assign(r->kafka.rk, NULL);
 	die_info("%d partitions were taken away", list->cnt);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void leave_step(struct kread *r)
+{
+	bool lost = rd_kafka_assignment_lost(r->kafka.rk);
+	int64_t now = wake_now_ms();
+
+	/* Who has lost them must not commit them. */
+	if (!lost && now < r->leave_by_ms && r->ackd.has_sink && leaving_open(r))
+		return;
+	if (!lost && now < r->leave_by_ms + REVOKE_MS) {
+		if (r->committing)
+			return;
+		if (!r->leaving_committed) {
+			r->leaving_committed = true;
+			commit(r, r->leaving);
+		}
+		if (r->committing)
+			return;
+	}
+	let_go(r, lost);
+}
+
+static void take(struct kread *r, rd_kafka_topic_partition_list_t *list, bool cooperative)
+{
+	int64_t wait_ms = r->acked && !r->closing ? r->drain_ms : 0;
+
+	if (r->leaving)
+		let_go(r, true);
+	for (int i = 0; i < list->cnt; i++) {
+		struct part *p = part_find(r, list->elems[i].topic, list->elems[i].partition);
+
+		if (p)
+			p->leaving = true;
+	}
+	if (wait_ms > r->poll_interval_ms / 2)
+		wait_ms = r->poll_interval_ms / 2;
+	r->leaving = rd_kafka_topic_partition_list_copy(list);
+	r->leaving_cooperative = cooperative;
+	r->leaving_committed = false;
+	r->leave_by_ms = wake_now_ms() + wait_ms;
+}
+
+void group_serve(struct kread *r)
+{
+	rd_kafka_event_t *event;
+
+	while ((event = rd_kafka_queue_poll(r->answers, 0))) {
+		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT)
+			on_commit(r, event);
+		rd_kafka_event_destroy(event);
+	}
+	if (r->leaving)
+		leave_step(r);
 }
 
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
@@ -151,7 +231,14 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 void group_configure(rd_kafka_conf_t *conf)
 {
 	rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-	rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+}
+
+void group_open(struct kread *r)
+{
+	rd_kafka_poll_set_consumer(r->kafka.rk);
+	r->queue = rd_kafka_queue_get_consumer(r->kafka.rk);
+	r->answers = rd_kafka_queue_new(r->kafka.rk);
+	kafka_wake_on(&r->kafka, r->answers);
 }
 
 void group_subscribe(struct kread *r)
@@ -167,29 +254,13 @@ void group_subscribe(struct kread *r)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-void group_pause(struct kread *r, bool pause)
-{
-	rd_kafka_topic_partition_list_t *list =
-		rd_kafka_topic_partition_list_new((int)r->part_count + 1);
-
-	for (struct part *p = r->parts; p < r->parts + r->part_count; p++)
-		if (!p->done)
-			rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
-	if (pause)
-		rd_kafka_pause_partitions(r->kafka.rk, list);
-	else
-		rd_kafka_resume_partitions(r->kafka.rk, list);
-	rd_kafka_topic_partition_list_destroy(list);
-	r->paused = pause;
-}
-
 void group_leave(struct kread *r)
 {
 	int64_t until = wake_now_ms() + LEAVE_MS;
 	int stops = wake_stops();
-	rd_kafka_message_t *messages[64];
-	ssize_t n;
 
+	r->closing = true;
+	r->leave_by_ms = wake_now_ms();
 	/* Takes all partitions away, with a commit. */
 	rd_kafka_error_destroy(rd_kafka_consumer_close_queue(r->kafka.rk, r->queue));
 	while (!rd_kafka_consumer_closed(r->kafka.rk)) {
@@ -198,9 +269,7 @@ void group_leave(struct kread *r)
 
 		poll(fds, 2, 100);
 		kafka_woken(&r->kafka);
-		while ((n = rd_kafka_consume_batch_queue(r->queue, 0, messages, 64)) > 0)
-			while (n)
-				rd_kafka_message_destroy(messages[--n]);
+		kread_events(r);
 		if (wake_stops() > stops || wake_now_ms() > until) {
 			die_warn("left the group without its answer");
 			return;

@@ -139,12 +139,16 @@ struct part *part_add(struct kread *r, const char *topic, int32_t partition)
 	/* Names of topics need no escapes. */
 	buf_printf(&p->head, "{\"topic\":\"%s\",\"partition\":%" PRId32 ",\"offset\":", topic,
 		partition);
+	if (r->ledger)
+		p->account = ledger_assign(r->ledger, p->topic, partition, NULL);
 	return p;
 }
 
 void part_remove(struct kread *r, struct part *p)
 {
 	metrics_lag(p->topic, p->partition, -1);
+	if (p->account)
+		ledger_end(r->ledger, p->account);
 	free(p->topic);
 	buf_free(&p->head);
 	if (p->rkt)
@@ -273,7 +277,7 @@ static bool begin_fresh(struct kread *r)
 		if (p->done)
 			continue;
 		p->rkt = rd_kafka_topic_new(r->kafka.rk, p->topic, NULL);
-		if (rd_kafka_consume_start_queue(p->rkt, p->partition, p->next, r->queue))
+		if (rd_kafka_consume_start_queue(p->rkt, p->partition, p->next, r->messages))
 			die(EXIT_TEMP, "topic '%s', partition %" PRId32 ": cannot start: %s",
 				p->topic, p->partition, kafka_why(rd_kafka_last_error()));
 	}

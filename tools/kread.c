@@ -2,22 +2,26 @@
 /*
  * kread: records of Kafka, one JSON object a line (evpipe-record(5)).
  *
- * DESIGN: one queue, one poll loop, nothing that waits.
+ * DESIGN: one poll loop, nothing that waits.
  *
- * All that librdkafka has to say comes through one queue, which wakes the loop through a pipe.
- * Messages are taken from it only while no output is pending: then the position of a partition is
- * written when it was emitted, and a stuck standard output stops the taking, the local queue fills,
- * and fetching stops: back pressure without a line of code. In a group the queue must be served
- * nevertheless (who does not serve it is thrown out, and rebalances wait for us), so after a tick
- * of stuck output the partitions are paused and the queue is served empty-handed.
+ * librdkafka's queues wake the loop through a pipe. Messages come through one queue, everything else
+ * through another. Messages are taken only while no output is pending and the window has room: a stuck
+ * standard output, or a sink that does not acknowledge, stops the taking, the local queue fills, and
+ * fetching stops: back pressure without a line of code. The other queue is served at least once a
+ * second whatever happens: who does not serve it is thrown out of the group, and rebalances wait for us.
+ *
+ * With a socket (kread-ack.c) each record has a number and stands in a ledger until it is final, and
+ * positions are committed as far as all is final. A window bounds how many numbers are neither final nor
+ * committed: so many records may come twice after a crash.
  *
  * Order of events at the end (SIGTERM, -c, -e, --until): no more messages are taken; what was
- * emitted is written; the positions are committed and the group is left; standard output is closed.
- * A second signal skips what is still to do and says so with 111. A reader that has gone is seen at
- * once (POLLERR) on an idle topic too, and ends the program with 111, unless all had been written.
+ * emitted is written; the end is told and standard output closed; what is open becomes final, for
+ * --drain at most; the positions are committed and the group is left. When the sink or the reader has
+ * gone, the same without the first three. A second signal skips what is still to do and says so with 111. A
+ * reader that has gone is seen at once (POLLERR) on an idle topic too.
  *
  * Files: kread.c the command line, what the queue gives, the loop; kread-parts.c topics, partitions and
- * ranges; kread-group.c a consumer group; kread-print.c the record.
+ * ranges; kread-group.c a consumer group; kread-ack.c what becomes of the records; kread-print.c the record.
  */
 #include "kread.h"
 
@@ -38,7 +42,8 @@ enum { BATCH = 256, TICK_MS = 1000, FOLLOW_MS = 10000 };
 static struct {
 	struct opt_common common;
 	struct kafka_opts kafka;
-	struct arg_str *group, *partitions, *from, *until, *count, *idle_exit, *rate, *commit;
+	struct acks_opts acks;
+	struct arg_str *group, *partitions, *from, *until, *count, *idle_exit, *rate;
 	struct arg_lit *to_end, *json, *raw, *nul, *follow_new;
 	struct arg_str *topics;
 } opt;
@@ -60,8 +65,6 @@ static void parse_options(int argc, char **argv)
 	};
 
 	opt.group = arg_str0("g", "group", "GROUP", "read as a member of this consumer group");
-	opt.commit = arg_str0(NULL, "commit", "written|never",
-		"with -g: commit what has left the process, or nothing");
 	opt.partitions = arg_str0("p", "partitions", "LIST", "only partitions such as 0,3-5");
 	opt.from = arg_str0(
 		"o", "from", "FROM", "beginning, end, N, +N, -N or @TIME (default beginning)");
@@ -77,29 +80,21 @@ static void parse_options(int argc, char **argv)
 	opt.follow_new =
 		arg_lit0(NULL, "follow-new", "read topics and partitions that appear later");
 	opt.topics = arg_strn(NULL, NULL, "TOPIC|^REGEX", 1, 1000, "what to read");
+	acks_opts(&opt.acks);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {opt.group, opt.commit, opt.partitions, opt.from, opt.until, opt.to_end,
-		opt.count, opt.idle_exit, opt.json, opt.raw, opt.nul, opt.rate, opt.follow_new,
-		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), opt.topics, arg_end(5)};
+	void *table[] = {opt.group, opt.partitions, opt.from, opt.until, opt.to_end, opt.count,
+		opt.idle_exit, opt.json, opt.raw, opt.nul, opt.rate, opt.follow_new,
+		ACKS_ENTRIES(opt.acks), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
+		opt.topics, arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
 static void check_group(struct kread *r)
 {
-	const char *commit = opt_text(opt.commit, "--commit");
-
-	if (!r->group && commit)
-		opt_bad("--commit needs a group: -g");
-	if (!r->group)
-		return;
-	if (opt.partitions->count || opt.from->count || opt.until->count)
+	if (r->group && (opt.partitions->count || opt.from->count || opt.until->count))
 		opt_bad("-p, -o and --until cannot be combined with -g: the group has its own positions");
-	if (!commit)
-		opt_bad("-g needs --commit written, which may lose what is in the pipe at a crash, or --commit never");
-	if (strcmp(commit, "written") && strcmp(commit, "never"))
-		opt_bad("--commit takes written or never, not '%s'", commit);
-	r->commit = strcmp(commit, "written") == 0;
+	acks_take_options(r, &opt.acks);
 }
 
 static void take_options(struct kread *r)
@@ -151,12 +146,15 @@ static rd_kafka_conf_t *configure(struct kread *r)
 		{"enable.auto.commit", "false"},
 		{"enable.auto.offset.store", "false"},
 		{"enable.partition.eof", "true"},
+		/* A transaction of offsets that is not yet decided must be waited for. */
+		{r->acked ? "isolation.level" : NULL, "read_committed"},
 		{0},
 	};
 	rd_kafka_conf_t *conf = kafka_conf(&r->kafka, &opt.kafka, defaults, own);
 
 	if (r->group)
 		group_configure(conf);
+	r->poll_interval_ms = kafka_conf_int(conf, "max.poll.interval.ms");
 	return conf;
 }
 
@@ -169,6 +167,8 @@ static void emit(struct kread *r, struct part *p, const rd_kafka_message_t *m)
 		p->settled = p->next;
 	}
 	p->next = m->offset + 1;
+	if (r->ledger && !r->raw)
+		acks_emit(r, p, m->offset, m->len + m->key_len);
 	if (r->raw && m->payload) {
 		buf_put(&r->out.b, m->payload, m->len);
 		buf_putc(&r->out.b, r->terminator);
@@ -190,6 +190,13 @@ void kread_end(struct kread *r, int status)
 	r->ending = true;
 }
 
+void kread_fail(struct kread *r, int status)
+{
+	if (!r->ending || r->status == EXIT_DONE || r->status == EXIT_TIMEOUT)
+		r->status = status;
+	r->ending = r->broken = true;
+}
+
 static void take_eof(struct kread *r, const rd_kafka_message_t *m)
 {
 	struct part *p = part_find(r, rd_kafka_topic_name(m->rkt), m->partition);
@@ -203,6 +210,8 @@ static void take_eof(struct kread *r, const rd_kafka_message_t *m)
 			p->settled = p->next;
 		}
 		p->next = m->offset;
+		if (p->account)
+			ledger_skip(p->account, p->next);
 	}
 	if (r->to_end || p->end >= 0)
 		part_done(r, p);
@@ -252,7 +261,7 @@ static void take(struct kread *r, const rd_kafka_message_t *m)
 		r->last_rkt = m->rkt;
 	}
 	/* After a rebalance, messages of partitions we no longer have may still come. */
-	if (!p || p->done || r->ending || m->offset < p->begin)
+	if (!p || p->done || p->leaving || r->ending || m->offset < p->begin)
 		return;
 	if (p->end >= 0 && m->offset >= p->end) {
 		part_done(r, p);
@@ -263,7 +272,7 @@ static void take(struct kread *r, const rd_kafka_message_t *m)
 		part_done(r, p);
 }
 
-/* How many records --rate and -c allow now. */
+/* How many records --rate, -c and the window allow now. */
 static size_t allowance(struct kread *r)
 {
 	int64_t now = wake_now_us(), n = BATCH;
@@ -278,21 +287,37 @@ static size_t allowance(struct kread *r)
 	}
 	if (r->count >= 0 && n > r->count - (int64_t)r->emitted)
 		n = r->count - (int64_t)r->emitted;
-	return (size_t)n;
+	return acks_room(r, (size_t)n);
 }
 
-/* Takes what there is, a batch at most. Returns whether there may be more at once. */
+void kread_events(struct kread *r)
+{
+	rd_kafka_message_t *messages[16];
+	ssize_t n;
+
+	r->last = NULL;
+	while ((n = rd_kafka_consume_batch_queue(r->queue, 0, messages, 16)) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			take(r, messages[i]);
+			rd_kafka_message_destroy(messages[i]);
+		}
+	if (r->group)
+		group_serve(r);
+}
+
+/* Takes what messages there are, a batch at most. Returns whether there may be more at once. */
 static bool serve(struct kread *r)
 {
 	rd_kafka_message_t *messages[BATCH];
 	size_t room = allowance(r);
-	ssize_t n = room ? rd_kafka_consume_batch_queue(r->queue, 0, messages, room) : 0;
+	ssize_t n = room ? rd_kafka_consume_batch_queue(r->messages, 0, messages, room) : 0;
 	uint64_t before = r->emitted;
 	size_t bytes = 0;
 
 	if (n < 0)
 		n = 0;
 	r->last = NULL;
+	r->now_us = wake_now_us();
 	for (ssize_t i = 0; i < n; i++) {
 		bytes += messages[i]->len + messages[i]->key_len;
 		take(r, messages[i]);
@@ -302,18 +327,26 @@ static bool serve(struct kread *r)
 		r->record_ms = wake_now_ms();
 	if (r->rate > 0)
 		r->paid_until_us += (int64_t)(r->emitted - before) * 1000000 / r->rate;
-	kafka_taken(&r->kafka, (size_t)n, bytes, rd_kafka_queue_length(r->queue));
-	return n > 0;
+	kafka_taken(&r->kafka, (size_t)n, bytes, rd_kafka_queue_length(r->messages));
+	return n > 0 || !acks_room(r, 1);
 }
 
 /* ---- the loop ---- */
 
+static void lose_output(struct kread *r, int why)
+{
+	if (why == EPIPE)
+		die_error("the reader of standard output has gone");
+	else
+		die_error("cannot write standard output: %s", strerror(why));
+	kread_fail(r, EXIT_TEMP);
+}
+
 static void flush(struct kread *r)
 {
 	if (out_flush(&r->out)) {
-		if (errno == EPIPE)
-			die(EXIT_TEMP, "the reader of standard output has gone");
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+		lose_output(r, errno);
+		return;
 	}
 	if (out_pending(&r->out)) {
 		if (!r->full_since_ms)
@@ -322,19 +355,17 @@ static void flush(struct kread *r)
 	}
 	r->epoch++;
 	r->full_since_ms = 0;
-	if (r->paused)
-		group_pause(r, false);
 }
 
 /* What is done once a second. */
-static void tick(struct kread *r, int64_t now)
+void kread_tick(struct kread *r, int64_t now)
 {
 	kafka_tick(&r->kafka);
 	if (r->kafka.trouble_status && !r->ending) {
 		die_error("%s", r->kafka.trouble);
 		kread_end(r, r->kafka.trouble_status);
 	}
-	if (r->full_since_ms)
+	if (r->full_since_ms || !acks_room(r, 1))
 		r->record_ms = now;
 	if (r->idle_exit_ms >= 0 && now - r->record_ms >= r->idle_exit_ms && !r->ending) {
 		die_error("no record came for %lld ms", (long long)r->idle_exit_ms);
@@ -345,12 +376,7 @@ static void tick(struct kread *r, int64_t now)
 		parts_lag(r);
 		if (r->group)
 			group_commit(r);
-		/* Not while nothing is in the way: pausing throws the local queue away. */
-		if (r->group && r->full_since_ms && now - r->full_since_ms >= TICK_MS) {
-			if (!r->paused)
-				group_pause(r, true);
-			serve(r);
-		}
+		acks_tick(r);
 	}
 	if (r->need_ends && !r->ending)
 		r->need_ends = !parts_find_ends(r);
@@ -385,30 +411,34 @@ static void loop(struct kread *r)
 	bool more = true;
 	int stops = 0;
 
-	while (!r->ending || out_pending(&r->out)) {
+	while (!r->ending || (out_pending(&r->out) && !r->broken && !acks_gave_up(r))) {
 		struct pollfd fds[] = {
 			{.fd = r->signal_fd, .events = POLLIN},
 			{.fd = r->kafka.wake_fd, .events = POLLIN},
 			{.fd = r->out.fd, .events = out_events(&r->out)},
+			{.fd = r->ackd.fd, .events = POLLIN},
 		};
 		int64_t now = wake_now_ms();
+		bool at_once = more && !r->full_since_ms && acks_room(r, 1);
 
-		poll(fds, 3, more && !r->full_since_ms ? 0 : wait_ms(r, now));
+		poll(fds, 4, at_once ? 0 : wait_ms(r, now));
 		if (fds[0].revents && (stops = wake_stops()))
-			kread_end(r, EXIT_DONE);
+			acks_stop(r);
 		if (stops > 1)
 			die(EXIT_TEMP, "stopped before all output was written");
 		if (fds[1].revents)
 			kafka_woken(&r->kafka);
 		if (fds[2].revents & (POLLERR | POLLHUP | POLLNVAL))
-			die(EXIT_TEMP, "the reader of standard output has gone");
-		if (out_pending(&r->out))
+			lose_output(r, EPIPE);
+		acks_serve(r, fds[3].revents);
+		kread_events(r);
+		if (out_pending(&r->out) && !r->broken)
 			flush(r);
 		if (!out_pending(&r->out) && !r->ending) {
 			more = serve(r);
 			flush(r);
 		}
-		tick(r, now);
+		kread_tick(r, now);
 		if ((r->to_end || r->has_until) && parts_all_done(r))
 			kread_end(r, EXIT_DONE);
 	}
@@ -422,14 +452,15 @@ int main(int argc, char **argv)
 	take_options(&r);
 	out_open(&r.out, STDOUT_FILENO);
 	r.signal_fd = wake_open();
+	acks_open(&r);
 	kafka_start(&r.kafka, RD_KAFKA_CONSUMER, configure(&r));
-	if (r.group) {
-		rd_kafka_poll_set_consumer(r.kafka.rk);
-		r.queue = rd_kafka_queue_get_consumer(r.kafka.rk);
-	} else {
+	if (r.group)
+		group_open(&r);
+	else
 		r.queue = rd_kafka_queue_get_main(r.kafka.rk);
-	}
+	r.messages = rd_kafka_queue_new(r.kafka.rk);
 	kafka_wake_on(&r.kafka, r.queue);
+	kafka_wake_on(&r.kafka, r.messages);
 	if (r.group)
 		group_subscribe(&r);
 	r.record_ms = r.second_ms = r.refresh_ms = wake_now_ms();
@@ -438,14 +469,17 @@ int main(int argc, char **argv)
 
 	loop(&r);
 
+	acks_finish(&r);
 	if (r.group)
 		group_leave(&r);
+	acks_close(&r);
 	while (r.part_count)
 		part_remove(&r, r.parts);
+	rd_kafka_queue_destroy(r.messages);
 	rd_kafka_queue_destroy(r.queue);
 	kafka_stop(&r.kafka);
 	metrics_flush();
-	if (out_close(&r.out))
+	if (!r.broken && !r.closed && out_close(&r.out))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	return r.status;
 }

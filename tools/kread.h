@@ -3,8 +3,11 @@
 #ifndef EVPIPE_KREAD_H
 #define EVPIPE_KREAD_H
 
+#include "ack.h"
+#include "ackd.h"
 #include "buf.h"
 #include "kafka.h"
+#include "ledger.h"
 #include "out.h"
 
 #include <stdbool.h>
@@ -23,6 +26,9 @@ struct part {
 	uint64_t epoch; /* of the output in which `next` changed last */
 	bool fresh; /* its offsets have to be asked for */
 	bool done; /* has reached its end */
+	bool leaving; /* is taken away: nothing more of it is emitted */
+	struct ledger_part *account; /* with a socket */
+	uint64_t stall_said; /* the number that was named last as stalled */
 	struct buf head; /* {"topic":"x","partition":3,"offset": */
 };
 
@@ -34,7 +40,8 @@ struct place {
 
 struct kread {
 	struct kafka kafka;
-	rd_kafka_queue_t *queue; /* messages and everything else librdkafka has to say */
+	rd_kafka_queue_t *messages;
+	rd_kafka_queue_t *queue; /* everything else librdkafka has to say */
 	struct out out;
 	int signal_fd;
 
@@ -44,9 +51,14 @@ struct kread {
 	const char *group;
 	const char *partitions; /* "0,3-5" or NULL */
 	struct place from, until;
-	bool to_end, has_until, as_json, raw, follow_new, commit;
+	bool to_end, has_until, as_json, raw, follow_new;
+	bool commit; /* positions: of what has left the process, or … */
+	bool acked; /* … of what is final */
+	bool order; /* --account */
 	char terminator;
 	int64_t count, rate, idle_exit_ms; /* -1: not asked for */
+	int64_t window, drain_ms;
+	const char *ack_path;
 
 	struct part *parts; /* by topic and partition */
 	size_t part_count;
@@ -57,9 +69,28 @@ struct kread {
 	struct part *last;
 	const rd_kafka_topic_t *last_rkt;
 
+	/* ---- kread-ack.c ---- */
+	struct ackd ackd;
+	struct ledger *ledger; /* NULL: no socket */
+	struct buf seq; /* ,"seq":"RUN: */
+	int64_t start_ms, now_us, stop_ms; /* stop_ms: of the first signal, or 0 */
+	bool told_end, closed; /* the end; standard output */
+	uint64_t drain_open;
+	int64_t progress_ms; /* since when drain_open numbers are open */
+	bool broken; /* no more output: what the sink gets is not all, and must not think so */
+
+	/* ---- kread-group.c ---- */
+	rd_kafka_queue_t *answers; /* to commits */
+	bool committing; /* one is not answered yet: of all numbers up to … */
+	uint64_t commit_upto;
+	uint64_t committed_upto; /* below it no number is unsettled or uncommitted */
+	rd_kafka_topic_partition_list_t *leaving; /* partitions on their way out */
+	bool leaving_cooperative, leaving_committed;
+	int64_t leave_by_ms, poll_interval_ms;
+	bool closing; /* the group is being left */
+
 	uint64_t epoch; /* rises when all output has left the process */
 	uint64_t emitted;
-	bool paused; /* the group's partitions: standard output is full */
 	bool commit_failed;
 	bool ending;
 	int status; /* to exit with when ending */
@@ -71,6 +102,12 @@ struct kread {
 /* ---- kread.c ---- */
 /* Ends reading: what was emitted is written, positions are committed. The first call decides. */
 void kread_end(struct kread *r, int status);
+/* Ends at once and badly: what is not yet written is not written. */
+void kread_fail(struct kread *r, int status);
+/* Serves all of librdkafka but messages. */
+void kread_events(struct kread *r);
+/* What has to be done from time to time. */
+void kread_tick(struct kread *r, int64_t now);
 
 /* ---- kread-print.c ---- */
 /* Appends the record and its line end to r->out. */
@@ -99,13 +136,45 @@ void parts_lag(struct kread *r);
 
 /* ---- kread-group.c: the consumer group ---- */
 void group_configure(rd_kafka_conf_t *conf);
+/* The queues. */
+void group_open(struct kread *r);
 /* Dies with 100. */
 void group_subscribe(struct kread *r);
-/* Commits what has left the process, without waiting. */
+/* Commits without waiting, unless an answer is still out. */
 void group_commit(struct kread *r);
-/* Stops or resumes fetching: the queue can be served while nothing can be written. */
-void group_pause(struct kread *r, bool pause);
+/* Takes answers to commits, and lets partitions go that are taken away. Call each turn. */
+void group_serve(struct kread *r);
 /* Commits and leaves; waits ten seconds at most, and not beyond a second signal. */
 void group_leave(struct kread *r);
+
+/* ---- kread-ack.c: what becomes of the records ---- */
+/* Reads the options. Dies with 100. */
+struct acks_opts {
+	struct ack_opts ack;
+	struct arg_str *commit, *window, *account, *drain;
+};
+void acks_opts(struct acks_opts *o);
+#define ACKS_ENTRIES(o) (o).commit, ACK_ENTRIES((o).ack), (o).account, (o).window, (o).drain
+void acks_take_options(struct kread *r, const struct acks_opts *o);
+/* Listens. */
+void acks_open(struct kread *r);
+/* Numbers the record that is about to be printed. */
+void acks_emit(struct kread *r, struct part *p, int64_t offset, size_t bytes);
+/* How many records may be emitted now. */
+size_t acks_room(const struct kread *r, size_t most);
+/* The highest number up to which all are settled. */
+uint64_t acks_settled(const struct kread *r);
+/* Serves the socket and judges. Call each turn; @readable: ackd.fd is. */
+void acks_serve(struct kread *r, bool readable);
+/* Once a second. */
+void acks_tick(struct kread *r);
+/* A signal. */
+void acks_stop(struct kread *r);
+/* Whether a stopped source has waited long enough for its output to be taken. */
+bool acks_gave_up(const struct kread *r);
+/* After the last output: tells the end, closes standard output, waits for what is open, and says what
+ * has remained so. Without a socket: nothing. */
+void acks_finish(struct kread *r);
+void acks_close(struct kread *r);
 
 #endif

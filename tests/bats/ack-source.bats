@@ -1,0 +1,490 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kread's end of the acknowledgement socket, with filters and sinks that say what a test wants.
+
+load helpers
+
+setup_file() {
+	kafka_start
+}
+
+# topic_with N [PARTITIONS]: sets $topic, with the numbers up to N in it (one record a partition in turn),
+# and $group.
+topic_with() {
+	topic=$(new_topic "${2:-1}")
+	group=$(unique)
+	more 1 "$1" "${2:-1}"
+}
+
+# more FROM TO [PARTITIONS]
+more() {
+	local p partitions=${3:-1}
+	for ((p = 0; p < partitions; p++)); do
+		seq "$1" "$2" | awk -v n="$partitions" -v p=$p 'NR % n == p' | kproduce "$topic" -p $p
+	done
+}
+
+# reads NAME ARGUMENT…: a kread in the group that listens on ./ack.
+reads() {
+	local name=$1
+	shift
+	spawn "$name" kread -g "$group" --ack ack "$@" "$topic" </dev/null
+}
+
+# come NAME [ROLE]: connects to ./ack, or to $ACK, and says hello.
+declare -gA FDS # also when bats reads this in a function
+come() {
+	local fd
+	mkfifo "$1.in"
+	exec {fd}<>"$1.in"
+	FDS[$1]=$fd
+	spawn "peer-$1" "$ROOT/tests/bats/ack-peer" "${ACK:-ack}" <"$1.in" >/dev/null
+	wait_file_contains "peer-$1.out" "run "
+	RUN=$(awk '$1 == "run" { print $2; exit }' "peer-$1.out")
+	[ -z "${2:-}" ] || say "$1" "hello $1 77 $2"
+}
+
+# say NAME TEXT…: each on a line.
+say() {
+	local name=$1
+	shift
+	printf '%s\n' "$@" >&"${FDS[$name]}"
+}
+
+# heard NAME TEXT: waits until the source has said it.
+heard() {
+	wait_file_contains "peer-$1.out" "$2"
+}
+
+# leave NAME: cuts its connection.
+leave() {
+	stop "peer-$1" KILL
+	wait_exit "peer-$1"
+}
+
+# committed: the group's position in partition 0 of $topic, by asking a broker; nothing when there is none.
+committed() {
+	python3 - "$KAFKA_BROKERS" "$group" "$topic" <<-'EOP'
+	import socket, struct, sys
+	address, group, topic = sys.argv[1:]
+	host, port = address.rsplit(":", 1)
+	text = lambda s: struct.pack(">h", len(s)) + s.encode()
+	body = text(group) + struct.pack(">i", 1) + text(topic) + struct.pack(">ii", 1, 0)
+	message = struct.pack(">hhi", 9, 1, 1) + text("test") + body
+	s = socket.create_connection((host, int(port)))
+	s.sendall(struct.pack(">i", len(message)) + message)
+	f = s.makefile("rb")
+	size, = struct.unpack(">i", f.read(4))
+	reply = f.read(size)
+	offset, = struct.unpack_from(">q", reply, 4 + 4 + 2 + len(topic) + 4 + 4)
+	if offset >= 0:
+	    print(offset)
+	EOP
+}
+
+# ---- wiring ----
+
+@test "a group without a socket is refused, and the three remedies are named" {
+	run -100 kread -g group topic
+	[[ $output == *evpipe*--ack*"--commit written"* ]]
+}
+
+@test "the socket is nobody else's" {
+	topic_with 1
+	reads source
+	wait_for '[ -S ack ]'
+	[ "$(stat -c %a ack)" = 600 ]
+}
+
+@test "nothing is printed before the sink has come" {
+	topic_with 3
+	reads source
+	come early filter
+	wait_for '[ "$(grep -c . peer-early.out)" -ge 1 ]'
+	[ ! -s source.out ]
+	come sink sink
+	wait_lines source.out 3
+}
+
+@test "without a sink it ends after ten seconds, with the remedies" {
+	topic_with 3
+	run -100 kread -g "$group" --ack ack "$topic"
+	[[ $output == "kread: no sink has come to 'ack' for ten seconds: "*evpipe*--ack*"--commit written"* ]]
+	[ ! -e ack ]
+}
+
+@test "each record has a number of its own, in the order of printing" {
+	topic_with 50 2
+	reads source
+	come sink sink
+	wait_lines source.out 50
+	jq -r .seq source.out | cmp - <(seq -f "$RUN:%.0f" 50)
+	[[ $RUN =~ ^[0-9a-f]{16}$ ]]
+}
+
+@test "a second sink is told to stop and hears of --pass; the first goes on" {
+	topic_with 3
+	reads source
+	come sink sink
+	come second sink
+	heard second "--pass"
+	grep -q '^stop ' peer-second.out
+	wait_lines source.out 3
+	say sink "final $RUN 1 2 3"
+	wait_for '[ "$(committed)" = 3 ]'
+}
+
+@test "a path that somebody listens on is refused" {
+	topic_with 1
+	reads source
+	wait_for '[ -S ack ]'
+	come sink sink
+	run -100 kread -g "$group" --ack ack "$topic"
+	[[ $output == *"another source listens on 'ack'"* ]]
+	say sink "idle"
+	alive "$(pid_of source)"
+}
+
+@test "a dead socket file is replaced, and any other file is not" {
+	topic_with 1
+	reads dead
+	wait_for '[ -S ack ]'
+	stop dead KILL
+	wait_exit dead
+	[ -S ack ]
+	reads source
+	come sink sink
+	wait_lines source.out 1
+	echo precious >file
+	run -100 kread -g "$group" --ack file "$topic"
+	[ "$(cat file)" = precious ]
+}
+
+@test "a path too long for a socket is refused" {
+	run -100 kread -g group --ack "$(printf 'x%.0s' {1..108})" topic
+	[[ $output == *"too long for a socket: 108 bytes, and 107 are the limit"* ]]
+}
+
+# ---- positions ----
+
+@test "only what is final is committed, and nothing above a hole" {
+	topic_with 10
+	reads source
+	come sink sink
+	wait_lines source.out 10
+	say sink "final $RUN 1 2 3 5 6-10"
+	wait_for '[ "$(committed)" = 3 ]'
+	say sink "final $RUN 4"
+	wait_for '[ "$(committed)" = 10 ]'
+}
+
+@test "what a filter drops and what is a dead letter is final" {
+	topic_with 4
+	reads source
+	come filter filter
+	come sink sink
+	wait_lines source.out 4
+	say sink "final $RUN 1 4"
+	say filter "drop $RUN 2" "dead $RUN 3"
+	wait_for '[ "$(committed)" = 4 ]'
+}
+
+@test "the parts of a record are final together" {
+	topic_with 1
+	reads source
+	come sink sink
+	wait_lines source.out 1
+	say sink "final $RUN 1.1/2"
+	stop source
+	heard sink "end $RUN 1"
+	[ -z "$(committed)" ]
+	say sink "final $RUN 1.2/2"
+	wait_exit source
+	[ "$status" -eq 0 ]
+	[ "$(committed)" = 1 ]
+}
+
+@test "a report of another run is ignored" {
+	topic_with 3
+	reads source --metrics m.prom
+	come sink sink
+	wait_lines source.out 3
+	say sink "final 0123456789abcdef 1 2 3" "final $RUN 1"
+	wait_for '[ "$(committed)" = 1 ]'
+	wait_file_contains m.prom 'stale_reports_total{tool="kread"} 1'
+	grep -q "records of another source" source.err
+}
+
+@test "the next run goes on behind what was final" {
+	topic_with 10
+	reads source -X session.timeout.ms=6000
+	come sink sink
+	wait_lines source.out 10
+	say sink "final $RUN 1-4"
+	wait_for '[ "$(committed)" = 4 ]'
+	stop source KILL
+	wait_exit source
+	reads again
+	come other sink
+	wait_lines again.out 6
+	[ "$(jq -r .payload again.out | xargs)" = "5 6 7 8 9 10" ]
+}
+
+@test "without a group nothing waits, and the end does" {
+	topic_with 5
+	spawn source kread -e --ack ack "$topic" </dev/null
+	wait_lines source.out 5
+	come sink sink
+	heard sink "end $RUN 5"
+	say sink "final $RUN 1-5"
+	wait_exit source
+	[ "$status" -eq 0 ]
+	[ ! -s source.err ]
+}
+
+# ---- garbage ----
+
+@test "garbage closes its connection alone" {
+	topic_with 2
+	reads source
+	come sink sink
+	wait_lines source.out 2
+	n=0
+	for garbage in "" "hello again" "hello x 1 king" "hello x y filter" "final $RUN 1"; do
+		come "g$((++n))"
+		say "g$n" "$garbage"
+		wait_exit "peer-g$n"
+	done
+	for garbage in "final $RUN 1" "drop $RUN" "drop $RUN 3" "drop $RUN 01" "drop $RUN 1-" "drop 1" \
+		"drop $RUN  1" "idle" "offsets $RUN 1" "hello g 1 filter" "nonsense" $'\xff\xfe'; do
+		come "g$((++n))" filter
+		say "g$n" "$garbage"
+		wait_exit "peer-g$n"
+		grep -q '^stop garbage' "peer-g$n.out"
+	done
+	say sink "final $RUN 1-2"
+	wait_for '[ "$(committed)" = 2 ]'
+	[ "$(grep -c 'closed the acknowledgement connection' source.err)" -eq $n ]
+}
+
+@test "a line over a megabyte is garbage" {
+	topic_with 1
+	reads source
+	come sink sink
+	come big filter
+	head -c 1100000 /dev/zero | tr '\0' x >&"${FDS[big]}"
+	wait_file_contains source.err "a line over a megabyte"
+	say sink "final $RUN 1"
+	wait_for '[ "$(committed)" = 1 ]'
+}
+
+@test "half a line counts when its other half has come" {
+	topic_with 2
+	reads source
+	come sink sink
+	wait_lines source.out 2
+	printf 'final %s 1-' "$RUN" >&"${FDS[sink]}"
+	come other filter
+	say other "hello again"
+	wait_exit peer-other
+	[ -z "$(committed)" ]
+	echo 2 >&"${FDS[sink]}"
+	wait_for '[ "$(committed)" = 2 ]'
+}
+
+@test "a record that is acknowledged twice ends the pipeline with 100" {
+	topic_with 5
+	reads source
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 1" "final $RUN 1"
+	heard sink "stop "
+	wait_exit source
+	[ "$status" -eq 100 ]
+	grep -q "record 1 a second time: .*evbatch" source.err
+	[ -z "$(committed)" ]
+}
+
+@test "by order, an acknowledgement that goes back ends the pipeline with 100" {
+	topic_with 5
+	reads source --account order
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 3" "final $RUN 2"
+	wait_exit source
+	[ "$status" -eq 100 ]
+	grep -q "record 2 after a later one" source.err
+}
+
+@test "a member that asks to stop stops the source" {
+	topic_with 5
+	reads source
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 1-2" "stop the disk is full"
+	wait_exit source
+	[ "$status" -eq 100 ]
+	grep -q "sink (process 77) stops the pipeline: the disk is full" source.err
+	[ "$(committed)" = 2 ]
+}
+
+# ---- the end ----
+
+@test "SIGTERM: the end is told, what is open is waited for and committed, and the status is 0" {
+	topic_with 5
+	reads source
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 1-3"
+	stop source
+	heard sink "end $RUN 5"
+	say sink "final $RUN 4-5"
+	wait_exit source
+	[ "$status" -eq 0 ]
+	[ "$(committed)" = 5 ]
+	[ ! -s source.err ]
+	[ ! -e ack ]
+}
+
+@test "the end is told before standard output is closed" {
+	topic_with 5
+	mkfifo pipe
+	spawn source sh -c 'exec kread -g "$0" --ack ack -e "$1" >pipe' "$group" "$topic" </dev/null
+	# A reader that sees EOF and only then looks at what the source has said.
+	spawn reader sh -c 'cat pipe; cat peer-sink.out' </dev/null
+	come sink sink
+	wait_lines reader.out 7
+	grep -q "^end $RUN 5" reader.out
+	say sink "final $RUN 1-5"
+	wait_exit source
+	[ "$status" -eq 0 ]
+}
+
+@test "what is open when the drain is over is named by its first record, and the status is 111" {
+	topic_with 5
+	reads source --drain 1s
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 1-2 4"
+	stop source
+	wait_exit source
+	[ "$status" -eq 111 ]
+	grep -q "2 records were not acknowledged, the first of topic '$topic', partition 0, offset 2; " source.err
+	[ "$(committed)" = 2 ]
+}
+
+@test "what is open when all have gone is named at once" {
+	topic_with 5
+	reads source --drain 10m
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 1-2"
+	stop source
+	heard sink "end $RUN 5"
+	say sink bye
+	leave sink
+	wait_exit source
+	[ "$status" -eq 111 ]
+	grep -q "3 records were not acknowledged" source.err
+	[ "$(committed)" = 2 ]
+}
+
+@test "a filter's last word is heard when the sink has gone" {
+	topic_with 5
+	reads source --drain 10m
+	come filter filter
+	come sink sink
+	wait_lines source.out 5
+	stop source
+	heard sink "end $RUN 5"
+	say sink "final $RUN 1-4" bye
+	leave sink
+	say filter "drop $RUN 5"
+	wait_exit source
+	[ "$status" -eq 0 ]
+	[ "$(committed)" = 5 ]
+}
+
+@test "by order, a tail that nobody has acknowledged is told and no failure" {
+	topic_with 5
+	reads source --account order
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 3"
+	stop source
+	heard sink "end $RUN 5"
+	say sink bye
+	leave sink
+	wait_exit source
+	[ "$status" -eq 0 ]
+	grep -q "2 records behind the last acknowledged one" source.err
+	[ "$(committed)" = 3 ]
+}
+
+@test "an end of its own keeps its status" {
+	topic_with 3
+	reads source --idle-exit 500ms
+	come sink sink
+	heard sink "end $RUN 3"
+	say sink "final $RUN 1-3"
+	wait_exit source
+	[ "$status" -eq 99 ]
+	[ "$(committed)" = 3 ]
+}
+
+@test "a sink that comes late to a short reading is told the end" {
+	topic_with 3
+	spawn source kread -e --ack ack "$topic" </dev/null
+	wait_lines source.out 3
+	come sink sink
+	heard sink "end $RUN 3"
+	say sink "final $RUN 1-3"
+	wait_exit source
+	[ "$status" -eq 0 ]
+}
+
+@test "a second signal ends it with 111" {
+	topic_with 3
+	reads source --drain 10m
+	come sink sink
+	wait_lines source.out 3
+	stop source
+	heard sink "end $RUN 3"
+	stop source
+	wait_exit source
+	[ "$status" -eq 111 ]
+}
+
+@test "a sink that goes without a word stops the source; what is final is committed" {
+	topic_with 5
+	reads source
+	come filter filter
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 1-3"
+	wait_for '[ "$(committed)" = 3 ]'
+	say sink "final $RUN 4"
+	leave sink
+	wait_exit source
+	[ "$status" -eq 111 ]
+	grep -q "the sink has gone" source.err
+	grep -q "1 records were not acknowledged, the first of topic '$topic', partition 0, offset 4" source.err
+	[ "$(committed)" = 4 ]
+	run ! grep -q end peer-filter.out
+}
+
+@test "a reader of standard output that goes: what becomes final still is committed" {
+	topic_with 5
+	mkfifo pipe
+	spawn source sh -c 'exec kread -g "$0" --ack ack "$1" >pipe' "$group" "$topic" </dev/null
+	exec 7<pipe
+	come sink sink
+	for _ in 1 2 3 4 5; do read -r _ <&7; done
+	exec 7<&-
+	wait_file_contains source.err "the reader of standard output has gone"
+	say sink "final $RUN 1-5"
+	wait_exit source
+	[ "$status" -eq 111 ]
+	[ "$(committed)" = 5 ]
+	run ! grep -q end peer-sink.out
+}
