@@ -149,9 +149,13 @@ enum outcome message_make(struct shape *shape, struct topics *ts, struct span li
 	struct record r = {.line = line};
 	enum outcome outcome;
 
-	if (!shape->raw && record_parse(&r, line, e))
+	if (!shape->raw && record_parse(&r, line, e)) {
+		if (r.seq.type == JSON_STRING && input_accounts(e->class))
+			m->seq = r.seq;
 		return REFUSED;
+	}
 	m->is_record = !shape->raw;
+	m->seq = r.seq;
 	m->topic = find_topic(shape, ts, &r, e);
 	if (!m->topic)
 		return REFUSED;

@@ -7,11 +7,14 @@
  * Lines stay in the input's block until the broker has answered for their records, so that a
  * refused one can be kept as it came. slots[] has the records that were read and not yet let go,
  * in input order: tail <= i < head, slot i at i % RING. A delivery report, which carries i, only
- * marks its slot; release() lets go in order, and refuses those that failed: dead letters stand in
- * input order, and none is forgotten before it is durable.
+ * marks its slot; release() lets go in order, and refuses those that failed: none is forgotten
+ * before it is durable. A line that is refused at once has a slot as well, since what is reported to
+ * the source (evpipe-ack(7)) is reported in input order, up to the first record still held. Behind
+ * one that was refused under --on-error stop nothing is reported: the source's position stays there.
  *
- * Standard input is not listened to while the window is full, a topic is asked about, or a line
- * could not be handed over (`held`): that is all there is of back pressure. While brokers are away
+ * Standard input is not listened to before the source has greeted, and while the window is full, a
+ * topic is asked about, or a line could not be handed over (`held`): that is all there is of back
+ * pressure. While brokers are away
  * librdkafka keeps what it has and sends it again in order (idempotence, message.timeout.ms=0).
  *
  * No batch may grow beyond what its topic takes, or good records would be refused with a large
@@ -19,14 +22,16 @@
  * no more than that is out at a time.
  *
  * Ends: EOF, all delivered, 0, or 1 when some were refused; a torn last line, 111; a refused record
- * under --on-error stop, what was read before it delivered, 1. The first SIGTERM or SIGINT is
+ * under --on-error stop, what was read before it delivered, 1; EOF without the source's word that it
+ * is whole, 111. The first SIGTERM or SIGINT is
  * ignored while input is open, the second ends at once with 111 and says what was not delivered.
  *
- * Files: kwrite.c the command line, deliveries, the loop; kwrite-message.c makes messages of lines;
- * kwrite-topics.c asks about topics.
+ * Files: kwrite.c the command line, lines, the loop; kwrite-message.c makes messages of lines; kwrite-ring.c
+ * has the records on their way; kwrite-topics.c asks about topics.
  */
 #include "kwrite.h"
 
+#include "ack.h"
 #include "die.h"
 #include "input.h"
 #include "metrics.h"
@@ -42,40 +47,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RING = 32768, WINDOW_BYTES = 8 << 20, TICK_MS = 1000 };
+enum { TICK_MS = 1000 };
 
 static struct {
 	struct opt_common common;
 	struct opt_input input;
+	struct ack_opts ack;
 	struct kafka_opts kafka;
 	struct arg_str *topic, *key, *partition, *codec;
 	struct arg_lit *now, *raw, *nul, *create;
 } opt;
 
-/* A record on its way. */
-struct slot {
-	uint64_t place, number; /* of its line */
-	size_t len;
-	struct topic *topic;
-	size_t bytes; /* counted in topic->out_bytes */
-	rd_kafka_resp_err_t err;
-	bool done;
-};
-
-static struct kwrite {
-	struct kafka kafka;
-	struct topics topics;
-	struct input in;
-	int signal_fd;
-
-	struct shape shape;
-	bool in_runs;
-
-	struct slot slots[RING];
-	uint64_t tail, head;
-	struct span text; /* the line that was read last */
-	bool held; /* it could not be handed over yet */
-} self;
+static struct kwrite self;
 
 /* ---- the command line ---- */
 
@@ -103,11 +86,12 @@ static void parse_options(int argc, char **argv)
 	opt.nul = arg_lit0("0", "null", "with --raw: payloads end with NUL instead of LF");
 	opt.create = arg_lit0(NULL, "create", "create topics that do not exist");
 	opt_input(&opt.input);
+	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.topic, opt.key, opt.partition, opt.now, opt.codec, opt.raw, opt.nul,
-		opt.create, OPT_INPUT_ENTRIES(opt.input), KAFKA_ENTRIES(opt.kafka),
-		OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
+		opt.create, OPT_INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
+		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -145,8 +129,6 @@ static void take_options(struct shape *shape)
 		opt_bad("-0 needs --raw: a record is one line");
 }
 
-static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
-
 static rd_kafka_conf_t *configure(struct kwrite *s)
 {
 	static const struct kafka_prop defaults[] = {
@@ -181,96 +163,27 @@ static rd_kafka_conf_t *configure(struct kwrite *s)
 		kafka_conf_int(conf, "sticky.partitioning.linger.ms") == 10;
 	if (s->in_runs)
 		rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL, 0);
-	rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+	rd_kafka_conf_set_dr_msg_cb(conf, ring_on_delivery);
 	return conf;
 }
 
-/* ---- refusing ---- */
+/* ---- lines ---- */
 
-static enum error_class class_of(rd_kafka_resp_err_t err)
+/* Its label, counted once. false: it is not for us. */
+static bool take_label(
+	struct kwrite *s, const struct message *m, bool refused, struct ack_label *label)
 {
-	switch (err) {
-	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-		return CLASS_TOO_LARGE;
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-		return CLASS_UNKNOWN_TOPIC;
-	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG:
-		return CLASS_INVALID_RECORD;
-	case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
-	case RD_KAFKA_RESP_ERR__TIMED_OUT:
-	case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-		return CLASS_TIMEOUT;
-	default:
-		return CLASS_KAFKA;
-	}
-}
+	uint64_t unlabelled = s->ack.unlabelled;
 
-/* Kafka does not take the record: the record's fault, or the end of the program. */
-static void refuse_slot(struct kwrite *s, const struct slot *slot)
-{
-	struct span text = {line_at(&s->in.line, slot->place), slot->len};
-	enum error_class c = class_of(slot->err);
-	char message[512], fatal[256];
-
-	snprintf(message, sizeof(message), "topic '%s': %s", slot->topic->name,
-		kafka_why(slot->err));
-	if (kafka_judge(&s->kafka, slot->err, message))
-		return;
-	if (rd_kafka_fatal_error(s->kafka.rk, fatal, sizeof(fatal))) {
-		kafka_judge(&s->kafka, RD_KAFKA_RESP_ERR__FATAL, fatal);
-		return;
-	}
-	if (c == CLASS_UNKNOWN_TOPIC)
-		topic_unknown(slot->topic);
-	else if (c == CLASS_TOO_LARGE)
-		topic_forget(slot->topic);
-	input_refuse(&s->in, c, text, !s->shape.raw, slot->number, "%s", message);
-}
-
-/* ---- handing over ---- */
-
-static enum outcome produce(struct kwrite *s, struct message *m)
-{
-	struct slot *slot = &s->slots[s->head % RING];
-	rd_kafka_vu_t vus[] = {
-		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = m->topic->rkt},
-		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition},
-		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-		{.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->ts},
-		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)m->key.p, m->key.len}},
-		{.vtype = RD_KAFKA_VTYPE_VALUE,
-			.u.mem = {(void *)(uintptr_t)m->payload.p, m->payload.len}},
-		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)s->head},
-		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = m->headers},
-	};
-	size_t count = sizeof(vus) / sizeof(*vus) - (m->headers ? 0 : 1);
-	rd_kafka_error_t *error = rd_kafka_produceva(s->kafka.rk, vus, count);
-	rd_kafka_resp_err_t err = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
-
-	if (error)
-		rd_kafka_error_destroy(error);
-	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-		return WAIT;
-	*slot = (struct slot){.place = line_place(&s->in.line, s->text),
-		.len = s->text.len,
-		.number = s->in.line.number,
-		.topic = m->topic};
-	s->head++;
-	if (err) {
-		/* In its turn, like those that a broker refuses. */
-		slot->err = err;
-		slot->done = true;
-	} else {
-		slot->bytes = m->bytes;
-		m->topic->out_bytes += m->bytes;
-		m->headers = NULL;
-	}
-	return READY;
+	*label = (struct ack_label){0};
+	if (refused && m->seq.type == JSON_ABSENT)
+		return true;
+	if (!ack_take(&s->ack, &m->seq, label))
+		return false;
+	if (s->counted)
+		s->ack.unlabelled = unlabelled;
+	s->counted = true;
+	return true;
 }
 
 /* Does what can be done with the line in s->text. */
@@ -278,61 +191,19 @@ static void take_line(struct kwrite *s)
 {
 	struct record_error e = {0};
 	struct message m = {0};
+	struct ack_label label;
 	enum outcome outcome = message_make(&s->shape, &s->topics, s->text, &m, &e);
 
-	if (outcome == READY)
-		outcome = produce(s, &m);
+	if (outcome != WAIT && !take_label(s, &m, outcome == REFUSED, &label))
+		s->in.ended = true;
+	else if (outcome == READY)
+		outcome = ring_produce(s, &m, &label);
 	if (m.headers)
 		rd_kafka_headers_destroy(m.headers);
 	s->held = outcome == WAIT;
-	if (outcome == REFUSED)
-		input_refuse(
-			&s->in, e.class, s->text, m.is_record, s->in.line.number, "%s", e.message);
-}
-
-/* ---- events ---- */
-
-static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
-{
-	struct kwrite *s = opaque;
-	struct slot *slot = &s->slots[(uintptr_t)m->_private % RING];
-
-	(void)rk;
-	slot->err = m->err;
-	slot->done = true;
-	slot->topic->out_bytes -= slot->bytes;
-}
-
-/* Lets go of what is done, in input order. */
-static void release(struct kwrite *s)
-{
-	while (s->tail < s->head && s->slots[s->tail % RING].done) {
-		const struct slot *slot = &s->slots[s->tail % RING];
-
-		if (slot->err) {
-			refuse_slot(s, slot);
-			if (s->kafka.trouble_status)
-				return;
-		} else {
-			metrics.forwarded++;
-			metrics.records_out++;
-		}
-		s->tail++;
-	}
-	if (s->tail < s->head)
-		line_keep(&s->in.line, s->slots[s->tail % RING].place);
-	else if (s->held)
-		line_keep(&s->in.line, line_place(&s->in.line, s->text));
-	else
-		line_keep(&s->in.line, UINT64_MAX);
-}
-
-static bool has_room(const struct kwrite *s)
-{
-	return s->head == s->tail ||
-		(s->head - s->tail < RING &&
-			s->in.line.base + s->in.line.at - s->slots[s->tail % RING].place <
-				WINDOW_BYTES);
+	s->counted = s->counted && s->held;
+	if (outcome == REFUSED && !s->in.ended)
+		ring_refuse(s, &label, m.is_record, &e);
 }
 
 /* Takes lines until there are no whole ones left or something has to be waited for. Returns whether
@@ -341,20 +212,29 @@ static bool take_lines(struct kwrite *s)
 {
 	if (s->held && !s->in.ended)
 		take_line(s);
-	while (!s->held && has_room(s)) {
+	while (!s->held && !s->in.ended) {
+		/* What was refused at once waits for nothing. */
+		if (!ring_has_room(s) || s->in.held)
+			ring_release(s);
+		if (!ring_has_room(s))
+			return false;
 		s->in.busy = s->tail < s->head;
-		if (!input_next(&s->in, &s->text))
+		if (input_next(&s->in, &s->text))
+			take_line(s);
+		else if (!s->in.held || s->in.busy)
 			return !s->in.held && !s->in.ended;
-		take_line(s);
 	}
 	return false;
 }
+
+/* ---- events ---- */
 
 static void on_signal(struct kwrite *s)
 {
 	if (!wake_must_end(s->in.ended))
 		return;
 	dead_sync(&s->in.dead);
+	ack_abandon(&s->ack);
 	die(EXIT_TEMP, "stopped by a signal: %" PRIu64 " records were not delivered",
 		s->head - s->tail + s->held);
 }
@@ -365,6 +245,11 @@ static void check_trouble(struct kwrite *s)
 	if (!s->kafka.trouble_status)
 		return;
 	dead_sync(&s->in.dead);
+	if (s->kafka.trouble_status == EXIT_PERM) {
+		ack_stop(&s->ack, s->kafka.trouble);
+		ack_close(&s->ack);
+	}
+	ack_abandon(&s->ack);
 	die(s->kafka.trouble_status, "%s; %" PRIu64 " records were not delivered", s->kafka.trouble,
 		s->head - s->tail + s->held);
 }
@@ -373,28 +258,35 @@ static void loop(struct kwrite *s)
 {
 	bool hungry = true;
 
+	ack_serve(&s->ack, 0, wake_now_ms());
 	while (!s->in.ended || s->tail < s->head) {
 		int64_t now = wake_now_ms();
+		bool reads = hungry && ack_greeted(&s->ack);
 		struct pollfd fds[] = {
 			{.fd = s->signal_fd, .events = POLLIN},
 			{.fd = s->kafka.wake_fd, .events = POLLIN},
-			{.fd = hungry ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = reads ? STDIN_FILENO : -1, .events = POLLIN},
+			ack_pollfd(&s->ack),
 		};
+		int ack_ms = ack_timeout_ms(&s->ack, now);
 
 		metrics_tick(now);
-		poll(fds, 3, TICK_MS);
+		poll(fds, 4, ack_ms >= 0 && ack_ms < TICK_MS ? ack_ms : TICK_MS);
 		if (fds[0].revents || s->in.ended)
 			on_signal(s);
 		if (fds[1].revents)
 			kafka_woken(&s->kafka);
 		rd_kafka_poll(s->kafka.rk, 0);
 		topics_serve(&s->topics);
-		release(s);
+		ring_release(s);
 		if (fds[2].revents)
 			input_read(&s->in);
 		topics_next_run(&s->topics);
 		hungry = take_lines(s);
+		ring_release(s);
 		dead_sync(&s->in.dead);
+		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
+		s->in.ended = s->in.ended || s->ack.trouble_status;
 		if (kafka_tick(&s->kafka) && !metrics.ready)
 			metrics_set_ready(true);
 		check_trouble(s);
@@ -403,12 +295,12 @@ static void loop(struct kwrite *s)
 
 static int finish(struct kwrite *s)
 {
-	int status = input_close(&s->in);
+	int status = ack_close(&s->ack), refused = input_close(&s->in);
 
 	topics_close(&s->topics);
 	kafka_stop(&s->kafka);
 	metrics_flush();
-	return status;
+	return status ? status : refused;
 }
 
 int main(int argc, char **argv)
@@ -426,6 +318,8 @@ int main(int argc, char **argv)
 	rd_kafka_queue_destroy(queue);
 	topics_open(&s->topics, &s->kafka, opt.create->count, s->in_runs);
 	metrics.is_sink = true;
+	ack_open(&s->ack, ack_path(&opt.ack), ACK_SINK);
+	s->in.ack = &s->ack;
 
 	loop(s);
 	return finish(s);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* What kwrite's files do for each other. See kwrite.c for the design. */
+/* kwrite's state, and what its files do for each other. See kwrite.c for the design. */
 #ifndef EVPIPE_KWRITE_H
 #define EVPIPE_KWRITE_H
 
+#include "ack.h"
 #include "buf.h"
 #include "class.h"
+#include "input.h"
 #include "kafka.h"
 #include "record.h"
 #include "template.h"
@@ -86,7 +88,8 @@ struct message {
 	int32_t partition;
 	int64_t ts; /* 0: now */
 	size_t bytes; /* what it may take in a batch */
-	bool is_record; /* set even when it is refused */
+	bool is_record; /* set even when it is refused, as is seq */
+	struct json_value seq; /* absent where it accounts for nothing */
 };
 
 enum outcome {
@@ -98,5 +101,50 @@ enum outcome {
 /* Spans of @m point into the line and the shape: valid until the next call. @m is all zero before. */
 enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
 	struct message *m, struct record_error *e);
+
+/* ---- kwrite-ring.c: records on their way ---- */
+
+enum { RING = 32768, WINDOW_BYTES = 8 << 20 };
+
+/* A record on its way. */
+struct slot {
+	uint64_t place, number; /* of its line */
+	size_t len;
+	struct topic *topic;
+	size_t bytes; /* counted in topic->out_bytes */
+	uint64_t label; /* its number, or the place of its text */
+	uint32_t label_len; /* of that text; 0: a number */
+	rd_kafka_resp_err_t err;
+	bool done, refused;
+};
+
+struct kwrite {
+	struct kafka kafka;
+	struct topics topics;
+	struct input in;
+	struct ack ack;
+	int signal_fd;
+
+	struct shape shape;
+	bool in_runs; /* as topics_open has it */
+
+	struct slot slots[RING];
+	uint64_t tail, head; /* tail <= i < head; slot i at i % RING */
+	struct span text; /* the line that was read last */
+	bool held; /* it could not be handed over yet */
+	bool counted; /* … but its label was taken before */
+	bool mute; /* a record was refused under `stop`: those behind it are not reported */
+};
+
+bool ring_has_room(const struct kwrite *s);
+/* Hands the message of the line in s->text over: READY, or WAIT for room. */
+enum outcome ring_produce(struct kwrite *s, struct message *m, const struct ack_label *label);
+/* The line in s->text is refused. */
+void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record,
+	const struct record_error *e);
+/* Marks the slot of a message that Kafka has, or will not have. */
+void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
+/* Lets go of what is done, in input order, and reports it. */
+void ring_release(struct kwrite *s);
 
 #endif

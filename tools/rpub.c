@@ -12,18 +12,21 @@
  * - An answered PUBLISH may have gone to a server that had just become a replica, which says
  *   nothing of it. So a record is done only when a ROLE sent behind it has come back as master: one
  *   for each CHECK_BYTES of input, or CHECK_MS after the last.
- * - The window (RING records, WINDOW bytes) bounds what is kept; when it is full, and while Redis is
- *   away, input is not read.
- * - A refused record is never in the ring; one that Redis refuses is marked, and not sent again.
- * - EOF: all records done, then exit. First SIGTERM: ignored while input is open; the second, or one
- *   after EOF, ends it at once. */
+ * - The window (RING records, WINDOW bytes) bounds what is kept; when it is full, while Redis is away,
+ *   and before the source has greeted, input is not read.
+ * - A refused record is in the ring, marked, with nothing sent for it or sent again: what is
+ *   reported to the source (evpipe-ack(7)) is reported in input order, up to the first record that is
+ *   not done. Behind one refused under --on-error stop nothing is reported: the source's position
+ *   stays there.
+ * - EOF: all records done, then exit; 111 without the source's word that this is all. First SIGTERM:
+ *   ignored while input is open; the second, or one after EOF, ends it at once.
+ *
+ * Files: rpub.c the command line, Redis, the loop; rpub-command.c makes commands of lines. */
+#include "rpub.h"
+
 #include "die.h"
-#include "input.h"
 #include "metrics.h"
 #include "opt.h"
-#include "record.h"
-#include "redis.h"
-#include "template.h"
 #include "wake.h"
 
 #include <errno.h>
@@ -31,35 +34,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-	RING = 4096, /* a power of 2 */
-	WINDOW = 1 << 20,
-	CHECK_BYTES = WINDOW / 4,
-	CHECK_MS = 100,
-	PAYLOAD_MAX = 512 << 20, /* of Redis, for a string */
-};
+enum { CHECK_BYTES = WINDOW / 4, CHECK_MS = 100 };
 
-struct entry {
-	uint64_t place, number; /* of the line */
-	size_t len;
-	bool refused; /* by Redis */
-};
-
-static struct rpub {
-	struct redis redis;
-	struct input in;
-	struct template *template;
-	bool raw;
-	struct buf prefix; /* of a PUBLISH to a constant channel, up to the payload's length */
-	struct buf channel, scratch;
-	unsigned digits; /* of the last payload's length */
-	struct entry ring[RING];
-	uint64_t done, answered, sent, tail;
-	bool role_out; /* a ROLE is unanswered; it was sent behind role_at records */
-	uint64_t role_at;
-	int64_t role_ms; /* when it was sent */
-	bool hungry; /* no whole line is left in the block */
-} self;
+static struct rpub self;
 
 static struct entry *entry(struct rpub *s, uint64_t i)
 {
@@ -71,114 +48,41 @@ static struct span text_of(struct rpub *s, const struct entry *e)
 	return (struct span){line_at(&s->in.line, e->place), e->len};
 }
 
-/* ---- records to commands ---- */
-
-static void put_prefix(struct buf *b, struct span channel)
-{
-	buf_puts(b, "*3\r\n$7\r\nPUBLISH\r\n$");
-	buf_int(b, (int64_t)channel.len);
-	buf_put(b, "\r\n", 2);
-	buf_span(b, channel);
-	buf_put(b, "\r\n$", 3);
-}
-
-static unsigned digits_of(size_t n)
-{
-	unsigned d = 1;
-
-	for (; n >= 10; n /= 10)
-		d++;
-	return d;
-}
-
-/* The payload's bytes, appended to @out or a span of the line. */
-static int payload_of(struct rpub *s, const struct record *r, struct span line, struct buf *out,
-	struct span *bytes, struct record_error *e)
-{
-	enum record_bytes got = RECORD_BYTES;
-
-	if (s->raw)
-		*bytes = line;
-	else
-		got = record_payload(r, out, bytes, e);
-	if (got == RECORD_NULL)
-		*e = (struct record_error){
-			CLASS_INVALID_RECORD, "null payload: PUBLISH has no tombstone"};
-	return got == RECORD_BYTES ? 0 : -1;
-}
-
-/* The payload is decoded where it is to stand, behind a guess of its length's width. */
-static int put_payload(struct rpub *s, const struct record *r, struct span line, struct buf *out,
-	struct record_error *e)
-{
-	size_t at = out->len, from;
-	unsigned digits;
-	struct span bytes;
-	bool in_place;
-	char *p;
-
-	buf_room(out, line.len + 32);
-	from = out->len = at + s->digits + 2;
-	if (payload_of(s, r, line, out, &bytes, e))
-		return -1;
-	if (bytes.len > PAYLOAD_MAX) {
-		*e = (struct record_error){CLASS_TOO_LARGE, "the payload is over 512 MB"};
-		return -1;
-	}
-	digits = digits_of(bytes.len);
-	in_place = bytes.p == out->p + from;
-	out->len = at;
-	p = buf_room(out, bytes.len + 32);
-	if (!in_place || digits != s->digits)
-		memmove(p + digits + 2, in_place ? p + from - at : bytes.p, bytes.len);
-	s->digits = digits;
-	for (size_t n = bytes.len; digits; n /= 10)
-		p[--digits] = (char)('0' + n % 10);
-	memcpy(p + s->digits, "\r\n", 2);
-	out->len += s->digits + 2 + bytes.len;
-	buf_put(out, "\r\n", 2);
-	return 0;
-}
-
-/* Appends the line's PUBLISH. Returns 0, or -1 with nothing appended. */
-static int encode(struct rpub *s, struct span line, bool *is_record, struct record_error *e)
-{
-	struct buf *out = &s->redis.out;
-	size_t before = out->len;
-	struct record r;
-
-	*is_record = false;
-	if (!s->raw && record_parse(&r, line, e))
-		return -1;
-	*is_record = !s->raw;
-	if (s->prefix.len) {
-		buf_span(out, buf_as_span(&s->prefix));
-	} else {
-		buf_clear(&s->channel);
-		if (template_expand(s->template, &r, &s->scratch, &s->channel, e))
-			return -1;
-		put_prefix(out, buf_as_span(&s->channel));
-	}
-	if (put_payload(s, &r, line, out, e) == 0)
-		return 0;
-	out->len = before;
-	return -1;
-}
-
 /* ---- input ---- */
+
+static void keep(struct rpub *s, struct span text, const struct ack_label *label, bool refused)
+{
+	struct entry *e = entry(s, s->tail++);
+
+	*e = (struct entry){.place = line_place(&s->in.line, text),
+		.number = s->in.line.number,
+		.len = text.len,
+		.label = label->number,
+		.refused = refused};
+	if (label->text.p) {
+		e->label = line_place(&s->in.line, label->text);
+		e->label_len = (uint32_t)label->text.len;
+	}
+	s->sent = s->tail;
+}
 
 static void on_line(struct rpub *s, struct span text)
 {
+	size_t before = s->redis.out.len;
 	struct record_error e = {0};
-	bool is_record;
+	struct ack_label label = {0};
+	struct record r;
+	bool is_record, good = command_put(s, text, &r, &is_record, &e) == 0;
+	bool takes = good || (r.seq.type == JSON_STRING && (is_record || input_accounts(e.class)));
 
-	if (encode(s, text, &is_record, &e)) {
-		input_refuse(&s->in, e.class, text, is_record, s->in.line.number, "%s", e.message);
+	if (takes && !ack_take(&s->ack, &r.seq, &label)) {
+		s->redis.out.len = before;
+		s->in.ended = true;
 		return;
 	}
-	*entry(s, s->tail++) =
-		(struct entry){line_place(&s->in.line, text), s->in.line.number, text.len, false};
-	s->sent = s->tail;
+	keep(s, text, &label, !good);
+	if (!good)
+		input_refuse(&s->in, e.class, text, is_record, s->in.line.number, "%s", e.message);
 }
 
 static uint64_t kept_bytes(struct rpub *s)
@@ -195,7 +99,7 @@ static void on_lines(struct rpub *s)
 {
 	struct span text;
 
-	while (!s->hungry && has_room(s)) {
+	while (!s->hungry && !s->in.ended && has_room(s)) {
 		s->in.busy = s->done < s->tail;
 		if (input_next(&s->in, &text))
 			on_line(s, text);
@@ -209,7 +113,8 @@ static void on_lines(struct rpub *s)
 /* Not while away: that is what makes the writer wait. */
 static bool wants_input(struct rpub *s)
 {
-	return s->redis.state == REDIS_UP && s->hungry && !s->in.ended && has_room(s);
+	return s->redis.state == REDIS_UP && s->hungry && !s->in.ended && has_room(s) &&
+		ack_greeted(&s->ack);
 }
 
 static void on_input(struct rpub *s)
@@ -240,29 +145,55 @@ static int role_due_ms(struct rpub *s, int64_t now_ms)
 	return (int)(s->role_ms + CHECK_MS - now_ms);
 }
 
+static void report(struct rpub *s, const struct entry *e)
+{
+	struct ack_label label = {.number = e->label};
+
+	if (e->label_len)
+		label = (struct ack_label){.text = {line_at(&s->in.line, e->label), e->label_len}};
+	s->mute = s->mute || (e->refused && s->in.dead.stopped);
+	if (s->mute)
+		return;
+	if (e->refused)
+		input_account(&s->in, &label);
+	else
+		ack_report(&s->ack, ACK_FINAL, &label);
+}
+
 static void on_role(struct rpub *s, enum redis_kind kind, const struct redis_reply *reply)
 {
 	if (!redis_is_primary(&s->redis, kind, reply))
 		return;
 	s->role_out = false;
-	for (; s->done < s->role_at; s->done++)
-		if (!entry(s, s->done)->refused)
-			metrics.forwarded++;
+	for (; s->done < s->role_at; s->done++) {
+		metrics.forwarded += !entry(s, s->done)->refused;
+		report(s, entry(s, s->done));
+	}
 	metrics.records_out = metrics.forwarded;
+}
+
+/* What no record is at fault for. */
+_Noreturn static void fail(struct rpub *s, const char *why)
+{
+	dead_close(&s->in.dead);
+	ack_stop(&s->ack, why);
+	ack_close(&s->ack);
+	die(EXIT_PERM, "%s", why);
 }
 
 static void on_publish_error(struct rpub *s, struct entry *e, struct span text)
 {
 	int n = (int)(text.len < 200 ? text.len : 200);
+	char why[512];
 
 	switch (redis_judge(text)) {
 	case REDIS_FAULT_AWAY:
 		redis_lose(&s->redis, text);
 		return;
 	case REDIS_FAULT_CONFIG:
-		dead_close(&s->in.dead);
-		die(EXIT_PERM, "line %llu: redis at %s refuses to publish: %.*s",
+		snprintf(why, sizeof(why), "line %llu: redis at %s refuses to publish: %.*s",
 			(unsigned long long)e->number, s->redis.name, n, text.p);
+		fail(s, why);
 	case REDIS_FAULT_COMMAND:
 		break;
 	}
@@ -272,13 +203,23 @@ static void on_publish_error(struct rpub *s, struct entry *e, struct span text)
 	s->answered++;
 }
 
+/* The record whose reply comes next. */
+static struct entry *skip_refused(struct rpub *s)
+{
+	uint64_t to = s->role_out ? s->role_at : s->sent;
+
+	while (s->answered < to && entry(s, s->answered)->refused)
+		s->answered++;
+	return entry(s, s->answered);
+}
+
 static void on_replies(struct rpub *s)
 {
 	struct redis_reply reply;
 	enum redis_kind kind;
 
 	while (s->redis.state == REDIS_UP && (kind = redis_next(&s->redis, &reply)) != REDIS_MORE) {
-		struct entry *e = entry(s, s->answered);
+		struct entry *e = skip_refused(s);
 
 		if (s->role_out && s->answered == s->role_at) {
 			on_role(s, kind, &reply);
@@ -297,26 +238,26 @@ static void on_replies(struct rpub *s)
 	}
 }
 
-/* All that is not done is sent again, without what Redis has refused. */
+/* All that is not done is sent again, without what was refused. */
 static void send_again(struct rpub *s)
 {
-	uint64_t to = s->done;
+	uint64_t count = 0;
 	struct record_error error;
+	struct record r;
 	bool is_record;
 
-	for (uint64_t i = s->done; i < s->tail; i++)
-		if (!entry(s, i)->refused)
-			*entry(s, to++) = *entry(s, i);
-	s->tail = to;
 	s->role_out = false;
-	s->answered = s->sent = s->done;
+	s->answered = s->done;
 	/* What could be encoded once can be again. */
-	for (; s->sent < s->tail; s->sent++)
-		if (encode(s, text_of(s, entry(s, s->sent)), &is_record, &error))
+	for (s->sent = s->done; s->sent < s->tail; s->sent++) {
+		if (entry(s, s->sent)->refused)
+			continue;
+		if (command_put(s, text_of(s, entry(s, s->sent)), &r, &is_record, &error))
 			die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
-	if (s->sent > s->done)
-		die_info("%llu records without a reply are sent again",
-			(unsigned long long)(s->sent - s->done));
+		count++;
+	}
+	if (count)
+		die_info("%llu records without a reply are sent again", (unsigned long long)count);
 }
 
 static void on_redis(struct rpub *s, short revents, int64_t now_ms)
@@ -334,8 +275,7 @@ static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 			ask_role(s, now_ms);
 		break;
 	case REDIS_FAILED:
-		dead_close(&s->in.dead);
-		die(EXIT_PERM, "%s", s->redis.trouble);
+		fail(s, s->redis.trouble);
 	case REDIS_SAME:
 		break;
 	}
@@ -349,6 +289,7 @@ static void on_signal(struct rpub *s)
 	if (!wake_must_end(s->in.ended))
 		return;
 	dead_sync(&s->in.dead);
+	ack_abandon(&s->ack);
 	metrics_flush();
 	die(EXIT_TEMP, "ended by a signal with %llu records unanswered%s",
 		(unsigned long long)(s->tail - s->done), s->in.ended ? "" : " and input left");
@@ -361,6 +302,7 @@ static int least(int a, int b)
 
 static void run(struct rpub *s, int wake_fd)
 {
+	ack_serve(&s->ack, 0, wake_now_ms());
 	while (!s->in.ended || s->done < s->tail) {
 		int64_t now_ms = wake_now_ms();
 		bool input = wants_input(s);
@@ -368,10 +310,12 @@ static void run(struct rpub *s, int wake_fd)
 			{.fd = wake_fd, .events = POLLIN},
 			{.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)},
 			{.fd = input ? STDIN_FILENO : -1, .events = POLLIN},
+			ack_pollfd(&s->ack),
 		};
 		int timeout = least(metrics_tick(now_ms), redis_timeout_ms(&s->redis, now_ms));
 
-		if (poll(p, 3, least(timeout, role_due_ms(s, now_ms))) < 0) {
+		timeout = least(timeout, ack_timeout_ms(&s->ack, now_ms));
+		if (poll(p, 4, least(timeout, role_due_ms(s, now_ms))) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -384,7 +328,11 @@ static void run(struct rpub *s, int wake_fd)
 			on_input(s);
 		if (s->redis.state == REDIS_UP)
 			on_lines(s);
+		if (s->done == s->tail)
+			ack_idle(&s->ack);
 		dead_sync(&s->in.dead);
+		ack_serve(&s->ack, p[3].revents, now_ms);
+		s->in.ended = s->in.ended || s->ack.trouble_status;
 		if (role_due_ms(s, now_ms) == 0)
 			ask_role(s, now_ms);
 		redis_flush(&s->redis);
@@ -393,12 +341,12 @@ static void run(struct rpub *s, int wake_fd)
 
 static int finish(struct rpub *s)
 {
-	int status = input_close(&s->in);
+	int status = ack_close(&s->ack), refused = input_close(&s->in);
 
 	metrics_flush();
 	redis_close(&s->redis);
 	template_free(s->template);
-	return status;
+	return status ? status : refused;
 }
 
 static void set_channel(struct rpub *s, const char *text)
@@ -411,7 +359,7 @@ static void set_channel(struct rpub *s, const char *text)
 		opt_bad("'%s' is no template: %s", text, why);
 	constant = template_constant(s->template);
 	if (constant)
-		put_prefix(&s->prefix, (struct span){constant, strlen(constant)});
+		command_prefix(&s->prefix, (struct span){constant, strlen(constant)});
 	else if (s->raw)
 		opt_bad("lines of --raw have no fields for '%s'", text);
 }
@@ -433,6 +381,7 @@ int main(int argc, char **argv)
 	struct redis_opts redis;
 	struct opt_common common;
 	struct opt_input input;
+	struct ack_opts ack;
 	struct arg_lit *raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
 	struct arg_lit *nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
 	struct arg_str *channel =
@@ -442,9 +391,10 @@ int main(int argc, char **argv)
 
 	redis_opts(&redis);
 	opt_input(&input);
+	ack_opts(&ack);
 	opt_common(&common);
-	void *table[] = {channel, raw, nul, OPT_INPUT_ENTRIES(input), REDIS_ENTRIES(redis),
-		OPT_COMMON_ENTRIES(common), end};
+	void *table[] = {channel, raw, nul, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+		REDIS_ENTRIES(redis), OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 
 	s->raw = raw->count;
@@ -453,6 +403,8 @@ int main(int argc, char **argv)
 	redis_open(&s->redis, &redis, true);
 	wake_fd = wake_open();
 	input_open(&s->in, &input, nul->count ? '\0' : '\n');
+	ack_open(&s->ack, ack_path(&ack), ACK_SINK);
+	s->in.ack = &s->ack;
 	s->hungry = true;
 	s->digits = 3;
 	run(s, wake_fd);

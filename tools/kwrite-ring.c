@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: ISC */
+/* The records between the line that was read and the report that it is done. */
+#include "kwrite.h"
+
+#include "metrics.h"
+
+#include <stdio.h>
+
+/* ---- refusing ---- */
+
+static enum error_class class_of(rd_kafka_resp_err_t err)
+{
+	switch (err) {
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+		return CLASS_TOO_LARGE;
+	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+		return CLASS_UNKNOWN_TOPIC;
+	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+	case RD_KAFKA_RESP_ERR_INVALID_MSG:
+		return CLASS_INVALID_RECORD;
+	case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+	case RD_KAFKA_RESP_ERR__TIMED_OUT:
+	case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+		return CLASS_TIMEOUT;
+	default:
+		return CLASS_KAFKA;
+	}
+}
+
+/* Kafka does not take the record: the record's fault, or the end of the program. */
+static void refuse_slot(struct kwrite *s, const struct slot *slot)
+{
+	struct span text = {line_at(&s->in.line, slot->place), slot->len};
+	enum error_class c = class_of(slot->err);
+	char message[512], fatal[256];
+
+	snprintf(message, sizeof(message), "topic '%s': %s", slot->topic->name,
+		kafka_why(slot->err));
+	if (kafka_judge(&s->kafka, slot->err, message))
+		return;
+	if (rd_kafka_fatal_error(s->kafka.rk, fatal, sizeof(fatal))) {
+		kafka_judge(&s->kafka, RD_KAFKA_RESP_ERR__FATAL, fatal);
+		return;
+	}
+	if (c == CLASS_UNKNOWN_TOPIC)
+		topic_unknown(slot->topic);
+	else if (c == CLASS_TOO_LARGE)
+		topic_forget(slot->topic);
+	input_refuse(&s->in, c, text, !s->shape.raw, slot->number, "%s", message);
+}
+
+/* ---- handing over ---- */
+
+/* The next slot, for the line in s->text. */
+static struct slot *take_slot(struct kwrite *s, const struct ack_label *label)
+{
+	struct slot *slot = &s->slots[s->head++ % RING];
+
+	*slot = (struct slot){.place = line_place(&s->in.line, s->text),
+		.len = s->text.len,
+		.number = s->in.line.number,
+		.label = label->number};
+	if (label->text.p) {
+		slot->label = line_place(&s->in.line, label->text);
+		slot->label_len = (uint32_t)label->text.len;
+	}
+	return slot;
+}
+
+enum outcome ring_produce(struct kwrite *s, struct message *m, const struct ack_label *label)
+{
+	struct slot *slot;
+	rd_kafka_vu_t vus[] = {
+		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = m->topic->rkt},
+		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition},
+		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+		{.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->ts},
+		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)m->key.p, m->key.len}},
+		{.vtype = RD_KAFKA_VTYPE_VALUE,
+			.u.mem = {(void *)(uintptr_t)m->payload.p, m->payload.len}},
+		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)s->head},
+		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = m->headers},
+	};
+	size_t count = sizeof(vus) / sizeof(*vus) - (m->headers ? 0 : 1);
+	rd_kafka_error_t *error = rd_kafka_produceva(s->kafka.rk, vus, count);
+	rd_kafka_resp_err_t err = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	if (error)
+		rd_kafka_error_destroy(error);
+	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return WAIT;
+	slot = take_slot(s, label);
+	slot->topic = m->topic;
+	if (err) {
+		/* In its turn, like those that a broker refuses. */
+		slot->err = err;
+		slot->done = true;
+	} else {
+		slot->bytes = m->bytes;
+		m->topic->out_bytes += m->bytes;
+		m->headers = NULL;
+	}
+	return READY;
+}
+
+void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record,
+	const struct record_error *e)
+{
+	struct slot *slot = take_slot(s, label);
+
+	slot->done = slot->refused = true;
+	input_refuse(&s->in, e->class, s->text, is_record, slot->number, "%s", e->message);
+}
+
+/* ---- letting go ---- */
+
+void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+	struct kwrite *s = opaque;
+	struct slot *slot = &s->slots[(uintptr_t)m->_private % RING];
+
+	(void)rk;
+	slot->err = m->err;
+	slot->done = true;
+	slot->topic->out_bytes -= slot->bytes;
+}
+
+static void report(struct kwrite *s, const struct slot *slot)
+{
+	struct ack_label label = {.number = slot->label};
+
+	if (slot->label_len)
+		label = (struct ack_label){
+			.text = {line_at(&s->in.line, slot->label), slot->label_len}};
+	s->mute = s->mute || (slot->refused && s->in.dead.stopped);
+	if (s->mute)
+		return;
+	if (slot->refused)
+		input_account(&s->in, &label);
+	else
+		ack_report(&s->ack, ACK_FINAL, &label);
+}
+
+void ring_release(struct kwrite *s)
+{
+	while (s->tail < s->head && s->slots[s->tail % RING].done) {
+		struct slot *slot = &s->slots[s->tail % RING];
+
+		if (slot->err) {
+			refuse_slot(s, slot);
+			if (s->kafka.trouble_status)
+				return;
+			slot->refused = true;
+		} else if (!slot->refused) {
+			metrics.forwarded++;
+			metrics.records_out++;
+		}
+		report(s, slot);
+		s->tail++;
+	}
+	if (s->tail < s->head) {
+		line_keep(&s->in.line, s->slots[s->tail % RING].place);
+	} else if (s->held) {
+		line_keep(&s->in.line, line_place(&s->in.line, s->text));
+	} else {
+		line_keep(&s->in.line, UINT64_MAX);
+		ack_idle(&s->ack);
+	}
+}
+
+bool ring_has_room(const struct kwrite *s)
+{
+	return s->head == s->tail ||
+		(s->head - s->tail < RING &&
+			s->in.line.base + s->in.line.at - s->slots[s->tail % RING].place <
+				WINDOW_BYTES);
+}
