@@ -573,7 +573,8 @@ int ack_close(struct ack *a)
 		return EXIT_DONE;
 	if (a->fd >= 0)
 		receive(a, wake_now_ms());
-	if (a->fd >= 0 && a->state == ACK_UP)
+	/* Who has to stop before the greeting has come says so all the same. */
+	if (a->fd >= 0 && (a->state == ACK_UP || a->stopped))
 		rid = drain(a);
 	close_socket(a, ACK_CLOSED);
 	free_all(a);

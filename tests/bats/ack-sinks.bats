@@ -1,0 +1,353 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# What kwrite and rpub tell their source, and when: what is durable, in the order in which it came, up to
+# the first record they still hold, and nothing before it is a fact.
+
+load helpers
+load ack
+
+setup_file() {
+	redis_start
+	kmock_start
+}
+
+setup() {
+	harness_setup
+	TOPIC=$(unique topic)
+	export TOPIC
+}
+
+teardown() {
+	kill -CONT "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
+	harness_teardown
+}
+
+# sink NAME COMMAND…: the sink from the FIFO in; descriptor 5 writes into it.
+sink() {
+	local name=$1
+	shift
+	[ -p in ] || mkfifo in
+	spawn "$name" sh -c 'exec "$@" <in' sh "$@"
+	exec 5>in
+}
+
+# reports NAME: what it has reported, each label in a line of its own.
+reports() {
+	heard "$1" | while read -r kind run labels; do
+		case $kind in
+		final | drop | dead)
+			[ "$run" = "$RUN" ] || echo "run $run"
+			for label in $labels; do
+				if [[ $label =~ ^([0-9]+)-([0-9]+)$ ]]; then
+					seq -f "$kind %.0f" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+				else
+					echo "$kind $label"
+				fi
+			done
+			;;
+		stop) echo stop ;;
+		idle | busy) ;;
+		*) echo "$kind $run $labels" ;;
+		esac
+	done
+}
+
+# told NAME LINE…: just these, then gone.
+told() {
+	local name=$1
+	shift
+	wait_file_contains source.out "$name: gone"
+	reports "$name" | sed 's/ *$//' >told
+	printf '%s\n' "$@" gone | diff - told
+}
+
+# bad N: a record that every sink refuses.
+bad() {
+	printf '{"seq":"%s:%s","payload":5}\n' "$RUN" "$1"
+}
+
+# in_topic: the payloads there, in order.
+in_topic() {
+	kconsume "$TOPIC" -f '%s\n'
+}
+
+# ---- both ----
+
+# sinks SCRIPT: evaluates it for each sink, with $sink its name and "$@" its command line.
+sinks() {
+	local sink
+	for sink in kwrite rpub; do
+		if [ "$sink" = kwrite ]; then set -- kwrite -p 0 -t "$TOPIC"; else set -- rpub "$TOPIC"; fi
+		source_start
+		eval "$SCRIPT"
+		harness_end "$T"
+		rm -f ack commands in source.out
+	done
+}
+
+@test "what is delivered is final, in ranges, and it ends with bye" {
+	SCRIPT='
+		source_does end 6
+		{ rec 1; rec 2; rec 3; rec 5; rec 6; } >records
+		run -0 "$@" <records
+		told $sink "final 1" "final 2" "final 3" "final 5" "final 6" bye
+		grep -qxE "$sink: hello $sink [0-9]+ sink" source.out' sinks
+	[ "$(in_topic | xargs)" = "p1 p2 p3 p5 p6" ]
+}
+
+@test "labels that are sets or parts are reported as they stand" {
+	SCRIPT='
+		source_does end 30
+		{ rec 1; rec 3-5,9; rec 12.2/3; rec 12-14.1/2; rec 15; rec 20.1/2 | sed "s|/|\\\\/|"; } >records
+		run -0 "$@" <records
+		told $sink "final 1" "final 3-5,9" "final 12.2/3" "final 12-14.1/2" "final 15" \
+			"final 20.1/2" bye' sinks
+}
+
+@test "it is idle when it holds nothing, and busy when it does" {
+	SCRIPT='
+		sink it "$@"
+		wait_file_contains source.out "$sink: idle"
+		rec 1 >&5
+		wait_file_contains source.out "$sink: final $RUN 1"
+		wait_for "[ \"\$(heard $sink | tail -n 1)\" = idle ]"
+		source_does end 1
+		exec 5>&-
+		wait_exit it
+		[ "$status" -eq 0 ]' sinks
+}
+
+@test "input waits for the greeting" {
+	SCRIPT='
+		rm -f ack commands source.out
+		harness_end "$T"
+		source_start --mute
+		sink it "$@"
+		rec 1 >&5
+		wait_file_contains source.out hello
+		source_does greet
+		wait_file_contains source.out "$sink: final $RUN 1"
+		source_does end 1
+		exec 5>&-
+		wait_exit it
+		[ "$status" -eq 0 ]' sinks
+}
+
+@test "an end of input without the source's word is 111, with all delivered and reported" {
+	SCRIPT='
+		{ rec 1; rec 2; } >records
+		run -111 --separate-stderr "$@" <records
+		[[ $stderr == "$sink: "*"has not said that it is whole"* ]]
+		told $sink "final 1" "final 2" bye' sinks
+}
+
+@test "a torn last line is not reported" {
+	SCRIPT='
+		source_does end 2
+		{ rec 1; rec 2 | tr -d "\n"; } >records
+		run -111 "$@" <records
+		told $sink "final 1" bye' sinks
+}
+
+@test "a record of another source ends it with 100, and what came before is reported" {
+	SCRIPT='
+		{ rec 1; rec 2 | sed "s/$RUN/fedcba9876543210/"; rec 3; } >records
+		run -100 --separate-stderr "$@" <records
+		[[ $stderr == *"records of two sources: run two pipelines"* ]]
+		told $sink "final 1" bye' sinks
+	[ "$(in_topic)" = p1 ]
+}
+
+@test "a source that says stop ends it with 100, with all delivered that was read" {
+	SCRIPT='
+		sink it "$@"
+		rec 1 >&5
+		wait_file_contains source.out "$sink: final $RUN 1"
+		source_does say stop there is a sink already
+		wait_exit it
+		[ "$status" -eq 100 ]
+		grep -qF "there is a sink already" it.err
+		told $sink "final 1" bye
+		exec 5>&-' sinks
+}
+
+@test "records without a seq are delivered, and counted at the end" {
+	SCRIPT='
+		source_does end 1
+		{ rec 1; echo "{\"payload\":\"a\"}"; echo "{\"payload\":\"b\",\"seq\":null}"; } >records
+		run -0 --separate-stderr "$@" <records
+		[[ $stderr == *"2 records had no seq"* ]]
+		told $sink "final 1" bye' sinks
+	[ "$(in_topic | xargs)" = "p1 a b" ]
+}
+
+@test "a refused record stops it; neither it nor any behind it is reported" {
+	SCRIPT='
+		{ rec 1; bad 2; rec 3; } >records
+		run -1 "$@" <records
+		wait_file_contains source.out "$sink: stop a record was refused: "
+		wait_file_contains source.out "$sink: gone"
+		[ "$(reports $sink | sort | xargs)" = "bye final 1 gone stop" ]' sinks
+}
+
+@test "a skipped record is a drop, in its turn" {
+	SCRIPT='
+		source_does end 4
+		{ rec 1; bad 2; bad 3; rec 4; bad 5; } >records
+		run -1 "$@" --on-error skip <records
+		told $sink "final 1" "drop 2" "drop 3" "final 4" "drop 5" bye' sinks
+}
+
+@test "a dead letter is reported in its turn, and is on the disk first" {
+	SCRIPT='
+		rm -f dead
+		source_does end 4
+		{ rec 1; bad 2; rec 3; bad 4; } >records
+		run -1 strace -f -o trace -e trace=fdatasync,sendto -s 400 "$@" --dead-letter dead <records
+		told $sink "final 1" "dead 2" "final 3" "dead 4" bye
+		[ "$(wc -l <dead)" -eq 2 ]
+		sync=$(grep -n " fdatasync" trace | head -n 1 | cut -d: -f1)
+		report=$(grep -n "dead $RUN" trace | head -n 1 | cut -d: -f1)
+		[ "$sync" -lt "$report" ]' sinks
+}
+
+@test "a line over the limit is reported in its turn" {
+	SCRIPT='
+		rm -f dead
+		source_does end 3
+		{ rec 1; rec 2 "$(printf %0999d 0)"; rec 3; } >records
+		run -1 "$@" --max-line 200 --dead-letter dead <records
+		told $sink "final 1" "dead 2" "final 3" bye' sinks
+}
+
+@test "a line that is no JSON accounts for nothing" {
+	SCRIPT='
+		source_does end 3
+		{ rec 1; echo "{\"seq\":\"$RUN:2\",\"payload\":"; rec 3; } >records
+		run -1 --separate-stderr "$@" --on-error skip <records
+		[[ $stderr != *"had no seq"* ]]
+		told $sink "final 1" "final 3" bye' sinks
+}
+
+@test "nothing but refused records is no reason to wait" {
+	SCRIPT='
+		source_does end 9999
+		for ((i = 1; i < 10000; i++)); do bad $i; done >records
+		run -1 "$@" -q --on-error skip <records
+		[ "$(heard $sink | grep -c drop)" -gt 0 ]
+		[ "$(reports $sink | grep -c drop)" -eq 9999 ]' sinks
+}
+
+# ---- kwrite ----
+
+@test "kwrite reports nothing that the broker has not confirmed, and nothing past it" {
+	source_start
+	sink it kwrite -t "$TOPIC" --on-error skip
+	rec 1 >&5
+	wait_file_contains source.out "kwrite: final $RUN 1"
+	wait_for '[ "$(heard kwrite | tail -n 1)" = idle ]'
+	kill -STOP "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
+	{ rec 2; bad 3; } >&5
+	wait_for '[ "$(heard kwrite | tail -n 1)" = busy ]'
+	wait_file_contains it.err "line 3"
+	[ "$(reports kwrite)" = "final 1" ]
+	kill -CONT "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
+	source_does end 3
+	exec 5>&-
+	wait_exit it
+	told kwrite "final 1" "final 2" "drop 3" bye
+}
+
+@test "kwrite reports nothing behind a record that the broker refuses under stop" {
+	source_start
+	{
+		seq 1 50 | while read -r i; do
+			printf '{"seq":"%s:%d","payload":"p%d","partition":%d}\n' \
+				"$RUN" "$i" "$i" $((i == 20 ? 99 : 0))
+		done
+	} >records
+	run -1 kwrite -t "$TOPIC" -p keep <records
+	wait_file_contains source.out "kwrite: bye"
+	[ "$(reports kwrite | grep -c final)" -eq 19 ]
+	[ "$(reports kwrite | grep final | tail -n 1)" = "final 19" ]
+}
+
+# ---- rpub ----
+
+# proxied: $REDIS_URL by way of redis-proxy; descriptor 6 commands it.
+proxied() {
+	mkfifo orders
+	exec 6<>orders
+	spawn proxy "$ROOT/tests/bats/redis-proxy" "$T/proxy.sock" "$REDIS_SOCK" <orders
+	wait_file_contains proxy.out listening
+	PROXY=unix:$T/proxy.sock
+}
+
+proxy_does() {
+	local before
+	before=$(grep -c '^did' proxy.out || true)
+	echo "$1" >&6
+	wait_for "[ \$(grep -c '^did' proxy.out) -gt $before ]"
+}
+
+# subscribed CHANNEL: what is published there goes to sub.out.
+subscribed() {
+	spawn sub redis-cli -s "$REDIS_SOCK" subscribe "$1" </dev/null
+	wait_for "[ \"\$(redis_subscribers $1)\" = 1 ]"
+}
+
+@test "a ROLE confirms what was sent before it, and nothing behind it" {
+	source_start
+	proxied
+	subscribed "$TOPIC"
+	sink it rpub -u "$PROXY" "$TOPIC"
+	rec 1 >&5
+	wait_file_contains source.out "rpub: final $RUN 1"
+	proxy_does hold
+	rec 2 >&5
+	wait_file_contains proxy.out "PUBLISH $TOPIC p2"
+	wait_for '[ "$(tail -n 1 proxy.out)" = "< ROLE" ]'
+	proxy_does stall
+	{ rec 3; rec 4; } >&5
+	wait_file_contains proxy.out "PUBLISH $TOPIC p4"
+	[ "$(reports rpub)" = "final 1" ]
+	# The replies to the first two commands; those behind them the server never sees.
+	proxy_does reply
+	wait_file_contains source.out "rpub: final $RUN 2"
+	[ "$(reports rpub | xargs)" = "final 1 final 2" ]
+	proxy_does cut
+	wait_file_contains source.out "rpub: final $RUN 3-4"
+	source_does end 4
+	exec 5>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+	wait_file_contains sub.out p4
+	[ "$(grep '^p' sub.out | xargs)" = "p1 p2 p3 p4" ]
+	told rpub "final 1" "final 2" "final 3" "final 4" bye
+}
+
+@test "refused records among those that are sent again are not sent, and are reported in their turn" {
+	source_start
+	proxied
+	subscribed "$TOPIC"
+	sink it rpub -u "$PROXY" "$TOPIC" --on-error skip
+	wait_file_contains source.out "rpub: idle"
+	proxy_does hold
+	{ bad 1; rec 2; bad 3; bad 4; rec 5; bad 6; } >&5
+	wait_file_contains proxy.out "PUBLISH $TOPIC p5"
+	wait_file_contains it.err "line 6"
+	[ -z "$(reports rpub)" ]
+	proxy_does cut
+	wait_file_contains source.out "6"
+	source_does end 6
+	exec 5>&-
+	wait_exit it
+	told rpub "drop 1" "final 2" "drop 3" "drop 4" "final 5" "drop 6" bye
+}
+
+@test "rpub that Redis does not let in stops the source, reports nothing, keeps no dead letter" {
+	source_start
+	run -100 rpub -u "redis://:wrong@127.0.0.1:$REDIS_PORT" --dead-letter dead "$TOPIC" < <(rec 1)
+	told rpub stop bye
+	[ ! -s dead ]
+}
