@@ -85,6 +85,8 @@ struct topic *topics_get(struct topics *ts, struct span name)
 		return NULL;
 	t = die_alloc(sizeof(*t));
 	*t = (struct topic){.all = ts, .limit = LIMIT_DEFAULT, .name = die_alloc(name.len + 1)};
+	/* Many short lives of this program are to reach all partitions. */
+	t->run_partition = (int32_t)(wake_now_us() & 0xffff);
 	memcpy(t->name, name.p, name.len);
 	t->name[name.len] = '\0';
 	ts->sorted = die_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
