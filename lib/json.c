@@ -615,6 +615,26 @@ static char *escape(char *d, const char *p, size_t len, int *high)
 	return d;
 }
 
+/* @n is not 0. */
+static bool holds(const char *p, const char *end, const char *plain, size_t n)
+{
+	const __m128i first = _mm_set1_epi8(plain[0]), last = _mm_set1_epi8(plain[n - 1]);
+
+	for (; (size_t)(end - p) >= n; p += end - p < 16 ? end - p : 16) {
+		__m128i both = _mm_and_si128(
+			_mm_cmpeq_epi8(load16(p), first), _mm_cmpeq_epi8(load16(p + n - 1), last));
+		unsigned mask = (unsigned)_mm_movemask_epi8(both);
+
+		for (; unlikely(mask != 0); mask &= mask - 1) {
+			const char *at = p + __builtin_ctz(mask);
+
+			if ((size_t)(end - at) >= n && at < end && memcmp(at, plain, n) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Goes on by whole blocks of a text, as long as they end before the @decoded-th byte it stands for,
  * which is counted down. */
 static const char *seek(const char *p, const char *end, size_t *decoded)
@@ -714,6 +734,14 @@ static char *escape(char *d, const char *p, size_t len, int *high)
 	return d;
 }
 
+static bool holds(const char *p, const char *end, const char *plain, size_t n)
+{
+	for (; (size_t)(end - p) >= n; p++)
+		if (memcmp(p, plain, n) == 0)
+			return true;
+	return false;
+}
+
 static const char *seek(const char *p, const char *end, size_t *decoded)
 {
 	(void)end;
@@ -803,6 +831,19 @@ bool json_equals(const struct json_value *v, struct span text)
 bool json_is(const struct json_value *v, const char *text)
 {
 	return json_equals(v, (struct span){text, strlen(text)});
+}
+
+bool json_may_hold(struct span text, struct span plain)
+{
+	const char *end = text.p + text.len;
+
+	for (size_t i = 0; i < plain.len; i++) {
+		unsigned char c = (unsigned char)plain.p[i];
+
+		if (c < 0x20 || c == '"' || c == '\\' || c == '/')
+			return true; /* it has shorter escapes */
+	}
+	return !plain.len || holds(text.p, end, plain.p, plain.len) || holds(text.p, end, "\\u", 2);
 }
 
 const char *json_seek(struct span text, size_t decoded)

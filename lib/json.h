@@ -76,6 +76,10 @@ int json_string(const struct json_value *v, struct buf *b, struct span *out);
 /* Appends with quotes not added. @s must be valid UTF-8. Escapes " \ and controls alone. Returns
  * whether all of it was ASCII. */
 bool json_escape(struct buf *b, struct span s);
+/* Whether a JSON text, or the text between the quotes of a string that holds one, may have a string
+ * that stands for @plain, or a number that is written so: whether its bytes are anywhere in it, or
+ * an escape that could hide one. Only false tells something; nothing is parsed. */
+bool json_may_hold(struct span text, struct span plain);
 /* Place in the escaped text of the @decoded-th byte of what it decodes to, which must begin a
  * character (or be the end). */
 const char *json_seek(struct span text, size_t decoded);

@@ -8,7 +8,10 @@
  * record over the hop limit is an error (`loop`), since a guard that works never lets one get there.
  *
  * A payload is edited in place: the new text is spliced in and all other bytes stay. What is not JSON
- * has no origin: it passes --drop, and cannot be stamped. */
+ * has no origin: it passes --drop, and cannot be stamped.
+ *
+ * Most payloads are not parsed for --drop: one that nowhere holds a name's bytes, nor an escape \u that
+ * could stand for one of them, has another origin or none, and is no case for dropping. */
 #include "buf.h"
 #include "filter.h"
 #include "num.h"
@@ -31,8 +34,17 @@ struct evstamp {
 	struct place origin, hops;
 	const char *set;
 	int64_t max_hops; /* -1: no limit */
+	struct buf json; /* set, as JSON text */
 	const char **drop, **only;
 	int drop_count, only_count;
+	/* The payload's member that was looked for last in this record; place NULL: none yet. */
+	struct {
+		const struct place *place;
+		struct span payload;
+		struct json_value value;
+		int found; /* as path_find has it */
+		struct json why;
+	} seen;
 	struct buf payload, scratch, text, edited;
 };
 
@@ -46,43 +58,48 @@ static enum filter_verdict refuse(
 
 /* ---- reading a mark ---- */
 
+/* Finds the member in the payload: s->seen. false, with @e, when there is no JSON to look into. */
+static bool look(
+	struct evstamp *s, const struct record *r, const struct place *p, struct record_error *e)
+{
+	enum record_bytes got;
+
+	if (s->seen.place != p) {
+		buf_clear(&s->payload);
+		got = record_payload(r, &s->payload, &s->seen.payload, e);
+		if (got == RECORD_NULL)
+			refuse(e, CLASS_JSON_DECODE, "the payload is null, not a JSON object",
+				NULL);
+		if (got != RECORD_BYTES)
+			return false;
+		s->seen.place = p;
+		s->seen.found = path_find(p->path, s->seen.payload, &s->seen.value, &s->seen.why);
+	}
+	if (s->seen.found < 0)
+		refuse(e, s->seen.why.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE,
+			"the payload is not JSON", s->seen.why.why);
+	return s->seen.found >= 0;
+}
+
 enum mark { MARK_NONE, MARK_TEXT, MARK_NOT_JSON, MARK_BAD };
 
 /* The text of the mark: a header's value, a string member's, or a number's. */
 static enum mark read_mark(struct evstamp *s, const struct record *r, const struct place *p,
 	struct span *text, struct record_error *e)
 {
-	struct json_value v;
-	struct json why;
-	struct span payload;
+	const struct json_value *v = &s->seen.value;
 
-	buf_clear(&s->payload);
 	buf_clear(&s->scratch);
 	if (p->header.p) {
 		int found = record_header_find(r, p->header.p, &s->scratch, text, e);
 
 		return found < 0 ? MARK_BAD : found && text->p ? MARK_TEXT : MARK_NONE;
 	}
-	switch (record_payload(r, &s->payload, &payload, e)) {
-	case RECORD_BAD:
-		return MARK_BAD;
-	case RECORD_NULL:
-		refuse(e, CLASS_JSON_DECODE, "the payload is null, not a JSON object", NULL);
+	if (!look(s, r, p, e))
 		return MARK_NOT_JSON;
-	case RECORD_BYTES:
-		break;
-	}
-	switch (path_find(p->path, payload, &v, &why)) {
-	case -1:
-		refuse(e, why.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE, "the payload is not JSON",
-			why.why);
-		return MARK_NOT_JSON;
-	case 0:
-		return MARK_NONE;
-	}
-	if (v.type == JSON_NUMBER)
-		*text = v.text;
-	else if (v.type != JSON_STRING || json_string(&v, &s->scratch, text))
+	if (v->type == JSON_NUMBER)
+		*text = v->text;
+	else if (v->type != JSON_STRING || json_string(v, &s->scratch, text))
 		return MARK_NONE;
 	return MARK_TEXT;
 }
@@ -91,6 +108,17 @@ static bool is_one_of(struct span text, const char **names, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (span_is(text, names[i]))
+			return true;
+	return false;
+}
+
+/* Whether the origin may be one of those to drop, by what bytes the payload is made of. */
+static bool may_be_dropped(const struct evstamp *s, const struct record *r)
+{
+	if (s->origin.header.p || r->payload.type <= JSON_NULL)
+		return s->drop_count > 0;
+	for (int i = 0; i < s->drop_count; i++)
+		if (json_may_hold(r->payload.text, (struct span){s->drop[i], strlen(s->drop[i])}))
 			return true;
 	return false;
 }
@@ -113,8 +141,8 @@ static enum filter_verdict write_mark(struct evstamp *s, const struct record *r,
 	const struct place *p, struct span json, struct span plain, struct buf *out,
 	struct record_error *e)
 {
-	struct json_value v;
-	struct json why;
+	const struct json_value *v = &s->seen.value;
+	struct json_value parent;
 	struct span payload;
 	size_t from, to;
 	bool first;
@@ -123,29 +151,19 @@ static enum filter_verdict write_mark(struct evstamp *s, const struct record *r,
 		record_set_header(r, p->header, plain, out);
 		return FILTER_EDITED;
 	}
-	buf_clear(&s->payload);
-	switch (record_payload(r, &s->payload, &payload, e)) {
-	case RECORD_BAD:
+	if (!look(s, r, p, e))
 		return FILTER_REFUSE;
-	case RECORD_NULL:
-		return refuse(e, CLASS_JSON_DECODE, "the payload is null, not a JSON object", NULL);
-	case RECORD_BYTES:
-		break;
-	}
+	payload = s->seen.payload;
 	buf_clear(&s->text);
-	switch (path_find(p->path, payload, &v, &why)) {
-	case -1:
-		return refuse(e, why.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE,
-			"the payload is not JSON", why.why);
-	case 1:
-		from = (size_t)(v.text.p - payload.p) - (v.type == JSON_STRING);
-		to = from + v.text.len + (v.type == JSON_STRING ? 2 : 0);
-		break;
-	default:
-		if (path_find(p->parent, payload, &v, &why) != 1 || v.type != JSON_OBJECT)
+	if (s->seen.found) {
+		from = (size_t)(v->text.p - payload.p) - (v->type == JSON_STRING);
+		to = from + v->text.len + (v->type == JSON_STRING ? 2 : 0);
+	} else {
+		if (path_find(p->parent, payload, &parent, NULL) != 1 || parent.type != JSON_OBJECT)
 			return refuse(e, CLASS_JSON_DECODE,
 				"the payload is JSON without an object to stamp", NULL);
-		from = to = (size_t)(v.text.p - payload.p) + last_member_end(v.text, &first);
+		from = to =
+			(size_t)(parent.text.p - payload.p) + last_member_end(parent.text, &first);
 		buf_puts(&s->text, first ? "\"" : ",\"");
 		json_escape(&s->text, p->name);
 		buf_puts(&s->text, "\":");
@@ -191,16 +209,8 @@ static enum filter_verdict count_hop(
 static enum filter_verdict stamp(
 	struct evstamp *s, const struct record *r, struct buf *out, struct record_error *e)
 {
-	struct span plain = {s->set, strlen(s->set)};
-	struct buf json = {0};
-	enum filter_verdict verdict;
-
-	buf_putc(&json, '"');
-	json_escape(&json, plain);
-	buf_putc(&json, '"');
-	verdict = write_mark(s, r, &s->origin, buf_as_span(&json), plain, out, e);
-	buf_free(&json);
-	return verdict;
+	return write_mark(s, r, &s->origin, buf_as_span(&s->json),
+		(struct span){s->set, strlen(s->set)}, out, e);
 }
 
 static enum filter_verdict on_record(
@@ -210,7 +220,8 @@ static enum filter_verdict on_record(
 	struct record counted;
 	struct span origin;
 
-	if (s->drop_count || s->only_count) {
+	s->seen.place = NULL;
+	if (s->only_count || may_be_dropped(s, r)) {
 		enum mark m = read_mark(s, r, &s->origin, &origin, e);
 
 		if (m == MARK_BAD)
@@ -230,6 +241,7 @@ static enum filter_verdict on_record(
 	if (count_hop(s, r, &s->edited, e) == FILTER_REFUSE ||
 		record_parse(&counted, buf_as_span(&s->edited), e))
 		return FILTER_REFUSE;
+	s->seen.place = NULL;
 	return stamp(s, &counted, out, e);
 }
 
@@ -300,6 +312,11 @@ int main(int argc, char **argv)
 	s.set = opt_text(set, "--set");
 	if (s.set && !json_utf8((struct span){s.set, strlen(s.set)}))
 		opt_bad("--set takes a name in UTF-8");
+	if (s.set) {
+		buf_putc(&s.json, '"');
+		json_escape(&s.json, (struct span){s.set, strlen(s.set)});
+		buf_putc(&s.json, '"');
+	}
 	s.max_hops = opt_int(max_hops, "--max-hops", -1, 0, 1000000);
 	s.drop = drop->sval;
 	s.drop_count = drop->count;

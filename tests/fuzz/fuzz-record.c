@@ -43,6 +43,29 @@ static void span_free(struct span s)
 	free((char *)(uintptr_t)s.p);
 }
 
+/* Every string that the payload is or holds at .a may be in it. */
+static void may_hold(const struct record *r, struct span payload)
+{
+	struct path *path = path_parse(".a");
+	struct span text = flush(payload, 'a'), got;
+	struct buf b = {0};
+	struct json_value v;
+
+	if (path_find(path, text, &v, NULL) == 1 && v.type >= JSON_NUMBER &&
+		v.type <= JSON_STRING && (v.type == JSON_NUMBER || !json_string(&v, &b, &got)))
+		must(json_may_hold(r->payload.text, v.type == JSON_NUMBER ? v.text : got));
+	for (size_t n = 0; n < 40 && n <= r->line.len; n++) {
+		struct span part = {r->line.p + r->line.len - n, n};
+
+		must(json_may_hold(r->line, part));
+		must(json_may_hold(r->payload.text, part) ==
+			plain_json_may_hold(r->payload.text, part));
+	}
+	path_free(path);
+	span_free(text);
+	buf_free(&b);
+}
+
 /* The next place from @at on where a character begins. */
 static size_t boundary(struct span s, size_t at)
 {
@@ -261,6 +284,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	must(record_payload(&r, &scratch, &payload, &e) != RECORD_BAD);
 	come_back(payload);
+	if (r.payload.type > JSON_NULL)
+		may_hold(&r, payload);
 	walk_headers(&r);
 	fill_in(&r);
 	edit_key(&r, payload, SPAN("k\"\n\xc3\xa9"));

@@ -15,6 +15,7 @@
 #define json_unescape plain_json_unescape
 #define json_string plain_json_string
 #define json_escape plain_json_escape
+#define json_may_hold plain_json_may_hold
 #define json_seek plain_json_seek
 #define json_utf8 plain_json_utf8
 #define json_value plain_json_value

@@ -832,6 +832,59 @@ static void random_string(struct buf *b, size_t pieces)
 	}
 }
 
+/* Bytes anywhere in a text are found, and none that are not in it. */
+static void what_a_text_may_hold(void **state)
+{
+	static const struct {
+		struct span text, plain;
+		bool may;
+	} cases[] = {
+		{SPAN("{\\\"source\\\":\\\"nas\\\"}"), SPAN("nas"), true},
+		{SPAN("{\\\"source\\\":\\\"nas\\\"}"), SPAN("nat"), false},
+		{SPAN("{\\\"source\\\":\\\"nas\\\"}"), SPAN(""), true},
+		{SPAN("\\u006eas"), SPAN("nas"), true},
+		{SPAN("\\\\u006eas"), SPAN("nas"), true},
+		{SPAN("a\\/b"), SPAN("a/b"), true},
+		{SPAN("a"), SPAN("\t"), true},
+		{SPAN("a"), SPAN("\""), true},
+		{SPAN("a"), SPAN("\\"), true},
+		{SPAN("na"), SPAN("nas"), false},
+		{SPAN(""), SPAN("n"), false},
+		{SPAN("Z\xc3\xbcrich"), SPAN("\xc3\xbc"), true},
+	};
+	struct buf b = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		/* What stands behind the text does not count. */
+		struct span text = span_flush(cases[i].text, 's');
+
+		check(json_may_hold(text, cases[i].plain) == cases[i].may, text);
+		check(plain_json_may_hold(text, cases[i].plain) == cases[i].may, text);
+		span_free(text);
+	}
+	for (size_t before = 0; before < 40; before++)
+		for (size_t n = 1; n < 40; n++)
+			for (size_t after = 0; after < 20; after += 19) {
+				struct span text, plain;
+
+				buf_clear(&b);
+				for (size_t k = 0; k < before + n + after; k++)
+					buf_putc(&b, k < before || k >= before + n ? 'x' : 'y');
+				text = span_flush(buf_as_span(&b), 'y');
+				plain = (struct span){b.p + before, n};
+				check(json_may_hold(text, plain), text);
+				plain = span_flush(plain, 'y');
+				buf_putc(&b, 'y');
+				((char *)(uintptr_t)plain.p)[n] = 'y';
+				plain.len++;
+				check(!json_may_hold(text, plain), text);
+				span_free(plain);
+				span_free(text);
+			}
+	buf_free(&b);
+}
+
 static void seek_finds_every_character(void **state)
 {
 	struct buf text = {0}, all = {0}, part = {0};
@@ -991,6 +1044,7 @@ int main(void)
 		cmocka_unit_test(all_code_points_as_escapes),
 		cmocka_unit_test(what_is_escaped_comes_back),
 		cmocka_unit_test(long_texts_are_escaped_in_steps),
+		cmocka_unit_test(what_a_text_may_hold),
 		cmocka_unit_test(seek_finds_every_character),
 		cmocka_unit_test(random_and_mutated_texts_are_judged_alike),
 	};
