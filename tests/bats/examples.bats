@@ -101,3 +101,11 @@ example() {
 @test "example: dead letters again" {
 	example dead-letters-again
 }
+
+@test "example: jq in the middle" {
+	example jq-in-the-middle
+}
+
+@test "example: repeated records" {
+	example repeated-records
+}
