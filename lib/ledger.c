@@ -78,7 +78,7 @@ struct ledger {
 	uint64_t known; /* ended numbers below it are forgotten */
 	uint64_t question; /* transactions asked about */
 	uint64_t reported; /* highest number in any report of the sink */
-	uint64_t waits_below; /* the last question waits for what is below; 0: it does not */
+	uint64_t waits_to; /* the last question waits for what is to there; 0: it does not */
 	uint32_t generation;
 	bool commits; /* what is not committed fills the window */
 	uint64_t uncommitted;
@@ -285,7 +285,8 @@ static enum ledger_answer look(
 
 	if (e == NONE) {
 		/* A filter may learn only after the sink what it has to say. */
-		if (number < l->known || (l->order && !sink && number < l->mark))
+		if (number < l->known ||
+			(l->order && (!sink || MUTANT(BACKWARDS_ALLOWED)) && number < l->mark))
 			return LEDGER_WAIT;
 		return MUTANT(SECOND_REPORT_ALLOWED) ? LEDGER_WAIT : LEDGER_TWICE;
 	}
@@ -505,7 +506,7 @@ enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 	uint32_t e;
 
 	l->question++;
-	l->waits_below = 0;
+	l->waits_to = 0;
 	while (labels.len) {
 		const char *space = memchr(labels.p, ' ', labels.len);
 		size_t len = space ? (size_t)(space - labels.p) : labels.len;
@@ -528,7 +529,7 @@ enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 			l->entries[e].asked = l->question;
 		if (l->entries[e].asked == l->question || MUTANT(TXN_WITH_GAP))
 			continue;
-		l->waits_below = highest;
+		l->waits_to = highest;
 		return LEDGER_WAIT;
 	}
 	return LEDGER_TAKEN;
@@ -779,6 +780,15 @@ bool ledger_first_open(const struct ledger *l, struct ledger_open *o)
 	return true;
 }
 
+/* Whether an open number is below one that the sink has done with or asks for, and the sink does not
+ * say that it holds it. */
+static bool may_be_lost(const struct ledger *l, const struct entry *x)
+{
+	if (l->waits_to && x->asked == l->question)
+		return false;
+	return x->number <= l->reported || x->number <= l->waits_to;
+}
+
 uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_t limit_us,
 	void (*fn)(void *ctx, const struct ledger_open *o), void *ctx)
 {
@@ -791,8 +801,7 @@ uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_
 		for (uint32_t e = p->head; e != NONE; e = l->entries[e].part_after) {
 			struct entry *x = &l->entries[e];
 
-			if (!sink_idle && x->number > l->reported &&
-				(x->number > l->waits_below || x->asked == l->question)) {
+			if (!sink_idle && !may_be_lost(l, x)) {
 				x->overdue_us = 0;
 				continue;
 			}

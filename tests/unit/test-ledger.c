@@ -389,6 +389,13 @@ static void what_a_transaction_waits_for_is_overdue(void **state)
 	check_stalled(false, 130, "t 0 11 1;");
 	assert_int_equal(ask("1 3 2"), LEDGER_TAKEN);
 	check_stalled(false, 200, "");
+	assert_int_equal(ask("1 3 2 4.1/2"), LEDGER_WAIT);
+	check_stalled(false, 300, "");
+	check_stalled(false, 330, "t 0 13 1;");
+	taken(final("4.2/2"));
+	assert_int_equal(ask("2 3"), LEDGER_WAIT);
+	check_stalled(false, 400, "t 0 13 1;");
+	check_stalled(false, 430, "t 0 10 2;");
 }
 
 int main(void)
