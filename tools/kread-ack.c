@@ -121,27 +121,20 @@ void acks_emit(struct kread *r, struct part *p, int64_t offset, size_t bytes)
 	ledger_emit(r->ledger, p->account, offset, 0, bytes + RECORD_BYTES, r->now_us);
 }
 
-uint64_t acks_settled(const struct kread *r)
-{
-	struct ledger_open o;
-
-	return ledger_first_open(r->ledger, &o) ? o.number - 1 : ledger_last(r->ledger);
-}
-
 size_t acks_room(const struct kread *r, size_t most)
 {
-	uint64_t out, window = (uint64_t)r->window;
+	uint64_t window = (uint64_t)r->window, out;
 
 	if (!r->acked)
 		return most;
 	if (!r->ackd.has_sink)
 		return 0;
-	out = ledger_last(r->ledger) - r->committed_upto;
-	/* By order: none that would tell of what has been dropped may be among so many. */
+	/* By order: among so many may be none that would tell what has been dropped. */
 	if (r->order && r->ackd.sink_idle)
 		window *= IDLE_WINDOWS;
 	else if (ledger_full(r->ledger))
 		return 0;
+	out = ledger_uncommitted(r->ledger);
 	if (out >= window)
 		return 0;
 	return most < window - out ? most : (size_t)(window - out);
@@ -177,22 +170,34 @@ static void judge(struct kread *r)
 	}
 }
 
+/* Commits before the window is full of what is only not committed. */
+static void commit_early(struct kread *r)
+{
+	uint64_t due = 0;
+
+	for (struct part *p = r->parts; p < r->parts + r->part_count; p++) {
+		uint64_t covered = ledger_covered(r->ledger, p->account);
+
+		due += covered - p->covered;
+		/* The transaction that has reported them has moved the position. */
+		if (r->ackd.is_txn) {
+			p->covered = covered;
+			ledger_committed(r->ledger, p->account, covered);
+		}
+	}
+	if (due >= ((uint64_t)r->window + 3) / 4)
+		group_commit(r);
+}
+
 void acks_serve(struct kread *r, bool readable)
 {
-	uint64_t settled;
-
 	if (!r->ledger)
 		return;
 	if (readable)
 		ackd_serve(&r->ackd, wake_now_us());
 	judge(r);
-	if (!r->acked)
-		return;
-	settled = acks_settled(r);
-	if (r->ackd.is_txn)
-		r->committed_upto = settled;
-	else if (!r->committing && settled - r->committed_upto >= ((uint64_t)r->window + 3) / 4)
-		group_commit(r);
+	if (r->acked && !r->committing)
+		commit_early(r);
 }
 
 static void on_stalled(void *ctx, const struct ledger_open *o)

@@ -49,6 +49,8 @@ static rd_kafka_topic_partition_list_t *positions(
 			continue;
 		rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = safe;
 		p->committed = safe;
+		if (r->acked)
+			p->covered = ledger_covered(r->ledger, p->account);
 	}
 	return list;
 }
@@ -65,12 +67,12 @@ static void on_commit(struct kread *r, rd_kafka_event_t *event)
 		/* Once more with the next. */
 		if (p && (err || o->err))
 			p->committed = -1;
+		else if (p && r->acked)
+			ledger_committed(r->ledger, p->account, p->covered);
 		if (!err)
 			err = o->err;
 	}
 	r->committing = false;
-	if (!err)
-		r->committed_upto = r->commit_upto;
 	if (err == RD_KAFKA_RESP_ERR__NO_OFFSET)
 		return;
 	/* A rebalance is under way: nothing is amiss. */
@@ -85,15 +87,9 @@ static void on_commit(struct kread *r, rd_kafka_event_t *event)
 static void commit(struct kread *r, rd_kafka_topic_partition_list_t *only)
 {
 	rd_kafka_topic_partition_list_t *list = positions(r, only);
-	uint64_t upto = r->acked ? acks_settled(r) : 0;
 
-	if (!list->cnt && !only)
-		r->committed_upto = upto;
-	if (list->cnt && !rd_kafka_commit_queue(r->kafka.rk, list, r->answers, NULL, NULL)) {
+	if (list->cnt && !rd_kafka_commit_queue(r->kafka.rk, list, r->answers, NULL, NULL))
 		r->committing = true;
-		/* One of some partitions alone says nothing of all numbers. */
-		r->commit_upto = only ? r->committed_upto : upto;
-	}
 	rd_kafka_topic_partition_list_destroy(list);
 }
 

@@ -141,6 +141,8 @@ struct part *part_add(struct kread *r, const char *topic, int32_t partition)
 		partition);
 	if (r->ledger)
 		p->account = ledger_assign(r->ledger, p->topic, partition, NULL);
+	if (r->acked)
+		ledger_committed(r->ledger, p->account, 0);
 	return p;
 }
 

@@ -28,6 +28,7 @@ struct part {
 	bool done; /* has reached its end */
 	bool leaving; /* is taken away: nothing more of it is emitted */
 	struct ledger_part *account; /* with a socket */
+	uint64_t covered; /* how many of its records the last commit asked for covers */
 	uint64_t stall_said; /* the number that was named last as stalled */
 	struct buf head; /* {"topic":"x","partition":3,"offset": */
 };
@@ -81,9 +82,7 @@ struct kread {
 
 	/* ---- kread-group.c ---- */
 	rd_kafka_queue_t *answers; /* to commits */
-	bool committing; /* one is not answered yet: of all numbers up to … */
-	uint64_t commit_upto;
-	uint64_t committed_upto; /* below it no number is unsettled or uncommitted */
+	bool committing; /* one is not answered yet */
 	rd_kafka_topic_partition_list_t *leaving; /* partitions on their way out */
 	bool leaving_cooperative, leaving_committed;
 	int64_t leave_by_ms, poll_interval_ms;
@@ -162,8 +161,6 @@ void acks_open(struct kread *r);
 void acks_emit(struct kread *r, struct part *p, int64_t offset, size_t bytes);
 /* How many records may be emitted now. */
 size_t acks_room(const struct kread *r, size_t most);
-/* The highest number up to which all are settled. */
-uint64_t acks_settled(const struct kread *r);
 /* Serves the socket and judges. Call each turn; @readable: ackd.fd is. */
 void acks_serve(struct kread *r, bool readable);
 /* Once a second. */
