@@ -24,14 +24,14 @@ enum { REVOKE_MS = 5000, LEAVE_MS = 10000 };
 static int64_t part_safe(const struct kread *r, const struct part *p)
 {
 	if (r->acked)
-		return ledger_position(r->ledger, p->account);
+		return ledger_position(r->source.ledger, p->account);
 	return p->epoch == r->epoch && out_pending(&r->out) ? p->settled : p->next;
 }
 
 /* A transaction commits positions itself. */
 static bool may_commit(const struct kread *r)
 {
-	return r->commit && !r->ackd.is_txn && !r->ackd.void_account;
+	return r->commit && !r->source.ackd.is_txn && !r->source.ackd.void_account;
 }
 
 /* What is to be committed; marks it as committed. @only: of the parts that are taken away. */
@@ -50,7 +50,7 @@ static rd_kafka_topic_partition_list_t *positions(
 		rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = safe;
 		p->committed = safe;
 		if (r->acked)
-			p->covered = ledger_covered(r->ledger, p->account);
+			p->covered = ledger_covered(r->source.ledger, p->account);
 	}
 	return list;
 }
@@ -68,7 +68,7 @@ static void on_commit(struct kread *r, rd_kafka_event_t *event)
 		if (p && (err || o->err))
 			p->committed = -1;
 		else if (p && r->acked)
-			ledger_committed(r->ledger, p->account, p->covered);
+			ledger_committed(r->source.ledger, p->account, p->covered);
 		if (!err)
 			err = o->err;
 	}
@@ -165,7 +165,7 @@ static void leave_step(struct kread *r)
 	int64_t now = wake_now_ms();
 
 	/* Who has lost them must not commit them. */
-	if (!lost && now < r->leave_by_ms && r->ackd.has_sink && leaving_open(r))
+	if (!lost && now < r->leave_by_ms && r->source.ackd.has_sink && leaving_open(r))
 		return;
 	if (!lost && now < r->leave_by_ms + REVOKE_MS) {
 		if (r->committing)
@@ -182,7 +182,7 @@ static void leave_step(struct kread *r)
 
 static void take(struct kread *r, rd_kafka_topic_partition_list_t *list, bool cooperative)
 {
-	int64_t wait_ms = r->acked && !r->closing ? r->drain_ms : 0;
+	int64_t wait_ms = r->acked && !r->closing ? r->source.drain_ms : 0;
 
 	if (r->leaving)
 		let_go(r, true);

@@ -139,10 +139,10 @@ struct part *part_add(struct kread *r, const char *topic, int32_t partition)
 	/* Names of topics need no escapes. */
 	buf_printf(&p->head, "{\"topic\":\"%s\",\"partition\":%" PRId32 ",\"offset\":", topic,
 		partition);
-	if (r->ledger)
-		p->account = ledger_assign(r->ledger, p->topic, partition, NULL);
+	if (r->source.ledger)
+		p->account = ledger_assign(r->source.ledger, p->topic, partition, NULL);
 	if (r->acked)
-		ledger_committed(r->ledger, p->account, 0);
+		ledger_committed(r->source.ledger, p->account, 0);
 	return p;
 }
 
@@ -150,7 +150,7 @@ void part_remove(struct kread *r, struct part *p)
 {
 	metrics_lag(p->topic, p->partition, -1);
 	if (p->account)
-		ledger_end(r->ledger, p->account);
+		ledger_end(r->source.ledger, p->account);
 	free(p->topic);
 	buf_free(&p->head);
 	if (p->rkt)

@@ -75,11 +75,8 @@ void print_record(struct kread *r, const struct part *p, const rd_kafka_message_
 
 	buf_put(b, p->head.p, p->head.len);
 	buf_int(b, m->offset);
-	if (r->ledger) {
-		buf_span(b, buf_as_span(&r->seq));
-		buf_int(b, (int64_t)ledger_last(r->ledger));
-		buf_putc(b, '"');
-	}
+	if (r->source.ledger)
+		source_put_seq(&r->source, b);
 	if (type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) {
 		buf_puts(b,
 			type == RD_KAFKA_TIMESTAMP_CREATE_TIME

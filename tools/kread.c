@@ -167,13 +167,14 @@ static void emit(struct kread *r, struct part *p, const rd_kafka_message_t *m)
 		p->settled = p->next;
 	}
 	p->next = m->offset + 1;
-	if (r->ledger && !r->raw)
-		acks_emit(r, p, m->offset, m->len + m->key_len);
 	if (r->raw && m->payload) {
 		buf_put(&r->out.b, m->payload, m->len);
 		buf_putc(&r->out.b, r->terminator);
 	} else if (!r->raw) {
 		print_record(r, p, m);
+		if (r->source.ledger)
+			source_emit(&r->source, p->account, m->offset, 0, m->len + m->key_len,
+				r->now_us);
 	}
 	r->emitted++;
 	metrics.records_out++;
@@ -287,7 +288,7 @@ static size_t allowance(struct kread *r)
 	}
 	if (r->count >= 0 && n > r->count - (int64_t)r->emitted)
 		n = r->count - (int64_t)r->emitted;
-	return acks_room(r, (size_t)n);
+	return source_room(&r->source, (size_t)n);
 }
 
 void kread_events(struct kread *r)
@@ -328,7 +329,7 @@ static bool serve(struct kread *r)
 	if (r->rate > 0)
 		r->paid_until_us += (int64_t)(r->emitted - before) * 1000000 / r->rate;
 	kafka_taken(&r->kafka, (size_t)n, bytes, rd_kafka_queue_length(r->messages));
-	return n > 0 || !acks_room(r, 1);
+	return n > 0 || !source_room(&r->source, 1);
 }
 
 /* ---- the loop ---- */
@@ -365,7 +366,7 @@ void kread_tick(struct kread *r, int64_t now)
 		die_error("%s", r->kafka.trouble);
 		kread_end(r, r->kafka.trouble_status);
 	}
-	if (r->full_since_ms || !acks_room(r, 1))
+	if (r->full_since_ms || !source_room(&r->source, 1))
 		r->record_ms = now;
 	if (r->idle_exit_ms >= 0 && now - r->record_ms >= r->idle_exit_ms && !r->ending) {
 		die_error("no record came for %lld ms", (long long)r->idle_exit_ms);
@@ -376,7 +377,7 @@ void kread_tick(struct kread *r, int64_t now)
 		parts_lag(r);
 		if (r->group)
 			group_commit(r);
-		acks_tick(r);
+		source_tick(&r->source);
 	}
 	if (r->need_ends && !r->ending)
 		r->need_ends = !parts_find_ends(r);
@@ -411,19 +412,21 @@ static void loop(struct kread *r)
 	bool more = true;
 	int stops = 0;
 
-	while (!r->ending || (out_pending(&r->out) && !r->broken && !acks_gave_up(r))) {
+	while (!r->ending || (out_pending(&r->out) && !r->broken && !source_gave_up(&r->source))) {
 		struct pollfd fds[] = {
 			{.fd = r->signal_fd, .events = POLLIN},
 			{.fd = r->kafka.wake_fd, .events = POLLIN},
 			{.fd = r->out.fd, .events = out_events(&r->out)},
-			{.fd = r->ackd.fd, .events = POLLIN},
+			{.fd = r->source.ackd.fd, .events = POLLIN},
 		};
 		int64_t now = wake_now_ms();
-		bool at_once = more && !r->full_since_ms && acks_room(r, 1);
+		bool at_once = more && !r->full_since_ms && source_room(&r->source, 1);
 
 		poll(fds, 4, at_once ? 0 : wait_ms(r, now));
-		if (fds[0].revents && (stops = wake_stops()))
-			acks_stop(r);
+		if (fds[0].revents && (stops = wake_stops())) {
+			source_stop(&r->source);
+			kread_end(r, EXIT_DONE);
+		}
 		if (stops > 1)
 			die(EXIT_TEMP, "stopped before all output was written");
 		if (fds[1].revents)
@@ -472,14 +475,13 @@ int main(int argc, char **argv)
 	acks_finish(&r);
 	if (r.group)
 		group_leave(&r);
-	acks_close(&r);
 	while (r.part_count)
 		part_remove(&r, r.parts);
 	rd_kafka_queue_destroy(r.messages);
 	rd_kafka_queue_destroy(r.queue);
 	kafka_stop(&r.kafka);
 	metrics_flush();
-	if (!r.broken && !r.closed && out_close(&r.out))
+	if (!r.broken && !r.source.closed && out_close(&r.out))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	return r.status;
 }

@@ -3,12 +3,11 @@
 #ifndef EVPIPE_KREAD_H
 #define EVPIPE_KREAD_H
 
-#include "ack.h"
-#include "ackd.h"
 #include "buf.h"
 #include "kafka.h"
 #include "ledger.h"
 #include "out.h"
+#include "source.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,7 +28,6 @@ struct part {
 	bool leaving; /* is taken away: nothing more of it is emitted */
 	struct ledger_part *account; /* with a socket */
 	uint64_t covered; /* how many of its records the last commit asked for covers */
-	uint64_t stall_said; /* the number that was named last as stalled */
 	struct buf head; /* {"topic":"x","partition":3,"offset": */
 };
 
@@ -55,11 +53,9 @@ struct kread {
 	bool to_end, has_until, as_json, raw, follow_new;
 	bool commit; /* positions: of what has left the process, or … */
 	bool acked; /* … of what is final */
-	bool order; /* --account */
 	char terminator;
 	int64_t count, rate, idle_exit_ms; /* -1: not asked for */
-	int64_t window, drain_ms;
-	const char *ack_path;
+	int64_t window;
 
 	struct part *parts; /* by topic and partition */
 	size_t part_count;
@@ -70,14 +66,8 @@ struct kread {
 	struct part *last;
 	const rd_kafka_topic_t *last_rkt;
 
-	/* ---- kread-ack.c ---- */
-	struct ackd ackd;
-	struct ledger *ledger; /* NULL: no socket */
-	struct buf seq; /* ,"seq":"RUN: */
-	int64_t start_ms, now_us, stop_ms; /* stop_ms: of the first signal, or 0 */
-	bool told_end, closed; /* the end; standard output */
-	uint64_t drain_open;
-	int64_t progress_ms; /* since when drain_open numbers are open */
+	struct source source;
+	int64_t now_us; /* of the batch of messages that is printed */
 	bool broken; /* no more output: what the sink gets is not all, and must not think so */
 
 	/* ---- kread-group.c ---- */
@@ -147,31 +137,20 @@ void group_serve(struct kread *r);
 void group_leave(struct kread *r);
 
 /* ---- kread-ack.c: what becomes of the records ---- */
-/* Reads the options. Dies with 100. */
 struct acks_opts {
-	struct ack_opts ack;
-	struct arg_str *commit, *window, *account, *drain;
+	struct source_opts source;
+	struct arg_str *commit, *window;
 };
 void acks_opts(struct acks_opts *o);
-#define ACKS_ENTRIES(o) (o).commit, ACK_ENTRIES((o).ack), (o).account, (o).window, (o).drain
+#define ACKS_ENTRIES(o) (o).commit, SOURCE_ENTRIES((o).source), (o).window
+/* Reads the options. Dies with 100. */
 void acks_take_options(struct kread *r, const struct acks_opts *o);
 /* Listens. */
 void acks_open(struct kread *r);
-/* Numbers the record that is about to be printed. */
-void acks_emit(struct kread *r, struct part *p, int64_t offset, size_t bytes);
-/* How many records may be emitted now. */
-size_t acks_room(const struct kread *r, size_t most);
-/* Serves the socket and judges. Call each turn; @readable: ackd.fd is. */
+/* Serves the socket and judges. Call each turn; @readable: its descriptor is. */
 void acks_serve(struct kread *r, bool readable);
-/* Once a second. */
-void acks_tick(struct kread *r);
-/* A signal. */
-void acks_stop(struct kread *r);
-/* Whether a stopped source has waited long enough for its output to be taken. */
-bool acks_gave_up(const struct kread *r);
 /* After the last output: tells the end, closes standard output, waits for what is open, and says what
  * has remained so. Without a socket: nothing. */
 void acks_finish(struct kread *r);
-void acks_close(struct kread *r);
 
 #endif

@@ -11,6 +11,8 @@
  * - Pub/sub cannot replay. A connection lost after all subscriptions were confirmed is a gap: counted
  *   when it happens, one line on stderr when it is over or the program ends.
  * - It is ready while all subscriptions are confirmed.
+ * - With a socket each record has a number, and at the end it is told how many nobody has acknowledged
+ *   (source.h). Nothing waits for acknowledgements while it reads, since Redis would not.
  * - SIGTERM: reading stops, what was read is written, exit 0; a second one ends it at once.
  * - A vanished reader is noticed by POLLERR on standard output, on an idle channel too. */
 #include "die.h"
@@ -21,6 +23,7 @@
 #include "out.h"
 #include "record.h"
 #include "redis.h"
+#include "source.h"
 #include "wake.h"
 
 #include <errno.h>
@@ -30,11 +33,15 @@
 
 enum {
 	SHOWN_MAX = 10,
+	TICK_MS = 1000,
+	WINDOW = 1 << 18, /* numbers kept account of: more than the pipeline holds */
 	LARGE = 1 << 20, /* an output buffer over this is given back when empty */
 };
 
 static struct rsub {
 	struct redis redis;
+	struct source source;
+	struct ledger_part *account;
 	struct out out;
 	struct buf head, channel, pattern; /* the beginning of a record, and of which ones */
 	int channel_count, pattern_count;
@@ -43,6 +50,7 @@ static struct rsub {
 	char end; /* of a line */
 	int64_t left; /* records until the end; -1: no limit */
 	int64_t idle_exit_ms; /* 0: never */
+	int64_t tick_ms, now_us;
 	int64_t last_ms; /* when something was printed, or was wanted of the reader */
 	size_t max_line;
 	int unconfirmed; /* subscriptions */
@@ -51,6 +59,7 @@ static struct rsub {
 	uint64_t refused, shown[CLASS_COUNT];
 	bool behind; /* messages were read that are not yet printed */
 	bool stopping; /* write what is left, then end */
+	bool broken; /* do not even write it: the reader or the sink has gone */
 	int status;
 } self;
 
@@ -59,6 +68,13 @@ static void stop(struct rsub *s, int status)
 	if (!s->stopping)
 		s->status = status;
 	s->stopping = true;
+}
+
+static void fail(struct rsub *s, int status)
+{
+	if (!s->stopping || s->status == EXIT_DONE || s->status == EXIT_TIMEOUT)
+		s->status = status;
+	s->stopping = s->broken = true;
 }
 
 /* ---- messages ---- */
@@ -93,10 +109,9 @@ static int put_head(struct rsub *s, const struct redis_reply *m)
 			return -1;
 		buf_putc(h, '{');
 		record_put_bytes(h, "channel", m->channel);
-		buf_putc(h, ',');
 		if (pattern.len) {
-			record_put_bytes(h, "pattern", pattern);
 			buf_putc(h, ',');
+			record_put_bytes(h, "pattern", pattern);
 		}
 		buf_clear(&s->channel);
 		buf_span(&s->channel, m->channel);
@@ -124,6 +139,9 @@ static void on_message(struct rsub *s, const struct redis_reply *m)
 			refuse(s, CLASS_INVALID_RECORD, SPAN("?"), "its name is not UTF-8");
 			return;
 		}
+		if (s->source.ledger)
+			source_put_seq(&s->source, b);
+		buf_putc(b, ',');
 		record_put_bytes(b, "payload", m->payload);
 		buf_putc(b, '}');
 	}
@@ -133,6 +151,8 @@ static void on_message(struct rsub *s, const struct redis_reply *m)
 		return;
 	}
 	buf_putc(b, s->end);
+	if (s->source.ledger && !s->raw)
+		source_emit(&s->source, s->account, 0, 0, m->payload.len, s->now_us);
 	metrics.records_out++;
 	if (s->left > 0 && --s->left == 0)
 		stop(s, EXIT_DONE);
@@ -199,6 +219,7 @@ static void on_replies(struct rsub *s, int64_t now_ms)
 	struct redis_reply reply;
 
 	s->behind = true;
+	s->now_us = now_ms * 1000;
 	while (!s->stopping && out_pending(&s->out) < OUT_BLOCK) {
 		switch (redis_next(&s->redis, &reply)) {
 		case REDIS_MESSAGE:
@@ -258,11 +279,11 @@ static void on_output(struct rsub *s)
 			buf_free(&s->out.b);
 		return;
 	}
-	if (errno != EPIPE)
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	die_info("the reader of standard output has gone");
-	metrics_flush();
-	_exit(EXIT_TEMP);
+	if (errno == EPIPE)
+		die_info("the reader of standard output has gone");
+	else
+		die_error("cannot write standard output: %s", strerror(errno));
+	fail(s, EXIT_TEMP);
 }
 
 static int least(int a, int b)
@@ -286,13 +307,28 @@ static void on_signal(struct rsub *s)
 
 	if (stops > 1)
 		die(EXIT_TEMP, "ended by a second signal with output left");
-	if (stops)
-		stop(s, EXIT_DONE);
+	if (!stops)
+		return;
+	source_stop(&s->source);
+	stop(s, EXIT_DONE);
+}
+
+static void on_source(struct rsub *s, bool readable, int64_t now_ms)
+{
+	int status = source_serve(&s->source, readable);
+
+	if (status)
+		fail(s, status);
+	if (now_ms - s->tick_ms < TICK_MS)
+		return;
+	s->tick_ms = now_ms;
+	source_tick(&s->source);
 }
 
 static void run(struct rsub *s, int wake_fd)
 {
-	while (!s->stopping || out_pending(&s->out)) {
+	while (!s->stopping ||
+		(out_pending(&s->out) && !s->broken && !source_gave_up(&s->source))) {
 		int64_t now_ms = wake_now_ms();
 		/* While output is pending the link is left alone, and its silence is our own. */
 		bool leave = s->stopping || (s->redis.state == REDIS_UP && out_pending(&s->out));
@@ -302,12 +338,16 @@ static void run(struct rsub *s, int wake_fd)
 			{.fd = STDOUT_FILENO, .events = out_events(&s->out)},
 			{.fd = leave || s->behind ? -1 : redis_fd(&s->redis),
 				.events = redis_events(&s->redis)},
+			{.fd = s->source.ackd.fd, .events = POLLIN},
 		};
+
+		if (s->source.ledger)
+			timeout = least(timeout, TICK_MS);
 
 		if (!leave)
 			timeout =
 				s->behind ? 0 : least(timeout, redis_timeout_ms(&s->redis, now_ms));
-		if (poll(p, 3, timeout) < 0) {
+		if (poll(p, 4, timeout) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -323,17 +363,43 @@ static void run(struct rsub *s, int wake_fd)
 		} else {
 			on_redis(s, p[2].revents, now_ms);
 		}
+		on_source(s, p[3].revents, now_ms);
 		on_output(s);
 		if (idle_timeout_ms(s, now_ms) == 0)
 			stop(s, EXIT_TIMEOUT);
 	}
 }
 
-static int finish(struct rsub *s)
+/* With a socket: what is still open is waited for, and what remains so is told. */
+static void drain(struct rsub *s, int wake_fd)
+{
+	int status = EXIT_DONE;
+
+	source_end(&s->source, !s->broken && !out_pending(&s->out));
+	while (source_drains(&s->source, &s->out, &status)) {
+		struct pollfd p[] = {
+			{.fd = wake_fd, .events = POLLIN},
+			{.fd = s->source.ackd.fd, .events = POLLIN},
+		};
+
+		poll(p, 2, 100);
+		if (p[0].revents)
+			on_signal(s);
+		metrics_tick(wake_now_ms());
+	}
+	if (status)
+		fail(s, status);
+	status = source_left(&s->source);
+	if (status)
+		fail(s, status);
+}
+
+static int finish(struct rsub *s, int wake_fd)
 {
 	if (s->gap)
 		say_gap(s, "has been");
-	if (out_close(&s->out))
+	drain(s, wake_fd);
+	if (!s->broken && !s->source.closed && out_close(&s->out))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	redis_close(&s->redis);
 	metrics_flush();
@@ -371,6 +437,7 @@ int main(int argc, char **argv)
 	struct rsub *s = &self;
 	struct redis_opts redis;
 	struct opt_common common;
+	struct source_opts source;
 	struct arg_str *patterns = arg_strn(
 		"p", "pattern", "PATTERN", 0, 1000, "subscribe to the channels that match");
 	struct arg_str *count = arg_str0("c", "count", "COUNT", "end after COUNT records");
@@ -384,10 +451,11 @@ int main(int argc, char **argv)
 	struct arg_end *end = arg_end(8);
 	int wake_fd;
 
+	source_opts(&source);
 	redis_opts(&redis);
 	opt_common(&common);
-	void *table[] = {patterns, count, idle, raw, nul, max_line, REDIS_ENTRIES(redis),
-		OPT_COMMON_ENTRIES(common), channels, end};
+	void *table[] = {patterns, count, idle, raw, nul, max_line, SOURCE_ENTRIES(source),
+		REDIS_ENTRIES(redis), OPT_COMMON_ENTRIES(common), channels, end};
 	opt_parse(argc, argv, table, &common, &page);
 
 	if (!channels->count && !patterns->count)
@@ -405,12 +473,16 @@ int main(int argc, char **argv)
 	s->left = opt_int(count, "--count", -1, 1, INT64_MAX);
 	s->idle_exit_ms = opt_duration_ms(idle, "--idle-exit", 0);
 	s->max_line = (size_t)opt_size(max_line, "--max-line", LINE_MAX_DEFAULT);
+	source_take(&s->source, &source);
 	metrics.is_subscriber = true;
 	redis_open(&s->redis, &redis, false);
 	s->redis.max_bulk = s->max_line;
 	wake_fd = wake_open();
 	out_open(&s->out, STDOUT_FILENO);
+	source_open(&s->source, false, WINDOW);
+	if (s->source.ledger)
+		s->account = ledger_assign(s->source.ledger, NULL, -1, NULL);
 	s->last_ms = wake_now_ms();
 	run(s, wake_fd);
-	return finish(s);
+	return finish(s, wake_fd);
 }

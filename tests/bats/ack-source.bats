@@ -56,9 +56,10 @@ heard() {
 	wait_file_contains "peer-$1.out" "$2"
 }
 
-# leave NAME: cuts its connection.
+# leave NAME: ends its connection behind what it has said.
 leave() {
-	stop "peer-$1" KILL
+	local fd=${FDS[$1]}
+	exec {fd}>&-
 	wait_exit "peer-$1"
 }
 
@@ -147,12 +148,12 @@ committed() {
 
 @test "a dead socket file is replaced, and any other file is not" {
 	topic_with 1
-	reads dead
+	reads dead -X session.timeout.ms=6000
 	wait_for '[ -S ack ]'
 	stop dead KILL
 	wait_exit dead
 	[ -S ack ]
-	reads source
+	reads source -X session.timeout.ms=6000
 	come sink sink
 	wait_lines source.out 1
 	echo precious >file
@@ -369,7 +370,7 @@ committed() {
 	stop source
 	wait_exit source
 	[ "$status" -eq 111 ]
-	grep -q "2 records were not acknowledged, the first of topic '$topic', partition 0, offset 2; " source.err
+	grep -q "2 records were not acknowledged, the first of them topic '$topic', partition 0, offset 2; " source.err
 	[ "$(committed)" = 2 ]
 }
 
@@ -468,7 +469,7 @@ committed() {
 	wait_exit source
 	[ "$status" -eq 111 ]
 	grep -q "the sink has gone" source.err
-	grep -q "1 records were not acknowledged, the first of topic '$topic', partition 0, offset 4" source.err
+	grep -q "1 records were not acknowledged, the first of them topic '$topic', partition 0, offset 4" source.err
 	[ "$(committed)" = 4 ]
 	run ! grep -q end peer-filter.out
 }
@@ -487,4 +488,64 @@ committed() {
 	[ "$status" -eq 111 ]
 	[ "$(committed)" = 5 ]
 	run ! grep -q end peer-sink.out
+}
+
+# ---- rsub ----
+
+# subscribed ARGUMENT…: an rsub of channel c, as source, that listens on ./ack.
+subscribed() {
+	redis_start
+	spawn source sh -c 'exec 5>ready; exec rsub --ready-fd 5 --ack ack "$@" c' sh "$@" </dev/null
+	wait_lines ready 1
+}
+
+@test "rsub numbers its records, waits for nobody, and at the end for all" {
+	subscribed
+	for i in 1 2 3; do rcli publish c "$i"; done
+	wait_lines source.out 3
+	come sink sink
+	[ "$(jq -r .seq source.out | xargs)" = "$RUN:1 $RUN:2 $RUN:3" ]
+	stop source
+	heard sink "end $RUN 3"
+	say sink "final $RUN 1-3"
+	wait_exit source
+	[ "$status" -eq 0 ]
+	[ ! -s source.err ]
+}
+
+@test "rsub tells how many records a lost sink has lost" {
+	subscribed
+	come filter filter
+	come sink sink
+	for i in 1 2 3 4 5; do rcli publish c "$i"; done
+	wait_lines source.out 5
+	say filter "drop $RUN 2" "hello again"
+	wait_exit peer-filter
+	say sink "final $RUN 1"
+	leave sink
+	wait_exit source
+	[ "$status" -eq 111 ]
+	grep -q "the sink has gone" source.err
+	grep -qE "[34] records were not acknowledged, the first of them number [13]; they may be lost" source.err
+}
+
+@test "rsub names what the drain has not brought, and its status is 111" {
+	subscribed --drain 500ms -c 2
+	come sink sink
+	for i in 1 2; do rcli publish c "$i"; done
+	heard sink "end $RUN 2"
+	say sink "final $RUN 1"
+	wait_exit source
+	[ "$status" -eq 111 ]
+	grep -q "1 records were not acknowledged, the first of them number 2; they may be lost" source.err
+}
+
+@test "rsub without a sink ends as it would without a socket" {
+	subscribed
+	rcli publish c x
+	wait_lines source.out 1
+	stop source
+	wait_exit source
+	[ "$status" -eq 0 ]
+	[ ! -s source.err ]
 }
