@@ -733,6 +733,58 @@ void record_splice_payload(
 	buf_free(&bytes);
 }
 
+static void put_member(struct buf *out, const struct record_member *m)
+{
+	buf_putc(out, '"');
+	buf_puts(out, m->name);
+	buf_puts(out, "\":");
+	buf_span(out, m->value);
+}
+
+static size_t member_named(
+	const struct record_member *members, size_t count, const struct json_value *name)
+{
+	size_t i = 0;
+
+	while (i < count && !json_is(name, members[i].name))
+		i++;
+	return i;
+}
+
+void record_set_members(
+	const struct record *r, const struct record_member *members, size_t count, struct buf *out)
+{
+	struct json_value name, value;
+	const char *from;
+	unsigned there = 0;
+	struct json j;
+	size_t i;
+
+	json_init(&j, r->line);
+	for (json_enter(&j, '{'); json_member(&j, &name, &value) == 1;)
+		there |= 1u << member_named(members, count, &name);
+	json_init(&j, r->line);
+	json_enter(&j, '{');
+	put_range(out, r->line.p, j.p);
+	for (i = 0; i < count; i++) {
+		if (there & 1u << i)
+			continue;
+		put_member(out, &members[i]);
+		buf_putc(out, ',');
+	}
+	for (from = j.p; json_member(&j, &name, &value) == 1;) {
+		struct span all = whole(&value);
+
+		i = member_named(members, count, &name);
+		if (i == count)
+			continue;
+		put_range(out, from, name.text.p - 1);
+		put_member(out, &members[i]);
+		from = all.p + all.len;
+	}
+	put_range(out, from, line_end(r));
+}
+
 /* ---- naming it in messages ---- */
 
 static void place_text(struct buf *out, const char *what, const struct json_value *v)

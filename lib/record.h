@@ -68,6 +68,14 @@ void record_set_seq(const struct record *r, struct span seq, struct buf *out);
  * is not null. */
 void record_splice_payload(
 	const struct record *r, size_t from, size_t to, struct span with, struct buf *out);
+/* Members of the record, whoever's they are, get these values (JSON texts) in place; those that are not
+ * there stand in front. At most 8. */
+struct record_member {
+	const char *name;
+	struct span value;
+};
+void record_set_members(
+	const struct record *r, const struct record_member *members, size_t count, struct buf *out);
 
 /* Printing, for sources: `"name":"text"`, or `"name_b64":"…"` when the bytes are not UTF-8, or
  * `"name":null` when bytes.p is NULL. Without a comma. */

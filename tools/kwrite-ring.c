@@ -4,6 +4,7 @@
 
 #include "metrics.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* ---- refusing ---- */
@@ -126,7 +127,34 @@ void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 	(void)rk;
 	slot->err = m->err;
 	slot->done = true;
+	slot->partition = m->partition;
+	slot->offset = m->offset;
 	slot->topic->out_bytes -= slot->bytes;
+}
+
+/* The line with where it was written; one that was refused, or a payload, as it came. */
+static void hand_on(struct kwrite *s, const struct slot *slot)
+{
+	struct span text = {line_at(&s->in.line, slot->place), slot->len};
+	struct buf *out = &s->out.b;
+	struct record_error e;
+	struct record r;
+
+	if (slot->refused || s->shape.raw || record_parse(&r, text, &e)) {
+		buf_span(out, text);
+	} else {
+		char topic[300], partition[16], offset[24];
+
+		/* A topic's name needs no escapes. */
+		int n = snprintf(topic, sizeof(topic), "\"%s\"", slot->topic->name);
+		int m = snprintf(partition, sizeof(partition), "%" PRId32, slot->partition);
+		int k = snprintf(offset, sizeof(offset), "%" PRId64, slot->offset);
+		const struct record_member members[] = {{"topic", {topic, (size_t)n}},
+			{"partition", {partition, (size_t)m}}, {"offset", {offset, (size_t)k}}};
+
+		record_set_members(&r, members, 3, out);
+	}
+	buf_putc(out, s->in.line.end);
 }
 
 static void report(struct kwrite *s, const struct slot *slot)
@@ -139,21 +167,29 @@ static void report(struct kwrite *s, const struct slot *slot)
 	s->mute = s->mute || (slot->refused && s->in.dead.stopped);
 	if (s->mute)
 		return;
-	if (slot->refused)
+	if (s->pass)
+		hand_on(s, slot);
+	else if (slot->refused)
 		input_account(&s->in, &label);
 	else
 		ack_report(&s->ack, ACK_FINAL, &label);
 }
 
+bool ring_has_done(const struct kwrite *s)
+{
+	return s->tail < s->head && s->slots[s->tail % RING].done &&
+		out_pending(&s->out) < OUT_BLOCK && !s->kafka.trouble_status;
+}
+
 void ring_release(struct kwrite *s)
 {
-	while (s->tail < s->head && s->slots[s->tail % RING].done) {
+	while (ring_has_done(s)) {
 		struct slot *slot = &s->slots[s->tail % RING];
 
 		if (slot->err) {
 			refuse_slot(s, slot);
 			if (s->kafka.trouble_status)
-				return;
+				break;
 			slot->refused = true;
 		} else if (!slot->refused) {
 			metrics.forwarded++;

@@ -21,6 +21,9 @@
  * one: librdkafka's batches are smaller than the brokers' default, and where a topic allows less,
  * no more than that is out at a time.
  *
+ * With --pass it is a filter: what is let go is written to standard output with where Kafka has it, and
+ * nothing is said of it. While the reader is slow nothing is let go, and the window fills.
+ *
  * Ends: EOF, all delivered, 0, or 1 when some were refused; a torn last line, 111; a refused record
  * under --on-error stop, what was read before it delivered, 1; EOF without the source's word that it
  * is whole, 111. The first SIGTERM or SIGINT is
@@ -55,7 +58,7 @@ static struct {
 	struct ack_opts ack;
 	struct kafka_opts kafka;
 	struct arg_str *topic, *key, *partition, *codec;
-	struct arg_lit *now, *raw, *nul, *create;
+	struct arg_lit *now, *raw, *nul, *create, *pass;
 } opt;
 
 static struct kwrite self;
@@ -85,12 +88,14 @@ static void parse_options(int argc, char **argv)
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
 	opt.nul = arg_lit0("0", "null", "with --raw: payloads end with NUL instead of LF");
 	opt.create = arg_lit0(NULL, "create", "create topics that do not exist");
+	opt.pass = arg_lit0(NULL, "pass",
+		"hand each record on, with where it was written: a filter, not a sink");
 	opt_input(&opt.input);
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.topic, opt.key, opt.partition, opt.now, opt.codec, opt.raw, opt.nul,
-		opt.create, OPT_INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
+		opt.create, opt.pass, OPT_INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
 		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
@@ -239,6 +244,22 @@ static void on_signal(struct kwrite *s)
 		s->head - s->tail + s->held);
 }
 
+/* Writes what was let go, which makes room for more. */
+static void on_output(struct kwrite *s)
+{
+	while (s->pass && !s->gone) {
+		if (out_flush(&s->out) == 0) {
+			if (out_pending(&s->out) || !ring_has_done(s))
+				return;
+			ring_release(s);
+			continue;
+		}
+		if (errno != EPIPE)
+			die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+		s->gone = true;
+	}
+}
+
 /* The configuration is at fault, or librdkafka cannot go on. */
 static void check_trouble(struct kwrite *s)
 {
@@ -259,7 +280,7 @@ static void loop(struct kwrite *s)
 	bool hungry = true;
 
 	ack_serve(&s->ack, 0, wake_now_ms());
-	while (!s->in.ended || s->tail < s->head) {
+	while (!s->gone && (!s->in.ended || s->tail < s->head || out_pending(&s->out))) {
 		int64_t now = wake_now_ms();
 		bool reads = hungry && ack_greeted(&s->ack);
 		struct pollfd fds[] = {
@@ -267,11 +288,12 @@ static void loop(struct kwrite *s)
 			{.fd = s->kafka.wake_fd, .events = POLLIN},
 			{.fd = reads ? STDIN_FILENO : -1, .events = POLLIN},
 			ack_pollfd(&s->ack),
+			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
 		};
 		int ack_ms = ack_timeout_ms(&s->ack, now);
 
 		metrics_tick(now);
-		poll(fds, 4, ack_ms >= 0 && ack_ms < TICK_MS ? ack_ms : TICK_MS);
+		poll(fds, 5, ack_ms >= 0 && ack_ms < TICK_MS ? ack_ms : TICK_MS);
 		if (fds[0].revents || s->in.ended)
 			on_signal(s);
 		if (fds[1].revents)
@@ -284,6 +306,9 @@ static void loop(struct kwrite *s)
 		topics_next_run(&s->topics);
 		hungry = take_lines(s);
 		ring_release(s);
+		if (fds[4].revents & POLLERR)
+			s->gone = true;
+		on_output(s);
 		dead_sync(&s->in.dead);
 		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
 		s->in.ended = s->in.ended || s->ack.trouble_status;
@@ -295,12 +320,20 @@ static void loop(struct kwrite *s)
 
 static int finish(struct kwrite *s)
 {
-	int status = ack_close(&s->ack), refused = input_close(&s->in);
+	int status = EXIT_DONE, refused;
 
+	/* Reports leave first: a source that drains sees them before the end. */
+	if (s->gone)
+		ack_abandon(&s->ack);
+	else
+		status = ack_close(&s->ack);
+	if (s->pass && !s->gone && out_close(&s->out))
+		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	refused = input_close(&s->in);
 	topics_close(&s->topics);
 	kafka_stop(&s->kafka);
 	metrics_flush();
-	return status ? status : refused;
+	return s->gone ? EXIT_TEMP : status ? status : refused;
 }
 
 int main(int argc, char **argv)
@@ -318,7 +351,10 @@ int main(int argc, char **argv)
 	rd_kafka_queue_destroy(queue);
 	topics_open(&s->topics, &s->kafka, opt.create->count, s->in_runs);
 	metrics.is_sink = true;
-	ack_open(&s->ack, ack_path(&opt.ack), ACK_SINK);
+	s->pass = opt.pass->count;
+	if (s->pass)
+		out_open(&s->out, STDOUT_FILENO);
+	ack_open(&s->ack, ack_path(&opt.ack), s->pass ? ACK_FILTER : ACK_SINK);
 	s->in.ack = &s->ack;
 
 	loop(s);

@@ -8,6 +8,7 @@
 #include "class.h"
 #include "input.h"
 #include "kafka.h"
+#include "out.h"
 #include "record.h"
 #include "template.h"
 
@@ -114,6 +115,8 @@ struct slot {
 	size_t bytes; /* counted in topic->out_bytes */
 	uint64_t label; /* its number, or the place of its text */
 	uint32_t label_len; /* of that text; 0: a number */
+	int32_t partition; /* where it was written */
+	int64_t offset;
 	rd_kafka_resp_err_t err;
 	bool done, refused;
 };
@@ -134,6 +137,10 @@ struct kwrite {
 	bool held; /* it could not be handed over yet */
 	bool counted; /* … but its label was taken before */
 	bool mute; /* a record was refused under `stop`: those behind it are not reported */
+
+	bool pass; /* records go on to standard output */
+	bool gone; /* … whose reader has gone */
+	struct out out;
 };
 
 bool ring_has_room(const struct kwrite *s);
@@ -144,7 +151,9 @@ void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record
 	const struct record_error *e);
 /* Marks the slot of a message that Kafka has, or will not have. */
 void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
-/* Lets go of what is done, in input order, and reports it. */
+/* Lets go of what is done, in input order: reports it, or hands it on while standard output takes it. */
 void ring_release(struct kwrite *s);
+/* Whether more could be let go now. */
+bool ring_has_done(const struct kwrite *s);
 
 #endif

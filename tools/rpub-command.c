@@ -2,6 +2,8 @@
 /* Records to commands: the payload is decoded straight into what Redis is sent. */
 #include "rpub.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { PAYLOAD_MAX = 512 << 20 }; /* of Redis, for a string */
@@ -96,4 +98,36 @@ int command_put(
 		return 0;
 	out->len = before;
 	return -1;
+}
+
+void command_pass(struct rpub *s, struct span line, int64_t receivers, struct buf *out)
+{
+	const char *constant = template_constant(s->template);
+	struct record_member members[2] = {{.name = "receivers"}, {.name = "channel"}};
+	struct record_error e;
+	struct buf name = {0};
+	struct record r;
+	char number[24];
+	size_t count = 1;
+	int n = snprintf(number, sizeof(number), "%" PRId64, receivers);
+
+	if (s->raw || record_parse(&r, line, &e)) {
+		buf_span(out, line);
+		return;
+	}
+	members[0].value = (struct span){number, (size_t)n};
+	buf_clear(&s->channel);
+	if (constant)
+		buf_puts(&s->channel, constant);
+	else
+		template_expand(s->template, &r, &s->scratch, &s->channel, &e);
+	/* The bytes of a key need not be text. */
+	if (json_utf8(buf_as_span(&s->channel))) {
+		buf_putc(&name, '"');
+		json_escape(&name, buf_as_span(&s->channel));
+		buf_putc(&name, '"');
+		members[count++].value = buf_as_span(&name);
+	}
+	record_set_members(&r, members, count, out);
+	buf_free(&name);
 }

@@ -18,6 +18,9 @@
  *   reported to the source (evpipe-ack(7)) is reported in input order, up to the first record that is
  *   not done. Behind one refused under --on-error stop nothing is reported: the source's position
  *   stays there.
+ * - With --pass it is a filter: what is confirmed is written to standard output with where it was
+ *   published, and nothing is said of it. While the reader is slow nothing is let go (done <=
+ *   confirmed <= answered), and the window fills.
  * - EOF: all records done, then exit; 111 without the source's word that this is all. First SIGTERM:
  *   ignored while input is open; the second, or one after EOF, ends it at once.
  *
@@ -137,7 +140,7 @@ static void ask_role(struct rpub *s, int64_t now_ms)
 /* Milliseconds until a ROLE is to be sent, 0 now, -1 none. */
 static int role_due_ms(struct rpub *s, int64_t now_ms)
 {
-	if (s->redis.state != REDIS_UP || s->role_out || s->done == s->sent)
+	if (s->redis.state != REDIS_UP || s->role_out || s->confirmed == s->sent)
 		return -1;
 	if (s->in.ended || kept_bytes(s) >= CHECK_BYTES || s->tail - s->done >= RING / 4 ||
 		now_ms - s->role_ms >= CHECK_MS)
@@ -145,7 +148,7 @@ static int role_due_ms(struct rpub *s, int64_t now_ms)
 	return (int)(s->role_ms + CHECK_MS - now_ms);
 }
 
-static void report(struct rpub *s, const struct entry *e)
+static void report(struct rpub *s, struct entry *e)
 {
 	struct ack_label label = {.number = e->label};
 
@@ -154,10 +157,31 @@ static void report(struct rpub *s, const struct entry *e)
 	s->mute = s->mute || (e->refused && s->in.dead.stopped);
 	if (s->mute)
 		return;
-	if (e->refused)
+	if (s->pass) {
+		if (e->refused)
+			buf_span(&s->out.b, text_of(s, e));
+		else
+			command_pass(s, text_of(s, e), e->receivers, &s->out.b);
+		buf_putc(&s->out.b, s->in.line.end);
+	} else if (e->refused)
 		input_account(&s->in, &label);
 	else
 		ack_report(&s->ack, ACK_FINAL, &label);
+}
+
+static bool has_done(const struct rpub *s)
+{
+	return s->done < s->confirmed && out_pending(&s->out) < OUT_BLOCK;
+}
+
+/* What is confirmed is reported, or handed on while standard output takes it. */
+static void let_go(struct rpub *s)
+{
+	for (; has_done(s); s->done++) {
+		metrics.forwarded += !entry(s, s->done)->refused;
+		report(s, entry(s, s->done));
+	}
+	metrics.records_out = metrics.forwarded;
 }
 
 static void on_role(struct rpub *s, enum redis_kind kind, const struct redis_reply *reply)
@@ -165,11 +189,8 @@ static void on_role(struct rpub *s, enum redis_kind kind, const struct redis_rep
 	if (!redis_is_primary(&s->redis, kind, reply))
 		return;
 	s->role_out = false;
-	for (; s->done < s->role_at; s->done++) {
-		metrics.forwarded += !entry(s, s->done)->refused;
-		report(s, entry(s, s->done));
-	}
-	metrics.records_out = metrics.forwarded;
+	s->confirmed = s->role_at;
+	let_go(s);
 }
 
 /* What no record is at fault for. */
@@ -233,6 +254,7 @@ static void on_replies(struct rpub *s)
 				die_info("line %llu: published to no subscriber",
 					(unsigned long long)e->number);
 			}
+			e->receivers = reply.integer;
 			s->answered++;
 		}
 	}
@@ -247,9 +269,9 @@ static void send_again(struct rpub *s)
 	bool is_record;
 
 	s->role_out = false;
-	s->answered = s->done;
+	s->answered = s->confirmed;
 	/* What could be encoded once can be again. */
-	for (s->sent = s->done; s->sent < s->tail; s->sent++) {
+	for (s->sent = s->confirmed; s->sent < s->tail; s->sent++) {
 		if (entry(s, s->sent)->refused)
 			continue;
 		if (command_put(s, text_of(s, entry(s, s->sent)), &r, &is_record, &error))
@@ -295,6 +317,22 @@ static void on_signal(struct rpub *s)
 		(unsigned long long)(s->tail - s->done), s->in.ended ? "" : " and input left");
 }
 
+/* Writes what was let go, which makes room for more. */
+static void on_output(struct rpub *s)
+{
+	while (s->pass && !s->gone) {
+		if (out_flush(&s->out) == 0) {
+			if (out_pending(&s->out) || !has_done(s))
+				return;
+			let_go(s);
+			continue;
+		}
+		if (errno != EPIPE)
+			die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+		s->gone = true;
+	}
+}
+
 static int least(int a, int b)
 {
 	return a < 0 ? b : b < 0 || a < b ? a : b;
@@ -303,7 +341,7 @@ static int least(int a, int b)
 static void run(struct rpub *s, int wake_fd)
 {
 	ack_serve(&s->ack, 0, wake_now_ms());
-	while (!s->in.ended || s->done < s->tail) {
+	while (!s->gone && (!s->in.ended || s->done < s->tail || out_pending(&s->out))) {
 		int64_t now_ms = wake_now_ms();
 		bool input = wants_input(s);
 		struct pollfd p[] = {
@@ -311,11 +349,12 @@ static void run(struct rpub *s, int wake_fd)
 			{.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)},
 			{.fd = input ? STDIN_FILENO : -1, .events = POLLIN},
 			ack_pollfd(&s->ack),
+			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
 		};
 		int timeout = least(metrics_tick(now_ms), redis_timeout_ms(&s->redis, now_ms));
 
 		timeout = least(timeout, ack_timeout_ms(&s->ack, now_ms));
-		if (poll(p, 4, least(timeout, role_due_ms(s, now_ms))) < 0) {
+		if (poll(p, 5, least(timeout, role_due_ms(s, now_ms))) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -328,6 +367,9 @@ static void run(struct rpub *s, int wake_fd)
 			on_input(s);
 		if (s->redis.state == REDIS_UP)
 			on_lines(s);
+		if (p[4].revents & POLLERR)
+			s->gone = true;
+		on_output(s);
 		if (s->done == s->tail)
 			ack_idle(&s->ack);
 		dead_sync(&s->in.dead);
@@ -341,12 +383,20 @@ static void run(struct rpub *s, int wake_fd)
 
 static int finish(struct rpub *s)
 {
-	int status = ack_close(&s->ack), refused = input_close(&s->in);
+	int status = EXIT_DONE, refused;
 
+	/* Reports leave first: a source that drains sees them before the end. */
+	if (s->gone)
+		ack_abandon(&s->ack);
+	else
+		status = ack_close(&s->ack);
+	if (s->pass && !s->gone && out_close(&s->out))
+		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	refused = input_close(&s->in);
 	metrics_flush();
 	redis_close(&s->redis);
 	template_free(s->template);
-	return status ? status : refused;
+	return s->gone ? EXIT_TEMP : status ? status : refused;
 }
 
 static void set_channel(struct rpub *s, const char *text)
@@ -384,6 +434,8 @@ int main(int argc, char **argv)
 	struct ack_opts ack;
 	struct arg_lit *raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
 	struct arg_lit *nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
+	struct arg_lit *pass = arg_lit0(NULL, "pass",
+		"hand each record on, with where it was published: a filter, not a sink");
 	struct arg_str *channel =
 		arg_str1(NULL, NULL, "CHANNEL", "a channel's name, a template: 'sse:{topic}'");
 	struct arg_end *end = arg_end(8);
@@ -393,7 +445,7 @@ int main(int argc, char **argv)
 	opt_input(&input);
 	ack_opts(&ack);
 	opt_common(&common);
-	void *table[] = {channel, raw, nul, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+	void *table[] = {channel, raw, nul, pass, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
 		REDIS_ENTRIES(redis), OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 
@@ -403,7 +455,10 @@ int main(int argc, char **argv)
 	redis_open(&s->redis, &redis, true);
 	wake_fd = wake_open();
 	input_open(&s->in, &input, nul->count ? '\0' : '\n');
-	ack_open(&s->ack, ack_path(&ack), ACK_SINK);
+	s->pass = pass->count;
+	if (s->pass)
+		out_open(&s->out, STDOUT_FILENO);
+	ack_open(&s->ack, ack_path(&ack), s->pass ? ACK_FILTER : ACK_SINK);
 	s->in.ack = &s->ack;
 	s->hungry = true;
 	s->digits = 3;

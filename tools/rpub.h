@@ -5,6 +5,7 @@
 
 #include "ack.h"
 #include "input.h"
+#include "out.h"
 #include "record.h"
 #include "redis.h"
 #include "template.h"
@@ -22,6 +23,7 @@ struct entry {
 	size_t len;
 	uint64_t label; /* its number, or the place of its text */
 	uint32_t label_len; /* of that text; 0: a number */
+	int64_t receivers; /* as Redis has said */
 	bool refused; /* by Redis, or before: there is no command */
 };
 
@@ -35,12 +37,15 @@ struct rpub {
 	struct buf channel, scratch;
 	unsigned digits; /* of the last payload's length */
 	struct entry ring[RING];
-	uint64_t done, answered, sent, tail;
+	uint64_t done, confirmed, answered, sent, tail;
 	bool role_out; /* a ROLE is unanswered; it was sent behind role_at records */
 	uint64_t role_at;
 	int64_t role_ms; /* when it was sent */
 	bool hungry; /* no whole line is left in the block */
 	bool mute; /* a record was refused under `stop`: those behind it are not reported */
+	bool pass; /* records go on to standard output */
+	bool gone; /* … whose reader has gone */
+	struct out out;
 };
 
 /* ---- rpub-command.c: records to commands ---- */
@@ -50,5 +55,7 @@ void command_prefix(struct buf *b, struct span channel);
  * appended; @is_record tells even then. */
 int command_put(struct rpub *s, struct span line, struct record *r, bool *is_record,
 	struct record_error *e);
+/* Appends to @out the line of a record that was published, with where. */
+void command_pass(struct rpub *s, struct span line, int64_t receivers, struct buf *out);
 
 #endif

@@ -47,7 +47,7 @@ reports() {
 			;;
 		stop) echo stop ;;
 		idle | busy) ;;
-		*) echo "$kind $run $labels" ;;
+		*) echo "$kind${run:+ $run}${labels:+ $labels}" ;;
 		esac
 	done
 }
@@ -57,7 +57,7 @@ told() {
 	local name=$1
 	shift
 	wait_file_contains source.out "$name: gone"
-	reports "$name" | sed 's/ *$//' >told
+	reports "$name" >told
 	printf '%s\n' "$@" gone | diff - told
 }
 
@@ -69,6 +69,28 @@ bad() {
 # in_topic: the payloads there, in order.
 in_topic() {
 	kconsume "$TOPIC" -f '%s\n'
+}
+
+# proxied: $REDIS_URL by way of redis-proxy; descriptor 6 commands it.
+proxied() {
+	mkfifo orders
+	exec 6<>orders
+	spawn proxy "$ROOT/tests/bats/redis-proxy" "$T/proxy.sock" "$REDIS_SOCK" <orders
+	wait_file_contains proxy.out listening
+	PROXY=unix:$T/proxy.sock
+}
+
+proxy_does() {
+	local before
+	before=$(grep -c '^did' proxy.out || true)
+	echo "$1" >&6
+	wait_for "[ \$(grep -c '^did' proxy.out) -gt $before ]"
+}
+
+# subscribed CHANNEL: what is published there goes to sub.out.
+subscribed() {
+	spawn sub redis-cli -s "$REDIS_SOCK" subscribe "$1" </dev/null
+	wait_for "[ \"\$(redis_subscribers $1)\" = 1 ]"
 }
 
 # ---- both ----
@@ -274,28 +296,6 @@ sinks() {
 
 # ---- rpub ----
 
-# proxied: $REDIS_URL by way of redis-proxy; descriptor 6 commands it.
-proxied() {
-	mkfifo orders
-	exec 6<>orders
-	spawn proxy "$ROOT/tests/bats/redis-proxy" "$T/proxy.sock" "$REDIS_SOCK" <orders
-	wait_file_contains proxy.out listening
-	PROXY=unix:$T/proxy.sock
-}
-
-proxy_does() {
-	local before
-	before=$(grep -c '^did' proxy.out || true)
-	echo "$1" >&6
-	wait_for "[ \$(grep -c '^did' proxy.out) -gt $before ]"
-}
-
-# subscribed CHANNEL: what is published there goes to sub.out.
-subscribed() {
-	spawn sub redis-cli -s "$REDIS_SOCK" subscribe "$1" </dev/null
-	wait_for "[ \"\$(redis_subscribers $1)\" = 1 ]"
-}
-
 @test "a ROLE confirms what was sent before it, and nothing behind it" {
 	source_start
 	proxied
@@ -350,4 +350,120 @@ subscribed() {
 	run -100 rpub -u "redis://:wrong@127.0.0.1:$REDIS_PORT" --dead-letter dead "$TOPIC" < <(rec 1)
 	told rpub stop bye
 	[ ! -s dead ]
+}
+
+# ---- --pass ----
+
+@test "kwrite --pass hands each record on with where it was written, and reports nothing" {
+	source_start
+	source_does end 4
+	cat >records <<-END
+		{"seq":"$RUN:1","payload":"a","x":[1.10,{"topic":5}]}
+		{ "offset":9007199254740993, "topic":"here","partition":7, "seq":"$RUN:2","payload":"b"}
+		{"seq":"$RUN:3","payload":"c","topic":null}
+	END
+	kwrite -t "$TOPIC" -p 0 --pass <records >out
+	cat >expected <<-END
+		{"topic":"$TOPIC","partition":0,"offset":0,"seq":"$RUN:1","payload":"a","x":[1.10,{"topic":5}]}
+		{ "offset":1, "topic":"$TOPIC","partition":0, "seq":"$RUN:2","payload":"b"}
+		{"partition":0,"offset":2,"seq":"$RUN:3","payload":"c","topic":"$TOPIC"}
+	END
+	diff expected out
+	told kwrite bye
+	grep -qxE 'kwrite: hello kwrite [0-9]+ filter' source.out
+}
+
+@test "rpub --pass hands each record on with where it was published, and reports nothing" {
+	source_start
+	source_does end 3
+	subscribed "$TOPIC:x"
+	cat >records <<-END
+		{"seq":"$RUN:1","topic":"x","payload":"a"}
+		{"seq":"$RUN:2","topic":"y\"z","payload":"b","receivers":null,"channel":"c"}
+	END
+	rpub "$TOPIC:{topic}" --pass <records >out
+	cat >expected <<-END
+		{"receivers":1,"channel":"$TOPIC:x","seq":"$RUN:1","topic":"x","payload":"a"}
+		{"seq":"$RUN:2","topic":"y\"z","payload":"b","receivers":0,"channel":"$TOPIC:y\"z"}
+	END
+	diff expected out
+	told rpub bye
+	grep -qxE 'rpub: hello rpub [0-9]+ filter' source.out
+}
+
+@test "with --pass refused records are handed on as they came, in their place, and not reported" {
+	SCRIPT='
+		source_does end 5
+		rm -f dead
+		{ rec 1; bad 2; echo nonsense; rec 4; bad 5; } >records
+		run -1 "$@" --pass --dead-letter dead <records
+		diff records <(sed -E "s/\"(topic|channel)\":\"$TOPIC\",|\"(partition|offset|receivers)\":[0-9]+,//g" <<<"$output" |
+			grep -v "^[a-z]*: ")
+		[ "$(wc -l <dead)" -eq 3 ]
+		told $sink bye' sinks
+}
+
+@test "with --pass a record refused under stop is not handed on, nor what is behind it" {
+	SCRIPT='
+		{ rec 1; bad 2; rec 3; } >records
+		run -1 --separate-stderr "$@" --pass <records
+		[ "${#lines[@]}" -eq 1 ]
+		wait_file_contains source.out "$sink: gone"
+		[ "$(reports $sink | sort | xargs)" = "bye gone stop" ]' sinks
+}
+
+@test "with --pass a slow reader holds up the writer, and gets all in order" {
+	SCRIPT='
+		awk -v run=$RUN "BEGIN { for (i = 1; i <= 40000; i++)
+			printf \"{\\\"seq\\\":\\\"%s:%d\\\",\\\"payload\\\":\\\"%0500d\\\"}\\n\", run, i, i }" >records
+		source_does end 40000
+		mkfifo out
+		exec 6<>out
+		spawn it sh -c "exec \"\$@\" <records >out" sh "$@" --pass
+		exec 4<out 6>&-
+		read -r first <&4
+		{ echo "$first"; cat <&4; } >passed
+		wait_exit it
+		[ "$status" -eq 0 ]
+		exec 4<&-
+		[ "$(sed -E "s/.*:([0-9]+)\".*/\1/" passed)" = "$(seq 40000)" ]
+		rm -f out' sinks
+}
+
+@test "with --pass a reader that has gone ends it with 111 and without bye" {
+	SCRIPT='
+		sink it bash -c "\"\$@\" --pass | true; exit \${PIPESTATUS[0]}" sh "$@"
+		wait_exit it
+		[ "$status" -eq 111 ]
+		wait_file_contains source.out "$sink: gone"
+		[ "$(reports $sink)" = gone ]
+		exec 5>&-' sinks
+}
+
+@test "rpub --pass hands nothing on that a ROLE has not confirmed" {
+	source_start
+	proxied
+	sink it rpub -u "$PROXY" --pass "$TOPIC"
+	rec 1 >&5
+	wait_lines it.out 1
+	proxy_does hold
+	{ rec 2; rec 3; } >&5
+	wait_file_contains proxy.out "PUBLISH $TOPIC p3"
+	[ "$(wc -l <it.out)" -eq 1 ]
+	proxy_does cut
+	wait_lines it.out 3
+	source_does end 3
+	exec 5>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ "$(jq -r .payload it.out | xargs)" = "p1 p2 p3" ]
+}
+
+@test "two sinks in a line: the last one acknowledges" {
+	source_start
+	source_does end 3
+	{ rec 1; bad 2; rec 3; } >records
+	kwrite -t "$TOPIC" --pass --on-error skip <records | rpub "$TOPIC" --on-error skip || true
+	told rpub "final 1" "drop 2" "final 3" bye
+	told kwrite bye
 }

@@ -881,9 +881,50 @@ static void edits_keep_all_other_bytes(void **state)
 	buf_free(&scratch2);
 }
 
+static void test_set_members(void **state)
+{
+	static const struct record_member members[] = {
+		{"topic", {"\"t\"", 3}}, {"offset", {"17", 2}}};
+	static const struct {
+		const char *line, *want;
+	} cases[] = {
+		{"{\"payload\":1e5}", NULL},
+		{"{\"payload\":\"x\"}", "{\"topic\":\"t\",\"offset\":17,\"payload\":\"x\"}"},
+		{" { \"payload\" : \"x\" } ",
+			" {\"topic\":\"t\",\"offset\":17, \"payload\" : \"x\" } "},
+		{"{\"offset\":9007199254740993,\"payload\":\"x\",\"topic\":null}",
+			"{\"offset\":17,\"payload\":\"x\",\"topic\":\"t\"}"},
+		{"{\"a\":{\"offset\":3},\"topic\":\"a\\\"b\" ,\"payload\":{\"topic\":1.10}}",
+			"{\"offset\":17,\"a\":{\"offset\":3},\"topic\":\"t\" ,\"payload\":{\"topic\":1.10}}"},
+		{"{\"topic\":\"a\",\"topi\\u0063\":\"b\",\"payload\":null,\"offset\":1}",
+			"{\"topic\":\"t\",\"topic\":\"t\",\"payload\":null,\"offset\":17}"},
+	};
+	struct buf out = {0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct record_error e;
+		struct record r;
+		char line[256] = {0};
+		int bad;
+
+		strcpy(line, cases[i].line);
+		bad = record_parse(&r, (struct span){line, strlen(line)}, &e);
+		assert_int_equal(bad, cases[i].want ? 0 : -1);
+		if (bad)
+			continue;
+		buf_clear(&out);
+		record_set_members(&r, members, 2, &out);
+		assert_int_equal(out.len, strlen(cases[i].want));
+		assert_memory_equal(out.p, cases[i].want, out.len);
+	}
+	buf_free(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_set_members),
 		cmocka_unit_test(a_line_of_kcat),
 		cmocka_unit_test(lines_that_are_no_records),
 		cmocka_unit_test(deep_lines),
