@@ -4,7 +4,7 @@
 
 load helpers
 
-programs='kread kwrite kmock rsub rpub evstamp evkey evsel evbatch'
+programs='kread kwrite kmock rsub rpub evstamp evkey evsel evbatch evack'
 
 # complete_bash WORD…: what bash would offer for the last word.
 complete_bash() {

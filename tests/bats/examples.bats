@@ -109,3 +109,7 @@ example() {
 @test "example: repeated records" {
 	example repeated-records
 }
+
+@test "example: a sink of one's own" {
+	example a-sink-of-ones-own
+}
