@@ -109,6 +109,7 @@ def syscalls(rig, who):
         log = rig.path("strace.log")
         flow.unit.wrap[place] = ["strace", "-D", "-f", "-qq", "-o", log, "-e", f"trace={call}", "-e",
                                  f"inject={call}:error={error}:when={n}"]
+        flow.watch.look()
         before = flow.position()
         flow.unit.start()
         try:

@@ -33,6 +33,9 @@ for line in lines():
         flush()
         continue
     n += 1
+    if mode == "torn" and n == left:
+        os.write(1, line[:-20])
+        sys.exit(0)
     if mode == "corrupt" and n % left == 0:
         line = line.replace(b'"payload"', b'"payload', 1)
     if mode == "seq" and n == left:
@@ -210,10 +213,11 @@ def bare_run(rig):
     return flow.judge(may_stall=True)
 
 
-@case("bare-die")
-def bare_die(rig):
-    """A filter that ends in the middle, and says 0."""
-    flow = Flow(rig, middle=[python("die", 700)], rate=0, preload=6000)
+@case("bare-die", how="die")
+@case("bare-torn", how="torn")
+def bare_die(rig, how):
+    """A filter that ends in the middle, of a line too, and says 0."""
+    flow = Flow(rig, middle=[python(how, 700)], rate=0, preload=6000)
     for _ in range(rig.pick(3, 5, 5)):
         flow.unit.start()
         flow.facts["crashes"] += 1

@@ -125,10 +125,11 @@ def crash_loop(rig):
     return flow.finish()
 
 
-@case("zombie")
-def zombie(rig):
-    """The source is stopped for longer than its session lasts; another takes over; the old one goes on.
-    What it does then counts for nothing."""
+@case("zombie", leaves=False)
+@case("zombie-empty", leaves=True)
+def zombie(rig, leaves):
+    """The source is stopped for longer than its session lasts; another takes over (and leaves again, so that
+    the group is empty); the old one goes on. What it holds then counts for nothing."""
     flow = Flow(rig, rate=2000)
     flow.start()
     flow.unit.signal(signal.SIGSTOP, SOURCE)
@@ -136,11 +137,13 @@ def zombie(rig):
     rig.until(lambda: not kafka.group(flow.group)[1], "the group without the stopped member")
     flow.facts["undrained"] += 1
     old, flow.unit = flow.unit, type(flow.unit)(
-        rig, flow.unit.members, env={**flow.unit.env, "EVPIPE_ACK": rig.path("ack2")})
+        rig, flow.unit.members, tag="b", env={"EVPIPE_ACK": rig.path("ack2"), **flow.unit.env})
     flow.start()
     rig.doze(0.5, 1)
+    if leaves:
+        flow.stop()
     old.signal(signal.SIGCONT, SOURCE)
-    rig.doze(1, 2)
+    rig.doze(2, 3)
     # Both are members now, or the old one has ended by itself.
     if not old.ended():
         old.processes[0].terminate()

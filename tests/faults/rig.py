@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -123,18 +124,20 @@ class Rig:
             return subprocess.Popen(command, stderr=errors,
                                     **{"stdin": subprocess.DEVNULL, **options})
 
-    def topic(self, what, partitions=2, *config):
+    def topic(self, what, *config, replicas=1, mock=None):
+        """A new topic of two partitions."""
         self.topics += 1
         name = f"{self.name}-{what}-{self.topics}"
-        self.run(os.path.join(KAFKA, "topics"), self.brokers, "create", name, str(partitions),
-                 *config)
+        if mock:
+            mock.topic(name)
+        else:
+            self.run(os.path.join(KAFKA, "topics"), self.brokers.split(",")[0], "create", name, "2",
+                     *config, *([f"replicas={replicas}"] if replicas > 1 else []))
         return name
 
     def own_kafka(self, *properties):
         """A broker of the case alone: to be stopped, killed and started again."""
-        directory = self.path("kafka")
         self.brokers = self.start_kafka("group.min.session.timeout.ms=1000", *properties)
-        return directory
 
     def start_kafka(self, *properties):
         return self.run(os.path.join(KAFKA, "start"), self.path("kafka"), *properties,
@@ -142,6 +145,37 @@ class Rig:
 
     def stop_kafka(self, *how):
         self.run(os.path.join(KAFKA, "stop"), *how, self.path("kafka"))
+
+    def second_broker(self):
+        """Joins the cluster of own_kafka; returns its process."""
+        first, second = self.path("kafka"), self.path("kafka-2")
+        if not os.path.exists(second):
+            os.mkdir(second)
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", 0))
+                port = sock.getsockname()[1]
+            with open(first + "/server.properties", encoding="utf-8") as file:
+                text = file.read().replace(first + "/data", second + "/data")
+            for name, value in (("process.roles", "broker"), ("node.id", "2"),
+                                ("listeners", f"PLAINTEXT://127.0.0.1:{port}"),
+                                ("advertised.listeners", f"PLAINTEXT://127.0.0.1:{port}")):
+                text = re.sub(rf"(?m)^{name}=.*$", f"{name}={value}", text)
+            text = re.sub(r"(?m)^(sasl|listener\.name)\..*\n", "", text)
+            with open(second + "/server.properties", "w", encoding="utf-8") as file:
+                file.write(text)
+            with open(first + "/data/meta.properties", encoding="utf-8") as file:
+                cluster = re.search(r"(?m)^cluster\.id=(.*)$", file.read())[1]
+            self.java(second, "128m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c",
+                      second + "/server.properties").wait()
+            self.brokers += f",127.0.0.1:{port}"
+        return self.java(second, "300m", "kafka.Kafka", second + "/server.properties")
+
+    def java(self, directory, heap, *command):
+        with open(self.path("kafka/version"), encoding="ascii") as file:
+            jars = self.run(os.path.join(KAFKA, "fetch"), file.read().strip()).strip()
+        with open(directory + "/log", "ab") as log:
+            return subprocess.Popen(["java", "-Xmx" + heap, "-XX:+UseSerialGC", "-cp", jars + "/*",
+                                     *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def end(self):
         """Ends all that the case has started and not ended."""
@@ -220,10 +254,10 @@ class Unit:
     """A pipeline as one unit. How: "sh", each member a child of ours with pipes between them and
     EVPIPE_ACK, as a shell would start them; or "evpipe"."""
 
-    def __init__(self, rig, members, how="sh", options=(), env=None):
+    def __init__(self, rig, members, how="sh", options=(), env=None, tag=""):
         self.rig, self.members, self.how, self.options = rig, members, how, list(options)
         self.env = {**os.environ, **(env or {})}
-        self.processes = []
+        self.processes, self.tag = [], tag
         self.wrap = {}  # member: a command in front of it, for one start
         self.ack = {}  # member: its own path to the socket
 
@@ -241,11 +275,13 @@ class Unit:
 
     def start_pipe(self):
         env = {"EVPIPE_ACK": self.rig.path("ack"), **self.env}
+        if not env["EVPIPE_ACK"]:
+            del env["EVPIPE_ACK"]
         self.processes, stdin = [], subprocess.DEVNULL
         for i, member in enumerate(self.members):
             last = i == len(self.members) - 1
-            member_env = {**env, "EVPIPE_ACK": self.ack.get(i, env["EVPIPE_ACK"])}
-            with open(self.rig.path(f"{i}-{os.path.basename(member[0])}.err"), "ab") as errors:
+            member_env = {**env, **({"EVPIPE_ACK": self.ack[i]} if i in self.ack else {})}
+            with open(self.rig.path(f"{i}{self.tag}-{os.path.basename(member[0])}.err"), "ab") as errors:
                 process = subprocess.Popen(
                     self.wrap.get(i, []) + list(member), stdin=stdin, stderr=errors, env=member_env,
                     stdout=subprocess.DEVNULL if last else subprocess.PIPE,
@@ -309,10 +345,10 @@ class Watch(threading.Thread):
 
     def look_once(self):
         flow = self.flow
-        committed = self.kafka.committed(flow.group, flow.input)
+        committed = self.kafka.committed(flow.group, flow.input, 2)
         dead = flow.dead_count()
         ends = flow.output_ends(self.kafka)
-        group = self.kafka.group(flow.group)
+        group = self.kafka.group(flow.group) if not flow.mock else ("", frozenset())
         sample = {"committed": committed, "dead": dead, "ends": ends}
         if not self.samples or sample != self.samples[-1]:
             self.samples.append(sample)
@@ -351,16 +387,18 @@ class Flow:
 
     def __init__(self, rig, middle=None, sink="kafka", how="sh", rate=3000, preload=0, window=1000,
                  session_ms=1500, source=(), sink_options=(), commit=None, options=(), env=None,
-                 members=None, facts=None, poll_ms=None):
+                 members=None, facts=None, poll_ms=None, mock=None, replicas=1):
         commit = commit or os.environ.get("FAULTS_COMMIT")
         self.rig, self.sink, self.window = rig, sink, window
         self.group = rig.name
-        self.input = rig.topic("in")
-        self.output = rig.topic("out")
+        self.mock = mock  # a mock cluster, which cannot describe groups
+        self.input = rig.topic("in", replicas=replicas, mock=mock)
+        self.output = rig.topic("out", f"min.insync.replicas={replicas}", replicas=replicas,
+                                mock=mock)
         self.redis = Redis(rig) if sink == "redis" else None
         self.dead_file = None
         self.next_id = 0
-        self.facts = {"window": window, "crashes": 0, **(facts or {})}
+        self.facts = {"window": window, "crashes": 0, "undrained": 0, **(facts or {})}
         if middle is None:
             middle = [["evstamp", "--drop", "nas"]]
             if not members:
@@ -372,6 +410,7 @@ class Flow:
             self.source += ["-X", f"max.poll.interval.ms={poll_ms}"]
         if commit:
             self.source += ["--commit", commit]
+            env["EVPIPE_ACK"] = ""
         else:
             self.source += ["--window", str(window)]
         self.source.append(self.input)
@@ -401,7 +440,7 @@ class Flow:
             [sys.executable, load.__file__, "--rate", str(rate), "--from", str(self.next_id),
              "--count", str(count)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         producer = self.rig.spawn("feed", "kcat", "-P", "-b", self.rig.brokers, "-t", self.input,
-                                  "-K", "\\t", "-X", "linger.ms=10,enable.idempotence=true",
+                                  "-K", "\\t", "-X", "linger.ms=10", "-X", "enable.idempotence=true",
                                   stdin=maker.stdout, start_new_session=True)
         maker.stdout.close()
         self.feeder = maker, producer
@@ -448,7 +487,7 @@ class Flow:
         """What the members have said, all of it."""
         text = ""
         for name in sorted(os.listdir(self.rig.dir)):
-            if re.match(r"\d+-.*\.err$|evpipe\.err$", name):
+            if re.match(r"\d+b?-.*\.err$|evpipe\.err$", name):
                 with open(self.rig.path(name), encoding="utf-8", errors="replace") as file:
                     text += file.read()
         return text
@@ -456,11 +495,13 @@ class Flow:
     # ---- the pipeline ----
 
     def start(self):
-        """Starts the pipeline and waits until it delivers, or has ended."""
+        """Starts the pipeline and waits until it delivers."""
         before = self.delivered()
         self.unit.start()
         self.rig.until(lambda: self.unit.ended() or self.delivered() > before,
                        "the first delivery after a start")
+        if self.delivered() == before:
+            raise Failure(f"the pipeline ended by itself: {self.unit.state()}")
 
     def crash(self, *which, how=signal.SIGKILL):
         """Kills these members (or all), counts a crash, waits for the end of the others."""

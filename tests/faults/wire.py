@@ -4,8 +4,9 @@ ends of partitions, members of a group; commands and subscriptions of Redis. Not
 client library is in between."""
 import socket
 import struct
+import time
 
-FIND_COORDINATOR, LIST_OFFSETS, OFFSET_FETCH, DESCRIBE_GROUPS, METADATA = 10, 2, 9, 15, 3
+LIST_OFFSETS, OFFSET_FETCH, FIND_COORDINATOR, DESCRIBE_GROUPS, API_VERSIONS = 2, 9, 10, 15, 18
 
 
 class WireError(OSError):
@@ -44,8 +45,8 @@ class Reader:
         return [element() for _ in range(self.get("i"))]
 
 
-class Kafka:
-    """A connection to the one broker of a test; it is made anew after an error."""
+class Broker:
+    """A connection to a broker; it is made anew after an error."""
 
     def __init__(self, address, timeout_s=10):
         self.address, self.timeout_s, self.sock = address, timeout_s, None
@@ -70,68 +71,121 @@ class Kafka:
             reply.get("i")
             return reply
         except OSError:
-            self.close()
+            if self.sock:
+                self.sock.close()
+            self.sock = None
             raise
 
-    def close(self):
-        if self.sock:
-            self.sock.close()
-        self.sock = None
 
-    def committed(self, group, topic):
+class Kafka:
+    """Some brokers, few enough to ask each for what only one of them knows."""
+
+    def __init__(self, addresses):
+        self.brokers = [Broker(a) for a in addresses.split(",")]
+
+    def first(self, ask):
+        """What the first broker says that has an answer."""
+        error = None
+        for broker in self.brokers:
+            try:
+                return ask(broker)
+            except OSError as failure:
+                error = failure
+        raise error
+
+    def coordinator(self, group):
+        """Asks for it, whereupon Kafka makes the topic of the groups' positions."""
+        def ask(broker):
+            error = broker.call(FIND_COORDINATOR, 0, string(group)).get("h")
+            if error:
+                raise WireError(f"FindCoordinator of {group}: error {error}")
+
+        end = time.monotonic() + 30
+        while True:
+            try:
+                return self.first(ask)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    def answers(self):
+        try:
+            self.first(lambda broker: broker.call(API_VERSIONS, 0, b""))
+            return True
+        except OSError:
+            return False
+
+    def committed(self, group, topic, partitions):
         """{partition: offset} of what the group has committed in the topic."""
-        r = self.call(OFFSET_FETCH, 2, string(group) + struct.pack(">i", -1))
-        found = {}
+        body = string(group) + array([string(topic) + array(
+            [struct.pack(">i", p) for p in range(partitions)])])
 
-        def partition(name):
-            number, offset = r.get("iq")
-            r.string()
-            if r.get("h") == 0 and offset >= 0 and name == topic:
-                found[number] = offset
+        def ask(broker):
+            r = broker.call(OFFSET_FETCH, 2, body)
+            found = {}
 
-        def one_topic():
-            name = r.string()
-            r.array(lambda: partition(name))
+            def partition():
+                number, offset = r.get("iq")
+                r.string()
+                error = r.get("h")
+                if error:
+                    raise WireError(f"OffsetFetch of {group}: error {error}")
+                if offset >= 0:
+                    found[number] = offset
 
-        r.array(one_topic)
-        error = r.get("h")
-        if error:
-            raise WireError(f"OffsetFetch of {group}: error {error}")
-        return found
+            r.array(lambda: (r.string(), r.array(partition)))
+            error = r.get("h")
+            if error:
+                raise WireError(f"OffsetFetch of {group}: error {error}")
+            return found
+
+        return self.first(ask)
 
     def ends(self, topic, partitions):
         """{partition: offset after the last record that is acknowledged}."""
         body = (struct.pack(">i", -1) +
                 array([string(topic) + array([struct.pack(">iq", p, -1) for p in range(partitions)])]))
-        r = self.call(LIST_OFFSETS, 1, body)
         found = {}
 
-        def partition():
+        def partition(r):
             number, error, _, offset = r.get("ihqq")
-            if error:
-                raise WireError(f"ListOffsets of {topic}: error {error}")
-            found[number] = offset
+            if not error:
+                found[number] = offset
 
-        r.array(lambda: (r.string(), r.array(partition)))
+        for broker in self.brokers:
+            try:
+                r = broker.call(LIST_OFFSETS, 1, body)
+                r.array(lambda r=r: (r.string(), r.array(lambda: partition(r))))
+            except OSError:
+                pass
+        if len(found) < partitions:
+            raise WireError(f"ListOffsets of {topic}: not of all partitions")
         return found
 
     def group(self, group):
         """The state of a classic group and the ids of its members."""
-        r = self.call(DESCRIBE_GROUPS, 0, array([string(group)]))
+        def ask(broker):
+            r = broker.call(DESCRIBE_GROUPS, 0, array([string(group)]))
 
-        def member():
-            name = r.string()
-            r.string(), r.string()
-            r.bytes(), r.bytes()
-            return name
+            def member():
+                name = r.string()
+                r.string(), r.string()
+                r.bytes(), r.bytes()
+                return name
 
-        def one():
-            r.get("h"), r.string()
-            state = r.string()
-            r.string(), r.string()
-            return state, frozenset(r.array(member))
+            def one():
+                error, _ = r.get("h"), r.string()
+                state = r.string()
+                r.string(), r.string()
+                return error, state, frozenset(r.array(member))
 
-        return r.array(one)[0]
+            error, state, members = r.array(one)[0]
+            if error:
+                raise WireError(f"DescribeGroups of {group}: error {error}")
+            return state, members
+
+        return self.first(ask)
 
 
 class Redis:
