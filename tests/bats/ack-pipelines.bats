@@ -1,0 +1,167 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Whole pipelines from a real Kafka with everything in the middle that may stand there: what was committed,
+# and what comes again.
+
+load helpers
+
+setup_file() {
+	kafka_start
+}
+
+setup() {
+	harness_setup
+	topic=$(new_topic 3)
+	group=$(unique group)
+	export EVPIPE_ACK=$T/ack
+}
+
+# numbers FROM TO: into the topic, one record each: {"n":N}, keyed so that they spread.
+numbers() {
+	seq "$1" "$2" | sed 's/.*/{"key":"&","payload":"{\\"n\\":&}"}/' | EVPIPE_ACK='' kwrite -t "$topic"
+}
+
+# pipeline COMMANDS: kread into these, as a shell has them; sets $statuses, of kread first.
+pipeline() {
+	set +e
+	eval "kread -q -g $group -X session.timeout.ms=6000 -e $topic 2>kread.err | $1"'; statuses="${PIPESTATUS[*]}"'
+	set -e
+	echo "statuses: $statuses"
+}
+
+# What has come out, by number.
+sorted() {
+	jq -r '.payload | fromjson.n' "$@" | sort -n
+}
+
+# all_committed: another run finds nothing more.
+all_committed() {
+	pipeline 'tee again | evack'
+	[ "$statuses" = '0 0 0' ]
+	[ ! -s again ]
+}
+
+# collect: a sink: keeps records in out and prints them back.
+collect() {
+	python3 -c '
+import sys
+with open("out", "ab", 0) as out:
+    for line in sys.stdin.buffer:
+        out.write(line)
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()' | evack
+}
+
+@test "what a sink of one's own prints back is committed" {
+	numbers 1 100
+	pipeline collect
+	[ "$statuses" = '0 0' ]
+	sorted out | diff - <(seq 100)
+	all_committed
+}
+
+@test "declared drops are committed, and the end finds nothing open" {
+	numbers 1 3000
+	pipeline "evsel '.payload.n % 100 == 0' | collect"
+	[ "$statuses" = '0 0 0' ]
+	sorted out | diff - <(seq 100 100 3000)
+	all_committed
+}
+
+@test "when all is dropped, all is committed" {
+	numbers 1 500
+	pipeline "evsel false | collect"
+	[ "$statuses" = '0 0 0' ]
+	[ ! -s out ]
+	all_committed
+}
+
+@test "what grep drops comes again, and the first of it is named; under evbatch it does not" {
+	numbers 1 100
+	pipeline "grep -v --line-buffered ':77}' | collect"
+	[ "$statuses" = '111 0 0' ]
+	grep -qE "$topic.*partition [0-2].*offset [0-9]+" kread.err || { cat kread.err; false; }
+	rm out
+	pipeline collect
+	[ "$statuses" = '0 0' ]
+	sorted out | grep -qx 77
+	numbers 101 200
+	pipeline "evbatch -- grep -v ':177}' | collect"
+	[ "$statuses" = '0 0 0' ]
+	sort -u out | sorted | diff - <(sort -u out | sorted | grep -v 177)
+	run ! grep -q ':177}' out
+	all_committed
+}
+
+@test "a splitter ends the pipeline by name; under evbatch it may split" {
+	numbers 1 50
+	pipeline "jq -c --unbuffered '., .' | collect"
+	[[ $statuses == 100\ * ]]
+	grep -q 'put it under evbatch' kread.err
+	rm -f out
+	pipeline "evbatch -n 7 -- jq -c '., .' | collect"
+	[ "$statuses" = '0 0 0' ]
+	sorted out | uniq -c | awk '$1 != 2' >odd
+	[ ! -s odd ]
+	[ "$(sorted out | uniq | wc -l)" -eq 50 ]
+	all_committed
+}
+
+@test "fold, sort, invent: under evbatch all of it is accounted for" {
+	numbers 1 1000
+	pipeline "evbatch -n 100 -P 2 -- jq -c -s '{payload: (map(.payload | fromjson.n) | add | {n: .} | tojson)}' | collect"
+	[ "$statuses" = '0 0 0' ]
+	[ "$(sorted out | paste -s -d+ | bc)" -eq 500500 ]
+	all_committed
+}
+
+@test "dead letters are committed once they are kept" {
+	numbers 1 200
+	echo 'nonsense' | EVPIPE_ACK='' kwrite --raw -t "$topic"
+	pipeline "evkey .n --dead-letter dead.ndjson | collect"
+	[ "$statuses" = '0 1 0' ]
+	[ "$(jq -r .record.payload dead.ndjson)" = nonsense ]
+	sorted out | diff - <(seq 200)
+	all_committed
+}
+
+@test "a record that stops a filter comes again" {
+	numbers 1 10
+	echo 'nonsense' | EVPIPE_ACK='' kwrite --raw -p 0 -t "$topic"
+	pipeline "evkey .n 2>evkey.err | collect"
+	[[ $statuses == "100 1 "* ]]
+	grep -q 'evkey (process .*) stops the pipeline: a record was refused' kread.err
+	pipeline "evkey .n --dead-letter dead.ndjson | collect"
+	[ "$statuses" = '0 1 0' ]
+	[ "$(jq -r .record.payload dead.ndjson)" = nonsense ]
+	sorted out | uniq | diff - <(seq 10)
+}
+
+# killed NAME: makes the pipeline, kills a jq and then this program of it while records come out, and waits
+# until all of it has ended.
+killed() {
+	local before=0
+	[ ! -e out ] || before=$(wc -l <out)
+	spawn line bash -c '
+		slow() { while IFS= read -r line; do printf "%s\n" "$line"; sleep 0.002; done; }
+		'"$(declare -f collect)"'
+		kread -q -g '"$group"' -X session.timeout.ms=6000 -e '"$topic"' |
+			evbatch -n 20 -- jq -c . | evsel ".payload.n % 10 != 0" | slow | collect'
+	wait_for "[ \$(cat out 2>/dev/null | wc -l) -gt $((before + 20)) ]" 60
+	# One runs not all the time.
+	wait_for "kill -KILL \$(pgrep -x -s $(pid_of line) jq | head -n 1)"
+	wait_for "[ \$(wc -l <out) -gt $((before + 50)) ]" 60
+	kill -KILL "$(pgrep -x -s "$(pid_of line)" "$1")"
+	wait_exit line 60
+}
+
+@test "jq in the middle, and each program killed in turn: nothing is lost" {
+	numbers 1 5000
+	for program in evbatch evsel evack kread; do
+		killed "$program"
+	done
+	pipeline "evbatch -n 2000 -- jq -c . | evsel '.payload.n % 10 != 0' | collect"
+	[ "$statuses" = '0 0 0 0' ]
+	sorted out | uniq | diff - <(seq 5000 | grep -v '0$')
+	all_committed
+}
