@@ -50,6 +50,7 @@ static struct {
 	uint64_t delivery[DELIVERY_BUCKETS + 1]; /* the last: above all bounds */
 	int64_t delivery_us;
 	struct buf text;
+	void (*print)(struct buf *text); /* NULL: print_all */
 	int64_t due_ms;
 	int ready_fd;
 } self = {.ready_fd = -1};
@@ -119,6 +120,16 @@ void metrics_init(const char *tool, const char *file)
 	for (char *c = self.prefix; *c; c++)
 		if (!isalnum((unsigned char)*c) || (c == self.prefix && isdigit((unsigned char)*c)))
 			*c = '_';
+}
+
+void metrics_print_with(void (*print)(struct buf *text))
+{
+	self.print = print;
+}
+
+const char *metrics_prefix(void)
+{
+	return self.prefix;
 }
 
 void metrics_lag(const char *topic, int32_t partition, int64_t lag)
@@ -199,7 +210,6 @@ static void print_ledger(void)
 
 static void print_all(void)
 {
-	buf_clear(&self.text);
 	counter("records_in_total", "Records read.", metrics.records_in);
 	counter("records_out_total", "Records handed on or delivered.", metrics.records_out);
 	counter("dropped_total", "Records dropped by declared choice.", metrics.dropped);
@@ -264,7 +274,11 @@ void metrics_flush(void)
 {
 	if (!self.file.path && !self.member.path)
 		return;
-	print_all();
+	buf_clear(&self.text);
+	if (self.print)
+		self.print(&self.text);
+	else
+		print_all();
 	copy_write(&self.file);
 	copy_write(&self.member);
 }

@@ -10,6 +10,7 @@
 #ifndef EVPIPE_METRICS_H
 #define EVPIPE_METRICS_H
 
+#include "buf.h"
 #include "class.h"
 
 #include <stdbool.h>
@@ -35,6 +36,10 @@ extern struct metrics metrics;
 
 /* @file is that of --metrics; NULL: none. @tool is the program's name and must live on. */
 void metrics_init(const char *tool, const char *file);
+/* From now on @print makes the text, in place of the counters here. It appends to @text. */
+void metrics_print_with(void (*print)(struct buf *text));
+/* The pipeline's name as the prefix of a metric's. */
+const char *metrics_prefix(void);
 /* Consumer lag of a partition; -1 forgets it. */
 void metrics_lag(const char *topic, int32_t partition, int64_t lag);
 /* A record was final so long after it was read. */

@@ -113,3 +113,15 @@ example() {
 @test "example: a sink of one's own" {
 	example a-sink-of-ones-own
 }
+
+@test "example: one unit" {
+	example one-unit
+}
+
+@test "example: watched unit" {
+	example watched-unit
+}
+
+@test "example: look into a unit" {
+	example look-into-a-unit
+}

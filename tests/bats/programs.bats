@@ -44,7 +44,7 @@ attempt() {
 # ---- the command line ----
 
 @test "--help prints usage, options, examples and exit statuses, and nothing else happens" {
-	for program in "${PROGRAMS[@]}"; do
+	for program in "${PROGRAMS[@]}" evpipe; do
 		attempt "$program" --help >out
 		[ "$status" -eq 0 ]
 		[ ! -s err ]
@@ -62,7 +62,7 @@ attempt() {
 }
 
 @test "--version prints the program's name and the version of all" {
-	for program in "${PROGRAMS[@]}"; do
+	for program in "${PROGRAMS[@]}" evpipe; do
 		attempt "$program" --version >out
 		[ "$status" -eq 0 ]
 		[ ! -s err ]
@@ -73,7 +73,7 @@ attempt() {
 }
 
 @test "--help and --version into a full device or a closed descriptor are an error" {
-	for program in "${PROGRAMS[@]}"; do
+	for program in "${PROGRAMS[@]}" evpipe; do
 		for option in --help --version; do
 			attempt "$program" "$option" >/dev/full
 			complains "$program" 111 "cannot write standard output: No space left on device"

@@ -1,0 +1,520 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# evpipe: wiring, stop order, exit status, restarts, health and readiness. Members are small scripts here,
+# called as one of our programs where it is to be taken for one; at the end the real ones.
+
+load helpers
+
+setup() {
+	harness_setup
+	export XDG_RUNTIME_DIR=$T/runtime
+	mkdir runtime
+	: >log
+}
+
+# script NAME: a program NAME in the current directory, from standard input.
+script() {
+	{ echo '#!/bin/bash'; cat; } >"$1"
+	chmod +x "$1"
+}
+
+# attempt OPTION…: evpipe, its status in $status, its output in out and err.
+attempt() {
+	status=0
+	timeout -s KILL 100 evpipe "$@" >out 2>err || status=$?
+}
+
+# ended_with STATUS TEXT…: as attempt says; err has these texts.
+ended_with() {
+	cat err
+	[ "$status" -eq "$1" ]
+	shift
+	for text in "$@"; do
+		grep -qF -e "$text" err
+	done
+}
+
+# A source that writes until it is told to stop, and then one line more.
+steady_source() {
+	script "${1:-source}" <<-'EOT'
+	trap 'echo TERM >>log; echo last; exit 0' TERM
+	trap 'echo INT >>log' INT
+	[ -e idle ] || mkfifo idle
+	exec 9<>idle
+	echo first
+	touch started
+	while :; do read -r -t 0.05 -u 9; done
+	EOT
+}
+
+# What is not to be ended by a signal while its input lasts.
+steady_filter() {
+	script filter <<-'EOT'
+	trap 'echo filter TERM >>log' TERM
+	trap 'echo filter INT >>log' INT
+	while :; do
+		if IFS= read -r line; then echo "$line"; continue; fi
+		[ $? -gt 128 ] || exit 0
+	done
+	EOT
+}
+
+# ---- wiring ----
+
+@test "members are connected in order, from standard input to standard output" {
+	seq 1000 | evpipe sed 's/^/a/' '|' sed 's/^/b/' '|' sed 's/^/c/' >out 2>err
+	[ ! -s err ]
+	seq 1000 | sed 's/^/cba/' | cmp - out
+}
+
+@test "members get the pipeline's environment, and nothing of another pipeline's" {
+	script show <<<'cat; echo "$0: $EVPIPE_NAME $EVPIPE_MEMBER ${EVPIPE_ACK-none} $EVPIPE_DIR"'
+	export EVPIPE_DIR=outer EVPIPE_ACK=outer EVPIPE_MEMBER=outer
+	evpipe -n bridge-1 ./show '|' ./show '|' env ./show </dev/null >out
+	dir=$(sed -n '1s/.* //p' out)
+	[[ $dir == "$T/runtime/evpipe-bridge-1."* ]]
+	diff out - <<-EOT
+	./show: bridge-1 show none $dir
+	./show: bridge-1 show-2 none $dir
+	./show: bridge-1 env none $dir
+	EOT
+	EVPIPE_NAME=inherited evpipe ./show '|' cat </dev/null | grep -q '^./show: inherited show '
+	evpipe ./show '|' cat </dev/null | grep -q '^./show: evpipe show '
+}
+
+@test "a source of ours in front gets the socket's path" {
+	script kread <<<'echo "${EVPIPE_ACK#"$EVPIPE_DIR"}"'
+	evpipe ./kread '|' cat >out
+	[ "$(cat out)" = /ack ]
+	evpipe cat '|' ./kread '|' cat </dev/null >out
+	[ "$(cat out)" = "" ]
+}
+
+@test "the directory is private, has its parts, and is gone at the end" {
+	evpipe sh -c 'stat -c "%a %F" "$EVPIPE_DIR" "$EVPIPE_DIR"/*; ls "$EVPIPE_DIR"; touch "$EVPIPE_DIR/x"' '|' cat >out
+	diff out - <<-'EOT'
+	700 directory
+	700 directory
+	700 directory
+	metrics
+	ready
+	EOT
+	[ -z "$(ls runtime)" ]
+	rmdir runtime
+	evpipe sh -c 'echo "$EVPIPE_DIR"' '|' cat >out
+	[[ $(cat out) == /tmp/evpipe-evpipe.* ]]
+	[ ! -e "$(cat out)" ]
+}
+
+@test "-d keeps the directory of the last run, behind a link" {
+	evpipe -d dir sh -c 'echo 1 >"$EVPIPE_DIR/file"; echo "$EVPIPE_DIR"' '|' cat >one
+	[ "$(cat dir/current/file)" = 1 ]
+	[ "$(readlink -f dir/current)" = "$(cat one)" ]
+	evpipe -d dir sh -c 'ls "$EVPIPE_DIR/file"; echo "$EVPIPE_DIR"' '|' cat >two 2>err || true
+	[ "$(readlink -f dir/current)" = "$(cat two)" ]
+	[ ! -e "$(cat one)" ]
+	[ "$(stat -c %a dir)" = 700 ]
+	[ "$(echo dir/*)" = "dir/current dir/lock dir/$(readlink dir/current)" ]
+}
+
+@test "two units cannot have the same -d" {
+	steady_source
+	spawn unit evpipe -d dir ./source '|' cat
+	wait_for '[ -e started ]'
+	attempt -d dir true '|' cat
+	ended_with 100 "the directory 'dir' is another evpipe's"
+	kill -KILL "$(pid_of unit)"
+	wait_for '! alive "$(pid_of unit)"'
+	attempt -d dir true '|' cat
+	[ "$status" -eq 0 ]
+}
+
+@test "a line of members that is none is wrong usage" {
+	for line in '' '|' '| cat' 'true |' 'true | | cat'; do
+		set -f
+		# shellcheck disable=SC2086
+		attempt $line
+		set +f
+		[ "$status" -eq 100 ]
+		[[ $(cat err) == *"try 'evpipe --help'" ]]
+	done
+	attempt -n 'a/b' true '|' cat
+	ended_with 100 "'a/b'"
+	attempt 'kread x | rpub y'
+	ended_with 100 "there is no program 'kread x | rpub y': each word, and each '|', is an argument of its own"
+	attempt true
+	ended_with 0 "'true' is the only member: a bar between members is quoted, '|'"
+}
+
+@test "a program that is not there ends all before anything is started" {
+	touch not-executable
+	for name in nowhere-to-be-found ./nowhere ./not-executable "$T"; do
+		attempt touch touched '|' "$name" '|' cat
+		ended_with 100 "there is no program '$name' that can be run"
+		[ ! -e touched ]
+	done
+	script bad-interpreter <<<''
+	echo '#!/nowhere' >bad-interpreter
+	attempt cat '|' ./bad-interpreter </dev/null
+	[ "$status" -eq 100 ]
+}
+
+@test "options behind the first word are the member's" {
+	attempt -v echo -n --restart -v '|' cat
+	[ "$status" -eq 0 ]
+	[ "$(cat out)" = "--restart -v" ]
+}
+
+@test "members have the signals as they came to evpipe" {
+	env --default-signal=PIPE,CHLD evpipe grep -E '^Sig(Ign|Blk)' /proc/self/status '|' cat >out
+	grep -E '^Sig(Ign|Blk)' /proc/self/status | sed -n '1,2p' >here
+	env --default-signal=PIPE,CHLD grep -E '^Sig(Ign|Blk)' /proc/self/status >expected
+	diff expected out
+}
+
+@test "no descriptor of evpipe's is a member's" {
+	evpipe --listen unix:http -d dir ls -l /proc/self/fd '|' cat >out 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-
+	run ! grep -E 'lock|inotify|eventpoll|http' out
+	[ "$(grep -c 'pipe:' out)" -le 2 ]
+}
+
+# ---- foreign programs ----
+
+@test "a foreign program that uses stdio hands on each line at once" {
+	mkfifo in
+	for program in 'jq -c .' 'grep a' 'sed s/a/a/' 'gawk {print}' 'tr b c' 'cut -c1-' uniq; do
+		read -ra words <<<"$program"
+		exec 7<>in
+		spawn unit evpipe cat in '|' "${words[@]}" '|' cat
+		echo '{"a":1}' >&7
+		wait_lines unit.out 1
+		stop unit
+		wait_exit unit
+		[ "$status" -eq 0 ]
+		exec 7>&-
+	done
+}
+
+@test "a foreign program's loss of records is said at the start, when only what is acknowledged is committed" {
+	script kread <<<'true'
+	script rpub <<<'cat >/dev/null'
+	sentence='`grep` is not ours: what it drops is never committed; use evsel, evbatch -- grep, or --account order'
+	for line in './kread -g g t' './kread t --group=g' './kread --group g --commit acked t' \
+		'./kread -gg t --account strict'; do
+		read -ra words <<<"$line"
+		attempt "${words[@]}" '|' grep -v x '|' ./rpub c
+		ended_with 0 "evpipe: warning: $sentence"
+		[ "$(wc -l <err)" -eq 1 ]
+		attempt -q "${words[@]}" '|' grep -v x '|' ./rpub c
+		[ ! -s err ]
+	done
+	for line in './kread t' './kread -g g --commit written t' './kread -g g --commit=never t' \
+		'./kread -g g --account order t'; do
+		read -ra words <<<"$line"
+		attempt "${words[@]}" '|' grep -v x '|' ./rpub c
+		[ ! -s err ]
+	done
+	# Those that hand on each line, and those that may not.
+	for line in 'cat' 'tee copy' 'jq -c .' 'jq -c .payload=1'; do
+		read -ra words <<<"$line"
+		attempt ./kread -g g t '|' "${words[@]}" '|' ./rpub c
+		[ ! -s err ]
+	done
+	for line in 'jq -c select(.a)' 'jq -f file' 'jq .[]' 'sort'; do
+		read -ra words <<<"$line"
+		echo . >file
+		attempt ./kread -g g t '|' "${words[@]}" '|' ./rpub c
+		grep -qF "\`${words[0]}\` is not ours: what it drops is never committed" err
+	done
+	attempt ./kread -g g t '|' cat
+	ended_with 0 '`cat` is not ours: unless it runs a sink of ours, nothing is ever acknowledged'
+}
+
+# ---- the end, and whose fault it was ----
+
+@test "the status is that of the member that failed, in our terms" {
+	script kwrite <<<'cat >/dev/null; exit $1'
+	script foreign <<<'cat >/dev/null; exit $1'
+	for case in 0:0 1:1 99:99 100:100 111:111 3:111 127:111; do
+		attempt true '|' ./kwrite "${case%:*}"
+		[ "$status" -eq "${case#*:}" ]
+	done
+	for case in 0:0 1:111 3:111 99:99 100:100 111:111 126:100 127:100; do
+		attempt true '|' ./foreign "${case%:*}"
+		[ "$status" -eq "${case#*:}" ]
+	done
+	for name in grep egrep fgrep rg; do
+		script $name <<<'cat >/dev/null; exit $1'
+		attempt true '|' ./$name 1
+		[ "$status" -eq 0 ]
+		attempt true '|' ./$name 2
+		[ "$status" -eq 111 ]
+	done
+}
+
+@test "a table says how each member ended, and only if one has failed" {
+	script rpub <<<'cat >/dev/null; exit 100'
+	attempt true '|' cat '|' ./rpub
+	[ "$status" -eq 100 ]
+	diff err - <<-'EOT'
+	evpipe: true: exit 0
+	evpipe: cat: exit 0
+	evpipe: rpub: exit 100, permanent trouble (failed first)
+	EOT
+	attempt true '|' cat '|' cat
+	[ ! -s err ]
+	attempt -v true '|' cat '|' cat
+	[ "$(sort err)" = $'evpipe: cat-2: exit 0\nevpipe: cat: exit 0\nevpipe: true: exit 0' ]
+	attempt --log json true '|' cat '|' ./rpub
+	[ "$(jq -r .message err | tail -n 1)" = 'rpub: exit 100, permanent trouble (failed first)' ]
+}
+
+@test "a member killed by a signal is temporary trouble, whichever it is" {
+	for which in 1 2 3; do
+		for i in 1 2 3; do
+			if [ $i -eq $which ]; then script m$i <<<'kill -KILL $$'; else script m$i <<<'exec cat'; fi
+		done
+		attempt ./m1 '|' ./m2 '|' ./m3 </dev/null
+		ended_with 111 "evpipe: m$which: killed by SIGKILL (failed first)"
+		[ "$(grep -c 'failed first' err)" -eq 1 ]
+	done
+}
+
+@test "the cause is named, not its consequence" {
+	script kread <<<'cat /dev/zero 2>/dev/null; exit 111'
+	script rpub <<<'exit 100'
+	for _ in 1 2 3 4 5; do
+		attempt ./kread '|' ./rpub
+		ended_with 100 "rpub: exit 100, permanent trouble (failed first)"
+		attempt yes '|' sh -c 'exit 3' '|' cat
+		ended_with 111 "sh: exit 3 (failed first)"
+	done
+}
+
+@test "the reader's end is no fault of a writer" {
+	attempt yes '|' head -n 2
+	[ "$status" -eq 0 ]
+	[ "$(cat out)" = $'y\ny' ]
+}
+
+@test "the end of the input is handed on, and no one is hurried" {
+	script slow <<<'sleep 0.5; cat'
+	attempt --drain 10ms seq 3 '|' ./slow '|' ./slow
+	[ "$status" -eq 0 ]
+	[ ! -s err ]
+	[ "$(cat out)" = $'1\n2\n3' ]
+}
+
+# ---- the stop order ----
+
+@test "a stop signal goes to the source alone; the rest ends with its input" {
+	steady_source
+	steady_filter
+	for signal in TERM INT HUP; do
+		rm -f started
+		: >log
+		spawn unit evpipe ./source '|' ./filter '|' ./filter
+		wait_for '[ -e started ]'
+		wait_lines unit.out 1
+		stop unit $signal
+		wait_exit unit
+		[ "$status" -eq 0 ]
+		[ ! -s unit.err ]
+		[ "$(cat unit.out)" = $'first\nlast' ]
+		[ "$(cat log)" = TERM ]
+	done
+}
+
+@test "a foreign source that SIGTERM kills has ended well" {
+	mkfifo in
+	exec 7<>in
+	spawn unit evpipe cat in '|' cat
+	echo line >&7
+	wait_lines unit.out 1
+	stop unit
+	wait_exit unit
+	exec 7>&-
+	[ "$status" -eq 0 ]
+	[ ! -s unit.err ]
+}
+
+@test "Ctrl-C reaches evpipe alone" {
+	steady_source kread
+	steady_filter
+	cat >keys.py <<-'EOT'
+	import os, pty, sys, time
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp("evpipe", ["evpipe", "./kread", "|", "./filter", "|", "sh", "-c", "exec cat >delivered"])
+	while not (os.path.exists("delivered") and os.path.getsize("delivered")):
+	    time.sleep(0.02)
+	os.write(fd, b"\x03")
+	_, status = os.waitpid(pid, 0)
+	sys.exit(os.waitstatus_to_exitcode(status))
+	EOT
+	timeout 60 python3 keys.py
+	[ "$(cat delivered)" = $'first\nlast' ]
+	[ "$(cat log)" = TERM ]
+}
+
+@test "a first member that reads the terminal can" {
+	cat >keys.py <<-'EOT'
+	import os, pty, sys, time
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp("evpipe", ["evpipe", "cat", "|", "sh", "-c", "exec cat >delivered"])
+	os.write(fd, b"typed\n")
+	while not (os.path.exists("delivered") and os.path.getsize("delivered")):
+	    time.sleep(0.02)
+	os.write(fd, sys.argv[1].encode().decode("unicode_escape").encode())
+	_, status = os.waitpid(pid, 0)
+	sys.exit(os.waitstatus_to_exitcode(status))
+	EOT
+	for key in '\x04' '\x03'; do
+		rm -f delivered
+		timeout 60 python3 keys.py "$key"
+		[ "$(cat delivered)" = typed ]
+	done
+}
+
+@test "a member that fails stops an idle source, which drains what it has" {
+	steady_source
+	steady_filter
+	script sink <<<'IFS= read -r line; echo "$line"; exit 100'
+	attempt ./source '|' ./filter '|' ./sink
+	ended_with 100 "sink: exit 100, permanent trouble (failed first)"
+	[ "$(cat out)" = first ]
+	[ "$(cat log)" = TERM ]
+}
+
+@test "a member that ends before those in front of it gives them --drain, then stops them" {
+	steady_source
+	attempt --drain 100ms ./source '|' head -n 1
+	[ "$status" -eq 0 ]
+	[ "$(cat out)" = first ]
+	[ "$(cat log)" = TERM ]
+}
+
+@test "what does not end within --drain is told twice and then killed" {
+	steady_source
+	script filter <<-'EOT'
+	trap 'echo filter TERM >>log' TERM
+	cat
+	while :; do read -r -t 0.05 -u 9 9<>idle; done
+	EOT
+	spawn unit evpipe --drain 100ms ./source '|' ./filter '|' cat
+	wait_lines unit.out 1
+	stop unit
+	wait_exit unit
+	cat unit.err
+	[ "$status" -eq 111 ]
+	grep -qxF 'evpipe: ended by force, after --drain: filter, cat' unit.err
+	grep -qF 'evpipe: filter: killed by SIGKILL of ours' unit.err
+	[ "$(cat log)" = $'TERM\nfilter TERM\nfilter TERM' ]
+}
+
+@test "a second signal does not wait for --drain" {
+	script source <<<'trap "echo TERM >>log" TERM; touch started; mkfifo idle; read <>idle; read <>idle'
+	spawn unit evpipe --drain 1h ./source '|' cat
+	wait_for '[ -e started ]'
+	stop unit
+	wait_for '[ -s log ]'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 111 ]
+	grep -qxF 'evpipe: ended by force, for a second signal: source, cat' unit.err
+}
+
+@test "a stopped member is no failure, and is continued to be ended" {
+	steady_source
+	script filter <<<'echo $$ >filter.id; exec cat'
+	spawn unit evpipe ./source '|' ./filter '|' cat
+	wait_lines unit.out 1
+	kill -STOP "$(cat filter.id)"
+	wait_for 'grep -q "^State:.T" /proc/$(cat filter.id)/status'
+	alive "$(pid_of unit)"
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	[ "$(cat unit.out)" = $'first\nlast' ]
+}
+
+# ---- nothing is left ----
+
+# none_left: no process has this test's directory as its own.
+none_left() {
+	local cwd
+	for cwd in /proc/[0-9]*/cwd; do
+		[ "$(readlink "$cwd")" != "$T" ] || [ "${cwd//[!0-9]/}" = "$BASHPID" ] ||
+			[ "${cwd//[!0-9]/}" = "$$" ] || [ "${cwd//[!0-9]/}" = "$PPID" ] ||
+			! alive "${cwd//[!0-9]/}" || return 1
+	done
+}
+
+@test "what a member leaves behind is waited for, then ended, and nothing is a zombie" {
+	script leaver <<<'(sleep 1000 & echo $! >left.id) >/dev/null; cat'
+	spawn unit evpipe --drain 100ms cat '|' ./leaver </dev/null
+	wait_for '[ -s left.id ]'
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	grep -qF 'evpipe: ended by force, after --drain: leaver' unit.err
+	[ ! -e "/proc/$(cat left.id)" ]
+	script leaver <<<'(sleep 0.3; echo late >&2) & exec cat'
+	attempt ./leaver '|' cat </dev/null
+	[ "$status" -eq 0 ]
+	[ "$(cat err)" = late ]
+}
+
+@test "when evpipe is killed, the source is stopped and the others end with their input" {
+	steady_source
+	steady_filter
+	script sink <<<'echo $$ >sink.id; exec cat'
+	spawn unit evpipe ./source '|' ./filter '|' ./sink
+	wait_lines unit.out 1
+	stop unit KILL
+	wait_for '! alive "$(cat sink.id)"'
+	[ "$(cat unit.out)" = $'first\nlast' ]
+	[ "$(cat log)" = TERM ]
+}
+
+# ---- restart ----
+
+@test "--restart starts the whole unit again, in a new directory, until it ends well" {
+	script source <<<'echo "source $EVPIPE_DIR" >>runs; echo x'
+	script sink <<-'EOT'
+	cat >/dev/null
+	echo "sink $EVPIPE_DIR" >>runs
+	[ "$(grep -c sink runs)" -ge 3 ] || exit 111
+	EOT
+	attempt --restart ./source '|' ./sink
+	ended_with 0 "evpipe: sink: exit 111, temporary trouble (failed first)" "starting again in"
+	[ "$(grep -c source runs)" -eq 3 ]
+	[ "$(grep -c sink runs)" -eq 3 ]
+	[ "$(cut -d' ' -f2 runs | sort -u | wc -l)" -eq 3 ]
+	[ -z "$(ls runtime)" ]
+}
+
+@test "--restart ends with permanent trouble" {
+	script sink <<<'echo run >>runs; exit 100'
+	attempt --restart true '|' ./sink
+	[ "$status" -eq 100 ]
+	[ "$(wc -l <runs)" -eq 1 ]
+	attempt --restart true '|' ./nowhere
+	[ "$status" -eq 100 ]
+}
+
+@test "a stop signal ends a unit that waits for its restart, and one that runs" {
+	script sink <<<'exit 111'
+	spawn unit evpipe --restart true '|' ./sink
+	wait_file_contains unit.err 'starting again'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 111 ]
+	steady_source
+	spawn unit evpipe --restart ./source '|' cat
+	wait_lines unit.out 1
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	[ "$(cat log)" = TERM ]
+}
