@@ -8,8 +8,8 @@
  * them into bit masks (one bit a byte: is a quote, is a backslash) and walk the set bits. A block
  * may reach behind the end of the text, never further than BUF_SLACK, and what is found there does
  * not count. Without SSE2 (or with JSON_NO_SIMD) plain loops over a table do the same; the tests
- * hold the two against each other. (JSON_NO_SHUFFLE leaves out the one thing that is newer than
- * SSE2.)
+ * hold the two against each other. (JSON_NO_COMPRESS leaves out what needs AVX-512, JSON_NO_SHUFFLE
+ * all that is newer than SSE2.)
  *
  * An error is judged by where it is: at or behind the end of the text, whatever was found, the
  * reason is "unexpected end". */
@@ -17,14 +17,31 @@
 
 #if defined(__SSE2__) && !defined(JSON_NO_SIMD)
 #define SIMD 1
-#include <tmmintrin.h>
+#include <immintrin.h>
 #else
 #define SIMD 0
+#endif
+#ifdef JSON_NO_COMPRESS
+#define NO_COMPRESS 1
+#else
+#define NO_COMPRESS 0
 #endif
 #ifdef JSON_NO_SHUFFLE
 #define NO_SHUFFLE 1
 #else
 #define NO_SHUFFLE 0
+#endif
+
+/* Whether what is read behind an allocation passes unseen. */
+#define CAREFREE SIMD
+#ifdef __SANITIZE_ADDRESS__
+#undef CAREFREE
+#define CAREFREE 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#undef CAREFREE
+#define CAREFREE 0
+#endif
 #endif
 
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -368,6 +385,9 @@ static struct {
 	uint8_t drop[256][8]; /* all but the bytes whose bit is set */
 } shuffle;
 
+/* What has AVX-512 VBMI2 (servers since 2019, AMD's since 2022) does the same to 64 bytes at once. */
+static bool compress_usable;
+
 __attribute__((constructor)) static void shuffle_init(void)
 {
 	for (unsigned mask = 0; mask < 256; mask++) {
@@ -384,6 +404,33 @@ __attribute__((constructor)) static void shuffle_init(void)
 	}
 	__builtin_cpu_init();
 	shuffle.usable = !NO_SHUFFLE && __builtin_cpu_supports("ssse3");
+	compress_usable = !NO_SHUFFLE && !NO_COMPRESS && __builtin_cpu_supports("avx512bw") &&
+		__builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("bmi2");
+}
+
+#define COMPRESS __attribute__((target("avx512bw,avx512vbmi2,bmi2,popcnt")))
+
+COMPRESS static char *compress_insert(char *d, const char *p, uint64_t mask)
+{
+	const uint64_t odd = 0xaaaaaaaaaaaaaaaa;
+
+#pragma GCC unroll 2
+	for (int i = 0; i < 64; i += 32) {
+		/* Each byte behind a backslash, then without those that are not wanted. */
+		__m512i x = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(p + i)));
+		uint64_t keep = odd | _pdep_u64(mask >> i, ~odd);
+
+		x = _mm512_or_si512(_mm512_slli_epi16(x, 8), _mm512_set1_epi16('\\'));
+		_mm512_storeu_si512(d, _mm512_maskz_compress_epi8(keep, x));
+		d += __builtin_popcountll(keep);
+	}
+	return d;
+}
+
+COMPRESS static char *compress_drop(char *d, const char *p, uint64_t mask)
+{
+	_mm512_storeu_si512(d, _mm512_maskz_compress_epi8(~mask, _mm512_loadu_si512(p)));
+	return d + 64 - __builtin_popcountll(mask);
 }
 
 /* Copies 64 bytes with a backslash before those whose bit is set. */
@@ -421,9 +468,8 @@ __attribute__((target("ssse3"))) static char *shuffle_drop(char *d, const char *
 __attribute__((noinline)) static const char *scan_long_string(
 	struct json *j, const char *p, struct json_value *v)
 {
-	const char *start = p, *low = NULL, *bad;
+	const char *start = p, *low = NULL, *high = NULL, *bad;
 	uint64_t carry = 0, any_escaped = 0;
-	int high = 0;
 
 	for (; p < j->end; p += 64) {
 		struct block b = block_load(p);
@@ -435,7 +481,8 @@ __attribute__((noinline)) static const char *scan_long_string(
 			quote &= ~escaped;
 		}
 		before = (quote & -quote) - 1;
-		high |= block_high(b);
+		if (unlikely(block_high(b)) && !high)
+			high = p;
 		if (unlikely(block_any_control(b))) {
 			odd = block_control(b) & before;
 			if (odd)
@@ -458,7 +505,7 @@ __attribute__((noinline)) static const char *scan_long_string(
 		p += __builtin_ctzll(quote);
 		if (p >= j->end)
 			break;
-		if (unlikely(high) && (bad = utf8_bad(start, p)))
+		if (high && high < p && (bad = utf8_bad(high, p)))
 			return fail(j, bad, "invalid UTF-8");
 		v->escaped = any_escaped != 0;
 		v->text = (struct span){start, (size_t)(p - start)};
@@ -525,7 +572,7 @@ static char *unescape(char *d, const char *p, const char *end)
 
 	while (p < end) {
 		struct block b = block_load(p);
-		size_t n = end - p < 64 ? (size_t)(end - p) : 64, from = 0;
+		size_t n = end - p < 64 ? (size_t)(end - p) : 64;
 		uint64_t backslash = block_equal(b, '\\') & bits_below(n), starts, escaped, was;
 
 		if (!(backslash | carry)) {
@@ -537,8 +584,8 @@ static char *unescape(char *d, const char *p, const char *end)
 		was = carry;
 		escaped = block_escaped(backslash, &carry);
 		starts = backslash & ~escaped;
-		if (unlikely(escaped & block_letters(b))) {
-			/* An escape that is not its own second character. */
+		if (unlikely(escaped & block_letters(b) || !shuffle.usable)) {
+			/* An escape that is not its own second character, or no way to be quick. */
 			if (was) {
 				carry = 0;
 				p--;
@@ -552,28 +599,15 @@ static char *unescape(char *d, const char *p, const char *end)
 			p += n;
 			continue;
 		}
-		if (likely(shuffle.usable)) {
-			d = shuffle_drop(d, p, starts) - (64 - n);
-			p += n;
-			continue;
-		}
-		/* Byte i of the block goes to d[i]; with each backslash left out, d moves back. */
-		for (; starts; starts &= starts - 1) {
-			size_t i = (size_t)__builtin_ctzll(starts);
-
-			copy_run(d + from, p + from, i - from);
-			from = i + 1;
-			d--;
-		}
-		copy_run(d + from, p + from, n - from);
-		d += n;
+		d = compress_usable ? compress_drop(d, p, starts) : shuffle_drop(d, p, starts);
+		d -= 64 - n;
 		p += n;
 	}
 	return d;
 }
 
-/* A text that does not fill its last block must have spaces up to the block's end; 15 bytes behind it
- * must be readable. Needs room for six times the length and ESCAPE_SPILL more. */
+/* The bytes up to its last block's end and 15 more must be readable. Needs room for six times the length
+ * and ESCAPE_SPILL more. */
 static char *escape(char *d, const char *p, size_t len, int *high)
 {
 	for (size_t n; len; p += n, len -= n) {
@@ -582,18 +616,21 @@ static char *escape(char *d, const char *p, size_t len, int *high)
 		size_t from = 0;
 
 		n = len < 64 ? len : 64;
-		*high |= block_high(b);
+		if (block_high(b) && block_bits(b.a, b.b, b.c, b.d) & bits_below(n))
+			*high = 1;
 		mask = block_equal(b, '"') | block_equal(b, '\\');
 		if (unlikely(block_any_control(b)))
-			control = block_control(b);
-		mask |= control;
+			control = block_control(b) & bits_below(n);
+		mask = (mask | control) & bits_below(n);
 		if (!mask) {
 			block_store(d, b);
 			d += n;
 			continue;
 		}
 		if (likely(!control && shuffle.usable)) {
-			d = shuffle_insert(d, p, mask) - (64 - n);
+			d = compress_usable ? compress_insert(d, p, mask)
+					    : shuffle_insert(d, p, mask);
+			d -= 64 - n;
 			continue;
 		}
 		/* Byte i of the block goes to d[i]; with each backslash put in, d moves on. */
@@ -778,28 +815,36 @@ int json_string(const struct json_value *v, struct buf *b, struct span *out)
 	return 0;
 }
 
+/* Whether the byte at @p being there, so are @n in all: a page is there as a whole. */
+static inline bool in_page(const char *p, size_t n)
+{
+	return CAREFREE && ((uintptr_t)p & 4095) + n <= 4096;
+}
+
 bool json_escape(struct buf *b, struct span s)
 {
 	enum { STEP = 1024, TAIL = 64 + 16 };
 	char tail[TAIL + 64];
 	int high = 0;
 
-	/* In steps, so that little room is asked for in advance. The last bytes go through a copy:
-	 * nothing may be read behind them. */
-	while (s.len >= TAIL) {
-		size_t n = s.len - 16 < STEP ? (s.len - 16) & ~(size_t)63 : STEP;
+	/* In steps, so that little room is asked for in advance. Nothing may be read behind the last
+	 * bytes that is not sure to be there: seldom, they go through a copy. */
+	while (s.len) {
+		size_t n = s.len < STEP ? s.len : STEP;
 		char *to = buf_room(b, 6 * n + ESCAPE_SPILL);
+		const char *from = s.p;
 
-		b->len += (size_t)(escape(to, s.p, n, &high) - to);
+		if (s.len < n + TAIL && !in_page(s.p + n - 1, TAIL)) {
+			if (n >= TAIL) {
+				n = (n - 16) & ~(size_t)63;
+			} else {
+				memcpy(tail, s.p, n);
+				from = tail;
+			}
+		}
+		b->len += (size_t)(escape(to, from, n, &high) - to);
 		s.p += n;
 		s.len -= n;
-	}
-	if (s.len) {
-		char *to = buf_room(b, 6 * s.len + ESCAPE_SPILL);
-
-		memset(tail + s.len, ' ', sizeof(tail) - TAIL);
-		memcpy(tail, s.p, s.len);
-		b->len += (size_t)(escape(to, tail, s.len, &high) - to);
 	}
 	return !high;
 }
@@ -1150,6 +1195,43 @@ int json_member(struct json *j, struct json_value *key, struct json_value *value
 	if (ret != 1)
 		return ret;
 	return json_value(j, value) < 0 ? -1 : 1;
+}
+
+int json_member_named(struct json *j, struct span name)
+{
+	const char *p = j->p;
+	struct json_value v;
+
+	for (bool first = j->first;; first = false) {
+		p = skip_space(p, j->end);
+		if (p < j->end && *p == '}') {
+			j->p = p + 1;
+			j->first = false;
+			j->depth--;
+			return 0;
+		}
+		if (!first) {
+			if (p >= j->end || *p != ',') {
+				fail(j, p, "unexpected character");
+				return -1;
+			}
+			p = skip_space(p + 1, j->end);
+		}
+		v.escaped = v.lone = false;
+		p = scan_name(j, p, &v);
+		if (unlikely(!p))
+			return -1;
+		if (unlikely(v.escaped ? json_equals(&v, name)
+				       : v.text.len == name.len &&
+					    memcmp(v.text.p, name.p, name.len) == 0)) {
+			j->first = false;
+			j->p = p;
+			return 1;
+		}
+		p = scan_value(j, p, &v);
+		if (unlikely(!p))
+			return -1;
+	}
 }
 
 int json_element(struct json *j, struct json_value *value)

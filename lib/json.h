@@ -59,6 +59,9 @@ int json_element(struct json *j, struct json_value *value);
 int json_next(struct json *j, char close);
 int json_name(struct json *j, struct json_value *key);
 int json_key(struct json *j, struct json_value *key);
+/* Passes the members up to the next one of that name, and stands at its value: 1; else 0 and -1 as
+ * json_next. */
+int json_member_named(struct json *j, struct span name);
 /* The character the next value begins with; 0 at the end of the text. */
 char json_peek(struct json *j);
 /* Only white space is left. Returns 0 or -1. */

@@ -141,19 +141,16 @@ struct path *path_sibling(const struct path *p, struct span name)
 	return sibling;
 }
 
-/* Moves to the next member of the container that @step leads into. 1 when the path goes through it, 2
- * when not; 0 and -1 as json_key. */
+/* Moves on in the container that @step leads into. 1 at what the path goes through, 2 at another
+ * element; 0 and -1 as json_next. */
 static int next_member(struct json *j, const struct step *step, size_t *at)
 {
-	struct json_value key;
 	int ret;
 
-	if (!step->name.p) {
-		ret = json_next(j, ']');
-		return ret != 1 ? ret : (*at)++ == step->index ? 1 : 2;
-	}
-	ret = json_key(j, &key);
-	return ret != 1 ? ret : json_equals(&key, step->name) ? 1 : 2;
+	if (step->name.p)
+		return json_member_named(j, step->name);
+	ret = json_next(j, ']');
+	return ret != 1 ? ret : (*at)++ == step->index ? 1 : 2;
 }
 
 int path_find(const struct path *p, struct span text, struct json_value *v, struct json *why)

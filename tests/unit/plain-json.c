@@ -7,6 +7,7 @@
 #define json_name plain_json_name
 #define json_key plain_json_key
 #define json_member plain_json_member
+#define json_member_named plain_json_member_named
 #define json_element plain_json_element
 #define json_peek plain_json_peek
 #define json_done plain_json_done

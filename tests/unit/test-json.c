@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* lib/json: the grammar, the walk, and the block loops against plain ones. Built three times: as it
- * is, without byte shuffles, and without SIMD at all. */
+/* lib/json: the grammar, the walk, and the block loops against plain ones. Built four times: as it
+ * is, without AVX-512, without byte shuffles, and without SIMD at all. */
 #include "test.h"
 
 #include "plain-json.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 static const char fills[] = {0, ' ', 'x', '"', '\\', '1', '}', ']', 'e', '\x80', '\n', ','};
 
@@ -832,6 +835,32 @@ static void random_string(struct buf *b, size_t pieces)
 	}
 }
 
+/* What is escaped may end where a page does and none follows. */
+static void escape_reads_no_page_that_is_not_there(void **state)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct buf b = {0}, plain = {0};
+
+	(void)state;
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(mprotect(p + page, page, PROT_NONE), 0);
+	for (size_t n = 0; n < page; n++)
+		p[n] = "\"abc\xc3\xa9\\\n"[n % 8];
+	for (size_t n = 0; n <= 300 + page; n = n == 300 ? page - 100 : n + 1)
+		for (size_t gap = 0; gap < 2 && n + gap <= page; gap++) {
+			struct span s = {p + page - n - gap, n};
+
+			buf_clear(&b);
+			buf_clear(&plain);
+			check(json_escape(&b, s) == plain_json_escape(&plain, s), s);
+			check(b.len == plain.len && memcmp(b.p, plain.p, b.len) == 0, s);
+		}
+	buf_free(&b);
+	buf_free(&plain);
+	munmap(p, 2 * page);
+}
+
 /* Bytes anywhere in a text are found, and none that are not in it. */
 static void what_a_text_may_hold(void **state)
 {
@@ -1044,6 +1073,7 @@ int main(void)
 		cmocka_unit_test(all_code_points_as_escapes),
 		cmocka_unit_test(what_is_escaped_comes_back),
 		cmocka_unit_test(long_texts_are_escaped_in_steps),
+		cmocka_unit_test(escape_reads_no_page_that_is_not_there),
 		cmocka_unit_test(what_a_text_may_hold),
 		cmocka_unit_test(seek_finds_every_character),
 		cmocka_unit_test(random_and_mutated_texts_are_judged_alike),
