@@ -253,8 +253,6 @@ static void pass_over(struct ledger *l, uint64_t number)
 			l->settled(l->ctx, x->part, x->at, x->low, LEDGER_DROP, 0);
 		forget(l, l->head);
 	}
-	while (l->ended_head != NONE && l->entries[l->ended_head].number < number)
-		forget(l, l->ended_head);
 }
 
 /* ---- reports ---- */
@@ -307,7 +305,6 @@ static enum ledger_answer check(const struct ledger *l, bool sink, const struct 
 {
 	struct span rest = label->set;
 	uint64_t from, to;
-	bool grouped = false, lone = false;
 
 	if (label->last > l->last)
 		return MUTANT(FUTURE_ACCEPTED) ? LEDGER_TAKEN : LEDGER_GARBAGE;
@@ -315,17 +312,10 @@ static enum ledger_answer check(const struct ledger *l, bool sink, const struct 
 		for (uint64_t n = from; n <= to; n++) {
 			enum ledger_answer a = look(l, sink, label, n);
 
-			if (a == LEDGER_WAIT)
-				continue;
-			if (a != LEDGER_TAKEN)
+			if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
 				return a;
-			if (label->parts && l->entries[table_find(l, n)].group)
-				grouped = true;
-			else
-				lone = true;
 		}
-	/* All of a set were split together or none was. */
-	return grouped && lone ? LEDGER_GARBAGE : LEDGER_TAKEN;
+	return LEDGER_TAKEN;
 }
 
 static struct group *group_new(const struct label *label)
@@ -418,12 +408,8 @@ enum ledger_answer ledger_report(struct ledger *l, bool sink, enum ledger_kind k
 	enum ledger_answer answer;
 	uint64_t from, to;
 
-	if (l->order && sink && !MUTANT(BACKWARDS_ALLOWED)) {
-		if (label->first < l->mark)
-			return LEDGER_BACKWARDS;
-		if (label->first == l->mark && !label->parts)
-			return LEDGER_TWICE;
-	}
+	if (l->order && sink && label->first < l->mark && !MUTANT(BACKWARDS_ALLOWED))
+		return LEDGER_BACKWARDS;
 	answer = check(l, sink, label);
 	if (answer != LEDGER_TAKEN)
 		return answer;

@@ -17,6 +17,7 @@ static struct config config_random(void)
 		.second = test_below(8) == 0,
 		.garbage = test_below(8) == 0,
 		.control = test_below(4) == 0,
+		.early = test_below(4) == 0,
 		.salt = test_random()};
 	bool made = false;
 
@@ -178,7 +179,7 @@ static bool simplify(struct config *c, struct history *h, int way)
 		c->txn = false;
 		break;
 	case 5:
-		c->second = c->garbage = c->control = false;
+		c->second = c->garbage = c->control = c->early = false;
 		break;
 	case 6:
 		c->records -= c->records > 1;

@@ -335,7 +335,7 @@ bool sim_say_end(struct sim *s, int who, int arg, bool dry)
 	(void)arg;
 	for (int p = 0; p < s->c.parts; p++)
 		all = all && s->part[p] && s->next[p] >= s->c.records;
-	if (!sim_alive(s) || s->trouble || s->end_sent || (s->fair && !all) ||
+	if (!sim_alive(s) || s->trouble || s->end_sent || (!all && (s->fair || !s->c.early)) ||
 		(MUTANT(END_AFTER_CLOSE) && !s->pipe[0].closed))
 		return false;
 	if (dry)
@@ -354,7 +354,7 @@ bool sim_close_output(struct sim *s, int who, int arg, bool dry)
 	for (int p = 0; p < s->c.parts; p++)
 		all = all && s->part[p] && s->next[p] >= s->c.records;
 	if (!sim_alive(s) || s->pipe[0].closed ||
-		(MUTANT(END_AFTER_CLOSE) ? s->fair && !all : !s->end_sent))
+		(MUTANT(END_AFTER_CLOSE) ? !all && (s->fair || !s->c.early) : !s->end_sent))
 		return false;
 	if (dry)
 		return true;

@@ -82,6 +82,7 @@ extern const char *const sim_kind_names[];
 struct config {
 	int parts, records, filters, window, kills, churn;
 	bool order, txn, second, garbage, control;
+	bool early; /* a SIGTERM at any time */
 	enum kind filter[FILTERS];
 	int id[FILTERS]; /* what its choices depend on */
 	uint64_t salt; /* which records are dropped, refused … */

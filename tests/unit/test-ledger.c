@@ -138,6 +138,7 @@ static void parts_of_a_set_count_for_each_of_its_numbers(void **state)
 	emit("pppp");
 	taken(final("1,3.1/2"));
 	assert_int_equal(final("1-3.2/2"), LEDGER_GARBAGE);
+	assert_int_equal(final("1,4.2/2"), LEDGER_GARBAGE);
 	taken(final("2"));
 	taken(final("4"));
 	assert_int_equal(ledger_position(l, p), 10);
@@ -181,6 +182,10 @@ static void the_window_counts_records_and_bytes(void **state)
 	assert_true(ledger_full(l));
 	taken(final("4"));
 	assert_false(ledger_full(l));
+	begin(0, false);
+	assert_false(ledger_full(l));
+	emit("p");
+	assert_true(ledger_full(l));
 }
 
 static void what_a_crash_would_repeat_fills_the_window(void **state)
