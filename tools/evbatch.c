@@ -37,6 +37,7 @@ enum {
 	ATTEMPTS = 5,
 	RETRY_MS = 250, /* before the second attempt, doubled for each further one */
 	INPUT_MAX = 16 << 20, /* bytes after which a batch is full */
+	RANGES_MAX = 4096, /* the same of its numbers: they stand in each label */
 };
 
 static struct evbatch self;
@@ -74,7 +75,8 @@ void evbatch_give_up(struct evbatch *s, uint64_t cut, int status, const char *fm
 
 static bool is_full(const struct evbatch *s, const struct batch *b)
 {
-	return b->records >= s->batch_records || b->input.len >= INPUT_MAX;
+	return b->records >= s->batch_records || b->input.len >= INPUT_MAX ||
+		b->numbers.count >= RANGES_MAX;
 }
 
 /* The batch that takes the next record; NULL: none can. */

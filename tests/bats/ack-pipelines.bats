@@ -23,6 +23,7 @@ numbers() {
 
 # pipeline COMMANDS: kread into these, as a shell has them; sets $statuses, of kread first.
 pipeline() {
+	statuses=
 	set +e
 	eval "kread -q -g $group -X session.timeout.ms=6000 -e $topic 2>kread.err | $1"'; statuses="${PIPESTATUS[*]}"'
 	set -e
@@ -57,6 +58,17 @@ with open("out", "ab", 0) as out:
 	pipeline collect
 	[ "$statuses" = '0 0' ]
 	sorted out | diff - <(seq 100)
+	all_committed
+}
+
+@test "the manual's sink that speaks the protocol itself" {
+	sed -n '/^#!/,/^\.Ed/p' "$ROOT/man/evpipe-ack.7" | sed '$d; s/\\e/\\/g' >sink
+	cmp sink "$ROOT/examples/sinks/appender"
+	chmod +x sink
+	numbers 1 2000
+	pipeline "evsel '.payload.n > 500' | ./sink delivered"
+	[ "$statuses" = '0 0 0' ]
+	jq .n delivered | sort -n | diff - <(seq 501 2000)
 	all_committed
 }
 

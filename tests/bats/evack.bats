@@ -154,3 +154,26 @@ for n, line in enumerate(sys.stdin, 1):
 @test "the manual's sink is the one in the examples" {
 	sed -n '/^#!/,/^\.Ed/p' "$ROOT/man/evack.1" | sed '$d; s/\\e/\\/g' | cmp - "$ROOT/examples/sinks/to-file"
 }
+
+@test "the manual's sink that speaks the protocol itself tells what is whole" {
+	source_start
+	{ rec 1; rec 2; } >in
+	spawn unsure "$ROOT/examples/sinks/appender" delivered <in
+	wait_file_contains source.out 'appender: bye'
+	wait_exit unsure
+	[ "$status" -eq 111 ]
+	source_does end 2
+	run -0 "$ROOT/examples/sinks/appender" delivered <in
+	printf '{"seq' >>in
+	run -111 "$ROOT/examples/sinks/appender" delivered <in
+	[ "$(cat delivered)" = $'p1\np2\np1\np2\np1\np2' ]
+	wait_for '[ "$(grep -c gone source.out)" -eq 3 ]'
+	[ "$(heard appender)" = "final $RUN 1 2
+bye
+gone
+final $RUN 1 2
+bye
+gone
+final $RUN 1 2
+gone" ]
+}

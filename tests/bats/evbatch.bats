@@ -139,6 +139,13 @@ script() {
 		for n in {1..6}; do echo "35-40.$n/6"; done)
 }
 
+@test "a batch of numbers that are far apart is full before its label is too long" {
+	seq 1 2 20000 | sed "s/.*/{\"seq\":\"$RUN:&\",\"payload\":\"\"}/" >in
+	evbatch -n 100000 -t 1h -- head -n 1 <in | labels >out
+	[ "$(wc -l <out)" -eq 3 ]
+	tr ',' '\n' <out | cmp - <(seq 1 2 20000)
+}
+
 @test "input and output larger than pipes go side by side" {
 	seq 200000 | sed "s/.*/{\"seq\":\"$RUN:&\",\"payload\":\"&\"}/" >in
 	evbatch -n 100000 -t 1h -- cat <in | jq -r .payload | cmp - <(seq 200000)
