@@ -4,16 +4,19 @@
 // fastest clients known (franz-go, go-redis), written to be as quick as its promises allow.
 //
 //	bridge forward -g GROUP TOPIC              Kafka -> PUBLISH sse:TOPIC, verbatim
-//	bridge reverse [-full] PATTERN             PSUBSCRIBE -> the topic named after "sse:"
+//	bridge reverse [-full [-json]] PATTERN     PSUBSCRIBE -> the topic named after "sse:"
 //
 // Forward publishes up to 1,000 records a pipeline, marks them when Redis has answered, and commits
 // marked records in the background once a second. Reverse produces asynchronously with acks=all,
 // idempotence and a linger of 2 ms; -full adds what the bridge of evstamp and evkey does: drops
 // records of source nas-worker, stamps source cloud-run-api in place, takes the key from tenantId.
+// With -json the same is done with encoding/json, as most would write it: the object is decoded, its
+// values left as they are, and encoded again, its members in another order.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"log"
@@ -122,7 +125,27 @@ func convert(payload string) (key, value []byte, err error) {
 	return []byte(tenant.String()), value, nil
 }
 
-func reverse(ctx context.Context, pattern string, full bool, rdb *redis.Client) error {
+// convertJSON is convert by the standard library.
+func convertJSON(payload string) (key, value []byte, err error) {
+	var members map[string]json.RawMessage
+	var source, tenant string
+	if json.Unmarshal([]byte(payload), &members) != nil || members == nil {
+		return nil, nil, errJSON
+	}
+	if json.Unmarshal(members["source"], &source) == nil && source == dropped {
+		return nil, nil, nil
+	}
+	if json.Unmarshal(members["tenantId"], &tenant) != nil {
+		return nil, nil, errKey
+	}
+	members["source"] = json.RawMessage(strconv.Quote(stamp))
+	value, err = json.Marshal(members)
+	return []byte(tenant), value, err
+}
+
+type converter func(payload string) (key, value []byte, err error)
+
+func reverse(ctx context.Context, pattern string, convert converter, rdb *redis.Client) error {
 	cl, err := kgo.NewClient(
 		kgo.SeedBrokers(os.Getenv("KAFKA_BROKERS")),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -149,7 +172,7 @@ func reverse(ctx context.Context, pattern string, full bool, rdb *redis.Client) 
 			return nil
 		case m := <-messages:
 			r := &kgo.Record{Topic: strings.TrimPrefix(m.Channel, prefix)}
-			if !full {
+			if convert == nil {
 				r.Value = []byte(m.Payload)
 			} else if r.Key, r.Value, err = convert(m.Payload); err != nil {
 				log.Printf("%s: %v", m.Channel, err)
@@ -169,6 +192,7 @@ func main() {
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	group := flags.String("g", "bridge", "consumer group")
 	full := flags.Bool("full", false, "drop by source, stamp source, key by tenantId")
+	std := flags.Bool("json", false, "with -full: by encoding/json")
 	flags.Parse(os.Args[2:])
 	opt, err := redis.ParseURL(os.Getenv("REDIS_URL"))
 	if err != nil {
@@ -180,7 +204,14 @@ func main() {
 	if os.Args[1] == "forward" {
 		err = forward(ctx, *group, flags.Arg(0), rdb)
 	} else {
-		err = reverse(ctx, flags.Arg(0), *full, rdb)
+		var how converter
+		if *full {
+			how = convert
+		}
+		if *full && *std {
+			how = convertJSON
+		}
+		err = reverse(ctx, flags.Arg(0), how, rdb)
 	}
 	if err != nil {
 		log.Fatal(err)

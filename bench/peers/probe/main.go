@@ -196,14 +196,17 @@ func landed(topic string, n int) {
 	adm := kadm.NewClient(cl)
 	base, at := ends(adm, topic)
 	fmt.Println("ready")
-	sum := base
+	sum, first := base, now()
 	for moved := time.Now(); sum < base+int64(n) && time.Since(moved) < patience; {
 		time.Sleep(10 * time.Millisecond) // asking is work for the broker too
 		if s, _ := ends(adm, topic); s != sum {
+			if sum == base {
+				first = now()
+			}
 			sum, moved = s, time.Now()
 		}
 	}
-	report(map[string]any{"landed": sum - base, "last": now()})
+	report(map[string]any{"landed": sum - base, "first": first, "last": now()})
 	bufio.NewReader(os.Stdin).ReadString('\n')
 	all, _ := ends(adm, topic)
 	cl.Close()
