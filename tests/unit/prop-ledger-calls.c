@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { SLOTS = 4, NUMBERS = 30000, GROUPS = 4096, PARTS_MAX = 5, CALLS = 4000 };
+enum { SLOTS = 4, NUMBERS = 30000, GROUPS = 4096, PARTS_MAX = 5, CALLS = 4000, BYTES = 8000 };
 
 enum state { GONE, OPEN, ENDED };
 
@@ -15,6 +15,7 @@ struct number {
 	enum state state;
 	int slot;
 	int64_t at;
+	uint64_t ordinal; /* how many of its assignment came before it */
 	int group; /* -1: none of its parts is reported */
 	int named; /* the question that named it whole, or all its parts */
 };
@@ -32,6 +33,7 @@ struct slot {
 	int64_t at; /* of the next record */
 	int64_t next; /* as the ledger knows it */
 	bool moved;
+	uint64_t emitted, covered, committed;
 };
 
 static struct {
@@ -39,7 +41,8 @@ static struct {
 	bool order;
 	struct number n[NUMBERS];
 	uint64_t last, low; /* all below low are gone */
-	uint64_t mark, known;
+	uint64_t mark, known, uncommitted, window;
+	bool commits;
 	struct group group[GROUPS];
 	int groups, question;
 	bool stragglers; /* young numbers are reported first, some are left behind */
@@ -232,7 +235,8 @@ static void emit(void)
 		s->at = next > s->at ? next : s->at;
 	}
 	a.last++;
-	a.n[a.last] = (struct number){OPEN, (int)(s - a.slot), s->at, -1, 0};
+	a.n[a.last] = (struct number){OPEN, (int)(s - a.slot), s->at, s->emitted++, -1, 0};
+	a.uncommitted++;
 	assert_int_equal(ledger_emit(a.l, s->part, s->at, 0, a.last % 7, (int64_t)a.last), a.last);
 	s->next = ++s->at;
 	a.counts.emitted++;
@@ -370,14 +374,30 @@ static void call_assignment(void)
 				a.counts.open_bytes -= n % 7;
 				a.counts.ended++;
 			}
+		a.uncommitted -= s->emitted - s->committed;
 		s->part = NULL;
 		if (test_below(2))
 			return;
 	}
 	s->part = ledger_assign(a.l, "t", i, NULL);
-	s->moved = false;
-	s->next = -1;
-	s->at = (int64_t)test_below(100);
+	*s = (struct slot){.part = s->part, .next = -1, .at = (int64_t)test_below(100)};
+}
+
+/* A commit takes its time: it is begun at one call and confirmed at a later one. */
+static void call_commit(void)
+{
+	struct slot *s = &a.slot[test_below(SLOTS)];
+
+	if (!s->part)
+		return;
+	if (test_below(2)) {
+		s->covered = ledger_covered(a.l, s->part);
+		return;
+	}
+	ledger_committed(a.l, s->part, s->covered);
+	a.commits = true;
+	a.uncommitted -= s->covered > s->committed ? s->covered - s->committed : 0;
+	s->committed = s->covered > s->committed ? s->covered : s->committed;
 }
 
 static void call_forget(void)
@@ -401,6 +421,7 @@ static void compare(void)
 	struct ledger_counts counts = ledger_counts(a.l);
 	uint64_t first = 0, open[SLOTS] = {0};
 	int64_t head[SLOTS];
+	uint64_t covered[SLOTS];
 	struct ledger_open o;
 
 	assert_memory_equal(&counts, &a.counts, sizeof(counts));
@@ -409,6 +430,7 @@ static void compare(void)
 			first = n;
 			open[a.n[n].slot]++;
 			head[a.n[n].slot] = a.n[n].at;
+			covered[a.n[n].slot] = a.n[n].ordinal;
 		}
 	assert_int_equal(ledger_first_open(a.l, &o), first != 0);
 	assert_true(!first || (o.number == first && o.at == a.n[first].at));
@@ -418,11 +440,16 @@ static void compare(void)
 		if (!s->part)
 			continue;
 		assert_int_equal(ledger_part_open(s->part), open[i]);
+		assert_int_equal(ledger_covered(a.l, s->part), open[i] ? covered[i] : s->emitted);
 		assert_int_equal(ledger_position(a.l, s->part),
 			!s->moved	  ? -1
 				: open[i] ? head[i]
 					  : s->next);
 	}
+	assert_int_equal(ledger_uncommitted(a.l), a.uncommitted);
+	assert_int_equal(ledger_full(a.l),
+		(a.counts.open && (a.counts.open >= a.window || a.counts.open_bytes >= BYTES)) ||
+			(a.commits && a.uncommitted && a.uncommitted >= a.window));
 	while (a.low <= a.last && a.n[a.low].state == GONE)
 		a.low++;
 }
@@ -434,8 +461,9 @@ static void random_calls_agree(bool order)
 	memset(&a, 0, sizeof(a));
 	a.stragglers = !order && most == 20 && test_below(2);
 	a.order = order;
-	a.l = ledger_new(most, 1 << 20, order);
+	a.l = ledger_new(most, BYTES, order);
 	a.low = 1;
+	a.window = most;
 	for (int i = 0; i < SLOTS; i++)
 		a.slot[i] = (struct slot){.part = ledger_assign(a.l, "t", i, NULL), .next = -1};
 	for (int call = 0; call < CALLS && a.groups < GROUPS - 64; call++) {
@@ -447,6 +475,8 @@ static void random_calls_agree(bool order)
 			call_assignment();
 		else if (draw < 60)
 			call_txn();
+		else if (draw < 100)
+			call_commit();
 		else if (draw < 500 && a.counts.open < most * (a.stragglers ? 10 : 1))
 			for (size_t burst = 1 + test_below(most / 5); burst; burst--)
 				emit();

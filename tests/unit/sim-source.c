@@ -18,9 +18,12 @@ bool sim_emit(struct sim *s, int p, int arg, bool dry)
 	int off = s->next[p];
 
 	(void)arg;
+	if (!sim_alive(s) || s->trouble || s->stopped || !s->part[p] || off >= s->c.records)
+		return false;
 	/* In order a window full of what was swallowed would wait for ever for a later one. */
-	if (!sim_alive(s) || s->trouble || s->stopped || !s->part[p] || off >= s->c.records ||
-		(ledger_full(s->l) && !(s->c.order && sink_idle(s))))
+	if (!(s->c.order && sink_idle(s)) &&
+		(MUTANT(WINDOW_OF_OPEN) ? ledger_counts(s->l).open >= (uint64_t)s->c.window
+					: ledger_full(s->l)))
 		return false;
 	if (sim_is_control(s, p, off)) {
 		if (dry)
@@ -71,8 +74,10 @@ bool sim_commit(struct sim *s, int who, int arg, bool dry)
 	if (dry)
 		return true;
 	for (int p = 0; p < s->c.parts; p++)
-		if (s->part[p])
+		if (s->part[p]) {
 			sim_commit_to(s, p, ledger_position(s->l, s->part[p]));
+			ledger_committed(s->l, s->part[p], ledger_covered(s->l, s->part[p]));
+		}
 	sim_say(s, "source commits %d %d %d", s->committed[0], s->committed[1], s->committed[2]);
 	return true;
 }
@@ -88,6 +93,7 @@ bool sim_assign(struct sim *s, int p, int arg, bool dry)
 	s->part[p] = ledger_assign(s->l, "t", p, NULL);
 	s->next[p] = s->checked[p] = s->committed[p];
 	s->position[p] = -1;
+	ledger_committed(s->l, s->part[p], 0);
 	s->generation++;
 	return true;
 }
@@ -278,6 +284,10 @@ bool sim_read_message(struct sim *s, int who, int arg, bool dry)
 	}
 	if (!s->trouble)
 		answer(s);
+	/* The transaction that has reported them has moved the position. */
+	for (int p = 0; p < s->c.parts && s->c.txn; p++)
+		if (s->part[p])
+			ledger_committed(s->l, s->part[p], ledger_covered(s->l, s->part[p]));
 	return true;
 }
 

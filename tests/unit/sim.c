@@ -279,6 +279,7 @@ _Static_assert(sizeof(sim_verbs) / sizeof(*sim_verbs) == VERBS, "VERBS");
 static void check_step(struct sim *s)
 {
 	struct ledger_counts n = ledger_counts(s->l);
+	uint64_t again = 0;
 
 	if (n.emitted != n.final + n.dropped + n.dead + n.vouched + n.ended + n.forgotten + n.open)
 		sim_violate(s, "I4: the account does not balance");
@@ -297,6 +298,16 @@ static void check_step(struct sim *s)
 					"I1: the position of partition %d is %d, and %d is not handled",
 					p, (int)position, s->checked[p]);
 	}
+	for (int p = 0; p < s->c.parts && !s->c.txn; p++)
+		for (int off = s->committed[p]; s->part[p] && off < s->next[p]; off++)
+			again += !sim_is_control(s, p, off);
+	if (s->c.txn || !sim_alive(s) || s->trouble)
+		return;
+	if (again != ledger_uncommitted(s->l))
+		sim_violate(s, "I11: %d are uncommitted, and counted as %d", (int)again,
+			(int)ledger_uncommitted(s->l));
+	if (again > (uint64_t)s->c.window && !s->c.order)
+		sim_violate(s, "I11: %d would be repeated", (int)again);
 }
 
 bool sim_play(struct sim *s, struct step step)

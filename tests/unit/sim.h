@@ -18,6 +18,7 @@
  *	I9 a transaction shows a record once, and never above the position it moves to
  *	I10 fair and unhurt, the commit comes to the end, and in strict accounting stops exactly at what a
  *	    foreign filter has swallowed, which is named
+ *	I11 what a crash would repeat, emitted and not committed, is counted and stays in the window
  * A history that violates one is cut down to the shortest and printed.
  *
  * MUTANT(x) is false. prop-mutants compiles the simulation with -DMUTANT_IS=x, one actor broken each, and
@@ -46,6 +47,7 @@ enum mutant {
 	END_MAKES_TAIL_FINAL, /* … all it has emitted for final then */
 	END_AFTER_CLOSE, /* it says `end` after it has closed its output */
 	LAST_DROP_UNREAD, /* it ends when the sink has gone, and does not wait for the filters */
+	WINDOW_OF_OPEN, /* its window counts what is open, and not what is only uncommitted */
 	COMMIT_ON_REVOKE, /* it commits what it has emitted of a partition it loses */
 	RUN_UNCHECKED,
 	SECOND_SINK_ACCEPTED,
