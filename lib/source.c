@@ -170,7 +170,7 @@ static void on_stalled(void *ctx, const struct ledger_open *o)
 	die_error(
 		"%" PRIu64
 		" records have not been acknowledged for 30 s, the first of them %s: a program of the pipeline has swallowed them%s: filter with evsel, put it under evbatch, or give %s --account order",
-		o->count, place(o), s->replays ? " and holds the position back" : "", die_prog());
+		o->count, place(o), s->replays ? ", which holds the position back" : "", die_prog());
 }
 
 void source_tick(struct source *s)

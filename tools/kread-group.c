@@ -9,7 +9,8 @@
  *
  * Partitions that are taken away are let go in steps, while the loop goes on (group_serve): nothing
  * more of them is emitted; what is open of them may become final; their positions are committed; they
- * are given up. The group waits for us so long, at most for half of max.poll.interval.ms. */
+ * are given up. The group waits for us so long, at most for half of max.poll.interval.ms, and librdkafka
+ * fetches nothing, of partitions that are kept either. */
 #include "kread.h"
 
 #include "die.h"
@@ -194,6 +195,7 @@ static void take(struct kread *r, rd_kafka_topic_partition_list_t *list, bool co
 	}
 	if (wait_ms > r->poll_interval_ms / 2)
 		wait_ms = r->poll_interval_ms / 2;
+	die_info("%d partitions are to be given up", list->cnt);
 	r->leaving = rd_kafka_topic_partition_list_copy(list);
 	r->leaving_cooperative = cooperative;
 	r->leaving_committed = false;

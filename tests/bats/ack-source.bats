@@ -24,11 +24,11 @@ more() {
 	done
 }
 
-# reads NAME ARGUMENT…: a kread in the group that listens on ./ack.
+# reads NAME ARGUMENT…: a kread in the group that listens on ./ack, or on $ACK.
 reads() {
 	local name=$1
 	shift
-	spawn "$name" kread -g "$group" --ack ack "$@" "$topic" </dev/null
+	spawn "$name" kread -g "$group" --ack "${ACK:-ack}" "$@" "$topic" </dev/null
 }
 
 # come NAME [ROLE]: connects to ./ack, or to $ACK, and says hello.
@@ -63,14 +63,14 @@ leave() {
 	wait_exit "peer-$1"
 }
 
-# committed: the group's position in partition 0 of $topic, by asking a broker; nothing when there is none.
+# committed: the group's position in partition 0 (or $PARTITION) of $topic, by asking a broker; nothing when there is none.
 committed() {
-	python3 - "$KAFKA_BROKERS" "$group" "$topic" <<-'EOP'
+	python3 - "$KAFKA_BROKERS" "$group" "$topic" "${PARTITION:-0}" <<-'EOP'
 	import socket, struct, sys
-	address, group, topic = sys.argv[1:]
+	address, group, topic, partition = sys.argv[1:]
 	host, port = address.rsplit(":", 1)
 	text = lambda s: struct.pack(">h", len(s)) + s.encode()
-	body = text(group) + struct.pack(">i", 1) + text(topic) + struct.pack(">ii", 1, 0)
+	body = text(group) + struct.pack(">i", 1) + text(topic) + struct.pack(">ii", 1, int(partition))
 	message = struct.pack(">hhi", 9, 1, 1) + text("test") + body
 	s = socket.create_connection((host, int(port)))
 	s.sendall(struct.pack(">i", len(message)) + message)
@@ -488,6 +488,168 @@ committed() {
 	[ "$status" -eq 111 ]
 	[ "$(committed)" = 5 ]
 	run ! grep -q end peer-sink.out
+}
+
+# ---- the window ----
+
+@test "a full window pauses reading until it is committed, and membership is kept" {
+	topic_with 100
+	reads source --window 10 -X max.poll.interval.ms=6000 -X session.timeout.ms=6000
+	come sink sink
+	wait_lines source.out 10
+	# Longer than a member may be silent.
+	wait_for "[ \$SECONDS -ge $((SECONDS + 8)) ]"
+	[ "$(wc -l <source.out)" -eq 10 ]
+	say sink "final $RUN 2-10"
+	come filter filter
+	say filter "drop $RUN 11"
+	wait_exit peer-filter # garbage: nothing came behind the window
+	say sink "final $RUN 1"
+	wait_lines source.out 20
+	say sink "final $RUN 11-15"
+	wait_lines source.out 25
+	say sink "final $RUN 16-25"
+	wait_lines source.out 35
+	[ "$(wc -l <source.out)" -eq 35 ]
+	run ! grep -v "^kread: warning: closed" source.err
+	stop source KILL
+	wait_exit source
+	[ "$(committed)" = 25 ]
+}
+
+@test "by order, a filter that drops more than a window does not stop the pipeline" {
+	topic_with 100
+	reads source --account order --window 10
+	come sink sink
+	wait_lines source.out 10
+	say sink idle
+	wait_lines source.out 100
+	say sink "final $RUN 99"
+	wait_for '[ "$(committed)" = 99 ]'
+}
+
+@test "without a group the window holds nobody" {
+	topic_with 300000
+	spawn source kread --ack ack -e "$topic" </dev/null
+	come sink sink
+	wait_lines source.out 300000
+	heard sink "end $RUN 300000"
+	say sink "final $RUN 37857-300000"
+	wait_exit source
+	[ "$status" -eq 0 ]
+}
+
+# bats test_tags=load
+@test "what a filter swallows is named after 30 s, by topic, partition and offset" {
+	topic_with 8
+	reads source --metrics m.prom
+	come sink sink
+	wait_lines source.out 8
+	say sink "final $RUN 1-2 5-6"
+	wait_file_contains source.err "topic '$topic', partition 0, offset 2: a program" 90
+	[[ $(<source.err) == *"kread: 2 records have not been acknowledged for 30 s"*evsel*evbatch*"--account order" ]]
+	wait_file_contains m.prom "_stalled_records 2"
+	wait_file_contains m.prom "_open_records 4"
+	say sink idle
+	wait_file_contains m.prom "_stalled_records 4" 60
+	[ "$(wc -l <source.err)" -eq 1 ]
+	say sink "final $RUN 3-4 7-8"
+	wait_file_contains m.prom "_stalled_records 0"
+	wait_file_contains m.prom "_delivery_seconds_count 8"
+	[ "$(committed)" = 8 ]
+}
+
+# ---- rebalances ----
+
+# two_members ARGUMENT…: one has read 40 records of four partitions when two joins.
+two_members() {
+	topic_with 40 4
+	reads one -v --drain 1m "$@"
+	come sink1 sink
+	RUN1=$RUN
+	wait_lines one.out 40
+	ACK=ack2 reads two -v --drain 1m "$@"
+	ACK=ack2 come sink2 sink
+	RUN2=$RUN
+}
+
+@test "what is taken away is waited for, and then committed: nothing comes twice" {
+	two_members
+	wait_file_contains one.err "4 partitions are to be given up"
+	say sink1 "final $RUN1 1-39"
+	more 41 80 4
+	run ! grep -q "were taken away" one.err
+	run ! grep -q "were assigned" two.err
+	say sink1 "final $RUN1 40"
+	wait_file_contains two.err "2 partitions were assigned"
+	wait_for '[ "$(cat one.out two.out | wc -l)" -ge 80 ]'
+	[ "$(jq -r .payload one.out two.out | sort -n | xargs)" = "$(seq 80 | xargs)" ]
+	say sink1 "final $RUN1 41-$(wc -l <one.out)"
+	say sink2 "final $RUN2 1-$(wc -l <two.out)"
+	for member in one two; do
+		stop $member
+		wait_exit $member
+		[ "$status" -eq 0 ]
+	done
+}
+
+@test "by the cooperative protocol, too, and what is kept goes on" {
+	two_members -X partition.assignment.strategy=cooperative-sticky
+	wait_file_contains one.err "2 partitions are to be given up"
+	more 41 80 4
+	run ! grep -q "[1-4] partitions were assigned" two.err
+	say sink1 "final $RUN1 1-40"
+	wait_file_contains two.err "2 partitions were assigned"
+	wait_lines one.out 60
+	wait_lines two.out 20
+	[ "$(jq -r .payload one.out two.out | sort -n | xargs)" = "$(seq 80 | xargs)" ]
+	say sink1 "final $RUN1 41-60"
+	say sink2 "final $RUN2 1-20"
+	for member in one two; do
+		stop $member
+		wait_exit $member
+		[ "$status" -eq 0 ]
+	done
+}
+
+@test "what is not acknowledged in time is given up, and comes again" {
+	two_members --metrics m.prom -X max.poll.interval.ms=6000 -X session.timeout.ms=6000
+	wait_file_contains one.err "40 records of partitions that were taken away are not acknowledged"
+	wait_file_contains two.err "2 partitions were assigned"
+	wait_for '[ "$(cat one.out two.out | wc -l)" -ge 80 ]'
+	say sink1 "final $RUN1 1-40"
+	wait_for '[ "$(cat m.prom | grep late_reports_total{ | cut -d" " -f2)" = 40 ]'
+	# What the sink said of the first assignment commits nothing of the second.
+	say sink1 "final $RUN1 41-$(wc -l <one.out)"
+	stop one
+	wait_exit one
+	[ "$status" -eq 0 ]
+	stop two KILL
+	wait_exit two
+	for p in 0 1 2 3; do PARTITION=$p committed; done >positions
+	[ "$(xargs <positions)" = "10 10" ]
+}
+
+@test "who has lost its partitions commits nothing of them" {
+	topic_with 10
+	reads one -v -X session.timeout.ms=6000
+	come sink1 sink
+	RUN1=$RUN
+	wait_lines one.out 10
+	stop one STOP
+	ACK=ack2 reads two -v
+	ACK=ack2 come sink2 sink
+	wait_lines two.out 10
+	say sink2 "final $RUN 1-10"
+	wait_for '[ "$(committed)" = 10 ]'
+	stop one CONT
+	say sink1 "final $RUN1 1-3"
+	wait_file_contains one.err "taken away"
+	say sink1 "final $RUN1 4"
+	stop one
+	wait_exit one
+	[ "$status" -eq 0 ]
+	[ "$(committed)" = 10 ]
 }
 
 # ---- rsub ----
