@@ -387,6 +387,7 @@ static void call_assignment(void)
 static void call_commit(void)
 {
 	struct slot *s = &a.slot[test_below(SLOTS)];
+	uint64_t covered;
 
 	if (!s->part)
 		return;
@@ -394,10 +395,14 @@ static void call_commit(void)
 		s->covered = ledger_covered(a.l, s->part);
 		return;
 	}
-	ledger_committed(a.l, s->part, s->covered);
+	/* Also one that was overtaken. */
+	covered = s->covered - test_below(s->covered < 3 ? 1 : 3);
+	ledger_committed(a.l, s->part, covered);
 	a.commits = true;
-	a.uncommitted -= s->covered > s->committed ? s->covered - s->committed : 0;
-	s->committed = s->covered > s->committed ? s->covered : s->committed;
+	if (covered <= s->committed)
+		return;
+	a.uncommitted -= covered - s->committed;
+	s->committed = covered;
 }
 
 static void call_forget(void)

@@ -44,6 +44,11 @@ static enum ledger_answer report(int sink, enum ledger_kind kind, const char *te
 	return ledger_report(l, sink, kind, &label, 0);
 }
 
+static enum ledger_answer ask(const char *labels)
+{
+	return ledger_txn(l, (struct span){labels, strlen(labels)});
+}
+
 #define final(text) report(SINK, LEDGER_FINAL, text)
 #define drop(text) report(FILTER, LEDGER_DROP, text)
 #define taken(e) assert_int_equal(e, LEDGER_TAKEN)
@@ -168,6 +173,29 @@ static void an_ended_assignment_leaves(void **state)
 	assert_int_equal(ledger_counts(l).ended, 2);
 }
 
+/* What is forgotten of them is taken for late, not for a second report. */
+static void not_all_ended_numbers_are_remembered(void **state)
+{
+	enum { MANY = 70000 };
+
+	(void)state;
+	begin(MANY, false);
+	emit("q");
+	for (int i = 1; i < MANY; i++)
+		emit("p");
+	ledger_end(l, p);
+	p = ledger_assign(l, "t", 0, NULL);
+	taken(final("2"));
+	taken(final("2"));
+	assert_int_equal(ledger_counts(l).late, 0);
+	taken(final("70000"));
+	assert_int_equal(ledger_counts(l).late, 1);
+	assert_int_equal(final("70000"), LEDGER_TWICE);
+	taken(final("1"));
+	assert_int_equal(ledger_position(l, q), 21);
+	assert_int_equal(ask("2"), LEDGER_ABORT);
+}
+
 static void the_window_counts_records_and_bytes(void **state)
 {
 	(void)state;
@@ -247,11 +275,6 @@ static void in_order_the_sink_vouches_for_what_is_below(void **state)
 	assert_int_equal(ledger_position(l, p), 15);
 	taken(report(SINK, LEDGER_DEAD, "6"));
 	assert_int_equal(ledger_position(l, p), 16);
-}
-
-static enum ledger_answer ask(const char *labels)
-{
-	return ledger_txn(l, (struct span){labels, strlen(labels)});
 }
 
 static void a_transaction_has_no_gap_below(void **state)
@@ -413,6 +436,7 @@ int main(void)
 		cmocka_unit_test(all_parts_are_needed),
 		cmocka_unit_test(parts_of_a_set_count_for_each_of_its_numbers),
 		cmocka_unit_test(an_ended_assignment_leaves),
+		cmocka_unit_test(not_all_ended_numbers_are_remembered),
 		cmocka_unit_test(the_window_counts_records_and_bytes),
 		cmocka_unit_test(what_a_crash_would_repeat_fills_the_window),
 		cmocka_unit_test(a_source_that_cannot_wait_forgets),
