@@ -28,8 +28,8 @@
  * the RUN in records; coalescing of reports (they are facts, and may wait here as long); several
  * partitions and rebalances (rebalance.pml); transactions (txn.pml); more than two parts or two
  * records a batch; a failing destination or disk (the pipeline stops, as with a kill); sinks that
- * refuse (a dead letter is durable, as a delivery is); a stop before all is read (a smaller N). A
- * buffering filter is a longer pipe.
+ * refuse (a dead letter is durable, as a delivery is); a stop before all is read (a smaller N);
+ * streams (XACK of just the final ids asks for less). A buffering filter is a longer pipe.
  *
  * F1 and F2 name the filters. The rows, with their bounds and mutants, are in tests/model/run. */
 

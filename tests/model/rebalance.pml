@@ -11,8 +11,8 @@
  * not. SIGKILL of our unit, KILLS times: what it holds is gone.
  *
  * A number is known by its record and its tag: the assignment of that partition, by a counter of
- * its own, in which it was emitted. Only reports with the present tag count. The source commits at
- * each report: sooner than it really does, which is the worse case.
+ * its own, in which it was emitted. Only reports with the present tag count. A commit is on its way
+ * as long as it likes; the broker refuses it under another generation.
  *
  * CHECKED
  *	lost		below the committed position all is delivered
@@ -53,26 +53,38 @@ byte tag[2];
 byte next[2];		/* to be emitted */
 byte start[2];		/* where the tag's numbers begin */
 byte emitted[2 * TAGS], settled[2 * TAGS];	/* sets of records, by tag and partition */
+byte due[2];		/* positions to be committed; 0: none */
+byte sent[2], older[2];	/* commits on their way to the broker */
 
 hidden byte n, q;
 hidden byte lost, went_back, stuck;
 
 /* The offset after the last number below which all are settled. */
-inline commit(T, P)
+inline account(T, P)
 {
 	n = start[P];
 	do
 	:: has(settled[at(T, P)], n) -> n++
 	:: else -> break
 	od;
-	if
-	:: n > start[P] && known == generation && n != committed[P] ->
-		printf("the source commits %d of partition %d\n", n, P);
-		went_back = n < committed[P]; assert(!went_back);
-		committed[P] = n;
-		lost = (done[P] & below(n)) != below(n); assert(!lost)
-	:: else
-	fi
+	due[P] = (n > start[P] -> n : due[P])
+}
+
+inline lands(P, C)
+{
+	n = C; C = 0;
+	printf("the source's commit of %d of partition %d\n", n, P);
+	went_back = n < committed[P]; assert(!went_back);
+	committed[P] = n;
+	lost = (done[P] & below(n)) != below(n); assert(!lost)
+}
+
+/* Under another generation the broker refuses what is on its way; it is due again. */
+inline new_generation()
+{
+	generation++;
+	due[0] = (due[0] -> due[0] : sent[0]); sent[0] = 0; older[0] = 0;
+	due[1] = (due[1] -> due[1] : sent[1]); sent[1] = 0; older[1] = 0
 }
 
 /* A report. That of an ended assignment is counted and no more. */
@@ -82,9 +94,9 @@ inline settle(T, P, O)
 	printf("delivered: record %d of partition %d, tag %d\n", O, P, T);
 	if
 #ifdef ENDED_COUNTS
-	:: commit(T, P)
+	:: account(T, P)
 #else
-	:: T == tag[P] && assigned[P] -> commit(T, P)
+	:: T == tag[P] && assigned[P] -> account(T, P)
 	:: else
 #endif
 	fi
@@ -100,7 +112,10 @@ inline new_tag(P)
 	assert(tag[P] < TAGS)
 }
 inline assign(P) { assigned[P] = true; next[P] = committed[P]; start[P] = next[P]; new_tag(P) }
-inline revoke(P) { assigned[P] = false; next[P] = 0; start[P] = 0 }
+inline revoke(P)
+{
+	assigned[P] = false; next[P] = 0; start[P] = 0; due[P] = 0; sent[P] = 0; older[P] = 0
+}
 
 /* What our source is told, in its callback: @MOVED, or NONE, has changed its owner. */
 inline rebalanced(MOVED)
@@ -136,7 +151,7 @@ inline rebalanced(MOVED)
 
 inline rebalance(P)
 {
-	rebalances++; generation++;
+	rebalances++; new_generation();
 	if
 	:: P != NONE -> owner[P] = 1 - owner[P]; theirs[P] = committed[P]
 	:: else
@@ -148,8 +163,7 @@ inline rebalance(P)
 /* The coordinator takes everything from us; we do not know it yet, or are dead. */
 inline thrown_out()
 {
-	generation++;
-	q = 0;
+	new_generation(); q = 0;
 	do
 	:: q < 2 ->
 		if
@@ -187,6 +201,15 @@ inline judge()
 	emitted[at(tag[P], P)] = emitted[at(tag[P], P)] | (1 << next[P]); \
 	printf("emitted: record %d of partition %d, tag %d\n", next[P], P, tag[P]); \
 	next[P]++ }
+/* One commit at a time is on its way: librdkafka tries again what failed, after a later one too. */
+#ifdef COMMITS_OVERLAP
+#define free_to_send(P) !older[P]
+#else
+#define free_to_send(P) !sent[P]
+#endif
+#define SEND(P) d_step { \
+	due[P] && known == generation && free_to_send(P) -> \
+	older[P] = sent[P]; sent[P] = due[P]; due[P] = 0 }
 #define THEY(P) d_step { \
 	owner[P] == THEM && theirs[P] < N -> \
 	done[P] = done[P] | (1 << theirs[P]); theirs[P]++; committed[P] = theirs[P]; \
@@ -215,6 +238,12 @@ end:	do
 	:: EMIT(1)
 	:: THEY(0)
 	:: THEY(1)
+	:: SEND(0)
+	:: SEND(1)
+	:: d_step { sent[0] -> lands(0, sent[0]) }
+	:: d_step { sent[1] -> lands(1, sent[1]) }
+	:: d_step { older[0] -> lands(0, older[0]) }
+	:: d_step { older[1] -> lands(1, older[1]) }
 	:: d_step { rebalances < REBALANCES -> rebalance(0) }
 	:: d_step { rebalances < REBALANCES -> rebalance(1) }
 	:: d_step { rebalances < REBALANCES -> rebalance(NONE) }

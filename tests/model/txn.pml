@@ -2,15 +2,16 @@
 /* Exactly once, Kafka to Kafka (evpipe-ack(7)): kwrite --txn and its source, beside another such
  * pair in the same consumer group.
  *
- * MODELLED. One input partition of N records; two units, A and B, each a source, filters that
- * reorder freely and drop (declared), and a kwrite. kwrite takes records into its transaction, asks
- * its source for their positions, sends what is answered to the broker, commits, reports. It may
- * ask again when it has taken more (the gap below them); each question has one reply, in order. The
- * broker: visible output, the group's generation, which fences what is sent under another one, and
- * positions that are sent but not yet committed: who fetches them waits (read_committed).
- * REBALANCES times the partition moves to the other unit; each source learns of it when it pleases.
- * SIGKILL of a unit at any step, KILLS times; it starts again and aborts its transaction. After
- * `abort`, or fenced, kwrite exits and its unit starts again as well.
+ * MODELLED. One input partition of N records, of PARTS parts; two units, A and B, each a source,
+ * filters that reorder freely and drop (declared), and a kwrite. kwrite takes records into its
+ * transaction, asks its source for their positions, sends what is answered to the broker, commits,
+ * reports. It may ask again when it has taken more (what was missing below them); each question has
+ * one reply, in order, that to an overtaken one is `again`. The broker: visible output, the group's
+ * generation, which fences what is sent under another one, and positions that are sent but not yet
+ * committed: who fetches them waits (read_committed). REBALANCES times the partition moves to the
+ * other unit; each source learns of it when it pleases. SIGKILL of a unit at any step, KILLS times;
+ * it starts again and aborts its transaction. After `abort`, or fenced, kwrite exits and its unit
+ * starts again as well.
  *
  * CHECKED
  *	repeated	no record is visible twice in the output
@@ -32,18 +33,30 @@
 #define KILLS 1
 #endif
 
-#define below(k) ((1 << (k)) - 1)
+#ifndef PARTS
+#define PARTS 1
+#endif
+
+/* Sets of parts, four at most: a record is one part or, behind evbatch, two. */
+#define below(k) ((1 << (PARTS * (k))) - 1)
 #define has(s, n) (((s) >> (n)) & 1)
+#if PARTS == 2
+#define record(n) (3 << (2 * (n)))
+#define in_full(s) ((s) | (((s) & 21) << 1) | (((s) & 42) >> 1))
+#else
+#define record(n) (1 << (n))
+#define in_full(s) (s)
+#endif
 
 /* The broker. */
 byte generation = 1;
 byte owner;		/* of the partition: unit 0 or 1 */
 byte committed;
-byte visible, dropped;	/* sets of records */
+byte visible, dropped;
 byte rebalances, kills;
 
-/* A unit. Sets of records that may be of an ended assignment stand twice: [0] for the first
- * assignment since the unit started, [1] for the second. */
+/* A unit. Sets that may be of an ended assignment stand twice: [0] for the first assignment since
+ * the unit started, [1] for the second. */
 mtype = { open, sent, down };
 typedef unit {
 	/* the source */
@@ -79,15 +92,20 @@ hidden byte repeated, lost, went_back, stuck;
 
 #define now(m) ((u[m].assigned + 1) & 1)
 #define lowest(set) ((set) & -(set))
+#ifdef PART_IS_WHOLE
+#define names(m) in_full(u[m].question[now(m)])
+#else
 #define names(m) u[m].question[now(m)]
+#endif
 /* Emitted, and neither settled nor in `set`. */
 #define left_by(m, set) (below(u[m].next) & ~below(u[m].start) & ~(u[m].settled | (set)))
 /* The question names a number of an ended assignment. */
 #define of_ended(m) (u[m].question[1 - now(m)] || (!u[m].has_it && names(m)))
-/* A number below the highest that is named is neither settled nor named. */
-#define gap(m) (left_by(m, names(m)) && names(m) > lowest(left_by(m, names(m))))
+/* A number up to the highest that is named is neither settled nor named, or a part of it. */
+#define gap(m) (left_by(m, names(m)) && in_full(names(m)) > lowest(left_by(m, names(m))))
 /* A question that names none is answered when there is something to commit. */
-#define moves(m) (left_by(m, 0) -> lowest(left_by(m, 0)) > (1 << committed) : u[m].next > committed)
+#define moves(m) \
+	(left_by(m, 0) -> lowest(left_by(m, 0)) > below(committed + 1) : u[m].next > committed)
 
 #if defined(GAP_HIGHEST) || defined(GAP_HEAD)
 #define waits(m) (!names(m) && !moves(m))
@@ -109,13 +127,13 @@ inline answer(M)
 {
 	n = u[M].start;
 	do
-	:: n < u[M].next && has(u[M].settled | names(M), n) -> n++
+	:: n < u[M].next && !(record(n) & ~(u[M].settled | names(M))) -> n++
 	:: else -> break
 	od;
 #if defined(ENDED_ANSWERED) || defined(GAP_HIGHEST)
 	x = u[M].question[0] | u[M].question[1]; /* mutants: after the highest */
 	do
-	:: (x >> n) != 0 -> n++
+	:: (x & ~below(n)) != 0 -> n++
 	:: else -> break
 	od;
 #endif
@@ -144,7 +162,7 @@ inline fetch(M)
 
 inline emit(M)
 {
-	u[M].flying[now(M)] = u[M].flying[now(M)] | (1 << u[M].next);
+	u[M].flying[now(M)] = u[M].flying[now(M)] | record(u[M].next);
 	printf("%c: the source emits record %d\n", 65 + M, u[M].next);
 	u[M].next++
 }
@@ -200,15 +218,15 @@ end:	do
 /* ---- kwrite, and the filters before it ---- */
 
 #define FLIES(A, O) has(u[me].flying[A], O)
-/* Takes record O, of either assignment, into the open transaction: any that is on its way. */
+/* Takes part O, of either assignment, into the open transaction: any that is on its way. */
 #define TAKE(A, O) d_step { \
 	u[me].phase == open && !u[me].under && FLIES(A, O) -> \
 	u[me].flying[A] = u[me].flying[A] & ~(1 << O); u[me].txn[A] = u[me].txn[A] | (1 << O); \
-	printf("%c: record %d is in the transaction\n", 65 + me, O) }
+	printf("%c: part %d is in the transaction\n", 65 + me, O) }
 #define DROP(A, O) d_step { \
 	FLIES(A, O) -> \
 	u[me].flying[A] = u[me].flying[A] & ~(1 << O); u[me].drops[A] = u[me].drops[A] | (1 << O); \
-	dropped = dropped | (1 << O); printf("%c: record %d is dropped\n", 65 + me, O) }
+	dropped = dropped | (1 << O); printf("%c: part %d is dropped\n", 65 + me, O) }
 
 #define is_grown(m) (u[m].txn[0] != u[m].named[0] || u[m].txn[1] != u[m].named[1])
 #ifdef ONLY_WITH_RECORDS
@@ -225,12 +243,16 @@ end:	do
 #define one_less(m) u[m].awaits--
 #endif
 
+inline print_set()
+{
+	printf("{%d%d%d%d}\n", has(x, 0), has(x, 1), has(x, 2), has(x, 3))
+}
+
 inline put_question(M)
 {
 	u[M].named[0] = u[M].txn[0]; u[M].named[1] = u[M].txn[1]; one_more(M);
 	to_source[M]!ask, u[M].txn[0], u[M].txn[1];
-	printf("%c: kwrite asks for records {%d%d%d}\n", 65 + M, has(u[M].txn[0] | u[M].txn[1], 0),
-		has(u[M].txn[0] | u[M].txn[1], 1), has(u[M].txn[0] | u[M].txn[1], 2))
+	x = u[M].txn[0] | u[M].txn[1]; printf("%c: kwrite asks for ", 65 + M); print_set()
 }
 
 inline no_transaction(M)
@@ -288,8 +310,7 @@ inline send_offsets(M)
 inline commit(M)
 {
 	x = u[M].txn[0] | u[M].txn[1]; n = u[M].pending - 1;
-	printf("%c: kwrite commits {%d%d%d} and position %d\n", 65 + M, has(x, 0), has(x, 1),
-		has(x, 2), n);
+	printf("%c: kwrite commits position %d and ", 65 + M, n); print_set();
 	repeated = (visible & x) || (u[M].txn[0] & u[M].txn[1]); assert(!repeated);
 	went_back = n < committed; assert(!went_back);
 	visible = visible | x; committed = n;
@@ -305,15 +326,19 @@ end:	do
 	:: TAKE(0, 1)
 	:: TAKE(1, 0)
 	:: TAKE(1, 1)
-#if N > 2
 	:: TAKE(0, 2)
 	:: TAKE(1, 2)
-#endif
+	:: TAKE(0, 3)
+	:: TAKE(1, 3)
 #ifdef DROPS
 	:: DROP(0, 0)
 	:: DROP(0, 1)
 	:: DROP(1, 0)
 	:: DROP(1, 1)
+	:: DROP(0, 2)
+	:: DROP(1, 2)
+	:: DROP(0, 3)
+	:: DROP(1, 3)
 #endif
 	:: d_step {
 		u[me].phase == open && !u[me].under && may_ask(me) && len(to_source[me]) < 2 &&
