@@ -17,7 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CONNECTIONS = 32, CONNECTION_TIMEOUT_S = 10 };
+enum { CONNECTIONS = 128, CONNECTION_TIMEOUT_S = 10 };
 
 struct http {
 	struct MHD_Daemon *daemon;

@@ -459,6 +459,12 @@ int status_serve(struct evpipe *e, int64_t now_ms)
 		s->scanning ? (int)(s->scan_ms - now_ms) : -1);
 }
 
+void status_stopping(struct evpipe *e)
+{
+	if (e->status->scanning)
+		tell(e, wake_now_ms());
+}
+
 void status_close(struct evpipe *e)
 {
 	metrics_flush();

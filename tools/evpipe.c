@@ -163,19 +163,21 @@ static int finish(struct evpipe *e, int64_t now_ms)
 
 static void on_signal(struct evpipe *e, int64_t now_ms)
 {
-	int stops = wake_stops();
+	int stops = wake_stops(), before = e->stops;
 
-	if (stops > 0 && !e->stops)
+	e->stops = stops;
+	if (stops > 0 && !before) {
 		members_stop(e, now_ms);
-	if (stops > 1 && e->stops < 2 && e->step <= STOP_ALL) {
+		status_stopping(e);
+	}
+	if (stops > 1 && before < 2 && e->step <= STOP_ALL) {
 		e->step = STOP_ALL;
 		e->step_ms = now_ms;
 	}
-	if (stops > 2 && e->stops < 3) {
+	if (stops > 2 && before < 3) {
 		e->step = STOP_KILL;
 		e->step_ms = now_ms;
 	}
-	e->stops = stops;
 }
 
 static int until_ms(int timeout, int64_t at_ms, int64_t now_ms)

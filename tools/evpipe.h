@@ -106,6 +106,8 @@ void directory_leave(struct evpipe *e);
 
 /* Opens what --listen, --ready-fd, --metrics and $NOTIFY_SOCKET ask for. Dies. */
 void status_open(struct evpipe *e, bool ready_fd, bool metrics_file);
+/* A stop signal has come. */
+void status_stopping(struct evpipe *e);
 /* A run has begun, or has ended. */
 void status_run(struct evpipe *e);
 /* For poll: the servers' and the directory's descriptors, -1 for none. */

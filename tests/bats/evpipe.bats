@@ -518,3 +518,100 @@ none_left() {
 	[ "$status" -eq 0 ]
 	[ "$(cat log)" = TERM ]
 }
+
+# ---- the whole, with our programs, Kafka and Redis ----
+
+# a_unit IN OUT: a pipeline with a foreign filter in it, that commits what is acknowledged.
+a_unit() {
+	unit=(kread -g "$1" -X session.timeout.ms=6000 -X heartbeat.interval.ms=500 "$1" '|' evstamp --drop nobody
+		'|' jq -c . '|' kwrite -t "$2")
+}
+
+# delivered TOPIC: the payloads there, each once.
+delivered() {
+	kconsume "$1" | sort -nu
+}
+
+@test "any member killed, any number of times: the unit comes back and nothing is lost" {
+	kafka_start
+	from=$(new_topic 3)
+	to=$(new_topic 1)
+	a_unit "$from" "$to"
+	seq 1000 | kproduce "$from"
+	spawn unit evpipe --restart -d dir "${unit[@]}"
+	last=1000
+	for name in kwrite jq evstamp kread; do
+		wait_for '[ "$(delivered "$to" | tail -n 1)" = "$last" ]' 60
+		seq $((last + 1)) $((last + 1000)) | kproduce "$from"
+		last=$((last + 1000))
+		wait_for 'pkill -KILL -P "$(pid_of unit)" -x "$name"'
+		wait_file_contains unit.err "evpipe: $name: killed by SIGKILL (failed first)"
+	done
+	wait_for '[ "$(delivered "$to" | wc -l)" -eq 5000 ]' 60
+	# All may have been delivered while the unit waits for its restart.
+	wait_for 'pgrep -P "$(pid_of unit)" -x kread && [ -e dir/current/ready/kread ]' 60
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	diff <(seq 5000) <(delivered "$to")
+}
+
+@test "Ctrl-C on a terminal, in the middle of the load: nothing is lost and nothing comes again" {
+	kafka_start
+	from=$(new_topic 3)
+	to=$(new_topic 1)
+	a_unit "$from" "$to"
+	seq 20000 | kproduce "$from"
+	cat >keys.py <<-'EOT'
+	import os, pty, sys, threading
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp("evpipe", ["evpipe", "--metrics", "all"] + sys.argv[1:])
+	def screen():
+	    try:
+	        while os.read(fd, 4096):
+	            pass
+	    except OSError:
+	        pass
+	threading.Thread(target=screen, daemon=True).start()
+	sys.stdin.read()
+	os.write(fd, b"\x03")
+	_, status = os.waitpid(pid, 0)
+	sys.exit(os.waitstatus_to_exitcode(status))
+	EOT
+	mkfifo in
+	exec 7<>in
+	spawn first sh -c 'exec <in 7>&-; exec python3 keys.py "$@"' sh "${unit[@]}"
+	wait_for '[ -n "$(kconsume "$to" -c 1)" ]' 60
+	exec 7>&-
+	wait_exit first 60
+	[ "$status" -eq 0 ]
+	kconsume "$to" | wc -l
+	spawn second evpipe "${unit[@]}"
+	wait_for '[ "$(delivered "$to" | wc -l)" -eq 20000 ]' 60
+	stop second
+	wait_exit second
+	[ "$status" -eq 0 ]
+	[ "$(kconsume "$to" | wc -l)" -eq 20000 ]
+}
+
+@test "a bridge to Redis whose server goes away is red, not dead, and delivers all in the end" {
+	kafka_start
+	redis_start
+	topic=$(new_topic 1)
+	spawn sub rsub --raw "$topic"
+	wait_for '[ "$(redis_subscribers "$topic")" -eq 1 ]'
+	spawn unit evpipe -n b --health-grace 100ms --listen unix:http kread -g "$topic" "$topic" '|' rpub '{topic}'
+	wait_for 'curl -sf --unix-socket http http://b/readyz' 60
+	redis_stop
+	wait_for 'curl -s --unix-socket http http://b/healthz | grep -q "^rpub: no connection to redis for"'
+	seq 100 | kproduce "$topic"
+	redis_start
+	wait_for 'curl -sf --unix-socket http http://b/healthz'
+	wait_for 'curl -s --unix-socket http http://b/metrics | grep -q "^b_messages_forwarded_total 100$"'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	run -0 kread -q -e -g "$topic" --commit written "$topic"
+	[ "$output" = "" ]
+}

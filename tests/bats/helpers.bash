@@ -98,6 +98,40 @@ wait_lines() {
 	return 1
 }
 
+# ---- metrics ----
+
+# valid_metrics FILE: the text format of Prometheus as promtool wants it.
+valid_metrics() {
+	python3 - "$1" <<-'EOP'
+	import re, sys
+	text = open(sys.argv[1]).read()
+	assert text.endswith("\n")
+	name, done, seen, helped, types = None, set(), set(), set(), {}
+	for line in text.splitlines():
+	    m = re.fullmatch(r"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)", line)
+	    if m:
+	        if m[2] != name:
+	            assert m[2] not in done, "family in two places: " + line
+	            done.add(name)
+	            name = m[2]
+	        if m[1] == "HELP":
+	            assert name not in helped, line
+	            helped.add(name)
+	        else:
+	            assert m[3] in ("counter", "gauge", "histogram") and name not in types, line
+	            types[name] = m[3]
+	        continue
+	    m = re.fullmatch(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*\})? (-?[0-9.e+]+)', line)
+	    assert m, line
+	    assert m[1] == name and name in types and name in helped, line
+	    assert (types[name] == "counter") == name.endswith("_total"), line
+	    assert (m[1], m[2]) not in seen, "twice: " + line
+	    seen.add((m[1], m[2]))
+	assert seen
+	EOP
+	if command -v promtool >/dev/null; then promtool check metrics <"$1"; fi
+}
+
 # ---- programs in the background ----
 
 # spawn NAME COMMAND…: starts COMMAND as a process group of its own with its output in NAME.out and
