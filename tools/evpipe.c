@@ -56,7 +56,7 @@ static struct {
 static void parse_options(int argc, char **argv)
 {
 	static const char *const examples[] = {
-		"evpipe -n bridge kread -g bridge --commit written orders '|' rpub 'sse:{topic}'",
+		"evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}'",
 		"evpipe --restart --listen \"$LISTEN\" rsub -p 'sse:*' '|' kwrite -t '{channel#sse:}'",
 		NULL,
 	};

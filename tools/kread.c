@@ -55,7 +55,7 @@ static void parse_options(int argc, char **argv)
 	static const char *const examples[] = {
 		"kread -e orders | jq -r .payload",
 		"kread -o @-1h --until @-30m '^(orders|payments)$'",
-		"kread -g bridge --commit written orders | rpub 'sse:{topic}'",
+		"evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}'",
 		NULL,
 	};
 	static const struct opt_page page = {

@@ -415,7 +415,7 @@ static void set_channel(struct rpub *s, const char *text)
 }
 
 static const char *const examples[] = {
-	"kread -g bridge --commit written '^(orders|payments)$' | rpub 'sse:{topic}'",
+	"evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' rpub 'sse:{topic}'",
 	"tail -f events.log | rpub --raw -u \"$CACHE\" events",
 	NULL,
 };

@@ -6,7 +6,7 @@
 
 rsub --raw sse:orders >heard &
 until_true subscribers sse:orders 1
-evpipe -n bridge kread -g bridge --commit written orders '|' rpub 'sse:{topic}' &
+evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}' &
 bridge=$!
 echo '{"n": 1}' | kwrite --raw -t orders
 until_true has heard '{"n": 1}'

@@ -7,9 +7,9 @@
 
 rsub --raw sse:orders >heard &
 until_true subscribers sse:orders 1
-kread -g bridge --commit written '^(orders|payments)$' | evstamp --drop cloud-run-api | rpub 'sse:{topic}' &
+evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' evstamp --drop cloud-run-api '|' rpub 'sse:{topic}' &
 forward=$!
-rsub -p 'sse:*' | evstamp --drop nas-worker --set cloud-run-api | evkey .tenantId | kwrite -t '{channel#sse:}' &
+evpipe -n revbridge rsub -p 'sse:*' '|' evstamp --drop nas-worker --set cloud-run-api '|' evkey .tenantId '|' kwrite -t '{channel#sse:}' &
 reverse=$!
 until_true patterns 1
 echo '{"id": 1, "tenantId": "acme", "source": "nas-worker"}' | kwrite --raw -t orders
