@@ -308,8 +308,8 @@ static void loop(struct kwrite *s)
 		ring_release(s);
 		if (fds[4].revents & POLLERR)
 			s->gone = true;
-		on_output(s);
 		dead_sync(&s->in.dead);
+		on_output(s);
 		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
 		s->in.ended = s->in.ended || s->ack.trouble_status;
 		if (kafka_tick(&s->kafka) && !metrics.ready)

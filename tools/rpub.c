@@ -369,10 +369,10 @@ static void run(struct rpub *s, int wake_fd)
 			on_lines(s);
 		if (p[4].revents & POLLERR)
 			s->gone = true;
+		dead_sync(&s->in.dead);
 		on_output(s);
 		if (s->done == s->tail)
 			ack_idle(&s->ack);
-		dead_sync(&s->in.dead);
 		ack_serve(&s->ack, p[3].revents, now_ms);
 		s->in.ended = s->in.ended || s->ack.trouble_status;
 		if (role_due_ms(s, now_ms) == 0)

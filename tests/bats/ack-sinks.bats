@@ -395,11 +395,14 @@ sinks() {
 	SCRIPT='
 		source_does end 5
 		rm -f dead
-		{ rec 1; bad 2; echo nonsense; rec 4; bad 5; } >records
-		run -1 "$@" --pass --dead-letter dead <records
+		{ bad 1; rec 2; echo nonsense; rec 4; bad 5; } >records
+		run -1 strace -f -o trace -e trace=fdatasync,write,writev -s 4000 "$@" --pass --dead-letter dead <records
 		diff records <(sed -E "s/\"(topic|channel)\":\"$TOPIC\",|\"(partition|offset|receivers)\":[0-9]+,//g" <<<"$output" |
 			grep -v "^[a-z]*: ")
 		[ "$(wc -l <dead)" -eq 3 ]
+		sync=$(grep -n " fdatasync" trace | head -n 1 | cut -d: -f1)
+		passed=$(grep -nE " writev?\(1, .*$RUN:1" trace | head -n 1 | cut -d: -f1)
+		[ "$sync" -lt "$passed" ]
 		told $sink bye' sinks
 }
 
