@@ -106,7 +106,9 @@ static int judge(struct source *s)
 	s->told = true;
 	if (d->trouble_status) {
 		die_error("%s", d->trouble);
-		ackd_stop(d, d->trouble);
+		/* Behind a member that asks to stop what it has handed on is still worth delivering. */
+		if (d->void_account)
+			ackd_stop(d, d->trouble);
 		return d->trouble_status;
 	}
 	if (d->sink_lost || (d->had_sink && !d->has_sink && !s->ended)) {
@@ -170,7 +172,8 @@ static void on_stalled(void *ctx, const struct ledger_open *o)
 	die_error(
 		"%" PRIu64
 		" records have not been acknowledged for 30 s, the first of them %s: a program of the pipeline has swallowed them%s: filter with evsel, put it under evbatch, or give %s --account order",
-		o->count, place(o), s->replays ? ", which holds the position back" : "", die_prog());
+		o->count, place(o), s->replays ? ", which holds the position back" : "",
+		die_prog());
 }
 
 void source_tick(struct source *s)
@@ -213,7 +216,7 @@ static bool may_come(struct source *s, int64_t now)
 		s->open = open;
 		s->open_ms = now;
 	}
-	if (d->sink_lost || d->trouble_status || (d->had_peer && !d->connections))
+	if (d->sink_lost || d->void_account || (d->had_peer && !d->connections))
 		return false;
 	/* It may not have started yet. */
 	if (!d->had_sink)

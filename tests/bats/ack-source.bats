@@ -322,7 +322,10 @@ committed() {
 	reads source
 	come sink sink
 	wait_lines source.out 5
-	say sink "final $RUN 1-2" "stop the disk is full"
+	say sink "final $RUN 1" "stop the disk is full"
+	wait_file_contains source.err "the disk is full"
+	say sink "final $RUN 2" bye
+	leave sink
 	wait_exit source
 	[ "$status" -eq 100 ]
 	grep -q "sink (process 77) stops the pipeline: the disk is full" source.err
