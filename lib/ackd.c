@@ -224,6 +224,10 @@ static void on_report(struct ackd *d, struct ackd_peer *p, enum ledger_kind kind
 		return;
 	if (sink)
 		d->sink_idle = false;
+	if (line.len && line.p[line.len - 1] == ' ') {
+		garbage(d, p, "a space too many");
+		return;
+	}
 	do {
 		text = word(&line);
 		if (label_parse(&label, text)) {

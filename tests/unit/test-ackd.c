@@ -1,0 +1,658 @@
+/* SPDX-License-Identifier: ISC */
+/* lib/ackd: what a source makes of what its peers say. */
+#define _GNU_SOURCE
+#include "test.h"
+
+#include "ackd.h"
+#include "die.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct ledger *l;
+static struct ledger_part *part;
+static struct ackd d;
+static char heard[1 << 20];
+
+static int setup(void **state)
+{
+	(void)state;
+	l = ledger_new(1000, UINT64_MAX, false);
+	part = ledger_assign(l, "t", 3, NULL);
+	ackd_open(&d, NULL, l);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	ackd_close(&d);
+	ledger_free(l);
+	return 0;
+}
+
+static void serve(void)
+{
+	/* Twice: what a turn has closed, and whom it concerned. */
+	ackd_serve(&d, 1);
+	ackd_serve(&d, 1);
+}
+
+static int peer(void)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	ackd_add(&d, fds[0]);
+	return fds[1];
+}
+
+/* Sends without serving; "RUN" stands for the run. */
+static void write_to(int fd, const char *text)
+{
+	struct buf b = {0};
+	const char *at;
+
+	while ((at = strstr(text, "RUN"))) {
+		buf_put(&b, text, (size_t)(at - text));
+		buf_puts(&b, d.run);
+		text = at + 3;
+	}
+	buf_puts(&b, text);
+	assert_int_equal(send(fd, b.p, b.len, MSG_NOSIGNAL), b.len);
+	buf_free(&b);
+}
+
+static void say(int fd, const char *text)
+{
+	write_to(fd, text);
+	serve();
+}
+
+/* What the peer has been told since the last call. */
+static const char *hear(int fd)
+{
+	ssize_t n = recv(fd, heard, sizeof(heard) - 1, 0);
+
+	heard[n < 0 ? 0 : n] = '\0';
+	return heard;
+}
+
+static bool is_closed(int fd)
+{
+	char c;
+	ssize_t n;
+
+	while ((n = recv(fd, &c, 1, 0)) > 0)
+		;
+	return n == 0 || errno == ECONNRESET;
+}
+
+static void expect(int fd, const char *text)
+{
+	struct buf b = {0};
+	const char *at = strstr(text, "RUN");
+
+	buf_put(&b, text, at ? (size_t)(at - text) : strlen(text));
+	if (at) {
+		buf_puts(&b, d.run);
+		buf_puts(&b, at + 3);
+	}
+	buf_putc(&b, '\0');
+	assert_string_equal(hear(fd), b.p);
+	buf_free(&b);
+}
+
+static int member(const char *role)
+{
+	int fd = peer();
+	char text[64];
+
+	expect(fd, "run RUN\n");
+	snprintf(text, sizeof(text), "hello x 1 %s\n", role);
+	say(fd, text);
+	return fd;
+}
+
+static void emit(int n)
+{
+	static int64_t at;
+
+	while (n--)
+		ledger_emit(l, part, at++, 0, 10, 0);
+}
+
+/* ---- hello and goodbye ---- */
+
+static void who_comes_is_greeted_and_counts_with_his_hello(void **state)
+{
+	int fd = peer(), filter;
+
+	(void)state;
+	expect(fd, "run RUN\n");
+	assert_int_equal(strspn(d.run, "0123456789abcdef"), LABEL_RUN_LEN);
+	assert_int_equal(strlen(d.run), LABEL_RUN_LEN);
+	assert_int_equal(d.connections, 0);
+	assert_false(d.had_peer);
+	filter = member("filter");
+	assert_int_equal(d.connections, 1);
+	assert_true(d.had_peer);
+	assert_false(d.had_sink);
+	say(fd, "hello kwrite 12345 sink\n");
+	assert_int_equal(d.connections, 2);
+	assert_true(d.had_sink && d.has_sink);
+	assert_false(d.is_txn || d.sink_lost || d.sink_idle);
+	close(fd);
+	close(filter);
+	serve();
+	assert_int_equal(d.connections, 0);
+	assert_int_equal(d.garbage, 0);
+}
+
+static void a_sink_that_says_bye_is_not_lost(void **state)
+{
+	int fd = member("sink");
+
+	(void)state;
+	say(fd, "bye\n");
+	assert_true(d.has_sink);
+	close(fd);
+	serve();
+	assert_false(d.has_sink || d.sink_lost);
+	assert_true(d.had_sink);
+}
+
+static void a_sink_that_says_nothing_is_lost(void **state)
+{
+	int filter = member("filter"), fd = member("sink");
+
+	(void)state;
+	close(filter);
+	serve();
+	assert_false(d.sink_lost);
+	close(fd);
+	serve();
+	assert_true(d.sink_lost);
+}
+
+static void what_it_said_before_it_went_counts(void **state)
+{
+	int fd = member("sink");
+
+	(void)state;
+	emit(2);
+	write_to(fd, "final RUN 1 2\nfin");
+	close(fd);
+	serve();
+	assert_int_equal(ledger_counts(l).final, 2);
+	assert_true(d.sink_lost);
+	assert_int_equal(d.garbage, 0);
+}
+
+static void a_second_sink_is_refused_and_not_heard(void **state)
+{
+	int first = member("sink"), second = member("sink");
+
+	(void)state;
+	emit(1);
+	assert_non_null(strstr(hear(second), "--pass"));
+	assert_true(strncmp(heard, "stop ", 5) == 0);
+	say(second, "final RUN 1\nnonsense\n");
+	assert_int_equal(ledger_counts(l).final, 0);
+	assert_int_equal(d.connections, 1);
+	close(second);
+	serve();
+	assert_true(d.has_sink);
+	assert_false(d.sink_lost);
+	say(first, "final RUN 1\n");
+	assert_int_equal(ledger_counts(l).final, 1);
+	close(first);
+}
+
+static void one_sink_in_a_lifetime(void **state)
+{
+	int first = member("sink"), second;
+
+	(void)state;
+	say(first, "bye\n");
+	close(first);
+	serve();
+	second = member("sink");
+	assert_true(strncmp(hear(second), "stop ", 5) == 0);
+	close(second);
+	assert_false(d.has_sink);
+}
+
+static void idle_is_taken_back_by_busy_and_by_a_report(void **state)
+{
+	int fd = member("sink");
+
+	(void)state;
+	emit(1);
+	say(fd, "idle\n");
+	assert_true(d.sink_idle);
+	say(fd, "busy\n");
+	assert_false(d.sink_idle);
+	say(fd, "idle\n");
+	say(fd, "final RUN 1\n");
+	assert_false(d.sink_idle);
+	close(fd);
+}
+
+static void a_stop_is_told_once_with_name_and_reason(void **state)
+{
+	int fd = member("filter");
+
+	(void)state;
+	say(fd, "stop the disk\tis full\n");
+	assert_int_equal(d.trouble_status, EXIT_PERM);
+	assert_string_equal(d.trouble, "x (process 1) stops the pipeline: the disk is full");
+	assert_false(d.void_account);
+	say(fd, "stop again\n");
+	assert_string_equal(d.trouble, "x (process 1) stops the pipeline: the disk is full");
+	close(fd);
+}
+
+/* ---- reports ---- */
+
+static void reports_are_told_apart(void **state)
+{
+	int filter = member("filter"), sink = member("sink");
+	struct ledger_counts c;
+
+	(void)state;
+	emit(6);
+	say(filter, "drop RUN 1 2\ndead RUN 3\n");
+	say(sink, "final RUN 4\ndrop RUN 5\ndead RUN 6\n");
+	c = ledger_counts(l);
+	assert_int_equal(c.dropped, 3);
+	assert_int_equal(c.dead, 2);
+	assert_int_equal(c.final, 1);
+	assert_int_equal(c.open, 0);
+	close(filter);
+	close(sink);
+}
+
+static void lines_come_in_any_pieces(void **state)
+{
+	int fd = member("sink");
+	char text[64];
+
+	(void)state;
+	emit(3);
+	snprintf(text, sizeof(text), "final %s 1 2\nfinal %s 3\n", d.run, d.run);
+	for (char *c = text; *c; c++) {
+		char one[2] = {*c, '\0'};
+
+		say(fd, one);
+	}
+	assert_int_equal(ledger_counts(l).final, 3);
+	assert_int_equal(d.garbage, 0);
+	close(fd);
+}
+
+static void another_run_is_ignored_and_counted(void **state)
+{
+	int fd = member("sink");
+
+	(void)state;
+	emit(1);
+	say(fd, "final 0123456789abcdef 1\ndrop 0123456789abcdef 900\nbusy\n");
+	assert_int_equal(d.stale, 2);
+	assert_int_equal(d.garbage, 0);
+	assert_int_equal(ledger_counts(l).open, 1);
+	close(fd);
+}
+
+static void garbage_closes_its_connection_alone(void **state)
+{
+	static const char *const strangers[] = {"\n", "hello\n", "hello x\n", "hello x 1\n",
+		"hello x 1 \n", "hello x 1 king\n", "hello x 1 sink \n", "hello  1 sink\n",
+		"hello x -1 sink\n", "hello x 123456789012 sink\n", "hello \x7f 1 sink\n",
+		"hello aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 1 sink\n",
+		"final RUN 1\n", "bye\n", "HELLO x 1 sink\n", " hello x 1 sink\n"};
+	static const char *const filters[] = {"final RUN 1\n", "drop\n", "drop RUN\n",
+		"drop RUN \n", "drop RUN 1 \n", "drop RUN  1\n", "drop 1\n", "drop RUN1 1\n",
+		"drop RUN 0\n", "drop RUN 01\n", "drop RUN 2\n", "drop RUN 1-2\n", "drop RUN 1.1\n",
+		"drop RUN 1.2/1\n", "drop RUN x\n", "drop RUN 99999999999999999999\n", "idle\n",
+		"busy\n", "offsets RUN 1\n", "hello x 1 filter\n", "bye now\n", "bye\nbye\n", "\n",
+		"drop RUN 1\r\n", "run RUN\n", "end RUN 1\n"};
+	int sink = member("sink");
+	size_t n = 0;
+
+	(void)state;
+	emit(1);
+	for (size_t i = 0; i < sizeof(strangers) / sizeof(*strangers); i++) {
+		int fd = peer();
+
+		hear(fd);
+		say(fd, strangers[i]);
+		assert_non_null(strstr(hear(fd), "stop garbage"));
+		assert_true(is_closed(fd));
+		close(fd);
+		assert_int_equal(d.garbage, ++n);
+	}
+	for (size_t i = 0; i < sizeof(filters) / sizeof(*filters); i++) {
+		int fd = member("filter");
+
+		say(fd, filters[i]);
+		if (d.garbage != ++n)
+			fail_msg("no garbage: %s", filters[i]);
+		assert_true(is_closed(fd));
+		close(fd);
+		/* "1 " was told before the garbage behind it. */
+		if (!ledger_counts(l).open)
+			emit(1);
+		assert_int_equal(d.connections, 1);
+	}
+	assert_false(d.sink_lost);
+	assert_int_equal(d.trouble_status, 0);
+	close(sink);
+}
+
+static void garbage_from_the_sink_loses_it(void **state)
+{
+	int fd = member("sink");
+
+	(void)state;
+	say(fd, "final RUN 1\n");
+	assert_true(d.sink_lost);
+	assert_int_equal(d.garbage, 1);
+	close(fd);
+}
+
+static void a_line_has_a_limit(void **state)
+{
+	int fd = member("filter");
+	static char block[4096];
+
+	(void)state;
+	memset(block, 'x', sizeof(block));
+	for (int sent = 0; !d.garbage && sent < 4 << 20;) {
+		ssize_t n = send(fd, block, sizeof(block), MSG_NOSIGNAL);
+
+		sent += n > 0 ? (int)n : 0;
+		serve();
+	}
+	assert_int_equal(d.garbage, 1);
+	close(fd);
+}
+
+static void a_second_report_ends_the_pipeline(void **state)
+{
+	int fd = member("sink");
+
+	(void)state;
+	emit(2);
+	say(fd, "final RUN 1 1 2\n");
+	assert_int_equal(d.trouble_status, EXIT_PERM);
+	assert_true(d.void_account);
+	assert_string_equal(d.trouble,
+		"x has acknowledged record 1 a second time: a filter makes several records of one: put it under evbatch");
+	assert_int_equal(ledger_counts(l).open, 1);
+	close(fd);
+}
+
+static void by_order_a_report_that_goes_back_ends_it_too(void **state)
+{
+	int fd;
+
+	(void)state;
+	teardown(NULL);
+	l = ledger_new(1000, UINT64_MAX, true);
+	part = ledger_assign(l, "t", 3, NULL);
+	ackd_open(&d, NULL, l);
+	fd = member("sink");
+	emit(3);
+	say(fd, "final RUN 3\nfinal RUN 2\n");
+	assert_int_equal(d.trouble_status, EXIT_PERM);
+	assert_true(d.void_account);
+	assert_non_null(strstr(d.trouble, "record 2 after a later one"));
+	close(fd);
+}
+
+/* ---- the end ---- */
+
+static void the_end_is_told_to_those_who_are_there_and_to_those_who_come(void **state)
+{
+	int fd = member("sink"), late;
+
+	(void)state;
+	emit(3);
+	ackd_end(&d);
+	assert_true(ackd_flushed(&d));
+	expect(fd, "end RUN 3\n");
+	ackd_end(&d);
+	expect(fd, "");
+	late = peer();
+	assert_non_null(strstr(hear(late), "\nend "));
+	close(fd);
+	close(late);
+}
+
+static void a_peer_that_does_not_read_holds_nobody_up(void **state)
+{
+	int mute = member("sink"), other = member("filter"), size = 1;
+
+	(void)state;
+	setsockopt(mute, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	for (int i = 0; i < 100000 && !d.garbage; i++)
+		ackd_stop(&d, "because");
+	assert_false(ackd_flushed(&d));
+	serve();
+	emit(1);
+	say(other, "drop RUN 1\n");
+	assert_int_equal(ledger_counts(l).dropped, 1);
+	close(mute);
+	close(other);
+	serve();
+	assert_true(ackd_flushed(&d));
+}
+
+/* ---- transactions ---- */
+
+static void put_metadata(void *ctx, struct buf *out)
+{
+	(void)ctx;
+	buf_puts(out, "bWV0YQ==");
+}
+
+static void without_metadata_a_txn_is_refused(void **state)
+{
+	int fd = member("txn");
+
+	(void)state;
+	assert_true(strncmp(hear(fd), "stop ", 5) == 0);
+	assert_false(d.had_sink);
+	close(fd);
+}
+
+static void a_transaction_is_answered_when_nothing_is_open_below(void **state)
+{
+	int filter = member("filter"), fd;
+	char text[80];
+	int64_t next;
+
+	(void)state;
+	ackd_on_txn(&d, put_metadata, NULL);
+	fd = member("txn");
+	assert_true(d.is_txn);
+	emit(3);
+	next = part->next;
+	say(fd, "offsets RUN 1 3\n");
+	expect(fd, "");
+	say(filter, "drop RUN 2\n");
+	snprintf(text, sizeof(text), "offsets bWV0YQ== t 3 %lld\n", (long long)next);
+	expect(fd, text);
+	say(fd, "offsets RUN\n");
+	snprintf(text, sizeof(text), "offsets bWV0YQ== t 3 %lld\n", (long long)next - 3);
+	assert_non_null(strstr(hear(fd), "offsets bWV0YQ=="));
+	close(filter);
+	close(fd);
+}
+
+static void an_overtaken_question_is_told_so(void **state)
+{
+	int fd;
+
+	(void)state;
+	ackd_on_txn(&d, put_metadata, NULL);
+	fd = member("txn");
+	emit(2);
+	say(fd, "offsets RUN 2\n");
+	expect(fd, "");
+	say(fd, "offsets RUN 1 2\n");
+	assert_non_null(strstr(hear(fd), "again "));
+	assert_non_null(strstr(heard, "\noffsets bWV0YQ== t 3 "));
+	close(fd);
+}
+
+static void a_transaction_of_an_ended_assignment_aborts(void **state)
+{
+	int fd;
+
+	(void)state;
+	ackd_on_txn(&d, put_metadata, NULL);
+	fd = member("txn");
+	emit(2);
+	say(fd, "offsets RUN 2\n");
+	expect(fd, "");
+	ledger_end(l, part);
+	part = ledger_assign(l, "t", 3, NULL);
+	serve();
+	expect(fd, "abort RUN\n");
+	close(fd);
+}
+
+static void a_transaction_of_the_future_is_garbage(void **state)
+{
+	int fd;
+
+	(void)state;
+	ackd_on_txn(&d, put_metadata, NULL);
+	fd = member("txn");
+	say(fd, "offsets RUN 1\n");
+	assert_int_equal(d.garbage, 1);
+	assert_true(d.sink_lost);
+	close(fd);
+}
+
+/* ---- the socket ---- */
+
+static int dial(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Opens in a child; its exit status. */
+static int open_elsewhere(const char *path)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct ackd other;
+
+		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		ackd_open(&other, path, l);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+static void the_socket_is_private_and_goes_with_its_source(void **state)
+{
+	struct stat st;
+	struct ackd own;
+	int fd;
+
+	(void)state;
+	unlink("ackd.sock");
+	ackd_open(&own, "ackd.sock", l);
+	assert_int_equal(stat("ackd.sock", &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	fd = dial("ackd.sock");
+	assert_true(fd >= 0);
+	assert_int_equal(poll(&(struct pollfd){.fd = own.fd, .events = POLLIN}, 1, 0), 1);
+	ackd_serve(&own, 1);
+	assert_int_equal(poll(&(struct pollfd){.fd = own.fd, .events = POLLIN}, 1, 0), 0);
+	assert_true(strncmp(hear(fd), "run ", 4) == 0);
+	assert_string_not_equal(own.run, d.run);
+	assert_int_equal(open_elsewhere("ackd.sock"), EXIT_PERM);
+	ackd_close(&own);
+	assert_int_equal(access("ackd.sock", F_OK), -1);
+	assert_true(is_closed(fd));
+	close(fd);
+}
+
+static void a_dead_socket_is_replaced_and_nothing_else(void **state)
+{
+	struct stat st;
+	int fd;
+
+	(void)state;
+	unlink("ackd.sock");
+	assert_int_equal(open_elsewhere("ackd.sock"), 0);
+	assert_int_equal(stat("ackd.sock", &st), 0);
+	assert_int_equal(dial("ackd.sock"), -1);
+	assert_int_equal(open_elsewhere("ackd.sock"), 0);
+	unlink("ackd.sock");
+	fd = open("ackd.sock", O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	assert_int_equal(open_elsewhere("ackd.sock"), EXIT_PERM);
+	assert_int_equal(access("ackd.sock", F_OK), 0);
+	unlink("ackd.sock");
+	assert_int_equal(open_elsewhere("no/such/directory"), EXIT_PERM);
+}
+
+int main(void)
+{
+#define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		test(who_comes_is_greeted_and_counts_with_his_hello),
+		test(a_sink_that_says_bye_is_not_lost),
+		test(a_sink_that_says_nothing_is_lost),
+		test(what_it_said_before_it_went_counts),
+		test(a_second_sink_is_refused_and_not_heard),
+		test(one_sink_in_a_lifetime),
+		test(idle_is_taken_back_by_busy_and_by_a_report),
+		test(a_stop_is_told_once_with_name_and_reason),
+		test(reports_are_told_apart),
+		test(lines_come_in_any_pieces),
+		test(another_run_is_ignored_and_counted),
+		test(garbage_closes_its_connection_alone),
+		test(garbage_from_the_sink_loses_it),
+		test(a_line_has_a_limit),
+		test(a_second_report_ends_the_pipeline),
+		test(by_order_a_report_that_goes_back_ends_it_too),
+		test(the_end_is_told_to_those_who_are_there_and_to_those_who_come),
+		test(a_peer_that_does_not_read_holds_nobody_up),
+		test(without_metadata_a_txn_is_refused),
+		test(a_transaction_is_answered_when_nothing_is_open_below),
+		test(an_overtaken_question_is_told_so),
+		test(a_transaction_of_an_ended_assignment_aborts),
+		test(a_transaction_of_the_future_is_garbage),
+		test(the_socket_is_private_and_goes_with_its_source),
+		test(a_dead_socket_is_replaced_and_nothing_else),
+	};
+
+	die_init("test-ackd");
+	die_setup(-1, false);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
