@@ -118,7 +118,7 @@ void directory_make(struct evpipe *e)
 		replace_current(e);
 	setenv("EVPIPE_DIR", path, 1);
 	unsetenv("EVPIPE_ACK");
-	if (line_has_source(e)) {
+	if (line_acknowledges(e)) {
 		char *ack = path_of("%s/ack", path);
 
 		if (strlen(ack) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))

@@ -70,6 +70,11 @@ static void add_member(struct evpipe *e, int argc, const char *const *argv)
 	e->count++;
 }
 
+static bool is_kind(const struct member *m, enum program_kind kind)
+{
+	return m->ours && m->ours->kind == kind;
+}
+
 void line_parse(struct evpipe *e, int argc, const char *const *argv)
 {
 	int start = 0;
@@ -86,9 +91,7 @@ void line_parse(struct evpipe *e, int argc, const char *const *argv)
 
 bool line_has_source(const struct evpipe *e)
 {
-	const struct program *first = e->members[0].ours;
-
-	return first && first->kind == PROGRAM_SOURCE;
+	return is_kind(&e->members[0], PROGRAM_SOURCE);
 }
 
 /* ---- what a foreign program means ---- */
@@ -113,14 +116,19 @@ static const char *option(const struct member *m, char letter, const char *word)
 }
 
 /* Whether the source commits what is acknowledged, and nothing else. */
-static bool commits_strictly(const struct evpipe *e)
+static bool commits(const struct evpipe *e)
 {
 	const struct member *m = &e->members[0];
-	const char *commit = option(m, 0, "commit"), *account = option(m, 0, "account");
+	const char *commit = option(m, 0, "commit");
 
 	return line_has_source(e) && option(m, 'g', "group") &&
-		(!commit || strcmp(commit, "acked") == 0) &&
-		(!account || strcmp(account, "order") != 0);
+		(!commit || strcmp(commit, "acked") == 0);
+}
+
+bool line_acknowledges(const struct evpipe *e)
+{
+	return commits(e) ||
+		(line_has_source(e) && is_kind(&e->members[e->count - 1], PROGRAM_SINK));
 }
 
 /* What a jq program says that may print nothing for a line, or more than one. A program in a file is
@@ -153,20 +161,22 @@ static bool hands_on_all(const struct member *m)
 
 void line_explain(const struct evpipe *e)
 {
-	if (!commits_strictly(e))
-		return;
-	for (int i = 1; i < e->count; i++) {
-		const struct member *m = &e->members[i];
+	const struct member *last = &e->members[e->count - 1];
+	const char *account = option(&e->members[0], 0, "account");
 
-		if (m->ours)
-			continue;
-		if (i == e->count - 1)
-			die_warn("`%s` is not ours: unless it runs a sink of ours, nothing is ever "
-				 "acknowledged; end the line with rpub, kwrite or evack",
-				m->name);
-		else if (!hands_on_all(m))
-			die_warn("`%s` is not ours: what it drops is never committed; use evsel, "
-				 "evbatch -- %s, or --account order",
-				m->name, base_name(m->argv[0]));
-	}
+	if (!line_acknowledges(e))
+		return;
+	if (!is_kind(last, PROGRAM_SINK))
+		die_warn(
+			"`%s` is no sink of ours: unless it runs one, nothing is ever acknowledged; "
+			"end the line with rpub, kwrite or evack",
+			last->name);
+	if (account && strcmp(account, "order") == 0)
+		return;
+	for (const struct member *m = e->members + 1; m < last; m++)
+		if (!m->ours && !hands_on_all(m))
+			die_warn("`%s` is not ours: what it drops %s; use evsel, evbatch -- %s, or "
+				 "--account order",
+				m->name, commits(e) ? "is never committed" : "counts as lost",
+				base_name(m->argv[0]));
 }
