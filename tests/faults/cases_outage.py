@@ -20,7 +20,7 @@ while data := os.read(0, 2048):
 
 
 def progress(flow):
-    before = flow.delivered()
+    before = flow.delivered_now()
     flow.rig.until(lambda: flow.delivered() > before or flow.unit.ended(), "progress afterwards")
 
 
@@ -151,7 +151,7 @@ def broker(rig, how):
         rig.stop_kafka(*how)
         rig.doze(*rig.pick((1, 2), (2, 8), (5, 60)))
         rig.start_kafka()
-        before = flow.delivered()
+        before = flow.delivered_now()
         rig.until(lambda b=before: flow.delivered() > b or flow.unit.ended() or
                   flow.delivered() == 18000, "progress afterwards")
     return flow.finish()
@@ -264,7 +264,7 @@ def rebalance(rig, strategy, how=signal.SIGTERM):
         second.start()
         rig.until(lambda: flow.watch.groups[-1][0] == "Stable" and
                   len(flow.watch.groups[-1][1]) == 2, "a group of two")
-        before = flow.delivered()
+        before = flow.delivered_now()
         rig.until(lambda b=before: flow.delivered() > b, "progress of two")
         rig.doze(0, 0.5)
         if clean:
@@ -291,7 +291,7 @@ def rebalance_stalled(rig):
         flow.unit.signal(signal.SIGSTOP, SINK)
         rig.until_steady(flow.delivered, "a stalled pipeline")
         second.start()
-        before = flow.delivered()
+        before = flow.delivered_now()
         rig.until(lambda b=before: flow.delivered() > b, "progress of the second")
         flow.unit.signal(signal.SIGCONT, SINK)
         flow.facts["undrained"] += 1

@@ -480,6 +480,11 @@ class Flow:
     def delivered(self):
         return sum(self.watch.ends.values())
 
+    def delivered_now(self):
+        """Not what the watch saw last, which may be of before."""
+        self.watch.look()
+        return self.delivered()
+
     def position(self):
         return sum(self.watch.committed.values())
 
@@ -496,7 +501,7 @@ class Flow:
 
     def start(self):
         """Starts the pipeline and waits until it delivers."""
-        before = self.delivered()
+        before = self.delivered_now()
         self.unit.start()
         self.rig.until(lambda: self.unit.ended() or self.delivered() > before,
                        "the first delivery after a start")
