@@ -351,7 +351,8 @@ static void put_news(struct ack *a)
 	}
 }
 
-/* Writes what goes. A peer that has gone is found by reading, after its last words. */
+/* Writes what goes. A peer that has gone is found by reading, after its last words; one that has not
+ * (no memory for a socket's buffer is no end of it) is to see that reports are missing from here on. */
 static void transmit(struct ack *a)
 {
 	while (a->fd >= 0) {
@@ -374,6 +375,7 @@ static void transmit(struct ack *a)
 			a->sent = a->out.len;
 			ack_list_clear(&a->list);
 			a->listing = false;
+			shutdown(a->fd, SHUT_WR);
 			return;
 		}
 	}
