@@ -252,7 +252,7 @@ void group_subscribe(struct kread *r)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-void group_leave(struct kread *r)
+bool group_leave(struct kread *r)
 {
 	int64_t until = wake_now_ms() + LEAVE_MS;
 	int stops = wake_stops();
@@ -270,7 +270,8 @@ void group_leave(struct kread *r)
 		kread_events(r);
 		if (wake_stops() > stops || wake_now_ms() > until) {
 			die_warn("left the group without its answer");
-			return;
+			return false;
 		}
 	}
+	return true;
 }

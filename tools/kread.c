@@ -450,6 +450,7 @@ static void loop(struct kread *r)
 int main(int argc, char **argv)
 {
 	static struct kread r; /* the kafka client's threads outlive main */
+	bool left = true;
 
 	parse_options(argc, argv);
 	take_options(&r);
@@ -474,12 +475,16 @@ int main(int argc, char **argv)
 
 	acks_finish(&r);
 	if (r.group)
-		group_leave(&r);
-	while (r.part_count)
-		part_remove(&r, r.parts);
-	rd_kafka_queue_destroy(r.messages);
-	rd_kafka_queue_destroy(r.queue);
-	kafka_stop(&r.kafka);
+		left = group_leave(&r);
+	if (left) {
+		while (r.part_count)
+			part_remove(&r, r.parts);
+		rd_kafka_queue_destroy(r.messages);
+		rd_kafka_queue_destroy(r.queue);
+		kafka_stop(&r.kafka);
+	} else if (r.status == EXIT_DONE) {
+		r.status = EXIT_TEMP;
+	}
 	metrics_flush();
 	if (!r.broken && !r.source.closed && out_close(&r.out))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));

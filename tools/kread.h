@@ -133,8 +133,9 @@ void group_subscribe(struct kread *r);
 void group_commit(struct kread *r);
 /* Takes answers to commits, and lets partitions go that are taken away. Call each turn. */
 void group_serve(struct kread *r);
-/* Commits and leaves; waits ten seconds at most, and not beyond a second signal. */
-void group_leave(struct kread *r);
+/* Commits and leaves; waits ten seconds at most, and not beyond a second signal. Returns false when it
+ * has not come to an end: librdkafka is not to be stopped then, which would wait for the same. */
+bool group_leave(struct kread *r);
 
 /* ---- kread-ack.c: what becomes of the records ---- */
 struct acks_opts {
