@@ -232,3 +232,18 @@ def no_sink(rig):
         raise Failure(f"without a sink: {flow.unit.state()}, committed {flow.position()}")
     time.sleep(0.1)
     return flow.judge(may_stall=True)
+
+
+@case("ack-unsent", who=SINK)
+@case("ack-unsent-filter", who=FILTER)
+def ack_unsent(rig, who):
+    """The kernel does not take a report: it is gone, so the pipeline ends, and is started again."""
+    flow = Flow(rig)
+    flow.unit.wrap[who % 3] = ["strace", "-D", "-f", "-qq", "-o", rig.path("strace.log"), "-e",
+                               "trace=sendto", "-e", "inject=sendto:error=ENOBUFS:when=3+"]
+    flow.unit.start()
+    statuses = flow.unit.wait()
+    if statuses[SOURCE] != 111:
+        raise Failure(f"statuses after a report was lost: {flow.unit.state()}")
+    flow.facts["crashes"] += 1
+    return flow.finish()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: ISC
 """Output that cannot be written, a disk that is full, system calls that fail."""
 import os
+import re
 import signal
 import subprocess
-import time
 
 from rig import Failure, Flow, case
 
@@ -89,27 +89,45 @@ CALLS = {
 }
 
 
+def counted(rig, log):
+    """{name: count} of what strace -c has written, which it does at its own end; the file goes."""
+    rig.until(lambda: os.path.exists(log) and os.path.getsize(log), "the end of strace")
+    with open(log, encoding="utf-8") as file:
+        found = re.findall(r"(?m)^\s*(\d+) (\w+)$", file.read())
+    os.unlink(log)
+    return {name: int(count) for count, name in found}
+
+
 @case("syscalls-source", who=SOURCE)
 @case("syscalls-filter", who=FILTER)
 @case("syscalls-sink", who=SINK)
 def syscalls(rig, who):
     """One system call of one member fails, the n-th of its kind: the member goes on or ends, and nothing is
-    lost. All calls of the table, n = 1…200 in the long form, a sample in the others."""
+    lost. All calls it makes, n = 1…200 in the long form, a sample in the others."""
     flow = Flow(rig, rate=500, middle=[["evkey", ".tenant", "--dead-letter", rig.path("letters")]])
     flow.dead_file = rig.path("letters")
-    plan = [(call, error, n) for call, errors in CALLS.items() for error in errors
-            for n in range(1, 201)]
+    place, hit, log = who % 3, 0, rig.path("strace.log")
+    # Which calls it makes at all, and how many until some hundred records are through; less those by
+    # which a program is loaded.
+    count = ["strace", "-D", "-f", "-qq", "-c", "-U", "calls,name", "-o", log]
+    rig.run(*count, flow.unit.members[who][0], "--version")
+    loading = counted(rig, log)
+    flow.unit.wrap[place] = count
+    flow.start()
+    flow.stop(expected=None)
+    made = {name: range(loading.get(name, 0) + 1, loading.get(name, 0) + min(200, n) + 1)
+            for name, n in counted(rig, log).items() if name in CALLS}
+    plan = [(call, error, n) for call, numbers in made.items() for error in CALLS[call]
+            for n in numbers]
     if rig.scale != "long":
-        # Early ones are likelier to come at all.
-        plan = [(call, error, min(rig.random.randint(1, 200), rig.random.randint(1, 200)))
-                for call, error, _ in rig.random.sample(plan, rig.pick(10, 60, 0))]
-    place, hit = who % 3, 0
+        # The early ones are the likelier to come at all.
+        plan = [(call, error, made[call][int(len(made[call]) ** rig.random.random()) - 1])
+                for call, error, _ in rig.random.choices(plan, k=rig.pick(10, 60, 0))]
     for call, error, n in plan:
         what = f"{call}:error={error}:when={n} in {flow.unit.members[who][0]}"
-        log = rig.path("strace.log")
         flow.unit.wrap[place] = ["strace", "-D", "-f", "-qq", "-o", log, "-e", f"trace={call}", "-e",
                                  f"inject={call}:error={error}:when={n}"]
-        flow.watch.look()
+        rig.until(flow.watch.try_look, "the present position")
         before = flow.position()
         flow.unit.start()
         try:

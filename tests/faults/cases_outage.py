@@ -20,8 +20,10 @@ while data := os.read(0, 2048):
 
 
 def progress(flow):
+    """Until something more is delivered, or nothing is left."""
     before = flow.delivered_now()
-    flow.rig.until(lambda: flow.delivered() > before or flow.unit.ended(), "progress afterwards")
+    flow.rig.until(lambda: flow.delivered() > before or flow.unit.ended() or
+                   flow.position() == flow.next_id, "progress afterwards")
 
 
 def other_unit(flow):
@@ -139,25 +141,24 @@ def network(rig, side, rate=0, bite=0):
     return flow.finish()
 
 
-@case("broker-kill", how=["-9"])
+@case("broker-kill", how=["-9"], slow=True)
 @case("broker-restart", how=[], cut=False)
 def broker(rig, how):
     """The broker dies and comes back, with source and sink on it."""
     rig.own_kafka()
-    flow = Flow(rig, rate=0, preload=20000, session_ms=45000, source=["--rate", "3000"])
+    flow = Flow(rig, rate=0, preload=rig.pick(20000, 100000, 500000), session_ms=45000,
+                source=["--rate", "3000"])
     flow.start()
     for _ in range(rig.pick(1, 3, 10)):
         rig.doze(0.2, 1)
         rig.stop_kafka(*how)
         rig.doze(*rig.pick((1, 2), (2, 8), (5, 60)))
         rig.start_kafka()
-        before = flow.delivered_now()
-        rig.until(lambda b=before: flow.delivered() > b or flow.unit.ended() or
-                  flow.delivered() == 18000, "progress afterwards")
+        progress(flow)
     return flow.finish()
 
 
-@case("replicas")
+@case("replicas", slow=True)
 def not_enough_replicas(rig):
     """One of two brokers dies: the output has too few replicas, and leaders move. Kafka's acks=all waits, and
     so does everything; with the broker back all goes on."""
@@ -166,7 +167,7 @@ def not_enough_replicas(rig):
     wire.Kafka(rig.brokers).coordinator("anybody")
     other = rig.second_broker()
     rig.until(lambda: wire.Kafka(rig.brokers.split(",")[1]).answers(), "the second broker answers")
-    flow = Flow(rig, rate=0, preload=20000, session_ms=45000, replicas=2,
+    flow = Flow(rig, rate=0, preload=rig.pick(10000, 50000, 200000), session_ms=45000, replicas=2,
                 source=["--rate", "1000"])
     flow.start()
     for _ in range(rig.pick(1, 3, 20)):
@@ -215,7 +216,7 @@ class Mock:
             (ctypes.c_int * len(codes))(*codes))
 
 
-@case("mock-errors")
+@case("mock-errors", slow=True)
 def mock_errors(rig):
     """Errors of brokers in random scripts, slow ones, coordinators and leaders that move."""
     mock = Mock()
@@ -247,7 +248,7 @@ def mock_errors(rig):
 
 
 @case("rebalance", strategy="range,roundrobin")
-@case("rebalance-cooperative", strategy="cooperative-sticky")
+@case("rebalance-cooperative", strategy="cooperative-sticky", slow=True)
 @case("rebalance-kill", strategy="range,roundrobin", how=signal.SIGKILL)
 @case("rebalance-kill-cooperative", strategy="cooperative-sticky", how=signal.SIGKILL, cut=False)
 def rebalance(rig, strategy, how=signal.SIGTERM):

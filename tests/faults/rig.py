@@ -29,12 +29,12 @@ class Failure(Exception):
     """The case has failed."""
 
 
-def case(name, cut=True, **params):
-    """Registers a case; those with cut belong to the short battery too."""
+def case(name, cut=True, slow=False, **params):
+    """Registers a case; those with cut belong to the short battery too. Slow ones begin first."""
     def register(function):
         if name in CASES:
             raise ValueError(f"two cases {name}")
-        CASES[name] = (cut, lambda rig: function(rig, **params))
+        CASES[name] = (cut, lambda rig: function(rig, **params), slow)
         return function
     return register
 
@@ -343,6 +343,13 @@ class Watch(threading.Thread):
         with self.lock:
             self.look_once()
 
+    def try_look(self):
+        try:
+            self.look()
+            return True
+        except OSError:
+            return False  # the broker may be what is killed
+
     def look_once(self):
         flow = self.flow
         committed = self.kafka.committed(flow.group, flow.input, 2)
@@ -359,9 +366,7 @@ class Watch(threading.Thread):
     def run(self):
         while not self.over.is_set():
             try:
-                self.look()
-            except OSError:
-                pass  # the broker may be what is killed
+                self.try_look()
             except Exception as error:  # pylint: disable=broad-except
                 self.error = error
                 return
@@ -482,8 +487,17 @@ class Flow:
 
     def delivered_now(self):
         """Not what the watch saw last, which may be of before."""
-        self.watch.look()
-        return self.delivered()
+        found = []
+
+        def ends():
+            try:
+                found.append(self.output_ends(wire.Kafka(self.rig.brokers)))
+            except OSError:
+                pass
+            return found and found[-1] is not None
+
+        self.rig.until(ends, "the ends of the output")
+        return sum(found[-1].values())
 
     def position(self):
         return sum(self.watch.committed.values())
@@ -545,7 +559,7 @@ class Flow:
 
     def judge_all(self, **facts):
         """The verdict on a run whose position is to be at the end."""
-        self.watch.look()
+        self.rig.until(self.watch.try_look, "the committed position")
         ends = {p: e for p, e in self.input_ends().items() if e}
         if self.watch.committed != ends:
             raise Failure(f"committed after the stop {self.watch.committed}, sent {ends}")
@@ -553,7 +567,7 @@ class Flow:
 
     def judge(self, **facts):
         self.feed_end(stop=True)
-        self.watch.look()
+        self.rig.until(self.watch.try_look, "the last sample")
         self.watch.stop()
         self.facts.update(facts)
         self.read_back(self.input, "sent")
