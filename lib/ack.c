@@ -265,7 +265,7 @@ static bool on_line(struct ack *a, struct span line)
 
 static void lose(struct ack *a, int64_t now_ms)
 {
-	if (!a->run[0] || a->questions)
+	if (!a->run[0] || (a->questions && !a->ended))
 		set_trouble(a, EXIT_TEMP, "the source has closed the acknowledgement socket%s",
 			a->questions ? " and left a question unanswered" : "");
 	close_socket(a, ACK_LOST);

@@ -37,7 +37,8 @@ static void sync_directory(const char *file)
 	free(copy);
 }
 
-void dead_open(struct dead *d, const char *on_error, const char *file)
+void dead_open(struct dead *d, const char *on_error, const char *file,
+	void (*give)(void *ctx, struct span letter), void *ctx)
 {
 	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1};
 	if (on_error && file)
@@ -49,6 +50,16 @@ void dead_open(struct dead *d, const char *on_error, const char *file)
 		die(EXIT_PERM, "--on-error takes stop or skip, not '%s'", on_error);
 	if (!file)
 		return;
+	if (strncmp(file, "kafka:", 6) == 0) {
+		if (!give)
+			die(EXIT_PERM,
+				"--dead-letter %s: only kwrite writes dead letters to a topic; give a FILE (./%s, if this is one)",
+				file, file);
+		d->policy = DEAD_TOPIC;
+		d->give = give;
+		d->ctx = ctx;
+		return;
+	}
 	d->policy = DEAD_FILE;
 	d->fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 	if (d->fd < 0)
@@ -58,6 +69,12 @@ void dead_open(struct dead *d, const char *on_error, const char *file)
 
 static void put(struct dead *d)
 {
+	if (d->policy == DEAD_TOPIC) {
+		d->too_big = d->too_big || d->b.len > DEAD_LETTER_MAX;
+		if (d->too_big)
+			buf_clear(&d->b);
+		return;
+	}
 	for (size_t at = 0; at < d->b.len;) {
 		ssize_t n = write(d->fd, d->b.p + at, d->b.len - at);
 
@@ -83,6 +100,11 @@ static void begin(struct dead *d)
 	struct stat st;
 	char last;
 
+	if (d->policy == DEAD_TOPIC) {
+		buf_clear(&d->b);
+		d->too_big = false;
+		return;
+	}
 	while (flock(d->fd, LOCK_EX) && errno == EINTR)
 		;
 	d->start = -1;
@@ -97,6 +119,14 @@ static void begin(struct dead *d)
 static void end(struct dead *d)
 {
 	put(d);
+	if (d->policy == DEAD_TOPIC) {
+		struct span letter = buf_as_span(&d->b);
+
+		letter.len--;
+		d->give(d->ctx, d->too_big ? SPAN_NONE : letter);
+		buf_clear(&d->b);
+		return;
+	}
 	flock(d->fd, LOCK_UN);
 	d->dirty = true;
 }
@@ -136,7 +166,7 @@ static bool refuse(struct dead *d, enum error_class c, const char *message)
 		die_warn("%s (%s)", message, class_name(c));
 	if (d->shown[c] == SHOWN_MAX)
 		die_warn("further records refused as %s are only counted", class_name(c));
-	if (d->policy == DEAD_FILE)
+	if (dead_keeps(d))
 		metrics.dead_letters[c]++;
 	return true;
 }
@@ -154,7 +184,7 @@ bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_r
 	va_end(ap);
 	if (!refuse(d, c, message))
 		return false;
-	if (d->policy != DEAD_FILE)
+	if (!dead_keeps(d))
 		return true;
 	begin(d);
 	put_error(d, c, message);
@@ -184,7 +214,7 @@ bool dead_begin_big(struct dead *d, uint64_t number, size_t max)
 		(unsigned long long)number, max);
 	if (!refuse(d, CLASS_TOO_LARGE, message))
 		return false;
-	if (d->policy == DEAD_FILE) {
+	if (dead_keeps(d)) {
 		begin(d);
 		put_error(d, CLASS_TOO_LARGE, message);
 		buf_puts(&d->b, "\"line_b64\":\"");
@@ -197,7 +227,7 @@ void dead_more_big(struct dead *d, struct span piece)
 {
 	enum { SLICE = 48 << 10 }; /* the first piece is as long as a line may be */
 
-	if (d->policy != DEAD_FILE)
+	if (!dead_keeps(d))
 		return;
 	while (piece.len && d->carry_len) {
 		d->carry[d->carry_len++] = (unsigned char)*piece.p++;
@@ -222,7 +252,7 @@ void dead_more_big(struct dead *d, struct span piece)
 
 void dead_end_big(struct dead *d)
 {
-	if (d->policy != DEAD_FILE)
+	if (!dead_keeps(d))
 		return;
 	buf_base64(&d->b, d->carry, d->carry_len);
 	buf_puts(&d->b, "\"}\n");
@@ -249,7 +279,7 @@ int dead_close(struct dead *d)
 	d->fd = -1;
 	if (!d->refused)
 		return EXIT_DONE;
-	if (d->policy == DEAD_FILE)
+	if (dead_keeps(d))
 		die_warn("%llu records were refused; they are in '%s'",
 			(unsigned long long)d->refused, d->file);
 	else if (d->policy == DEAD_SKIP)

@@ -15,7 +15,7 @@ void input_open(struct input *in, const struct opt_input *o, char end)
 {
 	*in = (struct input){0};
 	dead_open(&in->dead, opt_text(o->on_error, "--on-error"),
-		opt_file(o->dead_letter, "--dead-letter"));
+		opt_file(o->dead_letter, "--dead-letter"), o->give, o->ctx);
 	line_init(&in->line, STDIN_FILENO, end,
 		(size_t)opt_size(o->max_line, "--max-line", LINE_MAX_DEFAULT));
 }
@@ -86,10 +86,16 @@ bool input_next(struct input *in, struct span *text)
 			break;
 		case LINE_LAST:
 			dead_more_big(&in->dead, *text);
+			if (in->on_big)
+				in->on_big(in->ctx, &in->big_label);
+			else
+				input_account(in, &in->big_label);
 			end_big(in);
-			input_account(in, &in->big_label);
 			break;
 		case LINE_TORN:
+			in->big_label = (struct ack_label){0};
+			if (in->big && in->on_big)
+				in->on_big(in->ctx, &in->big_label);
 			end_big(in);
 			in->torn = in->line.number;
 			break;
@@ -127,7 +133,7 @@ void input_refuse(struct input *in, enum error_class c, struct span line, bool i
 void input_account(struct input *in, const struct ack_label *label)
 {
 	if (in->ack && in->dead.policy != DEAD_STOP)
-		ack_report(in->ack, in->dead.policy == DEAD_FILE ? ACK_DEAD : ACK_DROP, label);
+		ack_report(in->ack, dead_keeps(&in->dead) ? ACK_DEAD : ACK_DROP, label);
 }
 
 bool input_accounts(enum error_class c)

@@ -24,6 +24,10 @@ struct input {
 	/* Set by a program that has an ack_open one; NULL: none. What is refused under `stop` and lines
 	 * over the limit are told there; the rest is input_account's. dead_sync goes before ack_serve. */
 	struct ack *ack;
+	/* A line over the limit was refused, and goes to the dead letters next. Called with the label that
+	 * stands in it, which is valid until the next such line; NULL: input_account does. */
+	void (*on_big)(void *ctx, const struct ack_label *label);
+	void *ctx;
 	/* internal */
 	bool big; /* a line over the limit is being streamed */
 	struct span piece; /* its first, while held */

@@ -25,6 +25,7 @@ void opt_common(struct opt_common *o)
 
 void opt_input(struct opt_input *o)
 {
+	*o = (struct opt_input){0};
 	o->on_error = arg_str0(
 		NULL, "on-error", "stop|skip", "what a refused record does (default stop)");
 	o->dead_letter =

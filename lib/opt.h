@@ -4,6 +4,8 @@
 #ifndef EVPIPE_OPT_H
 #define EVPIPE_OPT_H
 
+#include "buf.h"
+
 #include <argtable2.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +27,9 @@ struct opt_input {
 	struct arg_str *on_error;
 	struct arg_file *dead_letter;
 	struct arg_str *max_line;
+	/* Set by a program that can write dead letters to a topic, see dead.h. */
+	void (*give)(void *ctx, struct span letter);
+	void *ctx;
 };
 void opt_input(struct opt_input *o);
 #define OPT_INPUT_ENTRIES(o) (o).on_error, (o).dead_letter, (o).max_line

@@ -2,6 +2,7 @@
 /* The records between the line that was read and the report that it is done. */
 #include "kwrite.h"
 
+#include "die.h"
 #include "metrics.h"
 
 #include <inttypes.h>
@@ -32,8 +33,18 @@ static enum error_class class_of(rd_kafka_resp_err_t err)
 	}
 }
 
+/* In a transaction, whose failure all its records share. */
+static bool is_refusal(rd_kafka_resp_err_t err)
+{
+	enum error_class c = class_of(err);
+
+	return (c != CLASS_KAFKA && c != CLASS_TIMEOUT) ||
+		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+		err == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+}
+
 /* Kafka does not take the record: the record's fault, or the end of the program. */
-static void refuse_slot(struct kwrite *s, const struct slot *slot)
+static void refuse_slot(struct kwrite *s, struct slot *slot)
 {
 	struct span text = {line_at(&s->in.line, slot->place), slot->len};
 	enum error_class c = class_of(slot->err);
@@ -41,16 +52,22 @@ static void refuse_slot(struct kwrite *s, const struct slot *slot)
 
 	snprintf(message, sizeof(message), "topic '%s': %s", slot->topic->name,
 		kafka_why(slot->err));
+	slot->refused = true;
 	if (kafka_judge(&s->kafka, slot->err, message))
 		return;
 	if (rd_kafka_fatal_error(s->kafka.rk, fatal, sizeof(fatal))) {
 		kafka_judge(&s->kafka, RD_KAFKA_RESP_ERR__FATAL, fatal);
 		return;
 	}
+	if (s->txn.id)
+		txn_fail(s, is_refusal(slot->err) ? EXIT_REFUSED : EXIT_TEMP,
+			"line %" PRIu64 ": %s", slot->number, message);
 	if (c == CLASS_UNKNOWN_TOPIC)
 		topic_unknown(slot->topic);
 	else if (c == CLASS_TOO_LARGE)
 		topic_forget(slot->topic);
+	slot->err = RD_KAFKA_RESP_ERR_NO_ERROR;
+	s->refusing = s->tail;
 	input_refuse(&s->in, c, text, !s->shape.raw, slot->number, "%s", message);
 }
 
@@ -114,7 +131,24 @@ void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record
 	struct slot *slot = take_slot(s, label);
 
 	slot->done = slot->refused = true;
+	s->refusing = s->head - 1;
 	input_refuse(&s->in, e->class, s->text, is_record, slot->number, "%s", e->message);
+}
+
+void ring_refuse_big(void *kwrite, const struct ack_label *label)
+{
+	struct kwrite *s = kwrite;
+	struct slot *slot = &s->slots[s->head % RING];
+
+	(void)label;
+	*slot = (struct slot){.place = s->in.line.base + s->in.line.at,
+		.number = s->in.line.number,
+		.done = true,
+		.refused = true,
+		.big = true};
+	s->refusing = s->head++;
+	/* The next such line waits until the label is needed no more. */
+	s->in.busy = true;
 }
 
 /* ---- letting go ---- */
@@ -125,6 +159,10 @@ void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 	struct slot *slot = &s->slots[(uintptr_t)m->_private % RING];
 
 	(void)rk;
+	if (slot->refused) {
+		letters_delivered(s, slot, m->err);
+		return;
+	}
 	slot->err = m->err;
 	slot->done = true;
 	slot->partition = m->partition;
@@ -159,20 +197,25 @@ static void hand_on(struct kwrite *s, const struct slot *slot)
 
 static void report(struct kwrite *s, const struct slot *slot)
 {
+	enum ack_kind kind = dead_keeps(&s->in.dead) ? ACK_DEAD : ACK_DROP;
 	struct ack_label label = {.number = slot->label};
 
+	if (!slot->refused)
+		kind = ACK_FINAL;
 	if (slot->label_len)
 		label = (struct ack_label){
 			.text = {line_at(&s->in.line, slot->label), slot->label_len}};
+	if (slot->big)
+		label = s->in.big_label;
 	s->mute = s->mute || (slot->refused && s->in.dead.stopped);
 	if (s->mute)
 		return;
-	if (s->pass)
+	if (s->txn.id)
+		txn_take(s, kind, &label);
+	else if (s->pass && !slot->big)
 		hand_on(s, slot);
-	else if (slot->refused)
-		input_account(&s->in, &label);
 	else
-		ack_report(&s->ack, ACK_FINAL, &label);
+		ack_report(&s->ack, kind, &label);
 }
 
 bool ring_has_done(const struct kwrite *s)
@@ -187,11 +230,12 @@ void ring_release(struct kwrite *s)
 		struct slot *slot = &s->slots[s->tail % RING];
 
 		if (slot->err) {
-			refuse_slot(s, slot);
-			if (s->kafka.trouble_status)
+			if (!letters_have_room(s))
 				break;
-			slot->refused = true;
-		} else if (!slot->refused) {
+			refuse_slot(s, slot);
+			if (s->kafka.trouble_status || !slot->done)
+				break;
+		} else if (!slot->refused && !s->txn.id) {
 			metrics.forwarded++;
 			metrics.records_out++;
 		}
@@ -204,7 +248,8 @@ void ring_release(struct kwrite *s)
 		line_keep(&s->in.line, line_place(&s->in.line, s->text));
 	} else {
 		line_keep(&s->in.line, UINT64_MAX);
-		ack_idle(&s->ack);
+		if (!s->txn.id || txn_is_empty(s))
+			ack_idle(&s->ack);
 	}
 }
 

@@ -57,7 +57,7 @@ static struct {
 	struct opt_input input;
 	struct ack_opts ack;
 	struct kafka_opts kafka;
-	struct arg_str *topic, *key, *partition, *codec;
+	struct arg_str *topic, *key, *partition, *codec, *txn;
 	struct arg_lit *now, *raw, *nul, *create, *pass;
 } opt;
 
@@ -90,12 +90,18 @@ static void parse_options(int argc, char **argv)
 	opt.create = arg_lit0(NULL, "create", "create topics that do not exist");
 	opt.pass = arg_lit0(NULL, "pass",
 		"hand each record on, with where it was written: a filter, not a sink");
+	opt.txn = arg_str0(NULL, "txn", "ID",
+		"exactly once: write in transactions, and the source's positions with them");
 	opt_input(&opt.input);
+	opt.input.give = letters_give;
+	opt.input.ctx = &self;
+	opt.input.dead_letter->hdr.datatype = "FILE|kafka:TOPIC";
+	opt.input.dead_letter->hdr.glossary = "keep refused records there and go on";
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.topic, opt.key, opt.partition, opt.now, opt.codec, opt.raw, opt.nul,
-		opt.create, opt.pass, OPT_INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
+		opt.create, opt.pass, opt.txn, OPT_INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
 		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
@@ -130,16 +136,19 @@ static void take_options(struct shape *shape)
 		((shape->key && !template_constant(shape->key)) ||
 			shape->partition == PARTITION_KEEP))
 		opt_bad("--raw leaves no fields for --key or -p keep");
+	if (opt.txn->count && (shape->raw || opt.pass->count))
+		opt_bad("--txn goes with neither --raw nor --pass");
+	if (opt.txn->count && !ack_path(&opt.ack))
+		opt_bad("--txn needs the source, for its positions: give it and kread -g the same --ack PATH, or run them with evpipe");
 	if (opt.nul->count && !shape->raw)
 		opt_bad("-0 needs --raw: a record is one line");
 }
 
 static rd_kafka_conf_t *configure(struct kwrite *s)
 {
-	static const struct kafka_prop defaults[] = {
+	const struct kafka_prop defaults[] = {
 		{"enable.idempotence", "true"},
 		{"acks", "all"},
-		{"message.timeout.ms", "0"},
 		{"partitioner", "murmur2_random"},
 		/* Measured: a longer one adds itself to the way of each record, and gains little. */
 		{"linger.ms", "1"},
@@ -149,11 +158,14 @@ static rd_kafka_conf_t *configure(struct kwrite *s)
 		{"queue.buffering.max.kbytes", "1048576"},
 		{"message.max.bytes", "1000000000"},
 		{"batch.size", "1000000"},
+		/* A transaction has its own end. */
+		{opt.txn->count ? NULL : "message.timeout.ms", "0"},
 		{0},
 	};
 	const struct kafka_prop own[] = {
 		{"allow.auto.create.topics", opt.create->count ? "true" : "false"},
 		{"delivery.report.only.error", "false"},
+		{opt.txn->count ? "transactional.id" : NULL, opt_text(opt.txn, "--txn")},
 		{0},
 	};
 	rd_kafka_conf_t *conf = kafka_conf(&s->kafka, &opt.kafka, defaults, own);
@@ -211,13 +223,18 @@ static void take_line(struct kwrite *s)
 		ring_refuse(s, &label, m.is_record, &e);
 }
 
+static bool may_take(struct kwrite *s, int64_t now_ms)
+{
+	return ack_greeted(&s->ack) && txn_accepts(s, now_ms) && letters_ready(s);
+}
+
 /* Takes lines until there are no whole ones left or something has to be waited for. Returns whether
  * more input is wanted. */
 static bool take_lines(struct kwrite *s)
 {
-	if (s->held && !s->in.ended)
+	if (s->held && !s->in.ended && letters_have_room(s))
 		take_line(s);
-	while (!s->held && !s->in.ended) {
+	while (!s->held && !s->in.ended && letters_have_room(s)) {
 		/* What was refused at once waits for nothing. */
 		if (!ring_has_room(s) || s->in.held)
 			ring_release(s);
@@ -265,6 +282,8 @@ static void check_trouble(struct kwrite *s)
 {
 	if (!s->kafka.trouble_status)
 		return;
+	if (s->txn.id)
+		txn_fail(s, s->kafka.trouble_status, "%s", s->kafka.trouble);
 	dead_sync(&s->in.dead);
 	if (s->kafka.trouble_status == EXIT_PERM) {
 		ack_stop(&s->ack, s->kafka.trouble);
@@ -275,14 +294,20 @@ static void check_trouble(struct kwrite *s)
 		s->head - s->tail + s->held);
 }
 
+static int least(int a, int b)
+{
+	return b < 0 || a < b ? a : b;
+}
+
 static void loop(struct kwrite *s)
 {
-	bool hungry = true;
+	bool hungry = true; /* no whole line is left in the block */
 
 	ack_serve(&s->ack, 0, wake_now_ms());
-	while (!s->gone && (!s->in.ended || s->tail < s->head || out_pending(&s->out))) {
+	while (!s->gone &&
+		(!s->in.ended || s->tail < s->head || out_pending(&s->out) || !txn_is_done(s))) {
 		int64_t now = wake_now_ms();
-		bool reads = hungry && ack_greeted(&s->ack);
+		bool reads = hungry && may_take(s, now);
 		struct pollfd fds[] = {
 			{.fd = s->signal_fd, .events = POLLIN},
 			{.fd = s->kafka.wake_fd, .events = POLLIN},
@@ -290,10 +315,12 @@ static void loop(struct kwrite *s)
 			ack_pollfd(&s->ack),
 			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
 		};
-		int ack_ms = ack_timeout_ms(&s->ack, now);
+		int wait_ms =
+			least(least(TICK_MS, ack_timeout_ms(&s->ack, now)), txn_timeout_ms(s, now));
 
 		metrics_tick(now);
-		poll(fds, 5, ack_ms >= 0 && ack_ms < TICK_MS ? ack_ms : TICK_MS);
+		poll(fds, 5, wait_ms);
+		now = wake_now_ms();
 		if (fds[0].revents || s->in.ended)
 			on_signal(s);
 		if (fds[1].revents)
@@ -304,7 +331,9 @@ static void loop(struct kwrite *s)
 		if (fds[2].revents)
 			input_read(&s->in);
 		topics_next_run(&s->topics);
-		hungry = take_lines(s);
+		txn_step(s, now);
+		if (may_take(s, now))
+			hungry = take_lines(s);
 		ring_release(s);
 		if (fds[4].revents & POLLERR)
 			s->gone = true;
@@ -354,8 +383,17 @@ int main(int argc, char **argv)
 	s->pass = opt.pass->count;
 	if (s->pass)
 		out_open(&s->out, STDOUT_FILENO);
-	ack_open(&s->ack, ack_path(&opt.ack), s->pass ? ACK_FILTER : ACK_SINK);
+	ack_open(&s->ack, ack_path(&opt.ack),
+		s->pass			 ? ACK_FILTER
+			: opt.txn->count ? ACK_TXN
+					 : ACK_SINK);
 	s->in.ack = &s->ack;
+	s->in.on_big = ring_refuse_big;
+	s->in.ctx = s;
+	if (s->in.dead.policy == DEAD_TOPIC)
+		s->dead_topic = s->in.dead.file + strlen("kafka:");
+	if (opt.txn->count)
+		txn_open(s, opt_text(opt.txn, "--txn"));
 
 	loop(s);
 	return finish(s);

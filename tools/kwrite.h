@@ -119,6 +119,25 @@ struct slot {
 	int64_t offset;
 	rd_kafka_resp_err_t err;
 	bool done, refused;
+	bool big; /* a line over the limit: its text is gone, its label is the input's big_label */
+};
+
+/* Labels of one kind in a row, from a byte of the list on. */
+struct txn_run {
+	enum ack_kind kind;
+	size_t from;
+};
+
+struct txn {
+	const char *id; /* NULL: no transactions */
+	enum { TXN_STARTING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
+	uint64_t begun, asked; /* records read before it began, before the source was asked */
+	int64_t first_ms, asked_ms;
+	struct ack_list labels; /* what it has settled */
+	struct txn_run *runs;
+	size_t run_count;
+	uint64_t delivered;
+	struct buf committed; /* the reply that is being, or was committed last */
 };
 
 struct kwrite {
@@ -138,6 +157,12 @@ struct kwrite {
 	bool counted; /* … but its label was taken before */
 	bool mute; /* a record was refused under `stop`: those behind it are not reported */
 
+	struct txn txn;
+
+	const char *dead_topic; /* for dead letters; NULL: none */
+	struct topic *letters; /* the same, once it was asked about */
+	uint64_t refusing; /* the slot of a dead letter that is being made */
+
 	bool pass; /* records go on to standard output */
 	bool gone; /* … whose reader has gone */
 	struct out out;
@@ -149,11 +174,40 @@ enum outcome ring_produce(struct kwrite *s, struct message *m, const struct ack_
 /* The line in s->text is refused. */
 void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record,
 	const struct record_error *e);
+/* A line over the limit is refused. */
+void ring_refuse_big(void *kwrite, const struct ack_label *label);
 /* Marks the slot of a message that Kafka has, or will not have. */
 void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
 /* Lets go of what is done, in input order: reports it, or hands it on while standard output takes it. */
 void ring_release(struct kwrite *s);
 /* Whether more could be let go now. */
 bool ring_has_done(const struct kwrite *s);
+
+/* ---- kwrite-dead.c: dead letters to a topic ---- */
+/* Whether it is known that they can be written. */
+bool letters_ready(struct kwrite *s);
+/* Whether one more fits into a batch. */
+bool letters_have_room(const struct kwrite *s);
+/* Produces that of the slot `refusing`, which is done once the broker has it. */
+void letters_give(void *kwrite, struct span letter);
+void letters_delivered(struct kwrite *s, struct slot *slot, rd_kafka_resp_err_t err);
+
+/* ---- kwrite-txn.c: exactly once ---- */
+void txn_open(struct kwrite *s, const char *id);
+/* Something is settled when the present transaction is committed. */
+void txn_take(struct kwrite *s, enum ack_kind kind, const struct ack_label *label);
+/* Does what is due. Call each turn, before lines are taken. */
+void txn_step(struct kwrite *s, int64_t now_ms);
+/* Whether lines may be taken. */
+bool txn_accepts(const struct kwrite *s, int64_t now_ms);
+/* Milliseconds until txn_step is to be called; -1 none. */
+int txn_timeout_ms(const struct kwrite *s, int64_t now_ms);
+/* Nothing is taken that is not committed. */
+bool txn_is_empty(const struct kwrite *s);
+/* After the end of input, with all delivered: whether the last one is committed. */
+bool txn_is_done(const struct kwrite *s);
+/* Aborts and ends the program. */
+_Noreturn void txn_fail(struct kwrite *s, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

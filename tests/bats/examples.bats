@@ -78,6 +78,10 @@ example() {
 	example pair-of-bridges
 }
 
+@test "example: once, by tenant" {
+	example once-by-tenant
+}
+
 @test "example: payloads of a topic" {
 	example payloads-of-a-topic
 }

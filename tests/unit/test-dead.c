@@ -114,7 +114,7 @@ static void refuse_three(void)
 {
 	struct dead d;
 
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	if (!dead_refuse(&d, CLASS_MISSING_KEY, SPAN("{ \"payload\":\"\\u00e9\" }"), true, 7,
 		    "no %s", "key"))
 		_exit(50);
@@ -147,7 +147,7 @@ static void refuse_odd_message(void)
 {
 	struct dead d;
 
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	dead_refuse(&d, CLASS_JSON_DECODE, SPAN("x"), false, 1, "odd \"\\\n%s", "\xff\x80");
 	_exit(dead_close(&d));
 }
@@ -174,7 +174,7 @@ static void refuse_big_in_pieces(void)
 	static const char bytes[] = "0123456789\xff|abcdefghijklmnopqrst";
 	struct dead d;
 
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	for (size_t piece = 1; piece <= sizeof(bytes); piece++) {
 		if (!dead_begin_big(&d, piece, 10))
 			_exit(50);
@@ -219,7 +219,7 @@ static void refuse_under_stop(void)
 {
 	struct dead d;
 
-	dead_open(&d, NULL, NULL);
+	dead_open(&d, NULL, NULL, NULL, NULL);
 	if (dead_refuse(&d, CLASS_JSON_DECODE, SPAN("x"), false, 3, "not JSON") || !d.stopped)
 		_exit(50);
 	if (metrics.errors[CLASS_JSON_DECODE] != 1 || metrics.dead_letters[CLASS_JSON_DECODE] != 0)
@@ -238,7 +238,7 @@ static void refuse_25_under_skip(void)
 {
 	struct dead d;
 
-	dead_open(&d, "skip", NULL);
+	dead_open(&d, "skip", NULL, NULL, NULL);
 	for (unsigned i = 0; i < 25; i++)
 		if (!dead_refuse(&d, i == 24 ? CLASS_LOOP : CLASS_JSON_DECODE, SPAN("x"), false,
 			    i + 1, "bad"))
@@ -271,7 +271,7 @@ static void refuse_nothing(void)
 {
 	struct dead d;
 
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	_exit(dead_close(&d));
 }
 
@@ -287,21 +287,21 @@ static void open_both(void)
 {
 	struct dead d;
 
-	dead_open(&d, "skip", file);
+	dead_open(&d, "skip", file, NULL, NULL);
 }
 
 static void open_nonsense(void)
 {
 	struct dead d;
 
-	dead_open(&d, "maybe", NULL);
+	dead_open(&d, "maybe", NULL, NULL, NULL);
 }
 
 static void open_nowhere(void)
 {
 	struct dead d;
 
-	dead_open(&d, NULL, "/nonexistent/dead");
+	dead_open(&d, NULL, "/nonexistent/dead", NULL, NULL);
 }
 
 static void wrong_choices_are_permanent_and_a_file_that_cannot_be_opened_temporary(void **state)
@@ -321,7 +321,7 @@ static void refuse_one(void)
 {
 	struct dead d;
 
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
 	_exit(dead_close(&d));
 }
@@ -354,7 +354,7 @@ static void refuse_until_full(void)
 	struct dead d;
 
 	limit_file_size(1000);
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	for (uint64_t i = 1; i <= 1000; i++)
 		dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"12345\"}"), true, i, "loop");
 }
@@ -364,7 +364,7 @@ static void refuse_big_until_full(void)
 	struct dead d;
 
 	limit_file_size(1000);
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
 	dead_begin_big(&d, 2, 10);
 	for (int i = 0; i < 100; i++)
@@ -420,7 +420,7 @@ static void refuse_to_full_device(void)
 {
 	struct dead d;
 
-	dead_open(&d, NULL, "/dev/full");
+	dead_open(&d, NULL, "/dev/full", NULL, NULL);
 	dead_refuse(&d, CLASS_LOOP, SPAN("{}"), true, 1, "loop");
 	_exit(50);
 }
@@ -436,7 +436,7 @@ static void refuse_many(void)
 	struct dead d;
 
 	die_setup(-1, false);
-	dead_open(&d, NULL, file);
+	dead_open(&d, NULL, file, NULL, NULL);
 	for (uint64_t i = 1; i <= 300; i++) {
 		if (i % 3) {
 			dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, i, "loop");

@@ -1,0 +1,329 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kwrite --txn on a real Kafka: exactly once, whoever is killed.
+
+load helpers
+load ack
+
+setup_file() {
+	kafka_start
+}
+
+answered=0 # questions to the source that is a test
+
+# committed TOPIC: the payloads that a read_committed consumer sees, one a line.
+committed() {
+	kconsume "$1" -X isolation.level=read_committed -f '%s\n'
+}
+
+# numbers FROM TO TOPIC: a topic with these as payloads.
+numbers() {
+	seq "$1" "$2" | kproduce "$3"
+}
+
+# once TOPIC N: each of 1…N is seen there, and once.
+once() {
+	committed "$1" | sort -n | diff <(seq "$2") - | head -n 5
+	[ "$(committed "$1" | sort -n | md5sum)" = "$(seq "$2" | md5sum)" ]
+}
+
+# line NAME GROUP IN OUT [KREAD-OPTION…]: kread | kwrite --txn in the background; NAME.r.pid is kread's,
+# NAME.w.pid kwrite's, NAME.status what they ended with.
+line() {
+	local name=$1 group=$2 in=$3 out=$4
+	shift 4
+	rm -f "$name".[rw] "$name.status"
+	# shellcheck disable=SC2016
+	spawn "$name" bash -c '
+		name=$1 group=$2 in=$3 out=$4
+		shift 4
+		export EVPIPE_ACK=$PWD/$name.ack
+		bash -c "echo \$\$ >$name.r; exec \"\$@\"" r \
+			kread -X session.timeout.ms=6000 -g "$group" "$@" "$in" 2>"$name.r.err" |
+			bash -c "echo \$\$ >$name.w; exec \"\$@\"" w \
+				kwrite --txn "$name-$out" -t "$out" 2>"$name.w.err"
+		echo "${PIPESTATUS[*]}" >"$name.status"' line "$name" "$group" "$in" "$out" "$@" </dev/null
+}
+
+# ended NAME: its exit statuses, once it has ended.
+ended() {
+	wait_for "[ -s $1.status ]" 120 && cat "$1.status"
+	wait_exit "$1"
+}
+
+# txn_sink NAME OPTION…: kwrite --txn against the source that is a test; descriptor 5 is its input.
+txn_sink() {
+	local name=$1
+	shift
+	[ -p in ] || mkfifo in
+	spawn "$name" sh -c 'exec "$@" <in' sh kwrite --txn "$name-$RANDOM" "$@"
+	exec 5>in
+}
+
+# reply [TOPIC P O]…: positions under the metadata of a group without members; for the last question,
+# and "again" for those before it that have had no reply.
+reply() {
+	local group asked
+	asked=$(heard kwrite | grep -c '^offsets')
+	for ((; ++answered < asked; )); do source_does say "again $RUN"; done
+	group=$(python3 -c 'import base64, struct, sys
+print(base64.b64encode(b"CGMDv2:" + struct.pack("i", -1) + sys.argv[1].encode() + b"\0\0\1").decode())' "$GROUP")
+	source_does say "offsets $group${*:+ $*}"
+}
+
+# reports: what kwrite has said, without how it fares.
+reports() {
+	heard kwrite | grep -vE '^(idle|busy)$' || true
+}
+
+# asked PATTERN: once the source has been asked about these labels.
+asked() {
+	wait_for "grep -qxE 'kwrite: offsets $RUN $1' source.out" || { cat source.out; return 1; }
+}
+
+@test "--txn without a source is refused, with the remedy" {
+	run -100 kwrite --txn x -t y </dev/null
+	[[ $output == "kwrite: --txn needs the source, for its positions: "*"--ack PATH"* ]]
+	run -100 kwrite --ack a --txn x -t y --raw </dev/null
+	run -100 kwrite --ack a --txn x -t y --pass </dev/null
+}
+
+@test "each record is written once, and the group's position with it" {
+	in=$(new_topic 3) out=$(new_topic 2)
+	numbers 1 5000 "$in"
+	line a "g-$in" "$in" "$out" -e
+	[ "$(ended a)" = "0 0" ]
+	once "$out" 5000
+	numbers 5001 5010 "$in"
+	line a "g-$in" "$in" "$out" -e
+	[ "$(ended a)" = "0 0" ]
+	once "$out" 5010
+	line a "g-$in" "$in" "$out" -e
+	[ "$(ended a)" = "0 0" ]
+	once "$out" 5010
+}
+
+@test "nothing is visible or reported before the source has given the positions" {
+	out=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	txn_sink it -t "$out"
+	{ rec 1; rec 2; rec 3; } >&5
+	asked '1.*3'
+	grep -qxE 'kwrite: hello kwrite [0-9]+ txn' source.out
+	# They are there, but not to be seen.
+	wait_for '[ "$(kcat -q -b "$KAFKA_BROKERS" -C -e -t "$out" -X isolation.level=read_uncommitted | wc -l)" -eq 3 ]'
+	[ -z "$(committed "$out")" ]
+	[ "$(reports | grep -v offsets)" = "" ]
+	reply "$out" 0 3
+	wait_for 'heard kwrite | tr - " " | grep -qE "^final $RUN 1 (2 )?3"'
+	[ "$(committed "$out" | xargs)" = "p1 p2 p3" ]
+	rec 4 >&5
+	asked '4'
+	source_does end 4
+	exec 5>&-
+	reply "$out" 0 4
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ "$(committed "$out" | xargs)" = "p1 p2 p3 p4" ]
+	[ "$(reports | tail -n 3 | xargs)" = "final $RUN 4 bye gone" ]
+}
+
+@test "abort takes the transaction back and ends it with 111" {
+	out=$(new_topic 1)
+	source_start
+	txn_sink it -t "$out"
+	rec 1 >&5
+	asked '1'
+	source_does say "abort $RUN"
+	wait_exit it
+	[ "$status" -eq 111 ]
+	grep -q 'the group has given partitions away' it.err
+	[ -z "$(committed "$out")" ]
+	wait_file_contains source.out 'kwrite: gone'
+	[ "$(reports | grep -cE 'final|bye')" -eq 0 ]
+}
+
+@test "while the source waits for more, more is taken, and it is asked anew with all" {
+	out=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	txn_sink it -t "$out"
+	{ rec 1; rec 3; } >&5
+	asked '1 3'
+	rec 2.1/2 >&5
+	asked '1 3 2[.]1/2'
+	rec 2.2/2 >&5
+	asked '1 3 2[.]1/2 2[.]2/2'
+	[ -z "$(committed "$out")" ]
+	source_does end 3
+	exec 5>&-
+	reply "$out" 0 4
+	wait_exit it || cat it.err
+	[ "$(reports | grep -v offsets | xargs)" = "final $RUN 1 3 2.1/2 2.2/2 bye gone" ]
+	[ "$(committed "$out" | wc -l)" -eq 4 ]
+}
+
+@test "a reply to less than what was taken since is not used" {
+	out=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	txn_sink it -t "$out"
+	rec 1 >&5
+	asked '1'
+	rec 2 >&5
+	# Once it has been taken, which the second question tells, the first one's answer is worth nothing.
+	asked '1[- ]2'
+	source_does say "offsets bm90aGluZw== $out 0 1"
+	answered=1
+	reply "$out" 0 2
+	wait_for 'heard kwrite | tr - " " | grep -q "^final $RUN 1 2"'
+	[ "$(committed "$out" | xargs)" = "p1 p2" ]
+	exec 5>&-
+}
+
+@test "a source that is gone without an answer: all is taken back" {
+	out=$(new_topic 1)
+	source_start
+	txn_sink it -t "$out"
+	rec 1 >&5
+	asked '1'
+	source_does hang-up
+	wait_exit it
+	[ "$status" -eq 111 ]
+	[ -z "$(committed "$out")" ]
+	exec 5>&-
+}
+
+@test "positions move without records: what filters drop" {
+	out=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	txn_sink it -t "$out"
+	wait_for '[ "$(heard kwrite | grep -c "^offsets")" -ge 1 ]'
+	[ "$(heard kwrite | grep '^offsets' | head -n 1)" = "offsets $RUN" ]
+	in=$(new_topic 1)
+	numbers 1 10 "$in"
+	reply "$in" 0 7
+	source_does end 7
+	exec 5>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+	run -0 env -u EVPIPE_ACK kread -g "$GROUP" --commit never -e "$in"
+	[ "$(jq -r .payload <<<"$output" | xargs)" = "8 9 10" ]
+}
+
+@test "refused records are reported with the rest, in their turn" {
+	out=$(new_topic 1) dead=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	txn_sink it -t "$out" --dead-letter "kafka:$dead"
+	{ rec 1; echo "{\"seq\":\"$RUN:2\",\"payload\":5}"; rec 3; } >&5
+	asked '1.*3'
+	[ -z "$(committed "$dead")" ]
+	source_does end 3
+	exec 5>&-
+	reply "$out" 0 3
+	wait_exit it
+	[ "$status" -eq 1 ]
+	[ "$(reports | grep -v offsets | xargs)" = "final $RUN 1 dead $RUN 2 final $RUN 3 bye gone" ]
+	[ "$(committed "$dead" | jq -r .error.class)" = invalid-record ]
+	[ "$(committed "$out" | xargs)" = "p1 p3" ]
+}
+
+@test "a record refused under stop: all before it is committed" {
+	out=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	txn_sink it -t "$out"
+	{ rec 1; rec 2; echo "{\"seq\":\"$RUN:3\",\"payload\":5}"; rec 4; } >&5
+	asked '1[- ]2'
+	reply "$out" 0 2
+	wait_exit it
+	[ "$status" -eq 1 ]
+	[ "$(committed "$out" | xargs)" = "p1 p2" ]
+	[ "$(reports | grep final | cut -d' ' -f3- | tr - ' ')" = "1 2" ]
+	exec 5>&-
+}
+
+@test "a record that the broker refuses takes the transaction back, and is named" {
+	out=$(new_topic 1)
+	source_start
+	for i in 1 2 3; do
+		printf '{"seq":"%s:%d","payload":"p%d","partition":%d}\n' "$RUN" "$i" "$i" $((i == 2 ? 9 : 0))
+	done >records
+	run -1 kwrite --txn "x-$out" -t "$out" -p keep <records
+	[[ $output == *"line 2: topic '$out': "*"nothing of it was written"* ]]
+	[ -z "$(committed "$out")" ]
+	[ "$(reports | grep -c final)" -eq 0 ]
+}
+
+@test "two that write transactions under one ID: the first is fenced, with 111" {
+	out=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	mkfifo in
+	spawn one sh -c 'exec kwrite --txn "same-$1" -t "$1" <in' sh "$out"
+	exec 5>in
+	rec 1 >&5
+	asked '1'
+	mkdir two
+	(cd two && T=$PWD source_start && source_does end 1 && T=$PWD \
+		EVPIPE_ACK=$PWD/ack timeout 60 kwrite --txn "same-$out" -t "$out" </dev/null
+		harness_end "$PWD")
+	reply "$out" 0 1
+	wait_exit one
+	[ "$status" -eq 111 ]
+	grep -qF "another kwrite writes transactions as 'same-$out'" one.err
+	[ -z "$(committed "$out")" ]
+	exec 5>&-
+}
+
+# kill_in_the_middle WHO: kills kread (r) or kwrite (w) again and again while records flow.
+kill_in_the_middle() {
+	local in out i seen=0
+	in=$(new_topic 3) out=$(new_topic 2)
+	numbers 1 20000 "$in"
+	for i in 1 2 3; do
+		line a "g-$in" "$in" "$out" --rate 2000
+		# Something of this run has been committed, and something is on its way.
+		wait_for "[ \$(committed $out | wc -l) -gt $seen ]" 120
+		kill -KILL "$(<"a.$1")"
+		ended a
+		seen=$(committed "$out" | wc -l)
+		[ "$seen" -lt 20000 ] || break
+	done
+	line a "g-$in" "$in" "$out" -e
+	[ "$(ended a)" = "0 0" ]
+	once "$out" 20000
+}
+
+# bats test_tags=load
+@test "kwrite killed again and again: each record is seen once" {
+	kill_in_the_middle w
+}
+
+# bats test_tags=load
+@test "kread killed again and again: each record is seen once" {
+	kill_in_the_middle r
+}
+
+# bats test_tags=load
+@test "members that come and go: each record is seen once" {
+	in=$(new_topic 4) out=$(new_topic 2)
+	numbers 1 20000 "$in"
+	line a "g-$in" "$in" "$out" --rate 3000
+	wait_for "[ \$(committed $out | wc -l) -gt 0 ]" 120
+	line b "g-$in" "$in" "$out" --rate 3000
+	# A rebalance may end a's transaction, and a with it; somebody goes on.
+	for i in {1..40}; do
+		[ "$(committed "$out" | wc -l)" -lt 20000 ] || break
+		for name in a b; do
+			if [ -s "$name.status" ]; then
+				wait_exit "$name"
+				line "$name" "g-$in" "$in" "$out" --rate 3000
+			fi
+		done
+		sleep 0.5
+	done
+	for name in a b; do
+		[ -s "$name.status" ] || kill -TERM "$(<"$name.r")" || true
+		ended "$name"
+	done
+	line a "g-$in" "$in" "$out" -e
+	[ "$(ended a)" = "0 0" ]
+	once "$out" 20000
+}
