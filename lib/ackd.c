@@ -179,7 +179,6 @@ static void on_hello(struct ackd *d, struct ackd_peer *p, struct span line)
 	}
 	p->role = r;
 	d->connections++;
-	d->had_peer = true;
 	if (r == FILTER)
 		return;
 	d->had_sink = d->has_sink = true;
@@ -537,6 +536,18 @@ static void clear_path(const struct sockaddr_un *a)
 			strerror(errno));
 }
 
+/* What dies later leaves no dead socket; a child that exits leaves its parent's. */
+static struct {
+	const char *path;
+	pid_t pid;
+} listening;
+
+static void at_exit(void)
+{
+	if (listening.path && listening.pid == getpid())
+		unlink(listening.path);
+}
+
 static void listen_on(struct ackd *d, const char *path)
 {
 	struct epoll_event e = {.events = EPOLLIN};
@@ -555,6 +566,10 @@ static void listen_on(struct ackd *d, const char *path)
 	if (ret || listen(d->listen_fd, 64))
 		die(EXIT_PERM, "cannot listen on '%s': %s", path, strerror(errno));
 	d->path = die_strdup(path);
+	listening.path = d->path;
+	if (!listening.pid)
+		atexit(at_exit);
+	listening.pid = getpid();
 	epoll_ctl(d->fd, EPOLL_CTL_ADD, d->listen_fd, &e);
 }
 
@@ -586,8 +601,10 @@ void ackd_close(struct ackd *d)
 		return;
 	while (d->peers)
 		drop_peer(d, &d->peers);
-	if (d->path)
+	if (d->path) {
 		unlink(d->path);
+		listening.path = NULL;
+	}
 	if (d->listen_fd >= 0)
 		close(d->listen_fd);
 	close(d->fd);

@@ -18,7 +18,6 @@ struct ackd {
 	int fd; /* for poll: POLLIN; -1: off */
 	char run[LABEL_RUN_LEN + 1];
 	unsigned connections; /* open ones that have said hello */
-	bool had_peer; /* somebody has said hello, ever */
 	bool had_sink; /* a sink has, ever */
 	bool has_sink; /* … and is connected */
 	bool is_txn; /* … as one that writes transactions: the source does not commit */

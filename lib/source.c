@@ -216,9 +216,9 @@ static bool may_come(struct source *s, int64_t now)
 		s->open = open;
 		s->open_ms = now;
 	}
-	if (d->sink_lost || d->void_account || (d->had_peer && !d->connections))
+	if (d->sink_lost || d->void_account || (d->had_sink && !d->connections))
 		return false;
-	/* It may not have started yet. */
+	/* It may not have started yet, even if filters have come and gone. */
 	if (!d->had_sink)
 		return s->ended && !s->stop_ms && now - s->start_ms < HELLO_MS;
 	return open && now - (s->stop_ms ? s->stop_ms : s->open_ms) < s->drain_ms;

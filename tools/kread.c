@@ -37,7 +37,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BATCH = 256, TICK_MS = 1000, FOLLOW_MS = 10000 };
+enum { BATCH = 256, BATCH_BYTES = 1 << 20, TICK_MS = 1000, FOLLOW_MS = 10000 };
 
 static struct {
 	struct opt_common common;
@@ -288,6 +288,9 @@ static size_t allowance(struct kread *r)
 	}
 	if (r->count >= 0 && n > r->count - (int64_t)r->emitted)
 		n = r->count - (int64_t)r->emitted;
+	/* A batch of large messages is not to take a multiple of the window's bytes. */
+	if (n > BATCH_BYTES / (int64_t)r->message_bytes + 1)
+		n = BATCH_BYTES / (int64_t)r->message_bytes + 1;
 	return source_room(&r->source, (size_t)n);
 }
 
@@ -328,6 +331,8 @@ static bool serve(struct kread *r)
 		r->record_ms = wake_now_ms();
 	if (r->rate > 0)
 		r->paid_until_us += (int64_t)(r->emitted - before) * 1000000 / r->rate;
+	if (n)
+		r->message_bytes = bytes / (size_t)n + 1;
 	kafka_taken(&r->kafka, (size_t)n, bytes, rd_kafka_queue_length(r->messages));
 	return n > 0 || !source_room(&r->source, 1);
 }
@@ -467,6 +472,7 @@ int main(int argc, char **argv)
 	kafka_wake_on(&r.kafka, r.messages);
 	if (r.group)
 		group_subscribe(&r);
+	r.message_bytes = BATCH_BYTES;
 	r.record_ms = r.second_ms = r.refresh_ms = wake_now_ms();
 	if (r.count == 0)
 		kread_end(&r, EXIT_DONE);

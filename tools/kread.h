@@ -68,6 +68,7 @@ struct kread {
 
 	struct source source;
 	int64_t now_us; /* of the batch of messages that is printed */
+	size_t message_bytes; /* how long those of the last batch were */
 	bool broken; /* no more output: what the sink gets is not all, and must not think so */
 
 	/* ---- kread-group.c ---- */

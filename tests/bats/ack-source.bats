@@ -436,6 +436,40 @@ committed() {
 	[ "$(committed)" = 3 ]
 }
 
+@test "a sink that comes late to an empty topic is told the end, even when filters have gone" {
+	topic_with 0
+	spawn source kread -e --ack ack "$topic" </dev/null
+	come filter filter
+	heard filter "end $RUN 0"
+	say filter bye
+	leave filter
+	come sink sink
+	heard sink "end $RUN 0"
+	say sink bye
+	leave sink
+	wait_exit source
+	[ "$status" -eq 0 ]
+}
+
+@test "a sink that leaves before the end ends the source" {
+	topic_with 3
+	reads source
+	come sink sink
+	wait_lines source.out 3
+	say sink "final $RUN 1-3" bye
+	leave sink
+	wait_exit source
+	[ "$status" -eq 111 ]
+	grep -q "the sink has gone" source.err
+	[ "$(committed)" = 3 ]
+}
+
+@test "uncommitted records cannot be asked for where positions follow acknowledgements" {
+	run -100 kread -g g --ack ack -X isolation.level=read_uncommitted topic
+	[[ $output == *isolation.level* ]]
+	[ ! -e ack ]
+}
+
 @test "a sink that comes late to a short reading is told the end" {
 	topic_with 3
 	spawn source kread -e --ack ack "$topic" </dev/null

@@ -140,10 +140,8 @@ static void who_comes_is_greeted_and_counts_with_his_hello(void **state)
 	assert_int_equal(strspn(d.run, "0123456789abcdef"), LABEL_RUN_LEN);
 	assert_int_equal(strlen(d.run), LABEL_RUN_LEN);
 	assert_int_equal(d.connections, 0);
-	assert_false(d.had_peer);
 	filter = member("filter");
 	assert_int_equal(d.connections, 1);
-	assert_true(d.had_peer);
 	assert_false(d.had_sink);
 	say(fd, "hello kwrite 12345 sink\n");
 	assert_int_equal(d.connections, 2);
