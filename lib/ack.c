@@ -428,9 +428,11 @@ void ack_serve(struct ack *a, short revents, int64_t now_ms)
 
 static bool refuse_seq(struct ack *a, const char *why, struct span text)
 {
-	if (a->role != ACK_FILTER)
-		set_trouble(a, EXIT_PERM, "%s (seq '%.*s')", why,
-			(int)(text.len < 60 ? text.len : 60), text.p);
+	if (a->role == ACK_FILTER)
+		return false;
+	set_trouble(
+		a, EXIT_PERM, "%s (seq '%.*s')", why, (int)(text.len < 60 ? text.len : 60), text.p);
+	ack_stop(a, a->trouble);
 	return false;
 }
 
@@ -554,7 +556,10 @@ static bool drain(struct ack *a)
 	int64_t until = wake_now_ms() + CLOSE_MS, now;
 
 	put_news(a);
-	buf_puts(&a->out, "bye\n");
+	/* Without it the source takes the connection for lost, and stops: there may be nobody else to tell it
+	 * that its records come no further. */
+	if (a->ended || a->stopped)
+		buf_puts(&a->out, "bye\n");
 	for (;;) {
 		transmit(a);
 		if (a->fd < 0 || a->sent == a->out.len)

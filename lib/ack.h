@@ -110,8 +110,8 @@ void ack_ask(struct ack *a, struct span labels);
 /* Permanent trouble: asks the source to stop reading. Only the first reason is told. */
 void ack_stop(struct ack *a, const char *reason);
 
-/* At the end of input, or when the program ends by itself after ack_stop: writes what is left and says
- * bye; waits ten seconds at most for a full socket. Reads first what has come, so that `end` is seen.
+/* At the end of input, or when the program ends by itself: writes what is left and, after `end` or
+ * ack_stop, says bye; waits ten seconds at most for a full socket. Reads first what has come, so that `end` is seen.
  * Returns EXIT_DONE; trouble_status, with its sentence on standard error; or EXIT_TEMP with a message
  * when the source ended without `end`: what came may not be all. */
 int ack_close(struct ack *a);

@@ -12,8 +12,8 @@
  *   done; they are written in order, one output line at a time as standard output takes them.
  * - A batch is run when it is full, when its first record is -t old, or when no more can come, and there
  *   is a run free for it. Input is read while there is a batch to put it into.
- * - A failed run has written nothing and is tried again; after ATTEMPTS of them the source is told to
- *   stop, what came before is finished, and all after it is left open.
+ * - A failed run has written nothing and is tried again; after ATTEMPTS of them what came before is
+ *   finished, and all from it on is left open.
  * - EOF: all batches are written, then exit. First SIGTERM: ignored while input is open, and the command
  *   does not see it; the second, or one after EOF, ends it and the command at once. */
 #include "ack.h"
@@ -65,7 +65,8 @@ void evbatch_give_up(struct evbatch *s, uint64_t cut, int status, const char *fm
 	va_end(ap);
 	if (!s->status) {
 		die_error("%s", reason);
-		ack_stop(&s->ack, reason);
+		if (status == EXIT_PERM)
+			ack_stop(&s->ack, reason);
 		s->status = status;
 	}
 	evbatch_cut(s, cut);
@@ -363,7 +364,7 @@ static int finish(struct evbatch *s)
 	int status = EXIT_DONE, refused;
 
 	evbatch_cut(s, s->head);
-	if (s->gone)
+	if (s->gone || s->status == EXIT_TEMP)
 		ack_abandon(&s->ack);
 	else
 		status = ack_close(&s->ack);

@@ -106,7 +106,7 @@ static inline struct batch *batch(struct evbatch *s, uint64_t i)
 
 /* Input ends, and the batches from @cut on are forgotten: neither written nor reported. */
 void evbatch_cut(struct evbatch *s, uint64_t cut);
-/* The same, and the program ends with this status; says why, to the source too. */
+/* The same, and the program ends with this status; says why, to the source too when it is permanent. */
 void evbatch_give_up(struct evbatch *s, uint64_t cut, int status, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* Writes what batches that are done have made, in order, up to OUT_BLOCK. */

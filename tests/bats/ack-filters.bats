@@ -236,7 +236,7 @@ told() {
 	[ "$output" = "$(from b 2)" ]
 	# shellcheck disable=SC2154 # run sets it
 	[ "$stderr" = "evstamp: the input has ended, but the source has not said that it is whole" ]
-	told "drop $RUN 1" bye
+	told "drop $RUN 1"
 }
 
 @test "records that a killed source has left in the pipe are handed on, then it is 111" {

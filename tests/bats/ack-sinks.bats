@@ -160,7 +160,7 @@ sinks() {
 		{ rec 1; rec 2; } >records
 		run -111 --separate-stderr "$@" <records
 		[[ $stderr == "$sink: "*"has not said that it is whole"* ]]
-		told $sink "final 1" "final 2" bye' sinks
+		told $sink "final 1" "final 2"' sinks
 }
 
 @test "a torn last line is not reported" {
@@ -176,7 +176,7 @@ sinks() {
 		{ rec 1; rec 2 | sed "s/$RUN/fedcba9876543210/"; rec 3; } >records
 		run -100 --separate-stderr "$@" <records
 		[[ $stderr == *"records of two sources: run two pipelines"* ]]
-		told $sink "final 1" bye' sinks
+		told $sink stop "final 1" bye' sinks
 	[ "$(in_topic)" = p1 ]
 }
 
@@ -189,7 +189,7 @@ sinks() {
 		wait_exit it
 		[ "$status" -eq 100 ]
 		grep -qF "there is a sink already" it.err
-		told $sink "final 1" bye
+		told $sink "final 1"
 		exec 5>&-' sinks
 }
 

@@ -674,8 +674,11 @@ static void input_that_ends_without_end_is_not_whole(void **state)
 
 	(void)state;
 	begin(&s, &a, ACK_SINK);
+	report(&a, ACK_FINAL, 1);
 	assert_int_equal(ack_close(&a), EXIT_TEMP);
-	assert_string_equal(heard(&s), "bye\n");
+	/* No bye: the source is to stop. */
+	assert_string_equal(heard(&s), "final " RUN " 1\n");
+	assert_int_equal(recv(s.fd, &(char){0}, 1, 0), 0);
 	close_source(&s);
 	begin(&s, &a, ACK_FILTER);
 	close(s.fd);
