@@ -34,10 +34,26 @@ int record_refuse(struct record_error *e, enum error_class class, const char *fm
 	va_list ap;
 
 	e->class = class;
+	e->is_payload = false;
 	va_start(ap, fmt);
 	vsnprintf(e->message, sizeof(e->message), fmt, ap);
 	va_end(ap);
 	make_printable(e->message);
+	return -1;
+}
+
+void record_hint_raw(struct record_error *e)
+{
+	size_t n = strlen(e->message);
+
+	if (e->is_payload)
+		snprintf(e->message + n, sizeof(e->message) - n,
+			" (payloads without a record: use --raw)");
+}
+
+static int may_be_payload(struct record_error *e)
+{
+	e->is_payload = true;
 	return -1;
 }
 
@@ -48,8 +64,8 @@ static int refuse_json(struct record_error *e, const struct json *j)
 	if (j->deep)
 		return record_refuse(e, CLASS_TOO_LARGE, "nested deeper than %d levels at byte %zu",
 			JSON_DEPTH_MAX, at);
-	return record_refuse(e, CLASS_JSON_DECODE,
-		"not JSON: %s at byte %zu (payloads without a record: use --raw)", j->why, at);
+	record_refuse(e, CLASS_JSON_DECODE, "not JSON: %s at byte %zu", j->why, at);
+	return may_be_payload(e);
 }
 
 /* ---- the fields ---- */
@@ -321,8 +337,8 @@ static int want_payload(struct record *r, struct record_error *e)
 	case JSON_ABSENT:
 		if (r->payload_b64.type != JSON_ABSENT)
 			return 0;
-		return record_refuse(e, CLASS_INVALID_RECORD,
-			"field 'payload' is missing (payloads without a record: use --raw)");
+		record_refuse(e, CLASS_INVALID_RECORD, "field 'payload' is missing");
+		return may_be_payload(e);
 	case JSON_FALSE:
 	case JSON_TRUE:
 	case JSON_NUMBER:
@@ -352,8 +368,8 @@ int record_parse(struct record *r, struct span line, struct record_error *e)
 	if (json_peek(&j) != '{') {
 		if (json_value(&j, &other) < 0 || json_done(&j) < 0)
 			return refuse_json(e, &j);
-		return record_refuse(e, CLASS_INVALID_RECORD,
-			"JSON, but not an object (payloads without a record: use --raw)");
+		record_refuse(e, CLASS_INVALID_RECORD, "JSON, but not an object");
+		return may_be_payload(e);
 	}
 	json_enter(&j, '{');
 	while ((more = json_next(&j, '}')) == 1) {

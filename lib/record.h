@@ -22,7 +22,10 @@ struct record {
 struct record_error {
 	enum error_class class;
 	char message[256];
+	bool is_payload; /* maybe: the line looks like no record at all */
 };
+/* For programs with --raw: hints at it where that may be what was meant. */
+void record_hint_raw(struct record_error *e);
 /* Fills in @e, so that the message is printable UTF-8 whatever the arguments hold. Returns -1. */
 int record_refuse(struct record_error *e, enum error_class class, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -150,6 +150,7 @@ enum outcome message_make(struct shape *shape, struct topics *ts, struct span li
 	enum outcome outcome;
 
 	if (!shape->raw && record_parse(&r, line, e)) {
+		record_hint_raw(e);
 		if (r.seq.type == JSON_STRING && input_accounts(e->class))
 			m->seq = r.seq;
 		return REFUSED;

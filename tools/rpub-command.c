@@ -83,8 +83,10 @@ int command_put(
 
 	*is_record = false;
 	*r = (struct record){.line = line};
-	if (!s->raw && record_parse(r, line, e))
+	if (!s->raw && record_parse(r, line, e)) {
+		record_hint_raw(e);
 		return -1;
+	}
 	*is_record = !s->raw;
 	if (s->prefix.len) {
 		buf_span(out, buf_as_span(&s->prefix));

@@ -260,6 +260,19 @@ sinks() {
 		[ "$(reports $sink | grep -c drop)" -eq 9999 ]' sinks
 }
 
+@test "a line that is no record gets a hint at --raw, from a sink alone" {
+	for line in nonsense '"x"' '{"Payload":1}'; do
+		echo "$line" >records
+		for sink in "kwrite -t $TOPIC" "rpub $TOPIC"; do
+			# shellcheck disable=SC2086 # words
+			run -1 $sink <records
+			[[ $output == *"(payloads without a record: use --raw) ("* ]]
+		done
+		run -1 evkey .a <records
+		[[ $output != *raw* ]]
+	done
+}
+
 # ---- kwrite ----
 
 @test "kwrite reports nothing that the broker has not confirmed, and nothing past it" {
