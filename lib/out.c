@@ -18,6 +18,16 @@ enum kind {
 	OUT_PIECES
 };
 
+/* The usual 64 KB fill so fast that the processes of a pipeline wake each other all the time: with
+ * 256 KB three of them take a tenth less (245 byte payloads), with more hardly less. It may be refused. */
+static void widen(int fd)
+{
+	enum { PIPE_SIZE = 256 << 10 };
+
+	if (fcntl(fd, F_GETPIPE_SZ) < PIPE_SIZE)
+		fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
+}
+
 void out_open(struct out *o, int fd)
 {
 	struct stat st;
@@ -35,6 +45,7 @@ void out_open(struct out *o, int fd)
 		char path[32];
 		int own;
 
+		widen(fd);
 		/* Fails without /proc, or on a pipe that another user made: then in pieces. */
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

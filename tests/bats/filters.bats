@@ -117,11 +117,11 @@ filter() {
 }
 
 @test "the second signal ends it even when its input has ended, while its reader does not read" {
-	# More than a pipe holds, and less than would keep it from reading on.
-	seq 5000 | sed 's/.*/{"payload":"&"}/' >many
+	# More than a pipe of 256 KB holds, and less than would keep it from reading on.
+	seq 15000 | sed 's/.*/{"payload":"&"}/' >many
 	spawn stuck sh -c 'exec evstamp --drop x --metrics m <many >out'
 	exec 6<out
-	wait_file_contains m 'evpipe_records_in_total{tool="evstamp"} 5000'
+	wait_file_contains m 'evpipe_records_in_total{tool="evstamp"} 15000'
 	stop stuck TERM
 	stop stuck INT
 	wait_exit stuck
