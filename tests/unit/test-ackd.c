@@ -207,6 +207,7 @@ static void a_second_sink_is_refused_and_not_heard(void **state)
 	assert_int_equal(d.connections, 1);
 	close(second);
 	serve();
+	assert_int_equal(d.connections, 1);
 	assert_true(d.has_sink);
 	assert_false(d.sink_lost);
 	say(first, "final RUN 1\n");
@@ -529,6 +530,26 @@ static void a_transaction_of_an_ended_assignment_aborts(void **state)
 	close(fd);
 }
 
+static void put_much(void *ctx, struct buf *out)
+{
+	(void)ctx;
+	for (int i = 0; i < 1 << 17; i++)
+		buf_puts(out, "bWV0YQAA");
+}
+
+static void who_asks_and_does_not_read_is_cut_off(void **state)
+{
+	int fd;
+
+	(void)state;
+	ackd_on_txn(&d, put_much, NULL);
+	fd = member("txn");
+	for (int i = 0; i < 30 && !d.garbage; i++)
+		say(fd, "offsets RUN\n");
+	assert_int_equal(d.garbage, 1);
+	close(fd);
+}
+
 static void a_transaction_of_the_future_is_garbage(void **state)
 {
 	int fd;
@@ -646,6 +667,7 @@ int main(void)
 		test(an_overtaken_question_is_told_so),
 		test(a_transaction_of_an_ended_assignment_aborts),
 		test(a_transaction_of_the_future_is_garbage),
+		test(who_asks_and_does_not_read_is_cut_off),
 		test(the_socket_is_private_and_goes_with_its_source),
 		test(a_dead_socket_is_replaced_and_nothing_else),
 	};

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: ISC */
+/* Any bytes as what three peers say to a source: each number has one fate, positions never fall nor pass what
+ * is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a piece and says
+ * whose it is; the run is 0123456789abcdef. For libFuzzer (make check-fuzz); with FUZZ_REPLAY a program
+ * that runs the files it is given. */
+#define _GNU_SOURCE
+#include "ackd.h"
+#include "die.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define must(cond)                                                                                 \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);         \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+enum { PEERS = 3, RECORDS = 20 };
+
+static void put_metadata(void *ctx, struct buf *out)
+{
+	(void)ctx;
+	buf_puts(out, "bQ==");
+}
+
+static int64_t check(struct ackd *d, const struct ledger_part *p, int64_t before)
+{
+	struct ledger_counts c = ledger_counts(d->ledger);
+	int64_t position = ledger_position(d->ledger, p);
+	struct ledger_open o;
+
+	must(c.emitted == c.final + c.dropped + c.dead + c.vouched + c.open);
+	must(position >= before);
+	if (ledger_first_open(d->ledger, &o))
+		must(position <= o.at);
+	must(d->connections <= PEERS);
+	must(!d->has_sink || d->had_sink);
+	must(!d->void_account || d->trouble_status);
+	return position;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	bool order = size && data[0] & 0x80;
+	struct ledger *l = ledger_new(1000, UINT64_MAX, order);
+	struct ledger_part *p = ledger_assign(l, "t", 0, NULL);
+	int64_t position = -1;
+	int fds[PEERS][2];
+	struct ackd d;
+	size_t who = 0;
+
+	die_setup(-1, false);
+	ackd_open(&d, NULL, l);
+	ackd_on_txn(&d, put_metadata, NULL);
+	snprintf(d.run, sizeof(d.run), "0123456789abcdef");
+	for (int i = 0; i < PEERS; i++) {
+		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]) == 0);
+		ackd_add(&d, fds[i][0]);
+	}
+	for (int64_t at = 0; at < RECORDS; at++)
+		ledger_emit(l, p, at, 0, 1, 0);
+	for (size_t at = 0; at < size;) {
+		size_t end = at;
+
+		if (data[at] < PEERS) {
+			who = data[at++];
+			continue;
+		}
+		while (end < size && data[end] >= PEERS)
+			end++;
+		if (send(fds[who][1], data + at, end - at, MSG_NOSIGNAL) < 0)
+			break;
+		at = end;
+		ackd_serve(&d, 1);
+		position = check(&d, p, position);
+	}
+	for (int i = 0; i < PEERS; i++)
+		close(fds[i][1]);
+	ackd_serve(&d, 2);
+	check(&d, p, position);
+	must(d.connections == 0);
+	ackd_close(&d);
+	ledger_free(l);
+	return 0;
+}
+
+#ifdef FUZZ_REPLAY
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		struct buf b = {0};
+		FILE *f = fopen(argv[i], "rb");
+		size_t n;
+
+		must(f);
+		while ((n = fread(buf_room(&b, 4096), 1, 4096, f)) > 0)
+			b.len += n;
+		fclose(f);
+		LLVMFuzzerTestOneInput((const uint8_t *)b.p, b.len);
+		buf_free(&b);
+	}
+	printf("%d files\n", argc - 1);
+	return 0;
+}
+#endif
