@@ -247,13 +247,16 @@ script() {
 
 @test "a command that fails takes with it what it has started" {
 	script cmd <<-'EOT'
-	(echo $BASHPID >child; exec sleep 1000) &
-	until [ -s child ]; do sleep 0.02; done
+	(echo $BASHPID >child.$$; exec sleep 1000) &
+	until [ -s child.$$ ]; do sleep 0.02; done
 	exit 3
 	EOT
 	rec 1 >in
 	run -111 evbatch -- ./cmd <in
-	wait_for '! alive "$(cat child)"'
+	[ "$(cat child.* | wc -l)" -eq 5 ]
+	for file in child.*; do
+		wait_for "! alive $(cat "$file")"
+	done
 }
 
 @test "a batch ends with its output: a child that goes on writing is waited for" {
