@@ -149,6 +149,65 @@ with open("out", "ab", 0) as out:
 	sorted out | uniq | diff - <(seq 10)
 }
 
+@test "a batch larger than the window is run all the same" {
+	numbers 1 300
+	pipeline "evbatch -n 500 -t 50ms -- jq -c . | collect"
+	[ "$statuses" = '0 0 0' ]
+	rm out
+	numbers 301 600
+	set +e
+	kread -q -g "$group" --window 40 -X session.timeout.ms=6000 -e "$topic" |
+		evbatch -n 500 -t 50ms -- jq -c . | collect
+	statuses="${PIPESTATUS[*]}"
+	set -e
+	[ "$statuses" = '0 0 0' ]
+	sorted out | diff - <(seq 301 600)
+}
+
+@test "dead letters in a topic become records again, and their positions follow" {
+	numbers 1 50
+	dead=$(new_topic 2)
+	again=$(new_topic)
+	pipeline "evsel '.payload.n <= 20' | kwrite -t '{channel}' --dead-letter kafka:$dead 2>kwrite.err"
+	cat kwrite.err
+	[ "$statuses" = '0 0 1' ]
+	topic=$dead
+	group=$group-dead
+	pipeline "evsel --undead | kwrite -t $again"
+	[ "$statuses" = '0 0 0' ]
+	kread -q -e "$again" | jq -r .payload | jq .n | sort -n | diff - <(seq 20)
+	all_committed
+}
+
+@test "under evpipe, into transactions: evbatch splits, and each part is there once" {
+	numbers 1 2000
+	to=$(new_topic)
+	run -0 env -u EVPIPE_ACK evpipe -d "$T/dir" kread -g "$group" -e "$topic" '|' \
+		evbatch -n 100 -P 2 -- jq -c '., .' '|' kwrite --txn "$group" -t "$to"
+	kread -q -e "$to" | jq -r .payload | jq .n | sort -n | uniq -c | awk '$1 != 2 || $2 != NR' >odd
+	[ ! -s odd ]
+	[ "$(kread -q -e "$to" | wc -l)" -eq 4000 ]
+}
+
+@test "into transactions, with the sink and the command killed: each part is there once" {
+	unset EVPIPE_ACK
+	numbers 1 10000
+	to=$(new_topic)
+	line=(evpipe -d "$T/dir" kread -g "$group" -X session.timeout.ms=6000 -e "$topic" '|'
+		evbatch -n 50 -- jq -c '., .' '|' kwrite --txn "$group" -t "$to")
+	spawn unit "${line[@]}"
+	wait_for "[ \$(kread -q -e $to | wc -l) -gt 200 ]" 60
+	wait_for "kill -KILL \$(pgrep -x -s $(pid_of unit) jq | head -n 1)"
+	kill -KILL "$(pgrep -x -s "$(pid_of unit)" kwrite)"
+	wait_exit unit 60
+	[ "$status" -ne 0 ]
+	run -0 "${line[@]}"
+	kread -q -e "$to" | jq -r .payload | jq .n | sort -n | uniq -c >counts
+	awk '$1 != 2 || $2 != NR' counts >odd
+	[ ! -s odd ]
+	[ "$(wc -l <counts)" -eq 10000 ]
+}
+
 # killed NAME: makes the pipeline, kills a jq and then this program of it while records come out, and waits
 # until all of it has ended.
 killed() {
