@@ -304,6 +304,44 @@ steady_filter() {
 	done
 }
 
+# together FIRST SECOND THIRD: three members end with these statuses (-SIGNAL: are killed) while evpipe does
+# not look; sets $status and err.
+together() {
+	rm -f go ended.*
+	for i in 1 2 3; do
+		printf '%s\n' '#!/bin/bash' 'until [ -e go ]; do sleep 0.02; done' 'touch "ended.$1"' \
+			'[ "$2" -ge 0 ] || kill "$2" $$' 'exit "$2"' >"m$i"
+		chmod +x m$i
+	done
+	ln -sf m1 kread
+	ln -sf m3 rpub
+	spawn unit evpipe ./kread 1 "$1" '|' ./m2 2 "$2" '|' ./rpub 3 "$3"
+	wait_for '[ "$(pgrep -P "$(pid_of unit)" | wc -l)" -eq 3 ]'
+	local pids
+	mapfile -t pids < <(pgrep -P "$(pid_of unit)")
+	stop unit STOP
+	touch go
+	for pid in "${pids[@]}"; do wait_for "! alive $pid"; done
+	stop unit CONT
+	wait_exit unit
+	cat unit.err
+}
+
+@test "of those that have ended together, the likely cause is named" {
+	together 111 0 100
+	grep -qxF 'evpipe: rpub: exit 100, permanent trouble (failed first)' unit.err
+	[ "$status" -eq 100 ]
+	together 100 0 111
+	grep -qxF 'evpipe: kread: exit 100, permanent trouble (failed first)' unit.err
+	[ "$status" -eq 100 ]
+	together 111 -9 111
+	grep -qxF 'evpipe: m2: killed by SIGKILL (failed first)' unit.err
+	together 111 0 111
+	grep -qxF 'evpipe: rpub: exit 111, temporary trouble (failed first)' unit.err
+	together 0 -13 0
+	[ "$status" -eq 0 ]
+}
+
 @test "the reader's end is no fault of a writer" {
 	attempt yes '|' head -n 2
 	[ "$status" -eq 0 ]
@@ -478,6 +516,17 @@ none_left() {
 	[ "$(cat err)" = late ]
 }
 
+@test "what a member leaves behind ends though nobody above evpipe waits for it" {
+	cat >parent.py <<-'EOT'
+	import ctypes, subprocess, sys
+	PR_SET_CHILD_SUBREAPER = 36
+	ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	sys.exit(subprocess.run(["evpipe", "cat", "|", "./leaver"], stdin=subprocess.DEVNULL).returncode)
+	EOT
+	script leaver <<<'sleep 0.3 >/dev/null & exec cat'
+	timeout 60 python3 parent.py
+}
+
 @test "when evpipe is killed, the source is stopped and the others end with their input" {
 	steady_source
 	steady_filter
@@ -530,6 +579,14 @@ none_left() {
 	wait_exit unit
 	[ "$status" -eq 0 ]
 	[ "$(cat log)" = TERM ]
+	# Not well, but for the signal.
+	script source <<<'trap "exit 111" TERM; echo first; mkfifo idle2; read <>idle2'
+	spawn unit evpipe --restart ./source '|' cat
+	wait_lines unit.out 1
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 111 ]
+	run ! grep 'starting again' unit.err
 }
 
 # ---- the whole, with our programs, Kafka and Redis ----
