@@ -117,7 +117,6 @@ void directory_make(struct evpipe *e)
 	if (e->keep)
 		replace_current(e);
 	setenv("EVPIPE_DIR", path, 1);
-	unsetenv("EVPIPE_ACK");
 	if (line_acknowledges(e)) {
 		char *ack = path_of("%s/ack", path);
 
