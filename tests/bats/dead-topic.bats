@@ -58,13 +58,13 @@ reports() {
 	kmock_start
 	source_start
 	mkfifo in
-	spawn it sh -c 'exec kwrite -t out --dead-letter kafka:dead <in'
+	spawn it sh -c 'exec kwrite -t out --max-line 200 --dead-letter kafka:dead <in'
 	exec 5>in
 	bad 1 >&5
 	wait_file_contains source.out "kwrite: dead $RUN 1"
 	wait_for '[ "$(heard kwrite | tail -n 1)" = idle ]'
 	kill -STOP "$(pid_of kmock)"
-	bad 2 >&5
+	too_long 2 >&5
 	wait_file_contains it.err "line 2"
 	wait_for '[ "$(heard kwrite | tail -n 1)" = busy ]'
 	[ "$(reports)" = "dead $RUN 1" ]

@@ -114,6 +114,7 @@ asked() {
 	wait_for '[ "$(kcat -q -b "$KAFKA_BROKERS" -C -e -t "$out" -X isolation.level=read_uncommitted | wc -l)" -eq 3 ]'
 	[ -z "$(committed "$out")" ]
 	[ "$(reports | grep -v offsets)" = "" ]
+	[ "$(heard kwrite | grep -E '^(idle|busy)' | tail -n 1)" = busy ]
 	reply "$out" 0 3
 	wait_for 'heard kwrite | tr - " " | grep -qE "^final $RUN 1 (2 )?3"'
 	[ "$(committed "$out" | xargs)" = "p1 p2 p3" ]
