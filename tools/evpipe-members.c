@@ -412,7 +412,8 @@ void members_step(struct evpipe *e, int64_t now_ms)
 			e->step_ms = now_ms + AGAIN_MS;
 			break;
 		case STOP_AGAIN:
-			send_all(e, SIGTERM);
+			/* A second SIGTERM might come while the first is pending, and be one with it. */
+			send_all(e, SIGINT);
 			e->step = STOP_KILL;
 			e->step_ms = now_ms + KILL_MS;
 			break;

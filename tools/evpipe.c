@@ -11,7 +11,7 @@
  *   there. Each is a process group of its own: Ctrl-C reaches evpipe alone.
  * - A run ends from its source: SIGTERM to the first member, the others end with their input, so that
  *   what is under way is delivered and committed. This is so for a stop signal and for a member that
- *   failed. What still runs after --drain gets SIGTERM, again SIGTERM, then SIGKILL; a second stop
+ *   failed. What still runs after --drain gets SIGTERM, SIGINT, then SIGKILL; a second stop
  *   signal does that at once.
  * - A run has ended when all members have, and all that they left in their process groups.
  * - evpipe killed: the source gets SIGTERM by the kernel, the others end with their input.

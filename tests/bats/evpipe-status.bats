@@ -121,7 +121,7 @@ ready() { [ "$(get /readyz)" = $'ok\n200' ]; }
 	spawn stall python3 stall.py
 	wait_for '[ -e stalls ]'
 	wait_for ready
-	green
+	wait_for green
 }
 
 # ---- health ----
@@ -144,13 +144,13 @@ red_for_rpub() {
 	says rpub 0
 	unit --health-grace 1h
 	wait_for 'get /metrics | grep -qF "u_up{tool=\"rpub\",peer=\"server-of-rpub\"} 0"'
-	green
+	wait_for green
 }
 
 @test "health is red while records are stalled" {
 	unit
 	wait_for 'get /metrics | grep -qF "u_stalled_records 0"'
-	green
+	wait_for green
 	says kread 1 17
 	wait_for 'red "kread: 17 records are stalled: a program behind it has not handed them on"'
 	says kread 1 0
@@ -290,7 +290,7 @@ manager() {
 		[[ $(cat err) == "evpipe: cannot listen on '${case%|*}': ${case#*|}"* ]]
 	done
 	[ ! -e started ]
-	green
+	wait_for green
 }
 
 @test "a socket file that nobody listens on is replaced, and gone at the end" {
