@@ -20,7 +20,7 @@
 #include <poll.h>
 #include <string.h>
 
-enum { REVOKE_MS = 5000, LEAVE_MS = 10000 };
+enum { REVOKE_MS = 5000, LEAVE_MS = 10000, REJOIN_MS = 10000 };
 
 static int64_t part_safe(const struct kread *r, const struct part *p)
 {
@@ -96,6 +96,9 @@ static void commit(struct kread *r, rd_kafka_topic_partition_list_t *only)
 
 void group_commit(struct kread *r)
 {
+	/* librdkafka takes the answer to a commit under a past generation for the loss of all. */
+	if (r->rejoining && wake_now_ms() < r->rejoin_by_ms)
+		return;
 	if (!r->committing)
 		commit(r, NULL);
 }
@@ -119,6 +122,8 @@ static void give(struct kread *r, rd_kafka_topic_partition_list_t *list, bool co
 	else
 		rd_kafka_assign(r->kafka.rk, list);
 	die_info("%d partitions were assigned", list->cnt);
+	if (r->rejoining)
+		r->rejoining--;
 	r->assigned = true;
 	r->need_ends = r->to_end;
 	metrics_set_ready(true);
@@ -152,6 +157,9 @@ static void let_go(struct kread *r, bool lost)
 		if (r->parts[i].leaving)
 			part_remove(r, &r->parts[i]);
 	r->leaving = NULL;
+	/* Cooperatively the assignment that came with this is told first, and only then it rejoins. */
+	r->rejoining = r->leaving_cooperative && !lost ? 2 : 1;
+	r->rejoin_by_ms = wake_now_ms() + REJOIN_MS;
 	if (r->leaving_cooperative)
 		rd_kafka_error_destroy(rd_kafka_incremental_unassign(r->kafka.rk, list));
 	else

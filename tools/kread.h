@@ -78,6 +78,10 @@ struct kread {
 	bool leaving_cooperative, leaving_committed;
 	int64_t leave_by_ms, poll_interval_ms;
 	bool closing; /* the group is being left */
+	/* How many assignments are to come before what is kept has a generation to commit under again, and
+	 * until when to wait for them. */
+	int rejoining;
+	int64_t rejoin_by_ms;
 
 	uint64_t epoch; /* rises when all output has left the process */
 	uint64_t emitted;
