@@ -370,3 +370,29 @@ manager() {
 	sv up "$T/service"
 	wait_for '[[ $(sv status "$T/service") == down:*"normally up" ]]'
 }
+
+# ---- real programs ----
+
+@test "green never hides a Kafka that cannot be reached, at the start or later, for a source or a sink" {
+	redis_start
+	for line in 'kread -b 127.0.0.1:1 -g g events | rpub news' 'kread -b 127.0.0.1:1 events | rpub news' \
+		'rsub news | kwrite -b 127.0.0.1:1 -t events'; do
+		rm -f away
+		read -ra words <<<"$line"
+		spawn unit evpipe --health-grace 100ms --drain 100ms --listen unix:away "${words[@]}"
+		wait_for 'curl -s --unix-socket away http://u/healthz | grep -q "no connection to kafka for"'
+		stop unit
+		wait_exit unit
+	done
+	for line in 'kread -g g events | rpub news' 'rsub news | kwrite -t events'; do
+		kmock_start -t events:1
+		read -ra words <<<"$line"
+		spawn unit evpipe --health-grace 100ms --drain 100ms --listen unix:dies "${words[@]}"
+		wait_for '[ "$(curl -s --unix-socket dies http://u/readyz)" = ok ]'
+		wait_for '[ "$(curl -s --unix-socket dies http://u/healthz)" = ok ]'
+		kmock_stop
+		wait_for 'curl -s --unix-socket dies http://u/healthz | grep -q "no connection to kafka for"'
+		stop unit
+		wait_exit unit
+	done
+}

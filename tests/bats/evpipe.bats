@@ -67,6 +67,13 @@ steady_filter() {
 	seq 1000 | sed 's/^/cba/' | cmp - out
 }
 
+@test "the source is started when all others are there" {
+	script source <<<'wc -w <"/proc/$PPID/task/$PPID/children"'
+	for _ in 1 2 3 4 5; do
+		[ "$(evpipe ./source '|' cat '|' cat '|' cat)" = 4 ]
+	done
+}
+
 @test "members get the pipeline's environment, and nothing of another pipeline's" {
 	script show <<<'cat; echo "$0: $EVPIPE_NAME $EVPIPE_MEMBER ${EVPIPE_ACK-none} $EVPIPE_DIR"'
 	export EVPIPE_DIR=outer EVPIPE_ACK=outer EVPIPE_MEMBER=outer
