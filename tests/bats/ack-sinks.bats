@@ -436,8 +436,10 @@ sinks() {
 		mkfifo out
 		exec 6<>out
 		spawn it sh -c "exec \"\$@\" <records >out" sh "$@" --pass
-		exec 4<out 6>&-
+		exec 4<out
+		# Only now has the writer opened it for sure.
 		read -r first <&4
+		exec 6>&-
 		{ echo "$first"; cat <&4; } >passed
 		wait_exit it
 		[ "$status" -eq 0 ]

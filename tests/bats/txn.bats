@@ -314,17 +314,19 @@ kill_in_the_middle() {
 	wait_for "[ \$(committed $out | wc -l) -gt 0 ]" 120
 	line b "g-$in" "$in" "$out" --rate 3000
 	# A rebalance may end a's transaction, and a with it; somebody goes on.
-	for i in {1..40}; do
-		[ "$(committed "$out" | wc -l)" -lt 20000 ] || break
+	while
+		wait_for "[ -s a.status ] || [ -s b.status ] || [ \$(committed $out | wc -l) -ge 20000 ]" 120
+		[ "$(committed "$out" | wc -l)" -lt 20000 ]
+	do
 		for name in a b; do
 			if [ -s "$name.status" ]; then
 				wait_exit "$name"
 				line "$name" "g-$in" "$in" "$out" --rate 3000
 			fi
 		done
-		sleep 0.5
 	done
 	for name in a b; do
+		wait_for "[ -s $name.r ]"
 		[ -s "$name.status" ] || kill -TERM "$(<"$name.r")" || true
 		ended "$name"
 	done
