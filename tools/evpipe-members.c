@@ -440,6 +440,10 @@ static const struct member *first_failed(const struct evpipe *e)
 	for (const struct member *m = e->members; m < e->members + e->count; m++)
 		if (member_failed(m) && (!first || m->ended_ms < first->ended_ms))
 			first = m;
+	/* Of those ended by force, the one that the others were waiting for. */
+	for (const struct member *m = e->members; first && first->forced; m++)
+		if (m->forced && member_failed(m))
+			return m;
 	for (const struct member *m = e->members; first && m < e->members + e->count; m++)
 		/* Equals: the reader, since it is the writer who ends with 111 when it has gone. */
 		if (member_failed(m) && m->ended_ms <= first->ended_ms + TOGETHER_MS &&
