@@ -319,7 +319,7 @@ manager() {
 	done
 }
 
-# ---- supervisors ----
+# ---- supervisors: service.pid is for the teardown, which ends them first ----
 
 @test "s6: ready by notification-fd, stopped from the source, down for good after 100" {
 	mkdir service
@@ -328,6 +328,7 @@ manager() {
 	cat >service/run <<-EOT
 	#!/bin/sh
 	cd "$T"
+	echo \$\$ >service.pid
 	[ ! -e permanent ] || exec evpipe ./kread '|' sh -c 'exit 100'
 	exec evpipe --ready-fd 3 ./kread '|' ./rpub
 	EOT
@@ -353,6 +354,7 @@ manager() {
 	cat >service/run <<-EOT
 	#!/bin/sh
 	cd "$T"
+	echo \$\$ >service.pid
 	[ ! -e permanent ] || exec evpipe ./kread '|' sh -c 'exit 100'
 	exec evpipe ./kread '|' ./rpub
 	EOT
