@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* kwrite --txn: records, and the positions of what they were made of, become visible in one step.
  *
- * DESIGN: A transaction is open all the time. INTERVAL_MS after its first record the gate is closed: no
- * more lines are taken, and when Kafka has answered for all, the source is asked for the positions that
- * stand for just these labels. Its reply carries the group's metadata under which they were computed,
- * so that the broker refuses them once the group has changed. Positions are sent, the transaction is
+ * DESIGN: A transaction is open all the time. INTERVAL_MS after its first record, or sooner when there
+ * are many and no more come, since the source's window may be full, the gate is closed: no more lines
+ * are taken, and when Kafka has answered for all, the source is asked for the positions that stand for
+ * just these labels. Its reply carries the group's metadata under which they were computed, so that
+ * the broker refuses them once the group has changed. Positions are sent, the transaction is
  * committed, and only then what has become of the records is reported, dead letters and drops too.
  *
  * The source answers when no number below the highest is missing. If that takes longer, a filter has
@@ -35,12 +36,14 @@
 
 enum {
 	INTERVAL_MS = 100,
+	QUIET_MS = 10,
+	QUIET_RECORDS = 1000,
 	PATIENCE_MS = 50, /* with the source, before more is taken */
 	IDLE_MS = 1000,
 	SLICE_MS = 100,
 	OFFSETS_MS = 5000, /* this one call cannot be taken up again */
 	ABORT_MS = 5000,
-	RECORDS_MAX = 10000,
+	RECORDS_MAX = 100000,
 	LABELS_MAX = 256 << 10, /* bytes */
 };
 
@@ -295,6 +298,9 @@ static int64_t due_ms(const struct kwrite *s)
 		return 0;
 	if (t->state == TXN_ASKED)
 		return t->asked_ms + INTERVAL_MS;
+	if (s->head - t->begun >= QUIET_RECORDS &&
+		t->moved_ms + QUIET_MS < t->first_ms + INTERVAL_MS)
+		return full ? 0 : t->moved_ms + QUIET_MS;
 	return full ? 0 : t->first_ms + INTERVAL_MS;
 }
 
@@ -346,6 +352,9 @@ void txn_step(struct kwrite *s, int64_t now_ms)
 	}
 	if (txn_is_empty(s))
 		t->first_ms = now_ms;
+	if (t->moved != s->head)
+		t->moved_ms = now_ms;
+	t->moved = s->head;
 	if (t->state == TXN_ASKED && s->ack.has_reply)
 		on_reply(s);
 	if (t->state == TXN_ASKED && ack_pollfd(&s->ack).fd < 0 && txn_is_empty(s))

@@ -132,6 +132,8 @@ struct txn {
 	const char *id; /* NULL: no transactions */
 	enum { TXN_STARTING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
 	uint64_t begun, asked; /* records read before it began, before the source was asked */
+	uint64_t moved; /* records read when last looked, … */
+	int64_t moved_ms; /* … and when there were more */
 	int64_t first_ms, asked_ms;
 	struct ack_list labels; /* what it has settled */
 	struct txn_run *runs;
