@@ -18,7 +18,10 @@ class Client:
     def __init__(self, flow, hello=None):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(5)
-        self.sock.connect(flow.rig.path("ack"))
+        try:
+            self.sock.connect(flow.rig.path("ack"))
+        except OSError as error:
+            raise Failure(f"the socket takes nobody: {error}, {flow.unit.state()}") from error
         if hello:
             self.send(f"hello {hello}\n".encode())
 
@@ -44,7 +47,10 @@ class Client:
         """The next line, or what came before the end."""
         data = b""
         while not data.endswith(b"\n"):
-            piece = self.sock.recv(1)
+            try:
+                piece = self.sock.recv(1)
+            except OSError:
+                break
             if not piece:
                 break
             data += piece
@@ -58,20 +64,20 @@ class Client:
         return data.split()[1].decode()
 
 
-def garbage(rig, run):
-    """Lines that must not move a position. The sink holds the low numbers, and a filter has no say about
-    delivery; numbers above what was emitted are nobody's."""
-    low, never = rig.random.randint(1, 500), rig.random.randint(10**7, 2**63)
+def garbage(rig, run, settled):
+    """Lines that must not move a position. The sink holds the numbers above those that are settled, and
+    a filter has no say about delivery; numbers above what was emitted are nobody's."""
+    low, never = settled + rig.random.randint(1, 200), rig.random.randint(10**7, 2**63)
     return rig.random.choice([
         lambda: os.urandom(rig.random.randint(1, 300)) + b"\n",
         lambda: b"\0" * 10 + b"\n",
         lambda: b"\n\n\n",
         lambda: f"final {run} {low}\n",
-        lambda: f"final {run} 1-{low}\n",
+        lambda: f"final {run} {settled + 1}-{low}\n",
         lambda: f"offsets {run} {low}\n",
         lambda: f"idle\nfinal {run} {low}\n",
-        lambda: f"final {rig.random.getrandbits(64):016x} 1-{low}\n",
-        lambda: f"drop {rig.random.getrandbits(64):016x} 1-{low}\n",
+        lambda: f"final {rig.random.getrandbits(64):016x} {settled + 1}-{low}\n",
+        lambda: f"drop {rig.random.getrandbits(64):016x} {settled + 1}-{low}\n",
         lambda: f"drop {run} {never}\n",
         lambda: f"drop {run} {low}-{never}\n",
         lambda: f"drop {run} {never}-{low}\n",
@@ -97,8 +103,8 @@ def garbage(rig, run):
         lambda: f"end {run} {low}\n",
         lambda: f"abort {run}\n",
         lambda: f"run {run}\n",
-        lambda: f"hello again 1 sink\nfinal {run} 1-{low}\n",
-        lambda: f"hello again 1 txn\nfinal {run} 1-{low}\n",
+        lambda: f"hello again 1 sink\nfinal {run} {settled + 1}-{low}\n",
+        lambda: f"hello again 1 txn\nfinal {run} {settled + 1}-{low}\n",
         lambda: "bye\n" + f"final {run} {low}\n",
         lambda: b"drop " + b"x" * 1_000_000,
     ])()
@@ -122,7 +128,7 @@ def ack_garbage(rig):
             run = client.run()
         except (OSError, Failure):
             run = "0123456789abcdef"
-        line = garbage(rig, run)
+        line = garbage(rig, run, before)
         client.send(line if isinstance(line, bytes) else line.encode())
         if rig.random.random() < 0.2:
             client.sock.settimeout(1)

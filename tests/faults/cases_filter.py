@@ -5,6 +5,7 @@ named, or ends. Under evbatch they work."""
 import re
 import sys
 
+from cases_outage import THROTTLE
 from rig import Failure, Flow, case
 
 PYTHON = """
@@ -88,6 +89,19 @@ def batch(rig, command, kills=0, **facts):
     else:
         flow.start()
     rig.doze(1, 2)
+    return flow.finish()
+
+
+@case("batch-split-slow")
+def batch_split_slow(rig):
+    """The parts of a batch lie seconds apart: a record is not final before its last part is."""
+    apart = ["jq", "-cs", '. as $all | range(2) as $p | $all[] | (.payload|fromjson|.id) as $i | '
+             '.payload = "{\\"id\\":\\($i),\\"part\\":\\($p)}"']
+    flow = Flow(rig, middle=[["evbatch", "-n", "200", "--", *apart],
+                             [sys.executable, "-c", THROTTLE, "20e3"]],
+                rate=0, preload=rig.pick(400, 1000, 5000), session_ms=10000,
+                facts={"parts": 2, "bytes": False, "ordered": False})
+    flow.start()
     return flow.finish()
 
 

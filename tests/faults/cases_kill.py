@@ -41,6 +41,17 @@ def check_survivors(flow, statuses, who):
             raise Failure(f"{name} ended with 0 after a kill: {flow.unit.state()}")
 
 
+@case("kill-burst")
+def kill_burst(rig):
+    """At full speed: what is delivered and not yet committed counts for the window too."""
+    flow = Flow(rig, rate=0, preload=rig.pick(150_000, 500_000, 5_000_000))
+    for _ in range(rig.pick(3, 10, 100)):
+        flow.start()
+        rig.doze(0, 0.3)
+        flow.crash(SOURCE)
+    return flow.finish()
+
+
 @case("kill-at-start")
 def kill_at_start(rig):
     """Before it has done anything, or while it joins the group."""

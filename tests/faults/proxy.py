@@ -41,21 +41,31 @@ class Proxy:
     def accept(self):
         while True:
             client, _ = self.listener.accept()
+            threading.Thread(target=self.connect, args=(client,), daemon=True).start()
+
+    def connect(self, client):
+        family, address = address_of(self.target)
+        end = time.monotonic() + 10
+        while True:
+            server = socket.socket(family, socket.SOCK_STREAM)
             try:
                 if self.away:
                     raise OSError("away")
-                family, address = address_of(self.target)
-                server = socket.socket(family, socket.SOCK_STREAM)
                 server.connect(address)
+                break
             except OSError:
-                client.close()
-                continue
-            pair = (client, server)
-            with self.lock:
-                self.pairs.add(pair)
-            for source, sink, up in ((client, server, True), (server, client, False)):
-                threading.Thread(target=self.carry, args=(pair, source, sink, up),
-                                 daemon=True).start()
+                server.close()
+                # A source may not listen yet; what dials a server tries again by itself.
+                if self.away or family != socket.AF_UNIX or time.monotonic() > end:
+                    client.close()
+                    return
+                time.sleep(0.02)
+        pair = (client, server)
+        with self.lock:
+            self.pairs.add(pair)
+        for source, sink, up in ((client, server, True), (server, client, False)):
+            threading.Thread(target=self.carry, args=(pair, source, sink, up),
+                             daemon=True).start()
 
     def carry(self, pair, source, sink, up):
         try:
