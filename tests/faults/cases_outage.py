@@ -181,13 +181,13 @@ def not_enough_replicas(rig):
 
 class Mock:
     """librdkafka's mock cluster of three brokers, in this process: it gives errors on demand, and moves
-    leaders and coordinators."""
-    PRODUCE, FETCH, LIST_OFFSETS, METADATA, COMMIT, OFFSET_FETCH, COORDINATOR, JOIN, HEARTBEAT = (
-        0, 1, 2, 3, 8, 9, 10, 11, 12)
+    leaders and coordinators. It does not look at the sequences of idempotent producers, so a librdkafka
+    that writes to it may take a lost batch for delivered: the output is a real Kafka's."""
+    FETCH, METADATA, COMMIT, OFFSET_FETCH, COORDINATOR, JOIN, HEARTBEAT = 1, 3, 8, 9, 10, 11, 12
     # Errors a broker may really answer such a request with, and which pass.
-    ERRORS = {PRODUCE: (6, 7, 19, 20, -195), FETCH: (6, 3, -195), METADATA: (5, -195),
-              COMMIT: (14, 15, 16, -195), OFFSET_FETCH: (14, 16), COORDINATOR: (14, 15),
-              HEARTBEAT: (14, 15, 16, 27), JOIN: (14, 15, 16)}
+    ERRORS = {FETCH: (6, 3, -195), METADATA: (5, -195), COMMIT: (14, 15, 16, -195),
+              OFFSET_FETCH: (14, 16), COORDINATOR: (14, 15), HEARTBEAT: (14, 15, 16, 27),
+              JOIN: (14, 15, 16)}
 
     def __init__(self):
         lib = self.lib = ctypes.CDLL("librdkafka.so.1")
@@ -218,14 +218,15 @@ class Mock:
 
 @case("mock-errors", slow=True)
 def mock_errors(rig):
-    """Errors of brokers in random scripts, slow ones, coordinators and leaders that move."""
+    """Errors of the source's brokers in random scripts, slow ones, coordinators and leaders that move."""
     mock = Mock()
-    rig.brokers = mock.brokers
-    flow = Flow(rig, rate=0, preload=rig.pick(20000, 100000, 500000), mock=mock, session_ms=10000,
+    flow = Flow(rig, rate=0, preload=rig.pick(10000, 100000, 500000), mock=mock, session_ms=10000,
                 source=["--rate", "1000"])
     flow.start()
-    for _ in range(rig.pick(30, 200, 1000)):
+    for _ in range(rig.pick(20, 200, 1000)):
         rig.doze(0, 0.4)
+        # Each may cost the assignment.
+        flow.facts["undrained"] += 1
         if flow.unit.ended():
             flow.facts["crashes"] += 1
             flow.unit.start()
@@ -237,14 +238,12 @@ def mock_errors(rig):
         elif dice < 0.75:
             mock.call("coordinator_set", b"group", flow.group.encode(), broker)
         elif dice < 0.9:
-            mock.call("partition_set_leader", rig.random.choice(
-                [flow.input, flow.output]).encode(), rig.random.randint(0, 1), broker)
+            mock.call("partition_set_leader", flow.input.encode(), rig.random.randint(0, 1), broker)
         else:
             mock.call("broker_set_rtt", broker, rig.random.choice([0, 100, 500]))
     for broker in (1, 2, 3):
         mock.call("broker_set_rtt", broker, 0)
-    # An error in the middle of a group's life may cost the assignment; how often is not told.
-    return flow.finish(may_repeat=1 << 62)
+    return flow.finish()
 
 
 @case("rebalance", strategy="range,roundrobin")

@@ -142,11 +142,15 @@ class Judge:
                 newest[partition] = max(offset, newest.get(partition, -1))
 
     def dead(self, lines):
-        """A torn last line is no dead letter: its record has to come again."""
+        """What a killed writer left torn is no dead letter, at the end or, ended by the next writer, before
+        it: its record has to come again."""
         for at, line in enumerate(lines):
+            try:
+                letter = json.loads(line)
+            except ValueError:
+                continue
             if not line.endswith(b"\n"):
                 break
-            letter = json.loads(line)
             data = letter.get("record") or letter.get("line")
             if "line_b64" in letter:
                 data = base64.b64decode(letter["line_b64"]).decode(errors="replace")

@@ -334,7 +334,8 @@ class Watch(threading.Thread):
 
     def __init__(self, flow):
         super().__init__(daemon=True)
-        self.flow, self.kafka = flow, wire.Kafka(flow.rig.brokers)
+        self.flow, self.kafka = flow, wire.Kafka(flow.brokers)
+        self.output = wire.Kafka(flow.rig.brokers)
         self.samples, self.committed, self.ends = [], {}, {}
         self.groups = []  # states and members of the group, each once when it changes
         self.error, self.over, self.lock = None, threading.Event(), threading.Lock()
@@ -354,7 +355,7 @@ class Watch(threading.Thread):
         flow = self.flow
         committed = self.kafka.committed(flow.group, flow.input, 2)
         dead = flow.dead_count()
-        ends = flow.output_ends(self.kafka)
+        ends = flow.output_ends(self.output)
         group = self.kafka.group(flow.group) if not flow.mock else ("", frozenset())
         sample = {"committed": committed, "dead": dead, "ends": ends}
         if not self.samples or sample != self.samples[-1]:
@@ -396,10 +397,10 @@ class Flow:
         commit = commit or os.environ.get("FAULTS_COMMIT")
         self.rig, self.sink, self.window = rig, sink, window
         self.group = rig.name
-        self.mock = mock  # a mock cluster, which cannot describe groups
+        # A mock cluster for the source alone; it cannot describe groups.
+        self.mock, self.brokers = mock, mock.brokers if mock else rig.brokers
         self.input = rig.topic("in", replicas=replicas, mock=mock)
-        self.output = rig.topic("out", f"min.insync.replicas={replicas}", replicas=replicas,
-                                mock=mock)
+        self.output = rig.topic("out", f"min.insync.replicas={replicas}", replicas=replicas)
         self.redis = Redis(rig) if sink == "redis" else None
         self.dead_file = None
         self.next_id = 0
@@ -418,7 +419,7 @@ class Flow:
             env["EVPIPE_ACK"] = ""
         else:
             self.source += ["--window", str(window)]
-        self.source.append(self.input)
+        self.source += ["-b", self.brokers, self.input]
         if sink == "kafka":
             last = ["kwrite", "-t", self.output, "-p", "keep", *sink_options]
         elif sink == "redis":
@@ -444,7 +445,7 @@ class Flow:
         maker = subprocess.Popen(
             [sys.executable, load.__file__, "--rate", str(rate), "--from", str(self.next_id),
              "--count", str(count)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        producer = self.rig.spawn("feed", "kcat", "-P", "-b", self.rig.brokers, "-t", self.input,
+        producer = self.rig.spawn("feed", "kcat", "-P", "-b", self.brokers, "-t", self.input,
                                   "-K", "\\t", "-X", "linger.ms=10", "-X", "enable.idempotence=true",
                                   stdin=maker.stdout, start_new_session=True)
         maker.stdout.close()
@@ -465,7 +466,7 @@ class Flow:
         self.next_id = sum(self.input_ends().values())
 
     def input_ends(self):
-        return wire.Kafka(self.rig.brokers).ends(self.input, 2)
+        return wire.Kafka(self.brokers).ends(self.input, 2)
 
     # ---- looking ----
 
@@ -570,9 +571,9 @@ class Flow:
         self.rig.until(self.watch.try_look, "the last sample")
         self.watch.stop()
         self.facts.update(facts)
-        self.read_back(self.input, "sent")
+        self.read_back(self.input, "sent", self.brokers)
         if self.sink == "kafka":
-            self.read_back(self.output, "delivered")
+            self.read_back(self.output, "delivered", self.rig.brokers)
         elif self.sink == "redis":
             with open(self.rig.path("delivered"), "wb") as file:
                 for p, heard in enumerate(self.redis.heard):
@@ -588,8 +589,8 @@ class Flow:
             raise Failure(text + "".join(f"\n  {f}, first: {e}" for f, e in examples.items()))
         return text
 
-    def read_back(self, topic, name):
+    def read_back(self, topic, name, brokers):
         with open(self.rig.path(name), "wb") as file:
-            subprocess.run(["kcat", "-C", "-e", "-q", "-b", self.rig.brokers, "-t", topic, "-o",
+            subprocess.run(["kcat", "-C", "-e", "-q", "-b", brokers, "-t", topic, "-o",
                             "beginning", "-X", "check.crcs=true", "-f", "%p %o %s\n"],
                            stdin=subprocess.DEVNULL, stdout=file, check=True, timeout=LIMIT_S * 10)

@@ -141,6 +141,12 @@ class Checker(unittest.TestCase):
         self.found({"lost": 1, "premature": 1}, out([n for n in ALL if n != 3]),
                    dead=[b'{"error":{},"record":{"payload":"{\\"id\\":3}"}}'])
 
+    def test_torn_dead_letter_in_the_middle(self):
+        torn = b'{"error":{},"record":{"payload":"{\\"id\\":3}"\n'
+        whole = b'{"error":{},"record":{"payload":{"id":4}}}\n'
+        self.found({"lost": 1, "premature": 1}, out([n for n in ALL if n not in (3, 4)]),
+                   dead=[torn, whole])
+
     def test_dead_and_delivered(self):
         self.found({"contradicted": 1}, out(ALL),
                    dead=[b'{"error":{},"record":{"payload":{"id":3}}}\n'])
