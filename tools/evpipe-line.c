@@ -159,6 +159,13 @@ static bool hands_on_all(const struct member *m)
 	return strcmp(name, "jq") == 0 && jq_is_one_to_one(m);
 }
 
+/* In front of evack stands the sink itself: what it does not print back is not done. */
+static bool is_sink(const struct evpipe *e, const struct member *m)
+{
+	return m == &e->members[e->count - 2] &&
+		strcmp(m[1].ours ? m[1].ours->name : "", "evack") == 0;
+}
+
 void line_explain(const struct evpipe *e)
 {
 	const struct member *last = &e->members[e->count - 1];
@@ -174,7 +181,7 @@ void line_explain(const struct evpipe *e)
 	if (account && strcmp(account, "order") == 0)
 		return;
 	for (const struct member *m = e->members + 1; m < last; m++)
-		if (!m->ours && !hands_on_all(m))
+		if (!m->ours && !hands_on_all(m) && !is_sink(e, m))
 			die_warn("`%s` is not ours: what it drops %s; use evsel, evbatch -- %s, or "
 				 "--account order",
 				m->name, commits(e) ? "is never committed" : "counts as lost",

@@ -246,6 +246,12 @@ steady_filter() {
 		attempt ./kread -g g t '|' "${words[@]}" '|' ./rpub c
 		grep -qF "\`${words[0]}\` is not ours: what it drops is never committed" err
 	done
+	# What evack hears of is the sink; a filter in front of it is one.
+	script evack <<<'cat >/dev/null'
+	attempt ./kread -g g t '|' sort '|' ./evack
+	[ ! -s err ]
+	attempt ./kread -g g t '|' sort '|' cat '|' ./evack
+	grep -qF '`sort` is not ours' err
 	attempt ./kread -g g t '|' cat
 	ended_with 0 '`cat` is no sink of ours: unless it runs one, nothing is ever acknowledged'
 }
