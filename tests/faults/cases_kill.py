@@ -41,6 +41,17 @@ def check_survivors(flow, statuses, who):
             raise Failure(f"{name} ended with 0 after a kill: {flow.unit.state()}")
 
 
+@case("kill-txn")
+def kill_txn(rig):
+    """Exactly once from Kafka to Kafka: whoever is killed, nothing is seen twice."""
+    flow = Flow(rig, sink_options=["--txn", rig.name])
+    for _ in range(rig.pick(5, 25, 250)):
+        flow.start()
+        rig.doze(0, 0.6)
+        flow.crash(rig.random.choice([SOURCE, FILTER, SINK]))
+    return flow.finish(may_repeat=0)
+
+
 @case("kill-burst")
 def kill_burst(rig):
     """At full speed: what is delivered and not yet committed counts for the window too."""
