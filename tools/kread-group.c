@@ -20,7 +20,7 @@
 #include <poll.h>
 #include <string.h>
 
-enum { REVOKE_MS = 5000, LEAVE_MS = 10000, REJOIN_MS = 10000 };
+enum { REVOKE_MS = 5000, LEAVE_MS = 10000, REJOIN_MS = 10000, RETRY_MS = 200 };
 
 static int64_t part_safe(const struct kread *r, const struct part *p)
 {
@@ -83,6 +83,9 @@ static void on_commit(struct kread *r, rd_kafka_event_t *event)
 	else if (err && !kafka_judge(&r->kafka, err, kafka_why(err)) && !r->commit_failed)
 		die_warn("cannot commit positions: %s; trying again", kafka_why(err));
 	r->commit_failed = err;
+	r->commit_again = err && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
+		err != RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS &&
+		err != RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
 }
 
 static void commit(struct kread *r, rd_kafka_topic_partition_list_t *only)
@@ -179,11 +182,14 @@ static void leave_step(struct kread *r)
 	if (!lost && now < r->leave_by_ms + REVOKE_MS) {
 		if (r->committing)
 			return;
-		if (!r->leaving_committed) {
+		/* A coordinator that has just come back answers a little later. */
+		if (!r->leaving_committed || (r->commit_again && now >= r->leaving_retry_ms)) {
 			r->leaving_committed = true;
+			r->leaving_retry_ms = now + RETRY_MS;
+			r->commit_failed = r->commit_again = false;
 			commit(r, r->leaving);
 		}
-		if (r->committing)
+		if (r->committing || r->commit_again)
 			return;
 	}
 	let_go(r, lost);
@@ -263,7 +269,8 @@ void group_subscribe(struct kread *r)
 bool group_leave(struct kread *r)
 {
 	int64_t until = wake_now_ms() + LEAVE_MS;
-	int stops = wake_stops();
+	/* The first signal asks for an end that may have begun for another reason. */
+	int stops = wake_stops() ? wake_stops() : 1;
 
 	r->closing = true;
 	r->leave_by_ms = wake_now_ms();

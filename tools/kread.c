@@ -193,7 +193,9 @@ void kread_end(struct kread *r, int status)
 
 void kread_fail(struct kread *r, int status)
 {
-	if (!r->ending || r->status == EXIT_DONE || r->status == EXIT_TIMEOUT)
+	/* What is permanent is the reason: that a member went away came of it. */
+	if (!r->ending || r->status == EXIT_DONE || r->status == EXIT_TIMEOUT ||
+		(r->status == EXIT_TEMP && status == EXIT_PERM))
 		r->status = status;
 	r->ending = r->broken = true;
 }

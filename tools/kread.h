@@ -76,6 +76,7 @@ struct kread {
 	bool committing; /* one is not answered yet */
 	rd_kafka_topic_partition_list_t *leaving; /* partitions on their way out */
 	bool leaving_cooperative, leaving_committed;
+	int64_t leaving_retry_ms; /* when a commit that failed is tried again */
 	int64_t leave_by_ms, poll_interval_ms;
 	bool closing; /* the group is being left */
 	/* How many assignments are to come before what is kept has a generation to commit under again, and
@@ -85,7 +86,7 @@ struct kread {
 
 	uint64_t epoch; /* rises when all output has left the process */
 	uint64_t emitted;
-	bool commit_failed;
+	bool commit_failed, commit_again; /* commit_again: with the same members it may succeed */
 	bool ending;
 	int status; /* to exit with when ending */
 	int64_t full_since_ms; /* standard output; 0: it takes what we have */

@@ -98,8 +98,12 @@ counted() {
 	grep -qxF "evpipe_$1 $2" metrics
 }
 
+hint_of() {
+	[ "${hint:-}" = --raw ] && ! "$1" --help | grep -q -e --raw || echo "${hint:-}"
+}
+
 # refused CLASS FIELD: each program refuses the line in the file bad so, goes on, and has it in FIELD of
-# a dead letter. $hint, when set, stands in the message.
+# a dead letter. $hint, when set, stands in the message; --raw where the program has that.
 refused() {
 	local program
 	{ good 1; cat bad; echo; good 3; } >in
@@ -110,7 +114,7 @@ refused() {
 		cat err
 		[ "$status" -eq 1 ]
 		[ "$(cat delivered)" = $'{"id":"1"}\n{"id":"3"}' ]
-		[[ $(head -n 1 err) == "$program: warning: line 2: "*"${hint:-}"*" ($1)" ]]
+		[[ $(head -n 1 err) == "$program: warning: line 2: "*"$(hint_of "$program")"*" ($1)" ]]
 		counted "records_in_total{tool=\"$program\"}" 3
 		counted "records_out_total{tool=\"$program\"}" 2
 		counted "errors_total{tool=\"$program\",type=\"$1\"}" 1
