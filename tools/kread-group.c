@@ -270,8 +270,10 @@ bool group_leave(struct kread *r)
 {
 	int64_t until = wake_now_ms() + LEAVE_MS;
 	/* The first signal asks for an end that may have begun for another reason. */
-	int stops = wake_stops() ? wake_stops() : 1;
+	int stops = wake_stops();
 
+	if (!stops)
+		stops = 1;
 	r->closing = true;
 	r->leave_by_ms = wake_now_ms();
 	/* Takes all partitions away, with a commit. */

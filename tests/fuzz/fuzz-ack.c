@@ -2,7 +2,7 @@
 /* Any bytes as the seqs of records, and as what a source says: a label is taken just when it is one of this run,
  * and what is reported says just what was taken, in order. Each line is what stands between the quotes of a
  * seq, or, behind a byte 1, what the source says; the run is 0123456789abcdef. For libFuzzer (make
- * check-fuzz); with FUZZ_REPLAY a program that runs the files it is given. */
+ * check-fuzz); with replay.c a program that runs the files it is given. */
 #define _GNU_SOURCE
 #include "ack.h"
 #include "die.h"
@@ -177,23 +177,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_free(&said);
 	return 0;
 }
-
-#ifdef FUZZ_REPLAY
-int main(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		struct buf b = {0};
-		FILE *f = fopen(argv[i], "rb");
-		size_t n;
-
-		must(f);
-		while ((n = fread(buf_room(&b, 4096), 1, 4096, f)) > 0)
-			b.len += n;
-		fclose(f);
-		LLVMFuzzerTestOneInput((const uint8_t *)b.p, b.len);
-		buf_free(&b);
-	}
-	printf("%d files\n", argc - 1);
-	return 0;
-}
-#endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Any bytes as what three peers say to a source: each number has one fate, positions never fall nor pass what
  * is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a piece and says
- * whose it is; the run is 0123456789abcdef. For libFuzzer (make check-fuzz); with FUZZ_REPLAY a program
+ * whose it is; the run is 0123456789abcdef. For libFuzzer (make check-fuzz); with replay.c a program
  * that runs the files it is given. */
 #define _GNU_SOURCE
 #include "ackd.h"
@@ -90,23 +90,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ledger_free(l);
 	return 0;
 }
-
-#ifdef FUZZ_REPLAY
-int main(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		struct buf b = {0};
-		FILE *f = fopen(argv[i], "rb");
-		size_t n;
-
-		must(f);
-		while ((n = fread(buf_room(&b, 4096), 1, 4096, f)) > 0)
-			b.len += n;
-		fclose(f);
-		LLVMFuzzerTestOneInput((const uint8_t *)b.p, b.len);
-		buf_free(&b);
-	}
-	printf("%d files\n", argc - 1);
-	return 0;
-}
-#endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Any bytes as a line and as a payload: what lib/record takes must be readable, come back the same,
  * and stay a record through every edit; what it refuses has a class and a printable sentence; the
- * fast loops judge as the plain ones do. For libFuzzer (make check-fuzz); with FUZZ_REPLAY a program
+ * fast loops judge as the plain ones do. For libFuzzer (make check-fuzz); with replay.c a program
  * that runs the files it is given. */
 #include "path.h"
 #include "plain-json.h"
@@ -300,23 +300,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	span_free(line);
 	return 0;
 }
-
-#ifdef FUZZ_REPLAY
-int main(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		struct buf b = {0};
-		FILE *f = fopen(argv[i], "rb");
-		size_t n;
-
-		must(f);
-		while ((n = fread(buf_room(&b, 4096), 1, 4096, f)) > 0)
-			b.len += n;
-		fclose(f);
-		LLVMFuzzerTestOneInput((const uint8_t *)b.p, b.len);
-		buf_free(&b);
-	}
-	printf("%d files\n", argc - 1);
-	return 0;
-}
-#endif
