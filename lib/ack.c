@@ -154,6 +154,21 @@ static void say_hello(struct ack *a)
 	a->state = ACK_WAITING;
 }
 
+/* What poll says of standard input. */
+static short input_events(void)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1 ? p.revents : 0;
+}
+
+/* A source that is told to stop, or has nothing to read, may have gone before anybody could connect.
+ * Nothing came from it and nothing will: there is nothing to acknowledge. */
+static bool nothing_came(short input)
+{
+	return (input & POLLHUP) && !(input & POLLIN);
+}
+
 static void try_connect(struct ack *a, int64_t now_ms)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -174,6 +189,9 @@ static void try_connect(struct ack *a, int64_t now_ms)
 		set_trouble(a, EXIT_PERM, "cannot connect to the acknowledgement socket '%s': %s",
 			a->path, strerror(errno));
 		close_socket(a, ACK_CLOSED);
+	} else if (nothing_came(input_events())) {
+		close_socket(a, ACK_CLOSED);
+		a->on = false;
 	} else if (now_ms >= a->give_up_ms) {
 		set_trouble(a, EXIT_TEMP,
 			"no source listens on the acknowledgement socket '%s': give the same --ack (or $EVPIPE_ACK) to the source, or none to any",
@@ -265,6 +283,14 @@ static bool on_line(struct ack *a, struct span line)
 
 static void lose(struct ack *a, int64_t now_ms)
 {
+	/* Before its greeting, and nothing has come: its output is about to close too. */
+	if (!a->run[0] && !a->stopped && now_ms < a->give_up_ms && !(input_events() & POLLIN)) {
+		buf_clear(&a->out);
+		a->sent = 0;
+		close_socket(a, ACK_CONNECTING);
+		a->retry_ms = now_ms + RETRY_MS;
+		return;
+	}
 	if (!a->run[0] || (a->questions && !a->ended))
 		set_trouble(a, EXIT_TEMP, "the source has closed the acknowledgement socket%s",
 			a->questions ? " and left a question unanswered" : "");

@@ -77,8 +77,9 @@ void ack_opts(struct ack_opts *o);
 #define ACK_ENTRIES(o) (o).path
 const char *ack_path(const struct ack_opts *o); /* NULL: none */
 
-/* Begins to connect, for ten seconds at most; then says hello. @path NULL: off. Call when signals and
- * input are set up, and ack_serve before the first poll. */
+/* Begins to connect, for ten seconds at most; then says hello. @path NULL: off. Off too from the moment
+ * that standard input ends before anything has come and before a source has greeted. Call when signals
+ * and input are set up, and ack_serve before the first poll. */
 void ack_open(struct ack *a, const char *path, enum ack_role role);
 /* Whether input may be read: off, or the source's greeting has come. */
 bool ack_greeted(const struct ack *a);

@@ -53,6 +53,16 @@ with open("out", "ab", 0) as out:
         sys.stdout.buffer.flush()' | evack
 }
 
+@test "a source that had nothing and has gone before anybody came leaves no error" {
+	REDIS_URL=unix:$T/none
+	export REDIS_URL
+	for program in 'kwrite -t x' 'kwrite --txn x -t x' evack 'evstamp --drop x' 'evkey .x' 'evsel .x' \
+		'evbatch -- cat'; do
+		run -0 --separate-stderr eval ": | $program"
+		[ -z "$output$stderr" ]
+	done
+}
+
 @test "what a sink of one's own prints back is committed" {
 	numbers 1 100
 	pipeline collect

@@ -209,6 +209,92 @@ static void after_ten_seconds_it_gives_up(void **state)
 	assert_int_equal(ack_close(&a), EXIT_TEMP);
 }
 
+/* Standard input is a pipe from here on. Returns the end to write into. */
+static int pipe_in(int *old)
+{
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	*old = dup(STDIN_FILENO);
+	assert_int_equal(dup2(fds[0], STDIN_FILENO), STDIN_FILENO);
+	close(fds[0]);
+	return fds[1];
+}
+
+static void pipe_out(int old)
+{
+	assert_int_equal(dup2(old, STDIN_FILENO), STDIN_FILENO);
+	close(old);
+}
+
+static void a_source_that_had_nothing_and_has_gone_is_not_waited_for(void **state)
+{
+	struct ack a;
+	int old, in = pipe_in(&old);
+
+	(void)state;
+	unlink(path);
+	ack_open(&a, path, ACK_SINK);
+	ack_serve(&a, 0, 1000);
+	assert_false(ack_greeted(&a));
+	assert_int_equal(ack_timeout_ms(&a, 1000), 50);
+	close(in);
+	ack_serve(&a, 0, 1050);
+	assert_true(ack_greeted(&a));
+	ack_report(&a, ACK_FINAL, &(struct ack_label){.number = 1});
+	assert_int_equal(ack_timeout_ms(&a, 1050), -1);
+	assert_int_equal(ack_close(&a), EXIT_DONE);
+	pipe_out(old);
+}
+
+/* Stopped before it greeted; all the other programs have is a connection that closes. */
+static void a_source_that_goes_before_its_greeting_had_nothing(void **state)
+{
+	struct source s;
+	struct ack a;
+	int old, in = pipe_in(&old);
+	int64_t now = wake_now_ms();
+
+	(void)state;
+	open_source(&s);
+	ack_open(&a, path, ACK_FILTER);
+	ack_serve(&a, 0, now);
+	close_source(&s);
+	ack_serve(&a, POLLIN | POLLHUP, now);
+	assert_int_equal(a.trouble_status, 0);
+	assert_false(ack_greeted(&a));
+	close(in);
+	ack_serve(&a, 0, now + 50);
+	assert_true(ack_greeted(&a));
+	assert_int_equal(ack_close(&a), EXIT_DONE);
+	pipe_out(old);
+}
+
+static void but_not_when_it_had_written(void **state)
+{
+	struct source s;
+	struct ack a;
+	int old, in = pipe_in(&old);
+	int64_t now = wake_now_ms();
+
+	(void)state;
+	open_source(&s);
+	ack_open(&a, path, ACK_FILTER);
+	ack_serve(&a, 0, now);
+	assert_int_equal(write(in, "{}\n", 3), 3);
+	close(in);
+	close_source(&s);
+	ack_serve(&a, POLLIN | POLLHUP, now);
+	assert_false(ack_greeted(&a));
+	assert_int_equal(ack_close(&a), EXIT_TEMP);
+	ack_open(&a, path, ACK_SINK);
+	ack_serve(&a, 0, 1000);
+	ack_serve(&a, 0, 11050);
+	assert_false(ack_greeted(&a));
+	assert_int_equal(ack_close(&a), EXIT_TEMP);
+	pipe_out(old);
+}
+
 static void a_path_that_is_no_socket_is_permanent(void **state)
 {
 	struct ack a;
@@ -782,6 +868,9 @@ int main(void)
 		cmocka_unit_test(it_says_hello_and_waits_for_the_greeting),
 		cmocka_unit_test(it_tries_again_until_somebody_listens),
 		cmocka_unit_test(after_ten_seconds_it_gives_up),
+		cmocka_unit_test(a_source_that_had_nothing_and_has_gone_is_not_waited_for),
+		cmocka_unit_test(a_source_that_goes_before_its_greeting_had_nothing),
+		cmocka_unit_test(but_not_when_it_had_written),
 		cmocka_unit_test(a_path_that_is_no_socket_is_permanent),
 		cmocka_unit_test(numbers_in_a_row_are_one_range),
 		cmocka_unit_test(a_row_goes_on_only_within_a_line),
