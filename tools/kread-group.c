@@ -153,9 +153,12 @@ static void let_go(struct kread *r, bool lost)
 		die_warn(
 			"%llu records of partitions that were taken away are not acknowledged; they will be read again",
 			(unsigned long long)open);
-	if (!lost && (r->committing || r->commit_failed))
+	if (!lost && (r->committing || r->commit_failed)) {
 		die_warn(
 			"cannot commit positions of partitions that were taken away; some records will be read again");
+		if (r->closing && r->status == EXIT_DONE)
+			r->status = EXIT_TEMP;
+	}
 	for (size_t i = r->part_count; i-- > 0;)
 		if (r->parts[i].leaving)
 			part_remove(r, &r->parts[i]);

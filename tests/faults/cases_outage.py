@@ -246,6 +246,20 @@ def mock_errors(rig):
     return flow.finish()
 
 
+@case("mock-leave")
+def mock_leave(rig):
+    """The coordinator refuses the last commits before the group is left, for a while: they are made again, and
+    a clean stop is clean."""
+    mock = Mock()
+    flow = Flow(rig, rate=0, preload=4000, mock=mock, session_ms=10000, source=["--rate", "2000"])
+    for _ in range(rig.pick(1, 5, 50)):
+        flow.start()
+        rig.doze(0, 0.3)
+        mock.errors(Mock.COMMIT, [rig.random.choice((14, 15, 16))] * 8)
+        flow.stop()
+    return flow.finish()
+
+
 @case("rebalance", strategy="range,roundrobin")
 @case("rebalance-cooperative", strategy="cooperative-sticky", slow=True)
 @case("rebalance-kill", strategy="range,roundrobin", how=signal.SIGKILL)
