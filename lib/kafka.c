@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: all callbacks of librdkafka but two run in the loop's thread, when it serves a queue. The two
- * are resolve_cb, which reads what was set before the client began, and on_response, which sees each
- * answer of a broker in that broker's thread: the only way in which the C API tells that a
- * broker is back. It writes `self` under its lock and wakes the loop. */
+/* DESIGN: all callbacks of librdkafka but three run in the loop's thread, when it serves a queue. The three
+ * are resolve_cb, which reads what was set before the client began, and the interceptors of requests and
+ * answers, which run in the broker's thread: the only way in which the C API tells that a broker is back, or
+ * mute. They call lib/brokers, which has a lock, and wake the loop. */
 #define _GNU_SOURCE
 #include "kafka.h"
 
+#include "brokers.h"
 #include "buf.h"
 #include "die.h"
 #include "metrics.h"
@@ -15,40 +16,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
-enum {
-	AWAY_MAX = 32, /* brokers told of one by one; more are away in silence */
-	AWAY_GRACE_MS = 1000, /* a connection that comes back sooner is not worth a sentence */
-};
-
 /* --resolve: what stands for HOST:PORT. */
 struct resolve {
 	char *host, *port, *to, *to_port;
 };
 
-struct away {
-	char name[256]; /* host:port */
-	char cause[384];
-	int64_t since_ms;
-	bool said, back;
-};
-
 static struct {
 	struct resolve *resolves;
 	size_t resolve_count;
-
-	pthread_mutex_t lock; /* guards what follows */
-	struct away away[AWAY_MAX];
-	int away_count;
-	bool answered; /* since all brokers were last away */
-	int64_t node_ms; /* a broker that is not just a bootstrap address answered last */
-} self = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} self;
 
 /* ---- options ---- */
 
@@ -229,80 +211,34 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 		die_warn("%s", text);
 }
 
-/* "sasl_ssl://host:port/1" is host:port, whichever connection to it is meant. */
-static bool broker_name(const char *text, size_t len, char *name, size_t size)
+/* Both in the broker's thread. Of the requests before a login is done neither counts: their answers prove
+ * nothing. */
+static bool is_login(int16_t api)
 {
-	const char *scheme = memmem(text, len, "://", 3), *slash;
+	enum { SASL_HANDSHAKE = 17, API_VERSIONS = 18, SASL_AUTHENTICATE = 36 };
 
-	if (scheme) {
-		len -= (size_t)(scheme + 3 - text);
-		text = scheme + 3;
-	}
-	slash = memchr(text, '/', len);
-	if (!slash || !memchr(text, ':', (size_t)(slash - text)))
-		return false;
-	snprintf(name, size, "%.*s", (int)(slash - text), text);
-	return true;
+	return api == SASL_HANDSHAKE || api == API_VERSIONS || api == SASL_AUTHENTICATE;
 }
 
-/* Cuts " (after 3ms in state CONNECT)" off. */
-static void cut_after(char *text)
+static rd_kafka_resp_err_t on_request(rd_kafka_t *rk, int fd, const char *broker, int32_t id,
+	int16_t api, int16_t version, int32_t number, size_t size, void *opaque)
 {
-	char *after = strstr(text, " (after ");
+	enum { FETCH = 1, JOIN_GROUP = 11, SYNC_GROUP = 14 };
+	const struct kafka *k = opaque;
 
-	if (after)
-		*after = '\0';
+	(void)rk, (void)fd, (void)broker, (void)id, (void)version, (void)number, (void)size;
+	/* A group is joined when all its members have come. */
+	if (!is_login(api) && api != JOIN_GROUP && api != SYNC_GROUP)
+		brokers_asked(wake_now_ms(), api == FETCH ? k->fetch_wait_ms : 0);
+	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-/* @text: "host:port/1: reason (after 3ms in state CONNECT)". */
-static void note_away(const char *text)
-{
-	const char *reason = strstr(text, ": ");
-	char name[sizeof(self.away->name)];
-	struct away *a = self.away;
-
-	if (!reason || !broker_name(text, (size_t)(reason - text), name, sizeof(name)))
-		return;
-	pthread_mutex_lock(&self.lock);
-	while (a < self.away + self.away_count && strcmp(a->name, name))
-		a++;
-	if (a < self.away + AWAY_MAX) {
-		if (a == self.away + self.away_count) {
-			self.away_count++;
-			*a = (struct away){.since_ms = wake_now_ms()};
-			memcpy(a->name, name, sizeof(name));
-		}
-		a->back = false;
-		snprintf(a->cause, sizeof(a->cause), "%s", reason + 2);
-		cut_after(a->cause);
-	}
-	pthread_mutex_unlock(&self.lock);
-}
-
-/* In the broker's thread. */
 static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broker, int32_t id,
 	int16_t api, int16_t version, int32_t number, size_t size, int64_t rtt,
 	rd_kafka_resp_err_t err, void *opaque)
 {
-	enum { SASL_HANDSHAKE = 17, API_VERSIONS = 18, SASL_AUTHENTICATE = 36 };
-	char name[sizeof(self.away->name)];
-	bool poke;
-
 	(void)rk, (void)fd, (void)version, (void)number, (void)size, (void)rtt, (void)opaque;
-	/* Answers before the login is done prove nothing. */
-	if (err || api == SASL_HANDSHAKE || api == API_VERSIONS || api == SASL_AUTHENTICATE)
-		return RD_KAFKA_RESP_ERR_NO_ERROR;
-	pthread_mutex_lock(&self.lock);
-	poke = !self.answered;
-	self.answered = true;
-	if (id >= 0)
-		self.node_ms = wake_now_ms();
-	if (self.away_count && broker_name(broker, strlen(broker), name, sizeof(name)))
-		for (int i = 0; i < self.away_count; i++)
-			if (strcmp(self.away[i].name, name) == 0)
-				poke = self.away[i].back = true;
-	pthread_mutex_unlock(&self.lock);
-	if (poke)
+	if (!err && !is_login(api) && brokers_answered(wake_now_ms(), broker, id))
 		wake_poke();
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -310,41 +246,20 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 static rd_kafka_resp_err_t on_new(
 	rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *why, size_t why_size)
 {
+	rd_kafka_resp_err_t err =
+		rd_kafka_interceptor_add_on_request_sent(rk, "evpipe", on_request, opaque);
+
 	(void)conf, (void)why, (void)why_size;
-	return rd_kafka_interceptor_add_on_response_received(rk, "evpipe", on_response, opaque);
+	return err
+		? err
+		: rd_kafka_interceptor_add_on_response_received(rk, "evpipe", on_response, opaque);
 }
 
 bool kafka_tick(struct kafka *k)
 {
-	int64_t now = wake_now_ms();
-	struct away *a = self.away;
-	bool up;
-
 	(void)k;
-	pthread_mutex_lock(&self.lock);
-	up = self.answered;
-	for (int i = self.away_count; i-- > 0;) {
-		a = &self.away[i];
-		if (a->back) {
-			if (a->said)
-				die_warn("broker %s is back", a->name);
-			*a = self.away[--self.away_count];
-			continue;
-		}
-		/* A bootstrap address that answers is worth nothing when the brokers it names do
-		 * not. */
-		if (self.node_ms <= a->since_ms)
-			up = false;
-		if (!a->said && now - a->since_ms >= AWAY_GRACE_MS) {
-			a->said = true;
-			die_warn("cannot reach broker %s: %s; waiting for it%s", a->name, a->cause,
-				strstr(a->cause, "resolve") ? " (--resolve says where a name is)"
-							    : "");
-		}
-	}
-	pthread_mutex_unlock(&self.lock);
-	metrics.up = up;
-	return up;
+	metrics.up = brokers_tick(wake_now_ms());
+	return metrics.up;
 }
 
 /* Handshakes also fail because a broker goes away; certificates and protocols do not mend
@@ -388,7 +303,7 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	if (!k->trouble_status) {
 		k->trouble_status = config ? EXIT_PERM : EXIT_TEMP;
 		k->trouble = die_strdup(text);
-		cut_after(k->trouble);
+		brokers_cut_after(k->trouble);
 	}
 	return true;
 }
@@ -405,11 +320,9 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 	if (kafka_judge(opaque, err, text))
 		return;
 	if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-		pthread_mutex_lock(&self.lock);
-		self.answered = false;
-		pthread_mutex_unlock(&self.lock);
+		brokers_all_away();
 	} else {
-		note_away(text);
+		brokers_away(wake_now_ms(), text);
 	}
 	die_info("%s: %s", rd_kafka_err2name(err), text);
 }
@@ -492,6 +405,7 @@ static void prepare_prod(struct kafka *k, const rd_kafka_conf_t *conf)
 	k->full_messages = (size_t)kafka_conf_int(conf, "queued.min.messages");
 	k->full_bytes = (size_t)kafka_conf_int(conf, "queued.max.messages.kbytes") * 1024;
 	k->may_prod = !*kafka_conf_text(conf, "fetch.queue.backoff.ms");
+	k->fetch_wait_ms = kafka_conf_int(conf, "fetch.wait.max.ms");
 	if (!strcasestr(kafka_conf_text(conf, "security.protocol"), "sasl"))
 		return;
 	mechanism = kafka_conf_text(conf, "sasl.mechanisms");

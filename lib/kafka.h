@@ -36,6 +36,7 @@ struct kafka {
 	bool may_prod, was_full;
 	size_t full_messages, full_bytes;
 	char *sasl_user, *sasl_password;
+	int64_t fetch_wait_ms;
 };
 
 /* Builds a configuration: @defaults, then -F, then -X and -b. @own are the properties that the program's
@@ -53,8 +54,8 @@ void kafka_start(struct kafka *k, rd_kafka_type_t type, rd_kafka_conf_t *conf);
 void kafka_wake_on(struct kafka *k, rd_kafka_queue_t *q);
 /* Reads wake_fd dry. Call before the queues are served. */
 void kafka_woken(struct kafka *k);
-/* Says once that a broker cannot be reached, and once that it is back; keeps metrics.up. Call each
- * turn of the loop, after the queues were served, at least once a second. Returns whether Kafka
+/* Says once that a broker cannot be reached or answers nothing, and once that it is back; keeps metrics.up
+ * (brokers.h). Call each turn of the loop, after the queues were served, at least once a second. Returns whether Kafka
  * answers; then look at trouble_status. */
 bool kafka_tick(struct kafka *k);
 /* As if librdkafka had told that @err happened: sets trouble when it is a configuration error or

@@ -301,6 +301,9 @@ void metrics_ready_fd(int fd)
 
 void metrics_set_ready(bool ready)
 {
+	/* Who hears of it may look at the others too. */
+	if (ready != metrics.ready)
+		self.due_ms = 0;
 	if (self.ready_path && !ready)
 		unready();
 	if (self.ready_path && ready && !metrics.ready) {

@@ -24,7 +24,9 @@
 
 enum {
 	CONNECT_MS = 5000, /* an address, and the handshake */
-	MUTE_MS = 10000,
+	ASK_MS = 5000, /* of silence */
+	ANSWER_MS = 1000, /* after that it is not up */
+	LOST_MS = 20000, /* of silence */
 	BACKOFF_MIN_MS = 100,
 	BACKOFF_MAX_MS = 2000,
 	BLOCK = 64 << 10, /* read at once */
@@ -859,21 +861,29 @@ static void on_resolving(struct redis *r)
 		go_on_connecting(r, false);
 }
 
+/* When silence, so far, means something new. */
+static int64_t silent_until_ms(const struct redis *r)
+{
+	if (r->mute_ms <= r->heard_ms)
+		return r->heard_ms + ASK_MS;
+	return metrics.up ? r->mute_ms + ANSWER_MS : r->heard_ms + LOST_MS;
+}
+
 static void on_up(struct redis *r, short revents)
 {
-	int64_t since = r->heard_ms > r->mute_ms ? r->heard_ms : r->mute_ms;
-
-	if (revents & ~POLLOUT)
-		read_some(r);
+	if (revents & ~POLLOUT && read_some(r))
+		metrics.up = 1;
 	if (r->state == REDIS_UP && revents & POLLOUT)
 		redis_flush(r);
-	if (r->state != REDIS_UP || r->heard_ms == r->now_ms || r->now_ms - since < MUTE_MS)
+	if (r->state != REDIS_UP || r->heard_ms == r->now_ms || r->now_ms < silent_until_ms(r))
 		return;
-	if (r->mute_ms > r->heard_ms) {
-		lose(r, "no answer for %d s", 2 * MUTE_MS / 1000);
-	} else {
+	if (r->mute_ms <= r->heard_ms) {
 		r->mute_ms = r->now_ms;
 		r->news = REDIS_MUTE;
+	} else if (metrics.up) {
+		metrics.up = 0;
+	} else {
+		lose(r, "no answer for %d s", LOST_MS / 1000);
 	}
 }
 
@@ -940,7 +950,7 @@ int redis_timeout_ms(const struct redis *r, int64_t now_ms)
 		at = r->retry_ms;
 		break;
 	case REDIS_UP:
-		at = (r->heard_ms > r->mute_ms ? r->heard_ms : r->mute_ms) + MUTE_MS;
+		at = silent_until_ms(r);
 		break;
 	case REDIS_REFUSED:
 		return -1;

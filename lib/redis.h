@@ -36,7 +36,7 @@ enum redis_news {
 	REDIS_SAME,
 	REDIS_CAME, /* it is up: out is empty, nothing is unanswered */
 	REDIS_WENT, /* it was up and is lost: commands without their reply may or may not be done */
-	REDIS_MUTE, /* nothing heard for 10 s: send a command, or the link is given up 10 s later */
+	REDIS_MUTE, /* nothing heard for 5 s: send a command, or the link is given up 15 s later */
 	REDIS_FAILED, /* REDIS_REFUSED now */
 };
 

@@ -4,6 +4,8 @@
 
 #include "redis.h"
 
+#include "metrics.h"
+
 #include <errno.h>
 
 static struct {
@@ -188,9 +190,15 @@ static void silence_is_asked_about_then_loses_the_link(void **state)
 
 	(void)state;
 	start(&r, "", 0, 64);
-	assert_int_equal(redis_step(&r, 0, 9999), REDIS_SAME);
-	assert_int_equal(redis_step(&r, 0, 10000), REDIS_MUTE);
-	assert_int_equal(redis_timeout_ms(&r, 10000), 10000);
+	metrics.up = 1;
+	assert_int_equal(redis_step(&r, 0, 4999), REDIS_SAME);
+	assert_int_equal(redis_step(&r, 0, 5000), REDIS_MUTE);
+	assert_int_equal(redis_timeout_ms(&r, 5000), 1000);
+	assert_int_equal(redis_step(&r, 0, 5999), REDIS_SAME);
+	assert_int_equal(metrics.up, 1);
+	assert_int_equal(redis_step(&r, 0, 6000), REDIS_SAME);
+	assert_int_equal(metrics.up, 0);
+	assert_int_equal(redis_timeout_ms(&r, 6000), 14000);
 	assert_int_equal(redis_step(&r, 0, 19999), REDIS_SAME);
 	assert_int_equal(redis_step(&r, 0, 20000), REDIS_WENT);
 	assert_int_equal(r.state, REDIS_DOWN);
