@@ -73,9 +73,12 @@ static void flush(struct ackd *d, struct ackd_peer *p)
 		p->out.len -= (size_t)n;
 		memmove(p->out.p, p->out.p + n, p->out.len);
 	}
-	/* Who has gone is found out by reading, after what it has left behind. */
-	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+	/* Who has gone is found out by reading, after what it has left behind. Who has not (no memory for
+	 * a socket's buffer is no end of it) is to see that something is missing from here on. */
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
 		buf_clear(&p->out);
+		shutdown(p->fd, SHUT_WR);
+	}
 	watch(d, p, EPOLL_CTL_MOD);
 }
 

@@ -426,8 +426,11 @@ void redis_flush(struct redis *r)
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0 && errno == EAGAIN)
 		return;
-	/* On another error the server has closed it: what it said before is still to be read, up to
-	 * the end, which the next poll tells of. */
+	/* On another error the server has closed it, or is told now that we have, lest what comes later
+	 * arrives and this does not: what it said before is still to be read, up to the end, which the next
+	 * poll tells of. */
+	if (sent < 0)
+		shutdown(r->fd, SHUT_WR);
 	r->head += sent < 0 ? n : (size_t)sent;
 	compact_out(r);
 }

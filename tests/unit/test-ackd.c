@@ -16,6 +16,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* libc's, but for one call when it is to fail. */
+static int send_errno;
+
+ssize_t send(int fd, const void *p, size_t n, int flags)
+{
+	if (!send_errno)
+		return sendto(fd, p, n, flags, NULL, 0);
+	errno = send_errno;
+	send_errno = 0;
+	return -1;
+}
+
 static struct ledger *l;
 static struct ledger_part *part;
 static struct ackd d;
@@ -640,6 +652,24 @@ static void a_dead_socket_is_replaced_and_nothing_else(void **state)
 	assert_int_equal(open_elsewhere("no/such/directory"), EXIT_PERM);
 }
 
+/* It would wait for ever for the greeting. */
+static void whom_nothing_can_be_sent_sees_the_end(void **state)
+{
+	int fd, other = member("sink");
+
+	(void)state;
+	send_errno = ENOBUFS;
+	fd = peer();
+	assert_true(is_closed(fd));
+	send_errno = EINTR;
+	fd = peer();
+	serve();
+	expect(fd, "run RUN\n");
+	ackd_end(&d);
+	serve();
+	expect(other, "end RUN 0\n");
+}
+
 int main(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -662,6 +692,7 @@ int main(void)
 		test(by_order_a_report_that_goes_back_ends_it_too),
 		test(the_end_is_told_to_those_who_are_there_and_to_those_who_come),
 		test(a_peer_that_does_not_read_holds_nobody_up),
+		test(whom_nothing_can_be_sent_sees_the_end),
 		test(without_metadata_a_txn_is_refused),
 		test(a_transaction_is_answered_when_nothing_is_open_below),
 		test(an_overtaken_question_is_told_so),

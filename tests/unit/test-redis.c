@@ -7,6 +7,8 @@
 #include "metrics.h"
 
 #include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static struct {
 	const char *p;
@@ -36,7 +38,17 @@ static void feed_close(struct redis *r)
 	r->fd = -1;
 }
 
-static const struct redis_transport transport = {.read = feed_read, .close = feed_close};
+static ssize_t no_write(struct redis *r, const void *p, size_t n)
+{
+	(void)r;
+	(void)p;
+	(void)n;
+	errno = ENOBUFS;
+	return -1;
+}
+
+static const struct redis_transport transport = {
+	.read = feed_read, .write = no_write, .close = feed_close};
 
 static void put(struct buf *b, const char *what, struct span s)
 {
@@ -206,6 +218,28 @@ static void silence_is_asked_about_then_loses_the_link(void **state)
 	finish(&r, &b);
 }
 
+/* Or the replies to what is sent later would be taken for those to what was not sent. */
+static void after_an_error_of_writing_nothing_is_sent_any_more(void **state)
+{
+	struct redis r;
+	struct buf b = {0};
+	int fds[2];
+	char c;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	start(&r, "", 0, 64);
+	r.fd = fds[0];
+	buf_puts(&r.out, "PING\r\n");
+	redis_flush(&r);
+	assert_int_equal(redis_pending(&r), 0);
+	assert_int_equal(r.state, REDIS_UP);
+	assert_int_equal(read(fds[1], &c, 1), 0);
+	finish(&r, &b);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +248,7 @@ int main(void)
 		cmocka_unit_test(a_payload_over_the_limit_is_skipped),
 		cmocka_unit_test(what_is_no_resp_loses_the_link),
 		cmocka_unit_test(silence_is_asked_about_then_loses_the_link),
+		cmocka_unit_test(after_an_error_of_writing_nothing_is_sent_any_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
