@@ -285,6 +285,7 @@ static size_t allowance(struct kread *r)
 		if (r->paid_until_us < now - 100000)
 			r->paid_until_us = now - 100000;
 		n = (now - r->paid_until_us) * r->rate / 1000000;
+		r->early = n < 1;
 		if (n > BATCH)
 			n = BATCH;
 	}
@@ -399,6 +400,11 @@ void kread_tick(struct kread *r, int64_t now)
 	metrics_tick(now);
 }
 
+static bool may_take(const struct kread *r)
+{
+	return !r->full_since_ms && source_room(&r->source, 1);
+}
+
 /* For how long nothing has to be done if nothing happens. */
 static int wait_ms(const struct kread *r, int64_t now)
 {
@@ -407,7 +413,8 @@ static int wait_ms(const struct kread *r, int64_t now)
 	/* What resolves ranges waits by itself. */
 	if ((!r->group && !r->assigned) || r->need_ends)
 		return 10;
-	if (r->rate > 0 && r->paid_until_us / 1000 - now < ms)
+	/* When it is not the rate that holds records back, what does will wake it. */
+	if (r->early && may_take(r) && r->paid_until_us / 1000 - now < ms)
 		ms = (r->paid_until_us + 1000000 / r->rate) / 1000 - now + 1;
 	if (r->idle_exit_ms >= 0 && r->record_ms + r->idle_exit_ms - now < ms)
 		ms = r->record_ms + r->idle_exit_ms - now;
@@ -427,9 +434,8 @@ static void loop(struct kread *r)
 			{.fd = r->source.ackd.fd, .events = POLLIN},
 		};
 		int64_t now = wake_now_ms();
-		bool at_once = more && !r->full_since_ms && source_room(&r->source, 1);
 
-		poll(fds, 4, at_once ? 0 : wait_ms(r, now));
+		poll(fds, 4, more && may_take(r) ? 0 : wait_ms(r, now));
 		if (fds[0].revents && (stops = wake_stops())) {
 			source_stop(&r->source);
 			kread_end(r, EXIT_DONE);

@@ -92,6 +92,7 @@ struct kread {
 	int64_t full_since_ms; /* standard output; 0: it takes what we have */
 	int64_t record_ms, second_ms, refresh_ms;
 	int64_t paid_until_us; /* --rate */
+	bool early; /* the rate allowed no record when it was asked last */
 };
 
 /* ---- kread.c ---- */

@@ -877,3 +877,24 @@ teardown_file() {
 	[ "$(wc -l <out)" -eq 20 ]
 	[ $((${EPOCHREALTIME/./} - start_us)) -ge 1700000 ]
 }
+
+# asleep NAME: its first thread is, whenever one looks.
+asleep() {
+	local _ state
+	for _ in {1..20}; do
+		read -r _ _ state _ <"/proc/$(pid_of "$1")/stat"
+		[ "$state" = S ] || return 1
+	done
+}
+
+@test "--rate sleeps while nothing comes" {
+	spawn_ready idle --rate 100 "$RANGE"
+	wait_lines idle.out 20
+	wait_for "asleep idle"
+}
+
+@test "no thread for a broker: 111, not a wait for ever" {
+	run -111 --separate-stderr strace -f -o trace -e inject=clone,clone3:error=EAGAIN:when=2 \
+		kread -b "127.0.0.1:$(free_port)" topic
+	[[ $stderr = *"Unable to create broker thread"* ]]
+}
