@@ -298,7 +298,8 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	bool config = kafka_is_config_error(err) ||
 		(err == RD_KAFKA_RESP_ERR__SSL && is_tls_config(text));
 
-	if (!config && err != RD_KAFKA_RESP_ERR__FATAL)
+	if (!config && err != RD_KAFKA_RESP_ERR__FATAL &&
+		err != RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
 		return false;
 	if (!k->trouble_status) {
 		k->trouble_status = config ? EXIT_PERM : EXIT_TEMP;
