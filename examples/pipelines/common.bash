@@ -21,7 +21,7 @@ clean_up() {
 
 # until_true COMMAND…: looks until it succeeds.
 until_true() {
-	local end=$((SECONDS + 30))
+	local end=$((SECONDS + 120))
 	until "$@" 2>/dev/null; do
 		if [ "$SECONDS" -ge "$end" ]; then
 			echo "waited in vain for: $*" >&2

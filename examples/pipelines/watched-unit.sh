@@ -13,7 +13,7 @@ get() {
 until_true get /readyz
 redis-cli -u "$REDIS_URL" publish sse:orders '{"n": 1}' >/dev/null
 until_true in_topic orders 'null {"n": 1}'
-get /healthz
+until_true get /healthz
 get /metrics | has /dev/stdin 'evpipe_member_up{tool="kwrite"} 1'
 kill "$bridge"
 wait "$bridge"

@@ -187,6 +187,7 @@ told() {
 	spawn held sh -c 'exec evstamp --drop a --metrics m <records'
 	wait_file_contains source.out 'hello evstamp'
 	# It goes on running its loop, without a record.
+	wait_for '[ -s m ]'
 	before=$(stat -c %Y.%i m)
 	wait_for "[ \"\$(stat -c %Y.%i m)\" != $before ]"
 	grep -q 'records_in_total{tool="evstamp"} 0' m

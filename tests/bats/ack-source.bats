@@ -148,12 +148,12 @@ committed() {
 
 @test "a dead socket file is replaced, and any other file is not" {
 	topic_with 1
-	reads dead -X session.timeout.ms=6000
+	reads dead "${SHORT_SESSION[@]}"
 	wait_for '[ -S ack ]'
 	stop dead KILL
 	wait_exit dead
 	[ -S ack ]
-	reads source -X session.timeout.ms=6000
+	reads source "${SHORT_SESSION[@]}"
 	come sink sink
 	wait_lines source.out 1
 	echo precious >file
@@ -218,7 +218,7 @@ committed() {
 
 @test "the next run goes on behind what was final" {
 	topic_with 10
-	reads source -X session.timeout.ms=6000
+	reads source "${SHORT_SESSION[@]}"
 	come sink sink
 	wait_lines source.out 10
 	say sink "final $RUN 1-4"
@@ -427,7 +427,7 @@ committed() {
 
 @test "an end of its own keeps its status" {
 	topic_with 3
-	reads source --idle-exit 500ms
+	reads source --idle-exit 5s
 	come sink sink
 	heard sink "end $RUN 3"
 	say sink "final $RUN 1-3"
@@ -531,7 +531,7 @@ committed() {
 
 @test "a full window pauses reading until it is committed, and membership is kept" {
 	topic_with 100
-	reads source --window 10 -X max.poll.interval.ms=6000 -X session.timeout.ms=6000
+	reads source --window 10 -X max.poll.interval.ms=6000 "${SHORT_SESSION[@]}"
 	come sink sink
 	wait_lines source.out 10
 	# Longer than a member may be silent.
@@ -583,12 +583,12 @@ committed() {
 	come sink sink
 	wait_lines source.out 8
 	say sink "final $RUN 1-2 5-6"
-	wait_file_contains source.err "topic '$topic', partition 0, offset 2: a program" 90
+	wait_file_contains source.err "topic '$topic', partition 0, offset 2: a program"
 	[[ $(<source.err) == *"kread: 2 records have not been acknowledged for 30 s"*evsel*evbatch*"--account order" ]]
 	wait_file_contains m.prom "_stalled_records 2"
 	wait_file_contains m.prom "_open_records 4"
 	say sink idle
-	wait_file_contains m.prom "_stalled_records 4" 60
+	wait_file_contains m.prom "_stalled_records 4"
 	[ "$(wc -l <source.err)" -eq 1 ]
 	say sink "final $RUN 3-4 7-8"
 	wait_file_contains m.prom "_stalled_records 0"
@@ -650,7 +650,7 @@ two_members() {
 }
 
 @test "what is not acknowledged in time is given up, and comes again" {
-	two_members --metrics m.prom -X max.poll.interval.ms=6000 -X session.timeout.ms=6000
+	two_members --metrics m.prom -X max.poll.interval.ms=6000 "${SHORT_SESSION[@]}"
 	wait_file_contains one.err "40 records of partitions that were taken away are not acknowledged"
 	wait_file_contains two.err "2 partitions were assigned"
 	wait_for '[ "$(cat one.out two.out | wc -l)" -ge 80 ]'
@@ -669,7 +669,7 @@ two_members() {
 
 @test "who has lost its partitions commits nothing of them" {
 	topic_with 10
-	reads one -v -X session.timeout.ms=6000
+	reads one -v "${SHORT_SESSION[@]}"
 	come sink1 sink
 	RUN1=$RUN
 	wait_lines one.out 10

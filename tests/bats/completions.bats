@@ -45,7 +45,7 @@ complete_zsh() {
 	    sys.exit(f"not seen: {pattern}\n{seen.decode(errors='replace')}")
 
 	signal.signal(signal.SIGALRM, give_up)
-	signal.alarm(60)
+	signal.alarm(120)
 	os.write(fd, b"fpath=($HOME/fpath $fpath); autoload -U compinit; compinit -u -D; print rea''dy\r")
 	wait_for(rb"\nready")
 	os.write(fd, text.encode() + b"\t")

@@ -108,6 +108,7 @@ told() {
 	rec 1 >in
 	spawn held sh -c 'exec evack --metrics m <in'
 	wait_file_contains source.out 'hello evack'
+	wait_for '[ -s m ]'
 	before=$(stat -c %Y.%i m)
 	wait_for "[ \"\$(stat -c %Y.%i m)\" != $before ]"
 	grep -q 'records_in_total{tool="evack"} 0' m

@@ -283,7 +283,7 @@ manager() {
 		"127.0.0.1:http|an address is" "127.0.0.1:99999|an address is" "unix:|the path is empty" \
 		"host.invalid:0|"; do
 		status=0
-		timeout 60 evpipe --listen "${case%|*}" touch started '|' cat 2>err || status=$?
+		timeout 120 evpipe --listen "${case%|*}" touch started '|' cat 2>err || status=$?
 		cat err
 		[ "$status" -eq 100 ]
 		[ "$(wc -l <err)" -eq 1 ]

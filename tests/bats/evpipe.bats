@@ -21,7 +21,7 @@ script() {
 # attempt OPTION…: evpipe, its status in $status, its output in out and err.
 attempt() {
 	status=0
-	timeout -s KILL 100 evpipe "$@" >out 2>err || status=$?
+	timeout -s KILL 120 evpipe "$@" >out 2>err || status=$?
 }
 
 # ended_with STATUS TEXT…: as attempt says; err has these texts.
@@ -421,7 +421,7 @@ together() {
 	_, status = os.waitpid(pid, 0)
 	sys.exit(os.waitstatus_to_exitcode(status))
 	EOT
-	timeout 60 python3 keys.py
+	timeout 120 python3 keys.py
 	[ "$(cat delivered)" = $'first\nlast' ]
 	[ "$(cat log)" = TERM ]
 }
@@ -441,7 +441,7 @@ together() {
 	EOT
 	for key in '\x04' '\x03'; do
 		rm -f delivered
-		timeout 60 python3 keys.py "$key"
+		timeout 120 python3 keys.py "$key"
 		[ "$(cat delivered)" = typed ]
 	done
 }
@@ -472,7 +472,7 @@ together() {
 	cat
 	while :; do read -r -t 0.05 -u 9 9<>idle; done
 	EOT
-	spawn unit evpipe --drain 100ms ./source '|' ./filter '|' cat
+	spawn unit evpipe --drain 3s ./source '|' ./filter '|' cat
 	wait_lines unit.out 1
 	stop unit
 	wait_exit unit
@@ -543,7 +543,7 @@ none_left() {
 	sys.exit(subprocess.run(["evpipe", "cat", "|", "./leaver"], stdin=subprocess.DEVNULL).returncode)
 	EOT
 	script leaver <<<'sleep 0.3 >/dev/null & exec cat'
-	timeout 60 python3 parent.py
+	timeout 120 python3 parent.py
 }
 
 @test "when evpipe is killed, the source is stopped and the others end with their input" {
@@ -612,7 +612,7 @@ none_left() {
 
 # a_unit IN OUT: a pipeline with a foreign filter in it, that commits what is acknowledged.
 a_unit() {
-	unit=(kread -g "$1" -X session.timeout.ms=6000 -X heartbeat.interval.ms=500 "$1" '|' evstamp --drop nobody
+	unit=(kread -g "$1" "${SHORT_SESSION[@]}" "$1" '|' evstamp --drop nobody
 		'|' jq -c . '|' kwrite -t "$2")
 }
 
@@ -630,15 +630,15 @@ delivered() {
 	spawn unit evpipe --restart -d dir "${unit[@]}"
 	last=1000
 	for name in kwrite jq evstamp kread; do
-		wait_for '[ "$(delivered "$to" | tail -n 1)" = "$last" ]' 120
+		wait_for '[ "$(delivered "$to" | tail -n 1)" = "$last" ]'
 		seq $((last + 1)) $((last + 1000)) | kproduce "$from"
 		last=$((last + 1000))
 		wait_for 'pkill -KILL -P "$(pid_of unit)" -x "$name"'
 		wait_file_contains unit.err "evpipe: $name: killed by SIGKILL (failed first)"
 	done
-	wait_for '[ "$(delivered "$to" | wc -l)" -eq 5000 ]' 120
+	wait_for '[ "$(delivered "$to" | wc -l)" -eq 5000 ]'
 	# All may have been delivered while the unit waits for its restart.
-	wait_for 'pgrep -P "$(pid_of unit)" -x kread && [ -e dir/current/ready/kread ]' 120
+	wait_for 'pgrep -P "$(pid_of unit)" -x kread && [ -e dir/current/ready/kread ]'
 	stop unit
 	wait_exit unit
 	[ "$status" -eq 0 ]
@@ -671,13 +671,13 @@ delivered() {
 	mkfifo in
 	exec 7<>in
 	spawn first sh -c 'exec <in 7>&-; exec python3 keys.py "$@"' sh "${unit[@]}"
-	wait_for '[ -n "$(kconsume "$to" -c 1)" ]' 120
+	wait_for '[ -n "$(kconsume "$to" -c 1)" ]'
 	exec 7>&-
-	wait_exit first 60
+	wait_exit first
 	[ "$status" -eq 0 ]
 	kconsume "$to" | wc -l
 	spawn second evpipe "${unit[@]}"
-	wait_for '[ "$(delivered "$to" | wc -l)" -eq 20000 ]' 120
+	wait_for '[ "$(delivered "$to" | wc -l)" -eq 20000 ]'
 	stop second
 	wait_exit second
 	[ "$status" -eq 0 ]
@@ -691,7 +691,7 @@ delivered() {
 	spawn sub rsub --raw "$topic"
 	wait_for '[ "$(redis_subscribers "$topic")" -eq 1 ]'
 	spawn unit evpipe -n b --health-grace 100ms --listen unix:http kread -g "$topic" "$topic" '|' rpub '{topic}'
-	wait_for 'curl -sf --unix-socket http http://b/readyz' 60
+	wait_for 'curl -sf --unix-socket http http://b/readyz'
 	redis_stop
 	wait_for 'curl -s --unix-socket http http://b/healthz | grep -q "^rpub: no connection to redis for"'
 	seq 100 | kproduce "$topic"

@@ -12,7 +12,7 @@ setup() {
 }
 
 example() {
-	run timeout 100 "$ROOT/examples/pipelines/$1.sh"
+	run timeout 250 "$ROOT/examples/pipelines/$1.sh"
 	[ -z "$output" ] || echo "$output"
 	[ "$status" -eq 0 ]
 }

@@ -23,7 +23,10 @@ export PATH=$EVPIPE_BUILD/tools:$PATH
 export LC_ALL=C.UTF-8
 # How long a condition may take to come about before the test has failed: generous, because it
 # decides nothing else.
-WAIT_LIMIT_S=${WAIT_LIMIT_S:-30}
+WAIT_LIMIT_S=${WAIT_LIMIT_S:-120}
+# For a kread that is killed: the broker soon takes it for dead, and not when it is merely slow.
+# shellcheck disable=SC2034 # the tests read it
+SHORT_SESSION=(-X session.timeout.ms=6000 -X heartbeat.interval.ms=500)
 
 # Once a file: what its setup_file exports is meant for its tests.
 if [ "${EVPIPE_CLEAN:-}" != "$BATS_TEST_FILENAME" ]; then
@@ -261,6 +264,7 @@ kmock_stop() {
 
 # kafka_start: the real Kafka which all files of a run share. The first to ask starts it. Exports
 # KAFKA_BROKERS and KAFKA_SASL (its listener with login: alice, secret). Make topics with new_topic.
+# It is never started again, so on a loaded machine it need not be taken for dead soon.
 kafka_start() {
 	(
 		harness_close
@@ -268,7 +272,8 @@ kafka_start() {
 		flock 9
 		[ -e "$EVPIPE_KAFKA_DIR/pid" ] && alive "$(<"$EVPIPE_KAFKA_DIR/pid")" ||
 			"$ROOT/tests/kafka/start" "$EVPIPE_KAFKA_DIR" \
-				"${EVPIPE_KAFKA_VERSION:-4.1.0}" >/dev/null
+				"${EVPIPE_KAFKA_VERSION:-4.1.0}" \
+				broker.session.timeout.ms=60000 >/dev/null
 	) </dev/null || return 1
 	KAFKA_BROKERS=$(<"$EVPIPE_KAFKA_DIR/bootstrap")
 	KAFKA_SASL=$(<"$EVPIPE_KAFKA_DIR/sasl")

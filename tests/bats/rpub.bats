@@ -358,7 +358,7 @@ x 2' ]
 	listen ear '*'
 	feed_rpub x --metrics m
 	records a 1 1 >&7
-	wait_file_contains ear.out pmessage
+	wait_for '[ "$(counter m messages_forwarded_total)" = 1 ]'
 	stop pub
 	rcli client pause 100000 write
 	records a 2 4 >&7

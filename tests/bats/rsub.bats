@@ -170,7 +170,7 @@ two words' ]
 
 @test "rsub --idle-exit ends with 99 when nothing comes, with all that came printed" {
 	redis_start
-	spawn sub rsub news --raw --idle-exit 2s
+	spawn sub rsub news --raw --idle-exit 5s
 	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
 	rcli publish news hello
 	wait_exit sub
@@ -180,14 +180,12 @@ two words' ]
 
 @test "rsub is ready only when the last subscription is confirmed" {
 	mkfifo confirm
-	free_port >port
-	python3 -u - "$(cat port)" 3<>confirm >server.log <<-'EOP' &
-		import os, socket, sys
+	python3 -u - 3<>confirm >port <<-'EOP' &
+		import os, socket
 		s = socket.socket()
-		s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-		s.bind(("127.0.0.1", int(sys.argv[1])))
+		s.bind(("127.0.0.1", 0))
 		s.listen(1)
-		print("listens")
+		print(s.getsockname()[1])
 		c, _ = s.accept()
 		f = c.makefile("rb")
 		while True:
@@ -204,7 +202,7 @@ two words' ]
 		f.read()
 	EOP
 	server=$!
-	wait_lines server.log 1
+	wait_lines port 1
 	spawn sub sh -c 'exec rsub -u "redis://127.0.0.1:$1" --ready-fd 3 --metrics m a b 3>ready' \
 		sub "$(cat port)"
 	wait_file_contains sub.out first

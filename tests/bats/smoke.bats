@@ -72,5 +72,5 @@ setup_file() {
 		-X sasl.username=alice)
 	echo x | kwrite --raw -t "$topic" "${login[@]}" -X sasl.password=secret
 	[ "$(kread --raw -e "${login[@]}" -X sasl.password=secret "$topic")" = x ]
-	run -100 timeout 60 kread -e "${login[@]}" -X sasl.password=no "$topic"
+	run -100 timeout 120 kread -e "${login[@]}" -X sasl.password=no "$topic"
 }

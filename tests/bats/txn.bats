@@ -39,7 +39,7 @@ line() {
 		shift 4
 		export EVPIPE_ACK=$PWD/$name.ack
 		bash -c "echo \$\$ >$name.r; exec \"\$@\"" r \
-			kread -X session.timeout.ms=6000 -g "$group" "$@" "$in" 2>"$name.r.err" |
+			kread '"${SHORT_SESSION[*]}"' -g "$group" "$@" "$in" 2>"$name.r.err" |
 			bash -c "echo \$\$ >$name.w; exec \"\$@\"" w \
 				kwrite --txn "$name-$out" -t "$out" 2>"$name.w.err"
 		echo "${PIPESTATUS[*]}" >"$name.status"' line "$name" "$group" "$in" "$out" "$@" </dev/null
@@ -47,7 +47,7 @@ line() {
 
 # ended NAME: its exit statuses, once it has ended.
 ended() {
-	wait_for "[ -s $1.status ]" 120 && cat "$1.status"
+	wait_for "[ -s $1.status ]" && cat "$1.status"
 	wait_exit "$1"
 }
 
@@ -267,7 +267,7 @@ asked() {
 	asked '1'
 	mkdir two
 	(cd two && T=$PWD source_start && source_does end 1 && T=$PWD \
-		EVPIPE_ACK=$PWD/ack timeout 60 kwrite --txn "same-$out" -t "$out" </dev/null
+		EVPIPE_ACK=$PWD/ack timeout 120 kwrite --txn "same-$out" -t "$out" </dev/null
 		harness_end "$PWD")
 	reply "$out" 0 1
 	wait_exit one
@@ -285,7 +285,7 @@ kill_in_the_middle() {
 	for i in 1 2 3; do
 		line a "g-$in" "$in" "$out" --rate 2000
 		# Something of this run has been committed, and something is on its way.
-		wait_for "[ \$(committed $out | wc -l) -gt $seen ]" 120
+		wait_for "[ \$(committed $out | wc -l) -gt $seen ]"
 		kill -KILL "$(<"a.$1")"
 		ended a
 		seen=$(committed "$out" | wc -l)
@@ -311,11 +311,11 @@ kill_in_the_middle() {
 	in=$(new_topic 4) out=$(new_topic 2)
 	numbers 1 20000 "$in"
 	line a "g-$in" "$in" "$out" --rate 3000
-	wait_for "[ \$(committed $out | wc -l) -gt 0 ]" 120
+	wait_for "[ \$(committed $out | wc -l) -gt 0 ]"
 	line b "g-$in" "$in" "$out" --rate 3000
 	# A rebalance may end a's transaction, and a with it; somebody goes on.
 	while
-		wait_for "[ -s a.status ] || [ -s b.status ] || [ \$(committed $out | wc -l) -ge 20000 ]" 120
+		wait_for "[ -s a.status ] || [ -s b.status ] || [ \$(committed $out | wc -l) -ge 20000 ]"
 		[ "$(committed "$out" | wc -l)" -lt 20000 ]
 	do
 		for name in a b; do

@@ -17,7 +17,7 @@ class Client:
 
     def __init__(self, flow, hello=None):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(5)
+        self.sock.settimeout(60)
         try:
             self.sock.connect(flow.rig.path("ack"))
         except OSError as error:
@@ -118,7 +118,7 @@ def ack_garbage(rig):
     flow.start()
     flow.unit.signal(signal.SIGSTOP, SINK)
     rig.until_steady(flow.delivered, "a stalled pipeline")
-    rig.until_steady(flow.position, "a position that rests", 2.5)
+    rig.until_steady(flow.position, "a position that rests", 5)
     before = flow.position()
     for _ in range(rig.pick(300, 2000, 10000)):
         client = Client(flow, rig.random.choice(
@@ -136,7 +136,7 @@ def ack_garbage(rig):
         client.sock.close()
         if flow.unit.ended():
             raise Failure(f"garbage ended the pipeline: {line[:200]!r}")
-    rig.until_steady(flow.position, "a position that rests", 2.5)
+    rig.until_steady(flow.position, "a position that rests", 5)
     if flow.position() != before:
         raise Failure(f"garbage moved the position from {before} to {flow.position()}")
     flow.unit.signal(signal.SIGCONT, SINK)

@@ -45,7 +45,7 @@ class Proxy:
 
     def connect(self, client):
         family, address = address_of(self.target)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             server = socket.socket(family, socket.SOCK_STREAM)
             try:
