@@ -286,8 +286,7 @@ static size_t allowance(struct kread *r)
 			r->paid_until_us = now - 100000;
 		n = (now - r->paid_until_us) * r->rate / 1000000;
 		r->early = n < 1;
-		if (n > BATCH)
-			n = BATCH;
+		n = n > BATCH ? BATCH : n;
 	}
 	if (r->count >= 0 && n > r->count - (int64_t)r->emitted)
 		n = r->count - (int64_t)r->emitted;
@@ -400,21 +399,15 @@ void kread_tick(struct kread *r, int64_t now)
 	metrics_tick(now);
 }
 
-static bool may_take(const struct kread *r)
-{
-	return !r->full_since_ms && source_room(&r->source, 1);
-}
-
-/* For how long nothing has to be done if nothing happens. */
-static int wait_ms(const struct kread *r, int64_t now)
+/* For how long nothing has to be done if nothing happens. What but --rate holds records back wakes. */
+static int wait_ms(const struct kread *r, int64_t now, bool may_take)
 {
 	int64_t ms = TICK_MS;
 
 	/* What resolves ranges waits by itself. */
 	if ((!r->group && !r->assigned) || r->need_ends)
 		return 10;
-	/* When it is not the rate that holds records back, what does will wake it. */
-	if (r->early && may_take(r) && r->paid_until_us / 1000 - now < ms)
+	if (r->early && may_take && r->paid_until_us / 1000 - now < ms)
 		ms = (r->paid_until_us + 1000000 / r->rate) / 1000 - now + 1;
 	if (r->idle_exit_ms >= 0 && r->record_ms + r->idle_exit_ms - now < ms)
 		ms = r->record_ms + r->idle_exit_ms - now;
@@ -434,8 +427,9 @@ static void loop(struct kread *r)
 			{.fd = r->source.ackd.fd, .events = POLLIN},
 		};
 		int64_t now = wake_now_ms();
+		bool may_take = !r->full_since_ms && source_room(&r->source, 1);
 
-		poll(fds, 4, more && may_take(r) ? 0 : wait_ms(r, now));
+		poll(fds, 4, more && may_take ? 0 : wait_ms(r, now, may_take));
 		if (fds[0].revents && (stops = wake_stops())) {
 			source_stop(&r->source);
 			kread_end(r, EXIT_DONE);
