@@ -23,6 +23,12 @@ static inline bool span_is(struct span s, const char *text)
 	return s.p && s.len == n && memcmp(s.p, text, n) == 0;
 }
 
+static inline bool span_starts(struct span s, const char *with)
+{
+	size_t n = strlen(with);
+	return s.len >= n && memcmp(s.p, with, n) == 0;
+}
+
 /* Readers of a buffer's end may load, never use, up to this many bytes behind it. */
 enum { BUF_SLACK = 64 };
 
