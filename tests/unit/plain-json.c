@@ -20,4 +20,10 @@
 #define json_seek plain_json_seek
 #define json_utf8 plain_json_utf8
 #define json_value plain_json_value
+#define json_fail plain_json_fail
+#define json_long_string plain_json_long_string
+#define json_escape_valid plain_json_escape_valid
 #include "../../lib/json.c"
+#include "../../lib/json-escape.c"
+#include "../../lib/json-string.c"
+#include "../../lib/json-unescape.c"
