@@ -6,7 +6,7 @@ import sys
 import time
 
 import wire
-from rig import Failure, Flow, case, signal_pid
+from rig import UNCUT, Failure, Flow, case, signal_pid
 
 SOURCE, FILTER, SINK = 0, 1, -1
 
@@ -15,11 +15,11 @@ SOURCE, FILTER, SINK = 0, 1, -1
 @case("kill-filter", who=FILTER)
 @case("kill-sink", who=SINK)
 @case("kill-all", who=None)
-@case("kill-source-redis", who=SOURCE, sink="redis", cut=False)
+@case("kill-source-redis", who=SOURCE, sink="redis", scales=UNCUT)
 @case("kill-sink-redis", who=SINK, sink="redis")
 @case("kill-source-evpipe", who=SOURCE, how="evpipe")
-@case("kill-filter-evpipe", who=FILTER, how="evpipe", cut=False)
-@case("kill-sink-evpipe", who=SINK, how="evpipe", cut=False)
+@case("kill-filter-evpipe", who=FILTER, how="evpipe", scales=UNCUT)
+@case("kill-sink-evpipe", who=SINK, how="evpipe", scales=UNCUT)
 def kill(rig, who, **options):
     flow = Flow(rig, **options)
     for _ in range(rig.pick(5, 25, 250)):
@@ -174,13 +174,13 @@ def zombie(rig, leaves):
     return flow.finish()
 
 
-@case("soak", cut=False)
+@case("soak", scales=UNCUT)
 def soak(rig):
     """Members at random, one to three of them at once, for long: 1,000 kills over 10,000,000 records."""
     flow = Flow(rig, rate=rig.pick(3000, 3000, 5000))
     kills, records = rig.pick((5, 0), (20, 0), (1000, 10_000_000))
     done = 0
-    while done < kills or sum(flow.input_ends().values()) < records:
+    while not rig.late() and (done < kills or sum(flow.input_ends().values()) < records):
         flow.start()
         if done < kills:
             rig.doze(0, 2)

@@ -7,7 +7,7 @@ import time
 
 import wire
 from proxy import Proxy
-from rig import Failure, Flow, Unit, case, rss_kb
+from rig import UNCUT, Failure, Flow, Unit, case, rss_kb
 
 SOURCE, FILTER, SINK = 0, 1, -1
 POLL_MS = 4000
@@ -39,24 +39,37 @@ def no_rebalance(flow):
 
 @case("slow-reader")
 def slow_reader(rig):
-    """A reader of 100 kB a second, for longer than the poll interval: the source's memory is flat and it stays
-    in the group."""
+    """A reader of 100 kB a second, for longer than the poll interval: the memory of source and sink is flat
+    and the source stays in the group. Prints each one's peak after the first third and at the end."""
+    limit_ms = rig.pick(POLL_MS, POLL_MS, 5 * POLL_MS)
     flow = Flow(rig, middle=[[sys.executable, "-c", THROTTLE, "100e3"]], rate=2000, window=10000,
-                session_ms=POLL_MS, poll_ms=POLL_MS)
+                session_ms=limit_ms, poll_ms=limit_ms)
     flow.start()
-    seconds, peaks = rig.pick(12, 30, 600), []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        peaks.append(rss_kb(flow.unit.pid(SOURCE)))
-        time.sleep(seconds / 100)
+    seconds, members = rig.pick(12, 30, 600), {"source": SOURCE, "sink": SINK}
+
+    def peaks(for_s):
+        end = time.monotonic() + for_s
+        while time.monotonic() < end:
+            if flow.unit.ended():
+                raise Failure(f"the pipeline ended by itself: {flow.unit.state()}")
+            time.sleep(seconds / 20)
+            say = " ".join(f"{n} {rss_kb(flow.unit.pid(w))} kB," for n, w in members.items())
+            print(f"# {say} {flow.delivered()} delivered, {flow.watch.rebalances()} rebalances",
+                  file=sys.stderr)
+        return {n: rss_kb(flow.unit.pid(w), "VmHWM") for n, w in members.items()}
+
     # What librdkafka fetches ahead has its own limit, which the first third may still be filling.
-    early, late = max(peaks[:len(peaks) // 3]), max(peaks[len(peaks) // 3:])
-    if late > early * 1.1 + 17000:
-        raise Failure(f"the source's memory grows: {early} kB, then {late} kB")
+    early = peaks(seconds / 3)
+    late = peaks(seconds * 2 / 3)
+    figures = " ".join(f"{n}_kB={early[n]}..{late[n]}" for n in members)
+    for name in members:
+        if late[name] > early[name] * 1.1 + 17000:
+            raise Failure(f"the {name}'s memory grows: {figures}")
     no_rebalance(flow)
+    figures += f" delivered={flow.delivered_now()} rebalances={flow.watch.rebalances()}"
     flow.crash()
     flow.unit.members = [flow.source, flow.unit.members[-1]]
-    return flow.finish()
+    return flow.finish() + f" {figures} ({seconds} s)"
 
 
 @case("sink-away", how="away")
@@ -123,7 +136,7 @@ def sink_broker_away(rig):
 
 @case("net-reset", side="both")
 @case("net-slow", side="both", rate=300000)
-@case("net-slice", side="sink", bite=7, rate=50000, cut=False)
+@case("net-slice", side="sink", bite=7, rate=50000, scales=UNCUT)
 def network(rig, side, rate=0, bite=0):
     """Connections to Kafka that are reset, slow, or deliver a few bytes at a time."""
     flow = Flow(rig, rate=1000, session_ms=10000)
@@ -142,7 +155,7 @@ def network(rig, side, rate=0, bite=0):
 
 
 @case("broker-kill", how=["-9"], slow=True)
-@case("broker-restart", how=[], cut=False)
+@case("broker-restart", how=[], scales=UNCUT)
 def broker(rig, how):
     """The broker dies and comes back, with source and sink on it."""
     rig.own_kafka()
@@ -263,7 +276,7 @@ def mock_leave(rig):
 @case("rebalance", strategy="range,roundrobin")
 @case("rebalance-cooperative", strategy="cooperative-sticky", slow=True)
 @case("rebalance-kill", strategy="range,roundrobin", how=signal.SIGKILL)
-@case("rebalance-kill-cooperative", strategy="cooperative-sticky", how=signal.SIGKILL, cut=False)
+@case("rebalance-kill-cooperative", strategy="cooperative-sticky", how=signal.SIGKILL, scales=UNCUT)
 def rebalance(rig, strategy, how=signal.SIGTERM):
     """A second pipeline joins the group and leaves it, again and again, under load. Who leaves in good
     order causes no repeats. But librdkafka 2.0 loses its generation when a commit is answered while it

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from rig import Failure, Flow, case
+from rig import UNCUT, Failure, Flow, case
 
 SOURCE, FILTER, SINK = 0, 1, -1
 
@@ -20,7 +20,7 @@ def expect(flow, wanted, statuses):
 @case("term-source", to=[SOURCE])
 @case("term-all", to=[])
 @case("term-evpipe", to=None, how="evpipe")
-@case("term-all-evpipe", to=[], how="evpipe", cut=False)
+@case("term-all-evpipe", to=[], how="evpipe", scales=UNCUT)
 @case("term-source-redis", to=[SOURCE], sink="redis")
 def term(rig, to, commit=None, **options):
     flow = Flow(rig, session_ms=10000, commit=commit, **options)
@@ -127,7 +127,7 @@ def ctrl_c(rig, how):
 @case("stop-source", who=SOURCE)
 @case("stop-filter", who=FILTER)
 @case("stop-sink", who=SINK)
-@case("stop-sink-evpipe", who=SINK, how="evpipe", cut=False)
+@case("stop-sink-evpipe", who=SINK, how="evpipe", scales=UNCUT)
 def stop_and_continue(rig, who, commit=None, **options):
     """SIGSTOP for a while, SIGCONT: as if nothing had been."""
     flow = Flow(rig, session_ms=10000, commit=commit, **options)

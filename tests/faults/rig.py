@@ -23,18 +23,20 @@ KAFKA = os.path.join(HERE, "..", "kafka")
 # How long anything may take before the case has failed: generous, because it decides nothing else.
 LIMIT_S = float(os.environ.get("FAULTS_LIMIT", 180))
 CASES = {}
+UNCUT = ("normal", "long")
 
 
 class Failure(Exception):
     """The case has failed."""
 
 
-def case(name, cut=True, slow=False, **params):
-    """Registers a case; those with cut belong to the short battery too. Slow ones begin first."""
+def case(name, scales=("cut", "normal", "long"), slow=False, **params):
+    """Registers a case, and the scales it belongs to; called by its name it runs at any. Slow ones begin
+    first."""
     def register(function):
         if name in CASES:
             raise ValueError(f"two cases {name}")
-        CASES[name] = (cut, lambda rig: function(rig, **params), slow)
+        CASES[name] = (scales, lambda rig: function(rig, **params), slow)
         return function
     return register
 
@@ -70,9 +72,10 @@ def command_of(pid):
         return []
 
 
-def rss_kb(pid):
+def rss_kb(pid, field="VmRSS"):
+    """VmRSS: resident now; VmHWM: at most, ever."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return next((int(line.split()[1]) for line in file if line.startswith("VmRSS")), 0)
+        return next((int(line.split()[1]) for line in file if line.startswith(field)), 0)
 
 
 def free_port():
@@ -92,11 +95,15 @@ class Rig:
     def __init__(self, name, directory, brokers, seed, scale):
         self.name, self.dir, self.brokers, self.scale = name, directory, brokers, scale
         self.random = random.Random(f"{seed}/{name}")
-        self.topics = 0
+        self.topics, self.began = 0, time.monotonic()
         ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: nobody we started gets away
 
     def pick(self, cut, normal, long):
         return {"cut": cut, "normal": normal, "long": long}[self.scale]
+
+    def late(self):
+        """Whether a long case is to come to its end, and be judged as far as it came."""
+        return time.monotonic() - self.began > float(os.environ.get("FAULTS_LONG", "inf"))
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -348,6 +355,7 @@ class Watch(threading.Thread):
         self.samples, self.committed, self.ends = [], {}, {}
         self.groups = []  # states and members of the group, each once when it changes
         self.error, self.over, self.lock = None, threading.Event(), threading.Lock()
+        self.every_s = 0.05
 
     def look(self):
         with self.lock:
@@ -380,7 +388,7 @@ class Watch(threading.Thread):
             except Exception as error:  # pylint: disable=broad-except
                 self.error = error
                 return
-            self.over.wait(0.05)
+            self.over.wait(self.every_s)
 
     def rebalances(self):
         """How often the members changed after the first stable generation."""
@@ -411,7 +419,7 @@ class Flow:
         self.input = rig.topic("in", replicas=replicas, mock=mock)
         self.output = rig.topic("out", f"min.insync.replicas={replicas}", replicas=replicas)
         self.redis = Redis(rig) if sink == "redis" else None
-        self.dead_file = None
+        self.dead_file, self.dead_seen = None, (None, 0, 0)
         self.next_id = 0
         self.facts = {"window": window, "crashes": 0, "undrained": 0, **(facts or {})}
         if middle is None:
@@ -480,10 +488,17 @@ class Flow:
     # ---- looking ----
 
     def dead_count(self):
+        """Only what has been added since is read."""
         if not self.dead_file or not os.path.exists(self.dead_file):
             return None
+        path, at, count = self.dead_seen
         with open(self.dead_file, "rb") as file:
-            return file.read().count(b"\n")
+            if path != self.dead_file or os.fstat(file.fileno()).st_size < at:
+                at = count = 0
+            file.seek(at)
+            data = file.read()
+        self.dead_seen = self.dead_file, at + len(data), count + data.count(b"\n")
+        return self.dead_seen[2]
 
     def output_ends(self, kafka):
         if self.sink == "kafka":
@@ -558,6 +573,21 @@ class Flow:
         statuses = self.unit.wait()
         if expected is not None and any(s != expected for s in statuses):
             raise Failure(f"statuses after a clean stop: {self.unit.state()}")
+
+    def dismiss_dead(self):
+        """With all members ended: whoever is left in the group is dead, and is not waited for."""
+        kafka = wire.Kafka(self.brokers)
+
+        def gone():
+            try:
+                left = kafka.group(self.group)[1]
+                for member in left:
+                    kafka.dismiss(self.group, member)
+                return not left
+            except OSError:
+                return False
+
+        self.rig.until(gone, "a group without its dead members")
 
     def finish(self, **facts):
         """Everything through, a clean stop, the verdict."""

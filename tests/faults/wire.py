@@ -6,7 +6,8 @@ import socket
 import struct
 import time
 
-LIST_OFFSETS, OFFSET_FETCH, FIND_COORDINATOR, DESCRIBE_GROUPS, API_VERSIONS = 2, 9, 10, 15, 18
+LIST_OFFSETS, OFFSET_FETCH, FIND_COORDINATOR, LEAVE_GROUP, DESCRIBE_GROUPS, API_VERSIONS = \
+    2, 9, 10, 13, 15, 18
 
 
 class WireError(OSError):
@@ -186,6 +187,10 @@ class Kafka:
             return state, members
 
         return self.first(ask)
+
+    def dismiss(self, group, member):
+        """Takes a member out of its group in its name, as its own LeaveGroup would."""
+        self.first(lambda broker: broker.call(LEAVE_GROUP, 0, string(group) + string(member)))
 
 
 class Redis:
