@@ -120,3 +120,15 @@ options_of() {
 	complete_zsh 'evkey --metrics=a-' '--metrics=a-file'
 	complete_zsh 'evkey --on-error st' 'on-error stop'
 }
+
+# A link that names itself is no file: what is installed is read, not listed.
+@test "each program is installed with its page and its completions for three shells" {
+	local program share=x/share
+	make -s -C "$EVPIPE_BUILD" install-data prefix=/ DESTDIR="$PWD/x" >install.log
+	for program in $programs evpipe; do
+		cmp "$ROOT/man/$program.1" "$share/man/man1/$program.1"
+		cmp "$ROOT/completions/evpipe.bash" "$share/bash-completion/completions/$program"
+		cmp "$ROOT/completions/evpipe.fish" "$share/fish/vendor_completions.d/$program.fish"
+		head -n 1 "$share/zsh/site-functions/_evpipe" | grep -qw "$program"
+	done
+}
