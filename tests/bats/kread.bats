@@ -897,5 +897,6 @@ asleep() {
 @test "no thread for a broker: 111, not a wait for ever" {
 	run -111 --separate-stderr strace -f -o trace -e inject=clone,clone3:error=EAGAIN:when=2 \
 		kread -b "127.0.0.1:$(free_port)" topic
+	# shellcheck disable=SC2154 # run sets it
 	[[ $stderr = *"Unable to create broker thread"* ]]
 }
