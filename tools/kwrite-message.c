@@ -56,28 +56,39 @@ static int take_partition(const struct shape *shape, const struct record *r, str
 	return 0;
 }
 
-/* Fills @m but for the topic. Returns 0, or -1 with @e. */
-static int take_fields(
+/* Room for @n bytes that leaves those of other messages where they are. */
+static bool make_room(struct buf *scratch, size_t n)
+{
+	if (!scratch->len)
+		buf_room(scratch, n > BATCH_SCRATCH ? n : BATCH_SCRATCH);
+	return scratch->cap - scratch->len >= n;
+}
+
+/* Fills @m but for the topic. */
+static enum outcome take_fields(
 	struct shape *shape, const struct record *r, struct message *m, struct record_error *e)
 {
+	buf_clear(&shape->keys);
+	if (shape->key && template_expand(shape->key, r, &shape->name, &shape->keys, e))
+		return REFUSED;
 	/* All that is decoded fits: spans of the scratch stay where they are. */
-	buf_clear(&shape->scratch);
-	buf_room(&shape->scratch, r->line.len + 64);
+	if (!make_room(&shape->scratch, r->line.len + 64 + shape->keys.len))
+		return WAIT;
 	if (record_payload(r, &shape->scratch, &m->payload, e) == RECORD_BAD)
-		return -1;
+		return REFUSED;
 	if (shape->key) {
-		buf_clear(&shape->keys);
-		if (template_expand(shape->key, r, &shape->name, &shape->keys, e))
-			return -1;
-		m->key = buf_as_span(&shape->keys);
+		m->key = (struct span){shape->scratch.p + shape->scratch.len, shape->keys.len};
+		buf_span(&shape->scratch, buf_as_span(&shape->keys));
 	} else if (record_key(r, &shape->scratch, &m->key, e) == RECORD_BAD) {
-		return -1;
+		return REFUSED;
 	}
 	m->ts = shape->now ? 0 : record_int(&r->ts, 0);
 	/* What is printed of a message without a time. */
 	if (m->ts == -1)
 		m->ts = 0;
-	return take_partition(shape, r, m, e) ? -1 : take_headers(shape, r, m, e);
+	if (take_partition(shape, r, m, e) || take_headers(shape, r, m, e))
+		return REFUSED;
+	return READY;
 }
 
 static struct topic *find_topic(
@@ -147,6 +158,7 @@ enum outcome message_make(struct shape *shape, struct topics *ts, struct span li
 	struct message *m, struct record_error *e)
 {
 	struct record r = {.line = line};
+	size_t used = shape->scratch.len;
 	enum outcome outcome;
 
 	if (!shape->raw && record_parse(&r, line, e)) {
@@ -169,8 +181,12 @@ enum outcome message_make(struct shape *shape, struct topics *ts, struct span li
 		m->payload = line;
 		m->key = (struct span){key, key ? strlen(key) : 0};
 		m->partition = shape->partition;
-	} else if (take_fields(shape, &r, m, e)) {
-		return REFUSED;
+	} else {
+		outcome = take_fields(shape, &r, m, e);
 	}
-	return check_size(shape, m, e);
+	if (outcome == READY)
+		outcome = check_size(shape, m, e);
+	if (outcome != READY)
+		shape->scratch.len = used;
+	return outcome;
 }

@@ -89,9 +89,18 @@ static struct slot *take_slot(struct kwrite *s, const struct ack_label *label)
 	return slot;
 }
 
-enum outcome ring_produce(struct kwrite *s, struct message *m, const struct ack_label *label)
+void ring_take(struct kwrite *s, const struct message *m, const struct ack_label *label)
 {
-	struct slot *slot;
+	struct slot *slot = take_slot(s, label);
+
+	slot->topic = m->topic;
+	slot->bytes = m->bytes;
+	m->topic->out_bytes += m->bytes;
+}
+
+bool ring_produce(struct kwrite *s, uint64_t i, struct message *m)
+{
+	struct slot *slot = &s->slots[i % RING];
 	rd_kafka_vu_t vus[] = {
 		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = m->topic->rkt},
 		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition},
@@ -100,7 +109,7 @@ enum outcome ring_produce(struct kwrite *s, struct message *m, const struct ack_
 		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)m->key.p, m->key.len}},
 		{.vtype = RD_KAFKA_VTYPE_VALUE,
 			.u.mem = {(void *)(uintptr_t)m->payload.p, m->payload.len}},
-		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)s->head},
+		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)i},
 		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = m->headers},
 	};
 	size_t count = sizeof(vus) / sizeof(*vus) - (m->headers ? 0 : 1);
@@ -110,19 +119,16 @@ enum outcome ring_produce(struct kwrite *s, struct message *m, const struct ack_
 	if (error)
 		rd_kafka_error_destroy(error);
 	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-		return WAIT;
-	slot = take_slot(s, label);
-	slot->topic = m->topic;
+		return false;
 	if (err) {
 		/* In its turn, like those that a broker refuses. */
 		slot->err = err;
 		slot->done = true;
-	} else {
-		slot->bytes = m->bytes;
-		m->topic->out_bytes += m->bytes;
-		m->headers = NULL;
+		slot->topic->out_bytes -= slot->bytes;
+		if (m->headers)
+			rd_kafka_headers_destroy(m->headers);
 	}
-	return READY;
+	return true;
 }
 
 void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record,

@@ -87,6 +87,7 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	*t = (struct topic){.all = ts, .limit = LIMIT_DEFAULT, .name = die_alloc(name.len + 1)};
 	/* Many short lives of this program are to reach all partitions. */
 	t->run_partition = (int32_t)(wake_now_us() & 0xffff);
+	t->first_list = ts->count * 8;
 	memcpy(t->name, name.p, name.len);
 	t->name[name.len] = '\0';
 	ts->sorted = die_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
@@ -151,6 +152,14 @@ void topics_next_run(struct topics *ts)
 	ts->run++;
 }
 
+int32_t topic_partitions(struct topic *t)
+{
+	if (t->turn != t->all->run)
+		t->turn_partitions = t->partitions;
+	t->turn = t->all->run;
+	return t->turn_partitions;
+}
+
 /* As murmur2_random, but for records without a key. */
 static int32_t partition_of(const rd_kafka_topic_t *rkt, const void *key, size_t key_len,
 	int32_t count, void *rkt_opaque, void *msg_opaque)
@@ -158,6 +167,8 @@ static int32_t partition_of(const rd_kafka_topic_t *rkt, const void *key, size_t
 	struct topic *t = rkt_opaque;
 	int32_t p = t->run_partition, next;
 
+	if (t->partitions != count)
+		t->partitions = count;
 	if (key)
 		return rd_kafka_msg_partitioner_murmur2_random(
 			rkt, key, key_len, count, rkt_opaque, msg_opaque);

@@ -17,6 +17,9 @@
  * pressure. While brokers are away
  * librdkafka keeps what it has and sends it again in order (idempotence, message.timeout.ms=0).
  *
+ * Messages are handed to librdkafka partition by partition, those of one read at a time, before the loop
+ * waits for anything.
+ *
  * No batch may grow beyond what its topic takes, or good records would be refused with a large
  * one: librdkafka's batches are smaller than the brokers' default, and where a topic allows less,
  * no more than that is out at a time.
@@ -29,8 +32,9 @@
  * is whole, 111. The first SIGTERM or SIGINT is
  * ignored while input is open, the second ends at once with 111 and says what was not delivered.
  *
- * Files: kwrite.c the command line, lines, the loop; kwrite-message.c makes messages of lines; kwrite-ring.c
- * has the records on their way; kwrite-topics.c asks about topics.
+ * Files: kwrite.c the command line, lines, the loop; kwrite-message.c makes messages of lines;
+ * kwrite-batch.c hands them over; kwrite-ring.c has the records on their way; kwrite-topics.c asks about
+ * topics.
  */
 #include "kwrite.h"
 
@@ -186,21 +190,12 @@ static rd_kafka_conf_t *configure(struct kwrite *s)
 
 /* ---- lines ---- */
 
-/* Its label, counted once. false: it is not for us. */
+/* false: it is not for us. */
 static bool take_label(
 	struct kwrite *s, const struct message *m, bool refused, struct ack_label *label)
 {
-	uint64_t unlabelled = s->ack.unlabelled;
-
 	*label = (struct ack_label){0};
-	if (refused && m->seq.type == JSON_ABSENT)
-		return true;
-	if (!ack_take(&s->ack, &m->seq, label))
-		return false;
-	if (s->counted)
-		s->ack.unlabelled = unlabelled;
-	s->counted = true;
-	return true;
+	return (refused && m->seq.type == JSON_ABSENT) || ack_take(&s->ack, &m->seq, label);
 }
 
 /* Does what can be done with the line in s->text. */
@@ -211,16 +206,18 @@ static void take_line(struct kwrite *s)
 	struct ack_label label;
 	enum outcome outcome = message_make(&s->shape, &s->topics, s->text, &m, &e);
 
-	if (outcome != WAIT && !take_label(s, &m, outcome == REFUSED, &label))
+	s->held = outcome == WAIT;
+	if (outcome != WAIT && !take_label(s, &m, outcome == REFUSED, &label)) {
 		s->in.ended = true;
-	else if (outcome == READY)
-		outcome = ring_produce(s, &m, &label);
+	} else if (outcome == READY) {
+		ring_take(s, &m, &label);
+		batch_add(s, &m);
+		return;
+	} else if (outcome == REFUSED) {
+		ring_refuse(s, &label, m.is_record, &e);
+	}
 	if (m.headers)
 		rd_kafka_headers_destroy(m.headers);
-	s->held = outcome == WAIT;
-	s->counted = s->counted && s->held;
-	if (outcome == REFUSED && !s->in.ended)
-		ring_refuse(s, &label, m.is_record, &e);
 }
 
 static bool may_take(struct kwrite *s, int64_t now_ms)
@@ -228,13 +225,13 @@ static bool may_take(struct kwrite *s, int64_t now_ms)
 	return ack_greeted(&s->ack) && txn_accepts(s, now_ms) && letters_ready(s);
 }
 
-/* Takes lines until there are no whole ones left or something has to be waited for. Returns whether
- * more input is wanted. */
-static bool take_lines(struct kwrite *s)
+/* Takes lines until there are no whole ones left, the batch is full or something has to be waited for.
+ * Returns whether more input is wanted. */
+static bool fill_batch(struct kwrite *s)
 {
 	if (s->held && !s->in.ended && letters_have_room(s))
 		take_line(s);
-	while (!s->held && !s->in.ended && letters_have_room(s)) {
+	while (!s->held && !s->in.ended && letters_have_room(s) && !batch_is_full(s)) {
 		/* What was refused at once waits for nothing. */
 		if (!ring_has_room(s) || s->in.held)
 			ring_release(s);
@@ -247,6 +244,21 @@ static bool take_lines(struct kwrite *s)
 			return !s->in.held && !s->in.ended;
 	}
 	return false;
+}
+
+/* Takes lines as long as nothing has to be waited for. Returns whether more input is wanted. */
+static bool take_lines(struct kwrite *s)
+{
+	bool hungry, full;
+
+	do {
+		hungry = fill_batch(s);
+		/* A line that is held may just want the batch gone. */
+		full = s->batch.count && (s->held || batch_is_full(s));
+		if (!batch_send(s))
+			return false;
+	} while (full);
+	return hungry;
 }
 
 /* ---- events ---- */
@@ -332,7 +344,7 @@ static void loop(struct kwrite *s)
 			input_read(&s->in);
 		topics_next_run(&s->topics);
 		txn_step(s, now);
-		if (may_take(s, now))
+		if (batch_send(s) && may_take(s, now))
 			hungry = take_lines(s);
 		ring_release(s);
 		if (fds[4].revents & POLLERR)

@@ -38,6 +38,11 @@ struct topic {
 	const struct topics *all;
 	_Atomic uint64_t run, run_length;
 	_Atomic int32_t run_partition;
+	_Atomic int32_t partitions; /* as librdkafka has it; 0: not known */
+	/* Of records with one: see kwrite-batch.c. */
+	uint64_t turn;
+	int32_t turn_partitions;
+	size_t first_list;
 };
 
 struct topics {
@@ -55,8 +60,10 @@ struct topics {
 
 /* @in_runs: records without a key go to the topic's partitions by turns, many at a time to one. */
 void topics_open(struct topics *ts, struct kafka *k, bool create, bool in_runs);
-/* The next record without a key begins another run. */
+/* A turn of the loop: the next record without a key begins another run. */
 void topics_next_run(struct topics *ts);
+/* Among how many partitions keys choose, the same until topics_next_run; 0: not known. */
+int32_t topic_partitions(struct topic *t);
 /* The topic of that name; it stays where it is. NULL: cannot be a topic's name. */
 struct topic *topics_get(struct topics *ts, struct span name);
 /* What is known of it now; asks the brokers when nothing is, one topic at a time, without waiting. */
@@ -99,9 +106,26 @@ enum outcome {
 	REFUSED
 };
 
-/* Spans of @m point into the line and the shape: valid until the next call. @m is all zero before. */
+/* Spans of @m point into the line and the shape, valid until the scratch is cleared. WAIT is also for
+ * that, which batch_send does. @m is all zero before. */
 enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
 	struct message *m, struct record_error *e);
+
+/* ---- kwrite-batch.c: handed over partition by partition ---- */
+
+enum { BATCH = 512, BATCH_SCRATCH = 128 << 10, BATCH_LISTS = 64 };
+
+struct batch {
+	struct waiting {
+		struct message m;
+		uint64_t slot;
+		uint16_t next; /* of its list */
+	} waiting[BATCH];
+	struct batch_list {
+		uint16_t first, last, count;
+	} lists[BATCH_LISTS];
+	size_t count, left; /* added, and not sent of these */
+};
 
 /* ---- kwrite-ring.c: records on their way ---- */
 
@@ -150,13 +174,13 @@ struct kwrite {
 	int signal_fd;
 
 	struct shape shape;
+	struct batch batch;
 	bool in_runs; /* as topics_open has it */
 
 	struct slot slots[RING];
 	uint64_t tail, head; /* tail <= i < head; slot i at i % RING */
 	struct span text; /* the line that was read last */
 	bool held; /* it could not be handed over yet */
-	bool counted; /* … but its label was taken before */
 	bool mute; /* a record was refused under `stop`: those behind it are not reported */
 
 	struct txn txn;
@@ -171,8 +195,10 @@ struct kwrite {
 };
 
 bool ring_has_room(const struct kwrite *s);
-/* Hands the message of the line in s->text over: READY, or WAIT for room. */
-enum outcome ring_produce(struct kwrite *s, struct message *m, const struct ack_label *label);
+/* The line in s->text has become a message. */
+void ring_take(struct kwrite *s, const struct message *m, const struct ack_label *label);
+/* Hands the message of that slot over, with its headers. false: there is no room. */
+bool ring_produce(struct kwrite *s, uint64_t slot, struct message *m);
 /* The line in s->text is refused. */
 void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record,
 	const struct record_error *e);
@@ -184,6 +210,13 @@ void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 void ring_release(struct kwrite *s);
 /* Whether more could be let go now. */
 bool ring_has_done(const struct kwrite *s);
+
+bool batch_is_full(const struct kwrite *s);
+/* The message of the slot that was taken last; its headers are the batch's. */
+void batch_add(struct kwrite *s, const struct message *m);
+/* Hands over what was added. false: librdkafka has no room for all, try again after events, and add
+ * nothing before. */
+bool batch_send(struct kwrite *s);
 
 /* ---- kwrite-dead.c: dead letters to a topic ---- */
 /* Whether it is known that they can be written. */

@@ -290,6 +290,23 @@ batch() {
 	[ "$(kconsume "$topic" | md5sum)" = "$(seq 50000 | md5sum)" ]
 }
 
+@test "the order of each key is that of the input, with many partitions and topics and little room" {
+	one=$(new_topic 6)
+	two=$(new_topic 3)
+	awk -v one="$one" -v two="$two" 'BEGIN {
+		for (i = 1; i <= 20000; i++)
+			printf "{\"topic\":\"%s\",\"key\":\"k\\u0020%d\",\"payload\":\"\\\"%d\\\"\"%s}\n",
+				i % 3 ? one : two, i * 7919 % 97, i,
+				i % 5 ? "" : sprintf(",\"headers\":[\"n\",\"%d\"]", i)
+	}' >in
+	kwrite -X queue.buffering.max.messages=100 <in
+	for topic in "$one" "$two"; do
+		diff <(kconsume "$topic" -f '%k %s %h\n' | sort -s -k2,2) \
+			<(grep -F "$topic" in | jq -r '"\(.key) \(.payload) \(if .headers then
+				"n=" + .headers[1] else "" end)"' | sort -s -k2,2)
+	done
+}
+
 # ---- topics that do not exist ----
 
 @test "--create makes a topic that does not exist" {
