@@ -54,12 +54,12 @@ static const char *name_of(const struct ackd_peer *p)
 
 /* ---- sending ---- */
 
-static void watch(struct ackd *d, struct ackd_peer *p, int op)
+static bool watch(struct ackd *d, struct ackd_peer *p, int op)
 {
 	struct epoll_event e = {
 		.events = EPOLLIN | (p->out.len ? (uint32_t)EPOLLOUT : 0), .data.ptr = p};
 
-	epoll_ctl(d->fd, op, p->fd, &e);
+	return epoll_ctl(d->fd, op, p->fd, &e) == 0;
 }
 
 static void flush(struct ackd *d, struct ackd_peer *p)
@@ -430,9 +430,15 @@ void ackd_add(struct ackd *d, int fd)
 	}
 	p = die_alloc(sizeof(*p));
 	*p = (struct ackd_peer){.fd = fd, .next = d->peers};
+	/* Who could not be heard is not to wait for an answer. */
+	if (!watch(d, p, EPOLL_CTL_ADD)) {
+		die_warn("cannot listen to a program of the pipeline: %s", strerror(errno));
+		close(fd);
+		free(p);
+		return;
+	}
 	d->peers = p;
 	d->peer_count++;
-	watch(d, p, EPOLL_CTL_ADD);
 	tell(d, p, "run %s\n", d->run);
 	if (d->ended)
 		tell(d, p, "end %s %llu\n", d->run, (unsigned long long)ledger_last(d->ledger));
@@ -573,7 +579,8 @@ static void listen_on(struct ackd *d, const char *path)
 	if (!listening.pid)
 		atexit(at_exit);
 	listening.pid = getpid();
-	epoll_ctl(d->fd, EPOLL_CTL_ADD, d->listen_fd, &e);
+	if (epoll_ctl(d->fd, EPOLL_CTL_ADD, d->listen_fd, &e))
+		die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 }
 
 void ackd_open(struct ackd *d, const char *path, struct ledger *l)

@@ -189,6 +189,7 @@ def soak(rig):
         else:
             rig.doze(10, 10)
             flow.stop()
-        if done % 50 == 0:
-            print(f"# {done} kills, {sum(flow.input_ends().values())} records", file=sys.stderr)
+        if done % 20 == 0:
+            print(f"# {done} kills, {sum(flow.input_ends().values())} records, {flow.position()} "
+                  f"committed, {flow.delivered()} delivered", file=sys.stderr)
     return flow.finish()

@@ -10,8 +10,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +27,16 @@ ssize_t send(int fd, const void *p, size_t n, int flags)
 		return sendto(fd, p, n, flags, NULL, 0);
 	errno = send_errno;
 	send_errno = 0;
+	return -1;
+}
+
+static bool no_room;
+
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *e)
+{
+	if (!no_room)
+		return (int)syscall(SYS_epoll_ctl, epfd, op, fd, e);
+	errno = ENOSPC;
 	return -1;
 }
 
@@ -670,6 +682,20 @@ static void whom_nothing_can_be_sent_sees_the_end(void **state)
 	expect(other, "end RUN 0\n");
 }
 
+static void who_cannot_be_heard_sees_the_end(void **state)
+{
+	int fd;
+
+	(void)state;
+	no_room = true;
+	fd = peer();
+	assert_true(is_closed(fd));
+	no_room = false;
+	close(member("sink"));
+	serve();
+	assert_true(d.sink_lost);
+}
+
 int main(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -693,6 +719,7 @@ int main(void)
 		test(the_end_is_told_to_those_who_are_there_and_to_those_who_come),
 		test(a_peer_that_does_not_read_holds_nobody_up),
 		test(whom_nothing_can_be_sent_sees_the_end),
+		test(who_cannot_be_heard_sees_the_end),
 		test(without_metadata_a_txn_is_refused),
 		test(a_transaction_is_answered_when_nothing_is_open_below),
 		test(an_overtaken_question_is_told_so),
