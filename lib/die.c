@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
 #include "die.h"
 
 #include <errno.h>
@@ -109,4 +110,16 @@ char *die_strdup(const char *s)
 	size_t n = strlen(s) + 1;
 
 	return memcpy(die_alloc(n), s, n);
+}
+
+char *die_asprintf(const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		die(EXIT_TEMP, "out of memory");
+	va_end(ap);
+	return text;
 }

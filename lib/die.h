@@ -30,9 +30,10 @@ void die_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Only with -v. */
 void die_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* malloc and realloc that end the program with 111 when there is no memory. Free with free(). */
+/* malloc and its kin, which end the program with 111 when there is no memory. Free with free(). */
 void *die_alloc(size_t size);
 void *die_realloc(void *p, size_t size);
 char *die_strdup(const char *s);
+char *die_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,25 +54,13 @@ static struct {
 	int ready_fd;
 } self = {.ready_fd = -1};
 
-__attribute__((format(printf, 1, 2))) static char *path(const char *fmt, ...)
-{
-	char *text;
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		die(EXIT_TEMP, "out of memory");
-	va_end(ap);
-	return text;
-}
-
 static void copy_init(struct copy *c, char *text)
 {
 	free(c->path);
 	free(c->temporary);
 	*c = (struct copy){.path = text};
 	if (text)
-		c->temporary = path("%s.%ld.tmp", text, (long)getpid());
+		c->temporary = die_asprintf("%s.%ld.tmp", text, (long)getpid());
 }
 
 /* What evpipe calls this member: the program's name, or that with a number. Another name is that of a
@@ -103,13 +90,13 @@ void metrics_init(const char *tool, const char *file)
 
 	self.tool = member_name(tool);
 	self.pid = getpid();
-	copy_init(&self.file, file ? path("%s", file) : NULL);
+	copy_init(&self.file, file ? die_strdup(file) : NULL);
 	copy_init(&self.member, NULL);
 	free(self.ready_path);
 	self.ready_path = NULL;
 	if (directory && *directory) {
-		copy_init(&self.member, path("%s/metrics/%s.prom", directory, self.tool));
-		self.ready_path = path("%s/ready/%s", directory, self.tool);
+		copy_init(&self.member, die_asprintf("%s/metrics/%s.prom", directory, self.tool));
+		self.ready_path = die_asprintf("%s/ready/%s", directory, self.tool);
 		unready();
 		if (!at_exit)
 			atexit(unready);

@@ -105,8 +105,7 @@ static void set_address(struct redis *r, const char *s, size_t n)
 		free(r->host);
 		r->host = die_strdup("127.0.0.1");
 	}
-	if (asprintf(&r->name, strchr(r->host, ':') ? "[%s]:%s" : "%s:%s", r->host, r->port) < 0)
-		die(EXIT_TEMP, "out of memory");
+	r->name = die_asprintf(strchr(r->host, ':') ? "[%s]:%s" : "%s:%s", r->host, r->port);
 }
 
 static void set_path(struct redis *r, const char *s)
@@ -120,8 +119,7 @@ static void set_path(struct redis *r, const char *s)
 	if (!r->path[0] || strlen(r->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		opt_bad("the redis URL has a socket path that is empty or too long");
 	set_query(r, s[n] ? s + n : NULL);
-	if (asprintf(&r->name, "unix:%s", r->path) < 0)
-		die(EXIT_TEMP, "out of memory");
+	r->name = die_asprintf("unix:%s", r->path);
 }
 
 static void set_url(struct redis *r, const char *url, bool mask)

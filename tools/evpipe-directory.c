@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,18 +32,6 @@ static void remove_all(const char *path)
 	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-__attribute__((format(printf, 1, 2))) static char *path_of(const char *fmt, ...)
-{
-	char *text;
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		die(EXIT_TEMP, "out of memory");
-	va_end(ap);
-	return text;
-}
-
 void directory_open(struct evpipe *e, const char *parent)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -63,7 +50,7 @@ void directory_open(struct evpipe *e, const char *parent)
 	e->parent = realpath(parent, NULL);
 	if (!e->parent)
 		die(EXIT_PERM, "cannot use the directory '%s': %s", parent, strerror(errno));
-	lock = path_of("%s/lock", e->parent);
+	lock = die_asprintf("%s/lock", e->parent);
 	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		die(EXIT_PERM, "cannot open '%s': %s", lock, strerror(errno));
@@ -76,8 +63,8 @@ void directory_open(struct evpipe *e, const char *parent)
 /* Points DIR/current to the new run, and removes the run that it named. */
 static void replace_current(const struct evpipe *e)
 {
-	char *link = path_of("%s/current", e->parent),
-	     *fresh = path_of("%s/current.new", e->parent);
+	char *link = die_asprintf("%s/current", e->parent),
+	     *fresh = die_asprintf("%s/current.new", e->parent);
 	char target[64];
 	ssize_t n = readlink(link, target, sizeof(target) - 1);
 
@@ -88,7 +75,7 @@ static void replace_current(const struct evpipe *e)
 		char *old;
 
 		target[n] = '\0';
-		old = path_of("%s/%s", e->parent, target);
+		old = die_asprintf("%s/%s", e->parent, target);
 		if (strncmp(target, "run.", 4) == 0 && !strchr(target, '/'))
 			remove_all(old);
 		free(old);
@@ -100,15 +87,15 @@ static void replace_current(const struct evpipe *e)
 void directory_make(struct evpipe *e)
 {
 	static const char *const parts[] = {"metrics", "ready"};
-	char *path = e->keep ? path_of("%s/run.XXXXXX", e->parent)
-			     : path_of("%s/evpipe-%s.XXXXXX", e->parent, e->name);
+	char *path = e->keep ? die_asprintf("%s/run.XXXXXX", e->parent)
+			     : die_asprintf("%s/evpipe-%s.XXXXXX", e->parent, e->name);
 
 	/* Mode 0700. */
 	if (!mkdtemp(path))
 		die(EXIT_TEMP, "cannot make a directory in '%s': %s", e->parent, strerror(errno));
 	e->directory = path;
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-		char *part = path_of("%s/%s", path, parts[i]);
+		char *part = die_asprintf("%s/%s", path, parts[i]);
 
 		if (mkdir(part, 0700))
 			die(EXIT_TEMP, "cannot make the directory '%s': %s", part, strerror(errno));
@@ -118,7 +105,7 @@ void directory_make(struct evpipe *e)
 		replace_current(e);
 	setenv("EVPIPE_DIR", path, 1);
 	if (line_acknowledges(e)) {
-		char *ack = path_of("%s/ack", path);
+		char *ack = die_asprintf("%s/ack", path);
 
 		if (strlen(ack) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
 			die(EXIT_PERM, "the path '%s' is too long for a socket; use a shorter -d",

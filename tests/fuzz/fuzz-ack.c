@@ -1,31 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /* Any bytes as the seqs of records, and as what a source says: a label is taken just when it is one of this run,
  * and what is reported says just what was taken, in order. Each line is what stands between the quotes of a
- * seq, or, behind a byte 1, what the source says; the run is 0123456789abcdef. For libFuzzer (make
- * check-fuzz); with replay.c a program that runs the files it is given. */
+ * seq, or, behind a byte 1, what the source says; the run is 0123456789abcdef. */
 #define _GNU_SOURCE
 #include "ack.h"
 #include "die.h"
+#include "fuzz.h"
 
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define RUN "0123456789abcdef"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(cond)                                                                                 \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);         \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 /* What labels say, in order, rows melted: "1-3 5 7-9.1/2 ". */
 struct told {

@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /* Any bytes as what three peers say to a source: each number has one fate, positions never fall nor pass what
  * is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a piece and says
- * whose it is; the run is 0123456789abcdef. For libFuzzer (make check-fuzz); with replay.c a program
- * that runs the files it is given. */
+ * whose it is; the run is 0123456789abcdef. */
 #define _GNU_SOURCE
 #include "ackd.h"
 #include "die.h"
+#include "fuzz.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(cond)                                                                                 \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);         \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 enum { PEERS = 3, RECORDS = 20 };
 

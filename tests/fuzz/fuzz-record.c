@@ -1,25 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /* Any bytes as a line and as a payload: what lib/record takes must be readable, come back the same,
  * and stay a record through every edit; what it refuses has a class and a printable sentence; the
- * fast loops judge as the plain ones do. For libFuzzer (make check-fuzz); with replay.c a program
- * that runs the files it is given. */
+ * fast loops judge as the plain ones do. */
+#include "fuzz.h"
 #include "path.h"
 #include "plain-json.h"
 #include "record.h"
 #include "template.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define must(cond)                                                                                 \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);         \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 static bool same(struct span a, struct span b)
 {

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Runs a fuzz target once on each file given: what a compiler without libFuzzer can do. */
 #include "buf.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 int main(int argc, char **argv)
 {
