@@ -588,7 +588,7 @@ void ackd_open(struct ackd *d, const char *path, struct ledger *l)
 	unsigned char random[LABEL_RUN_LEN / 2];
 
 	*d = (struct ackd){.ledger = l, .listen_fd = -1};
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+	if (getentropy(random, sizeof(random)))
 		die(EXIT_TEMP, "cannot get random numbers: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(d->run + 2 * i, 3, "%02x", random[i]);
