@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Spans (bytes that belong to someone else) and a growable byte buffer. */
+/* Spans (bytes that belong to someone else) and a growable byte buffer. What appends makes its own room, and
+ * ends the program with 111 when there is no memory: none of it can fail. */
 #ifndef EVPIPE_BUF_H
 #define EVPIPE_BUF_H
 
@@ -40,7 +41,7 @@ struct buf {
 
 /* What buf_room does when there is no room yet. */
 char *buf_grow(struct buf *b, size_t n);
-/* Makes room for @n more bytes (dies when out of memory) and returns where they go; len stays. */
+/* Makes room for @n more bytes and returns where they go; len stays. */
 static inline char *buf_room(struct buf *b, size_t n)
 {
 	return b->cap - b->len < n || !b->p ? buf_grow(b, n) : b->p + b->len;
@@ -65,6 +66,7 @@ static inline void buf_span(struct buf *b, struct span s)
 	buf_put(b, s.p, s.len);
 }
 
+/* Decimal digits, with a minus sign before a negative number. */
 void buf_int(struct buf *b, int64_t n);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Standard alphabet, padded (RFC 4648 section 4). */
@@ -72,8 +74,10 @@ void buf_base64(struct buf *b, const void *p, size_t n);
 /* Appends the bytes that @s stands for. Returns 0, or -1 and leaves @b as it was when @s is not
  * canonical padded base64. */
 int buf_unbase64(struct buf *b, struct span s);
+/* Frees the bytes; @b is empty then and can be used again. */
 void buf_free(struct buf *b);
 
+/* Empty, but keeps its room. */
 static inline void buf_clear(struct buf *b)
 {
 	b->len = 0;
@@ -85,6 +89,7 @@ static inline void buf_putc(struct buf *b, char c)
 	b->len++;
 }
 
+/* All that is in it; valid until the next append. Empty is "", not SPAN_NONE. */
 static inline struct span buf_as_span(const struct buf *b)
 {
 	return (struct span){b->p ? b->p : "", b->len};

@@ -40,8 +40,8 @@ static inline bool dead_keeps(const struct dead *d)
 	return d->policy >= DEAD_FILE;
 }
 /* @on_error: "stop", "skip" or NULL; @file: NULL or the dead-letter file, which is opened for
- * appending. With @give "kafka:TOPIC" is given there instead. A torn last line of an earlier run is ended first. Dies with 100 on bad arguments, 111
- * when the file cannot be opened. */
+ * appending. With @give "kafka:TOPIC" is given there instead. A torn last line of an earlier run is
+ * ended first. Dies with 100 on bad arguments, 111 when the file cannot be opened. */
 void dead_open(struct dead *d, const char *on_error, const char *file,
 	void (*give)(void *ctx, struct span letter), void *ctx);
 /* Refuses one line: counts, tells the user (the first ten of a class, with where: "line 7: …"), and

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* jq expressions, by libjq. For looking at JSON only: libjq 1.6 holds numbers as doubles (64-bit
- * integers, 1.10 and 1E400 come out changed), so nothing that passes on goes through it. */
+ * integers, 1.10 and 1E400 come out changed), so nothing that passes on goes through it.
+ *
+ * A program may run for ever ("def f: f; f"), and nothing here ends it: it is the user's own. */
 #ifndef EVPIPE_EXPR_H
 #define EVPIPE_EXPR_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* A small HTTP server for GET and HEAD inside a poll loop (libmicrohttpd, without threads): metrics,
- * health, readiness. */
+ * health, readiness. At most 128 connections; one that is silent for ten seconds is cut. */
 #ifndef EVPIPE_HTTP_H
 #define EVPIPE_HTTP_H
 

@@ -26,7 +26,7 @@ enum line_status {
 struct line {
 	int fd;
 	char end; /* '\n' or '\0' */
-	size_t max; /* longest line */
+	size_t max; /* longest line, in bytes, without its end */
 	char *p; /* the block; BUF_SLACK bytes behind cap are allocated */
 	size_t cap;
 	size_t at; /* first byte not handed out */
@@ -41,6 +41,8 @@ struct line {
 	uint64_t number; /* of the line handed out last, from 1 */
 };
 
+/* @fd stays the caller's, who closes it. The block grows up to @max, and over it while lines are kept;
+ * the program ends with 111 when there is no memory. */
 void line_init(struct line *l, int fd, char end, size_t max);
 /* One read(2); call when poll says POLLIN (then it does not block) or when blocking is meant.
  * Returns bytes read, 0 at EOF, -1 with errno (EAGAIN and EINTR included). */
@@ -55,6 +57,7 @@ const char *line_at(const struct line *l, uint64_t place);
 /* From now on, bytes from @place on are kept (a sink calls it with the oldest unfinished line's
  * place, and with UINT64_MAX when none is). */
 void line_keep(struct line *l, uint64_t place);
+/* Frees the block, and with it every text handed out. */
 void line_free(struct line *l);
 
 #endif

@@ -42,7 +42,7 @@ void metrics_print_with(void (*print)(struct buf *text));
 const char *metrics_prefix(void);
 /* Consumer lag of a partition; -1 forgets it. */
 void metrics_lag(const char *topic, int32_t partition, int64_t lag);
-/* A record was final so long after it was read. */
+/* A record was final so long after it was read, for the histogram of deliveries. */
 void metrics_delivery(int64_t taken_us);
 /* Rewrites the files if a second has gone by since the last time. Returns ms until the next is due,
  * -1 without a file. A failed write is warned of once. */

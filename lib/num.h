@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Numbers as users type them. All return 0, or -1 when the text is not wholly a number of the form. */
+/* Numbers as users type them. All return 0, or -1 when the text is not wholly a number of the form, or one
+ * that does not fit into 64 bits. Nothing is allocated, no locale is asked. */
 #ifndef EVPIPE_NUM_H
 #define EVPIPE_NUM_H
 
 #include <stdint.h>
 
+/* Decimal digits, maybe behind a minus sign. */
 int num_i64(const char *s, int64_t *n);
 /* "200ms" "5s" "1m" "2h" "1d"; a bare number is seconds. */
 int num_duration_ms(const char *s, int64_t *ms);

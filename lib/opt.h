@@ -50,12 +50,13 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 /* Dies with 100 and "try 'x --help'" at the end of the sentence. */
 _Noreturn void opt_bad(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Values with their defaults; die with opt_bad when the text is wrong or out of [min, max]. */
+/* Values with their defaults, in milliseconds, in bytes; die with opt_bad when the text is wrong or out of
+ * [min, max]. @name is the option as the message has it. */
 int64_t opt_duration_ms(const struct arg_str *a, const char *name, int64_t absent);
 int64_t opt_size(const struct arg_str *a, const char *name, int64_t absent);
 int64_t opt_int(
 	const struct arg_str *a, const char *name, int64_t absent, int64_t min, int64_t max);
-/* The value or NULL when the option is absent; an empty value is refused. */
+/* The value, which is argtable's, or NULL when the option is absent; an empty value is refused. */
 const char *opt_text(const struct arg_str *a, const char *name);
 const char *opt_file(const struct arg_file *a, const char *name);
 

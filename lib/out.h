@@ -14,7 +14,7 @@
 
 struct out {
 	int fd;
-	int kind;
+	int kind; /* internal */
 	struct buf b; /* append here */
 	size_t head; /* bytes of b already written */
 };
@@ -22,6 +22,7 @@ struct out {
 /* Flush at the latest when this much is pending. */
 enum { OUT_BLOCK = 64 << 10 };
 
+/* Takes @fd over, and out_close closes it. Never fails: what is wrong with it out_flush will tell. */
 void out_open(struct out *o, int fd);
 static inline size_t out_pending(const struct out *o)
 {

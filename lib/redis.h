@@ -2,7 +2,7 @@
 /* One connection to a Redis server for a program's poll loop: it resolves, connects, logs in,
  * notices that the server has gone, comes back with back-off, and never blocks.
  *
- * The protocol is RESP2: commands are formatted and replies read by hiredis, except for the two
+ * The protocol is RESP2 (redis.io/docs/reference/protocol-spec): commands are formatted and replies read by hiredis, except for the two
  * replies that come by the million, integers and published messages, which are read where they
  * stand. Bytes go through a transport (struct redis_transport), TCP or Unix socket; TLS is one
  * more of these. */
@@ -80,9 +80,10 @@ struct redis_transport {
 /* Takes the options and the environment; connects nothing yet. Dies with 100 when they are wrong; a
  * password is never in the message, and gone from argv. A publisher is up only at a primary. */
 void redis_open(struct redis *r, const struct redis_opts *o, bool publisher);
+/* Closes, sending nothing more, and frees all. */
 void redis_close(struct redis *r);
 
-/* For the loop's pollfd and its timeout. */
+/* For the loop's pollfd (-1: nothing to wait for) and its timeout in milliseconds (-1: none). */
 int redis_fd(const struct redis *r);
 short redis_events(const struct redis *r);
 int redis_timeout_ms(const struct redis *r, int64_t now_ms);
