@@ -691,6 +691,13 @@ uint64_t ledger_uncommitted(const struct ledger *l)
 	return l->uncommitted;
 }
 
+bool ledger_commit_due(const struct ledger *l, uint64_t due)
+{
+	uint64_t room = l->uncommitted < l->window ? l->window - l->uncommitted : 0;
+
+	return due && due >= l->window / 16 && due >= room / 3;
+}
+
 void ledger_forget(struct ledger *l)
 {
 	struct entry *x;

@@ -98,6 +98,10 @@ uint64_t ledger_covered(const struct ledger *l, const struct ledger_part *p);
 void ledger_committed(struct ledger *l, struct ledger_part *p, uint64_t covered);
 /* How much a crash would repeat: all that was emitted, beyond what ledger_committed covers. */
 uint64_t ledger_uncommitted(const struct ledger *l);
+/* Whether @due numbers, of which no commit was asked for yet though their positions allow it, are worth one
+ * now: a quarter of the window when nothing else fills it, and fewer the less room is left, since until the
+ * answer comes as much again is emitted; but never so few that one commit follows another for nothing. */
+bool ledger_commit_due(const struct ledger *l, uint64_t due);
 /* How many numbers of the partition are open. */
 uint64_t ledger_part_open(const struct ledger_part *p);
 

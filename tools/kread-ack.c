@@ -65,12 +65,13 @@ void acks_open(struct kread *r)
 		ackd_on_txn(&r->source.ackd, on_metadata, r);
 }
 
-/* Commits before the window is full of what is only not committed. */
-static void commit_early(struct kread *r)
+void acks_commit(struct kread *r)
 {
 	struct ledger *l = r->source.ledger;
 	uint64_t due = 0;
 
+	if (!r->acked || r->committing)
+		return;
 	for (struct part *p = r->parts; p < r->parts + r->part_count; p++) {
 		uint64_t covered = ledger_covered(l, p->account);
 
@@ -81,7 +82,7 @@ static void commit_early(struct kread *r)
 			ledger_committed(l, p->account, covered);
 		}
 	}
-	if (due >= ((uint64_t)r->window + 3) / 4)
+	if (ledger_commit_due(l, due))
 		group_commit(r);
 }
 
@@ -91,8 +92,6 @@ void acks_serve(struct kread *r, bool readable)
 
 	if (status)
 		kread_fail(r, status);
-	if (r->acked && !r->committing)
-		commit_early(r);
 }
 
 void acks_finish(struct kread *r)

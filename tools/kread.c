@@ -14,11 +14,10 @@
  * positions are committed as far as all is final. A window bounds how many numbers are neither final nor
  * committed: so many records may come twice after a crash.
  *
- * Order of events at the end (SIGTERM, -c, -e, --until): no more messages are taken; what was
- * emitted is written; the end is told and standard output closed; what is open becomes final, for
- * --drain at most; the positions are committed and the group is left. When the sink or the reader has
- * gone, the same without the first three. A second signal skips what is still to do and says so with 111. A
- * reader that has gone is seen at once (POLLERR) on an idle topic too.
+ * Order of events at the end (SIGTERM, -c, -e, --until): no more messages are taken; what was emitted
+ * is written; the end is told and standard output closed; what is open becomes final, for --drain at
+ * most; the positions are committed and the group is left. When the sink or the reader has gone (POLLERR
+ * shows it on an idle topic too), the same without the first three. A second signal skips the rest: 111.
  *
  * Files: kread.c the command line, what the queue gives, the loop; kread-parts.c topics, partitions and
  * ranges; kread-group.c a consumer group; kread-ack.c what becomes of the records; kread-print.c the record.
@@ -442,6 +441,7 @@ static void loop(struct kread *r)
 			lose_output(r, EPIPE);
 		acks_serve(r, fds[3].revents);
 		kread_events(r);
+		acks_commit(r);
 		if (out_pending(&r->out) && !r->broken)
 			flush(r);
 		if (!out_pending(&r->out) && !r->ending) {

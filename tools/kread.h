@@ -157,6 +157,9 @@ void acks_take_options(struct kread *r, const struct acks_opts *o);
 void acks_open(struct kread *r);
 /* Serves the socket and judges. Call each turn; @readable: its descriptor is. */
 void acks_serve(struct kread *r, bool readable);
+/* Commits when it is time to, lest the window fill with what is only not committed. Call each turn,
+ * after the answers to commits were taken. */
+void acks_commit(struct kread *r);
 /* After the last output: tells the end, closes standard output, waits for what is open, and says what
  * has remained so. Without a socket: nothing. */
 void acks_finish(struct kread *r);

@@ -244,6 +244,33 @@ static void what_a_crash_would_repeat_fills_the_window(void **state)
 	p = ledger_assign(l, "t", 0, NULL);
 }
 
+static void a_commit_is_due_the_sooner_the_less_room_is_left(void **state)
+{
+	(void)state;
+	begin(64, false);
+	ledger_committed(l, p, 0);
+	for (int i = 0; i < 16; i++)
+		emit("p");
+	/* All of it is final: a quarter, and not less. */
+	assert_true(ledger_commit_due(l, 16));
+	assert_false(ledger_commit_due(l, 15));
+	for (int i = 0; i < 36; i++)
+		emit("p");
+	assert_true(ledger_commit_due(l, 4));
+	assert_false(ledger_commit_due(l, 3));
+	for (int i = 0; i < 12; i++)
+		emit("p");
+	assert_true(ledger_full(l));
+	assert_true(ledger_commit_due(l, 4));
+	assert_false(ledger_commit_due(l, 3));
+	/* No window is so small that nothing is ever due, or nothing is something. */
+	begin(1, false);
+	ledger_committed(l, p, 0);
+	emit("p");
+	assert_true(ledger_commit_due(l, 1));
+	assert_false(ledger_commit_due(l, 0));
+}
+
 static void a_source_that_cannot_wait_forgets(void **state)
 {
 	(void)state;
@@ -439,6 +466,7 @@ int main(void)
 		cmocka_unit_test(not_all_ended_numbers_are_remembered),
 		cmocka_unit_test(the_window_counts_records_and_bytes),
 		cmocka_unit_test(what_a_crash_would_repeat_fills_the_window),
+		cmocka_unit_test(a_commit_is_due_the_sooner_the_less_room_is_left),
 		cmocka_unit_test(a_source_that_cannot_wait_forgets),
 		cmocka_unit_test(in_order_the_sink_vouches_for_what_is_below),
 		cmocka_unit_test(a_transaction_has_no_gap_below),
