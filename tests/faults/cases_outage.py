@@ -159,7 +159,7 @@ def network(rig, side, rate=0, bite=0):
 def broker(rig, how):
     """The broker dies and comes back, with source and sink on it."""
     rig.own_kafka()
-    flow = Flow(rig, rate=0, preload=rig.pick(20000, 100000, 500000), session_ms=45000,
+    flow = Flow(rig, rate=0, preload=rig.pick(20000, 100000, 500000), session_ms=300000,
                 source=["--rate", "3000"])
     flow.start()
     for _ in range(rig.pick(1, 3, 10)):
@@ -180,7 +180,7 @@ def not_enough_replicas(rig):
     wire.Kafka(rig.brokers).coordinator("anybody")
     other = rig.second_broker()
     rig.until(lambda: wire.Kafka(rig.brokers.split(",")[1]).answers(), "the second broker answers")
-    flow = Flow(rig, rate=0, preload=rig.pick(10000, 50000, 200000), session_ms=45000, replicas=2,
+    flow = Flow(rig, rate=0, preload=rig.pick(10000, 50000, 200000), session_ms=300000, replicas=2,
                 source=["--rate", "1000"])
     flow.start()
     for _ in range(rig.pick(1, 3, 20)):
