@@ -369,6 +369,8 @@ rd_kafka_conf_t *kafka_conf(struct kafka *k, const struct kafka_opts *o,
 	set_prop(conf, "log", "log.queue", "true");
 	set_prop(conf, "log", "log.thread.name", "false");
 	set_prop(conf, "log", "log.connection.close", "false");
+	/* Ten seconds would be long for those who wait for a last commit, or for the next record. */
+	set_prop(conf, "default", "reconnect.backoff.max.ms", "2000");
 	if (!brokers && env && *env)
 		set_prop(conf, "$KAFKA_BROKERS", "bootstrap.servers", env);
 	for (; defaults->name; defaults++)

@@ -20,7 +20,7 @@
 #include <poll.h>
 #include <string.h>
 
-enum { REVOKE_MS = 5000, LEAVE_MS = 10000, REJOIN_MS = 10000, RETRY_MS = 200 };
+enum { REVOKE_MS = 5000, CLOSE_MS = 8000, LEAVE_MS = 10000, REJOIN_MS = 10000, RETRY_MS = 200 };
 
 static int64_t part_safe(const struct kread *r, const struct part *p)
 {
@@ -182,7 +182,7 @@ static void leave_step(struct kread *r)
 	/* Who has lost them must not commit them. */
 	if (!lost && now < r->leave_by_ms && r->source.ackd.has_sink && leaving_open(r))
 		return;
-	if (!lost && now < r->leave_by_ms + REVOKE_MS) {
+	if (!lost && now < r->leave_by_ms + (r->closing ? CLOSE_MS : REVOKE_MS)) {
 		if (r->committing)
 			return;
 		/* A coordinator that has just come back answers a little later. */

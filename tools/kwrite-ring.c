@@ -159,12 +159,31 @@ void ring_refuse_big(void *kwrite, const struct ack_label *label)
 
 /* ---- letting go ---- */
 
+/* Delivered, librdkafka says, but no broker has said where. It takes a batch whose answer was lost for written
+ * when a later one is: a broker refuses a gap. But not one that has just become leader and knows nothing of this
+ * producer, since the first batch was never copied to it; then that is lost (librdkafka's issue 4134 may be
+ * the same; rd_kafka_dr_implicit_ack). So it is not believed, and the source sends these records again. */
+static void unproven(struct kwrite *s, const rd_kafka_message_t *m)
+{
+	if (s->kafka.trouble_status)
+		return;
+	s->kafka.trouble_status = EXIT_TEMP;
+	s->kafka.trouble =
+		die_asprintf("topic %s partition %" PRId32
+			     ": no broker has confirmed records that librdkafka takes for written",
+			rd_kafka_topic_name(m->rkt), m->partition);
+}
+
 void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
 	struct kwrite *s = opaque;
 	struct slot *slot = &s->slots[(uintptr_t)m->_private % RING];
 
 	(void)rk;
+	if (!m->err && m->offset < 0) {
+		unproven(s, m);
+		return;
+	}
 	if (slot->refused) {
 		letters_delivered(s, slot, m->err);
 		return;

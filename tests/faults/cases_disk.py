@@ -316,8 +316,7 @@ for _name, _parts in PARTS.items():
 def dead_unsynced(rig):
     """A dead letter that cannot be made durable: it is in the file, yet its record is not final."""
     flow = Flow(rig, rate=0, preload=2000, session_ms=10000,
-                sink_options=["-X", "linger.ms=0"] if name == "filter" else [],
-            middle=[["evkey", ".tenant", "--dead-letter", rig.path("letters")]])
+                middle=[["evkey", ".tenant", "--dead-letter", rig.path("letters")]])
     flow.unit.wrap[FILTER] = ["strace", "-D", "-f", "-qq", "-o", rig.path("strace.log"), "-e",
                               "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]
     flow.unit.start()
