@@ -203,7 +203,8 @@ static void take_eof(struct kread *r, const rd_kafka_message_t *m)
 {
 	struct part *p = part_find(r, rd_kafka_topic_name(m->rkt), m->partition);
 
-	if (!p)
+	/* Records before it that were left out, as below, are to be read again. */
+	if (!p || p->done || p->leaving || r->ending)
 		return;
 	/* The last offsets may belong to no record: marks of transactions, or compacted away. */
 	if (m->offset > p->next) {

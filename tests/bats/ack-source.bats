@@ -231,6 +231,22 @@ committed() {
 	[ "$(jq -r .payload again.out | xargs)" = "5 6 7 8 9 10" ]
 }
 
+@test "-e leaves what came behind the end to the next reading" {
+	topic_with 5
+	reads source -e -v -X debug=fetch -X fetch.wait.max.ms=10 --metrics m.prom
+	wait_file_contains m.prom '_ready{tool="kread"} 1'
+	# The end is known. What comes now stands in one batch with what came before, and so does its own
+	# end, which is there when it is fetched behind it once more.
+	more 6 8
+	wait_for '[ "$(grep -c "at offset 8 " source.err)" -ge 2 ]'
+	come sink sink
+	wait_lines source.out 5
+	say sink "final $RUN 1-5"
+	wait_exit source
+	[ "$status" -eq 0 ]
+	[ "$(committed)" = 5 ]
+}
+
 @test "without a group nothing waits, and the end does" {
 	topic_with 5
 	spawn source kread -e --ack ack "$topic" </dev/null
@@ -344,8 +360,10 @@ committed() {
 	heard sink "end $RUN 5"
 	say sink "final $RUN 4-5"
 	wait_exit source
+	cat source.err source.out >&2; committed >&2
 	[ "$status" -eq 0 ]
 	[ "$(committed)" = 5 ]
+	false
 	[ ! -s source.err ]
 	[ ! -e ack ]
 }
@@ -405,8 +423,10 @@ committed() {
 	leave sink
 	say filter "drop $RUN 5"
 	wait_exit source
+	cat source.err source.out >&2; committed >&2
 	[ "$status" -eq 0 ]
 	[ "$(committed)" = 5 ]
+	false
 }
 
 @test "by order, a tail that nobody has acknowledged is told and no failure" {
