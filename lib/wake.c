@@ -15,14 +15,19 @@
 static int pipe_fds[2] = {-1, -1};
 static int stops;
 
+/* A full pipe wakes anyway, and holds more stops than anyone counts; for another reason none may be lost. */
+static void put(unsigned char byte)
+{
+	for (int tries = 0; tries < 5 && write(pipe_fds[1], &byte, 1) < 0 && errno != EAGAIN;
+		tries++)
+		;
+}
+
 static void on_signal(int sig)
 {
 	int saved = errno;
-	unsigned char byte = (unsigned char)sig;
 
-	/* A full pipe holds more stops than anyone counts. */
-	if (write(pipe_fds[1], &byte, 1) < 0)
-		errno = saved;
+	put((unsigned char)sig);
 	errno = saved;
 }
 
@@ -69,11 +74,7 @@ bool wake_must_end(bool input_ended)
 
 void wake_poke(void)
 {
-	static const unsigned char nothing;
-
-	if (write(pipe_fds[1], &nothing, 1) < 0) {
-		/* full: it will wake anyway */
-	}
+	put(0);
 }
 
 int64_t wake_now_us(void)

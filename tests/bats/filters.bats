@@ -103,6 +103,19 @@ filter() {
 	exec 5>&-
 }
 
+@test "a signal is not lost with the write that was to wake the loop" {
+	spawn torn sh -c 'exec strace -D -o trace -e trace=write -e inject=write:error=EIO:when=2 evstamp --drop x <in'
+	exec 5>in
+	record 1 >&5
+	wait_lines torn.out 1
+	stop torn TERM
+	wait_file_contains trace INJECTED
+	stop torn INT
+	wait_exit torn
+	[ "$status" -eq 111 ]
+	exec 5>&-
+}
+
 @test "the second signal ends it even while its reader does not read" {
 	seq 100000 | sed 's/.*/{"payload":"&"}/' >many
 	spawn stuck sh -c 'exec evstamp --drop x <many >out'
