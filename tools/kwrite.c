@@ -190,12 +190,13 @@ static rd_kafka_conf_t *configure(struct kwrite *s)
 
 /* ---- lines ---- */
 
-/* false: it is not for us. */
+/* false: it is not for us. With --pass what is none of our source's goes on like the rest. */
 static bool take_label(
 	struct kwrite *s, const struct message *m, bool refused, struct ack_label *label)
 {
 	*label = (struct ack_label){0};
-	return (refused && m->seq.type == JSON_ABSENT) || ack_take(&s->ack, &m->seq, label);
+	return (refused && m->seq.type == JSON_ABSENT) || ack_take(&s->ack, &m->seq, label) ||
+		!s->ack.trouble_status;
 }
 
 /* Does what can be done with the line in s->text. */

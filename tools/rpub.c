@@ -78,7 +78,8 @@ static void on_line(struct rpub *s, struct span text)
 	bool is_record, good = command_put(s, text, &r, &is_record, &e) == 0;
 	bool takes = good || (r.seq.type == JSON_STRING && (is_record || input_accounts(e.class)));
 
-	if (takes && !ack_take(&s->ack, &r.seq, &label)) {
+	/* With --pass what is none of our source's goes on like the rest. */
+	if (takes && !ack_take(&s->ack, &r.seq, &label) && s->ack.trouble_status) {
 		s->redis.out.len = before;
 		s->in.ended = true;
 		return;

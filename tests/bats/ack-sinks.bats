@@ -419,6 +419,16 @@ sinks() {
 		told $sink bye' sinks
 }
 
+@test "with --pass a record of another source is delivered and handed on, for the last program to judge" {
+	SCRIPT='
+		source_does end 2
+		{ rec 1; rec 5 | sed "s/$RUN/fedcba9876543210/"; rec 6 | sed "s/$RUN:6/mine/"; rec 2; } >records
+		run -0 "$@" --pass <records
+		diff records <(sed -E "s/\"(topic|channel)\":\"$TOPIC\",|\"(partition|offset|receivers)\":[0-9]+,//g" <<<"$output")
+		told $sink bye' sinks
+	[ "$(in_topic | xargs)" = "p1 p5 p6 p2" ]
+}
+
 @test "with --pass a record refused under stop is not handed on, nor what is behind it" {
 	SCRIPT='
 		{ rec 1; bad 2; rec 3; } >records
