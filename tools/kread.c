@@ -281,9 +281,11 @@ static size_t allowance(struct kread *r)
 	int64_t now = wake_now_us(), n = BATCH;
 
 	if (r->rate > 0) {
-		/* At most a tenth of a second's records at once. */
-		if (r->paid_until_us < now - 100000)
-			r->paid_until_us = now - 100000;
+		/* At most a tenth of a second's records at once, but one. */
+		int64_t most_us = r->rate < 10 ? 1000000 / r->rate + 1 : 100000;
+
+		if (r->paid_until_us < now - most_us)
+			r->paid_until_us = now - most_us;
 		n = (now - r->paid_until_us) * r->rate / 1000000;
 		r->early = n < 1;
 		n = n > BATCH ? BATCH : n;
@@ -402,12 +404,15 @@ void kread_tick(struct kread *r, int64_t now)
 /* For how long nothing has to be done if nothing happens. What but --rate holds records back wakes. */
 static int wait_ms(const struct kread *r, int64_t now, bool may_take)
 {
-	int64_t ms = TICK_MS;
+	int64_t ms = r->second_ms + TICK_MS - now;
+	int due_ms = metrics_tick(now);
 
 	/* What resolves ranges waits by itself. */
 	if ((!r->group && !r->assigned) || r->need_ends)
 		return 10;
-	if (r->early && may_take && r->paid_until_us / 1000 - now < ms)
+	if (due_ms >= 0 && due_ms < ms)
+		ms = due_ms;
+	if (r->early && may_take && (r->paid_until_us + 1000000 / r->rate) / 1000 - now < ms)
 		ms = (r->paid_until_us + 1000000 / r->rate) / 1000 - now + 1;
 	if (r->idle_exit_ms >= 0 && r->record_ms + r->idle_exit_ms - now < ms)
 		ms = r->record_ms + r->idle_exit_ms - now;

@@ -329,10 +329,9 @@ static void loop(struct kwrite *s)
 			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
 		};
 		int wait_ms =
-			least(least(TICK_MS, ack_timeout_ms(&s->ack, now)), txn_timeout_ms(s, now));
+			least(least(TICK_MS, metrics_tick(now)), ack_timeout_ms(&s->ack, now));
 
-		metrics_tick(now);
-		poll(fds, 5, wait_ms);
+		poll(fds, 5, least(wait_ms, txn_timeout_ms(s, now)));
 		now = wake_now_ms();
 		if (fds[0].revents || s->in.ended)
 			on_signal(s);

@@ -879,6 +879,11 @@ teardown_file() {
 	[ $((${EPOCHREALTIME/./} - start_us)) -ge 1700000 ]
 }
 
+@test "--rate may be less than ten a second" {
+	run -0 timeout 60 kread --rate 3 -c 2 "$RANGE"
+	[ "${#lines[@]}" -eq 2 ]
+}
+
 # asleep NAME: its first thread is, whenever one looks.
 asleep() {
 	local _ state
