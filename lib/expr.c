@@ -37,6 +37,9 @@ struct expr *expr_compile(const char *program, char *why, size_t why_size)
 	if (!e->jq)
 		die(EXIT_TEMP, "out of memory: cannot start libjq");
 	jq_set_error_cb(e->jq, on_message, e);
+	/* Without these an import is an assertion in libjq, not an error. */
+	jq_set_attr(e->jq, jv_string("JQ_LIBRARY_PATH"), jv_array());
+	jq_set_attr(e->jq, jv_string("PROGRAM_ORIGIN"), jv_string("."));
 	if (!jq_compile(e->jq, program)) {
 		snprintf(why, why_size, "%s", e->message[0] ? e->message : "not a jq expression");
 		expr_free(e);
@@ -75,14 +78,25 @@ static enum expr_result take(jv v, struct buf *out)
 	}
 }
 
-/* The message of an invalid value; takes it. */
-static void tell(jv invalid, const char *otherwise, char *why, size_t why_size)
+static void tell(jv message, const char *otherwise, char *why, size_t why_size)
 {
-	jv message = jv_invalid_get_msg(invalid);
-
 	snprintf(why, why_size, "%s",
 		jv_get_kind(message) == JV_KIND_STRING ? jv_string_value(message) : otherwise);
 	jv_free(message);
+}
+
+/* Why jq_next gave no value; takes the invalid one. */
+static enum expr_result without_value(struct expr *e, jv invalid, char *why, size_t why_size)
+{
+	if (jv_invalid_has_msg(jv_copy(invalid))) {
+		tell(jv_invalid_get_msg(invalid), "it raised an error", why, why_size);
+		return EXPR_ERROR;
+	}
+	jv_free(invalid);
+	if (!jq_halted(e->jq))
+		return EXPR_NOTHING;
+	tell(jq_get_error_message(e->jq), "it has halted", why, why_size);
+	return EXPR_ERROR;
 }
 
 /* Starts the program on a JSON text. Returns 0, or -1 with @why. */
@@ -96,7 +110,7 @@ static int start(struct expr *e, struct span json, char *why, size_t why_size)
 	}
 	v = jv_parse_sized(json.p, (int)json.len);
 	if (!jv_is_valid(v)) {
-		tell(v, "not JSON", why, why_size);
+		tell(jv_invalid_get_msg(v), "not JSON", why, why_size);
 		return -1;
 	}
 	e->message[0] = '\0';
@@ -107,21 +121,16 @@ static int start(struct expr *e, struct span json, char *why, size_t why_size)
 enum expr_result expr_text(
 	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size)
 {
-	enum expr_result result = EXPR_NOTHING;
+	enum expr_result result;
 	jv v;
 
 	if (start(e, json, why, why_size))
 		return EXPR_BAD_JSON;
 	v = jq_next(e->jq);
-	if (jv_is_valid(v)) {
-		result = take(v, out);
-		jv_free(v);
-	} else if (jv_invalid_has_msg(jv_copy(v))) {
-		tell(v, "the expression failed", why, why_size);
-		result = EXPR_ERROR;
-	} else {
-		jv_free(v);
-	}
+	if (!jv_is_valid(v))
+		return without_value(e, v, why, why_size);
+	result = take(v, out);
+	jv_free(v);
 	return result;
 }
 
@@ -134,12 +143,9 @@ enum expr_result expr_holds(
 	if (start(e, json, why, why_size))
 		return EXPR_BAD_JSON;
 	v = jq_next(e->jq);
-	if (jv_is_valid(v)) {
-		*holds = jv_get_kind(v) != JV_KIND_FALSE && jv_get_kind(v) != JV_KIND_NULL;
-	} else if (jv_invalid_has_msg(jv_copy(v))) {
-		tell(v, "the expression failed", why, why_size);
-		return EXPR_ERROR;
-	}
+	if (!jv_is_valid(v))
+		return without_value(e, v, why, why_size) == EXPR_ERROR ? EXPR_ERROR : EXPR_TEXT;
+	*holds = jv_get_kind(v) != JV_KIND_FALSE && jv_get_kind(v) != JV_KIND_NULL;
 	jv_free(v);
 	return EXPR_TEXT;
 }

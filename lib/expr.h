@@ -20,7 +20,7 @@ enum expr_result {
 	EXPR_TEXT, /* a string, a number or a boolean: its text was appended */
 	EXPR_NOTHING, /* no output, null, an object or an array */
 	EXPR_INEXACT, /* a number that a double may have changed: beyond 2^53 */
-	EXPR_ERROR, /* the program raised an error */
+	EXPR_ERROR, /* the program raised an error or halted */
 	EXPR_BAD_JSON,
 };
 /* Runs the program on one JSON text and takes its first output. @why is filled on EXPR_ERROR and

@@ -133,6 +133,17 @@ refused_as() {
 		refused_as missing-field 'Cannot iterate over null' evsel '.payload[]'
 }
 
+@test "an expression that halts has dropped nothing" {
+	payload '{"a":"odd"}' >in
+	refused_as missing-field 'it has halted' evsel halt
+	refused_as missing-field 'odd' evsel '.payload.a | halt_error'
+	refused_as missing-field 'it has halted' evsel --invert 'halt_error(0)'
+	# The next record is looked at as if nothing had been.
+	{ payload '{"a":"odd"}'; payload '{"a":1}'; } >in
+	run -1 --separate-stderr evsel --on-error skip 'if .payload.a == "odd" then halt else . end' <in
+	[ "$output" = "$(payload '{"a":1}')" ]
+}
+
 @test "a line that is no record is refused" {
 	echo nonsense >in
 	refused_as json-decode 'not JSON' evsel .
@@ -146,6 +157,13 @@ refused_as() {
 		run -100 evsel $args </dev/null
 		[[ $output == *"try 'evsel --help'" ]]
 	done
+}
+
+@test "a module that is not there is wrong usage" {
+	run -100 evsel 'import "nothing" as n; .' </dev/null
+	[[ $output == *"module not found: nothing"* ]]
+	run -100 evsel 'include "nothing" {search: "./"}; .' </dev/null
+	[[ $output == *"module not found: nothing"* ]]
 }
 
 # ---- acknowledgements ----
