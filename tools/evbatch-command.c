@@ -65,6 +65,7 @@ int command_start(struct command *c, char *const argv[], struct span input)
 	c->out_fd = out[0];
 	c->pid_fd = -1;
 	c->input = input;
+	c->output_max = OUTPUT_MAX + input.len;
 	c->wait_status = 0;
 	buf_clear(&c->output);
 	if (error) {
@@ -106,7 +107,7 @@ static void feed(struct command *c)
 
 bool command_hopeless(const struct command *c)
 {
-	return c->output.len > OUTPUT_MAX;
+	return c->output.len > c->output_max;
 }
 
 static void take(struct command *c)
@@ -148,7 +149,7 @@ enum command_state command_serve(struct command *c, const struct pollfd *p)
 void command_why(const struct command *c, char *why, size_t size)
 {
 	if (command_hopeless(c))
-		snprintf(why, size, "wrote more than %d MiB", OUTPUT_MAX >> 20);
+		snprintf(why, size, "wrote %d MiB more than it was given", OUTPUT_MAX >> 20);
 	else if (WIFSIGNALED(c->wait_status))
 		snprintf(why, size, "was killed by signal %d (%s)", WTERMSIG(c->wait_status),
 			strsignal(WTERMSIG(c->wait_status)));

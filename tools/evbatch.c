@@ -27,6 +27,7 @@
 #include "wake.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -420,6 +421,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < command->count; i++)
 		s->argv[i] = die_strdup(command->sval[i]);
 	s->argv[command->count] = NULL;
+	/* Whoever started us may ignore it, and then there would be no child to wait for. */
+	signal(SIGCHLD, SIG_DFL);
 	wake_fd = wake_open();
 	input_open(&s->in, &input, '\n');
 	out_open(&s->out, STDOUT_FILENO);

@@ -17,7 +17,10 @@
 
 /* ---- a run of the command ---- */
 
-enum { OUTPUT_MAX = 64 << 20, COMMAND_FDS = 3 };
+enum {
+	OUTPUT_MAX = 64 << 20, /* bytes beyond those of the input */
+	COMMAND_FDS = 3,
+};
 
 struct command {
 	pid_t pid; /* 0: none runs; leads a process group */
@@ -25,6 +28,7 @@ struct command {
 	int wait_status;
 	struct span input; /* what it has not read yet; the caller's */
 	struct buf output;
+	size_t output_max;
 };
 
 enum command_state { COMMAND_RUNS, COMMAND_DONE, COMMAND_FAILED };
@@ -32,10 +36,10 @@ enum command_state { COMMAND_RUNS, COMMAND_DONE, COMMAND_FAILED };
 /* Runs it on @input, with standard error as ours. Returns 0, or errno's value when it cannot be run. */
 int command_start(struct command *c, char *const argv[], struct span input);
 /* Fills in COMMAND_FDS entries; serve takes them back after poll, and never blocks. DONE: the output has
- * ended and it has exited with 0. FAILED: else, or the output was over OUTPUT_MAX; nothing runs any more. */
+ * ended and it has exited with 0. FAILED: else, or the output was too much; nothing runs any more. */
 void command_poll(const struct command *c, struct pollfd *p);
 enum command_state command_serve(struct command *c, const struct pollfd *p);
-/* "exited with status 3", "was killed by signal 9", "wrote more than …". */
+/* "exited with status 3", "was killed by signal 9", "wrote 64 MiB more than …". */
 void command_why(const struct command *c, char *why, size_t size);
 /* Another run on the same input gives the same: the output was too much. */
 bool command_hopeless(const struct command *c);

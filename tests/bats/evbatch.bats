@@ -293,8 +293,22 @@ script() {
 	EOT
 	rec 1 >in
 	run -111 evbatch -- ./cmd <in
-	[[ $output == "evbatch: './cmd' wrote more than 64 MiB on the batch"* ]]
+	[[ $output == "evbatch: './cmd' wrote 64 MiB more than it was given on the batch"* ]]
 	[ "$(wc -l <runs)" -eq 1 ]
+}
+
+# bats test_tags=load
+@test "a record as long as a record may be is not too much" {
+	{ printf '{"payload":"'; head -c $((67108864 - 14)) /dev/zero | tr '\0' x; printf '"}\n'; } >in
+	evbatch -- cat <in | cmp in -
+}
+
+@test "a command is seen to end though SIGCHLD came ignored" {
+	rec 1 >in
+	spawn late sh -c 'exec env --ignore-signal=CHLD evbatch -- cat <in'
+	wait_exit late
+	[ "$status" -eq 0 ]
+	[ "$(cat late.out)" = "$(rec 1)" ]
 }
 
 # ---- output that is no record ----
