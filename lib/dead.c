@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: a dead letter is appended whole under flock(2), since filters of one pipeline may share
  * the file; what a killed writer left torn is ended with a LF first, and what a full disk cut short
- * is taken back. fdatasync is put off to dead_sync, so that a block of bad lines costs one. */
+ * is taken back. What is long is not whole before its line is, which may wait for the others: until then
+ * it stands in a file of its own, without a name. fdatasync is put off to dead_sync, so that a block of
+ * bad lines costs one. */
 #define _GNU_SOURCE
 #include "dead.h"
 
@@ -40,7 +42,7 @@ static void sync_directory(const char *file)
 void dead_open(struct dead *d, const char *on_error, const char *file,
 	void (*give)(void *ctx, struct span letter), void *ctx)
 {
-	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1};
+	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1, .spill = -1};
 	if (on_error && file)
 		die(EXIT_PERM,
 			"--on-error and --dead-letter exclude each other: a dead letter is kept and the program goes on");
@@ -67,66 +69,113 @@ void dead_open(struct dead *d, const char *on_error, const char *file,
 	sync_directory(file);
 }
 
-static void put(struct dead *d)
+static void write_all(struct dead *d, int fd, struct span s)
 {
-	if (d->policy == DEAD_TOPIC) {
-		d->too_big = d->too_big || d->b.len > DEAD_LETTER_MAX;
-		if (d->too_big)
-			buf_clear(&d->b);
-		return;
-	}
-	for (size_t at = 0; at < d->b.len;) {
-		ssize_t n = write(d->fd, d->b.p + at, d->b.len - at);
+	while (s.len) {
+		ssize_t n = write(fd, s.p, s.len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
 			int saved = errno;
 
-			if (d->start >= 0 && ftruncate(d->fd, d->start))
+			if (fd == d->fd && d->start >= 0 && ftruncate(fd, d->start))
 				die_error("cannot take back a torn dead letter in '%s': %s",
 					d->file, strerror(errno));
 			die(EXIT_TEMP, "cannot write to the dead-letter file '%s': %s", d->file,
 				strerror(saved));
 		}
-		at += (size_t)n;
+		s.p += n;
+		s.len -= (size_t)n;
 	}
-	buf_clear(&d->b);
 }
 
-/* Takes the file for one dead letter and remembers where it began. */
-static void begin(struct dead *d)
+/* In the same file system, where there is room for it, if that can be. */
+static int spill_open(const struct dead *d)
+{
+	char *copy = die_strdup(d->file);
+	int fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	FILE *f = fd < 0 ? tmpfile() : NULL;
+
+	free(copy);
+	if (f) {
+		fd = fcntl(fileno(f), F_DUPFD_CLOEXEC, 0);
+		fclose(f);
+	}
+	if (fd < 0)
+		die(EXIT_TEMP, "cannot make a temporary file for a dead letter: %s",
+			strerror(errno));
+	return fd;
+}
+
+/* Part of a dead letter is in the buffer. */
+static void put(struct dead *d)
+{
+	enum { SPILL = 64 << 10 };
+
+	if (d->policy == DEAD_TOPIC) {
+		d->too_big = d->too_big || d->b.len > DEAD_LETTER_MAX;
+		if (d->too_big)
+			buf_clear(&d->b);
+	} else if (d->b.len >= SPILL) {
+		if (d->spill < 0)
+			d->spill = spill_open(d);
+		write_all(d, d->spill, buf_as_span(&d->b));
+		buf_clear(&d->b);
+	}
+}
+
+/* Takes the file for one dead letter and remembers where it begins. */
+static void lock(struct dead *d)
 {
 	struct stat st;
 	char last;
 
-	if (d->policy == DEAD_TOPIC) {
-		buf_clear(&d->b);
-		d->too_big = false;
-		return;
-	}
 	while (flock(d->fd, LOCK_EX) && errno == EINTR)
 		;
 	d->start = -1;
-	buf_clear(&d->b);
 	if (fstat(d->fd, &st) || !S_ISREG(st.st_mode))
 		return;
 	d->start = st.st_size;
 	if (st.st_size && pread(d->fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
-		buf_putc(&d->b, '\n');
+		write_all(d, d->fd, SPAN("\n"));
+}
+
+static void append_spill(struct dead *d)
+{
+	static char piece[64 << 10];
+	ssize_t n;
+
+	for (off_t at = 0; (n = pread(d->spill, piece, sizeof(piece), at)) > 0; at += n)
+		write_all(d, d->fd, (struct span){piece, (size_t)n});
+	if (n < 0)
+		die(EXIT_TEMP, "cannot read a dead letter back: %s", strerror(errno));
+	close(d->spill);
+	d->spill = -1;
+}
+
+static void begin(struct dead *d)
+{
+	buf_clear(&d->b);
+	d->too_big = false;
 }
 
 static void end(struct dead *d)
 {
-	put(d);
 	if (d->policy == DEAD_TOPIC) {
-		struct span letter = buf_as_span(&d->b);
+		struct span letter;
 
+		put(d);
+		letter = buf_as_span(&d->b);
 		letter.len--;
 		d->give(d->ctx, d->too_big ? SPAN_NONE : letter);
 		buf_clear(&d->b);
 		return;
 	}
+	lock(d);
+	if (d->spill >= 0)
+		append_spill(d);
+	write_all(d, d->fd, buf_as_span(&d->b));
 	flock(d->fd, LOCK_UN);
 	d->dirty = true;
 }

@@ -19,6 +19,7 @@ struct dead {
 	enum dead_policy policy;
 	const char *file;
 	int fd;
+	int spill; /* what has come of a long dead letter that is not whole yet; -1 none */
 	bool dirty; /* written, not yet synced */
 	bool stopped; /* a record was refused under DEAD_STOP: end with 1 after what came before it */
 	struct buf b;
@@ -50,7 +51,8 @@ void dead_open(struct dead *d, const char *on_error, const char *file,
  * written. */
 bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_record,
 	uint64_t number, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-/* The same for a line over the limit, streamed: begin, its pieces, end. */
+/* The same for a line over the limit, streamed: begin, its pieces, end. Nothing stands in the file, and
+ * nobody who shares it waits, before the end. */
 bool dead_begin_big(struct dead *d, uint64_t number, size_t max);
 void dead_more_big(struct dead *d, struct span piece);
 void dead_end_big(struct dead *d);

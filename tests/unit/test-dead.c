@@ -369,6 +369,7 @@ static void refuse_big_until_full(void)
 	dead_begin_big(&d, 2, 10);
 	for (int i = 0; i < 100; i++)
 		dead_more_big(&d, SPAN("0123456789"));
+	dead_end_big(&d);
 	_exit(50);
 }
 
@@ -471,6 +472,46 @@ static void programs_that_share_the_file_do_not_mix_their_letters(void **state)
 	assert_int_equal(whole_letters(), 4 * 300);
 }
 
+enum { LONG = 100000 };
+
+static void refuse_beside_a_long_line(void)
+{
+	struct dead slow, other;
+
+	dead_open(&slow, NULL, file, NULL, NULL);
+	dead_open(&other, NULL, file, NULL, NULL);
+	dead_begin_big(&slow, 2, 10);
+	for (int i = 0; i < LONG; i++)
+		dead_more_big(&slow, SPAN("0123456789"));
+	dead_refuse(&other, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
+	dead_end_big(&slow);
+	dead_close(&slow);
+	_exit(dead_close(&other));
+}
+
+/* Its rest may have to come through one that has a dead letter to write first. */
+static void a_long_line_holds_up_nobody_before_its_end(void **state)
+{
+	struct buf b = {0}, bytes = {0};
+	char *at;
+
+	(void)state;
+	assert_int_equal(run(refuse_beside_a_long_line), EXIT_REFUSED);
+	assert_int_equal(whole_letters(), 2);
+	read_file(file, &b);
+	at = strchr(b.p, '\n');
+	assert_non_null(at);
+	at = strstr(at, "\"line_b64\":\"");
+	assert_non_null(at);
+	at += strlen("\"line_b64\":\"");
+	assert_int_equal(buf_unbase64(&bytes, (struct span){at, strcspn(at, "\"")}), 0);
+	assert_int_equal(bytes.len, 10 * LONG);
+	for (int i = 0; i < LONG; i++)
+		assert_memory_equal(bytes.p + (ptrdiff_t)10 * i, "0123456789", 10);
+	buf_free(&b);
+	buf_free(&bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -492,6 +533,7 @@ int main(void)
 			a_dead_letter_that_cannot_be_written_ends_the_program, setup),
 		cmocka_unit_test_setup(
 			programs_that_share_the_file_do_not_mix_their_letters, setup),
+		cmocka_unit_test_setup(a_long_line_holds_up_nobody_before_its_end, setup),
 	};
 	char directory[] = "/tmp/test-dead.XXXXXX";
 	int failed;
