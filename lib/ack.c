@@ -136,14 +136,7 @@ static void close_socket(struct ack *a, enum state next)
 
 void ack_open(struct ack *a, const char *path, enum ack_role role)
 {
-	struct sockaddr_un address;
-
 	*a = (struct ack){.fd = -1, .path = path, .role = role, .on = path};
-	if (path && strlen(path) >= sizeof(address.sun_path)) {
-		a->state = ACK_CLOSED;
-		set_trouble(a, EXIT_PERM, "--ack: the path '%s' is longer than %zu bytes", path,
-			sizeof(address.sun_path) - 1);
-	}
 }
 
 static void say_hello(struct ack *a)
@@ -177,6 +170,12 @@ static void try_connect(struct ack *a, int64_t now_ms)
 		a->give_up_ms = now_ms + CONNECT_MS;
 	if (now_ms < a->retry_ms)
 		return;
+	if (strlen(a->path) >= sizeof(address.sun_path)) {
+		set_trouble(a, EXIT_PERM, "--ack: the path '%s' is longer than %zu bytes", a->path,
+			sizeof(address.sun_path) - 1);
+		close_socket(a, ACK_CLOSED);
+		return;
+	}
 	memcpy(address.sun_path, a->path, strlen(a->path));
 	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0)
