@@ -131,7 +131,7 @@ int filter_run(const struct filter *f)
 		if (p[0].revents && wake_stops() > 1)
 			die(EXIT_TEMP, "ended by a second signal with %s left",
 				r.in.ended ? "output" : "input");
-		if (p[1].revents & (POLLERR | POLLNVAL) && !out_pending(&r.out))
+		if (p[1].revents & OUT_GONE && !out_pending(&r.out))
 			buf_putc(&r.out.b, '\n'); /* the write tells the reason */
 		if (p[2].revents)
 			on_input(&r);

@@ -10,6 +10,7 @@
 
 #include "buf.h"
 
+#include <poll.h>
 #include <stdbool.h>
 
 struct out {
@@ -31,8 +32,10 @@ static inline size_t out_pending(const struct out *o)
 /* Writes what goes without blocking. Returns 0 (also when some is left), or -1 with errno; EPIPE:
  * the reader has gone. */
 int out_flush(struct out *o);
-/* For struct pollfd .events: POLLOUT while something is pending, else 0: POLLERR is told either way
- * and means that the reader has gone, on an idle topic too. */
+/* In struct pollfd .revents, whatever .events: the reader has gone (a pipe says POLLERR, a socket POLLHUP),
+ * on an idle topic too. */
+enum { OUT_GONE = POLLERR | POLLHUP | POLLNVAL };
+/* For struct pollfd .events: POLLOUT while something is pending, else 0. */
 short out_events(const struct out *o);
 /* Writes the rest, blocking, and closes. Returns 0, or -1 with errno: then the output is not whole. */
 int out_close(struct out *o);

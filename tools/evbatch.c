@@ -343,7 +343,7 @@ static void turn(struct evbatch *s, int wake_fd)
 	now_ms = wake_now_ms();
 	if (p[0].revents || s->in.ended)
 		on_signal(s);
-	if (p[1].revents & (POLLERR | POLLNVAL) && !out_pending(&s->out))
+	if (p[1].revents & OUT_GONE && !out_pending(&s->out))
 		buf_putc(&s->out.b, '\n'); /* the write tells the reason */
 	serve_commands(s, p + 4, now_ms);
 	if (p[2].revents) {

@@ -443,7 +443,7 @@ static void loop(struct kread *r)
 			die(EXIT_TEMP, "stopped before all output was written");
 		if (fds[1].revents)
 			kafka_woken(&r->kafka);
-		if (fds[2].revents & (POLLERR | POLLHUP | POLLNVAL))
+		if (fds[2].revents & OUT_GONE)
 			lose_output(r, EPIPE);
 		acks_serve(r, fds[3].revents);
 		kread_events(r);

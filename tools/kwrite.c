@@ -347,7 +347,7 @@ static void loop(struct kwrite *s)
 		if (batch_send(s) && may_take(s, now))
 			hungry = take_lines(s);
 		ring_release(s);
-		if (fds[4].revents & POLLERR)
+		if (fds[4].revents & OUT_GONE)
 			s->gone = true;
 		dead_sync(&s->in.dead);
 		on_output(s);

@@ -368,7 +368,7 @@ static void run(struct rpub *s, int wake_fd)
 			on_input(s);
 		if (s->redis.state == REDIS_UP)
 			on_lines(s);
-		if (p[4].revents & POLLERR)
+		if (p[4].revents & OUT_GONE)
 			s->gone = true;
 		dead_sync(&s->in.dead);
 		on_output(s);

@@ -355,7 +355,7 @@ static void run(struct rsub *s, int wake_fd)
 		now_ms = wake_now_ms();
 		if (p[0].revents)
 			on_signal(s);
-		if (p[1].revents & (POLLERR | POLLNVAL) && !out_pending(&s->out))
+		if (p[1].revents & OUT_GONE && !out_pending(&s->out))
 			buf_putc(&s->out.b, s->end); /* the write tells the reason */
 		if (leave) {
 			redis_heard(&s->redis, now_ms);

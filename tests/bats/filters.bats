@@ -154,6 +154,24 @@ filter() {
 	exec 5>&-
 }
 
+@test "so does one at the other end of a socket" {
+	for command in 'evkey .a' 'evbatch -- cat'; do
+		python3 - $command <<-'EOP'
+		import socket, subprocess, sys
+		a, b = socket.socketpair()
+		p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=b)
+		b.close()
+		p.stdin.write(b'{"payload":"{\\"a\\":1}"}\n')
+		p.stdin.flush()
+		assert a.recv(1)
+		while len(a.recv(1 << 16)) == 1 << 16:
+		    pass
+		a.close()
+		assert p.wait(60) == 111
+		EOP
+	done
+}
+
 @test "a reader that goes is told with -v" {
 	spawn idle sh -c 'exec evkey -v .a <in >out'
 	exec 5>in 6<out
