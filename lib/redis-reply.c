@@ -179,9 +179,12 @@ enum redis_kind redis_next(struct redis *r, struct redis_reply *reply)
 
 enum redis_fault redis_judge(struct span error)
 {
-	static const char *const config[] = {"NOAUTH", "NOPERM", "WRONGPASS", "DENIED"};
+	/* To follow a redirection is a client of a cluster's, which this is not. */
+	static const char *const config[] = {
+		"NOAUTH", "NOPERM", "WRONGPASS", "DENIED", "MOVED ", "ASK ", "CROSSSLOT"};
 	static const char *const away[] = {"LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY ",
-		"CLUSTERDOWN", "READONLY", "ERR max number of clients"};
+		"CLUSTERDOWN", "READONLY", "OOM ", "MISCONF", "NOREPLICAS",
+		"ERR max number of clients"};
 
 	for (size_t i = 0; i < sizeof(config) / sizeof(*config); i++)
 		if (span_starts(error, config[i]))

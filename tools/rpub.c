@@ -206,9 +206,13 @@ _Noreturn static void fail(struct rpub *s, const char *why)
 static void on_publish_error(struct rpub *s, struct entry *e, struct span text)
 {
 	int n = (int)(text.len < 200 ? text.len : 200);
+	enum redis_fault fault = redis_judge(text);
 	char why[512];
 
-	switch (redis_judge(text)) {
+	/* Renamed or never had: the next record would fare no better. */
+	if (span_starts(text, "ERR unknown command"))
+		fault = REDIS_FAULT_CONFIG;
+	switch (fault) {
 	case REDIS_FAULT_AWAY:
 		redis_lose(&s->redis, text);
 		return;

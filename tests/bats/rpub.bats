@@ -328,6 +328,14 @@ x 2' ]
 	[[ $(heard ear) == 'open 1'* ]]
 }
 
+@test "rpub ends with 100 where PUBLISH is no command, and dead-letters nothing" {
+	redis_start redis --rename-command PUBLISH ''
+	records a 1 3 >in
+	run -100 rpub --dead-letter dead x <in
+	[[ $output == "rpub: line 1: redis at "*"refuses to publish: ERR unknown command"* ]]
+	[ ! -s dead ]
+}
+
 @test "rpub ends with 111 on a torn last line, with the whole ones published" {
 	redis_start
 	listen ear '*'

@@ -240,6 +240,35 @@ static void after_an_error_of_writing_nothing_is_sent_any_more(void **state)
 	close(fds[1]);
 }
 
+/* What befalls every record is no record's fault. */
+static void an_error_is_of_the_command_the_server_or_the_configuration(void **state)
+{
+	static const struct {
+		const char *error;
+		enum redis_fault fault;
+	} rows[] = {
+		{"ERR syntax error", REDIS_FAULT_COMMAND},
+		{"WRONGTYPE Operation against a key", REDIS_FAULT_COMMAND},
+		{"BUSYGROUP Consumer Group name already exists", REDIS_FAULT_COMMAND},
+		{"BUSY Redis is busy running a script.", REDIS_FAULT_AWAY},
+		{"LOADING Redis is loading the dataset in memory", REDIS_FAULT_AWAY},
+		{"READONLY You can't write against a read only replica.", REDIS_FAULT_AWAY},
+		{"OOM command not allowed when used memory > 'maxmemory'.", REDIS_FAULT_AWAY},
+		{"MISCONF Redis is configured to save RDB snapshots", REDIS_FAULT_AWAY},
+		{"NOREPLICAS Not enough good replicas to write.", REDIS_FAULT_AWAY},
+		{"CLUSTERDOWN Hash slot not served", REDIS_FAULT_AWAY},
+		{"NOAUTH Authentication required.", REDIS_FAULT_CONFIG},
+		{"MOVED 3999 127.0.0.1:6381", REDIS_FAULT_CONFIG},
+		{"ASK 3999 127.0.0.1:6381", REDIS_FAULT_CONFIG},
+		{"CROSSSLOT Keys in request don't hash to the same slot", REDIS_FAULT_CONFIG},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_int_equal(redis_judge((struct span){rows[i].error, strlen(rows[i].error)}),
+			rows[i].fault);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +278,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_resp_loses_the_link),
 		cmocka_unit_test(silence_is_asked_about_then_loses_the_link),
 		cmocka_unit_test(after_an_error_of_writing_nothing_is_sent_any_more),
+		cmocka_unit_test(an_error_is_of_the_command_the_server_or_the_configuration),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
