@@ -399,7 +399,9 @@ manager() {
 	done
 }
 
-@test "green does not hide a Kafka that is frozen with its connections open" {
+# frozen SERVER PEER [WARNING…]: the server stops with its connections open, then goes on.
+frozen() {
+	local line text words
 	redis_start
 	kmock_start -t events:1
 	for line in 'kread -g g events | rpub news' 'rsub news | kwrite -t events'; do
@@ -408,33 +410,24 @@ manager() {
 		spawn unit evpipe --health-grace 100ms --drain 100ms --listen unix:frozen "${words[@]}"
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/readyz)" = ok ]'
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/healthz)" = ok ]'
+		kill -STOP "$(pid_of "$1")"
 		# A writer that has nothing to write has nothing to ask.
-		kill -STOP "$(pid_of kmock)"
-		rcli publish news '{}'
-		wait_for 'curl -s --unix-socket frozen http://u/healthz | grep -q "no connection to kafka for"'
-		grep -q ': warning: the brokers do not answer; waiting for them' unit.err
-		kill -CONT "$(pid_of kmock)"
+		[ "$1" = redis ] || rcli publish news '{}'
+		wait_for "curl -s --unix-socket frozen http://u/healthz | grep -q 'no connection to $2 for'"
+		kill -CONT "$(pid_of "$1")"
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/healthz)" = ok ]'
-		grep -q ': warning: the brokers answer again' unit.err
+		for text in "${@:3}"; do
+			grep -q ": warning: $text" unit.err
+		done
 		stop unit
 		wait_exit unit
 	done
 }
 
+@test "green does not hide a Kafka that is frozen with its connections open" {
+	frozen kmock kafka 'the brokers do not answer; waiting for them' 'the brokers answer again'
+}
+
 @test "green does not hide a Redis that is frozen with its connections open" {
-	redis_start
-	kmock_start -t events:1
-	for line in 'kread -g g events | rpub news' 'rsub news | kwrite -t events'; do
-		read -ra words <<<"$line"
-		rm -f frozen
-		spawn unit evpipe --health-grace 100ms --drain 100ms --listen unix:frozen "${words[@]}"
-		wait_for '[ "$(curl -s --unix-socket frozen http://u/readyz)" = ok ]'
-		wait_for '[ "$(curl -s --unix-socket frozen http://u/healthz)" = ok ]'
-		kill -STOP "$(pid_of redis)"
-		wait_for 'curl -s --unix-socket frozen http://u/healthz | grep -q "no connection to redis for"'
-		kill -CONT "$(pid_of redis)"
-		wait_for '[ "$(curl -s --unix-socket frozen http://u/healthz)" = ok ]'
-		stop unit
-		wait_exit unit
-	done
+	frozen redis redis
 }
