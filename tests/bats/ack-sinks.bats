@@ -438,6 +438,21 @@ sinks() {
 		[ "$(reports $sink | sort | xargs)" = "bye gone stop" ]' sinks
 }
 
+@test "with --pass a reader that goes at the other end of a socket ends it" {
+	SCRIPT='
+		rec 1 | python3 -c "
+import socket, subprocess, sys
+a, b = socket.socketpair()
+p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=b)
+b.close()
+p.stdin.write(sys.stdin.buffer.read())
+p.stdin.flush()
+a.recv(1 << 16)
+a.close()
+assert p.wait(60) == 111
+" "$@" --pass' sinks
+}
+
 @test "with --pass a slow reader holds up the writer, and gets all in order" {
 	SCRIPT='
 		awk -v run=$RUN "BEGIN { for (i = 1; i <= 40000; i++)
