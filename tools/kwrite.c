@@ -278,6 +278,8 @@ static void on_signal(struct kwrite *s)
 static void on_output(struct kwrite *s)
 {
 	while (s->pass && !s->gone) {
+		/* What was let go may have been refused. */
+		dead_sync(&s->in.dead);
 		if (out_flush(&s->out) == 0) {
 			if (out_pending(&s->out) || !ring_has_done(s))
 				return;

@@ -429,6 +429,19 @@ sinks() {
 	[ "$(in_topic | xargs)" = "p1 p5 p6 p2" ]
 }
 
+@test "with --pass a dead letter is synced before its record goes on behind a full block of output" {
+	source_start
+	source_does end 71
+	{
+		for ((i = 1; i <= 70; i++)); do rec "$i" "$(printf %01000d "$i")"; done
+		rec 71 | sed 's/{/{"partition":999,/'
+	} | sed 's/^{"seq/{"partition":0,"seq/' >records
+	run -1 --separate-stderr strace -f -o trace -e trace=fdatasync,write -s 200000 \
+		kwrite -p keep -t "$TOPIC" --pass --dead-letter dead <records
+	[ "${#lines[@]}" -eq 71 ]
+	[ "$(grep -oE " (fdatasync|write\(1, .*$RUN:71)" trace | head -n 1)" = " fdatasync" ]
+}
+
 @test "with --pass a record refused under stop is not handed on, nor what is behind it" {
 	SCRIPT='
 		{ rec 1; bad 2; rec 3; } >records
