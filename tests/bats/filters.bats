@@ -156,7 +156,8 @@ filter() {
 
 @test "so does one at the other end of a socket" {
 	for command in 'evkey .a' 'evbatch -- cat'; do
-		python3 - $command <<-'EOP'
+		read -ra words <<<"$command"
+		python3 - "${words[@]}" <<-'EOP'
 		import socket, subprocess, sys
 		a, b = socket.socketpair()
 		p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=b)
