@@ -433,6 +433,12 @@ static int rank(const struct member *m)
 	return status_of(m) == EXIT_PERM ? 2 : WIFSIGNALED(m->wait_status) ? 1 : 0;
 }
 
+/* A source that was asked to stop for good waits for what is open: when it ends says nothing. */
+static bool is_stopped_source(const struct evpipe *e, const struct member *m)
+{
+	return m == e->members && line_has_source(e) && status_of(m) == EXIT_PERM;
+}
+
 static const struct member *first_failed(const struct evpipe *e)
 {
 	const struct member *first = NULL, *cause = NULL;
@@ -446,7 +452,8 @@ static const struct member *first_failed(const struct evpipe *e)
 			return m;
 	for (const struct member *m = e->members; first && m < e->members + e->count; m++)
 		/* Equals: the reader, since it is the writer who ends with 111 when it has gone. */
-		if (member_failed(m) && m->ended_ms <= first->ended_ms + TOGETHER_MS &&
+		if (member_failed(m) &&
+			(m->ended_ms <= first->ended_ms + TOGETHER_MS || is_stopped_source(e, m)) &&
 			(!cause || rank(m) >= rank(cause)))
 			cause = m;
 	return cause;

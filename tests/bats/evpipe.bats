@@ -360,6 +360,20 @@ together() {
 	[ "$status" -eq 0 ]
 }
 
+@test "a source that was asked to stop for good is the cause, however long it drains" {
+	script kread <<-'EOT'
+	trap 'read -r -t 0.3 -u 9; exit 100' TERM
+	mkfifo idle
+	exec 9<>idle
+	touch started
+	while :; do read -r -t 0.05 -u 9; done
+	EOT
+	script evkey <<<'until [ -e started ]; do :; done; exit 1'
+	script rpub <<<'cat; exit 111'
+	attempt ./kread '|' ./evkey '|' ./rpub
+	ended_with 100 "kread: exit 100, permanent trouble (failed first)"
+}
+
 @test "the reader's end is no fault of a writer" {
 	attempt yes '|' head -n 2
 	[ "$status" -eq 0 ]
