@@ -52,6 +52,10 @@ static void say(const char *level, const char *fmt, va_list ap)
 		o += sprintf(o, "\"}\n");
 		n = (size_t)(o - line);
 	} else {
+		/* What a message quotes may be anybody's, and a terminal obeys it. */
+		for (char *s = text; *s; s++)
+			if ((unsigned char)*s < 0x20 || *s == 0x7f)
+				*s = '?';
 		n = (size_t)snprintf(line, sizeof(line), "%s: %s%s\n", prog,
 			strcmp(level, "warning") == 0 ? "warning: " : "", text);
 	}

@@ -25,8 +25,7 @@ struct evkey {
 static enum filter_verdict refuse(
 	struct record_error *e, enum error_class c, const char *what, const char *why)
 {
-	e->class = c;
-	snprintf(e->message, sizeof(e->message), "%s%s%s", what, why ? ": " : "", why ? why : "");
+	record_refuse(e, c, "%s%s%s", what, why ? ": " : "", why ? why : "");
 	return FILTER_REFUSE;
 }
 
@@ -34,8 +33,7 @@ static enum filter_verdict without_key(struct evkey *k, const struct record *r, 
 	struct record_error *e, const char *why)
 {
 	if (!k->null_ok) {
-		snprintf(e->message, sizeof(e->message), "no key: %.100s %s", k->text, why);
-		e->class = CLASS_MISSING_KEY;
+		record_refuse(e, CLASS_MISSING_KEY, "no key: %.100s %s", k->text, why);
 		return FILTER_REFUSE;
 	}
 	record_set_key(r, SPAN_NONE, true, out);

@@ -51,8 +51,7 @@ struct evstamp {
 static enum filter_verdict refuse(
 	struct record_error *e, enum error_class c, const char *what, const char *why)
 {
-	e->class = c;
-	snprintf(e->message, sizeof(e->message), "%s%s%s", what, why ? ": " : "", why ? why : "");
+	record_refuse(e, c, "%s%s%s", what, why ? ": " : "", why ? why : "");
 	return FILTER_REFUSE;
 }
 

@@ -375,6 +375,13 @@ refused_as() {
 	refused_as invalid-record "--max-hops 3" '{"payload":"{\"hops\":100000000000000000000}"}'
 }
 
+@test "what a message quotes of a payload is fit for a terminal and for a dead letter" {
+	printf "%s\n" '{"payload":"{\"hops\":\"ab\\u001b[31m\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\"}"}' >in
+	evstamp --max-hops 3 --dead-letter dead <in 2>err || [ $? -eq 1 ]
+	grep -qF 'not a whole number: ab?[31méééééé? (invalid-record)' err
+	jq -e '.error.message | endswith("ab?[31méééééé?")' dead
+}
+
 # ---- usage ----
 
 @test "nothing to do, a place that is none and a count that is none are wrong usage" {

@@ -468,6 +468,19 @@ after' ]
 	grep -qx 'evpipe_errors_total{tool="rsub",type="too-large"} 1' m
 }
 
+@test "rsub tells a channel's name as one line, and a terminal has nothing to obey in it" {
+	local name=$'a\e[31m\nrsub: b'
+	redis_start
+	spawn sub rsub -p 'a*' --raw --max-line 1K -c 1
+	wait_for '[ "$(redis_patterns)" -eq 1 ]'
+	head -c 5000 /dev/zero | tr '\0' y >long
+	publish_file "$name" long
+	rcli publish "$name" after
+	wait_exit sub
+	[ "$status" -eq 1 ]
+	grep -qF 'channel a?[31m?rsub: b: ' sub.err
+}
+
 @test "rsub writes its counters in Prometheus's form, under the pipeline's name" {
 	redis_start
 	EVPIPE_NAME=bridge subscribe sub news --metrics m
