@@ -6,7 +6,7 @@
  *
  * In a loop: put ack_pollfd into the array, call ack_serve after each poll, read no input while
  * !ack_greeted, look at trouble_status, and ack_close last, before standard output is closed. Nothing
- * leaves but in ack_serve and ack_close: what must be durable first is made so before these. */
+ * leaves but in ack_serve, ack_close and ack_abandon: what must be durable first is made so before. */
 #ifndef EVPIPE_ACK_H
 #define EVPIPE_ACK_H
 
@@ -116,7 +116,7 @@ void ack_stop(struct ack *a, const char *reason);
  * Returns EXIT_DONE; trouble_status, with its sentence on standard error; or EXIT_TEMP with a message
  * when the source ended without `end`: what came may not be all. */
 int ack_close(struct ack *a);
-/* A sudden end: closes without bye, so that the source stops. */
+/* A sudden end: what was reported leaves if the socket takes it, but no bye, so that the source stops. */
 void ack_abandon(struct ack *a);
 
 #endif
