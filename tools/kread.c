@@ -157,7 +157,7 @@ static rd_kafka_conf_t *configure(struct kread *r)
 	return conf;
 }
 
-/* ---- printing ---- */
+/* ---- what the queue gives ---- */
 
 static void emit(struct kread *r, struct part *p, const rd_kafka_message_t *m)
 {
@@ -180,8 +180,6 @@ static void emit(struct kread *r, struct part *p, const rd_kafka_message_t *m)
 	if (r->count >= 0 && r->emitted >= (uint64_t)r->count)
 		kread_end(r, EXIT_DONE);
 }
-
-/* ---- what the queue gives ---- */
 
 void kread_end(struct kread *r, int status)
 {
@@ -282,10 +280,10 @@ static size_t allowance(struct kread *r)
 
 	if (r->rate > 0) {
 		/* At most a tenth of a second's records at once, but one. */
-		int64_t most_us = r->rate < 10 ? 1000000 / r->rate + 1 : 100000;
+		int64_t least_us = now - (r->rate < 10 ? 1000000 / r->rate + 1 : 100000);
 
-		if (r->paid_until_us < now - most_us)
-			r->paid_until_us = now - most_us;
+		if (r->paid_until_us < least_us)
+			r->paid_until_us = least_us;
 		n = (now - r->paid_until_us) * r->rate / 1000000;
 		r->early = n < 1;
 		n = n > BATCH ? BATCH : n;
@@ -393,8 +391,7 @@ void kread_tick(struct kread *r, int64_t now)
 	if (!r->group && !r->ending &&
 		(!r->assigned || (r->follow_new && now - r->refresh_ms >= FOLLOW_MS)) &&
 		parts_resolve(r)) {
-		if (!r->assigned)
-			metrics_set_ready(true);
+		metrics_set_ready(true);
 		r->assigned = true;
 		r->refresh_ms = now;
 	}
@@ -404,14 +401,12 @@ void kread_tick(struct kread *r, int64_t now)
 /* For how long nothing has to be done if nothing happens. What but --rate holds records back wakes. */
 static int wait_ms(const struct kread *r, int64_t now, bool may_take)
 {
-	int64_t ms = r->second_ms + TICK_MS - now;
-	int due_ms = metrics_tick(now);
+	int64_t due_ms = metrics_tick(now), tick_ms = r->second_ms + TICK_MS - now;
+	int64_t ms = due_ms < 0 || due_ms > tick_ms ? tick_ms : due_ms;
 
 	/* What resolves ranges waits by itself. */
 	if ((!r->group && !r->assigned) || r->need_ends)
 		return 10;
-	if (due_ms >= 0 && due_ms < ms)
-		ms = due_ms;
 	if (r->early && may_take && (r->paid_until_us + 1000000 / r->rate) / 1000 - now < ms)
 		ms = (r->paid_until_us + 1000000 / r->rate) / 1000 - now + 1;
 	if (r->idle_exit_ms >= 0 && r->record_ms + r->idle_exit_ms - now < ms)
@@ -463,7 +458,7 @@ static void loop(struct kread *r)
 int main(int argc, char **argv)
 {
 	static struct kread r; /* the kafka client's threads outlive main */
-	bool left = true;
+	bool left;
 
 	parse_options(argc, argv);
 	take_options(&r);
@@ -488,8 +483,7 @@ int main(int argc, char **argv)
 	loop(&r);
 
 	acks_finish(&r);
-	if (r.group)
-		left = group_leave(&r);
+	left = !r.group || group_leave(&r);
 	if (left) {
 		while (r.part_count)
 			part_remove(&r, r.parts);
