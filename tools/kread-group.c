@@ -236,11 +236,22 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 	rd_kafka_topic_partition_list_t *list, void *opaque)
 {
 	bool cooperative = strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0;
+	struct kread *r = opaque;
 
+	for (size_t i = 0; i < r->part_count; i++)
+		r->parts[i].paused = true;
 	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
-		give(opaque, list, cooperative);
+		give(r, list, cooperative);
 	else
-		take(opaque, list, cooperative);
+		take(r, list, cooperative);
+}
+
+bool group_again(struct part *p, const rd_kafka_message_t *m)
+{
+	bool paused = p->paused;
+
+	p->paused = false;
+	return paused && m->offset == p->next - 1;
 }
 
 void group_configure(rd_kafka_conf_t *conf)

@@ -173,6 +173,27 @@ void part_done(struct kread *r, struct part *p)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
+void part_eof(struct kread *r, const rd_kafka_message_t *m)
+{
+	struct part *p = part_find(r, rd_kafka_topic_name(m->rkt), m->partition);
+
+	/* Records before it that were left out, as below, are to be read again. */
+	if (!p || p->done || p->leaving || r->ending)
+		return;
+	/* The last offsets may belong to no record: marks of transactions, or compacted away. */
+	if (m->offset > p->next) {
+		if (p->epoch != r->epoch) {
+			p->epoch = r->epoch;
+			p->settled = p->next;
+		}
+		p->next = m->offset;
+		if (p->account)
+			ledger_skip(p->account, p->next);
+	}
+	if (r->to_end || p->end >= 0)
+		part_done(r, p);
+}
+
 bool parts_all_done(const struct kread *r)
 {
 	if (!r->assigned || r->need_ends)

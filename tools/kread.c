@@ -197,27 +197,6 @@ void kread_fail(struct kread *r, int status)
 	r->ending = r->broken = true;
 }
 
-static void take_eof(struct kread *r, const rd_kafka_message_t *m)
-{
-	struct part *p = part_find(r, rd_kafka_topic_name(m->rkt), m->partition);
-
-	/* Records before it that were left out, as below, are to be read again. */
-	if (!p || p->done || p->leaving || r->ending)
-		return;
-	/* The last offsets may belong to no record: marks of transactions, or compacted away. */
-	if (m->offset > p->next) {
-		if (p->epoch != r->epoch) {
-			p->epoch = r->epoch;
-			p->settled = p->next;
-		}
-		p->next = m->offset;
-		if (p->account)
-			ledger_skip(p->account, p->next);
-	}
-	if (r->to_end || p->end >= 0)
-		part_done(r, p);
-}
-
 static void take_error(struct kread *r, const rd_kafka_message_t *m)
 {
 	const char *text = rd_kafka_message_errstr(m);
@@ -226,7 +205,7 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 		return;
 	switch (m->err) {
 	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-		take_eof(r, m);
+		part_eof(r, m);
 		return;
 	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
@@ -262,7 +241,7 @@ static void take(struct kread *r, const rd_kafka_message_t *m)
 		r->last_rkt = m->rkt;
 	}
 	/* After a rebalance, messages of partitions we no longer have may still come. */
-	if (!p || p->done || p->leaving || r->ending || m->offset < p->begin)
+	if (!p || p->done || p->leaving || r->ending || m->offset < p->begin || group_again(p, m))
 		return;
 	if (p->end >= 0 && m->offset >= p->end) {
 		part_done(r, p);
@@ -311,31 +290,30 @@ void kread_events(struct kread *r)
 		group_serve(r);
 }
 
-/* Takes what messages there are, a batch at most. Returns whether there may be more at once. */
+/* Takes what messages there are, a batch at most. Returns whether there may be more at once.
+ *
+ * One by one: when a rebalance pauses a partition while librdkafka before 2.1 collects a batch, it throws away
+ * what it has collected, and yet goes on behind it afterwards. */
 static bool serve(struct kread *r)
 {
-	rd_kafka_message_t *messages[BATCH];
-	size_t room = allowance(r);
-	ssize_t n = room ? rd_kafka_consume_batch_queue(r->messages, 0, messages, room) : 0;
+	size_t room = allowance(r), n = 0, bytes = 0;
 	uint64_t before = r->emitted;
-	size_t bytes = 0;
+	rd_kafka_message_t *m;
 
-	if (n < 0)
-		n = 0;
 	r->last = NULL;
 	r->now_us = wake_now_us();
-	for (ssize_t i = 0; i < n; i++) {
-		bytes += messages[i]->len + messages[i]->key_len;
-		take(r, messages[i]);
-		rd_kafka_message_destroy(messages[i]);
+	for (; n < room && (m = rd_kafka_consume_queue(r->messages, 0)); n++) {
+		bytes += m->len + m->key_len;
+		take(r, m);
+		rd_kafka_message_destroy(m);
 	}
 	if (r->emitted > before)
 		r->record_ms = wake_now_ms();
 	if (r->rate > 0)
 		r->paid_until_us += (int64_t)(r->emitted - before) * 1000000 / r->rate;
 	if (n)
-		r->message_bytes = bytes / (size_t)n + 1;
-	kafka_taken(&r->kafka, (size_t)n, bytes, rd_kafka_queue_length(r->messages));
+		r->message_bytes = bytes / n + 1;
+	kafka_taken(&r->kafka, n, bytes, rd_kafka_queue_length(r->messages));
 	return n > 0 || !source_room(&r->source, 1);
 }
 

@@ -26,6 +26,7 @@ struct part {
 	bool fresh; /* its offsets have to be asked for */
 	bool done; /* has reached its end */
 	bool leaving; /* is taken away: nothing more of it is emitted */
+	bool paused; /* by a rebalance, and nothing has come since */
 	struct ledger_part *account; /* with a socket */
 	uint64_t covered; /* how many of its records the last commit asked for covers */
 	struct buf head; /* {"topic":"x","partition":3,"offset": */
@@ -121,6 +122,8 @@ struct part *part_add(struct kread *r, const char *topic, int32_t partition);
 void part_remove(struct kread *r, struct part *p);
 /* Its end is reached: nothing more of it is fetched. */
 void part_done(struct kread *r, struct part *p);
+/* What librdkafka says at the end of a partition. */
+void part_eof(struct kread *r, const rd_kafka_message_t *m);
 bool parts_all_done(const struct kread *r);
 /* Looks the topics up, resolves the ranges of partitions not known before, and starts them. May
  * block for some times half a second. Returns false when it must be called again. Dies with 100. */
@@ -140,6 +143,9 @@ void group_subscribe(struct kread *r);
 void group_commit(struct kread *r);
 /* Takes answers to commits, and lets partitions go that are taken away. Call each turn. */
 void group_serve(struct kread *r);
+/* Whether the message was taken before, while a rebalance was pausing its partition: then it comes twice. Call
+ * with each one of that partition, before it is emitted. */
+bool group_again(struct part *p, const rd_kafka_message_t *m);
 /* Commits and leaves; waits ten seconds at most, and not beyond a second signal. Returns false when it
  * has not come to an end: librdkafka is not to be stopped then, which would wait for the same. */
 bool group_leave(struct kread *r);

@@ -669,6 +669,36 @@ two_members() {
 	done
 }
 
+# bats test_tags=load
+@test "by the cooperative protocol, nothing of what is kept is passed over or comes twice" {
+	local i topic group
+	topic=$(new_topic 6)
+	group=$(unique)
+	seq 30000 | kproduce "$topic"
+	cc -shared -fPIC -o slow-lock.so "$ROOT/tests/bats/slow-lock.c"
+	set -- -g "$group" --commit written -X partition.assignment.strategy=cooperative-sticky \
+		-X session.timeout.ms=6000 -X heartbeat.interval.ms=200 "$topic"
+	spawn one env LD_PRELOAD="$PWD/slow-lock.so" kread "$@" </dev/null
+	wait_for '[ "$(wc -l <one.out)" -ge 500 ]'
+	for i in 1 2 3; do
+		spawn "two$i" kread -v --rate 10 "$@" </dev/null
+		wait_for "grep -q '[1-9] partitions were assigned' two$i.err"
+		stop "two$i"
+		wait_exit "two$i"
+	done
+	stop one
+	wait_exit one
+	# partition and offset of each
+	sed 's/.*"partition":\([0-9]*\),"offset":\([0-9]*\),.*/\1 \2/' one.out >one.at
+	sed 's/.*"partition":\([0-9]*\),"offset":\([0-9]*\),.*/\1 \2/' two?.out |
+		sort -u -k1n -k2n - one.at |
+		awk '$2 != want[$1] + 0 { print "missing before", $0 } { want[$1] = $2 + 1 }' >missing
+	awk '$1 in last && $2 == last[$1] { print "twice", $0 } { last[$1] = $2 }' one.at >twice
+	cat missing twice >&2
+	[ ! -s missing ]
+	[ ! -s twice ]
+}
+
 @test "what is not acknowledged in time is given up, and comes again" {
 	two_members --metrics m.prom -X max.poll.interval.ms=6000 "${SHORT_SESSION[@]}"
 	wait_file_contains one.err "40 records of partitions that were taken away are not acknowledged"
