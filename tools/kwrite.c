@@ -178,6 +178,8 @@ static rd_kafka_conf_t *configure(struct kwrite *s)
 
 	if (codec && rd_kafka_conf_set(conf, "compression.codec", codec, why, sizeof(why)))
 		opt_bad("-z: %s", why);
+	if (kafka_conf_int(conf, "acks") == 0)
+		die(EXIT_PERM, "acks=0: no broker would say what it has; give all, or 1");
 	s->shape.compressed = strcmp(kafka_conf_text(conf, "compression.codec"), "none") != 0;
 	/* Unless -X wants it otherwise; 10 is librdkafka's default. */
 	s->in_runs = strcmp(kafka_conf_text(conf, "partitioner"), "murmur2_random") == 0 &&

@@ -544,4 +544,6 @@ teardown_file() {
 @test "-X refuses what its promises rest on" {
 	run -100 kwrite -X delivery.report.only.error=true -t x </dev/null
 	[[ $output == *"-X cannot set"* ]]
+	run -100 kwrite -X enable.idempotence=false -X request.required.acks=0 -t x </dev/null
+	[[ $output == *"acks=0: no broker would say"* ]]
 }
