@@ -197,13 +197,30 @@ void kread_fail(struct kread *r, int status)
 	r->ending = r->broken = true;
 }
 
+/* librdkafka goes on behind what it cannot read; then the position would pass over it. */
+static void unreadable(struct kread *r, const rd_kafka_message_t *m, int status)
+{
+	if (!r->ending)
+		die_error("topic '%s', partition %d, offset %lld cannot be read: %s",
+			rd_kafka_topic_name(m->rkt), (int)m->partition, (long long)m->offset,
+			rd_kafka_message_errstr(m));
+	kread_end(r, status);
+}
+
 static void take_error(struct kread *r, const rd_kafka_message_t *m)
 {
 	const char *text = rd_kafka_message_errstr(m);
 
+	if (m->err == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE && m->rkt)
+		unreadable(r, m, EXIT_TEMP);
 	if (kafka_judge(&r->kafka, m->err, text))
 		return;
 	switch (m->err) {
+	case RD_KAFKA_RESP_ERR__BAD_MSG:
+	case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+	case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
+		unreadable(r, m, EXIT_PERM);
+		return;
 	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
 		part_eof(r, m);
 		return;

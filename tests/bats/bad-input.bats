@@ -509,3 +509,17 @@ make_big() {
 	[ "$(sed 1d dead | jq -c '[.error.tool, .error.class, .line, .record.payload]')" = \
 		$'["evstamp","json-decode","nonsense",null]\n["evkey","missing-key",null,"{}"]' ]
 }
+
+# ---- Kafka ----
+
+@test "kread ends before a batch that it cannot read, and does not commit it" {
+	seq 3 | kwrite --raw -t damaged -p 0 --create
+	"$ROOT/tests/bats/damaged-batch" "$KAFKA_BROKERS" damaged
+	seq 4 6 | kwrite --raw -t damaged -p 0
+	for first in 3 0; do
+		run -100 --separate-stderr timeout 60 kread -g readers --commit written damaged
+		[ "${#lines[@]}" -eq "$first" ]
+		# shellcheck disable=SC2154 # bats sets it
+		[[ $stderr == "kread: topic 'damaged', partition 0, offset 3 cannot be read: "* ]]
+	done
+}
