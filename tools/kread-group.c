@@ -160,8 +160,14 @@ static void let_go(struct kread *r, bool lost)
 			r->status = EXIT_TEMP;
 	}
 	for (size_t i = r->part_count; i-- > 0;)
-		if (r->parts[i].leaving)
+		if (r->parts[i].leaving) {
+			/* It may come back, with more than it had. */
+			if (r->parts[i].done)
+				part_pause(r, &r->parts[i], false);
 			part_remove(r, &r->parts[i]);
+		}
+	/* Until more are given, nobody knows whether -e is done. */
+	r->assigned = r->part_count > 0;
 	r->leaving = NULL;
 	/* Cooperatively the assignment that came with this is told first, and only then it rejoins. */
 	r->rejoining = r->leaving_cooperative && !lost ? 2 : 1;

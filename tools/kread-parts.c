@@ -162,14 +162,21 @@ void part_remove(struct kread *r, struct part *p)
 
 void part_done(struct kread *r, struct part *p)
 {
-	rd_kafka_topic_partition_list_t *list;
-
 	if (p->done)
 		return;
 	p->done = true;
-	list = rd_kafka_topic_partition_list_new(1);
+	part_pause(r, p, true);
+}
+
+void part_pause(struct kread *r, const struct part *p, bool pause)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
 	rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
-	rd_kafka_pause_partitions(r->kafka.rk, list);
+	if (pause)
+		rd_kafka_pause_partitions(r->kafka.rk, list);
+	else
+		rd_kafka_resume_partitions(r->kafka.rk, list);
 	rd_kafka_topic_partition_list_destroy(list);
 }
 

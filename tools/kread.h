@@ -122,6 +122,8 @@ struct part *part_add(struct kread *r, const char *topic, int32_t partition);
 void part_remove(struct kread *r, struct part *p);
 /* Its end is reached: nothing more of it is fetched. */
 void part_done(struct kread *r, struct part *p);
+/* Nothing of it is fetched until it is resumed: librdkafka remembers that beyond the assignment. */
+void part_pause(struct kread *r, const struct part *p, bool pause);
 /* What librdkafka says at the end of a partition. */
 void part_eof(struct kread *r, const rd_kafka_message_t *m);
 bool parts_all_done(const struct kread *r);

@@ -227,6 +227,24 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	[ -z "$output" ]
 }
 
+@test "-e in a group ends although a partition that it was done with goes and comes back" {
+	topic=$(new_topic 2)
+	group=$(unique)
+	{ echo '{"partition":0,"payload":"0"}'
+	seq 3000 | sed 's/.*/{"partition":1,"payload":"&"}/'; } | kwrite -t "$topic" -p keep
+	set -- -v -g "$group" --commit written -X heartbeat.interval.ms=200 "$topic"
+	# It asks for little at a time, so that the end of partition 0 is not behind all the rest.
+	spawn one kread -e --rate 50 -X group.instance.id=1 -X fetch.message.max.bytes=1000 -X queued.min.messages=1 "$@"
+	wait_for 'grep -q "\"partition\":0" one.out && [ "$(wc -l <one.out)" -ge 100 ]'
+	# By the order of these names the first keeps partition 0, of which there is no more.
+	spawn two kread -X group.instance.id=2 "$@"
+	wait_exit one
+	[ "$status" -eq 0 ]
+	wait_for '[ "$(cat one.out two.out | wc -l)" -ge 3001 ]'
+	[ "$(cat one.out two.out | jq -r .payload | sort -n | xargs)" = "$(seq 0 3000 | xargs)" ]
+	[ "$(wc -l <two.out)" -gt 0 ]
+}
+
 @test "-c stops after that many records" {
 	kread -c 7 "$RANGE" >out
 	[ "$(wc -l <out)" -eq 7 ]
