@@ -498,7 +498,7 @@ together() {
 }
 
 @test "a second signal does not wait for --drain" {
-	script source <<<'trap "echo TERM >>log" TERM; touch started; mkfifo idle; read <>idle; read <>idle'
+	script source <<<'trap "echo TERM >>log" TERM; mkfifo idle; touch started; read <>idle; read <>idle'
 	spawn unit evpipe --drain 1h ./source '|' cat
 	wait_for '[ -e started ]'
 	stop unit
