@@ -231,7 +231,7 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	topic=$(new_topic 2)
 	group=$(unique)
 	{ echo '{"partition":0,"payload":"0"}'
-	seq 3000 | sed 's/.*/{"partition":1,"payload":"&"}/'; } | kwrite -t "$topic" -p keep
+	seq 3000 | sed 's/.*/{"partition":1,"payload":"&"}/'; } | kwrite -t "$topic" -p keep -X batch.num.messages=50
 	set -- -v -g "$group" --commit written -X heartbeat.interval.ms=200 "$topic"
 	# It asks for little at a time, so that the end of partition 0 is not behind all the rest.
 	spawn one kread -e --rate 50 -X group.instance.id=1 -X fetch.message.max.bytes=1000 -X queued.min.messages=1 "$@"
