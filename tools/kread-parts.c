@@ -184,7 +184,7 @@ void part_eof(struct kread *r, const rd_kafka_message_t *m)
 {
 	struct part *p = part_find(r, rd_kafka_topic_name(m->rkt), m->partition);
 
-	/* Records before it that were left out, as below, are to be read again. */
+	/* Records before it that kread.c left out, for the same reasons, are to be read again. */
 	if (!p || p->done || p->leaving || r->ending)
 		return;
 	/* The last offsets may belong to no record: marks of transactions, or compacted away. */
