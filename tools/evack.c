@@ -9,14 +9,14 @@
  *
  * EOF: all is reported, then exit. First SIGTERM: ignored while input is open; the second, or one after
  * EOF, ends it at once. */
-#include "ack.h"
-#include "die.h"
-#include "input.h"
-#include "label.h"
-#include "metrics.h"
-#include "opt.h"
-#include "record.h"
-#include "wake.h"
+#include "ack/ack.h"
+#include "base/die.h"
+#include "flow/input.h"
+#include "ack/label.h"
+#include "base/metrics.h"
+#include "base/opt.h"
+#include "record/record.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <poll.h>

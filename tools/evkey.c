@@ -6,11 +6,11 @@
  * string, number or boolean, and replaces the record's key; everything else of the line stays as it
  * was. A payload that is not JSON and one without the field are two classes, so that the operator
  * can tell which contract was broken. */
-#include "buf.h"
-#include "expr.h"
-#include "filter.h"
-#include "opt.h"
-#include "path.h"
+#include "base/buf.h"
+#include "jq/expr.h"
+#include "flow/filter.h"
+#include "base/opt.h"
+#include "json/path.h"
 
 #include <stdio.h>
 

@@ -9,12 +9,12 @@
  * --undead cuts the record out of its dead letter as it stands there. A dead letter that comes as a
  * record's payload (out of a topic of dead letters) gives its record the seq of the record that brought
  * it, since that is what the source waits for. */
-#include "ack.h"
-#include "buf.h"
-#include "expr.h"
-#include "filter.h"
-#include "json.h"
-#include "opt.h"
+#include "ack/ack.h"
+#include "base/buf.h"
+#include "jq/expr.h"
+#include "flow/filter.h"
+#include "json/json.h"
+#include "base/opt.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -12,11 +12,11 @@
  *
  * Most payloads are not parsed for --drop: one that nowhere holds a name's bytes, nor an escape \u that
  * could stand for one of them, has another origin or none, and is no case for dropping. */
-#include "buf.h"
-#include "filter.h"
-#include "num.h"
-#include "opt.h"
-#include "path.h"
+#include "base/buf.h"
+#include "flow/filter.h"
+#include "base/num.h"
+#include "base/opt.h"
+#include "json/path.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,11 +7,11 @@
  * accept and the topics exist, so a script that has read the line need not wait for anything.
  * Nothing else happens in this thread: it sleeps until SIGTERM, SIGINT or SIGHUP and exits 0.
  */
-#include "die.h"
-#include "metrics.h"
-#include "num.h"
-#include "opt.h"
-#include "wake.h"
+#include "base/die.h"
+#include "base/metrics.h"
+#include "base/num.h"
+#include "base/opt.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <librdkafka/rdkafka.h>

@@ -15,16 +15,16 @@
  *   (source.h). Nothing waits for acknowledgements while it reads, since Redis would not.
  * - SIGTERM: reading stops, what was read is written, exit 0; a second one ends it at once.
  * - A vanished reader is noticed by POLLERR on standard output, on an idle channel too. */
-#include "die.h"
-#include "json.h"
-#include "line.h"
-#include "metrics.h"
-#include "opt.h"
-#include "out.h"
-#include "record.h"
-#include "redis.h"
-#include "source.h"
-#include "wake.h"
+#include "base/die.h"
+#include "json/json.h"
+#include "base/line.h"
+#include "base/metrics.h"
+#include "base/opt.h"
+#include "base/out.h"
+#include "record/record.h"
+#include "redis/redis.h"
+#include "flow/source.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -19,7 +19,7 @@ bats_require_minimum_version 1.5.0
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 export ROOT
 export EVPIPE_BUILD=${EVPIPE_BUILD:-$ROOT}
-export PATH=$EVPIPE_BUILD/tools:$PATH
+export PATH=$EVPIPE_BUILD/tools/bin:$PATH
 export LC_ALL=C.UTF-8
 # How long a condition may take to come about before the test has failed: generous, because it
 # decides nothing else.

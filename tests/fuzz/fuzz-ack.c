@@ -3,8 +3,8 @@
  * and what is reported says just what was taken, in order. Each line is what stands between the quotes of a
  * seq, or, behind a byte 1, what the source says; the run is 0123456789abcdef. */
 #define _GNU_SOURCE
-#include "ack.h"
-#include "die.h"
+#include "ack/ack.h"
+#include "base/die.h"
 #include "fuzz.h"
 
 #include <poll.h>

@@ -3,8 +3,8 @@
  * is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a piece and says
  * whose it is; the run is 0123456789abcdef. */
 #define _GNU_SOURCE
-#include "ackd.h"
-#include "die.h"
+#include "ack/ackd.h"
+#include "base/die.h"
 #include "fuzz.h"
 
 #include <sys/socket.h>

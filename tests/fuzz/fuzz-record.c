@@ -3,10 +3,10 @@
  * and stay a record through every edit; what it refuses has a class and a printable sentence; the
  * fast loops judge as the plain ones do. */
 #include "fuzz.h"
-#include "path.h"
+#include "json/path.h"
 #include "plain-json.h"
-#include "record.h"
-#include "template.h"
+#include "record/record.h"
+#include "record/template.h"
 
 static bool same(struct span a, struct span b)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Runs a fuzz target once on each file given: what a compiler without libFuzzer can do. */
-#include "buf.h"
+#include "base/buf.h"
 #include "fuzz.h"
 
 int main(int argc, char **argv)

@@ -23,7 +23,7 @@
 #define json_fail plain_json_fail
 #define json_long_string plain_json_long_string
 #define json_escape_valid plain_json_escape_valid
-#include "../../lib/json.c"
-#include "../../lib/json-escape.c"
-#include "../../lib/json-string.c"
-#include "../../lib/json-unescape.c"
+#include "../../lib/json/json.c"
+#include "../../lib/json/json-escape.c"
+#include "../../lib/json/json-string.c"
+#include "../../lib/json/json-unescape.c"

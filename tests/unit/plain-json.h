@@ -4,7 +4,7 @@
 #ifndef EVPIPE_PLAIN_JSON_H
 #define EVPIPE_PLAIN_JSON_H
 
-#include "json.h"
+#include "json/json.h"
 
 int plain_json_parse(struct span text, struct json_value *v, struct json *why);
 int plain_json_unescape(struct buf *b, struct span text);

@@ -3,7 +3,7 @@
  * and looks through it: thousands are open, so that the pool grows and the chains are long. */
 #include "test.h"
 
-#include "ledger.h"
+#include "ack/ledger.h"
 
 #include <string.h>
 

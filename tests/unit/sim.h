@@ -29,7 +29,7 @@
 
 #include "test.h"
 
-#include "ledger.h"
+#include "ack/ledger.h"
 
 #include <string.h>
 

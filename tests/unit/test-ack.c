@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/ack: what a filter or sink says to the source, and when. The test is the source. */
 #define _GNU_SOURCE
-#include "ack.h"
+#include "ack/ack.h"
 
-#include "die.h"
+#include "base/die.h"
 #include "test.h"
-#include "wake.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
 #define _GNU_SOURCE
 #include "test.h"
 
-#include "ackd.h"
-#include "die.h"
+#include "ack/ackd.h"
+#include "base/die.h"
 
 #include <errno.h>
 #include <fcntl.h>

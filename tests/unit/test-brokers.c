@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/brokers: whether Kafka answers. State is the process's, so the tests are one story. */
-#include "brokers.h"
+#include "kafka/brokers.h"
 
 #include "test.h"
 

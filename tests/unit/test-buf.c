@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/buf: a growable buffer, numbers and base64. */
-#include "buf.h"
+#include "base/buf.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

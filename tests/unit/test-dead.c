@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/dead: a dead letter is there whole, or not at all. */
 #define _GNU_SOURCE
-#include "dead.h"
+#include "flow/dead.h"
 
-#include "die.h"
-#include "json.h"
-#include "metrics.h"
+#include "base/die.h"
+#include "json/json.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/label: what a seq says. */
-#include "label.h"
+#include "ack/label.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/ledger: rule by rule. prop-ledger.c tries random histories. */
-#include "ledger.h"
+#include "ack/ledger.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/line: lines out of a descriptor, whatever the sizes of the reads. */
 #define _GNU_SOURCE
-#include "line.h"
+#include "base/line.h"
 
 #include <errno.h>
 #include <fcntl.h>

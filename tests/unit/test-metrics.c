@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/metrics: the counters' file, and readiness. */
 #define _GNU_SOURCE
-#include "metrics.h"
+#include "base/metrics.h"
 
-#include "die.h"
+#include "base/die.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/num: numbers as users type them. */
-#include "num.h"
+#include "base/num.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/out: pending output that never blocks and never changes what others share. */
 #define _GNU_SOURCE
-#include "out.h"
+#include "base/out.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "test.h"
 
-#include "path.h"
+#include "json/path.h"
 
 static void what_is_a_path(void **state)
 {

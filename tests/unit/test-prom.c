@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/prom: Prometheus's text format, and merging. */
-#include "prom.h"
+#include "base/prom.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

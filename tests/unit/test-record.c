@@ -2,7 +2,7 @@
 /* lib/record: what is a record, any bytes there and back, and edits that change nothing else. */
 #include "test.h"
 
-#include "record.h"
+#include "record/record.h"
 
 /* Parses a copy that ends where its slack does. The caller frees r->line. */
 static int parse(struct record *r, struct span line, struct record_error *e)

@@ -2,9 +2,9 @@
 /* Replies as they come off a connection, cut anywhere. */
 #include "test.h"
 
-#include "redis.h"
+#include "redis/redis.h"
 
-#include "metrics.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "test.h"
 
-#include "template.h"
+#include "record/template.h"
 
 static const struct span line = SPAN(
 	"{\"topic\":\"orders.v1\",\"partition\":3,\"offset\":17,\"ts\":1763700000123,"

@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: a report goes into a list first, where numbers in a row melt into one range, and from there,
+ * as a line, into the pending output when a report of another kind comes, when it has grown long, or
+ * when the socket has taken all before it. So a socket that is full makes lines longer, not more, and
+ * what a filter or sink pays for a record is an increment.
+ *
+ * The end of the connection is not the end of input: a source that was killed leaves whole records in
+ * the pipe. They are handled as ever and the missing `end` is told at the close. But a connection that
+ * ends while input goes on has been cut, and since nothing can be reported any more, the program ends
+ * after a while. */
+#define _GNU_SOURCE
+#include "ack/ack.h"
+
+#include "base/die.h"
+#include "base/wake.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	CONNECT_MS = 10000, /* to find somebody who listens */
+	RETRY_MS = 50,
+	CUT_MS = 10000, /* from a connection's end to the input's */
+	CLOSE_MS = 10000, /* to be rid of the last reports */
+	LIST_MAX = 32 << 10, /* bytes of a report's line, about */
+	LINE_MAX_IN = 16 << 20, /* an answer with all positions of a transaction is long */
+};
+
+/* Off, all zero, is ACK_CONNECTING too. */
+enum state { ACK_CONNECTING, ACK_WAITING, ACK_UP, ACK_LOST, ACK_CLOSED };
+
+void ack_opts(struct ack_opts *o)
+{
+	o->path = arg_file0(NULL, "ack", "PATH",
+		"socket of acknowledgements, of the pipeline's source (default $EVPIPE_ACK)");
+}
+
+const char *ack_path(const struct ack_opts *o)
+{
+	const char *path = opt_file(o->path, "--ack");
+
+	if (!path)
+		path = getenv("EVPIPE_ACK");
+	return path && *path ? path : NULL;
+}
+
+/* ---- lists ---- */
+
+static void put_number(struct buf *b, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while (n /= 10);
+	buf_put(b, digits + at, sizeof(digits) - at);
+}
+
+static void put_space(struct buf *b)
+{
+	if (b->len)
+		buf_putc(b, ' ');
+}
+
+struct span ack_list_text(struct ack_list *l)
+{
+	if (l->from) {
+		put_space(&l->text);
+		put_number(&l->text, l->from);
+		if (l->to > l->from) {
+			buf_putc(&l->text, '-');
+			put_number(&l->text, l->to);
+		}
+	}
+	l->from = l->to = 0;
+	return buf_as_span(&l->text);
+}
+
+void ack_list_add(struct ack_list *l, const struct ack_label *label)
+{
+	if (label->number) {
+		if (!l->from || label->number != l->to + 1) {
+			ack_list_text(l);
+			l->from = label->number;
+		}
+		l->to = label->number;
+	} else if (label->text.p) {
+		ack_list_text(l);
+		put_space(&l->text);
+		/* Some encoders write "1.2\/3". */
+		if (json_unescape(&l->text, label->text))
+			die(EXIT_TEMP, "a label holds half of a surrogate pair");
+	}
+}
+
+void ack_list_clear(struct ack_list *l)
+{
+	buf_clear(&l->text);
+	l->from = l->to = 0;
+}
+
+/* ---- the connection ---- */
+
+static void set_trouble(struct ack *a, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static void set_trouble(struct ack *a, int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (a->trouble_status)
+		return;
+	a->trouble_status = status;
+	va_start(ap, fmt);
+	vsnprintf(a->trouble, sizeof(a->trouble), fmt, ap);
+	va_end(ap);
+	/* What a peer has said may hold anything. */
+	for (char *c = a->trouble; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
+static void close_socket(struct ack *a, enum state next)
+{
+	if (a->fd >= 0)
+		close(a->fd);
+	a->fd = -1;
+	a->state = next;
+}
+
+void ack_open(struct ack *a, const char *path, enum ack_role role)
+{
+	*a = (struct ack){.fd = -1, .path = path, .role = role, .on = path};
+}
+
+static void say_hello(struct ack *a)
+{
+	static const char *const roles[] = {"filter", "sink", "txn"};
+
+	buf_printf(&a->out, "hello %s %ld %s\n", die_prog(), (long)getpid(), roles[a->role]);
+	a->state = ACK_WAITING;
+}
+
+/* What poll says of standard input. */
+static short input_events(void)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1 ? p.revents : 0;
+}
+
+/* A source that is told to stop, or has nothing to read, may have gone before anybody could connect.
+ * Nothing came from it and nothing will: there is nothing to acknowledge. */
+static bool nothing_came(short input)
+{
+	return (input & POLLHUP) && !(input & POLLIN);
+}
+
+static void try_connect(struct ack *a, int64_t now_ms)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (!a->give_up_ms)
+		a->give_up_ms = now_ms + CONNECT_MS;
+	if (now_ms < a->retry_ms)
+		return;
+	if (strlen(a->path) >= sizeof(address.sun_path)) {
+		set_trouble(a, EXIT_PERM, "--ack: the path '%s' is longer than %zu bytes", a->path,
+			sizeof(address.sun_path) - 1);
+		close_socket(a, ACK_CLOSED);
+		return;
+	}
+	memcpy(address.sun_path, a->path, strlen(a->path));
+	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (a->fd < 0)
+		die(EXIT_TEMP, "cannot make a socket: %s", strerror(errno));
+	if (connect(a->fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+		say_hello(a);
+		return;
+	}
+	if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR) {
+		set_trouble(a, EXIT_PERM, "cannot connect to the acknowledgement socket '%s': %s",
+			a->path, strerror(errno));
+		close_socket(a, ACK_CLOSED);
+	} else if (nothing_came(input_events())) {
+		close_socket(a, ACK_CLOSED);
+		a->on = false;
+	} else if (now_ms >= a->give_up_ms) {
+		set_trouble(a, EXIT_TEMP,
+			"no source listens on the acknowledgement socket '%s': give the same --ack (or $EVPIPE_ACK) to the source, or none to any",
+			a->path);
+		close_socket(a, ACK_CLOSED);
+	} else {
+		close_socket(a, ACK_CONNECTING);
+		a->retry_ms = now_ms + RETRY_MS;
+	}
+}
+
+bool ack_greeted(const struct ack *a)
+{
+	return !a->on || a->state == ACK_UP || (a->run[0] && a->state == ACK_LOST);
+}
+
+/* ---- reading ---- */
+
+static bool take_word(struct span *line, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (line->len < n || memcmp(line->p, word, n) || (line->len > n && line->p[n] != ' '))
+		return false;
+	n += line->len > n;
+	line->p += n;
+	line->len -= n;
+	return true;
+}
+
+static bool take_run(struct ack *a, struct span *line)
+{
+	return a->run[0] && take_word(line, a->run);
+}
+
+static bool is_run(struct span s)
+{
+	struct span run, label;
+	char seq[LABEL_RUN_LEN + 2];
+
+	if (s.len != LABEL_RUN_LEN)
+		return false;
+	memcpy(seq, s.p, LABEL_RUN_LEN);
+	memcpy(seq + LABEL_RUN_LEN, ":1", 2);
+	return label_split((struct span){seq, sizeof(seq)}, &run, &label) == 0;
+}
+
+/* A reply to a question; only the last one's counts. */
+static bool on_reply(struct ack *a, struct span positions, bool aborted)
+{
+	if (!a->questions)
+		return false;
+	if (--a->questions)
+		return true;
+	a->has_reply = true;
+	a->aborted = aborted;
+	buf_clear(&a->reply);
+	buf_span(&a->reply, positions);
+	return true;
+}
+
+static bool on_greeting(struct ack *a, struct span run)
+{
+	if (a->run[0] || !is_run(run))
+		return false;
+	memcpy(a->run, run.p, LABEL_RUN_LEN);
+	a->state = ACK_UP;
+	return true;
+}
+
+/* Returns whether it is a line that a source sends. */
+static bool on_line(struct ack *a, struct span line)
+{
+	if (take_word(&line, "run"))
+		return on_greeting(a, line);
+	if (take_word(&line, "end"))
+		return a->ended = take_run(a, &line);
+	if (take_word(&line, "offsets"))
+		return on_reply(a, line, false);
+	if (take_word(&line, "abort"))
+		return take_run(a, &line) && on_reply(a, SPAN(""), true);
+	if (take_word(&line, "again"))
+		return take_run(a, &line) && a->questions > 1 && on_reply(a, SPAN(""), false);
+	if (!take_word(&line, "stop"))
+		return false;
+	set_trouble(a, EXIT_PERM, "%.*s", (int)(line.len < 300 ? line.len : 300), line.p);
+	return true;
+}
+
+static void lose(struct ack *a, int64_t now_ms)
+{
+	/* Before its greeting, and nothing has come: its output is about to close too. */
+	if (!a->run[0] && !a->stopped && now_ms < a->give_up_ms && !(input_events() & POLLIN)) {
+		buf_clear(&a->out);
+		a->sent = 0;
+		close_socket(a, ACK_CONNECTING);
+		a->retry_ms = now_ms + RETRY_MS;
+		return;
+	}
+	if (!a->run[0] || (a->questions && !a->ended))
+		set_trouble(a, EXIT_TEMP, "the source has closed the acknowledgement socket%s",
+			a->questions ? " and left a question unanswered" : "");
+	close_socket(a, ACK_LOST);
+	a->give_up_ms = now_ms + CUT_MS;
+}
+
+static void on_garbage(struct ack *a, struct span line)
+{
+	set_trouble(a, EXIT_TEMP, "what listens on '%s' is no source: it says '%.*s'", a->path,
+		(int)(line.len < 60 ? line.len : 60), line.p);
+	close_socket(a, ACK_CLOSED);
+}
+
+static void on_lines(struct ack *a)
+{
+	const char *p = a->in.p, *end = p + a->in.len, *lf;
+	size_t left;
+
+	for (; a->fd >= 0 && (lf = memchr(p, '\n', (size_t)(end - p))); p = lf + 1) {
+		struct span line = {p, (size_t)(lf - p)};
+
+		if (!on_line(a, line))
+			on_garbage(a, line);
+	}
+	left = (size_t)(end - p);
+	if (left > LINE_MAX_IN)
+		on_garbage(a, (struct span){p, left});
+	memmove(a->in.p, p, left);
+	a->in.len = left;
+}
+
+/* Reads all that has come. */
+static void receive(struct ack *a, int64_t now_ms)
+{
+	enum { PIECE = 16 << 10 };
+
+	while (a->fd >= 0) {
+		ssize_t n = recv(a->fd, buf_room(&a->in, PIECE), PIECE, MSG_DONTWAIT);
+
+		if (n > 0) {
+			a->in.len += (size_t)n;
+			on_lines(a);
+		} else if (n < 0 && errno == EINTR) {
+			continue;
+		} else {
+			if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+				lose(a, now_ms);
+			return;
+		}
+	}
+}
+
+/* ---- writing ---- */
+
+static void end_list(struct ack *a)
+{
+	static const char *const words[] = {"final ", "drop ", "dead "};
+
+	if (!a->listing)
+		return;
+	a->listing = false;
+	buf_puts(&a->out, words[a->list_kind]);
+	buf_puts(&a->out, a->run);
+	buf_putc(&a->out, ' ');
+	buf_span(&a->out, ack_list_text(&a->list));
+	buf_putc(&a->out, '\n');
+	ack_list_clear(&a->list);
+}
+
+static bool has_news(const struct ack *a)
+{
+	return a->listing ||
+		(a->role != ACK_FILTER && a->state == ACK_UP && a->idle != a->idle_told);
+}
+
+/* What was only noted becomes lines. */
+static void put_news(struct ack *a)
+{
+	end_list(a);
+	if (has_news(a)) {
+		buf_puts(&a->out, a->idle ? "idle\n" : "busy\n");
+		a->idle_told = a->idle;
+	}
+}
+
+/* Writes what goes. A peer that has gone is found by reading, after its last words; one that has not
+ * (no memory for a socket's buffer is no end of it) is to see that reports are missing from here on. */
+static void transmit(struct ack *a)
+{
+	while (a->fd >= 0) {
+		ssize_t n;
+
+		if (a->sent == a->out.len) {
+			buf_clear(&a->out);
+			a->sent = 0;
+			put_news(a);
+			if (!a->out.len)
+				return;
+		}
+		n = send(a->fd, a->out.p + a->sent, a->out.len - a->sent,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n >= 0) {
+			a->sent += (size_t)n;
+		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+			return;
+		} else if (errno != EINTR) {
+			a->sent = a->out.len;
+			ack_list_clear(&a->list);
+			a->listing = false;
+			shutdown(a->fd, SHUT_WR);
+			return;
+		}
+	}
+}
+
+/* ---- for the loop ---- */
+
+struct pollfd ack_pollfd(const struct ack *a)
+{
+	struct pollfd p = {.fd = -1};
+
+	if (!a->on || a->fd < 0)
+		return p;
+	p.fd = a->fd;
+	p.events = (short)(POLLIN | (a->sent < a->out.len || has_news(a) ? POLLOUT : 0));
+	return p;
+}
+
+int ack_timeout_ms(const struct ack *a, int64_t now_ms)
+{
+	int64_t at;
+
+	if (!a->on || a->trouble_status)
+		return -1;
+	if (a->state == ACK_CONNECTING)
+		at = a->retry_ms;
+	else if (a->state == ACK_LOST && !a->ended)
+		at = a->give_up_ms;
+	else
+		return -1;
+	return at > now_ms ? (int)(at - now_ms) : 0;
+}
+
+void ack_serve(struct ack *a, short revents, int64_t now_ms)
+{
+	if (!a->on || a->state == ACK_CLOSED)
+		return;
+	if (a->state == ACK_CONNECTING && !a->trouble_status)
+		try_connect(a, now_ms);
+	/* Only poll's word is worth a system call, and the news. */
+	if (revents & (POLLIN | POLLHUP | POLLERR))
+		receive(a, now_ms);
+	transmit(a);
+	if (a->state == ACK_LOST && !a->ended && now_ms >= a->give_up_ms)
+		set_trouble(a, EXIT_TEMP,
+			"the source has closed the acknowledgement socket, but its output goes on");
+}
+
+/* ---- records ---- */
+
+static bool refuse_seq(struct ack *a, const char *why, struct span text)
+{
+	if (a->role == ACK_FILTER)
+		return false;
+	set_trouble(
+		a, EXIT_PERM, "%s (seq '%.*s')", why, (int)(text.len < 60 ? text.len : 60), text.p);
+	ack_stop(a, a->trouble);
+	return false;
+}
+
+/* A label that is not plain digits, or with escapes. */
+static bool take_label(struct ack *a, const struct json_value *seq, struct ack_label *label)
+{
+	struct buf scratch = {0};
+	struct span text, run, rest;
+	struct label parsed;
+	bool ours = false, valid;
+
+	valid = seq->type == JSON_STRING && json_string(seq, &scratch, &text) == 0 &&
+		label_split(text, &run, &rest) == 0 && label_parse(&parsed, rest) == 0;
+	if (valid)
+		ours = memcmp(run.p, a->run, LABEL_RUN_LEN) == 0;
+	if (ours && parsed.single && !parsed.parts)
+		label->number = parsed.first;
+	else if (ours)
+		/* No escape is shorter than what it stands for, and the run may hold some. */
+		label->text = (struct span){json_seek(seq->text, LABEL_RUN_LEN + 1), 0};
+	if (label->text.p)
+		label->text.len = (size_t)(seq->text.p + seq->text.len - label->text.p);
+	buf_free(&scratch);
+	if (!valid)
+		return refuse_seq(a, "the seq of a record is none of evpipe's", seq->text);
+	return ours || refuse_seq(a, "records of two sources: run two pipelines", seq->text);
+}
+
+bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *label)
+{
+	enum { DIGITS_MAX = 18, AT = LABEL_RUN_LEN + 1 };
+	const char *p = seq->text.p;
+	uint64_t n = 0;
+	size_t i;
+
+	*label = (struct ack_label){0};
+	if (!a->on)
+		return true;
+	a->idle = false;
+	if (seq->type <= JSON_NULL) {
+		a->unlabelled++;
+		return true;
+	}
+	/* Nearly all: our run and a number. */
+	if (seq->type != JSON_STRING || seq->text.len <= AT || seq->text.len > AT + DIGITS_MAX ||
+		memcmp(p, a->run, LABEL_RUN_LEN) || p[LABEL_RUN_LEN] != ':' || p[AT] == '0')
+		return take_label(a, seq, label);
+	for (i = AT; i < seq->text.len; i++) {
+		unsigned digit = (unsigned char)p[i] - '0';
+
+		if (digit > 9)
+			return take_label(a, seq, label);
+		n = n * 10 + digit;
+	}
+	label->number = n;
+	return true;
+}
+
+void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label)
+{
+	if (a->state != ACK_UP || (!label->number && !label->text.p))
+		return;
+	if (a->listing && (a->list_kind != kind || a->list.text.len >= LIST_MAX))
+		end_list(a);
+	a->listing = true;
+	a->list_kind = kind;
+	/* The source takes a report for the end of idleness. */
+	a->idle_told = false;
+	ack_list_add(&a->list, label);
+}
+
+void ack_idle(struct ack *a)
+{
+	a->idle = true;
+}
+
+void ack_ask(struct ack *a, struct span labels)
+{
+	if (!a->on)
+		return;
+	if (a->state != ACK_UP)
+		set_trouble(a, EXIT_TEMP, "the source has gone and cannot be asked");
+	end_list(a);
+	buf_puts(&a->out, "offsets ");
+	buf_puts(&a->out, a->run);
+	if (labels.len)
+		buf_putc(&a->out, ' ');
+	buf_span(&a->out, labels);
+	buf_putc(&a->out, '\n');
+	a->questions++;
+	a->has_reply = a->aborted = false;
+}
+
+void ack_stop(struct ack *a, const char *reason)
+{
+	if (!a->on || a->stopped)
+		return;
+	a->stopped = true;
+	end_list(a);
+	buf_puts(&a->out, "stop ");
+	for (; *reason; reason++)
+		buf_putc(&a->out, (unsigned char)*reason < 0x20 ? ' ' : *reason);
+	buf_putc(&a->out, '\n');
+}
+
+/* ---- the end ---- */
+
+static void free_all(struct ack *a)
+{
+	buf_free(&a->in);
+	buf_free(&a->out);
+	buf_free(&a->list.text);
+	buf_free(&a->reply);
+	a->listing = false;
+	a->sent = 0;
+}
+
+/* Waits until all has been written or the peer has gone. Returns false when it took too long. */
+static bool drain(struct ack *a)
+{
+	int64_t until = wake_now_ms() + CLOSE_MS, now;
+
+	put_news(a);
+	/* Without it the source takes the connection for lost, and stops: there may be nobody else to tell it
+	 * that its records come no further. */
+	if (a->ended || a->stopped)
+		buf_puts(&a->out, "bye\n");
+	for (;;) {
+		transmit(a);
+		if (a->fd < 0 || a->sent == a->out.len)
+			return true;
+		now = wake_now_ms();
+		if (now >= until)
+			return false;
+		poll(&(struct pollfd){.fd = a->fd, .events = POLLOUT}, 1, (int)(until - now));
+		receive(a, now);
+	}
+}
+
+int ack_close(struct ack *a)
+{
+	bool rid = true;
+
+	if (!a->on)
+		return EXIT_DONE;
+	if (a->fd >= 0)
+		receive(a, wake_now_ms());
+	/* Who has to stop before the greeting has come says so all the same. */
+	if (a->fd >= 0 && (a->state == ACK_UP || a->stopped))
+		rid = drain(a);
+	close_socket(a, ACK_CLOSED);
+	free_all(a);
+	if (a->unlabelled && a->role != ACK_FILTER)
+		die_warn("%llu records had no seq: they were delivered, but account for nothing",
+			(unsigned long long)a->unlabelled);
+	if (a->trouble_status) {
+		die_error("%s", a->trouble);
+		return a->trouble_status;
+	}
+	if (!rid) {
+		die_error(
+			"the source does not read the acknowledgement socket: the last reports are lost");
+		return EXIT_TEMP;
+	}
+	if (!a->ended && !a->stopped) {
+		die_error("the input has ended, but the source has not said that it is whole");
+		return EXIT_TEMP;
+	}
+	return EXIT_DONE;
+}
+
+void ack_abandon(struct ack *a)
+{
+	if (!a->on)
+		return;
+	if (a->state == ACK_UP)
+		transmit(a);
+	close_socket(a, ACK_CLOSED);
+	free_all(a);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: ISC */
+/* The acknowledgement socket as filters and sinks see it (evpipe-ack(7)); ackd.h is the source's end.
+ *
+ * Nothing here waits but ack_close: reports coalesce while the socket is full, so that delivery never
+ * depends on who reads them. Without a path (struct all zero) all functions do nothing.
+ *
+ * In a loop: put ack_pollfd into the array, call ack_serve after each poll, read no input while
+ * !ack_greeted, look at trouble_status, and ack_close last, before standard output is closed. Nothing
+ * leaves but in ack_serve, ack_close and ack_abandon: what must be durable first is made so before. */
+#ifndef EVPIPE_ACK_H
+#define EVPIPE_ACK_H
+
+#include "base/buf.h"
+#include "json/json.h"
+#include "ack/label.h"
+#include "base/opt.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum ack_role { ACK_FILTER, ACK_SINK, ACK_TXN };
+enum ack_kind { ACK_FINAL, ACK_DROP, ACK_DEAD };
+
+/* The label of a record on its way through a program. */
+struct ack_label {
+	uint64_t number; /* a single one; 0: see text */
+	/* what is not a single number, in the line it came with (maybe with JSON's escapes, hence only for
+	 * the functions here); p NULL: no label */
+	struct span text;
+};
+
+/* Labels as a report or a question has them: separated by spaces, numbers in a row as a range. */
+struct ack_list {
+	struct buf text;
+	uint64_t from, to; /* not yet in text; 0: none */
+};
+/* Adds a label behind the others; one that is none adds nothing. */
+void ack_list_add(struct ack_list *l, const struct ack_label *label);
+/* All of it. Valid until the next call; more can be added. */
+struct span ack_list_text(struct ack_list *l);
+void ack_list_clear(struct ack_list *l);
+
+struct ack {
+	/* Not 0: the program is to end with this status, after what it holds is done. ack_close says the
+	 * sentence. */
+	int trouble_status;
+	char trouble[320];
+	bool ended; /* the source has said `end`: the EOF to come is whole */
+	uint64_t unlabelled; /* records without a seq that passed ack_take */
+	bool has_reply; /* a txn's question is answered: reply holds what stood behind "offsets " */
+	bool aborted; /* … with abort */
+	struct buf reply;
+	/* internal */
+	bool on;
+	int fd;
+	int state;
+	enum ack_role role;
+	const char *path;
+	char run[LABEL_RUN_LEN + 1];
+	int64_t give_up_ms, retry_ms;
+	struct buf in, out;
+	size_t sent; /* bytes of out */
+	struct ack_list list; /* the report that can take more labels; it is not in out yet */
+	bool listing;
+	enum ack_kind list_kind;
+	bool idle, idle_told; /* as it is; as the source knows it */
+	bool stopped; /* we have told it to */
+	unsigned questions; /* without a reply */
+};
+
+/* The option --ack PATH; $EVPIPE_ACK is its default. */
+struct ack_opts {
+	struct arg_file *path;
+};
+void ack_opts(struct ack_opts *o);
+#define ACK_ENTRIES(o) (o).path
+const char *ack_path(const struct ack_opts *o); /* NULL: none */
+
+/* Begins to connect, for ten seconds at most; then says hello. @path NULL: off. Off too from the moment
+ * that standard input ends before anything has come and before a source has greeted. Call when signals
+ * and input are set up, and ack_serve before the first poll. */
+void ack_open(struct ack *a, const char *path, enum ack_role role);
+/* Whether input may be read: off, or the source's greeting has come. */
+bool ack_greeted(const struct ack *a);
+/* For poll: fd -1 when there is nothing to wait for. */
+struct pollfd ack_pollfd(const struct ack *a);
+/* Milliseconds until ack_serve is to be called without an event; -1 none. */
+int ack_timeout_ms(const struct ack *a, int64_t now_ms);
+/* Connects, reads, writes; what was reported since the last call leaves here. Call each turn. A source
+ * that has gone is no trouble at once: what it has written is still in the pipe, and ack_close will
+ * miss the `end`. Only when input goes on for ten seconds more. */
+void ack_serve(struct ack *a, short revents, int64_t now_ms);
+
+/* The label of a record that was read. @seq: the field as it stands, .text.p NULL when absent; the label
+ * points into it. Returns false when it is of another source's run or no label: for a sink trouble is
+ * set, a filter hands such a record on as it is. Says busy for a sink: it holds a record. */
+bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *label);
+/* Reports. Sinks report in the order of arrival, and only up to the first record they still hold.
+ * Only after the fact is durable. No label: nothing. */
+void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label);
+/* A sink holds nothing unanswered; ack_take ends that. Call whenever it is so: it is told once. */
+void ack_idle(struct ack *a);
+/* A transaction of these labels (as ack_list_text gives them; may be empty) asks for positions.
+ *
+ * While a question waits (for a number that some filter holds, and that may yet come here) more
+ * records may be taken into the transaction and ack_ask called again with all of its labels: each
+ * question has one reply, in order, that of an overtaken one is `again RUN`. has_reply and aborted
+ * speak of the last question alone; replies to earlier ones are swallowed. */
+void ack_ask(struct ack *a, struct span labels);
+/* Permanent trouble: asks the source to stop reading. Only the first reason is told. */
+void ack_stop(struct ack *a, const char *reason);
+
+/* At the end of input, or when the program ends by itself: writes what is left and, after `end` or
+ * ack_stop, says bye; waits ten seconds at most for a full socket. Reads first what has come, so that `end` is seen.
+ * Returns EXIT_DONE; trouble_status, with its sentence on standard error; or EXIT_TEMP with a message
+ * when the source ended without `end`: what came may not be all. */
+int ack_close(struct ack *a);
+/* A sudden end: what was reported leaves if the socket takes it, but no bye, so that the source stops. */
+void ack_abandon(struct ack *a);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: ISC */
+/* What peers say, and what becomes of it. */
+#include "ack/ackd-parts.h"
+
+#include "base/die.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *name_of(const struct ackd_peer *p)
+{
+	return p->role == NOBODY ? "a stranger" : p->name;
+}
+
+/* ---- judging ---- */
+
+__attribute__((format(printf, 4, 5))) static void trouble(
+	struct ackd *d, int status, bool void_account, const char *fmt, ...)
+{
+	va_list ap;
+
+	d->void_account = d->void_account || void_account;
+	if (d->trouble_status)
+		return;
+	d->trouble_status = status;
+	va_start(ap, fmt);
+	vsnprintf(d->trouble, sizeof(d->trouble), fmt, ap);
+	va_end(ap);
+}
+
+void ackd_garbage(struct ackd *d, struct ackd_peer *p, const char *why)
+{
+	if (p->gone)
+		return;
+	d->garbage++;
+	die_warn("closed the acknowledgement connection of %s: %s", name_of(p), why);
+	ackd_tell(d, p, "stop garbage on the acknowledgement socket: %s\n", why);
+	p->gone = true;
+}
+
+/* Cuts the next word; "" at the end of the line. */
+static struct span word(struct span *line)
+{
+	const char *space = memchr(line->p, ' ', line->len);
+	struct span w = {line->p, space ? (size_t)(space - line->p) : line->len};
+	size_t cut = w.len + (space != NULL);
+
+	line->p += cut;
+	line->len -= cut;
+	return w;
+}
+
+static bool copy_word(char *to, size_t size, struct span w, const char *allowed)
+{
+	if (!w.len || w.len >= size)
+		return false;
+	for (size_t i = 0; i < w.len; i++)
+		if (allowed ? !memchr(allowed, w.p[i], strlen(allowed))
+			    : w.p[i] <= ' ' || w.p[i] > '~')
+			return false;
+	memcpy(to, w.p, w.len);
+	to[w.len] = '\0';
+	return true;
+}
+
+static void refuse(struct ackd *d, struct ackd_peer *p, const char *why)
+{
+	p->role = REFUSED;
+	die_warn("refused %s (process %s) on the acknowledgement socket: %s", p->name, p->pid, why);
+	ackd_tell(d, p, "stop %s\n", why);
+}
+
+static void on_hello(struct ackd *d, struct ackd_peer *p, struct span line)
+{
+	struct span name = word(&line), pid = word(&line), role = line;
+	enum role r = NOBODY;
+
+	if (span_is(role, "sink"))
+		r = SINK;
+	else if (span_is(role, "txn"))
+		r = TXN;
+	else if (span_is(role, "filter"))
+		r = FILTER;
+	if (r == NOBODY || !copy_word(p->name, sizeof(p->name), name, NULL) ||
+		!copy_word(p->pid, sizeof(p->pid), pid, "0123456789")) {
+		ackd_garbage(d, p, "a hello that is none");
+		return;
+	}
+	if (r != FILTER && d->had_sink) {
+		refuse(d, p,
+			"there has been a sink: a pipeline has one, and with --pass the others hand their records on to it");
+		return;
+	}
+	if (r == TXN && !d->metadata) {
+		refuse(d, p,
+			"this source has no positions to commit: transactions need kread -g with --commit acked");
+		return;
+	}
+	p->role = r;
+	d->connections++;
+	if (r == FILTER)
+		return;
+	d->had_sink = d->has_sink = true;
+	d->is_txn = r == TXN;
+}
+
+/* ---- reports ---- */
+
+/* Whether a message is of this run; "no" is for the caller to ignore. */
+static bool is_ours(struct ackd *d, struct ackd_peer *p, struct span run)
+{
+	if (run.len != LABEL_RUN_LEN) {
+		ackd_garbage(d, p, "a report without a run");
+		return false;
+	}
+	if (memcmp(run.p, d->run, LABEL_RUN_LEN) == 0)
+		return true;
+	if (!d->stale++)
+		die_warn("%s reports records of another source; they are ignored", p->name);
+	return false;
+}
+
+static void twice(struct ackd *d, struct ackd_peer *p, struct span label)
+{
+	trouble(d, EXIT_PERM, true,
+		"%s has acknowledged record %.*s a second time: a filter makes several records of one: put it under evbatch",
+		p->name, (int)(label.len < 60 ? label.len : 60), label.p);
+}
+
+static void on_report(struct ackd *d, struct ackd_peer *p, enum ledger_kind kind, struct span line,
+	int64_t now_us)
+{
+	bool sink = p->role != FILTER;
+	struct span text;
+	struct label label;
+
+	if (kind == LEDGER_FINAL && !sink) {
+		ackd_garbage(d, p, "a filter that says final");
+		return;
+	}
+	if (!is_ours(d, p, word(&line)))
+		return;
+	if (sink)
+		d->sink_idle = false;
+	if (line.len && line.p[line.len - 1] == ' ') {
+		ackd_garbage(d, p, "a space too many");
+		return;
+	}
+	do {
+		text = word(&line);
+		if (label_parse(&label, text)) {
+			ackd_garbage(d, p, "a label that is none");
+			return;
+		}
+		switch (ledger_report(d->ledger, sink, kind, &label, now_us)) {
+		case LEDGER_GARBAGE:
+			ackd_garbage(d, p, "a label that was never given");
+			return;
+		case LEDGER_TWICE:
+			twice(d, p, text);
+			return;
+		case LEDGER_BACKWARDS:
+			trouble(d, EXIT_PERM, true,
+				"%s has acknowledged record %.*s after a later one: a filter changes the order: put it under evbatch, or leave out --account order",
+				p->name, (int)(text.len < 60 ? text.len : 60), text.p);
+			return;
+		default:
+			break;
+		}
+	} while (line.len);
+}
+
+static void on_stop(struct ackd *d, struct ackd_peer *p, struct span reason)
+{
+	char text[200];
+	size_t n = 0;
+
+	for (size_t i = 0; i < reason.len && n < sizeof(text) - 1; i++)
+		text[n++] = (unsigned char)reason.p[i] < ' ' ? ' ' : reason.p[i];
+	text[n] = '\0';
+	trouble(d, EXIT_PERM, false, "%s (process %s) stops the pipeline: %s", p->name, p->pid,
+		text);
+}
+
+/* ---- transactions ---- */
+
+void ackd_answer(struct ackd *d, struct ackd_peer *p)
+{
+	struct span labels = buf_as_span(&p->question);
+	const struct ledger_part *part = NULL;
+
+	switch (ledger_txn(d->ledger, labels)) {
+	case LEDGER_WAIT:
+		d->asked = true;
+		return;
+	case LEDGER_ABORT:
+		ackd_tell(d, p, "abort %s\n", d->run);
+		break;
+	case LEDGER_GARBAGE:
+		ackd_garbage(d, p, "a transaction of labels that were never given");
+		break;
+	case LEDGER_TWICE:
+		twice(d, p, labels);
+		break;
+	default:
+		buf_puts(&p->out, "offsets ");
+		d->metadata(d->ctx, &p->out);
+		while ((part = ledger_next_part(d->ledger, part))) {
+			int64_t position = ledger_txn_position(d->ledger, part);
+
+			if (position >= 0)
+				buf_printf(&p->out, " %s %d %lld", part->topic,
+					(int)part->partition, (long long)position);
+		}
+		ackd_tell(d, p, "\n");
+	}
+	p->asks = false;
+	buf_clear(&p->question);
+}
+
+static void on_offsets(struct ackd *d, struct ackd_peer *p, struct span line)
+{
+	if (p->role != TXN) {
+		ackd_garbage(d, p, "offsets from no txn");
+		return;
+	}
+	if (!is_ours(d, p, word(&line)))
+		return;
+	/* Each question has one reply, in order. */
+	if (p->asks)
+		ackd_tell(d, p, "again %s\n", d->run);
+	buf_clear(&p->question);
+	buf_span(&p->question, line);
+	p->asks = true;
+	ackd_answer(d, p);
+}
+
+void ackd_take(struct ackd *d, struct ackd_peer *p, struct span line, int64_t now_us)
+{
+	struct span verb = word(&line);
+	bool hello = span_is(verb, "hello");
+
+	if (p->role == REFUSED)
+		return;
+	if (hello != (p->role == NOBODY) || p->bye) {
+		ackd_garbage(d, p,
+			p->role == NOBODY ? "a message before hello"
+					  : "a second hello or a message after bye");
+		return;
+	}
+	if (hello)
+		on_hello(d, p, line);
+	else if (span_is(verb, "final"))
+		on_report(d, p, LEDGER_FINAL, line, now_us);
+	else if (span_is(verb, "drop"))
+		on_report(d, p, LEDGER_DROP, line, now_us);
+	else if (span_is(verb, "dead"))
+		on_report(d, p, LEDGER_DEAD, line, now_us);
+	else if (span_is(verb, "idle") && !line.len && p->role != FILTER)
+		d->sink_idle = true;
+	else if (span_is(verb, "busy") && !line.len && p->role != FILTER)
+		d->sink_idle = false;
+	else if (span_is(verb, "offsets"))
+		on_offsets(d, p, line);
+	else if (span_is(verb, "stop"))
+		on_stop(d, p, line);
+	else if (span_is(verb, "bye") && !line.len)
+		p->bye = true;
+	else
+		ackd_garbage(d, p, "a message that is none");
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: ISC */
+/* The acknowledgement socket as a source sees it: listens, greets, feeds the ledger with what filters
+ * and sinks report, and keeps to the rules of evpipe-ack(7): one sink, no stale run, no garbage.
+ * Never blocks, except ackd_open, which asks once whether somebody else listens on the path. A peer
+ * that does not read holds up nobody, and is cut off when more than 16 MiB wait for it. */
+#ifndef EVPIPE_ACKD_H
+#define EVPIPE_ACKD_H
+
+#include "base/buf.h"
+#include "ack/ledger.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ackd_peer;
+
+struct ackd {
+	int fd; /* for poll: POLLIN; -1: off */
+	char run[LABEL_RUN_LEN + 1];
+	unsigned connections; /* open ones that have said hello */
+	bool had_sink; /* a sink has, ever */
+	bool has_sink; /* … and is connected */
+	bool is_txn; /* … as one that writes transactions: the source does not commit */
+	bool sink_idle; /* it holds nothing: said `idle`, and no `busy` or report since */
+	bool sink_lost; /* its connection has ended without bye: stop reading, exit 111 */
+	/* Not 0: the source is to stop and to exit with this status and sentence. */
+	int trouble_status;
+	char trouble[320];
+	bool void_account; /* … and to commit nothing more: what counts as final may not be */
+	uint64_t garbage, stale; /* connections closed for it; reports of another run */
+	/* internal */
+	struct ledger *ledger;
+	char *path;
+	int listen_fd;
+	struct ackd_peer *peers;
+	unsigned peer_count;
+	bool ended, asked; /* `end` has been told; a transaction waits for its answer */
+	/* Appends the consumer group's metadata, in base64, for a transaction's answer. */
+	void (*metadata)(void *ctx, struct buf *out);
+	void *ctx;
+};
+
+/* Makes a new RUN and, with a @path, listens on it (mode 0600). A path that answers dies with 100; a
+ * dead socket file is replaced; dies with 100 when it cannot be made. */
+void ackd_open(struct ackd *d, const char *path, struct ledger *l);
+/* Without it a sink that writes transactions is refused. */
+void ackd_on_txn(struct ackd *d, void (*metadata)(void *ctx, struct buf *out), void *ctx);
+/* Takes a connected stream socket over, as if it had been accepted. */
+void ackd_add(struct ackd *d, int fd);
+/* Accepts, reads, writes what goes. Call when fd is readable, and in any case once a second. */
+void ackd_serve(struct ackd *d, int64_t now_us);
+/* Tells all, also those to come, that the last number given was the last of a clean stop. Call before
+ * standard output is closed, and ackd_serve until ackd_flushed. */
+void ackd_end(struct ackd *d);
+/* Whether nothing waits to be sent to those who have said hello. */
+bool ackd_flushed(const struct ackd *d);
+/* Tells all to stop. */
+void ackd_stop(struct ackd *d, const char *reason);
+/* Closes all and removes the socket file. */
+void ackd_close(struct ackd *d);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: ISC */
+/* A record's `seq` is RUN ":" LABEL (evpipe-ack(7)). RUN: 16 lower-case hex digits, one a source's
+ * lifetime. LABEL: a number, a set of numbers "3", "3-5,9" where records were folded into one, and
+ * behind it ".I/P" where it is part I of P that were made of one input. */
+#ifndef EVPIPE_LABEL_H
+#define EVPIPE_LABEL_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { LABEL_RUN_LEN = 16, LABEL_PARTS_MAX = 1 << 20 };
+
+struct label {
+	struct span set; /* the text of the set, without parts */
+	uint64_t first, last; /* its lowest and highest number */
+	bool single; /* one number alone */
+	uint32_t part, parts; /* 1…parts; 0 and 0: whole */
+};
+
+/* Checks the whole text: numbers from 1 below 2^63 without leading zeros, the ranges of a set
+ * ascending and not touching backwards, 1 ≤ I ≤ P ≤ LABEL_PARTS_MAX. Returns 0 or -1. @l points into @text. */
+int label_parse(struct label *l, struct span text);
+/* Walks the ranges of the set, ascending. Start with *@rest = l->set. false: no more. */
+bool label_range(struct span *rest, uint64_t *from, uint64_t *to);
+/* Cuts a seq. Returns 0, or -1 when it is none. The label is not checked. */
+int label_split(struct span seq, struct span *run, struct span *label);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: ISC */
+/* What is open, for metrics and for complaints. */
+#include "ack/ledger-parts.h"
+
+struct ledger_counts ledger_counts(const struct ledger *l)
+{
+	return l->counts;
+}
+
+static struct ledger_open open_at(const struct ledger *l, uint32_t e, uint64_t count)
+{
+	const struct entry *x = &l->entries[e];
+
+	return (struct ledger_open){x->part, x->number, x->at, x->low, count};
+}
+
+bool ledger_first_open(const struct ledger *l, struct ledger_open *o)
+{
+	if (l->head == NONE)
+		return false;
+	*o = open_at(l, l->head, l->counts.open);
+	return true;
+}
+
+/* Whether an open number is below one that the sink has done with or asks for, and the sink does not
+ * say that it holds it. */
+static bool may_be_lost(const struct ledger *l, const struct entry *x)
+{
+	if (l->waits_to && x->asked == l->question)
+		return false;
+	return x->number <= l->reported || x->number <= l->waits_to;
+}
+
+uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_t limit_us,
+	void (*fn)(void *ctx, const struct ledger_open *o), void *ctx)
+{
+	uint64_t sum = 0;
+
+	for (struct ledger_part *p = l->parts; p; p = p->after) {
+		uint32_t first = NONE;
+		uint64_t count = 0;
+
+		for (uint32_t e = p->head; e != NONE; e = l->entries[e].part_after) {
+			struct entry *x = &l->entries[e];
+
+			if (!sink_idle && !may_be_lost(l, x)) {
+				x->overdue_us = 0;
+				continue;
+			}
+			if (!x->overdue_us)
+				x->overdue_us = now_us ? now_us : 1;
+			if (now_us - x->overdue_us < limit_us)
+				continue;
+			if (first == NONE)
+				first = e;
+			count++;
+		}
+		if (first == NONE)
+			continue;
+		if (fn) {
+			struct ledger_open o = open_at(l, first, count);
+
+			fn(ctx, &o);
+		}
+		sum += count;
+	}
+	return sum;
+}

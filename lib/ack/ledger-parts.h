@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: ISC */
+/* What the parts of lib/ledger share. */
+#ifndef EVPIPE_LEDGER_PARTS_H
+#define EVPIPE_LEDGER_PARTS_H
+
+#include "ack/ledger.h"
+
+/* MUTANT(x) is false. Tests compile these files with -DLEDGER_MUTANT=x, one broken rule each, and must
+ * fail with each. */
+enum ledger_mutant {
+	PART_COUNT_IGNORED = 1, /* the first part settles the label */
+	SEAL_ON_LATER, /* a part settles the label once a later number was reported */
+	RANGE_FROM_ENDS, /* a set counts as all between its lowest and its highest */
+	POSITION_OF_HIGHEST, /* commits what comes after the highest settled number */
+	POSITION_OF_EMITTED, /* commits what was emitted */
+	DROP_RAISES_MARK, /* in order: a filter's report settles what is below */
+	BELOW_INCLUDES_HIGHEST, /* in order: what is below the highest number of a set is settled too */
+	BACKWARDS_ALLOWED,
+	SECOND_REPORT_ALLOWED,
+	GENERATION_OF_GROUP, /* numbers from before any rebalance do not hold a position back */
+	TXN_WITH_GAP, /* a transaction is answered although a number below is open */
+	TXN_OF_ENDED, /* … or although one of its numbers belongs to an ended assignment */
+	FUTURE_ACCEPTED, /* reports of numbers not yet emitted are no garbage */
+};
+#ifndef LEDGER_MUTANT
+#define LEDGER_MUTANT 0
+#endif
+#define MUTANT(x) (LEDGER_MUTANT == (x))
+
+#define NONE UINT32_MAX
+
+/* The parts of one label. */
+struct group {
+	uint32_t parts, left;
+	enum ledger_kind kind; /* the best of the parts so far: FINAL before DEAD before DROP */
+	uint32_t members; /* entries that point here */
+	uint64_t question; /* the last that named a part of it */
+	uint32_t unnamed; /* parts that it has not named and that are not reported */
+	size_t set_len;
+	/* A bit each part that is reported, one each that the question named, the text of the set. */
+	unsigned char *seen, *named;
+	char *set;
+};
+
+struct entry {
+	uint64_t number;
+	struct ledger_part *part; /* NULL: its assignment has ended */
+	struct group *group; /* some of its parts are reported */
+	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
+	uint64_t asked; /* the last question that named it, all its parts if it was split */
+	uint32_t generation; /* assignments begun and ended before it; for a mutant */
+	uint64_t ordinal; /* how many of its partition came before it */
+	uint32_t bytes;
+	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
+	uint32_t part_before, part_after;
+	uint32_t chain;
+};
+
+struct ledger {
+	uint64_t window, window_bytes;
+	bool order;
+	ledger_settled_fn *settled;
+	void *ctx;
+	uint64_t last; /* number given */
+	uint64_t mark; /* in order: all below it is settled; the sink has reported it */
+	uint64_t known; /* ended numbers below it are forgotten */
+	uint64_t question; /* transactions asked about */
+	uint64_t reported; /* highest number in any report of the sink */
+	uint64_t waits_to; /* the last question waits for what is to there; 0: it does not */
+	uint32_t generation;
+	bool commits; /* what is not committed fills the window */
+	uint64_t uncommitted;
+	struct ledger_counts counts;
+	struct ledger_part *parts;
+
+	struct entry *entries;
+	uint32_t entry_count, free;
+	uint32_t head, tail; /* open */
+	uint32_t ended_head, ended_tail, ended;
+	uint32_t *table; /* chains of entries, by the low bits of the number */
+	uint32_t mask;
+};
+
+/* The entry of a number, NONE when it is neither open nor remembered. */
+uint32_t ledger_entry_find(const struct ledger *l, uint64_t number);
+/* Takes an entry out of all lists. */
+void ledger_entry_forget(struct ledger *l, uint32_t e);
+/* An open number becomes final, dropped or dead; of one whose assignment has ended the report is counted. */
+void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us);
+
+#endif

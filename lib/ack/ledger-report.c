@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: ISC */
+/* Reports, and the numbers that a transaction names: what they may say, and what it does. */
+#include "ack/ledger-parts.h"
+
+#include "base/die.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reports ---- */
+
+/* In order: the sink has reported @number. */
+static void pass_over(struct ledger *l, uint64_t number)
+{
+	while (l->head != NONE && l->entries[l->head].number < number) {
+		struct entry *x = &l->entries[l->head];
+
+		x->part->moved = true;
+		if (MUTANT(POSITION_OF_HIGHEST) && x->at >= x->part->settled_to)
+			x->part->settled_to = x->at + 1;
+		l->counts.vouched++;
+		if (l->settled)
+			l->settled(l->ctx, x->part, x->at, x->low, LEDGER_DROP, 0);
+		ledger_entry_forget(l, l->head);
+	}
+}
+
+static bool group_is(const struct group *g, const struct label *label)
+{
+	return g->parts == label->parts && g->set_len == label->set.len &&
+		memcmp(g->set, label->set.p, g->set_len) == 0;
+}
+
+static bool has_bit(const unsigned char *bits, uint32_t part)
+{
+	return bits[(part - 1) / 8] >> ((part - 1) % 8) & 1;
+}
+
+static void set_bit(unsigned char *bits, uint32_t part)
+{
+	bits[(part - 1) / 8] |= (unsigned char)(1 << (part - 1) % 8);
+}
+
+/* What a report does to one of its numbers: TAKEN: nothing is against it; WAIT: there is nothing left
+ * to do for it. */
+static enum ledger_answer look(
+	const struct ledger *l, bool sink, const struct label *label, uint64_t number)
+{
+	uint32_t e = ledger_entry_find(l, number);
+	const struct group *g;
+
+	if (e == NONE) {
+		/* A filter may learn only after the sink what it has to say. */
+		if (number < l->known ||
+			(l->order && (!sink || MUTANT(BACKWARDS_ALLOWED)) && number < l->mark))
+			return LEDGER_WAIT;
+		return MUTANT(SECOND_REPORT_ALLOWED) ? LEDGER_WAIT : LEDGER_TWICE;
+	}
+	g = l->entries[e].group;
+	if (!g)
+		return LEDGER_TAKEN;
+	if (!label->parts)
+		return LEDGER_TWICE;
+	if (!group_is(g, label))
+		return LEDGER_GARBAGE;
+	if (has_bit(g->seen, label->part))
+		return MUTANT(SECOND_REPORT_ALLOWED) ? LEDGER_WAIT : LEDGER_TWICE;
+	return LEDGER_TAKEN;
+}
+
+/* What a report does to all of its numbers. */
+static enum ledger_answer check(const struct ledger *l, bool sink, const struct label *label)
+{
+	struct span rest = label->set;
+	uint64_t from, to;
+
+	if (label->last > l->last)
+		return MUTANT(FUTURE_ACCEPTED) ? LEDGER_TAKEN : LEDGER_GARBAGE;
+	while (label_range(&rest, &from, &to))
+		for (uint64_t n = from; n <= to; n++) {
+			enum ledger_answer a = look(l, sink, label, n);
+
+			if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
+				return a;
+		}
+	return LEDGER_TAKEN;
+}
+
+static struct group *group_new(const struct label *label)
+{
+	struct group *g = die_realloc(NULL, sizeof(*g));
+	size_t bytes = (label->parts + 7) / 8;
+
+	*g = (struct group){.parts = label->parts, .left = label->parts, .kind = LEDGER_DROP};
+	g->set_len = label->set.len;
+	g->seen = die_realloc(NULL, 2 * bytes + g->set_len);
+	g->named = g->seen + bytes;
+	g->set = (char *)g->named + bytes;
+	memset(g->seen, 0, 2 * bytes);
+	memcpy(g->set, label->set.p, g->set_len);
+	return g;
+}
+
+/* The group of a label that has passed check; NULL when none of its numbers is left. */
+static struct group *group_of(struct ledger *l, const struct label *label)
+{
+	struct span rest = label->set;
+	uint64_t from, to;
+	struct group *g = NULL;
+
+	while (label_range(&rest, &from, &to))
+		for (uint64_t n = from; n <= to; n++) {
+			uint32_t e = ledger_entry_find(l, n);
+
+			if (e == NONE)
+				continue;
+			if (l->entries[e].group)
+				return l->entries[e].group;
+			if (!g)
+				g = group_new(label);
+			l->entries[e].group = g;
+			g->members++;
+		}
+	return g;
+}
+
+static enum ledger_kind better(enum ledger_kind a, enum ledger_kind b)
+{
+	if (a == LEDGER_FINAL || b == LEDGER_FINAL)
+		return LEDGER_FINAL;
+	return a == LEDGER_DEAD || b == LEDGER_DEAD ? LEDGER_DEAD : LEDGER_DROP;
+}
+
+/* Notes a part. Returns whether it was the last one; *@kind becomes that of the whole. */
+static bool take_part(struct ledger *l, const struct label *label, enum ledger_kind *kind)
+{
+	struct group *g = group_of(l, label);
+
+	if (!g)
+		return false;
+	if (!has_bit(g->seen, label->part))
+		g->left--;
+	set_bit(g->seen, label->part);
+	g->kind = better(g->kind, *kind);
+	*kind = g->kind;
+	return g->left == 0 || MUTANT(PART_COUNT_IGNORED);
+}
+
+/* For a mutant: what was split and is below @number counts as whole. */
+static void seal(struct ledger *l, uint64_t number, int64_t now_us)
+{
+	uint32_t e = l->head, next;
+
+	for (; e != NONE && l->entries[e].number < number; e = next) {
+		next = l->entries[e].after;
+		if (l->entries[e].group)
+			ledger_entry_settle(l, e, LEDGER_FINAL, now_us);
+	}
+}
+
+static void settle_range(
+	struct ledger *l, uint64_t from, uint64_t to, enum ledger_kind kind, int64_t now_us)
+{
+	for (uint64_t n = from; n <= to; n++) {
+		uint32_t e = ledger_entry_find(l, n);
+
+		if (e != NONE)
+			ledger_entry_settle(l, e, kind, now_us);
+	}
+}
+
+enum ledger_answer ledger_report(struct ledger *l, bool sink, enum ledger_kind kind,
+	const struct label *label, int64_t now_us)
+{
+	struct span rest = label->set;
+	enum ledger_answer answer;
+	uint64_t from, to;
+
+	if (l->order && sink && label->first < l->mark && !MUTANT(BACKWARDS_ALLOWED))
+		return LEDGER_BACKWARDS;
+	answer = check(l, sink, label);
+	if (answer != LEDGER_TAKEN)
+		return answer;
+	if (label->last > l->reported && (sink || MUTANT(FUTURE_ACCEPTED)))
+		l->reported = label->last;
+	if (l->order && (sink || MUTANT(DROP_RAISES_MARK))) {
+		uint64_t below = MUTANT(BELOW_INCLUDES_HIGHEST) ? label->last : label->first;
+
+		if (below > l->mark) {
+			pass_over(l, below);
+			l->mark = below;
+		}
+	}
+	if (MUTANT(SEAL_ON_LATER))
+		seal(l, label->first, now_us);
+	if (label->parts && !take_part(l, label, &kind))
+		return LEDGER_TAKEN;
+	if (MUTANT(RANGE_FROM_ENDS))
+		settle_range(l, label->first, label->last, kind, now_us);
+	while (label_range(&rest, &from, &to))
+		settle_range(l, from, to, kind, now_us);
+	return LEDGER_TAKEN;
+}
+
+/* ---- transactions ---- */
+
+/* Names the numbers of one label. *@highest and *@first: the highest number of all labels, and the
+ * highest first one. */
+static enum ledger_answer name_label(
+	struct ledger *l, struct span text, uint64_t *highest, uint64_t *first)
+{
+	struct label label;
+	struct span rest;
+	struct group *g = NULL;
+	uint64_t from, to;
+	enum ledger_answer answer;
+
+	if (label_parse(&label, text))
+		return LEDGER_GARBAGE;
+	answer = check(l, true, &label);
+	if (answer != LEDGER_TAKEN)
+		return answer;
+	if (label.parts)
+		g = group_of(l, &label);
+	if (g && g->question != l->question) {
+		g->question = l->question;
+		g->unnamed = g->left;
+		memset(g->named, 0, (g->parts + 7) / 8);
+	}
+	if (g && has_bit(g->named, label.part))
+		return LEDGER_TWICE;
+	if (g) {
+		set_bit(g->named, label.part);
+		g->unnamed--;
+	}
+	for (rest = label.set; label_range(&rest, &from, &to);)
+		for (uint64_t n = from; n <= to; n++) {
+			uint32_t e = ledger_entry_find(l, n);
+
+			if (e == NONE || (!l->entries[e].part && !MUTANT(TXN_OF_ENDED))) {
+				answer = LEDGER_ABORT;
+				continue;
+			}
+			if (l->entries[e].asked == l->question)
+				return LEDGER_TWICE;
+			if (!g || !g->unnamed)
+				l->entries[e].asked = l->question;
+		}
+	if (label.last > *highest)
+		*highest = label.last;
+	if (label.first > *first)
+		*first = label.first;
+	return answer;
+}
+
+enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
+{
+	uint64_t highest = 0, first = 0;
+	enum ledger_answer worst = LEDGER_TAKEN;
+	uint32_t e;
+
+	l->question++;
+	l->waits_to = 0;
+	while (labels.len) {
+		const char *space = memchr(labels.p, ' ', labels.len);
+		size_t len = space ? (size_t)(space - labels.p) : labels.len;
+		enum ledger_answer a =
+			name_label(l, (struct span){labels.p, len}, &highest, &first);
+
+		if (a != LEDGER_TAKEN && a != LEDGER_ABORT)
+			return a;
+		if (a == LEDGER_ABORT)
+			worst = a;
+		len += space != NULL;
+		labels.p += len;
+		labels.len -= len;
+	}
+	if (worst != LEDGER_TAKEN)
+		return worst;
+	for (e = l->head; e != NONE && l->entries[e].number <= highest; e = l->entries[e].after) {
+		/* Its reports will vouch for these. */
+		if (l->order && l->entries[e].number < first)
+			l->entries[e].asked = l->question;
+		if (l->entries[e].asked == l->question || MUTANT(TXN_WITH_GAP))
+			continue;
+		l->waits_to = highest;
+		return LEDGER_WAIT;
+	}
+	return LEDGER_TAKEN;
+}
+
+int64_t ledger_txn_position(const struct ledger *l, const struct ledger_part *p)
+{
+	uint32_t e = p->head;
+
+	while (e != NONE && l->entries[e].asked == l->question)
+		e = l->entries[e].part_after;
+	if (e == p->head)
+		return ledger_position(l, p);
+	return e == NONE ? p->next : l->entries[e].at;
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * DESIGN: one entry an open number, in a pool that grows to the window and is found through a hash
+ * table; numbers are dense, so that its chains are of one entry but for stragglers. Two lists run through
+ * the entries, both ascending: all open numbers, and those of one partition. So the head of a
+ * partition's list is what holds its position back, and nothing is ever searched. What is settled leaves
+ * at once; only the parts of a label that was split are remembered, and the numbers of ended
+ * assignments, so that a late report can be told from a second one.
+ *
+ * Files: ledger.c entries, partitions, positions and the window; ledger-report.c reports and transactions;
+ * ledger-open.c what is open.
+ */
+#include "ack/ledger-parts.h"
+
+#include "base/die.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Numbers of ended assignments that are remembered at most. */
+enum { ENDED_MAX = 1 << 16 };
+
+/* ---- the table ---- */
+
+uint32_t ledger_entry_find(const struct ledger *l, uint64_t number)
+{
+	uint32_t e = l->table[number & l->mask];
+
+	while (e != NONE && l->entries[e].number != number)
+		e = l->entries[e].chain;
+	return e;
+}
+
+static void table_add(struct ledger *l, uint32_t e)
+{
+	uint32_t *slot = &l->table[l->entries[e].number & l->mask];
+
+	l->entries[e].chain = *slot;
+	*slot = e;
+}
+
+static void table_remove(struct ledger *l, uint32_t e)
+{
+	uint32_t *link = &l->table[l->entries[e].number & l->mask];
+
+	while (*link != e)
+		link = &l->entries[*link].chain;
+	*link = l->entries[e].chain;
+}
+
+/* ---- entries ---- */
+
+static void grow(struct ledger *l)
+{
+	uint32_t old = l->entry_count, count = old ? old * 2 : 256;
+	size_t slots = (size_t)count * 2;
+
+	l->entries = die_realloc(l->entries, count * sizeof(*l->entries));
+	l->table = die_realloc(l->table, slots * sizeof(*l->table));
+	memset(l->table, 0xff, slots * sizeof(*l->table));
+	l->mask = (uint32_t)slots - 1;
+	for (uint32_t e = l->head; e != NONE; e = l->entries[e].after)
+		table_add(l, e);
+	for (uint32_t e = l->ended_head; e != NONE; e = l->entries[e].after)
+		table_add(l, e);
+	for (uint32_t e = count; e-- > old;) {
+		l->entries[e].after = l->free;
+		l->free = e;
+	}
+	l->entry_count = count;
+}
+
+static void link_last(struct ledger *l, uint32_t e, uint32_t *head, uint32_t *tail)
+{
+	l->entries[e].before = *tail;
+	l->entries[e].after = NONE;
+	if (*tail == NONE)
+		*head = e;
+	else
+		l->entries[*tail].after = e;
+	*tail = e;
+}
+
+static void unlink_entry(struct ledger *l, uint32_t e, uint32_t *head, uint32_t *tail)
+{
+	struct entry *x = &l->entries[e];
+
+	if (x->before == NONE)
+		*head = x->after;
+	else
+		l->entries[x->before].after = x->after;
+	if (x->after == NONE)
+		*tail = x->before;
+	else
+		l->entries[x->after].before = x->before;
+}
+
+static void unlink_part(struct ledger *l, struct entry *x)
+{
+	if (x->part_before == NONE)
+		x->part->head = x->part_after;
+	else
+		l->entries[x->part_before].part_after = x->part_after;
+	if (x->part_after == NONE)
+		x->part->tail = x->part_before;
+	else
+		l->entries[x->part_after].part_before = x->part_before;
+	x->part->open--;
+}
+
+static void group_leave(struct entry *x)
+{
+	if (x->group && --x->group->members == 0) {
+		free(x->group->seen);
+		free(x->group);
+	}
+	x->group = NULL;
+}
+
+void ledger_entry_forget(struct ledger *l, uint32_t e)
+{
+	struct entry *x = &l->entries[e];
+
+	table_remove(l, e);
+	group_leave(x);
+	if (x->part) {
+		unlink_entry(l, e, &l->head, &l->tail);
+		unlink_part(l, x);
+		l->counts.open--;
+		l->counts.open_bytes -= x->bytes;
+	} else {
+		unlink_entry(l, e, &l->ended_head, &l->ended_tail);
+		l->ended--;
+	}
+	x->after = l->free;
+	l->free = e;
+}
+
+void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us)
+{
+	struct entry *x = &l->entries[e];
+	struct ledger_part *p = x->part;
+
+	if (!p) {
+		l->counts.late++;
+		ledger_entry_forget(l, e);
+		return;
+	}
+	p->moved = true;
+	if (MUTANT(POSITION_OF_HIGHEST) && x->at >= p->settled_to)
+		p->settled_to = x->at + 1;
+	switch (kind) {
+	case LEDGER_FINAL:
+		l->counts.final++;
+		break;
+	case LEDGER_DROP:
+		l->counts.dropped++;
+		break;
+	case LEDGER_DEAD:
+		l->counts.dead++;
+		break;
+	}
+	if (l->settled)
+		l->settled(l->ctx, p, x->at, x->low, kind, now_us - x->emitted_us);
+	ledger_entry_forget(l, e);
+}
+
+/* ---- positions, partitions ---- */
+
+int64_t ledger_position(const struct ledger *l, const struct ledger_part *p)
+{
+	if (MUTANT(POSITION_OF_EMITTED))
+		return p->next;
+	if (!p->moved)
+		return -1;
+	if (MUTANT(POSITION_OF_HIGHEST))
+		return p->settled_to;
+	if (MUTANT(GENERATION_OF_GROUP)) {
+		uint32_t e = p->head;
+
+		while (e != NONE && l->entries[e].generation != l->generation)
+			e = l->entries[e].part_after;
+		return e == NONE ? p->next : l->entries[e].at;
+	}
+	return p->head == NONE ? p->next : l->entries[p->head].at;
+}
+
+struct ledger_part *ledger_assign(
+	struct ledger *l, const char *topic, int32_t partition, void *user)
+{
+	struct ledger_part *p = die_realloc(NULL, sizeof(*p));
+
+	*p = (struct ledger_part){.topic = topic,
+		.partition = partition,
+		.user = user,
+		.next = -1,
+		.head = NONE,
+		.tail = NONE,
+		.after = l->parts};
+	if (l->parts)
+		l->parts->before = p;
+	l->parts = p;
+	l->generation++;
+	return p;
+}
+
+void ledger_end(struct ledger *l, struct ledger_part *p)
+{
+	while (p->head != NONE) {
+		uint32_t e = p->head;
+		struct entry *x = &l->entries[e];
+
+		l->counts.ended++;
+		l->counts.open--;
+		l->counts.open_bytes -= x->bytes;
+		unlink_entry(l, e, &l->head, &l->tail);
+		unlink_part(l, x);
+		x->part = NULL;
+		link_last(l, e, &l->ended_head, &l->ended_tail);
+		l->ended++;
+	}
+	while (l->ended > ENDED_MAX) {
+		if (l->entries[l->ended_head].number >= l->known)
+			l->known = l->entries[l->ended_head].number + 1;
+		ledger_entry_forget(l, l->ended_head);
+	}
+	l->uncommitted -= p->emitted - p->committed;
+	if (p->before)
+		p->before->after = p->after;
+	else
+		l->parts = p->after;
+	if (p->after)
+		p->after->before = p->before;
+	free(p);
+	l->generation++;
+}
+
+struct ledger_part *ledger_next_part(const struct ledger *l, const struct ledger_part *p)
+{
+	return p ? p->after : l->parts;
+}
+
+uint64_t ledger_part_open(const struct ledger_part *p)
+{
+	return p->open;
+}
+
+/* ---- emitting ---- */
+
+uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_t low, size_t bytes,
+	int64_t now_us)
+{
+	struct entry *x;
+	uint32_t e;
+
+	if (l->free == NONE)
+		grow(l);
+	e = l->free;
+	x = &l->entries[e];
+	l->free = x->after;
+	*x = (struct entry){
+		.number = ++l->last,
+		.part = p,
+		.at = at,
+		.low = low,
+		.emitted_us = now_us,
+		.generation = l->generation,
+		.ordinal = p->emitted,
+		.bytes = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes,
+		.part_before = p->tail,
+		.part_after = NONE,
+	};
+	if (p->tail == NONE)
+		p->head = e;
+	else
+		l->entries[p->tail].part_after = e;
+	p->tail = e;
+	p->next = at + 1;
+	p->open++;
+	p->emitted++;
+	l->uncommitted++;
+	link_last(l, e, &l->head, &l->tail);
+	table_add(l, e);
+	l->counts.emitted++;
+	l->counts.open++;
+	l->counts.open_bytes += x->bytes;
+	if (MUTANT(FUTURE_ACCEPTED) && l->last <= l->reported)
+		ledger_entry_settle(l, e, LEDGER_FINAL, now_us);
+	return l->last;
+}
+
+void ledger_skip(struct ledger_part *p, int64_t next)
+{
+	if (next <= p->next)
+		return;
+	p->next = next;
+	p->moved = true;
+}
+
+bool ledger_full(const struct ledger *l)
+{
+	if (l->counts.open &&
+		(l->counts.open >= l->window || l->counts.open_bytes >= l->window_bytes))
+		return true;
+	return l->commits && l->uncommitted && l->uncommitted >= l->window;
+}
+
+uint64_t ledger_covered(const struct ledger *l, const struct ledger_part *p)
+{
+	return p->head == NONE ? p->emitted : l->entries[p->head].ordinal;
+}
+
+void ledger_committed(struct ledger *l, struct ledger_part *p, uint64_t covered)
+{
+	l->commits = true;
+	if (covered <= p->committed)
+		return;
+	l->uncommitted -= covered - p->committed;
+	p->committed = covered;
+}
+
+uint64_t ledger_uncommitted(const struct ledger *l)
+{
+	return l->uncommitted;
+}
+
+bool ledger_commit_due(const struct ledger *l, uint64_t due)
+{
+	uint64_t room = l->uncommitted < l->window ? l->window - l->uncommitted : 0;
+
+	return due && due >= l->window / 16 && due >= room / 3;
+}
+
+void ledger_forget(struct ledger *l)
+{
+	struct entry *x;
+
+	if (l->head == NONE)
+		return;
+	x = &l->entries[l->head];
+	l->counts.forgotten++;
+	if (x->number >= l->known)
+		l->known = x->number + 1;
+	ledger_entry_forget(l, l->head);
+}
+
+uint64_t ledger_last(const struct ledger *l)
+{
+	return l->last;
+}
+
+struct ledger *ledger_new(uint64_t window, uint64_t window_bytes, bool order)
+{
+	struct ledger *l = die_realloc(NULL, sizeof(*l));
+
+	*l = (struct ledger){.window = window, .window_bytes = window_bytes, .order = order};
+	l->head = l->tail = l->ended_head = l->ended_tail = l->free = NONE;
+	grow(l);
+	return l;
+}
+
+void ledger_on_settled(struct ledger *l, ledger_settled_fn *fn, void *ctx)
+{
+	l->settled = fn;
+	l->ctx = ctx;
+}
+
+void ledger_free(struct ledger *l)
+{
+	if (!l)
+		return;
+	while (l->head != NONE)
+		ledger_entry_forget(l, l->head);
+	while (l->ended_head != NONE)
+		ledger_entry_forget(l, l->ended_head);
+	while (l->parts) {
+		struct ledger_part *p = l->parts;
+
+		l->parts = p->after;
+		free(p);
+	}
+	free(l->entries);
+	free(l->table);
+	free(l);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
+#include "base/line.h"
+
+#include "base/die.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { BLOCK = 128 << 10, LARGE = 64 * BLOCK, READ_MAX = 8 * BLOCK };
+
+void line_init(struct line *l, int fd, char end, size_t max)
+{
+	*l = (struct line){.fd = fd, .end = end, .max = max, .cap = BLOCK};
+	l->p = die_alloc(l->cap + BUF_SLACK);
+}
+
+void line_free(struct line *l)
+{
+	free(l->p);
+	l->p = NULL;
+}
+
+/* Makes room for a read worth its system call: moves what is needed to the front, and grows the
+ * block only when that frees less than half of it, so that moving costs at most a copy a byte. */
+static void make_room(struct line *l)
+{
+	size_t from = l->at;
+
+	if (l->keeping && l->keep < l->base + from)
+		from = (size_t)(l->keep - l->base);
+	if (from == l->filled) {
+		l->base += from;
+		l->at = l->seen = l->filled = 0;
+		if (l->cap > LARGE) {
+			/* A long line has gone by: give its memory back. */
+			free(l->p);
+			l->cap = BLOCK;
+			l->p = die_alloc(l->cap + BUF_SLACK);
+		}
+		return;
+	}
+	if (l->cap - l->filled >= BLOCK / 4)
+		return;
+	if (from >= l->cap / 2) {
+		memmove(l->p, l->p + from, l->filled - from);
+		l->base += from;
+		l->at -= from;
+		l->seen -= from;
+		l->filled -= from;
+	} else {
+		l->p = die_realloc(l->p, l->cap * 2 + BUF_SLACK);
+		l->cap *= 2;
+	}
+}
+
+ssize_t line_read(struct line *l)
+{
+	ssize_t n;
+	size_t room;
+
+	make_room(l);
+	room = l->cap - l->filled;
+	/* A block that a long line has made big would be filled from a file to its end. */
+	n = read(l->fd, l->p + l->filled, room < READ_MAX ? room : READ_MAX);
+	if (n > 0)
+		l->filled += (size_t)n;
+	else if (n == 0)
+		l->eof = true;
+	return n;
+}
+
+static enum line_status hand_out(
+	struct line *l, size_t upto, size_t next, struct span *text, enum line_status status)
+{
+	*text = (struct span){l->p + l->at, upto - l->at};
+	l->at = l->seen = next;
+	return status;
+}
+
+enum line_status line_next(struct line *l, struct span *text)
+{
+	const char *end = memchr(l->p + l->seen, l->end, l->filled - l->seen);
+	size_t upto = end ? (size_t)(end - l->p) : l->filled;
+
+	*text = (struct span){l->p + l->at, 0};
+	l->started = !l->big && upto - l->at > l->max;
+	if (l->started) {
+		l->big = true;
+		l->number++;
+		return hand_out(l, upto, upto, text, LINE_PART);
+	}
+	if (l->big) {
+		if (end) {
+			l->big = false;
+			return hand_out(l, upto, upto + 1, text, LINE_LAST);
+		}
+		if (upto > l->at)
+			return hand_out(l, upto, upto, text, LINE_PART);
+	} else if (end) {
+		l->number++;
+		return hand_out(l, upto, upto + 1, text, LINE_WHOLE);
+	}
+	l->seen = l->filled;
+	if (!l->eof)
+		return LINE_NONE;
+	if (l->told_torn || (l->at == l->filled && !l->big))
+		return LINE_END;
+	l->told_torn = true;
+	if (!l->big)
+		l->number++;
+	l->big = false;
+	return hand_out(l, l->filled, l->filled, text, LINE_TORN);
+}
+
+uint64_t line_place(const struct line *l, struct span text)
+{
+	return l->base + (uint64_t)(text.p - l->p);
+}
+
+const char *line_at(const struct line *l, uint64_t place)
+{
+	return l->p + (place - l->base);
+}
+
+void line_keep(struct line *l, uint64_t place)
+{
+	l->keep = place;
+	l->keeping = place != UINT64_MAX;
+}

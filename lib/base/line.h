@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+/* Lines out of a descriptor, in big blocks, without a copy a line.
+ *
+ * A line is ended by LF (or NUL); what stands behind the last end at EOF is torn and never a line.
+ * Lines that a sink has not finished with can be kept: their bytes stay, found again by their
+ * place in the stream, until they are released in order. */
+#ifndef EVPIPE_LINE_H
+#define EVPIPE_LINE_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { LINE_MAX_DEFAULT = 64 << 20 };
+
+enum line_status {
+	LINE_NONE, /* no whole line yet: read more */
+	LINE_WHOLE, /* text is the line without its end */
+	LINE_PART, /* text is a piece of a line over the limit; more pieces follow. The first: started */
+	LINE_LAST, /* text is the last piece (may be empty) of a line over the limit; a PART came before */
+	LINE_TORN, /* EOF: text is what stood behind the last line end. Told once */
+	LINE_END, /* EOF: nothing is left */
+};
+
+struct line {
+	int fd;
+	char end; /* '\n' or '\0' */
+	size_t max; /* longest line, in bytes, without its end */
+	char *p; /* the block; BUF_SLACK bytes behind cap are allocated */
+	size_t cap;
+	size_t at; /* first byte not handed out */
+	size_t seen; /* bytes before this were searched for a line end */
+	size_t filled; /* bytes before this were read */
+	uint64_t base; /* place in the stream of p[0] */
+	uint64_t keep; /* place of the first byte to keep; all below `at` may go when >= base+at */
+	bool keeping;
+	bool big; /* inside a line over the limit */
+	bool started; /* the piece handed out last was the first of its line */
+	bool eof, told_torn;
+	uint64_t number; /* of the line handed out last, from 1 */
+};
+
+/* @fd stays the caller's, who closes it. The block grows up to @max, and over it while lines are kept;
+ * the program ends with 111 when there is no memory. */
+void line_init(struct line *l, int fd, char end, size_t max);
+/* One read(2); call when poll says POLLIN (then it does not block) or when blocking is meant.
+ * Returns bytes read, 0 at EOF, -1 with errno (EAGAIN and EINTR included). */
+ssize_t line_read(struct line *l);
+/* Hands out the next line. text points into the block: valid until the next line_read, or, with
+ * keeping, found again with line_at. BUF_SLACK bytes behind it may be loaded. */
+enum line_status line_next(struct line *l, struct span *text);
+/* Place in the stream of a text that line_next returned. */
+uint64_t line_place(const struct line *l, struct span text);
+/* The kept bytes at a place. */
+const char *line_at(const struct line *l, uint64_t place);
+/* From now on, bytes from @place on are kept (a sink calls it with the oldest unfinished line's
+ * place, and with UINT64_MAX when none is). */
+void line_keep(struct line *l, uint64_t place);
+/* Frees the block, and with it every text handed out. */
+void line_free(struct line *l);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/opt.h"
+
+#include "config.h"
+#include "base/die.h"
+#include "base/metrics.h"
+#include "base/num.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void opt_common(struct opt_common *o)
+{
+	o->help = arg_lit0("h", "help", "print this and exit");
+	o->version = arg_lit0("V", "version", "print the version and exit");
+	o->verbose = arg_litn("v", NULL, 0, 3, "say more on standard error");
+	o->quiet = arg_lit0("q", NULL, "say errors alone");
+	o->log = arg_str0(NULL, "log", "text|json", "form of messages (default text)");
+	o->metrics = arg_file0(NULL, "metrics", "FILE", "rewrite FILE with counters once a second");
+	o->ready_fd = arg_int0(NULL, "ready-fd", "N", "write a line to descriptor N when ready");
+}
+
+void opt_input(struct opt_input *o)
+{
+	*o = (struct opt_input){0};
+	o->on_error = arg_str0(
+		NULL, "on-error", "stop|skip", "what a refused record does (default stop)");
+	o->dead_letter =
+		arg_file0(NULL, "dead-letter", "FILE", "append refused records to FILE and go on");
+	o->max_line = arg_str0(NULL, "max-line", "SIZE", "longest input line (default 64M)");
+}
+
+_Noreturn void opt_bad(const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	die(EXIT_PERM, "%s; try '%s --help'", text, die_prog());
+}
+
+static void print_help(void **table, const struct opt_page *page)
+{
+	printf("Usage: %s", page->prog);
+	arg_print_syntax(stdout, table, "\n");
+	printf("%s\n\n", page->summary);
+	arg_print_glossary(stdout, table, "  %-30s %s\n");
+	if (page->examples && page->examples[0])
+		printf("\nExamples:\n");
+	for (const char *const *e = page->examples; e && *e; e++)
+		printf("  %s\n", *e);
+	printf("\nExit status: 0 done, 1 records were refused, 99 timed out, 100 permanent trouble\n"
+	       "(usage, configuration, authorisation), 111 temporary trouble. See %s(1).\n",
+		page->prog);
+	if (fflush(stdout) || fclose(stdout))
+		die(EXIT_TEMP, "cannot write standard output: %m");
+	exit(EXIT_DONE);
+}
+
+/* A descriptor that came closed would be the next file's: output in the dead letters. Opened the
+ * wrong way round, its reads and writes fail as they should. */
+static void fill_standard_descriptors(void)
+{
+	static const int flags[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) != fd)
+			exit(EXIT_TEMP);
+}
+
+void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
+	const struct opt_page *page)
+{
+	struct arg_end *end = NULL;
+	int errors;
+
+	fill_standard_descriptors();
+	die_init(page->prog);
+	if (arg_nullcheck(table))
+		die(EXIT_TEMP, "out of memory");
+	for (void **t = table; !end; t++)
+		if (((struct arg_hdr *)*t)->flag & ARG_TERMINATOR)
+			end = *t;
+	errors = arg_parse(argc, argv, table);
+	if (o->help->count)
+		print_help(table, page);
+	if (o->version->count) {
+		printf("%s (evpipe) %s\n", page->prog, PACKAGE_VERSION);
+		if (fflush(stdout) || fclose(stdout))
+			die(EXIT_TEMP, "cannot write standard output: %m");
+		exit(EXIT_DONE);
+	}
+	if (errors) {
+		char text[400] = "";
+		FILE *f = fmemopen(text, sizeof(text), "w");
+
+		/* argtable2 prints whole lines, each with the program's name; the first will do. */
+		if (f) {
+			arg_print_errors(f, end, page->prog);
+			fclose(f);
+		}
+		text[strcspn(text, "\n")] = '\0';
+		opt_bad("%s",
+			strncmp(text, page->prog, strlen(page->prog)) == 0
+				? text + strlen(page->prog) + 2
+				: text);
+	}
+	if (o->log->count && strcmp(o->log->sval[0], "text") && strcmp(o->log->sval[0], "json"))
+		opt_bad("--log takes text or json, not '%s'", o->log->sval[0]);
+	die_setup(o->quiet->count ? -1 : o->verbose->count,
+		o->log->count && strcmp(o->log->sval[0], "json") == 0);
+	metrics_init(page->prog, opt_file(o->metrics, "--metrics"));
+	if (o->ready_fd->count) {
+		int fd = o->ready_fd->ival[0];
+
+		if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC))
+			opt_bad("--ready-fd takes an open descriptor above 2, not %d", fd);
+		metrics_ready_fd(fd);
+	}
+}
+
+const char *opt_text(const struct arg_str *a, const char *name)
+{
+	if (!a->count)
+		return NULL;
+	if (!a->sval[0][0])
+		opt_bad("%s takes a value that is not empty", name);
+	return a->sval[0];
+}
+
+const char *opt_file(const struct arg_file *a, const char *name)
+{
+	if (!a->count)
+		return NULL;
+	if (!a->filename[0][0])
+		opt_bad("%s takes a file name that is not empty", name);
+	return a->filename[0];
+}
+
+int64_t opt_duration_ms(const struct arg_str *a, const char *name, int64_t absent)
+{
+	int64_t ms;
+
+	if (!a->count)
+		return absent;
+	if (num_duration_ms(a->sval[0], &ms))
+		opt_bad("%s takes a duration such as 200ms, 5s or 1m, not '%s'", name, a->sval[0]);
+	return ms;
+}
+
+int64_t opt_size(const struct arg_str *a, const char *name, int64_t absent)
+{
+	int64_t bytes;
+
+	if (!a->count)
+		return absent;
+	if (num_size(a->sval[0], &bytes))
+		opt_bad("%s takes a size such as 512, 64K or 16M, not '%s'", name, a->sval[0]);
+	return bytes;
+}
+
+int64_t opt_int(const struct arg_str *a, const char *name, int64_t absent, int64_t min, int64_t max)
+{
+	int64_t n;
+
+	if (!a->count)
+		return absent;
+	if (num_i64(a->sval[0], &n) || n < min || n > max)
+		opt_bad("%s takes a whole number from %lld to %lld, not '%s'", name, (long long)min,
+			(long long)max, a->sval[0]);
+	return n;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: ISC */
+/* Command lines: argtable2 is the single source of the options, of --help, and through it of the
+ * completions; lints hold the man pages against it. */
+#ifndef EVPIPE_OPT_H
+#define EVPIPE_OPT_H
+
+#include "base/buf.h"
+
+#include <argtable2.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Options every program has. Put OPT_COMMON_ENTRIES(o) at the end of the argtable. */
+struct opt_common {
+	struct arg_lit *help, *version, *verbose, *quiet;
+	struct arg_str *log;
+	struct arg_file *metrics;
+	struct arg_int *ready_fd;
+};
+void opt_common(struct opt_common *o);
+#define OPT_COMMON_ENTRIES(o)                                                                      \
+	(o).help, (o).version, (o).verbose, (o).quiet, (o).log, (o).metrics, (o).ready_fd
+
+/* Options of programs that read lines and can refuse one. */
+struct opt_input {
+	struct arg_str *on_error;
+	struct arg_file *dead_letter;
+	struct arg_str *max_line;
+	/* Set by a program that can write dead letters to a topic, see dead.h. */
+	void (*give)(void *ctx, struct span letter);
+	void *ctx;
+};
+void opt_input(struct opt_input *o);
+#define OPT_INPUT_ENTRIES(o) (o).on_error, (o).dead_letter, (o).max_line
+
+/* What --help prints besides the table. */
+struct opt_page {
+	const char *prog;
+	const char *summary; /* one line: what it does */
+	const char *const *examples; /* NULL-ended: command lines */
+};
+
+/* Parses. --help and --version print and exit 0; bad usage dies with 100 and "try 'x --help'"; sets up
+ * messages and metrics. @table ends with arg_end. An option given twice where one is meant is an
+ * error. Operands may start with '-' only after "--". */
+void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
+	const struct opt_page *page);
+
+/* Dies with 100 and "try 'x --help'" at the end of the sentence. */
+_Noreturn void opt_bad(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Values with their defaults, in milliseconds, in bytes; die with opt_bad when the text is wrong or out of
+ * [min, max]. @name is the option as the message has it. */
+int64_t opt_duration_ms(const struct arg_str *a, const char *name, int64_t absent);
+int64_t opt_size(const struct arg_str *a, const char *name, int64_t absent);
+int64_t opt_int(
+	const struct arg_str *a, const char *name, int64_t absent, int64_t min, int64_t max);
+/* The value, which is argtable's, or NULL when the option is absent; an empty value is refused. */
+const char *opt_text(const struct arg_str *a, const char *name);
+const char *opt_file(const struct arg_file *a, const char *name);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+/* Pending output to an inherited descriptor that never blocks the loop and never gets O_NONBLOCK
+ * (the other processes that share it would get it too): a pipe or terminal is opened anew through
+ * /proc/self/fd, a socket is written with MSG_DONTWAIT, a file cannot block, and anything else is
+ * written in pieces of PIPE_BUF after POLLOUT.
+ *
+ * Append to .b, call out_flush before a wait, listen with out_events. */
+#ifndef EVPIPE_OUT_H
+#define EVPIPE_OUT_H
+
+#include "base/buf.h"
+
+#include <poll.h>
+#include <stdbool.h>
+
+struct out {
+	int fd;
+	int kind; /* internal */
+	struct buf b; /* append here */
+	size_t head; /* bytes of b already written */
+};
+
+/* Flush at the latest when this much is pending. */
+enum { OUT_BLOCK = 64 << 10 };
+
+/* Takes @fd over, and out_close closes it. Never fails: what is wrong with it out_flush will tell. */
+void out_open(struct out *o, int fd);
+static inline size_t out_pending(const struct out *o)
+{
+	return o->b.len - o->head;
+}
+/* Writes what goes without blocking. Returns 0 (also when some is left), or -1 with errno; EPIPE:
+ * the reader has gone. */
+int out_flush(struct out *o);
+/* In struct pollfd .revents, whatever .events: the reader has gone (a pipe says POLLERR, a socket POLLHUP),
+ * on an idle topic too. */
+enum { OUT_GONE = POLLERR | POLLHUP | POLLNVAL };
+/* For struct pollfd .events: POLLOUT while something is pending, else 0. */
+short out_events(const struct out *o);
+/* Writes the rest, blocking, and closes. Returns 0, or -1 with errno: then the output is not whole. */
+int out_close(struct out *o);
+
+#endif

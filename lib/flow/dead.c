@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: a dead letter is appended whole under flock(2), since filters of one pipeline may share
+ * the file; what a killed writer left torn is ended with a LF first, and what a full disk cut short
+ * is taken back. What is long is not whole before its line is, which may wait for the others: until then
+ * it stands in a file of its own, without a name. fdatasync is put off to dead_sync, so that a block of
+ * bad lines costs one. */
+#define _GNU_SOURCE
+#include "flow/dead.h"
+
+#include "base/die.h"
+#include "json/json.h"
+#include "base/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Messages of one class after which further ones are only counted. */
+enum { SHOWN_MAX = 10 };
+
+/* A new name is durable when its directory is. */
+static void sync_directory(const char *file)
+{
+	char *copy = die_strdup(file);
+	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		fsync(fd);
+		close(fd);
+	}
+	free(copy);
+}
+
+void dead_open(struct dead *d, const char *on_error, const char *file,
+	void (*give)(void *ctx, struct span letter), void *ctx)
+{
+	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1, .spill = -1};
+	if (on_error && file)
+		die(EXIT_PERM,
+			"--on-error and --dead-letter exclude each other: a dead letter is kept and the program goes on");
+	if (on_error && strcmp(on_error, "skip") == 0)
+		d->policy = DEAD_SKIP;
+	else if (on_error && strcmp(on_error, "stop"))
+		die(EXIT_PERM, "--on-error takes stop or skip, not '%s'", on_error);
+	if (!file)
+		return;
+	if (strncmp(file, "kafka:", 6) == 0) {
+		if (!give)
+			die(EXIT_PERM,
+				"--dead-letter %s: only kwrite writes dead letters to a topic; give a FILE (./%s, if this is one)",
+				file, file);
+		d->policy = DEAD_TOPIC;
+		d->give = give;
+		d->ctx = ctx;
+		return;
+	}
+	d->policy = DEAD_FILE;
+	d->fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	if (d->fd < 0)
+		die(EXIT_TEMP, "cannot open the dead-letter file '%s': %s", file, strerror(errno));
+	sync_directory(file);
+}
+
+static void write_all(struct dead *d, int fd, struct span s)
+{
+	while (s.len) {
+		ssize_t n = write(fd, s.p, s.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int saved = errno;
+
+			if (fd == d->fd && d->start >= 0 && ftruncate(fd, d->start))
+				die_error("cannot take back a torn dead letter in '%s': %s",
+					d->file, strerror(errno));
+			die(EXIT_TEMP, "cannot write to the dead-letter file '%s': %s", d->file,
+				strerror(saved));
+		}
+		s.p += n;
+		s.len -= (size_t)n;
+	}
+}
+
+/* In the same file system, where there is room for it, if that can be. */
+static int spill_open(const struct dead *d)
+{
+	char *copy = die_strdup(d->file);
+	int fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	FILE *f = fd < 0 ? tmpfile() : NULL;
+
+	free(copy);
+	if (f) {
+		fd = fcntl(fileno(f), F_DUPFD_CLOEXEC, 0);
+		fclose(f);
+	}
+	if (fd < 0)
+		die(EXIT_TEMP, "cannot make a temporary file for a dead letter: %s",
+			strerror(errno));
+	return fd;
+}
+
+/* Part of a dead letter is in the buffer. */
+static void put(struct dead *d)
+{
+	enum { SPILL = 64 << 10 };
+
+	if (d->policy == DEAD_TOPIC) {
+		d->too_big = d->too_big || d->b.len > DEAD_LETTER_MAX;
+		if (d->too_big)
+			buf_clear(&d->b);
+	} else if (d->b.len >= SPILL) {
+		if (d->spill < 0)
+			d->spill = spill_open(d);
+		write_all(d, d->spill, buf_as_span(&d->b));
+		buf_clear(&d->b);
+	}
+}
+
+/* Takes the file for one dead letter and remembers where it begins. */
+static void lock(struct dead *d)
+{
+	struct stat st;
+	char last;
+
+	while (flock(d->fd, LOCK_EX) && errno == EINTR)
+		;
+	d->start = -1;
+	if (fstat(d->fd, &st) || !S_ISREG(st.st_mode))
+		return;
+	d->start = st.st_size;
+	if (st.st_size && pread(d->fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
+		write_all(d, d->fd, SPAN("\n"));
+}
+
+static void append_spill(struct dead *d)
+{
+	static char piece[64 << 10];
+	ssize_t n;
+
+	for (off_t at = 0; (n = pread(d->spill, piece, sizeof(piece), at)) > 0; at += n)
+		write_all(d, d->fd, (struct span){piece, (size_t)n});
+	if (n < 0)
+		die(EXIT_TEMP, "cannot read a dead letter back: %s", strerror(errno));
+	close(d->spill);
+	d->spill = -1;
+}
+
+static void begin(struct dead *d)
+{
+	buf_clear(&d->b);
+	d->too_big = false;
+}
+
+static void end(struct dead *d)
+{
+	if (d->policy == DEAD_TOPIC) {
+		struct span letter;
+
+		put(d);
+		letter = buf_as_span(&d->b);
+		letter.len--;
+		d->give(d->ctx, d->too_big ? SPAN_NONE : letter);
+		buf_clear(&d->b);
+		return;
+	}
+	lock(d);
+	if (d->spill >= 0)
+		append_spill(d);
+	write_all(d, d->fd, buf_as_span(&d->b));
+	flock(d->fd, LOCK_UN);
+	d->dirty = true;
+}
+
+static void put_error(struct dead *d, enum error_class c, const char *message)
+{
+	struct span text = {message, strlen(message)};
+	struct timespec ts;
+	struct tm tm;
+	char at[32];
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
+	buf_printf(&d->b, "{\"error\":{\"tool\":\"%s\",\"class\":\"%s\",\"message\":\"", die_prog(),
+		class_name(c));
+	/* The message may quote bytes of a line that is not UTF-8. */
+	if (json_utf8(text))
+		json_escape(&d->b, text);
+	else
+		for (const char *s = message; *s; s++)
+			json_escape(&d->b, (struct span){(unsigned char)*s < 0x80 ? s : "?", 1});
+	buf_printf(&d->b, "\",\"at\":\"%s.%03ldZ\"},", at, ts.tv_nsec / 1000000);
+}
+
+/* Counts and tells; the caller keeps the line. */
+static bool refuse(struct dead *d, enum error_class c, const char *message)
+{
+	d->refused++;
+	metrics.errors[c]++;
+	if (d->policy == DEAD_STOP) {
+		die_error("%s (%s)", message, class_name(c));
+		d->stopped = true;
+		return false;
+	}
+	if (d->shown[c]++ < SHOWN_MAX)
+		die_warn("%s (%s)", message, class_name(c));
+	if (d->shown[c] == SHOWN_MAX)
+		die_warn("further records refused as %s are only counted", class_name(c));
+	if (dead_keeps(d))
+		metrics.dead_letters[c]++;
+	return true;
+}
+
+bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_record,
+	uint64_t number, const char *fmt, ...)
+{
+	char message[512];
+	va_list ap;
+	int n;
+
+	n = snprintf(message, sizeof(message), "line %llu: ", (unsigned long long)number);
+	va_start(ap, fmt);
+	vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
+	va_end(ap);
+	if (!refuse(d, c, message))
+		return false;
+	if (!dead_keeps(d))
+		return true;
+	begin(d);
+	put_error(d, c, message);
+	if (is_record) {
+		buf_puts(&d->b, "\"record\":");
+		buf_span(&d->b, line);
+	} else if (json_utf8(line)) {
+		buf_puts(&d->b, "\"line\":\"");
+		json_escape(&d->b, line);
+		buf_putc(&d->b, '"');
+	} else {
+		buf_puts(&d->b, "\"line_b64\":\"");
+		buf_base64(&d->b, line.p, line.len);
+		buf_putc(&d->b, '"');
+	}
+	buf_puts(&d->b, "}\n");
+	end(d);
+	return true;
+}
+
+bool dead_begin_big(struct dead *d, uint64_t number, size_t max)
+{
+	char message[128];
+
+	snprintf(message, sizeof(message),
+		"line %llu: longer than %zu bytes; --max-line sets the limit",
+		(unsigned long long)number, max);
+	if (!refuse(d, CLASS_TOO_LARGE, message))
+		return false;
+	if (dead_keeps(d)) {
+		begin(d);
+		put_error(d, CLASS_TOO_LARGE, message);
+		buf_puts(&d->b, "\"line_b64\":\"");
+		d->carry_len = 0;
+	}
+	return true;
+}
+
+void dead_more_big(struct dead *d, struct span piece)
+{
+	enum { SLICE = 48 << 10 }; /* the first piece is as long as a line may be */
+
+	if (!dead_keeps(d))
+		return;
+	while (piece.len && d->carry_len) {
+		d->carry[d->carry_len++] = (unsigned char)*piece.p++;
+		piece.len--;
+		if (d->carry_len == 3) {
+			buf_base64(&d->b, d->carry, 3);
+			d->carry_len = 0;
+		}
+	}
+	while (piece.len >= 3) {
+		size_t n = piece.len < SLICE ? piece.len - piece.len % 3 : SLICE;
+
+		buf_base64(&d->b, piece.p, n);
+		put(d);
+		piece.p += n;
+		piece.len -= n;
+	}
+	while (piece.len--)
+		d->carry[d->carry_len++] = (unsigned char)*piece.p++;
+	put(d);
+}
+
+void dead_end_big(struct dead *d)
+{
+	if (!dead_keeps(d))
+		return;
+	buf_base64(&d->b, d->carry, d->carry_len);
+	buf_puts(&d->b, "\"}\n");
+	end(d);
+}
+
+void dead_sync(struct dead *d)
+{
+	if (!d->dirty)
+		return;
+	/* EINVAL: a pipe or a device, which has nothing to sync. */
+	if (fdatasync(d->fd) && errno != EINVAL && errno != EROFS)
+		die(EXIT_TEMP, "cannot sync the dead-letter file '%s': %s", d->file,
+			strerror(errno));
+	d->dirty = false;
+}
+
+int dead_close(struct dead *d)
+{
+	dead_sync(d);
+	if (d->fd >= 0 && close(d->fd))
+		die(EXIT_TEMP, "cannot close the dead-letter file '%s': %s", d->file,
+			strerror(errno));
+	d->fd = -1;
+	if (!d->refused)
+		return EXIT_DONE;
+	if (dead_keeps(d))
+		die_warn("%llu records were refused; they are in '%s'",
+			(unsigned long long)d->refused, d->file);
+	else if (d->policy == DEAD_SKIP)
+		die_warn("%llu records were refused and skipped", (unsigned long long)d->refused);
+	return EXIT_REFUSED;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/* What becomes of a refused record: --on-error stop|skip, --dead-letter FILE|kafka:TOPIC
+ * (evpipe-record(5)).
+ * A dead letter is {"error":{"tool","class","message","at"},"record":…} and a LF; "line" or
+ * "line_b64" instead of "record" when the line was not one. */
+#ifndef EVPIPE_DEAD_H
+#define EVPIPE_DEAD_H
+
+#include "base/buf.h"
+#include "base/class.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum dead_policy { DEAD_STOP, DEAD_SKIP, DEAD_FILE, DEAD_TOPIC };
+enum { DEAD_LETTER_MAX = 64 << 20 };
+
+struct dead {
+	enum dead_policy policy;
+	const char *file;
+	int fd;
+	int spill; /* what has come of a long dead letter that is not whole yet; -1 none */
+	bool dirty; /* written, not yet synced */
+	bool stopped; /* a record was refused under DEAD_STOP: end with 1 after what came before it */
+	struct buf b;
+	int64_t start; /* length of the file before the dead letter being written; -1 no file */
+	uint64_t refused;
+	uint64_t shown[CLASS_COUNT];
+	/* DEAD_TOPIC: takes a dead letter, without its LF, and makes it durable before the record is
+	 * reported; p NULL: it would be longer than DEAD_LETTER_MAX and is lost, if the program goes on. */
+	void (*give)(void *ctx, struct span letter);
+	void *ctx;
+	bool too_big;
+	unsigned carry_len; /* of a streamed line: bytes not yet a base64 quantum */
+	unsigned char carry[3];
+};
+
+/* Whether refused records are kept. */
+static inline bool dead_keeps(const struct dead *d)
+{
+	return d->policy >= DEAD_FILE;
+}
+/* @on_error: "stop", "skip" or NULL; @file: NULL or the dead-letter file, which is opened for
+ * appending. With @give "kafka:TOPIC" is given there instead. A torn last line of an earlier run is
+ * ended first. Dies with 100 on bad arguments, 111 when the file cannot be opened. */
+void dead_open(struct dead *d, const char *on_error, const char *file,
+	void (*give)(void *ctx, struct span letter), void *ctx);
+/* Refuses one line: counts, tells the user (the first ten of a class, with where: "line 7: …"), and
+ * writes the dead letter. @is_record: the line is a JSON object and stands in "record" as it came.
+ * Returns true when the program may go on; false under `stop`. Dies with 111 when a dead letter cannot be
+ * written. */
+bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_record,
+	uint64_t number, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* The same for a line over the limit, streamed: begin, its pieces, end. Nothing stands in the file, and
+ * nobody who shares it waits, before the end. */
+bool dead_begin_big(struct dead *d, uint64_t number, size_t max);
+void dead_more_big(struct dead *d, struct span piece);
+void dead_end_big(struct dead *d);
+/* Makes all dead letters durable (fdatasync). Call before their records are reported, committed or
+ * forgotten: at the latest before the loop waits. Dies with 111. */
+void dead_sync(struct dead *d);
+/* Syncs, closes, says how many were refused; returns EXIT_DONE or EXIT_REFUSED. */
+int dead_close(struct dead *d);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: ISC */
+#include "flow/filter.h"
+
+#include "base/die.h"
+#include "flow/input.h"
+#include "base/metrics.h"
+#include "base/out.h"
+#include "base/wake.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+struct run {
+	const struct filter *f;
+	struct input in;
+	struct out out;
+	struct ack ack;
+	bool gone; /* the reader of standard output */
+};
+
+static enum filter_verdict judge(
+	struct run *r, struct span text, const struct record *record, struct record_error *e)
+{
+	const struct filter *f = r->f;
+
+	if (f->line)
+		return f->line(f->self, text, record, &r->out.b, e);
+	return record ? f->each(f->self, record, &r->out.b, e) : FILTER_REFUSE;
+}
+
+static void on_line(struct run *r, struct span text)
+{
+	struct record_error e = {0};
+	struct ack_label label = {0};
+	struct record record;
+	size_t before = r->out.b.len;
+	bool is_record = record_parse(&record, text, &e) == 0;
+	bool ours = true;
+
+	if (is_record || (record.seq.type == JSON_STRING && input_accounts(e.class)))
+		ours = ack_take(&r->ack, &record.seq, &label);
+	switch (ours ? judge(r, text, is_record ? &record : NULL, &e) : FILTER_PASS) {
+	case FILTER_PASS:
+		buf_span(&r->out.b, text);
+		break;
+	case FILTER_EDITED:
+		break;
+	case FILTER_DROP:
+		metrics.dropped++;
+		ack_report(&r->ack, ACK_DROP, &label);
+		return;
+	case FILTER_REFUSE:
+		r->out.b.len = before;
+		input_refuse(&r->in, e.class, text, is_record, r->in.line.number, "%s", e.message);
+		input_account(&r->in, &label);
+		return;
+	}
+	buf_putc(&r->out.b, '\n');
+	metrics.records_out++;
+}
+
+static void on_input(struct run *r)
+{
+	struct span text;
+
+	input_read(&r->in);
+	while (input_next(&r->in, &text))
+		on_line(r, text);
+	dead_sync(&r->in.dead);
+}
+
+static void on_output(struct run *r)
+{
+	if (out_flush(&r->out) == 0)
+		return;
+	if (errno != EPIPE)
+		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	/* The reader says itself why it left; `| head -1` is no fault. */
+	die_info("the reader of standard output has gone");
+	r->gone = true;
+}
+
+/* Reports leave before standard output is closed: a source that drains sees them before the end. */
+static int finish(struct run *r)
+{
+	int status = EXIT_DONE, refused;
+
+	if (r->gone)
+		ack_abandon(&r->ack);
+	else
+		status = ack_close(&r->ack);
+	if (!r->gone && out_close(&r->out))
+		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	refused = input_close(&r->in);
+	metrics_flush();
+	return r->gone ? EXIT_TEMP : status ? status : refused;
+}
+
+static int least(int a, int b)
+{
+	return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
+int filter_run(const struct filter *f)
+{
+	struct run r = {.f = f};
+	int wake_fd = wake_open();
+
+	input_open(&r.in, f->input, '\n');
+	out_open(&r.out, STDOUT_FILENO);
+	ack_open(&r.ack, ack_path(f->ack), ACK_FILTER);
+	r.in.ack = &r.ack;
+	metrics_set_ready(true);
+	while (!r.gone && (!r.in.ended || out_pending(&r.out))) {
+		int64_t now_ms = wake_now_ms();
+		bool wanted = !r.in.ended && out_pending(&r.out) < OUT_BLOCK && ack_greeted(&r.ack);
+		struct pollfd p[] = {
+			{.fd = wake_fd, .events = POLLIN},
+			{.fd = STDOUT_FILENO, .events = out_events(&r.out)},
+			{.fd = wanted ? STDIN_FILENO : -1, .events = POLLIN},
+			ack_pollfd(&r.ack),
+		};
+
+		if (poll(p, 4, least(metrics_tick(now_ms), ack_timeout_ms(&r.ack, now_ms))) < 0) {
+			if (errno != EINTR)
+				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			continue;
+		}
+		if (p[0].revents && wake_stops() > 1)
+			die(EXIT_TEMP, "ended by a second signal with %s left",
+				r.in.ended ? "output" : "input");
+		if (p[1].revents & OUT_GONE && !out_pending(&r.out))
+			buf_putc(&r.out.b, '\n'); /* the write tells the reason */
+		if (p[2].revents)
+			on_input(&r);
+		ack_serve(&r.ack, p[3].revents, wake_now_ms());
+		if (r.ack.trouble_status)
+			r.in.ended = true;
+		on_output(&r);
+	}
+	return finish(&r);
+}

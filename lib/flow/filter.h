@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/* The loop of a pure filter: lines in, records looked at one by one, lines out. */
+#ifndef EVPIPE_FILTER_H
+#define EVPIPE_FILTER_H
+
+#include "ack/ack.h"
+#include "base/buf.h"
+#include "base/opt.h"
+#include "record/record.h"
+
+enum filter_verdict {
+	FILTER_PASS, /* hand the line on as it came */
+	FILTER_EDITED, /* hand on what was appended to @out */
+	FILTER_DROP, /* by declared choice: counted */
+	FILTER_REFUSE, /* @e says why */
+};
+
+/* Looks at one record. May append one line, without its LF, to @out when it says FILTER_EDITED. */
+typedef enum filter_verdict filter_fn(
+	void *self, const struct record *r, struct buf *out, struct record_error *e);
+
+/* The same for a filter of lines that need not be records: @r is NULL where @line is none, and @e says
+ * why. */
+typedef enum filter_verdict filter_line_fn(void *self, struct span line, const struct record *r,
+	struct buf *out, struct record_error *e);
+
+struct filter {
+	filter_fn *each;
+	filter_line_fn *line; /* instead of each */
+	void *self;
+	const struct opt_input *input;
+	const struct ack_opts *ack;
+};
+
+/* Runs from standard input to standard output until EOF and returns the exit status. The first
+ * SIGTERM or SIGINT is ignored while input is open (a filter ends on EOF, so that nothing in the
+ * pipe is lost); the second ends it at once. Ends as soon as the reader has gone, with input or
+ * without.
+ *
+ * Drops and dead letters are reported to the source; of what is handed on nothing is said. A record of
+ * another source's run passes as it came: the sink will tell. */
+int filter_run(const struct filter *f);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: ISC */
+/* jq expressions, by libjq. For looking at JSON only: libjq 1.6 holds numbers as doubles (64-bit
+ * integers, 1.10 and 1E400 come out changed), so nothing that passes on goes through it.
+ *
+ * A program may run for ever ("def f: f; f"), and nothing here ends it: it is the user's own. */
+#ifndef EVPIPE_EXPR_H
+#define EVPIPE_EXPR_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+
+struct expr;
+
+/* NULL with libjq's reason in @why. Free with expr_free. */
+struct expr *expr_compile(const char *program, char *why, size_t why_size);
+void expr_free(struct expr *e);
+
+enum expr_result {
+	EXPR_TEXT, /* a string, a number or a boolean: its text was appended */
+	EXPR_NOTHING, /* no output, null, an object or an array */
+	EXPR_INEXACT, /* a number that a double may have changed: beyond 2^53 */
+	EXPR_ERROR, /* the program raised an error or halted */
+	EXPR_BAD_JSON,
+};
+/* Runs the program on one JSON text and takes its first output. @why is filled on EXPR_ERROR and
+ * EXPR_BAD_JSON. */
+enum expr_result expr_text(
+	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size);
+/* Whether the program's first output is one that jq takes for true: any but false and null; no output is
+ * not. EXPR_TEXT: *@holds says it; else EXPR_ERROR or EXPR_BAD_JSON. */
+enum expr_result expr_holds(
+	struct expr *e, struct span json, bool *holds, char *why, size_t why_size);
+
+#endif

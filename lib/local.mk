@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: ISC
+# ---- lib/: never installed; a room includes itself and rooms below it (HACKING.md) ----
+noinst_LIBRARIES = lib/libevpipe.a
+LIB_JSON = lib/json/json.c lib/json/json-escape.c lib/json/json-string.c lib/json/json-unescape.c \
+	lib/json/json-block.h lib/json/json-parts.h lib/json/json.h
+lib_libevpipe_a_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS) $(HIREDIS_CFLAGS) $(JQ_CFLAGS) $(ARGTABLE_CFLAGS) \
+	$(MICROHTTPD_CFLAGS)
+lib_libevpipe_a_SOURCES = \
+	lib/base/buf.c lib/base/buf.h \
+	lib/base/class.c lib/base/class.h \
+	lib/base/die.c lib/base/die.h \
+	lib/base/line.c lib/base/line.h \
+	lib/base/metrics.c lib/base/metrics.h \
+	lib/base/num.c lib/base/num.h \
+	lib/base/opt.c lib/base/opt.h \
+	lib/base/out.c lib/base/out.h \
+	lib/base/prom.c lib/base/prom.h \
+	lib/base/wake.c lib/base/wake.h \
+	$(LIB_JSON) \
+	lib/json/path.c lib/json/path.h \
+	lib/jq/expr.c lib/jq/expr.h \
+	lib/kafka/brokers.c lib/kafka/brokers.h \
+	lib/kafka/kafka.c lib/kafka/kafka.h \
+	lib/redis/redis.c lib/redis/redis-connect.c lib/redis/redis-login.c lib/redis/redis-reply.c \
+	lib/redis/redis-url.c lib/redis/redis-parts.h lib/redis/redis.h \
+	lib/http/http.c lib/http/http.h \
+	lib/record/record.c lib/record/record-read.c lib/record/record-write.c \
+	lib/record/record-parts.h lib/record/record.h \
+	lib/record/template.c lib/record/template.h \
+	lib/ack/ack.c lib/ack/ack.h \
+	lib/ack/ackd.c lib/ack/ackd-message.c lib/ack/ackd-socket.c lib/ack/ackd.h lib/ack/ackd-parts.h \
+	lib/ack/label.c lib/ack/label.h \
+	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/ledger.h \
+	lib/ack/ledger-parts.h \
+	lib/flow/dead.c lib/flow/dead.h \
+	lib/flow/filter.c lib/flow/filter.h \
+	lib/flow/input.c lib/flow/input.h \
+	lib/flow/source.c lib/flow/source.h

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: ISC */
+/* Where Redis is and how to log in: the options, the URL, the environment. */
+#define _GNU_SOURCE
+#include "redis/redis-parts.h"
+
+#include "base/die.h"
+#include "base/num.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
+
+void redis_opts(struct redis_opts *o)
+{
+	o->url = arg_str0("u", "url", "URL",
+		"redis://[user[:password]@]host[:port][/db] or unix:/path[?db=N]");
+	o->password_file =
+		arg_file0(NULL, "password-file", "FILE", "the password is the first line of FILE");
+}
+
+/* %XX decoded. @what is named when it is malformed. */
+static char *percent(const char *s, size_t n, const char *what)
+{
+	char *text = die_alloc(n + 1), *to = text;
+
+	for (size_t i = 0; i < n; i++) {
+		char hex[3] = "";
+		char *stop = hex;
+
+		if (s[i] != '%') {
+			*to++ = s[i];
+			continue;
+		}
+		if (n - i > 2) {
+			memcpy(hex, s + i + 1, 2);
+			*to++ = (char)strtoul(hex, &stop, 16);
+		}
+		if (stop != hex + 2 || !to[-1])
+			opt_bad("the redis URL has a bad %% escape in its %s", what);
+		i += 2;
+	}
+	*to = '\0';
+	return text;
+}
+
+static void set_db(struct redis *r, const char *s, size_t n)
+{
+	char text[16] = "";
+	int64_t db = -1;
+
+	if (n < sizeof(text))
+		memcpy(text, s, n);
+	if (num_i64(text, &db) || db < 0 || db > INT32_MAX)
+		opt_bad("the redis URL has a bad database number");
+	r->db = (int)db;
+}
+
+static void set_query(struct redis *r, const char *query)
+{
+	if (!query)
+		return;
+	if (strncmp(query, "?db=", 4))
+		opt_bad("the redis URL has a query other than ?db=N");
+	set_db(r, query + 4, strlen(query + 4));
+}
+
+/* @mask: the URL stands in argv, where ps shows it. */
+static void set_login(struct redis *r, const char *s, size_t n, bool mask)
+{
+	const char *colon = memchr(s, ':', n);
+	size_t user = colon ? (size_t)(colon - s) : n;
+
+	if (user)
+		r->user = percent(s, user, "user");
+	if (!colon)
+		return;
+	r->password = percent(colon + 1, n - user - 1, "password");
+	if (mask)
+		memset((char *)(uintptr_t)(colon + 1), '*', n - user - 1);
+}
+
+static void set_address(struct redis *r, const char *s, size_t n)
+{
+	const char *colon = memrchr(s, ':', n), *close = memrchr(s, ']', n);
+	size_t host = n;
+
+	if (colon && (!close || colon > close)) {
+		int64_t port;
+
+		r->port = strndup(colon + 1, (size_t)(s + n - colon - 1));
+		if (num_i64(r->port, &port) || port < 1 || port > 65535)
+			opt_bad("the redis URL has a bad port");
+		host = (size_t)(colon - s);
+	} else {
+		r->port = die_strdup("6379");
+	}
+	if (host >= 2 && s[0] == '[' && s[host - 1] == ']')
+		r->host = percent(s + 1, host - 2, "host");
+	else if (memchr(s, ':', host))
+		opt_bad("the redis URL has a bad host: an IPv6 address stands in [ ]");
+	else
+		r->host = percent(s, host, "host");
+	if (!r->host[0]) {
+		free(r->host);
+		r->host = die_strdup("127.0.0.1");
+	}
+	r->name = die_asprintf(strchr(r->host, ':') ? "[%s]:%s" : "%s:%s", r->host, r->port);
+}
+
+static void set_path(struct redis *r, const char *s)
+{
+	size_t n;
+
+	if (strncmp(s, "//", 2) == 0)
+		s += 2;
+	n = strcspn(s, "?");
+	r->path = percent(s, n, "path");
+	if (!r->path[0] || strlen(r->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		opt_bad("the redis URL has a socket path that is empty or too long");
+	set_query(r, s[n] ? s + n : NULL);
+	r->name = die_asprintf("unix:%s", r->path);
+}
+
+static void set_url(struct redis *r, const char *url, bool mask)
+{
+	static const char *const later[] = {"rediss:", "redis+", "redis-", "rediss+", "valkey"};
+	const char *s, *at;
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(later) / sizeof(*later); i++)
+		if (strncmp(url, later[i], strlen(later[i])) == 0)
+			die(EXIT_PERM, "%.*s URLs are not supported by this version",
+				(int)strcspn(url, ":"), url);
+	if (strncmp(url, "unix:", 5) == 0) {
+		set_path(r, url + 5);
+		return;
+	}
+	if (strncmp(url, "redis://", 8))
+		opt_bad("the redis URL begins neither with redis:// nor with unix:");
+	s = url + 8;
+	n = strcspn(s, "/?");
+	/* A raw '/' in a password is common, and no part of a host. */
+	at = memrchr(s, '@', strcspn(s, "?"));
+	if (at) {
+		set_login(r, s, (size_t)(at - s), mask);
+		s = at + 1;
+		n = strcspn(s, "/?");
+	}
+	set_address(r, s, n);
+	s += n;
+	if (*s == '/') {
+		n = strcspn(++s, "?");
+		if (n)
+			set_db(r, s, n);
+		s += n;
+	}
+	set_query(r, *s ? s : NULL);
+}
+
+static char *read_password(const char *file)
+{
+	char *text = NULL;
+	size_t cap = 0;
+	FILE *f = fopen(file, "re");
+	ssize_t n;
+
+	if (!f)
+		die(EXIT_PERM, "cannot open the password file '%s': %s", file, strerror(errno));
+	n = getline(&text, &cap, f);
+	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+		text[--n] = '\0';
+	if (n <= 0)
+		die(EXIT_PERM, "the password file '%s' has no first line", file);
+	fclose(f);
+	return text;
+}
+
+void redis_read_opts(struct redis *r, const struct redis_opts *o)
+{
+	const char *url = opt_text(o->url, "--url"), *env = getenv("REDIS_URL");
+	const char *file = opt_file(o->password_file, "--password-file");
+	const char *auth = getenv("REDISCLI_AUTH");
+
+	if (url)
+		set_url(r, url, true);
+	else
+		set_url(r, env && *env ? env : "redis://127.0.0.1:6379", false);
+	if (file) {
+		free(r->password);
+		r->password = read_password(file);
+	} else if (!r->password && auth && *auth) {
+		r->password = die_strdup(auth);
+	}
+	if (r->user && !r->password)
+		opt_bad("the redis URL names a user and there is no password; one without a user "
+			"is redis://:PASSWORD@HOST");
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: ISC */
+/* One run of the command: input fed to it and output taken from it side by side, so that it may read
+ * first and write then, or both by turns, or not read at all.
+ *
+ * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in order,
+ * and all that it has started can be ended with it. */
+#define _GNU_SOURCE
+#include "base/die.h"
+#include "evbatch/evbatch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void make_pipe(int fds[2], int ours)
+{
+	if (pipe2(fds, O_CLOEXEC) || fcntl(fds[ours], F_SETFL, O_NONBLOCK))
+		die(EXIT_TEMP, "cannot make a pipe: %s", strerror(errno));
+}
+
+static int spawn(struct command *c, char *const argv[], int in, int out)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t defaults;
+	int error;
+
+	sigemptyset(&defaults);
+	sigaddset(&defaults, SIGPIPE);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigdefault(&attributes, &defaults);
+	error = posix_spawnp(&c->pid, argv[0], &actions, &attributes, argv, environ);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	return error;
+}
+
+int command_start(struct command *c, char *const argv[], struct span input)
+{
+	int in[2], out[2], error;
+
+	make_pipe(in, 1);
+	make_pipe(out, 0);
+	error = spawn(c, argv, in[0], out[1]);
+	close(in[0]);
+	close(out[1]);
+	c->in_fd = in[1];
+	c->out_fd = out[0];
+	c->pid_fd = -1;
+	c->input = input;
+	c->output_max = OUTPUT_MAX + input.len;
+	c->wait_status = 0;
+	buf_clear(&c->output);
+	if (error) {
+		c->pid = 0;
+		close_fd(&c->in_fd);
+		close_fd(&c->out_fd);
+		return error;
+	}
+	c->pid_fd = pidfd_open(c->pid, 0);
+	if (c->pid_fd < 0)
+		die(EXIT_TEMP, "cannot watch the command: %s", strerror(errno));
+	return 0;
+}
+
+void command_poll(const struct command *c, struct pollfd *p)
+{
+	p[0] = (struct pollfd){.fd = c->in_fd, .events = POLLOUT};
+	p[1] = (struct pollfd){.fd = c->out_fd, .events = POLLIN};
+	p[2] = (struct pollfd){.fd = c->pid_fd, .events = POLLIN};
+}
+
+static void feed(struct command *c)
+{
+	while (c->input.len) {
+		ssize_t n = write(c->in_fd, c->input.p, c->input.len);
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0 && errno == EINTR)
+			continue;
+		/* It need not read all of it, if it ends well. */
+		if (n < 0)
+			break;
+		c->input.p += n;
+		c->input.len -= (size_t)n;
+	}
+	close_fd(&c->in_fd);
+}
+
+bool command_hopeless(const struct command *c)
+{
+	return c->output.len > c->output_max;
+}
+
+static void take(struct command *c)
+{
+	enum { PIECE = 64 << 10 };
+
+	while (!command_hopeless(c)) {
+		ssize_t n = read(c->out_fd, buf_room(&c->output, PIECE), PIECE);
+
+		if (n > 0)
+			c->output.len += (size_t)n;
+		else if (n < 0 && errno == EAGAIN)
+			return;
+		else if (n == 0 || errno != EINTR)
+			break;
+	}
+	close_fd(&c->out_fd);
+}
+
+enum command_state command_serve(struct command *c, const struct pollfd *p)
+{
+	if (p[0].revents)
+		feed(c);
+	if (p[1].revents)
+		take(c);
+	if (p[2].revents && waitpid(c->pid, &c->wait_status, WNOHANG) == c->pid)
+		close_fd(&c->pid_fd);
+	if (command_hopeless(c) || (c->pid_fd < 0 && c->wait_status)) {
+		command_kill(c);
+		return COMMAND_FAILED;
+	}
+	if (c->pid_fd >= 0 || c->out_fd >= 0)
+		return COMMAND_RUNS;
+	close_fd(&c->in_fd);
+	c->pid = 0;
+	return COMMAND_DONE;
+}
+
+void command_why(const struct command *c, char *why, size_t size)
+{
+	if (command_hopeless(c))
+		snprintf(why, size, "wrote %d MiB more than it was given", OUTPUT_MAX >> 20);
+	else if (WIFSIGNALED(c->wait_status))
+		snprintf(why, size, "was killed by signal %d (%s)", WTERMSIG(c->wait_status),
+			strsignal(WTERMSIG(c->wait_status)));
+	else
+		snprintf(why, size, "exited with status %d", WEXITSTATUS(c->wait_status));
+}
+
+void command_kill(struct command *c)
+{
+	if (!c->pid)
+		return;
+	/* Of one that has ended, children may be left that hold its output. */
+	if (c->pid_fd >= 0 || c->out_fd >= 0)
+		kill(-c->pid, SIGKILL);
+	if (c->pid_fd >= 0)
+		waitpid(c->pid, NULL, 0);
+	close_fd(&c->pid_fd);
+	close_fd(&c->in_fd);
+	close_fd(&c->out_fd);
+	c->pid = 0;
+}

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: ISC */
+/* evbatch - run any program safely in the middle of a pipe, a batch at a time.
+ *
+ * DESIGN: a program that knows nothing of seq may drop, split, fold or reorder records as it likes, if it is
+ * run on a batch: its output is held until it has ended and the program has exited with 0, and then each
+ * record of it gets as its label just the numbers that the batch was made of, as part I of P. The
+ * source takes them for final when all P parts are. No output at all is a declared drop.
+ *
+ *	head <= … < tail	batches, in the order of input
+ *
+ * - The last one may still be filling; the others run (at most -P), wait for their next attempt, or are
+ *   done; they are written in order, one output line at a time as standard output takes them.
+ * - A batch is run when it is full, when its first record is -t old, or when no more can come, and there
+ *   is a run free for it. Input is read while there is a batch to put it into.
+ * - A failed run has written nothing and is tried again; after ATTEMPTS of them what came before is
+ *   finished, and all from it on is left open.
+ * - EOF: all batches are written, then exit. First SIGTERM: ignored while input is open, and the command
+ *   does not see it; the second, or one after EOF, ends it and the command at once. */
+#include "ack/ack.h"
+#include "base/die.h"
+#include "evbatch/evbatch.h"
+#include "flow/input.h"
+#include "base/metrics.h"
+#include "base/opt.h"
+#include "base/out.h"
+#include "record/record.h"
+#include "base/wake.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	ATTEMPTS = 5,
+	RETRY_MS = 250, /* before the second attempt, doubled for each further one */
+	INPUT_MAX = 16 << 20, /* bytes after which a batch is full */
+	RANGES_MAX = 4096, /* the same of its numbers: they stand in each label */
+};
+
+static struct evbatch self;
+
+/* ---- trouble ---- */
+
+void evbatch_cut(struct evbatch *s, uint64_t cut)
+{
+	s->in.ended = true;
+	for (; s->tail > cut; s->tail--) {
+		struct batch *b = batch(s, s->tail - 1);
+
+		s->running -= b->state == RUNNING;
+		command_kill(&b->command);
+	}
+}
+
+void evbatch_give_up(struct evbatch *s, uint64_t cut, int status, const char *fmt, ...)
+{
+	char reason[600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, ap);
+	va_end(ap);
+	if (!s->status) {
+		die_error("%s", reason);
+		if (status == EXIT_PERM)
+			ack_stop(&s->ack, reason);
+		s->status = status;
+	}
+	evbatch_cut(s, cut);
+}
+
+/* ---- input to batches ---- */
+
+static bool is_full(const struct evbatch *s, const struct batch *b)
+{
+	return b->records >= s->batch_records || b->input.len >= INPUT_MAX ||
+		b->numbers.count >= RANGES_MAX;
+}
+
+/* The batch that takes the next record; NULL: none can. */
+static struct batch *open_batch(struct evbatch *s)
+{
+	struct batch *b = s->tail > s->head ? batch(s, s->tail - 1) : NULL;
+
+	if (b && b->state == FILLING)
+		return is_full(s, b) ? NULL : b;
+	return s->tail - s->head <= s->runs ? batch(s, s->tail) : NULL;
+}
+
+static void begin(struct evbatch *s, struct batch *b)
+{
+	b->state = FILLING;
+	b->records = 0;
+	b->first_line = s->in.line.number;
+	b->since_ms = wake_now_ms();
+	b->backoff_ms = 0;
+	b->attempts = 0;
+	b->labelled = false;
+	b->numbers.count = 0;
+	buf_clear(&b->input);
+	s->tail++;
+}
+
+/* Notes the numbers of a record. Returns false when it must not be taken. */
+static bool take_label(struct evbatch *s, struct batch *b, const struct json_value *seq)
+{
+	struct span text, run, rest;
+	struct label label;
+	uint64_t from, to;
+
+	buf_clear(&s->scratch);
+	/* A seq of somebody else's is none. */
+	if (seq->type != JSON_STRING || json_string(seq, &s->scratch, &text) ||
+		label_split(text, &run, &rest) || label_parse(&label, rest))
+		return true;
+	if (label.parts) {
+		evbatch_give_up(s, s->tail, EXIT_PERM,
+			"line %llu: the record is part of another already: evbatch does not nest; put both commands under one: evbatch -- sh -c 'first | second'",
+			(unsigned long long)s->in.line.number);
+		return false;
+	}
+	if (b->labelled && memcmp(b->run, run.p, LABEL_RUN_LEN)) {
+		evbatch_give_up(s, s->tail, EXIT_PERM,
+			"line %llu: records of two sources: run two pipelines",
+			(unsigned long long)s->in.line.number);
+		return false;
+	}
+	memcpy(b->run, run.p, LABEL_RUN_LEN);
+	b->labelled = true;
+	while (label_range(&label.set, &from, &to))
+		numbers_add(&b->numbers, from, to);
+	return true;
+}
+
+static void refuse_input(
+	struct evbatch *s, struct span text, const struct record *r, const struct record_error *e)
+{
+	struct ack_label label = {0};
+
+	input_refuse(&s->in, e->class, text, false, s->in.line.number, "%s", e->message);
+	if (r->seq.type == JSON_STRING && input_accounts(e->class) &&
+		ack_take(&s->ack, &r->seq, &label))
+		input_account(&s->in, &label);
+}
+
+static void on_line(struct evbatch *s, struct batch *b, struct span text)
+{
+	struct record_error e;
+	struct record r;
+
+	if (record_parse(&r, text, &e)) {
+		refuse_input(s, text, &r, &e);
+		return;
+	}
+	if (s->tail == s->head || b != batch(s, s->tail - 1))
+		begin(s, b);
+	if (!take_label(s, b, &r.seq))
+		return;
+	buf_span(&b->input, text);
+	buf_putc(&b->input, '\n');
+	b->records++;
+}
+
+/* Whether there are lines, and a batch that takes one. A line over the limit goes into the dead letters a
+ * piece at a time: until it has ended no batch may have one to write. */
+static bool can_take(struct evbatch *s)
+{
+	return !s->hungry && !s->in.ended && open_batch(s) && (!s->in.held || s->head == s->tail);
+}
+
+static void on_lines(struct evbatch *s)
+{
+	struct span text;
+
+	while (can_take(s)) {
+		s->in.busy = s->head < s->tail;
+		if (input_next(&s->in, &text))
+			on_line(s, open_batch(s), text);
+		else
+			s->hungry = !s->in.held;
+	}
+}
+
+static bool wants_input(struct evbatch *s)
+{
+	return s->hungry && !s->in.ended && open_batch(s) && ack_greeted(&s->ack);
+}
+
+/* ---- running them ---- */
+
+static bool is_due(struct evbatch *s, const struct batch *b, int64_t now_ms)
+{
+	if (b->state == WAITING)
+		return now_ms >= b->retry_ms;
+	return b->state == FILLING &&
+		(is_full(s, b) || s->in.ended || s->in.held || now_ms >= b->since_ms + s->batch_ms);
+}
+
+static void start(struct evbatch *s, uint64_t i)
+{
+	struct batch *b = batch(s, i);
+	int error;
+
+	if (!b->records) {
+		/* Its first record was not taken. */
+		s->tail = i;
+		return;
+	}
+	b->attempts++;
+	error = command_start(&b->command, s->argv, buf_as_span(&b->input));
+	if (error) {
+		evbatch_give_up(s, i, error == EAGAIN || error == ENOMEM ? EXIT_TEMP : EXIT_PERM,
+			"cannot run '%s': %s", s->argv[0], strerror(error));
+		return;
+	}
+	b->state = RUNNING;
+	s->running++;
+}
+
+static void start_due(struct evbatch *s, int64_t now_ms)
+{
+	for (uint64_t i = s->head; i < s->tail && s->running < s->runs; i++)
+		if (is_due(s, batch(s, i), now_ms))
+			start(s, i);
+}
+
+static void on_failure(struct evbatch *s, uint64_t i, int64_t now_ms)
+{
+	struct batch *b = batch(s, i);
+	char why[100], place[80];
+
+	command_why(&b->command, why, sizeof(why));
+	snprintf(place, sizeof(place), "the batch of %llu records from line %llu on",
+		(unsigned long long)b->records, (unsigned long long)b->first_line);
+	if (b->attempts >= ATTEMPTS || command_hopeless(&b->command)) {
+		evbatch_give_up(s, i, EXIT_TEMP,
+			"'%s' %s on %s, attempt %u: nothing of it was written", s->argv[0], why,
+			place, b->attempts);
+		return;
+	}
+	b->state = WAITING;
+	b->retry_ms = now_ms + wake_backoff_ms(&b->backoff_ms, RETRY_MS, RETRY_MS << ATTEMPTS);
+	die_warn("'%s' %s on %s: tried again in %lld ms", s->argv[0], why, place,
+		(long long)(b->retry_ms - now_ms));
+}
+
+static void serve_commands(struct evbatch *s, const struct pollfd *p, int64_t now_ms)
+{
+	for (uint64_t i = s->head; i < s->tail; i++) {
+		struct batch *b = batch(s, i);
+		enum command_state state;
+
+		if (b->state != RUNNING)
+			continue;
+		state = command_serve(&b->command, p);
+		p += COMMAND_FDS;
+		if (state == COMMAND_RUNS)
+			continue;
+		s->running--;
+		b->state = DONE;
+		if (state == COMMAND_FAILED)
+			on_failure(s, i, now_ms);
+	}
+}
+
+/* ---- the loop ---- */
+
+static void flush(struct evbatch *s)
+{
+	if (out_flush(&s->out) == 0)
+		return;
+	if (errno != EPIPE) {
+		evbatch_cut(s, s->head);
+		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	}
+	die_info("the reader of standard output has gone");
+	s->gone = true;
+}
+
+static int least(int a, int b)
+{
+	return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
+/* Milliseconds until a batch is due that nothing else will wake; -1 none. */
+static int due_ms(struct evbatch *s, int64_t now_ms)
+{
+	int due = -1;
+
+	for (uint64_t i = s->head; i < s->tail && s->running < s->runs; i++) {
+		const struct batch *b = batch(s, i);
+		int64_t at = b->state == WAITING ? b->retry_ms : b->since_ms + s->batch_ms;
+
+		if (b->state == FILLING || b->state == WAITING)
+			due = least(due, is_due(s, b, now_ms) ? 0 : (int)(at - now_ms));
+	}
+	return due;
+}
+
+static nfds_t poll_commands(struct evbatch *s, struct pollfd *p)
+{
+	nfds_t n = 0;
+
+	for (uint64_t i = s->head; i < s->tail; i++)
+		if (batch(s, i)->state == RUNNING) {
+			command_poll(&batch(s, i)->command, p + n);
+			n += COMMAND_FDS;
+		}
+	return n;
+}
+
+static void on_signal(struct evbatch *s)
+{
+	if (!wake_must_end(s->in.ended))
+		return;
+	evbatch_cut(s, s->head);
+	die(EXIT_TEMP, "ended by a signal with %llu batches unfinished%s",
+		(unsigned long long)(s->tail - s->head), s->in.ended ? "" : " and input left");
+}
+
+static void turn(struct evbatch *s, int wake_fd)
+{
+	int64_t now_ms = wake_now_ms();
+	int timeout = least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms));
+	bool more = can_take(s) || evbatch_can_write(s);
+	struct pollfd p[4 + RUNS_MAX * COMMAND_FDS] = {
+		{.fd = wake_fd, .events = POLLIN},
+		{.fd = STDOUT_FILENO, .events = out_events(&s->out)},
+		{.fd = wants_input(s) ? STDIN_FILENO : -1, .events = POLLIN},
+		ack_pollfd(&s->ack),
+	};
+	nfds_t n = 4 + poll_commands(s, p + 4);
+
+	if (poll(p, n, more ? 0 : least(timeout, due_ms(s, now_ms))) < 0) {
+		if (errno != EINTR)
+			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		return;
+	}
+	now_ms = wake_now_ms();
+	if (p[0].revents || s->in.ended)
+		on_signal(s);
+	if (p[1].revents & OUT_GONE && !out_pending(&s->out))
+		buf_putc(&s->out.b, '\n'); /* the write tells the reason */
+	serve_commands(s, p + 4, now_ms);
+	if (p[2].revents) {
+		input_read(&s->in);
+		s->hungry = false;
+	}
+	evbatch_write(s);
+	on_lines(s);
+	start_due(s, now_ms);
+	dead_sync(&s->in.dead);
+	ack_serve(&s->ack, p[3].revents, now_ms);
+	if (s->ack.trouble_status)
+		s->in.ended = true;
+	flush(s);
+}
+
+static int finish(struct evbatch *s)
+{
+	int status = EXIT_DONE, refused;
+
+	evbatch_cut(s, s->head);
+	if (s->gone || s->status == EXIT_TEMP)
+		ack_abandon(&s->ack);
+	else
+		status = ack_close(&s->ack);
+	if (!s->gone && out_close(&s->out))
+		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	refused = input_close(&s->in);
+	metrics_flush();
+	if (s->gone)
+		return EXIT_TEMP;
+	return s->status ? s->status : status ? status : refused;
+}
+
+static const char *const examples[] = {
+	"kread -e orders | evbatch -- jq -c 'select(.key)' | kwrite -t payments",
+	"evbatch -n 100 -P 2 -- sh -c 'sort | uniq' <records.ndjson",
+	NULL,
+};
+
+int main(int argc, char **argv)
+{
+	static const struct opt_page page = {
+		.prog = "evbatch",
+		.summary = "Runs any program safely in the middle of a pipe, a batch at a time.",
+		.examples = examples,
+	};
+	struct evbatch *s = &self;
+	struct opt_common common;
+	struct opt_input input;
+	struct ack_opts ack;
+	struct arg_str *records = arg_str0("n", NULL, "N", "records of a batch (default 500)");
+	struct arg_str *time = arg_str0("t", NULL, "TIME",
+		"time after which a batch is run that is not full (default 200ms)");
+	struct arg_str *runs =
+		arg_str0("P", NULL, "N", "batches that run side by side (default 1)");
+	struct arg_str *command = arg_strn(NULL, NULL, "CMD", 1, 1000,
+		"command that reads records and writes records; behind -- when it has options");
+	struct arg_end *end = arg_end(8);
+	int wake_fd;
+
+	opt_common(&common);
+	opt_input(&input);
+	ack_opts(&ack);
+	void *table[] = {records, time, runs, command, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+		OPT_COMMON_ENTRIES(common), end};
+	opt_parse(argc, argv, table, &common, &page);
+
+	s->batch_records = (uint64_t)opt_int(records, "-n", 500, 1, 100000);
+	s->batch_ms = opt_duration_ms(time, "-t", 200);
+	if (s->batch_ms > 3600000)
+		opt_bad("-t takes a time up to an hour");
+	s->runs = (unsigned)opt_int(runs, "-P", 1, 1, RUNS_MAX);
+	s->argv = die_alloc(((size_t)command->count + 1) * sizeof(*s->argv));
+	for (int i = 0; i < command->count; i++)
+		s->argv[i] = die_strdup(command->sval[i]);
+	s->argv[command->count] = NULL;
+	/* Whoever started us may ignore it, and then there would be no child to wait for. */
+	signal(SIGCHLD, SIG_DFL);
+	wake_fd = wake_open();
+	input_open(&s->in, &input, '\n');
+	out_open(&s->out, STDOUT_FILENO);
+	ack_open(&s->ack, ack_path(&ack), ACK_FILTER);
+	s->in.ack = &s->ack;
+	/* The command is no member of the pipeline, even if it is one of ours. */
+	unsetenv("EVPIPE_ACK");
+	unsetenv("EVPIPE_DIR");
+	unsetenv("EVPIPE_MEMBER");
+	s->hungry = true;
+	metrics_set_ready(true);
+	while (!s->gone && (!s->in.ended || s->head < s->tail || out_pending(&s->out)))
+		turn(s, wake_fd);
+	return finish(s);
+}

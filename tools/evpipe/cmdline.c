@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: ISC */
+/* evpipe's command line: members between bars, which of them are ours, and what the others mean. */
+#include "evpipe/evpipe.h"
+
+#include "base/die.h"
+#include "base/opt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* All programs of ours that can stand in a pipeline. */
+static const struct program programs[] = {
+	{"kread", PROGRAM_SOURCE},
+	{"rsub", PROGRAM_SOURCE},
+	{"evstamp", PROGRAM_FILTER},
+	{"evkey", PROGRAM_FILTER},
+	{"evsel", PROGRAM_FILTER},
+	{"evbatch", PROGRAM_FILTER},
+	{"kwrite", PROGRAM_SINK},
+	{"rpub", PROGRAM_SINK},
+	{"evack", PROGRAM_SINK},
+};
+
+/* Foreign programs that hand on each line they read. */
+static const char *const one_to_one[] = {"cat", "tee", "pv", "mbuffer"};
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static const struct program *find_program(const char *name)
+{
+	for (size_t i = 0; i < sizeof(programs) / sizeof(*programs); i++)
+		if (strcmp(programs[i].name, name) == 0)
+			return &programs[i];
+	return NULL;
+}
+
+static char *unique_name(const struct evpipe *e, const char *name)
+{
+	char *text = die_alloc(strlen(name) + 16);
+	int same = 1;
+
+	for (int i = 0; i < e->count; i++)
+		same += strcmp(base_name(e->members[i].argv[0]), name) == 0;
+	sprintf(text, same > 1 ? "%s-%d" : "%s", name, same);
+	return text;
+}
+
+static void add_member(struct evpipe *e, int argc, const char *const *argv)
+{
+	struct member *m;
+	const char *name;
+
+	if (!argc || !argv[0][0])
+		opt_bad("a member is missing before or behind a '|'");
+	e->members = die_realloc(e->members, ((size_t)e->count + 1) * sizeof(*m));
+	m = &e->members[e->count];
+	*m = (struct member){.argv = die_alloc(((size_t)argc + 1) * sizeof(*m->argv))};
+	for (int i = 0; i < argc; i++)
+		m->argv[i] = die_strdup(argv[i]);
+	m->argv[argc] = NULL;
+	name = base_name(m->argv[0]);
+	m->name = unique_name(e, name);
+	m->ours = find_program(name);
+	e->count++;
+}
+
+static bool is_kind(const struct member *m, enum program_kind kind)
+{
+	return m->ours && m->ours->kind == kind;
+}
+
+void line_parse(struct evpipe *e, int argc, const char *const *argv)
+{
+	int start = 0;
+
+	for (int i = 0; i <= argc; i++)
+		if (i == argc || strcmp(argv[i], "|") == 0) {
+			add_member(e, i - start, argv + start);
+			start = i + 1;
+		}
+	if (e->count == 1 && !strpbrk(e->members[0].name, " |"))
+		die_warn("'%s' is the only member: a bar between members is quoted, '|'",
+			e->members[0].name);
+}
+
+bool line_has_source(const struct evpipe *e)
+{
+	return is_kind(&e->members[0], PROGRAM_SOURCE);
+}
+
+/* ---- what a foreign program means ---- */
+
+/* The value of an option in a member's arguments, "" when it has none, NULL when it is not there.
+ * @letter 0: it has only its long form. */
+static const char *option(const struct member *m, char letter, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (char **a = m->argv + 1; *a && strcmp(*a, "--"); a++) {
+		if (strncmp(*a, "--", 2) == 0 && strncmp(*a + 2, word, n) == 0) {
+			if ((*a)[n + 2] == '=')
+				return *a + n + 3;
+			if (!(*a)[n + 2])
+				return a[1] ? a[1] : "";
+		} else if (letter && (*a)[0] == '-' && (*a)[1] == letter) {
+			return (*a)[2] ? *a + 2 : a[1] ? a[1] : "";
+		}
+	}
+	return NULL;
+}
+
+/* Whether the source commits what is acknowledged, and nothing else. */
+static bool commits(const struct evpipe *e)
+{
+	const struct member *m = &e->members[0];
+	const char *commit = option(m, 0, "commit");
+
+	return line_has_source(e) && option(m, 'g', "group") &&
+		(!commit || strcmp(commit, "acked") == 0);
+}
+
+bool line_acknowledges(const struct evpipe *e)
+{
+	return commits(e) ||
+		(line_has_source(e) && is_kind(&e->members[e->count - 1], PROGRAM_SINK));
+}
+
+/* What a jq program says that may print nothing for a line, or more than one. A program in a file is
+ * not looked into. */
+static bool jq_is_one_to_one(const struct member *m)
+{
+	static const char *const words[] = {"select", "empty", "limit", "first", "last", "until",
+		"range", "inputs", "values", "[]", "?", "..", "try"};
+
+	for (char **a = m->argv + 1; *a; a++) {
+		if (strcmp(*a, "-f") == 0 || strcmp(*a, "--from-file") == 0 ||
+			strcmp(*a, "-n") == 0 || strcmp(*a, "-s") == 0)
+			return false;
+		for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+			if (strstr(*a, words[i]))
+				return false;
+	}
+	return true;
+}
+
+static bool hands_on_all(const struct member *m)
+{
+	const char *name = base_name(m->argv[0]);
+
+	for (size_t i = 0; i < sizeof(one_to_one) / sizeof(*one_to_one); i++)
+		if (strcmp(name, one_to_one[i]) == 0)
+			return true;
+	return strcmp(name, "jq") == 0 && jq_is_one_to_one(m);
+}
+
+/* In front of evack stands the sink itself: what it does not print back is not done. */
+static bool is_sink(const struct evpipe *e, const struct member *m)
+{
+	return m == &e->members[e->count - 2] &&
+		strcmp(m[1].ours ? m[1].ours->name : "", "evack") == 0;
+}
+
+void line_explain(const struct evpipe *e)
+{
+	const struct member *last = &e->members[e->count - 1];
+	const char *account = option(&e->members[0], 0, "account");
+
+	if (!line_acknowledges(e))
+		return;
+	if (!is_kind(last, PROGRAM_SINK))
+		die_warn(
+			"`%s` is no sink of ours: unless it runs one, nothing is ever acknowledged; "
+			"end the line with rpub, kwrite or evack",
+			last->name);
+	if (account && strcmp(account, "order") == 0)
+		return;
+	for (const struct member *m = e->members + 1; m < last; m++)
+		if (!m->ours && !hands_on_all(m) && !is_sink(e, m))
+			die_warn("`%s` is not ours: what it drops %s; use evsel, evbatch -- %s, or "
+				 "--account order",
+				m->name, commits(e) ? "is never committed" : "counts as lost",
+				base_name(m->argv[0]));
+}

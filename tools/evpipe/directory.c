@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/* The directory of a run: made anew for each, so that no program of an earlier run can meet one of this
+ * run in it. With -d it is DIR/run.XXXXXX, and DIR/current is a link to the last one. */
+#define _GNU_SOURCE
+#include "evpipe/evpipe.h"
+
+#include "base/die.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	remove(path);
+	return 0;
+}
+
+static void remove_all(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void directory_open(struct evpipe *e, const char *parent)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char *lock;
+	int fd;
+
+	e->keep = parent != NULL;
+	if (!parent) {
+		bool usable = runtime && *runtime == '/' && access(runtime, W_OK | X_OK) == 0;
+
+		e->parent = die_strdup(usable ? runtime : "/tmp");
+		return;
+	}
+	if (mkdir(parent, 0700) && errno != EEXIST)
+		die(EXIT_PERM, "cannot make the directory '%s': %s", parent, strerror(errno));
+	e->parent = realpath(parent, NULL);
+	if (!e->parent)
+		die(EXIT_PERM, "cannot use the directory '%s': %s", parent, strerror(errno));
+	lock = die_asprintf("%s/lock", e->parent);
+	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		die(EXIT_PERM, "cannot open '%s': %s", lock, strerror(errno));
+	/* Held until the end. */
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		die(EXIT_PERM, "the directory '%s' is another evpipe's", parent);
+	free(lock);
+}
+
+/* Points DIR/current to the new run, and removes the run that it named. */
+static void replace_current(const struct evpipe *e)
+{
+	char *link = die_asprintf("%s/current", e->parent),
+	     *fresh = die_asprintf("%s/current.new", e->parent);
+	char target[64];
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+
+	unlink(fresh);
+	if (symlink(strrchr(e->directory, '/') + 1, fresh) || rename(fresh, link))
+		die(EXIT_TEMP, "cannot make the link '%s': %s", link, strerror(errno));
+	if (n > 0) {
+		char *old;
+
+		target[n] = '\0';
+		old = die_asprintf("%s/%s", e->parent, target);
+		if (strncmp(target, "run.", 4) == 0 && !strchr(target, '/'))
+			remove_all(old);
+		free(old);
+	}
+	free(link);
+	free(fresh);
+}
+
+void directory_make(struct evpipe *e)
+{
+	static const char *const parts[] = {"metrics", "ready"};
+	char *path = e->keep ? die_asprintf("%s/run.XXXXXX", e->parent)
+			     : die_asprintf("%s/evpipe-%s.XXXXXX", e->parent, e->name);
+
+	/* Mode 0700. */
+	if (!mkdtemp(path))
+		die(EXIT_TEMP, "cannot make a directory in '%s': %s", e->parent, strerror(errno));
+	e->directory = path;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		char *part = die_asprintf("%s/%s", path, parts[i]);
+
+		if (mkdir(part, 0700))
+			die(EXIT_TEMP, "cannot make the directory '%s': %s", part, strerror(errno));
+		free(part);
+	}
+	if (e->keep)
+		replace_current(e);
+	setenv("EVPIPE_DIR", path, 1);
+	if (line_acknowledges(e)) {
+		char *ack = die_asprintf("%s/ack", path);
+
+		if (strlen(ack) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+			die(EXIT_PERM, "the path '%s' is too long for a socket; use a shorter -d",
+				ack);
+		setenv("EVPIPE_ACK", ack, 1);
+		free(ack);
+	}
+}
+
+void directory_leave(struct evpipe *e)
+{
+	if (e->directory && !e->keep)
+		remove_all(e->directory);
+	free(e->directory);
+	e->directory = NULL;
+}

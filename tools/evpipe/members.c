@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: ISC */
+/* evpipe's processes: started from the last to the first, so that nothing is read before all are
+ * there; ended in the order of section "Stop order" of evpipe(1); waited for with what they left. */
+#define _GNU_SOURCE
+#include "evpipe/evpipe.h"
+
+#include "base/die.h"
+#include "base/wake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	/* The source is given --drain, and this to say why it was not enough. */
+	GRACE_MS = 1000,
+	AGAIN_MS = 200, /* between the two signals that end a program of ours at once */
+	KILL_MS = 2000,
+	/* A program's end is seen a little after its neighbours have seen its pipes closed. */
+	TOGETHER_MS = 100,
+};
+
+static struct sigaction pipe_action; /* SIGPIPE's, as we were started */
+
+/* ---- starting ---- */
+
+static void on_child(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	wake_poke();
+	errno = saved;
+}
+
+int members_open(void)
+{
+	struct sigaction sa = {.sa_handler = on_child, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+	int wake_fd;
+
+	sigaction(SIGPIPE, NULL, &pipe_action);
+	wake_fd = wake_open();
+	sigaction(SIGCHLD, &sa, NULL);
+	/* Children that their parents leave become ours, so that all are waited for. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	return wake_fd;
+}
+
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+/* Whether it can be executed, as execvp will look for it. */
+static bool look_up(const char *name)
+{
+	const char *path = getenv("PATH");
+	char file[PATH_MAX];
+
+	if (strchr(name, '/'))
+		return is_program(name);
+	for (const char *p = path ? path : "/usr/local/bin:/bin:/usr/bin";; p++) {
+		int n = (int)strcspn(p, ":");
+
+		if (snprintf(file, sizeof(file), "%.*s/%s", n ? n : 1, n ? p : ".", name) <
+				(int)sizeof(file) &&
+			is_program(file))
+			return true;
+		p += n;
+		if (!*p)
+			return false;
+	}
+}
+
+static bool look_up_all(const struct evpipe *e)
+{
+	for (int i = 0; i < e->count; i++) {
+		const char *name = e->members[i].argv[0];
+
+		if (look_up(name))
+			continue;
+		if (strpbrk(name, " |"))
+			die_error("there is no program '%s': each word, and each '|', is an "
+				  "argument of its own",
+				name);
+		else
+			die_error("there is no program '%s' that can be run", name);
+		return false;
+	}
+	return true;
+}
+
+/* A foreign program that uses stdio writes each line when it is whole. */
+static char **line_buffered(const struct member *m)
+{
+	size_t n = 0;
+	char **argv;
+
+	while (m->argv[n])
+		n++;
+	argv = die_alloc((n + 3) * sizeof(*argv));
+	argv[0] = "stdbuf";
+	argv[1] = "-oL";
+	memcpy(argv + 2, m->argv, (n + 1) * sizeof(*argv));
+	return argv;
+}
+
+/* In the child. */
+static _Noreturn void become(const struct evpipe *e, const struct member *m, int in, int out,
+	pid_t parent, const sigset_t *mask)
+{
+	static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+	char **argv = m->argv;
+	struct sigaction action;
+
+	if (m->own_group)
+		setpgid(0, 0);
+	for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)
+		if (sigaction(handled[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+			signal(handled[i], SIG_DFL);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	if (m == e->members) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() != parent)
+			_exit(EXIT_TEMP);
+	}
+	if ((in >= 0 && dup2(in, STDIN_FILENO) < 0) || (out >= 0 && dup2(out, STDOUT_FILENO) < 0)) {
+		die_error("cannot set up the pipes of '%s': %s", m->name, strerror(errno));
+		_exit(EXIT_TEMP);
+	}
+	sigaction(SIGPIPE, &pipe_action, NULL);
+	setenv("EVPIPE_MEMBER", m->name, 1);
+	if (!m->ours && look_up("stdbuf"))
+		argv = line_buffered(m);
+	execvp(argv[0], argv);
+	die_error("cannot run '%s': %s", argv[0], strerror(errno));
+	_exit(EXIT_PERM);
+}
+
+/* Keyboard input goes to the terminal's foreground group alone, so who reads it stays in ours. */
+static bool reads_terminal(const struct evpipe *e, const struct member *m)
+{
+	return m == e->members && !line_has_source(e) && isatty(STDIN_FILENO);
+}
+
+/* Returns the child's id, or -1. */
+static pid_t start(const struct evpipe *e, const struct member *m, int in, int out)
+{
+	pid_t parent = getpid(), pid;
+	sigset_t all, mask;
+
+	/* What comes to the child before it has put off our handlers would be taken for ours. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &mask);
+	pid = fork();
+	if (pid == 0)
+		become(e, m, in, out, parent, &mask);
+	if (pid > 0 && m->own_group)
+		setpgid(pid, pid);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	return pid;
+}
+
+int members_start(struct evpipe *e)
+{
+	int out = -1;
+
+	if (!look_up_all(e))
+		return EXIT_PERM;
+	for (int i = e->count - 1; i >= 0; i--) {
+		struct member *m = &e->members[i];
+		int ends[2] = {-1, -1};
+
+		m->own_group = !reads_terminal(e, m);
+		if (i > 0 && pipe2(ends, O_CLOEXEC))
+			m->pid = -1;
+		else
+			m->pid = start(e, m, ends[0], out);
+		if (m->pid < 0)
+			die_error("cannot start '%s': %s", m->name, strerror(errno));
+		if (ends[0] >= 0)
+			close(ends[0]);
+		if (out >= 0)
+			close(out);
+		out = ends[1];
+		if (m->pid < 0) {
+			m->pid = 0;
+			if (out >= 0)
+				close(out);
+			return EXIT_TEMP;
+		}
+	}
+	return 0;
+}
+
+/* ---- their ends ---- */
+
+static int foreign_status(const struct member *m, int code)
+{
+	const char *slash = strrchr(m->argv[0], '/'), *name = slash ? slash + 1 : m->argv[0];
+
+	switch (code) {
+	case 0:
+	case EXIT_TIMEOUT:
+	case EXIT_PERM:
+	case EXIT_TEMP:
+		return code;
+	case 1: /* no line has matched */
+		return strcmp(name, "grep") && strcmp(name, "egrep") && strcmp(name, "fgrep") &&
+				strcmp(name, "rg")
+			? EXIT_TEMP
+			: EXIT_DONE;
+	case 126: /* what a shell, env, stdbuf say of a program that cannot be run */
+	case 127:
+		return EXIT_PERM;
+	case 128 + SIGINT: /* a shell's, when we have ended what it ran */
+	case 128 + SIGTERM:
+		return m->told && !m->forced ? EXIT_DONE : EXIT_TEMP;
+	}
+	return EXIT_TEMP;
+}
+
+/* Whether it has died of the signal that was to stop it. */
+static bool was_asked(const struct member *m)
+{
+	int sig = WTERMSIG(m->wait_status);
+
+	/* In our group it got the keyboard's too. */
+	return (sig == SIGTERM && m->told && !m->forced) || (sig == SIGINT && !m->own_group);
+}
+
+/* A member's exit status in terms of ours. */
+static int status_of(const struct member *m)
+{
+	int code = WEXITSTATUS(m->wait_status);
+
+	if (!m->ended)
+		return EXIT_DONE;
+	if (WIFSIGNALED(m->wait_status)) {
+		/* SIGPIPE: its reader has gone, and why says the reader's status. */
+		return was_asked(m) || WTERMSIG(m->wait_status) == SIGPIPE ? EXIT_DONE : EXIT_TEMP;
+	}
+	if (!m->ours)
+		return foreign_status(m, code);
+	return code == EXIT_DONE || code == EXIT_REFUSED || code == EXIT_TIMEOUT ||
+			code == EXIT_PERM
+		? code
+		: EXIT_TEMP;
+}
+
+bool member_failed(const struct member *m)
+{
+	return status_of(m) != EXIT_DONE;
+}
+
+void member_describe(const struct member *m, char *text, size_t size)
+{
+	int code = WEXITSTATUS(m->wait_status);
+	const char *means = "";
+
+	if (!m->ended) {
+		snprintf(text, size, m->pid ? "still runs" : "was not started");
+		return;
+	}
+	if (WIFSIGNALED(m->wait_status)) {
+		int sig = WTERMSIG(m->wait_status);
+		const char *abbreviation = sigabbrev_np(sig);
+
+		snprintf(text, size, "killed by SIG%s%s", abbreviation ? abbreviation : "?",
+			m->forced		 ? " of ours"
+				: was_asked(m)	 ? " that asked it to stop"
+				: sig == SIGPIPE ? ", its reader had gone"
+						 : "");
+		return;
+	}
+	if (m->ours || code == EXIT_PERM || code == EXIT_TEMP)
+		means = code == EXIT_REFUSED   ? ", records were refused"
+			: code == EXIT_TIMEOUT ? ", timed out"
+			: code == EXIT_PERM    ? ", permanent trouble"
+			: code == EXIT_TEMP    ? ", temporary trouble"
+					       : "";
+	else if (code == 1 && !member_failed(m))
+		means = ", no match";
+	snprintf(text, size, "exit %d%s", code, means);
+}
+
+/* ---- waiting for them ---- */
+
+static void on_end(struct evpipe *e, struct member *m, int wait_status, int64_t now_ms)
+{
+	char how[128];
+
+	m->ended = true;
+	m->wait_status = wait_status;
+	m->ended_ms = now_ms;
+	member_describe(m, how, sizeof(how));
+	die_info("%s: %s", m->name, how);
+	if (member_failed(m)) {
+		members_stop(e, now_ms);
+		return;
+	}
+	/* One that ends before those in front of it: they are given the time to see it. */
+	for (struct member *before = e->members; before < m; before++)
+		if (!before->ended)
+			members_stop(e, now_ms + e->drain_ms + GRACE_MS);
+}
+
+/* Children of a member's that outlived it, such as those of a shell. */
+static bool has_left_some(const struct member *m)
+{
+	return m->own_group && kill(-m->pid, 0) == 0;
+}
+
+void members_reap(struct evpipe *e, int64_t now_ms)
+{
+	bool all_ended = true, left = false;
+	int wait_status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+		for (int i = 0; i < e->count; i++)
+			if (e->members[i].pid == pid && !e->members[i].ended)
+				on_end(e, &e->members[i], wait_status, now_ms);
+	for (int i = 0; i < e->count; i++) {
+		struct member *m = &e->members[i];
+
+		if (m->ended && !m->gone)
+			m->gone = !has_left_some(m);
+		all_ended = all_ended && (m->ended || !m->pid);
+		left = left || (m->ended && !m->gone);
+	}
+	if (all_ended && left && !e->step_ms) {
+		e->step = STOP_ALL;
+		e->step_ms = now_ms + e->drain_ms;
+	}
+}
+
+bool members_gone(const struct evpipe *e)
+{
+	for (int i = 0; i < e->count; i++)
+		if (e->members[i].pid && !e->members[i].gone)
+			return false;
+	return true;
+}
+
+/* ---- the stop order ---- */
+
+static void send_signal(struct member *m, int sig)
+{
+	if (!m->pid || m->gone)
+		return;
+	if (sig != SIGCONT && !m->ended)
+		m->told = true;
+	kill(m->own_group ? -m->pid : m->pid, sig);
+}
+
+static void send_all(struct evpipe *e, int sig)
+{
+	for (int i = 0; i < e->count; i++) {
+		if (!e->members[i].ended)
+			e->members[i].forced = true;
+		send_signal(&e->members[i], sig);
+	}
+}
+
+static void say_forced(const struct evpipe *e)
+{
+	char names[512] = "";
+	size_t n = 0;
+
+	for (int i = 0; i < e->count && n < sizeof(names); i++)
+		if (e->members[i].pid && !e->members[i].gone)
+			n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "",
+				e->members[i].name);
+	if (n)
+		die_error("ended by force, %s: %s",
+			e->stops > 1 ? "for a second signal" : "after --drain", names);
+}
+
+void members_stop(struct evpipe *e, int64_t at_ms)
+{
+	if (e->step == STOP_SOURCE && (!e->step_ms || e->step_ms > at_ms))
+		e->step_ms = at_ms;
+}
+
+void members_step(struct evpipe *e, int64_t now_ms)
+{
+	while (e->running && e->step_ms && now_ms >= e->step_ms) {
+		switch (e->step) {
+		case STOP_SOURCE:
+			/* The others end with their input. A stopped process would hold them up. */
+			send_signal(&e->members[0], SIGTERM);
+			for (int i = 0; i < e->count; i++)
+				send_signal(&e->members[i], SIGCONT);
+			e->step = STOP_ALL;
+			e->step_ms = now_ms + e->drain_ms + GRACE_MS;
+			break;
+		case STOP_ALL:
+			say_forced(e);
+			send_all(e, SIGTERM);
+			e->step = STOP_AGAIN;
+			e->step_ms = now_ms + AGAIN_MS;
+			break;
+		case STOP_AGAIN:
+			/* A second SIGTERM might come while the first is pending, and be one with it. */
+			send_all(e, SIGINT);
+			e->step = STOP_KILL;
+			e->step_ms = now_ms + KILL_MS;
+			break;
+		case STOP_KILL:
+			send_all(e, SIGKILL);
+			e->step_ms = now_ms + KILL_MS;
+			break;
+		}
+	}
+}
+
+/* ---- the verdict ---- */
+
+/* Of two that failed together, who is more likely the cause than the consequence. */
+static int rank(const struct member *m)
+{
+	return status_of(m) == EXIT_PERM ? 2 : WIFSIGNALED(m->wait_status) ? 1 : 0;
+}
+
+/* A source that was asked to stop for good waits for what is open: when it ends says nothing. */
+static bool is_stopped_source(const struct evpipe *e, const struct member *m)
+{
+	return m == e->members && line_has_source(e) && status_of(m) == EXIT_PERM;
+}
+
+static const struct member *first_failed(const struct evpipe *e)
+{
+	const struct member *first = NULL, *cause = NULL;
+
+	for (const struct member *m = e->members; m < e->members + e->count; m++)
+		if (member_failed(m) && (!first || m->ended_ms < first->ended_ms))
+			first = m;
+	/* Of those ended by force, the one that the others were waiting for. */
+	for (const struct member *m = e->members; first && first->forced; m++)
+		if (m->forced && member_failed(m))
+			return m;
+	for (const struct member *m = e->members; first && m < e->members + e->count; m++)
+		/* Equals: the reader, since it is the writer who ends with 111 when it has gone. */
+		if (member_failed(m) &&
+			(m->ended_ms <= first->ended_ms + TOGETHER_MS || is_stopped_source(e, m)) &&
+			(!cause || rank(m) >= rank(cause)))
+			cause = m;
+	return cause;
+}
+
+int members_verdict(struct evpipe *e)
+{
+	const struct member *cause = first_failed(e);
+
+	e->why[0] = '\0';
+	for (int i = 0; i < e->count; i++) {
+		const struct member *m = &e->members[i];
+		char how[128];
+
+		member_describe(m, how, sizeof(how));
+		if (m == cause)
+			snprintf(e->why, sizeof(e->why), "%s: %s", m->name, how);
+		if (cause)
+			die_error("%s: %s%s", m->name, how, m == cause ? " (failed first)" : "");
+	}
+	return cause ? status_of(cause) : EXIT_DONE;
+}

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: ISC */
+/* The partitions that are read, and from where to where. Ranges are resolved to offsets before the
+ * first record is read: a reading that has an end then ends whatever happens to the topic. */
+#include "kread/kread.h"
+
+#include "base/die.h"
+#include "base/metrics.h"
+#include "base/num.h"
+#include "base/opt.h"
+
+#include <inttypes.h>
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ASK_MS = 500 };
+
+/* ---- the command line ---- */
+
+struct place place_parse(const char *option, const char *text)
+{
+	struct timespec now;
+	struct place p = {0};
+
+	if (strcmp(text, "beginning") == 0)
+		return (struct place){AT_BEGINNING, 0};
+	if (strcmp(text, "end") == 0)
+		return (struct place){AT_END, 0};
+	if (*text == '@') {
+		p.kind = AT_TIME;
+		clock_gettime(CLOCK_REALTIME, &now);
+		if (num_time_ms(
+			    text + 1, now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000, &p.n) ||
+			p.n < 0)
+			opt_bad("%s: '%s' is no time: give @MS since the epoch, @2026-01-31T10:00:00Z or @-1h",
+				option, text);
+		return p;
+	}
+	p.kind = *text == '-' ? AT_LAST : *text == '+' ? AT_FIRST : AT_OFFSET;
+	if (num_i64(text + (p.kind != AT_OFFSET), &p.n) || p.n < 0)
+		opt_bad("%s takes beginning, end, N, +N, -N or @TIME, not '%s'", option, text);
+	return p;
+}
+
+/* One "3" or "3-5" of a list; moves *s behind it and its comma. */
+static bool next_range(const char **s, int64_t *low, int64_t *high)
+{
+	char *end;
+
+	if (**s < '0' || **s > '9')
+		return false;
+	*low = *high = strtol(*s, &end, 10);
+	if (*end == '-') {
+		if (end[1] < '0' || end[1] > '9')
+			return false;
+		*high = strtol(end + 1, &end, 10);
+	}
+	if ((*end && (*end != ',' || !end[1])) || *high < *low || *high > INT32_MAX)
+		return false;
+	*s = *end ? end + 1 : end;
+	return true;
+}
+
+void partitions_check(const char *text)
+{
+	int64_t low, high;
+
+	for (const char *s = text; *s;)
+		if (!next_range(&s, &low, &high))
+			opt_bad("-p takes partitions such as 0,3-5, not '%s'", text);
+}
+
+static bool is_wanted(const struct kread *r, int32_t partition)
+{
+	int64_t low, high;
+
+	if (!r->partitions)
+		return true;
+	for (const char *s = r->partitions; *s && next_range(&s, &low, &high);)
+		if (partition >= low && partition <= high)
+			return true;
+	return false;
+}
+
+/* ---- the table ---- */
+
+static int compare(const char *topic, int32_t partition, const struct part *p)
+{
+	int c = strcmp(topic, p->topic);
+
+	return c ? c : (partition > p->partition) - (partition < p->partition);
+}
+
+/* The place of the first part that is not before it. */
+static size_t search(const struct kread *r, const char *topic, int32_t partition)
+{
+	size_t low = 0, high = r->part_count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (compare(topic, partition, &r->parts[mid]) > 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct part *part_find(struct kread *r, const char *topic, int32_t partition)
+{
+	size_t i = search(r, topic, partition);
+
+	if (i == r->part_count || compare(topic, partition, &r->parts[i]))
+		return NULL;
+	return &r->parts[i];
+}
+
+struct part *part_add(struct kread *r, const char *topic, int32_t partition)
+{
+	size_t i = search(r, topic, partition);
+	struct part *p;
+
+	r->parts = die_realloc(r->parts, (r->part_count + 1) * sizeof(*p));
+	p = &r->parts[i];
+	memmove(p + 1, p, (r->part_count - i) * sizeof(*p));
+	r->part_count++;
+	r->last = NULL;
+	*p = (struct part){.topic = die_strdup(topic),
+		.partition = partition,
+		.begin = -1,
+		.end = -1,
+		.next = -1,
+		.settled = -1,
+		.committed = -1,
+		.fresh = true};
+	/* Names of topics need no escapes. */
+	buf_printf(&p->head, "{\"topic\":\"%s\",\"partition\":%" PRId32 ",\"offset\":", topic,
+		partition);
+	if (r->source.ledger)
+		p->account = ledger_assign(r->source.ledger, p->topic, partition, NULL);
+	if (r->acked)
+		ledger_committed(r->source.ledger, p->account, 0);
+	return p;
+}
+
+void part_remove(struct kread *r, struct part *p)
+{
+	metrics_lag(p->topic, p->partition, -1);
+	if (p->account)
+		ledger_end(r->source.ledger, p->account);
+	free(p->topic);
+	buf_free(&p->head);
+	if (p->rkt)
+		rd_kafka_topic_destroy(p->rkt);
+	r->part_count--;
+	r->last = NULL;
+	memmove(p, p + 1, (size_t)(r->parts + r->part_count - p) * sizeof(*p));
+}
+
+void part_done(struct kread *r, struct part *p)
+{
+	if (p->done)
+		return;
+	p->done = true;
+	part_pause(r, p, true);
+}
+
+void part_pause(struct kread *r, const struct part *p, bool pause)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+	rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
+	if (pause)
+		rd_kafka_pause_partitions(r->kafka.rk, list);
+	else
+		rd_kafka_resume_partitions(r->kafka.rk, list);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+void part_eof(struct kread *r, const rd_kafka_message_t *m)
+{
+	struct part *p = part_find(r, rd_kafka_topic_name(m->rkt), m->partition);
+
+	/* Records before it that kread.c left out, for the same reasons, are to be read again. */
+	if (!p || p->done || p->leaving || r->ending)
+		return;
+	/* The last offsets may belong to no record: marks of transactions, or compacted away. */
+	if (m->offset > p->next) {
+		if (p->epoch != r->epoch) {
+			p->epoch = r->epoch;
+			p->settled = p->next;
+		}
+		p->next = m->offset;
+		if (p->account)
+			ledger_skip(p->account, p->next);
+	}
+	if (r->to_end || p->end >= 0)
+		part_done(r, p);
+}
+
+bool parts_all_done(const struct kread *r)
+{
+	if (!r->assigned || r->need_ends)
+		return false;
+	for (size_t i = 0; i < r->part_count; i++)
+		if (!r->parts[i].done)
+			return false;
+	return true;
+}
+
+void parts_lag(struct kread *r)
+{
+	for (struct part *p = r->parts; p < r->parts + r->part_count; p++) {
+		int64_t low, high;
+
+		if (p->next >= 0 &&
+			!rd_kafka_get_watermark_offsets(
+				r->kafka.rk, p->topic, p->partition, &low, &high) &&
+			high >= 0)
+			metrics_lag(p->topic, p->partition, high > p->next ? high - p->next : 0);
+	}
+}
+
+/* ---- ranges ---- */
+
+/* Asks the leaders for the first offset of each fresh part at or after @time_ms; -1 and -2 stand
+ * for the end and the beginning, as in the protocol. */
+static rd_kafka_topic_partition_list_t *ask_offsets(struct kread *r, int64_t time_ms)
+{
+	rd_kafka_topic_partition_list_t *list =
+		rd_kafka_topic_partition_list_new((int)r->part_count);
+	rd_kafka_resp_err_t err;
+
+	for (struct part *p = r->parts; p < r->parts + r->part_count; p++)
+		if (p->fresh)
+			rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset =
+				time_ms;
+	err = rd_kafka_offsets_for_times(r->kafka.rk, list, ASK_MS);
+	for (int i = 0; !err && i < list->cnt; i++)
+		err = list->elems[i].err;
+	if (!err)
+		return list;
+	rd_kafka_topic_partition_list_destroy(list);
+	die_info("cannot ask for offsets: %s", kafka_why(err));
+	kafka_judge(&r->kafka, err, kafka_why(err));
+	return NULL;
+}
+
+static int64_t resolve(struct place at, int64_t low, int64_t high, int64_t timed)
+{
+	switch (at.kind) {
+	case AT_BEGINNING:
+		return low;
+	case AT_END:
+		return high;
+	case AT_OFFSET:
+		return at.n;
+	case AT_FIRST:
+		return at.n < high - low ? low + at.n : high;
+	case AT_LAST:
+		return at.n < high - low ? high - at.n : low;
+	case AT_TIME:
+		break;
+	}
+	return timed >= 0 ? timed : high;
+}
+
+static void set_range(struct kread *r, struct part *p, int64_t low, int64_t high, int64_t from_time,
+	int64_t until_time)
+{
+	p->begin = resolve(r->from, low, high, from_time);
+	if (p->begin < low) {
+		die_warn("topic '%s', partition %" PRId32 ": offset %" PRId64
+			 " is no longer kept; reading begins at %" PRId64,
+			p->topic, p->partition, p->begin, low);
+		p->begin = low;
+	}
+	if (r->has_until)
+		p->end = resolve(r->until, low, high, until_time);
+	else if (r->to_end)
+		p->end = high;
+	if (p->end > high)
+		p->end = high;
+	p->done = p->end >= 0 && p->begin >= p->end;
+	/* Fetching beyond the end would be refused; what comes before `begin` is left out. */
+	p->next = p->begin < high ? p->begin : high;
+	p->fresh = false;
+}
+
+/* Resolves and starts the fresh parts. */
+static bool begin_fresh(struct kread *r)
+{
+	rd_kafka_topic_partition_list_t *low = ask_offsets(r, RD_KAFKA_OFFSET_BEGINNING);
+	rd_kafka_topic_partition_list_t *high = low ? ask_offsets(r, RD_KAFKA_OFFSET_END) : NULL;
+	rd_kafka_topic_partition_list_t *from = NULL, *until = NULL;
+	bool ok = high && (r->from.kind != AT_TIME || (from = ask_offsets(r, r->from.n))) &&
+		(r->until.kind != AT_TIME || (until = ask_offsets(r, r->until.n)));
+
+	for (int i = 0; ok && i < low->cnt; i++) {
+		struct part *p = part_find(r, low->elems[i].topic, low->elems[i].partition);
+
+		set_range(r, p, low->elems[i].offset, high->elems[i].offset,
+			from ? from->elems[i].offset : -1, until ? until->elems[i].offset : -1);
+		if (p->done)
+			continue;
+		p->rkt = rd_kafka_topic_new(r->kafka.rk, p->topic, NULL);
+		if (rd_kafka_consume_start_queue(p->rkt, p->partition, p->next, r->messages))
+			die(EXIT_TEMP, "topic '%s', partition %" PRId32 ": cannot start: %s",
+				p->topic, p->partition, kafka_why(rd_kafka_last_error()));
+	}
+	rd_kafka_topic_partition_list_t *all[] = {low, high, from, until};
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (all[i])
+			rd_kafka_topic_partition_list_destroy(all[i]);
+	return ok;
+}
+
+bool parts_find_ends(struct kread *r)
+{
+	rd_kafka_topic_partition_list_t *high;
+
+	for (size_t i = 0; i < r->part_count; i++)
+		r->parts[i].fresh = r->parts[i].end < 0;
+	if (r->part_count == 0)
+		return true;
+	high = ask_offsets(r, RD_KAFKA_OFFSET_END);
+	if (!high)
+		return false;
+	for (int i = 0; i < high->cnt; i++) {
+		struct part *p = part_find(r, high->elems[i].topic, high->elems[i].partition);
+
+		p->end = high->elems[i].offset;
+		p->fresh = false;
+		if (p->next >= p->end)
+			part_done(r, p);
+	}
+	rd_kafka_topic_partition_list_destroy(high);
+	return true;
+}
+
+/* ---- topics ---- */
+
+static void add_topic(struct kread *r, const rd_kafka_metadata_topic_t *t)
+{
+	int64_t low, high;
+
+	for (int i = 0; i < t->partition_cnt; i++)
+		if (is_wanted(r, t->partitions[i].id) &&
+			!part_find(r, t->topic, t->partitions[i].id))
+			part_add(r, t->topic, t->partitions[i].id);
+	if (!r->partitions || r->follow_new)
+		return;
+	for (const char *s = r->partitions; *s && next_range(&s, &low, &high);)
+		if (high >= t->partition_cnt)
+			die(EXIT_PERM, "topic '%s' has no partition %" PRId64 ": it has %d, from 0",
+				t->topic, high, t->partition_cnt);
+}
+
+/* A topic named as it is. */
+static bool look_up(struct kread *r, const char *name)
+{
+	rd_kafka_topic_t *rkt = rd_kafka_topic_new(r->kafka.rk, name, NULL);
+	const rd_kafka_metadata_t *md;
+	rd_kafka_resp_err_t err;
+	char text[512];
+	bool ok;
+
+	if (!rkt)
+		die(EXIT_PERM, "'%s' cannot be a topic's name", name);
+	err = rd_kafka_metadata(r->kafka.rk, 0, rkt, &md, ASK_MS);
+	rd_kafka_topic_destroy(rkt);
+	if (err)
+		return false;
+	err = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	ok = !err && md->topics[0].partition_cnt > 0;
+	if (ok)
+		add_topic(r, &md->topics[0]);
+	rd_kafka_metadata_destroy(md);
+	if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+		if (!r->follow_new)
+			die(EXIT_PERM, "topic '%s' does not exist", name);
+		return true;
+	}
+	if (err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
+		die(EXIT_PERM, "'%s' cannot be a topic's name", name);
+	snprintf(text, sizeof(text), "topic '%s': %s", name, kafka_why(err));
+	if (err)
+		kafka_judge(&r->kafka, err, text);
+	return ok;
+}
+
+/* Topics that match a regular expression. */
+static bool match(struct kread *r, const char *pattern)
+{
+	const rd_kafka_metadata_t *md;
+	rd_kafka_resp_err_t err;
+	char why[128];
+	regex_t re;
+	int bad = regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB);
+
+	if (bad) {
+		regerror(bad, &re, why, sizeof(why));
+		die(EXIT_PERM, "'%s' is no regular expression: %s", pattern, why);
+	}
+	err = rd_kafka_metadata(r->kafka.rk, 1, NULL, &md, ASK_MS);
+	for (int i = 0; !err && i < md->topic_cnt; i++)
+		if (!md->topics[i].err && regexec(&re, md->topics[i].topic, 0, NULL, 0) == 0)
+			add_topic(r, &md->topics[i]);
+	regfree(&re);
+	if (!err)
+		rd_kafka_metadata_destroy(md);
+	return !err;
+}
+
+bool parts_resolve(struct kread *r)
+{
+	bool fresh = false;
+
+	for (int i = 0; i < r->topic_count; i++)
+		if (!(*r->topics[i] == '^' ? match : look_up)(r, r->topics[i]))
+			return false;
+	if (r->part_count == 0 && !r->follow_new)
+		die(EXIT_PERM, "no topic matches '%s'", r->topics[0]);
+	for (size_t i = 0; i < r->part_count; i++)
+		fresh = fresh || r->parts[i].fresh;
+	if (fresh && !begin_fresh(r))
+		return false;
+	/* All of what turns up from now on is new. */
+	r->from = (struct place){AT_BEGINNING, 0};
+	return true;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+/* From a line to a message: the record's fields, the templates' expansions, the size on the wire. */
+#include "kwrite/kwrite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static size_t varint_size(int64_t n)
+{
+	uint64_t zigzag = ((uint64_t)n << 1) ^ (uint64_t)(n >> 63);
+	size_t size = 1;
+
+	while (zigzag >>= 7)
+		size++;
+	return size;
+}
+
+static size_t bytes_size(struct span s)
+{
+	return s.p ? varint_size((int64_t)s.len) + s.len : varint_size(-1);
+}
+
+static int take_headers(
+	struct shape *shape, const struct record *r, struct message *m, struct record_error *e)
+{
+	struct span name, value;
+	struct json j = {0};
+	int got;
+
+	if (r->headers.type != JSON_ARRAY)
+		return 0;
+	while ((got = record_header(r, &j, &shape->scratch, &name, &value, e)) == 1) {
+		if (!m->headers)
+			m->headers = rd_kafka_headers_new(8);
+		rd_kafka_header_add(
+			m->headers, name.p, (ssize_t)name.len, value.p, (ssize_t)value.len);
+		m->bytes += bytes_size(name) + bytes_size(value);
+	}
+	return got;
+}
+
+static int take_partition(const struct shape *shape, const struct record *r, struct message *m,
+	struct record_error *e)
+{
+	int64_t n = record_int(&r->partition, -1);
+
+	m->partition = shape->partition;
+	if (shape->partition != PARTITION_KEEP)
+		return 0;
+	if (n < 0 || n > INT32_MAX) {
+		*e = (struct record_error){
+			CLASS_MISSING_FIELD, "there is no partition in the record for -p keep"};
+		return -1;
+	}
+	m->partition = (int32_t)n;
+	return 0;
+}
+
+/* Room for @n bytes that leaves those of other messages where they are. */
+static bool make_room(struct buf *scratch, size_t n)
+{
+	if (!scratch->len)
+		buf_room(scratch, n > BATCH_SCRATCH ? n : BATCH_SCRATCH);
+	return scratch->cap - scratch->len >= n;
+}
+
+/* Fills @m but for the topic. */
+static enum outcome take_fields(
+	struct shape *shape, const struct record *r, struct message *m, struct record_error *e)
+{
+	buf_clear(&shape->keys);
+	if (shape->key && template_expand(shape->key, r, &shape->name, &shape->keys, e))
+		return REFUSED;
+	/* All that is decoded fits: spans of the scratch stay where they are. */
+	if (!make_room(&shape->scratch, r->line.len + 64 + shape->keys.len))
+		return WAIT;
+	if (record_payload(r, &shape->scratch, &m->payload, e) == RECORD_BAD)
+		return REFUSED;
+	if (shape->key) {
+		m->key = (struct span){shape->scratch.p + shape->scratch.len, shape->keys.len};
+		buf_span(&shape->scratch, buf_as_span(&shape->keys));
+	} else if (record_key(r, &shape->scratch, &m->key, e) == RECORD_BAD) {
+		return REFUSED;
+	}
+	m->ts = shape->now ? 0 : record_int(&r->ts, 0);
+	/* What is printed of a message without a time. */
+	if (m->ts == -1)
+		m->ts = 0;
+	if (take_partition(shape, r, m, e) || take_headers(shape, r, m, e))
+		return REFUSED;
+	return READY;
+}
+
+static struct topic *find_topic(
+	struct shape *shape, struct topics *ts, const struct record *r, struct record_error *e)
+{
+	struct span name;
+	struct topic *t;
+
+	if (shape->constant)
+		return shape->constant;
+	buf_clear(&shape->name);
+	if (template_expand(shape->topic, r, &shape->keys, &shape->name, e))
+		return NULL;
+	name = buf_as_span(&shape->name);
+	t = topics_get(ts, name);
+	if (!t) {
+		e->class = CLASS_UNKNOWN_TOPIC;
+		snprintf(e->message, sizeof(e->message), "'%.*s' cannot be a topic's name",
+			(int)(name.len > 80 ? 80 : name.len), name.p);
+	} else if (template_constant(shape->topic)) {
+		shape->constant = t;
+	}
+	return t;
+}
+
+/* May the message go now, by its size? Alone in a batch it takes what the broker will count. */
+static enum outcome check_size(const struct shape *shape, struct message *m, struct record_error *e)
+{
+	size_t headers = m->headers ? rd_kafka_header_cnt(m->headers) : 0;
+	const struct topic *t = m->topic;
+
+	/* Attributes, time, place; then the length before it all, and the batch's head. */
+	m->bytes += 3 + bytes_size(m->key) + bytes_size(m->payload) + varint_size((int64_t)headers);
+	m->bytes += varint_size((int64_t)m->bytes) + 61;
+	if (m->bytes > t->limit && !shape->compressed) {
+		e->class = CLASS_TOO_LARGE;
+		snprintf(e->message, sizeof(e->message),
+			"topic '%.100s' takes messages of up to %zu bytes (max.message.bytes), this one has %zu",
+			t->name, t->limit, m->bytes);
+		return REFUSED;
+	}
+	/* Time and place may take more further back in a batch. */
+	m->bytes += 20;
+	if (t->limit < BATCH_BYTES && t->out_bytes && t->out_bytes + m->bytes > t->limit)
+		return WAIT;
+	return READY;
+}
+
+static enum outcome check_topic(struct topics *ts, struct topic *t, struct record_error *e)
+{
+	switch (topic_look(ts, t)) {
+	case TOPIC_USABLE:
+		return READY;
+	case TOPIC_UNKNOWN:
+		e->class = CLASS_UNKNOWN_TOPIC;
+		snprintf(e->message, sizeof(e->message), "topic '%.100s' %.140s", t->name, t->why);
+		return REFUSED;
+	case TOPIC_NEW:
+	case TOPIC_ASKED:
+	case TOPIC_CREATING:
+		break;
+	}
+	return WAIT;
+}
+
+enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
+	struct message *m, struct record_error *e)
+{
+	struct record r = {.line = line};
+	size_t used = shape->scratch.len;
+	enum outcome outcome;
+
+	if (!shape->raw && record_parse(&r, line, e)) {
+		record_hint_raw(e);
+		if (r.seq.type == JSON_STRING && input_accounts(e->class))
+			m->seq = r.seq;
+		return REFUSED;
+	}
+	m->is_record = !shape->raw;
+	m->seq = r.seq;
+	m->topic = find_topic(shape, ts, &r, e);
+	if (!m->topic)
+		return REFUSED;
+	outcome = check_topic(ts, m->topic, e);
+	if (outcome != READY)
+		return outcome;
+	if (shape->raw) {
+		const char *key = shape->key ? template_constant(shape->key) : NULL;
+
+		m->payload = line;
+		m->key = (struct span){key, key ? strlen(key) : 0};
+		m->partition = shape->partition;
+	} else {
+		outcome = take_fields(shape, &r, m, e);
+	}
+	if (outcome == READY)
+		outcome = check_size(shape, m, e);
+	if (outcome != READY)
+		shape->scratch.len = used;
+	return outcome;
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: ISC */
+/* kwrite --txn: records, and the positions of what they were made of, become visible in one step.
+ *
+ * DESIGN: A transaction is open all the time. INTERVAL_MS after its first record, or sooner when there
+ * are many and no more come, since the source's window may be full, the gate is closed: no more lines
+ * are taken, and when Kafka has answered for all, the source is asked for the positions that stand for
+ * just these labels. Its reply carries the group's metadata under which they were computed, so that
+ * the broker refuses them once the group has changed. Positions are sent, the transaction is
+ * committed, and only then what has become of the records is reported, dead letters and drops too.
+ *
+ * The source answers when no number below the highest is missing. If that takes longer, a filter has
+ * something that belongs here, or a record is the first of several parts: the gate is opened again, and
+ * the question asked anew with all that has come. A reply to less than all is not used.
+ *
+ * Without records the source is asked once a second: what filters have dropped moves positions too.
+ * Drops behind the last record of all may be read, and dropped, again.
+ *
+ * A transaction is never taken up again after a failure. An ended assignment, a fence or an abortable
+ * error ends the program with 111: nothing was visible, and the next one begins where the last commit
+ * stands. So does a record that the broker refuses, with 1: its neighbours cannot be written without
+ * it. What is told by the record itself or by its topic is refused before, as ever.
+ *
+ * librdkafka's calls block, but can be taken up again: they are given SLICE_MS at a time, with a turn of
+ * the loop between. Nothing else could be done meanwhile, and this is no consumer that would be
+ * missed. */
+#include "kwrite/kwrite.h"
+
+#include "base/die.h"
+#include "base/metrics.h"
+#include "base/wake.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	INTERVAL_MS = 100,
+	QUIET_MS = 10,
+	QUIET_RECORDS = 1000,
+	PATIENCE_MS = 50, /* with the source, before more is taken */
+	IDLE_MS = 1000,
+	SLICE_MS = 100,
+	OFFSETS_MS = 5000, /* this one call cannot be taken up again */
+	ABORT_MS = 5000,
+	RECORDS_MAX = 100000,
+	LABELS_MAX = 256 << 10, /* bytes */
+};
+
+void txn_open(struct kwrite *s, const char *id)
+{
+	s->txn = (struct txn){.id = id, .state = TXN_STARTING, .asked_ms = wake_now_ms()};
+}
+
+/* ---- what is in it ---- */
+
+void txn_take(struct kwrite *s, enum ack_kind kind, const struct ack_label *label)
+{
+	struct txn *t = &s->txn;
+
+	if (!t->run_count || t->runs[t->run_count - 1].kind != kind) {
+		ack_list_text(&t->labels);
+		t->runs = die_realloc(t->runs, (t->run_count + 1) * sizeof(*t->runs));
+		t->runs[t->run_count++] = (struct txn_run){kind, t->labels.text.len};
+	}
+	ack_list_add(&t->labels, label);
+	t->delivered += kind == ACK_FINAL;
+}
+
+bool txn_is_empty(const struct kwrite *s)
+{
+	return s->head == s->txn.begun && !s->txn.run_count;
+}
+
+/* Reports what the committed transaction has settled, in the order in which it came. */
+static void report(struct kwrite *s)
+{
+	struct txn *t = &s->txn;
+	struct span all = ack_list_text(&t->labels);
+
+	for (size_t i = 0; i < t->run_count; i++) {
+		size_t end = i + 1 < t->run_count ? t->runs[i + 1].from : all.len;
+		struct span rest = {all.p + t->runs[i].from, end - t->runs[i].from};
+
+		while (rest.len) {
+			const char *space = memchr(rest.p, ' ', rest.len);
+			size_t n = space ? (size_t)(space - rest.p) : rest.len;
+			struct ack_label label = {.text = {rest.p, n}};
+
+			if (n)
+				ack_report(&s->ack, t->runs[i].kind, &label);
+			n += space != NULL;
+			rest.p += n;
+			rest.len -= n;
+		}
+	}
+	metrics.forwarded += t->delivered;
+	metrics.records_out += t->delivered;
+}
+
+/* ---- failing ---- */
+
+static void end_transaction(struct kwrite *s)
+{
+	int64_t until = wake_now_ms() + ABORT_MS;
+	bool again = s->txn.state > TXN_STARTING;
+
+	while (again && wake_now_ms() < until) {
+		rd_kafka_error_t *error = rd_kafka_abort_transaction(s->kafka.rk, SLICE_MS);
+
+		again = error && rd_kafka_error_is_retriable(error);
+		if (error)
+			rd_kafka_error_destroy(error);
+	}
+}
+
+void txn_fail(struct kwrite *s, int status, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	dead_sync(&s->in.dead);
+	end_transaction(s);
+	if (status != EXIT_TEMP) {
+		ack_stop(&s->ack, why);
+		ack_close(&s->ack);
+	}
+	ack_abandon(&s->ack);
+	metrics_flush();
+	die(status, "%s%s", why,
+		s->txn.state == TXN_STARTING
+			? ""
+			: "; the transaction is aborted, nothing of it was written");
+}
+
+/* Whether a call of librdkafka has done its work; if not, it is to be called again. */
+static bool is_done(struct kwrite *s, rd_kafka_error_t *error, const char *what)
+{
+	rd_kafka_resp_err_t code;
+	char why[400];
+
+	if (!error)
+		return true;
+	if (rd_kafka_error_is_retriable(error)) {
+		die_info("transaction '%s': %s: %s", s->txn.id, what, rd_kafka_error_string(error));
+		rd_kafka_error_destroy(error);
+		return false;
+	}
+	code = rd_kafka_error_code(error);
+	snprintf(why, sizeof(why), "%s", rd_kafka_error_string(error));
+	rd_kafka_error_destroy(error);
+	if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+		code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+		txn_fail(s, EXIT_TEMP,
+			"another kwrite writes transactions as '%s', or this one was too slow: %s",
+			s->txn.id, why);
+	if (kafka_is_config_error(code) || code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT ||
+		code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
+		txn_fail(s, EXIT_PERM, "transaction '%s': cannot %s: %s", s->txn.id, what, why);
+	txn_fail(s, EXIT_TEMP, "transaction '%s': cannot %s: %s", s->txn.id, what, why);
+}
+
+/* ---- one after the other ---- */
+
+static void begin(struct kwrite *s)
+{
+	struct txn *t = &s->txn;
+
+	while (!is_done(s, rd_kafka_begin_transaction(s->kafka.rk), "begin"))
+		;
+	t->state = TXN_OPEN;
+	t->begun = s->head;
+	t->delivered = 0;
+	t->run_count = 0;
+	ack_list_clear(&t->labels);
+}
+
+static void ask(struct kwrite *s, int64_t now_ms)
+{
+	s->txn.asked = s->head;
+	s->txn.asked_ms = now_ms;
+	s->txn.state = TXN_ASKED;
+	ack_ask(&s->ack, ack_list_text(&s->txn.labels));
+}
+
+static struct span word(struct span *rest)
+{
+	const char *space = memchr(rest->p, ' ', rest->len);
+	struct span w = {rest->p, space ? (size_t)(space - rest->p) : rest->len};
+	size_t n = w.len + (space != NULL);
+
+	rest->p += n;
+	rest->len -= n;
+	return w;
+}
+
+/* "BASE64 TOPIC P O TOPIC P O …" */
+static rd_kafka_error_t *send_offsets(struct kwrite *s, struct span rest)
+{
+	struct span base64 = word(&rest);
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+	rd_kafka_consumer_group_metadata_t *group = NULL;
+	rd_kafka_error_t *error = NULL;
+	struct buf bytes = {0};
+
+	if (buf_unbase64(&bytes, base64) == 0)
+		error = rd_kafka_consumer_group_metadata_read(&group, bytes.p, bytes.len);
+	while (rest.len && group) {
+		struct span topic = word(&rest), partition = word(&rest), offset = word(&rest);
+		char name[256];
+
+		snprintf(name, sizeof(name), "%.*s", (int)topic.len, topic.p);
+		if (!offset.len)
+			break;
+		/* Each number is ended by a space or the end of the buffer's text. */
+		rd_kafka_topic_partition_list_add(
+			list, name, (int32_t)strtol(partition.p, NULL, 10))
+			->offset = strtoll(offset.p, NULL, 10);
+	}
+	if (!group && !error)
+		txn_fail(s, EXIT_TEMP, "the source's reply holds no metadata of a group");
+	if (group && list->cnt)
+		error = rd_kafka_send_offsets_to_transaction(s->kafka.rk, list, group, OFFSETS_MS);
+	if (group)
+		rd_kafka_consumer_group_metadata_destroy(group);
+	rd_kafka_topic_partition_list_destroy(list);
+	buf_free(&bytes);
+	return error;
+}
+
+static void on_reply(struct kwrite *s)
+{
+	struct txn *t = &s->txn;
+	struct buf *reply = &s->ack.reply;
+
+	s->ack.has_reply = false;
+	if (s->ack.aborted)
+		txn_fail(s, EXIT_TEMP,
+			"the group has given partitions away that records of this transaction are of");
+	/* More has been taken since. */
+	if (t->asked != s->head) {
+		t->state = TXN_OPEN;
+		return;
+	}
+	t->state = TXN_SENDING;
+	if (txn_is_empty(s) && reply->len == t->committed.len &&
+		memcmp(reply->p, t->committed.p, reply->len) == 0)
+		t->state = TXN_OPEN;
+	buf_clear(&t->committed);
+	buf_span(&t->committed, buf_as_span(reply));
+	/* For strtoll. */
+	*buf_room(&t->committed, 1) = '\0';
+}
+
+static void commit(struct kwrite *s)
+{
+	struct txn *t = &s->txn;
+	rd_kafka_error_t *error = NULL;
+
+	if (t->state == TXN_SENDING) {
+		error = send_offsets(s, buf_as_span(&t->committed));
+		/* The source may have left the group since: nothing is lost but drops. */
+		if (error && txn_is_empty(s) && rd_kafka_error_txn_requires_abort(error)) {
+			rd_kafka_error_destroy(error);
+			end_transaction(s);
+			buf_clear(&t->committed);
+			begin(s);
+			return;
+		}
+		if (is_done(s, error, "commit positions"))
+			t->state = TXN_COMMITTING;
+	}
+	if (t->state != TXN_COMMITTING ||
+		!is_done(s, rd_kafka_commit_transaction(s->kafka.rk, SLICE_MS), "commit"))
+		return;
+	report(s);
+	begin(s);
+}
+
+/* ---- when ---- */
+
+/* When the source is to be asked; INT64_MAX: not for what is there. */
+static int64_t due_ms(const struct kwrite *s)
+{
+	const struct txn *t = &s->txn;
+	bool full = s->head - t->begun >= RECORDS_MAX || t->labels.text.len >= LABELS_MAX ||
+		!ring_has_room(s);
+
+	if (t->state == TXN_ASKED && t->asked == s->head)
+		return INT64_MAX;
+	/* A source that has said `end` leaves when all is reported. */
+	if (txn_is_empty(s))
+		return s->in.ended || s->ack.ended ? INT64_MAX : t->asked_ms + IDLE_MS;
+	if (s->in.ended)
+		return 0;
+	if (t->state == TXN_ASKED)
+		return t->asked_ms + INTERVAL_MS;
+	if (s->head - t->begun >= QUIET_RECORDS &&
+		t->moved_ms + QUIET_MS < t->first_ms + INTERVAL_MS)
+		return full ? 0 : t->moved_ms + QUIET_MS;
+	return full ? 0 : t->first_ms + INTERVAL_MS;
+}
+
+bool txn_accepts(const struct kwrite *s, int64_t now_ms)
+{
+	const struct txn *t = &s->txn;
+
+	if (!t->id)
+		return true;
+	if (t->state == TXN_ASKED && now_ms < t->asked_ms + PATIENCE_MS)
+		return false;
+	return (t->state == TXN_OPEN || t->state == TXN_ASKED) && now_ms < due_ms(s);
+}
+
+int txn_timeout_ms(const struct kwrite *s, int64_t now_ms)
+{
+	const struct txn *t = &s->txn;
+	int64_t at = due_ms(s);
+
+	if (!t->id || !ack_greeted(&s->ack))
+		return -1;
+	if (t->state != TXN_OPEN && t->state != TXN_ASKED)
+		return 0;
+	if (t->state == TXN_ASKED && now_ms < t->asked_ms + PATIENCE_MS)
+		at = t->asked_ms + PATIENCE_MS;
+	/* Deliveries wake it. */
+	if (at == INT64_MAX || (at <= now_ms && s->tail < s->head))
+		return -1;
+	return at > now_ms ? (int)(at - now_ms) : 0;
+}
+
+bool txn_is_done(const struct kwrite *s)
+{
+	const struct txn *t = &s->txn;
+
+	return !t->id || t->state == TXN_STARTING || (t->state == TXN_OPEN && txn_is_empty(s));
+}
+
+void txn_step(struct kwrite *s, int64_t now_ms)
+{
+	struct txn *t = &s->txn;
+
+	if (!t->id || !ack_greeted(&s->ack))
+		return;
+	if (t->state == TXN_STARTING) {
+		if (!is_done(s, rd_kafka_init_transactions(s->kafka.rk, SLICE_MS), "begin"))
+			return;
+		begin(s);
+	}
+	if (txn_is_empty(s))
+		t->first_ms = now_ms;
+	if (t->moved != s->head)
+		t->moved_ms = now_ms;
+	t->moved = s->head;
+	if (t->state == TXN_ASKED && s->ack.has_reply)
+		on_reply(s);
+	if (t->state == TXN_ASKED && ack_pollfd(&s->ack).fd < 0 && txn_is_empty(s))
+		t->state = TXN_OPEN;
+	else if (t->state == TXN_ASKED && ack_pollfd(&s->ack).fd < 0)
+		txn_fail(s, EXIT_TEMP,
+			"the source has gone and left the positions of a transaction unanswered");
+	if ((t->state == TXN_OPEN || t->state == TXN_ASKED) && s->tail == s->head &&
+		now_ms >= due_ms(s))
+		ask(s, now_ms);
+	if (t->state == TXN_SENDING || t->state == TXN_COMMITTING)
+		commit(s);
+}

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: ISC
+# ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
+bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kmock tools/bin/rsub tools/bin/rpub \
+	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack tools/bin/evpipe
+
+EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
+
+tools_bin_kread_SOURCES = tools/kread/kread.c tools/kread/acks.c tools/kread/group.c tools/kread/parts.c \
+	tools/kread/print.c tools/kread/kread.h
+tools_bin_kread_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+tools_bin_kread_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
+tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/batch.c tools/kwrite/letters.c tools/kwrite/message.c \
+	tools/kwrite/ring.c tools/kwrite/topics.c tools/kwrite/txn.c tools/kwrite/kwrite.h
+tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
+tools_bin_kmock_SOURCES = tools/kmock.c
+tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
+tools_bin_rsub_SOURCES = tools/rsub.c
+tools_bin_rsub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
+tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS)
+tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/rpub.h
+tools_bin_rpub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
+tools_bin_rpub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS)
+tools_bin_evstamp_SOURCES = tools/evstamp.c
+tools_bin_evstamp_LDADD = $(EV_LDADD)
+tools_bin_evkey_SOURCES = tools/evkey.c
+tools_bin_evkey_LDADD = $(EV_LDADD) $(JQ_LIBS)
+tools_bin_evsel_SOURCES = tools/evsel.c
+tools_bin_evsel_LDADD = $(EV_LDADD) $(JQ_LIBS)
+tools_bin_evbatch_SOURCES = tools/evbatch/evbatch.c tools/evbatch/command.c \
+	tools/evbatch/numbers.c tools/evbatch/output.c tools/evbatch/evbatch.h
+tools_bin_evbatch_LDADD = $(EV_LDADD)
+tools_bin_evack_SOURCES = tools/evack.c
+tools_bin_evack_LDADD = $(EV_LDADD)
+tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/directory.c tools/evpipe/cmdline.c \
+	tools/evpipe/members.c tools/evpipe/status.c tools/evpipe/evpipe.h
+tools_bin_evpipe_LDADD = $(EV_LDADD) $(MICROHTTPD_LIBS)

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: ISC */
+/* Records to commands: the payload is decoded straight into what Redis is sent. */
+#include "rpub/rpub.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PAYLOAD_MAX = 512 << 20 }; /* of Redis, for a string */
+
+void command_prefix(struct buf *b, struct span channel)
+{
+	buf_puts(b, "*3\r\n$7\r\nPUBLISH\r\n$");
+	buf_int(b, (int64_t)channel.len);
+	buf_put(b, "\r\n", 2);
+	buf_span(b, channel);
+	buf_put(b, "\r\n$", 3);
+}
+
+static unsigned digits_of(size_t n)
+{
+	unsigned d = 1;
+
+	for (; n >= 10; n /= 10)
+		d++;
+	return d;
+}
+
+/* The payload's bytes, appended to @out or a span of the line. */
+static int payload_of(struct rpub *s, const struct record *r, struct span line, struct buf *out,
+	struct span *bytes, struct record_error *e)
+{
+	enum record_bytes got = RECORD_BYTES;
+
+	if (s->raw)
+		*bytes = line;
+	else
+		got = record_payload(r, out, bytes, e);
+	if (got == RECORD_NULL)
+		*e = (struct record_error){
+			CLASS_INVALID_RECORD, "null payload: PUBLISH has no tombstone"};
+	return got == RECORD_BYTES ? 0 : -1;
+}
+
+/* The payload is decoded where it is to stand, behind a guess of its length's width. */
+static int put_payload(struct rpub *s, const struct record *r, struct span line, struct buf *out,
+	struct record_error *e)
+{
+	size_t at = out->len, from;
+	unsigned digits;
+	struct span bytes;
+	bool in_place;
+	char *p;
+
+	buf_room(out, line.len + 32);
+	from = out->len = at + s->digits + 2;
+	if (payload_of(s, r, line, out, &bytes, e))
+		return -1;
+	if (bytes.len > PAYLOAD_MAX) {
+		*e = (struct record_error){CLASS_TOO_LARGE, "the payload is over 512 MB"};
+		return -1;
+	}
+	digits = digits_of(bytes.len);
+	in_place = bytes.p == out->p + from;
+	out->len = at;
+	p = buf_room(out, bytes.len + 32);
+	if (!in_place || digits != s->digits)
+		memmove(p + digits + 2, in_place ? p + from - at : bytes.p, bytes.len);
+	s->digits = digits;
+	for (size_t n = bytes.len; digits; n /= 10)
+		p[--digits] = (char)('0' + n % 10);
+	memcpy(p + s->digits, "\r\n", 2);
+	out->len += s->digits + 2 + bytes.len;
+	buf_put(out, "\r\n", 2);
+	return 0;
+}
+
+int command_put(
+	struct rpub *s, struct span line, struct record *r, bool *is_record, struct record_error *e)
+{
+	struct buf *out = &s->redis.out;
+	size_t before = out->len;
+
+	*is_record = false;
+	*r = (struct record){.line = line};
+	if (!s->raw && record_parse(r, line, e)) {
+		record_hint_raw(e);
+		return -1;
+	}
+	*is_record = !s->raw;
+	if (s->prefix.len) {
+		buf_span(out, buf_as_span(&s->prefix));
+	} else {
+		buf_clear(&s->channel);
+		if (template_expand(s->template, r, &s->scratch, &s->channel, e))
+			return -1;
+		command_prefix(out, buf_as_span(&s->channel));
+	}
+	if (put_payload(s, r, line, out, e) == 0)
+		return 0;
+	out->len = before;
+	return -1;
+}
+
+void command_pass(struct rpub *s, struct span line, int64_t receivers, struct buf *out)
+{
+	const char *constant = template_constant(s->template);
+	struct record_member members[2] = {{.name = "receivers"}, {.name = "channel"}};
+	struct record_error e;
+	struct buf name = {0};
+	struct record r;
+	char number[24];
+	size_t count = 1;
+	int n = snprintf(number, sizeof(number), "%" PRId64, receivers);
+
+	if (s->raw || record_parse(&r, line, &e)) {
+		buf_span(out, line);
+		return;
+	}
+	members[0].value = (struct span){number, (size_t)n};
+	buf_clear(&s->channel);
+	if (constant)
+		buf_puts(&s->channel, constant);
+	else
+		template_expand(s->template, &r, &s->scratch, &s->channel, &e);
+	/* The bytes of a key need not be text. */
+	if (json_utf8(buf_as_span(&s->channel))) {
+		buf_putc(&name, '"');
+		json_escape(&name, buf_as_span(&s->channel));
+		buf_putc(&name, '"');
+		members[count++].value = buf_as_span(&name);
+	}
+	record_set_members(&r, members, count, out);
+	buf_free(&name);
+}
