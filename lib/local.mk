@@ -7,14 +7,16 @@ lib_libevpipe_a_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS) $(HIREDIS_CFLAGS) $(JQ_CFL
 	$(MICROHTTPD_CFLAGS)
 lib_libevpipe_a_SOURCES = \
 	lib/base/buf.c lib/base/buf.h \
-	lib/base/class.c lib/base/class.h \
-	lib/base/die.c lib/base/die.h \
+	lib/base/errclass.c lib/base/errclass.h \
 	lib/base/line.c lib/base/line.h \
+	lib/base/mem.c lib/base/mem.h \
 	lib/base/metrics.c lib/base/metrics.h \
+	lib/base/msg.c lib/base/msg.h \
 	lib/base/num.c lib/base/num.h \
 	lib/base/opt.c lib/base/opt.h \
 	lib/base/out.c lib/base/out.h \
 	lib/base/prom.c lib/base/prom.h \
+	lib/base/trouble.c lib/base/trouble.h \
 	lib/base/wake.c lib/base/wake.h \
 	$(LIB_JSON) \
 	lib/json/path.c lib/json/path.h \
@@ -27,8 +29,8 @@ lib_libevpipe_a_SOURCES = \
 	lib/record/record.c lib/record/record-read.c lib/record/record-write.c \
 	lib/record/record-parts.h lib/record/record.h \
 	lib/record/template.c lib/record/template.h \
-	lib/ack/ack.c lib/ack/ack.h \
-	lib/ack/ackd.c lib/ack/ackd-message.c lib/ack/ackd-socket.c lib/ack/ackd.h lib/ack/ackd-parts.h \
+	lib/ack/client.c lib/ack/client.h \
+	lib/ack/server.c lib/ack/server-message.c lib/ack/server-socket.c lib/ack/server.h lib/ack/server-parts.h \
 	lib/ack/label.c lib/ack/label.h \
 	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/ledger.h \
 	lib/ack/ledger-parts.h \

@@ -15,7 +15,7 @@ check-model:
 
 # ---- unit tests ----
 check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
-	tests/unit/test-ack tests/unit/test-ackd tests/unit/test-brokers tests/unit/test-buf \
+	tests/unit/test-ack-client tests/unit/test-ack-server tests/unit/test-brokers tests/unit/test-buf \
 	tests/unit/test-dead \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
 	tests/unit/test-json-ssse3 tests/unit/test-label tests/unit/test-ledger tests/unit/test-line \
@@ -33,8 +33,8 @@ tests_unit_prop_ledger_SOURCES = tests/unit/prop-ledger.c tests/unit/sim.c \
 	tests/unit/sim-members.c tests/unit/sim-source.c tests/unit/sim.h tests/unit/test.h
 tests_unit_prop_ledger_LDADD = $(UNIT_LDADD)
 tests_unit_prop_ledger_calls_LDADD = $(UNIT_LDADD)
-tests_unit_test_ack_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS)
-tests_unit_test_ackd_LDADD = $(UNIT_LDADD)
+tests_unit_test_ack_client_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS)
+tests_unit_test_ack_server_LDADD = $(UNIT_LDADD)
 tests_unit_test_brokers_LDADD = $(UNIT_LDADD)
 tests_unit_test_buf_LDADD = $(UNIT_LDADD)
 tests_unit_test_dead_LDADD = $(UNIT_LDADD)
@@ -64,22 +64,22 @@ tests_unit_test_template_LDADD = $(UNIT_LDADD)
 
 # ---- fuzz ----
 # The program replays the files it is given; check-fuzz lets libFuzzer go on from the corpus.
-EXTRA_PROGRAMS = tests/fuzz/fuzz-ack tests/fuzz/fuzz-ackd tests/fuzz/fuzz-record
+EXTRA_PROGRAMS = tests/fuzz/fuzz-ack-client tests/fuzz/fuzz-ack-server tests/fuzz/fuzz-record
 FUZZ_JSON = lib/json/json.c lib/json/json-escape.c lib/json/json-string.c lib/json/json-unescape.c
-FUZZ_ACK = tests/fuzz/fuzz-ack.c lib/ack/ack.c lib/ack/label.c $(FUZZ_JSON) lib/base/buf.c lib/base/die.c lib/base/opt.c \
-	lib/base/metrics.c lib/base/class.c lib/base/num.c lib/base/wake.c
-FUZZ_ACKD = tests/fuzz/fuzz-ackd.c lib/ack/ackd.c lib/ack/ackd-message.c lib/ack/ackd-socket.c \
-	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/label.c lib/base/buf.c lib/base/die.c
+FUZZ_ACK_CLIENT = tests/fuzz/fuzz-ack-client.c lib/ack/client.c lib/ack/label.c $(FUZZ_JSON) lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/opt.c \
+	lib/base/metrics.c lib/base/errclass.c lib/base/num.c lib/base/wake.c
+FUZZ_ACK_SERVER = tests/fuzz/fuzz-ack-server.c lib/ack/server.c lib/ack/server-message.c lib/ack/server-socket.c \
+	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/label.c lib/base/buf.c lib/base/mem.c lib/base/msg.c
 FUZZ_RECORD = tests/fuzz/fuzz-record.c tests/unit/plain-json.c $(FUZZ_JSON) \
-	lib/record/record.c lib/record/record-read.c lib/record/record-write.c lib/json/path.c lib/record/template.c lib/base/buf.c lib/base/die.c lib/base/class.c
+	lib/record/record.c lib/record/record-read.c lib/record/record-write.c lib/json/path.c lib/record/template.c lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/errclass.c
 FUZZ_CC = clang
 FUZZ_CFLAGS = -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all -iquote lib -iquote tests/unit -iquote $(abs_top_builddir)
 
-tests_fuzz_fuzz_ack_SOURCES = tests/fuzz/fuzz-ack.c tests/fuzz/replay.c tests/fuzz/fuzz.h
-tests_fuzz_fuzz_ack_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
-tests_fuzz_fuzz_ackd_SOURCES = tests/fuzz/fuzz-ackd.c tests/fuzz/replay.c tests/fuzz/fuzz.h
-tests_fuzz_fuzz_ackd_LDADD = lib/libevpipe.a
+tests_fuzz_fuzz_ack_client_SOURCES = tests/fuzz/fuzz-ack-client.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_ack_client_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
+tests_fuzz_fuzz_ack_server_SOURCES = tests/fuzz/fuzz-ack-server.c tests/fuzz/replay.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_ack_server_LDADD = lib/libevpipe.a
 tests_fuzz_fuzz_record_SOURCES = tests/fuzz/fuzz-record.c tests/fuzz/replay.c tests/fuzz/fuzz.h \
 	tests/unit/plain-json.c tests/unit/plain-json.h
 tests_fuzz_fuzz_record_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/tests/unit
@@ -90,10 +90,10 @@ CLEANFILES = $(EXTRA_PROGRAMS)
 check-fuzz:
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	cp -R $(srcdir)/tests/fuzz/corpus/. "$$dir" && chmod -R u+w "$$dir" && \
-	for target in ack ackd record; do \
+	for target in ack-client ack-server record; do \
 		case $$target in \
-		ack) sources='$(FUZZ_ACK)' libs='$(ARGTABLE_LIBS)' ;; \
-		ackd) sources='$(FUZZ_ACKD)' libs= ;; \
+		ack-client) sources='$(FUZZ_ACK_CLIENT)' libs='$(ARGTABLE_LIBS)' ;; \
+		ack-server) sources='$(FUZZ_ACK_SERVER)' libs= ;; \
 		record) sources='$(FUZZ_RECORD)' libs= ;; \
 		esac; \
 		(cd $(srcdir) && $(FUZZ_CC) $(FUZZ_CFLAGS) $$sources $$libs -o "$$dir/fuzz-$$target") && \

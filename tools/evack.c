@@ -9,8 +9,8 @@
  *
  * EOF: all is reported, then exit. First SIGTERM: ignored while input is open; the second, or one after
  * EOF, ends it at once. */
-#include "ack/ack.h"
-#include "base/die.h"
+#include "ack/client.h"
+#include "base/msg.h"
 #include "flow/input.h"
 #include "ack/label.h"
 #include "base/metrics.h"
@@ -77,11 +77,6 @@ static void on_signal(struct evack *s)
 		die(EXIT_TEMP, "ended by a second signal with input left");
 }
 
-static int least(int a, int b)
-{
-	return a < 0 ? b : b < 0 || a < b ? a : b;
-}
-
 static void run(struct evack *s, int wake_fd)
 {
 	while (!s->in.ended) {
@@ -92,7 +87,8 @@ static void run(struct evack *s, int wake_fd)
 			ack_pollfd(&s->ack),
 		};
 
-		if (poll(p, 3, least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms))) < 0) {
+		if (poll(p, 3, wake_least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms))) <
+			0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -138,7 +134,7 @@ int main(int argc, char **argv)
 	metrics.is_sink = true;
 	path = ack_path(&ack);
 	if (!path)
-		die_info("neither --ack nor $EVPIPE_ACK: nobody is told");
+		msg_info("neither --ack nor $EVPIPE_ACK: nobody is told");
 	wake_fd = wake_open();
 	input_open(&s->in, &input, '\n');
 	ack_open(&s->ack, path, ACK_SINK);

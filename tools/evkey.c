@@ -23,7 +23,7 @@ struct evkey {
 };
 
 static enum filter_verdict refuse(
-	struct record_error *e, enum error_class c, const char *what, const char *why)
+	struct record_error *e, enum errclass c, const char *what, const char *why)
 {
 	record_refuse(e, c, "%s%s%s", what, why ? ": " : "", why ? why : "");
 	return FILTER_REFUSE;

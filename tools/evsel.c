@@ -9,7 +9,7 @@
  * --undead cuts the record out of its dead letter as it stands there. A dead letter that comes as a
  * record's payload (out of a topic of dead letters) gives its record the seq of the record that brought
  * it, since that is what the source waits for. */
-#include "ack/ack.h"
+#include "ack/client.h"
 #include "base/buf.h"
 #include "jq/expr.h"
 #include "flow/filter.h"

@@ -49,7 +49,7 @@ struct evstamp {
 };
 
 static enum filter_verdict refuse(
-	struct record_error *e, enum error_class c, const char *what, const char *why)
+	struct record_error *e, enum errclass c, const char *what, const char *why)
 {
 	record_refuse(e, c, "%s%s%s", what, why ? ": " : "", why ? why : "");
 	return FILTER_REFUSE;
@@ -163,9 +163,9 @@ static enum filter_verdict write_mark(struct evstamp *s, const struct record *r,
 				"the payload is JSON without an object to stamp", NULL);
 		from = to =
 			(size_t)(parent.text.p - payload.p) + last_member_end(parent.text, &first);
-		buf_puts(&s->text, first ? "\"" : ",\"");
-		json_escape(&s->text, p->name);
-		buf_puts(&s->text, "\":");
+		buf_puts(&s->text, first ? "" : ",");
+		json_put_text(&s->text, p->name);
+		buf_putc(&s->text, ':');
 	}
 	buf_span(&s->text, json);
 	record_splice_payload(r, from, to, buf_as_span(&s->text), out);
@@ -312,9 +312,7 @@ int main(int argc, char **argv)
 	if (s.set && !json_utf8((struct span){s.set, strlen(s.set)}))
 		opt_bad("--set takes a name in UTF-8");
 	if (s.set) {
-		buf_putc(&s.json, '"');
-		json_escape(&s.json, (struct span){s.set, strlen(s.set)});
-		buf_putc(&s.json, '"');
+		json_put_text(&s.json, (struct span){s.set, strlen(s.set)});
 	}
 	s.max_hops = opt_int(max_hops, "--max-hops", -1, 0, 1000000);
 	s.drop = drop->sval;

@@ -7,7 +7,8 @@
  * accept and the topics exist, so a script that has read the line need not wait for anything.
  * Nothing else happens in this thread: it sleeps until SIGTERM, SIGINT or SIGHUP and exits 0.
  */
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/num.h"
 #include "base/opt.h"
@@ -53,7 +54,7 @@ static void parse_options(int argc, char **argv)
 
 static void create_topic(rd_kafka_mock_cluster_t *cluster, const char *spec, int brokers)
 {
-	char *name = die_strdup(spec), *colon = strrchr(name, ':');
+	char *name = mem_dup(spec), *colon = strrchr(name, ':');
 	rd_kafka_resp_err_t err;
 	int64_t partitions;
 

@@ -15,7 +15,8 @@
  *   (source.h). Nothing waits for acknowledgements while it reads, since Redis would not.
  * - SIGTERM: reading stops, what was read is written, exit 0; a second one ends it at once.
  * - A vanished reader is noticed by POLLERR on standard output, on an idle channel too. */
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "json/json.h"
 #include "base/line.h"
 #include "base/metrics.h"
@@ -79,17 +80,17 @@ static void fail(struct rsub *s, int status)
 
 /* ---- messages ---- */
 
-static void refuse(struct rsub *s, enum error_class c, struct span channel, const char *why)
+static void refuse(struct rsub *s, enum errclass c, struct span channel, const char *why)
 {
 	s->refused++;
 	metrics.errors[c]++;
 	if (s->shown[c]++ < SHOWN_MAX)
-		die_error("message %llu, channel %.*s: %s (%s)",
+		msg_error("message %llu, channel %.*s: %s (%s)",
 			(unsigned long long)metrics.records_in,
 			(int)(channel.len < 100 ? channel.len : 100), channel.p, why,
-			class_name(c));
+			errclass_name(c));
 	if (s->shown[c] == SHOWN_MAX)
-		die_error("further messages refused as %s are only counted", class_name(c));
+		msg_error("further messages refused as %s are only counted", errclass_name(c));
 }
 
 static bool same(const struct buf *b, struct span s)
@@ -175,7 +176,7 @@ static void subscribe(struct rsub *s)
 
 static void say_gap(struct rsub *s, const char *been)
 {
-	die_error("gap: the connection to redis at %s %s lost for %.1f s: "
+	msg_error("gap: the connection to redis at %s %s lost for %.1f s: "
 		  "what was published meanwhile is lost",
 		s->redis.name, been, (double)(wake_now_ms() - s->gap_since_ms) / 1000);
 	s->gap = false;
@@ -186,7 +187,7 @@ static void on_confirmed(struct rsub *s)
 	if (s->unconfirmed == 0 || --s->unconfirmed)
 		return;
 	metrics_set_ready(true);
-	die_info("subscribed at redis at %s", s->redis.name);
+	msg_info("subscribed at redis at %s", s->redis.name);
 	if (s->gap)
 		say_gap(s, "was");
 }
@@ -208,7 +209,7 @@ static void on_error(struct rsub *s, struct span text)
 		redis_lose(&s->redis, text);
 		return;
 	}
-	die_error("redis at %s refuses the subscription: %.*s", s->redis.name,
+	msg_error("redis at %s refuses the subscription: %.*s", s->redis.name,
 		(int)(text.len < 200 ? text.len : 200), text.p);
 	stop(s, EXIT_PERM);
 }
@@ -259,7 +260,7 @@ static void on_redis(struct rsub *s, short revents, int64_t now_ms)
 		redis_command(&s->redis, 1, (const char *const[]){"PING"});
 		break;
 	case REDIS_FAILED:
-		die_error("%s", s->redis.trouble);
+		msg_error("%s", s->redis.trouble);
 		stop(s, EXIT_PERM);
 		return;
 	case REDIS_SAME:
@@ -280,15 +281,10 @@ static void on_output(struct rsub *s)
 		return;
 	}
 	if (errno == EPIPE)
-		die_info("the reader of standard output has gone");
+		msg_info("the reader of standard output has gone");
 	else
-		die_error("cannot write standard output: %s", strerror(errno));
+		msg_error("cannot write standard output: %s", strerror(errno));
 	fail(s, EXIT_TEMP);
-}
-
-static int least(int a, int b)
-{
-	return a < 0 ? b : b < 0 || a < b ? a : b;
 }
 
 /* Milliseconds until --idle-exit, -1 never. */
@@ -332,21 +328,22 @@ static void run(struct rsub *s, int wake_fd)
 		int64_t now_ms = wake_now_ms();
 		/* While output is pending the link is left alone, and its silence is our own. */
 		bool leave = s->stopping || (s->redis.state == REDIS_UP && out_pending(&s->out));
-		int timeout = least(metrics_tick(now_ms), idle_timeout_ms(s, now_ms));
+		int timeout = wake_least(metrics_tick(now_ms), idle_timeout_ms(s, now_ms));
 		struct pollfd p[] = {
 			{.fd = wake_fd, .events = POLLIN},
 			{.fd = STDOUT_FILENO, .events = out_events(&s->out)},
 			{.fd = leave || s->behind ? -1 : redis_fd(&s->redis),
 				.events = redis_events(&s->redis)},
-			{.fd = s->source.ackd.fd, .events = POLLIN},
+			{.fd = s->source.server.fd, .events = POLLIN},
 		};
 
 		if (s->source.ledger)
-			timeout = least(timeout, TICK_MS);
+			timeout = wake_least(timeout, TICK_MS);
 
 		if (!leave)
-			timeout =
-				s->behind ? 0 : least(timeout, redis_timeout_ms(&s->redis, now_ms));
+			timeout = s->behind
+				? 0
+				: wake_least(timeout, redis_timeout_ms(&s->redis, now_ms));
 		if (poll(p, 4, timeout) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
@@ -379,7 +376,7 @@ static void drain(struct rsub *s, int wake_fd)
 	while (source_drains(&s->source, &s->out, &status)) {
 		struct pollfd p[] = {
 			{.fd = wake_fd, .events = POLLIN},
-			{.fd = s->source.ackd.fd, .events = POLLIN},
+			{.fd = s->source.server.fd, .events = POLLIN},
 		};
 
 		poll(p, 2, 100);
@@ -404,14 +401,14 @@ static int finish(struct rsub *s, int wake_fd)
 	redis_close(&s->redis);
 	metrics_flush();
 	if (s->refused)
-		die_warn("%llu messages were refused", (unsigned long long)s->refused);
+		msg_warn("%llu messages were refused", (unsigned long long)s->refused);
 	return s->status == EXIT_DONE && s->refused ? EXIT_REFUSED : s->status;
 }
 
 /* With room in front for the command's name. */
 static const char **names(const struct arg_str *a, const char *what)
 {
-	const char **list = die_alloc(((size_t)a->count + 1) * sizeof(*list));
+	const char **list = mem_alloc(((size_t)a->count + 1) * sizeof(*list));
 
 	for (int i = 0; i < a->count; i++) {
 		if (!a->sval[i][0])
@@ -466,7 +463,7 @@ int main(int argc, char **argv)
 	s->patterns = names(patterns, "PATTERN");
 	for (int i = 0; patterns->count && i < channels->count; i++)
 		if (strpbrk(channels->sval[i], "*?["))
-			die_warn("'%s' is the name of a channel; -p goes before each pattern",
+			msg_warn("'%s' is the name of a channel; -p goes before each pattern",
 				channels->sval[i]);
 	s->raw = raw->count;
 	s->end = nul->count ? '\0' : '\n';

@@ -2,7 +2,7 @@
 /* Reports, and the numbers that a transaction names: what they may say, and what it does. */
 #include "ack/ledger-parts.h"
 
-#include "base/die.h"
+#include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,12 +88,12 @@ static enum ledger_answer check(const struct ledger *l, bool sink, const struct 
 
 static struct group *group_new(const struct label *label)
 {
-	struct group *g = die_realloc(NULL, sizeof(*g));
+	struct group *g = mem_realloc(NULL, sizeof(*g));
 	size_t bytes = (label->parts + 7) / 8;
 
 	*g = (struct group){.parts = label->parts, .left = label->parts, .kind = LEDGER_DROP};
 	g->set_len = label->set.len;
-	g->seen = die_realloc(NULL, 2 * bytes + g->set_len);
+	g->seen = mem_realloc(NULL, 2 * bytes + g->set_len);
 	g->named = g->seen + bytes;
 	g->set = (char *)g->named + bytes;
 	memset(g->seen, 0, 2 * bytes);
@@ -262,18 +262,12 @@ enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 	l->question++;
 	l->waits_to = 0;
 	while (labels.len) {
-		const char *space = memchr(labels.p, ' ', labels.len);
-		size_t len = space ? (size_t)(space - labels.p) : labels.len;
-		enum ledger_answer a =
-			name_label(l, (struct span){labels.p, len}, &highest, &first);
+		enum ledger_answer a = name_label(l, span_word(&labels), &highest, &first);
 
 		if (a != LEDGER_TAKEN && a != LEDGER_ABORT)
 			return a;
 		if (a == LEDGER_ABORT)
 			worst = a;
-		len += space != NULL;
-		labels.p += len;
-		labels.len -= len;
 	}
 	if (worst != LEDGER_TAKEN)
 		return worst;

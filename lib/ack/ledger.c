@@ -12,7 +12,7 @@
  */
 #include "ack/ledger-parts.h"
 
-#include "base/die.h"
+#include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,8 +55,8 @@ static void grow(struct ledger *l)
 	uint32_t old = l->entry_count, count = old ? old * 2 : 256;
 	size_t slots = (size_t)count * 2;
 
-	l->entries = die_realloc(l->entries, count * sizeof(*l->entries));
-	l->table = die_realloc(l->table, slots * sizeof(*l->table));
+	l->entries = mem_realloc(l->entries, count * sizeof(*l->entries));
+	l->table = mem_realloc(l->table, slots * sizeof(*l->table));
 	memset(l->table, 0xff, slots * sizeof(*l->table));
 	l->mask = (uint32_t)slots - 1;
 	for (uint32_t e = l->head; e != NONE; e = l->entries[e].after)
@@ -188,7 +188,7 @@ int64_t ledger_position(const struct ledger *l, const struct ledger_part *p)
 struct ledger_part *ledger_assign(
 	struct ledger *l, const char *topic, int32_t partition, void *user)
 {
-	struct ledger_part *p = die_realloc(NULL, sizeof(*p));
+	struct ledger_part *p = mem_realloc(NULL, sizeof(*p));
 
 	*p = (struct ledger_part){.topic = topic,
 		.partition = partition,
@@ -351,7 +351,7 @@ uint64_t ledger_last(const struct ledger *l)
 
 struct ledger *ledger_new(uint64_t window, uint64_t window_bytes, bool order)
 {
-	struct ledger *l = die_realloc(NULL, sizeof(*l));
+	struct ledger *l = mem_realloc(NULL, sizeof(*l));
 
 	*l = (struct ledger){.window = window, .window_bytes = window_bytes, .order = order};
 	l->head = l->tail = l->ended_head = l->ended_tail = l->free = NONE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "base/buf.h"
 
-#include "base/die.h"
+#include "base/mem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@ char *buf_grow(struct buf *b, size_t n)
 
 	while (cap - b->len < n)
 		cap *= 2;
-	b->p = die_realloc(b->p, cap + BUF_SLACK);
+	b->p = mem_realloc(b->p, cap + BUF_SLACK);
 	b->cap = cap;
 	return b->p + b->len;
 }

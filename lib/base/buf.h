@@ -30,6 +30,18 @@ static inline bool span_starts(struct span s, const char *with)
 	return s.len >= n && memcmp(s.p, with, n) == 0;
 }
 
+/* Takes the next word, which ends at a space or at the end, and the space off the front of *@rest. */
+static inline struct span span_word(struct span *rest)
+{
+	const char *space = rest->len ? (const char *)memchr(rest->p, ' ', rest->len) : NULL;
+	struct span word = {rest->p, space ? (size_t)(space - rest->p) : rest->len};
+	size_t n = word.len + (space != NULL);
+
+	rest->p += n;
+	rest->len -= n;
+	return word;
+}
+
 /* Readers of a buffer's end may load, never use, up to this many bytes behind it. */
 enum { BUF_SLACK = 64 };
 

@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include "base/line.h"
 
-#include "base/die.h"
+#include "base/mem.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@ enum { BLOCK = 128 << 10, LARGE = 64 * BLOCK, READ_MAX = 8 * BLOCK };
 void line_init(struct line *l, int fd, char end, size_t max)
 {
 	*l = (struct line){.fd = fd, .end = end, .max = max, .cap = BLOCK};
-	l->p = die_alloc(l->cap + BUF_SLACK);
+	l->p = mem_alloc(l->cap + BUF_SLACK);
 }
 
 void line_free(struct line *l)
@@ -36,7 +36,7 @@ static void make_room(struct line *l)
 			/* A long line has gone by: give its memory back. */
 			free(l->p);
 			l->cap = BLOCK;
-			l->p = die_alloc(l->cap + BUF_SLACK);
+			l->p = mem_alloc(l->cap + BUF_SLACK);
 		}
 		return;
 	}
@@ -49,7 +49,7 @@ static void make_room(struct line *l)
 		l->seen -= from;
 		l->filled -= from;
 	} else {
-		l->p = die_realloc(l->p, l->cap * 2 + BUF_SLACK);
+		l->p = mem_realloc(l->p, l->cap * 2 + BUF_SLACK);
 		l->cap *= 2;
 	}
 }

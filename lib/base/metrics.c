@@ -3,7 +3,8 @@
 #include "base/metrics.h"
 
 #include "base/buf.h"
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -60,7 +61,7 @@ static void copy_init(struct copy *c, char *text)
 	free(c->temporary);
 	*c = (struct copy){.path = text};
 	if (text)
-		c->temporary = die_asprintf("%s.%ld.tmp", text, (long)getpid());
+		c->temporary = mem_printf("%s.%ld.tmp", text, (long)getpid());
 }
 
 /* What evpipe calls this member: the program's name, or that with a number. Another name is that of a
@@ -90,13 +91,13 @@ void metrics_init(const char *tool, const char *file)
 
 	self.tool = member_name(tool);
 	self.pid = getpid();
-	copy_init(&self.file, file ? die_strdup(file) : NULL);
+	copy_init(&self.file, file ? mem_dup(file) : NULL);
 	copy_init(&self.member, NULL);
 	free(self.ready_path);
 	self.ready_path = NULL;
 	if (directory && *directory) {
-		copy_init(&self.member, die_asprintf("%s/metrics/%s.prom", directory, self.tool));
-		self.ready_path = die_asprintf("%s/ready/%s", directory, self.tool);
+		copy_init(&self.member, mem_printf("%s/metrics/%s.prom", directory, self.tool));
+		self.ready_path = mem_printf("%s/ready/%s", directory, self.tool);
 		unready();
 		if (!at_exit)
 			atexit(unready);
@@ -130,8 +131,8 @@ void metrics_lag(const char *topic, int32_t partition, int64_t lag)
 		}
 	if (lag < 0)
 		return;
-	self.lags = die_realloc(self.lags, (self.lag_count + 1) * sizeof(*l));
-	self.lags[self.lag_count++] = (struct lag){die_strdup(topic), partition, lag};
+	self.lags = mem_realloc(self.lags, (self.lag_count + 1) * sizeof(*l));
+	self.lags[self.lag_count++] = (struct lag){mem_dup(topic), partition, lag};
 }
 
 void metrics_delivery(int64_t taken_us)
@@ -162,7 +163,7 @@ static void by_class(const char *name, const char *help, const uint64_t *counts)
 	family(name, "counter", help);
 	for (int c = CLASS_NONE + 1; c < CLASS_COUNT; c++)
 		buf_printf(&self.text, "%s_%s{tool=\"%s\",type=\"%s\"} %" PRIu64 "\n", self.prefix,
-			name, self.tool, class_name((enum error_class)c), counts[c]);
+			name, self.tool, errclass_name((enum errclass)c), counts[c]);
 }
 
 static void gauge(const char *name, const char *help, uint64_t n)
@@ -251,7 +252,7 @@ static void copy_write(struct copy *c)
 		ok = false;
 	if (!ok) {
 		if (!c->warned)
-			die_warn("cannot write metrics to '%s': %s", c->path, strerror(errno));
+			msg_warn("cannot write metrics to '%s': %s", c->path, strerror(errno));
 		unlink(c->temporary);
 	}
 	c->warned = !ok;
@@ -297,14 +298,14 @@ void metrics_set_ready(bool ready)
 		int fd = open(self.ready_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 
 		if (fd < 0)
-			die_warn("cannot make '%s': %s", self.ready_path, strerror(errno));
+			msg_warn("cannot make '%s': %s", self.ready_path, strerror(errno));
 		else
 			close(fd);
 	}
 	metrics.ready = ready;
 	if (ready && self.ready_fd >= 0) {
 		if (write(self.ready_fd, "\n", 1) < 0)
-			die_warn("cannot write to the --ready-fd descriptor: %s", strerror(errno));
+			msg_warn("cannot write to the --ready-fd descriptor: %s", strerror(errno));
 		close(self.ready_fd);
 		self.ready_fd = -1;
 	}

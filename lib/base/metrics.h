@@ -11,7 +11,7 @@
 #define EVPIPE_METRICS_H
 
 #include "base/buf.h"
-#include "base/class.h"
+#include "base/errclass.h"
 
 #include <stdbool.h>
 #include <stdint.h>

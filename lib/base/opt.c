@@ -2,7 +2,7 @@
 #include "base/opt.h"
 
 #include "config.h"
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/num.h"
 
@@ -41,7 +41,7 @@ _Noreturn void opt_bad(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	die(EXIT_PERM, "%s; try '%s --help'", text, die_prog());
+	die(EXIT_PERM, "%s; try '%s --help'", text, msg_prog());
 }
 
 static void print_help(void **table, const struct opt_page *page)
@@ -80,7 +80,7 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	int errors;
 
 	fill_standard_descriptors();
-	die_init(page->prog);
+	msg_init(page->prog);
 	if (arg_nullcheck(table))
 		die(EXIT_TEMP, "out of memory");
 	for (void **t = table; !end; t++)
@@ -112,7 +112,7 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	}
 	if (o->log->count && strcmp(o->log->sval[0], "text") && strcmp(o->log->sval[0], "json"))
 		opt_bad("--log takes text or json, not '%s'", o->log->sval[0]);
-	die_setup(o->quiet->count ? -1 : o->verbose->count,
+	msg_setup(o->quiet->count ? -1 : o->verbose->count,
 		o->log->count && strcmp(o->log->sval[0], "json") == 0);
 	metrics_init(page->prog, opt_file(o->metrics, "--metrics"));
 	if (o->ready_fd->count) {

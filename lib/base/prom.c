@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "base/prom.h"
 
-#include "base/die.h"
+#include "base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,7 +159,7 @@ static struct prom_family *family_of(struct prom *p, struct span name)
 	for (size_t i = 0; i < p->count; i++)
 		if (same(p->families[i].name, name))
 			return &p->families[i];
-	p->families = die_realloc(p->families, (p->count + 1) * sizeof(*f));
+	p->families = mem_realloc(p->families, (p->count + 1) * sizeof(*f));
 	f = &p->families[p->count++];
 	*f = (struct prom_family){.name = name};
 	return f;
@@ -195,7 +195,7 @@ static void add_sample(struct prom_family *f, size_t text, const struct prom_lin
 			f->samples[i].sum += number(line->rest);
 			return;
 		}
-	f->samples = die_realloc(f->samples, (f->count + 1) * sizeof(*f->samples));
+	f->samples = mem_realloc(f->samples, (f->count + 1) * sizeof(*f->samples));
 	f->samples[f->count++] = (struct sample){.series = series, .value = line->rest};
 }
 

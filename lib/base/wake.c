@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include "base/wake.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -24,6 +24,12 @@ void wake_poke(void);
 int64_t wake_now_ms(void);
 int64_t wake_now_us(void);
 
+/* The shorter of two of poll's timeouts in milliseconds, where -1 is for ever. */
+static inline int wake_least(int a, int b)
+{
+	return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
 /* Exponential back-off with jitter: the next waiting time, @min_ms the first time, at most @max_ms.
  * *@ms is the state: 0 to begin anew. */
 int64_t wake_backoff_ms(int64_t *ms, int64_t min_ms, int64_t max_ms);

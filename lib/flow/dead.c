@@ -7,7 +7,8 @@
 #define _GNU_SOURCE
 #include "flow/dead.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "json/json.h"
 #include "base/metrics.h"
 
@@ -29,7 +30,7 @@ enum { SHOWN_MAX = 10 };
 /* A new name is durable when its directory is. */
 static void sync_directory(const char *file)
 {
-	char *copy = die_strdup(file);
+	char *copy = mem_dup(file);
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd >= 0) {
@@ -80,7 +81,7 @@ static void write_all(struct dead *d, int fd, struct span s)
 			int saved = errno;
 
 			if (fd == d->fd && d->start >= 0 && ftruncate(fd, d->start))
-				die_error("cannot take back a torn dead letter in '%s': %s",
+				msg_error("cannot take back a torn dead letter in '%s': %s",
 					d->file, strerror(errno));
 			die(EXIT_TEMP, "cannot write to the dead-letter file '%s': %s", d->file,
 				strerror(saved));
@@ -93,7 +94,7 @@ static void write_all(struct dead *d, int fd, struct span s)
 /* In the same file system, where there is room for it, if that can be. */
 static int spill_open(const struct dead *d)
 {
-	char *copy = die_strdup(d->file);
+	char *copy = mem_dup(d->file);
 	int fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	FILE *f = fd < 0 ? tmpfile() : NULL;
 
@@ -180,7 +181,7 @@ static void end(struct dead *d)
 	d->dirty = true;
 }
 
-static void put_error(struct dead *d, enum error_class c, const char *message)
+static void put_error(struct dead *d, enum errclass c, const char *message)
 {
 	struct span text = {message, strlen(message)};
 	struct timespec ts;
@@ -190,8 +191,8 @@ static void put_error(struct dead *d, enum error_class c, const char *message)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
-	buf_printf(&d->b, "{\"error\":{\"tool\":\"%s\",\"class\":\"%s\",\"message\":\"", die_prog(),
-		class_name(c));
+	buf_printf(&d->b, "{\"error\":{\"tool\":\"%s\",\"class\":\"%s\",\"message\":\"", msg_prog(),
+		errclass_name(c));
 	/* The message may quote bytes of a line that is not UTF-8. */
 	if (json_utf8(text))
 		json_escape(&d->b, text);
@@ -202,26 +203,26 @@ static void put_error(struct dead *d, enum error_class c, const char *message)
 }
 
 /* Counts and tells; the caller keeps the line. */
-static bool refuse(struct dead *d, enum error_class c, const char *message)
+static bool refuse(struct dead *d, enum errclass c, const char *message)
 {
 	d->refused++;
 	metrics.errors[c]++;
 	if (d->policy == DEAD_STOP) {
-		die_error("%s (%s)", message, class_name(c));
+		msg_error("%s (%s)", message, errclass_name(c));
 		d->stopped = true;
 		return false;
 	}
 	if (d->shown[c]++ < SHOWN_MAX)
-		die_warn("%s (%s)", message, class_name(c));
+		msg_warn("%s (%s)", message, errclass_name(c));
 	if (d->shown[c] == SHOWN_MAX)
-		die_warn("further records refused as %s are only counted", class_name(c));
+		msg_warn("further records refused as %s are only counted", errclass_name(c));
 	if (dead_keeps(d))
 		metrics.dead_letters[c]++;
 	return true;
 }
 
-bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_record,
-	uint64_t number, const char *fmt, ...)
+bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_record, uint64_t number,
+	const char *fmt, ...)
 {
 	char message[512];
 	va_list ap;
@@ -241,9 +242,7 @@ bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_r
 		buf_puts(&d->b, "\"record\":");
 		buf_span(&d->b, line);
 	} else if (json_utf8(line)) {
-		buf_puts(&d->b, "\"line\":\"");
-		json_escape(&d->b, line);
-		buf_putc(&d->b, '"');
+		json_put_member(&d->b, "line", line);
 	} else {
 		buf_puts(&d->b, "\"line_b64\":\"");
 		buf_base64(&d->b, line.p, line.len);
@@ -329,9 +328,9 @@ int dead_close(struct dead *d)
 	if (!d->refused)
 		return EXIT_DONE;
 	if (dead_keeps(d))
-		die_warn("%llu records were refused; they are in '%s'",
+		msg_warn("%llu records were refused; they are in '%s'",
 			(unsigned long long)d->refused, d->file);
 	else if (d->policy == DEAD_SKIP)
-		die_warn("%llu records were refused and skipped", (unsigned long long)d->refused);
+		msg_warn("%llu records were refused and skipped", (unsigned long long)d->refused);
 	return EXIT_REFUSED;
 }

@@ -7,7 +7,7 @@
 #define EVPIPE_DEAD_H
 
 #include "base/buf.h"
-#include "base/class.h"
+#include "base/errclass.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,8 +49,8 @@ void dead_open(struct dead *d, const char *on_error, const char *file,
  * writes the dead letter. @is_record: the line is a JSON object and stands in "record" as it came.
  * Returns true when the program may go on; false under `stop`. Dies with 111 when a dead letter cannot be
  * written. */
-bool dead_refuse(struct dead *d, enum error_class c, struct span line, bool is_record,
-	uint64_t number, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_record, uint64_t number,
+	const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* The same for a line over the limit, streamed: begin, its pieces, end. Nothing stands in the file, and
  * nobody who shares it waits, before the end. */
 bool dead_begin_big(struct dead *d, uint64_t number, size_t max);

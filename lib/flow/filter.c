@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "flow/filter.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "flow/input.h"
 #include "base/metrics.h"
 #include "base/out.h"
@@ -78,7 +78,7 @@ static void on_output(struct run *r)
 	if (errno != EPIPE)
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	/* The reader says itself why it left; `| head -1` is no fault. */
-	die_info("the reader of standard output has gone");
+	msg_info("the reader of standard output has gone");
 	r->gone = true;
 }
 
@@ -96,11 +96,6 @@ static int finish(struct run *r)
 	refused = input_close(&r->in);
 	metrics_flush();
 	return r->gone ? EXIT_TEMP : status ? status : refused;
-}
-
-static int least(int a, int b)
-{
-	return a < 0 ? b : b < 0 || a < b ? a : b;
 }
 
 int filter_run(const struct filter *f)
@@ -123,7 +118,8 @@ int filter_run(const struct filter *f)
 			ack_pollfd(&r.ack),
 		};
 
-		if (poll(p, 4, least(metrics_tick(now_ms), ack_timeout_ms(&r.ack, now_ms))) < 0) {
+		if (poll(p, 4, wake_least(metrics_tick(now_ms), ack_timeout_ms(&r.ack, now_ms))) <
+			0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;

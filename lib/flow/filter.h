@@ -3,7 +3,7 @@
 #ifndef EVPIPE_FILTER_H
 #define EVPIPE_FILTER_H
 
-#include "ack/ack.h"
+#include "ack/client.h"
 #include "base/buf.h"
 #include "base/opt.h"
 #include "record/record.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "flow/input.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "record/record.h"
 
@@ -109,7 +109,7 @@ bool input_next(struct input *in, struct span *text)
 	return false;
 }
 
-void input_refuse(struct input *in, enum error_class c, struct span line, bool is_record,
+void input_refuse(struct input *in, enum errclass c, struct span line, bool is_record,
 	uint64_t number, const char *fmt, ...)
 {
 	char message[400];
@@ -125,7 +125,7 @@ void input_refuse(struct input *in, enum error_class c, struct span line, bool i
 		char reason[500];
 
 		snprintf(reason, sizeof(reason), "a record was refused: %s (%s)", message,
-			class_name(c));
+			errclass_name(c));
 		ack_stop(in->ack, reason);
 	}
 }
@@ -136,7 +136,7 @@ void input_account(struct input *in, const struct ack_label *label)
 		ack_report(in->ack, dead_keeps(&in->dead) ? ACK_DEAD : ACK_DROP, label);
 }
 
-bool input_accounts(enum error_class c)
+bool input_accounts(enum errclass c)
 {
 	return c != CLASS_JSON_DECODE;
 }
@@ -146,7 +146,7 @@ int input_close(struct input *in)
 	int status = dead_close(&in->dead);
 
 	if (in->torn) {
-		die_error("line %llu: the input ends without a line end; the torn line is left out",
+		msg_error("line %llu: the input ends without a line end; the torn line is left out",
 			(unsigned long long)in->torn);
 		status = EXIT_TEMP;
 	}

@@ -5,8 +5,8 @@
 #ifndef EVPIPE_INPUT_H
 #define EVPIPE_INPUT_H
 
-#include "ack/ack.h"
-#include "base/class.h"
+#include "ack/client.h"
+#include "base/errclass.h"
 #include "flow/dead.h"
 #include "base/line.h"
 #include "base/opt.h"
@@ -43,14 +43,14 @@ void input_read(struct input *in);
 /* The next whole line; counts it as read. false: none before the next input_read, or held, or ended. */
 bool input_next(struct input *in, struct span *text);
 /* Refuses a line of this number: dead_refuse, and ends the input under `stop`. */
-void input_refuse(struct input *in, enum error_class c, struct span line, bool is_record,
+void input_refuse(struct input *in, enum errclass c, struct span line, bool is_record,
 	uint64_t number, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* Reports what has become of a record that was refused: in a dead letter, or dropped; under `stop`
  * nothing, so that the source's position stays before it. A sink does so when it is its turn. */
 void input_account(struct input *in, const struct ack_label *label);
 /* Whether a line that record_parse has refused as @c may account for the seq found in it. Not one that
  * is not JSON: it may be two records in one. */
-bool input_accounts(enum error_class c);
+bool input_accounts(enum errclass c);
 /* Says what is left to say and closes the dead letters. Returns EXIT_DONE, EXIT_REFUSED, or EXIT_TEMP
  * when the last line was torn. */
 int input_close(struct input *in);

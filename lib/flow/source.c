@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "flow/source.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
 
@@ -53,7 +53,7 @@ static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low
 
 void source_open(struct source *s, bool replays, int64_t window)
 {
-	s->ackd.fd = -1;
+	s->server.fd = -1;
 	s->start_ms = wake_now_ms();
 	s->replays = replays;
 	s->window = window;
@@ -61,8 +61,8 @@ void source_open(struct source *s, bool replays, int64_t window)
 		return;
 	s->ledger = ledger_new((uint64_t)window, replays ? WINDOW_BYTES : UINT64_MAX, s->order);
 	ledger_on_settled(s->ledger, on_settled, s);
-	ackd_open(&s->ackd, s->path, s->ledger);
-	buf_printf(&s->seq, ",\"seq\":\"%s:", s->ackd.run);
+	ack_server_open(&s->server, s->path, s->ledger);
+	buf_printf(&s->seq, ",\"seq\":\"%s:", s->server.run);
 	metrics.is_ledger = true;
 }
 
@@ -82,10 +82,10 @@ size_t source_room(const struct source *s, size_t most)
 
 	if (!s->replays)
 		return most;
-	if (!s->ackd.has_sink)
+	if (!s->server.has_sink)
 		return 0;
 	/* By order: among so many may be none that would tell what has been dropped. */
-	if (s->order && s->ackd.sink_idle)
+	if (s->order && s->server.sink_idle)
 		window *= IDLE_WINDOWS;
 	else if (ledger_full(s->ledger))
 		return 0;
@@ -99,24 +99,24 @@ size_t source_room(const struct source *s, size_t most)
 
 static int judge(struct source *s)
 {
-	struct ackd *d = &s->ackd;
+	struct ack_server *d = &s->server;
 
 	if (s->told)
 		return 0;
 	s->told = true;
 	if (d->trouble_status) {
-		die_error("%s", d->trouble);
+		msg_error("%s", d->trouble);
 		/* Behind a member that asks to stop what it has handed on is still worth delivering. */
 		if (d->void_account)
-			ackd_stop(d, d->trouble);
+			ack_server_stop(d, d->trouble);
 		return d->trouble_status;
 	}
 	if (d->sink_lost || (d->had_sink && !d->has_sink && !s->ended)) {
-		die_error("the sink has gone");
+		msg_error("the sink has gone");
 		return EXIT_TEMP;
 	}
 	if (s->replays && !d->had_sink && wake_now_ms() - s->start_ms >= HELLO_MS) {
-		die_error("no sink has come to '%s' for ten seconds: " REMEDIES, s->path);
+		msg_error("no sink has come to '%s' for ten seconds: " REMEDIES, s->path);
 		return EXIT_PERM;
 	}
 	s->told = false;
@@ -128,7 +128,7 @@ int source_serve(struct source *s, bool readable)
 	if (!s->ledger)
 		return 0;
 	if (readable)
-		ackd_serve(&s->ackd, wake_now_us());
+		ack_server_serve(&s->server, wake_now_us());
 	return judge(s);
 }
 
@@ -169,11 +169,11 @@ static void on_stalled(void *ctx, const struct ledger_open *o)
 	if ((uintptr_t)p->user == (uintptr_t)o->number)
 		return;
 	p->user = (void *)(uintptr_t)o->number;
-	die_error(
+	msg_error(
 		"%" PRIu64
 		" records have not been acknowledged for 30 s, the first of them %s: a program of the pipeline has swallowed them%s: filter with evsel, put it under evbatch, or give %s --account order",
 		o->count, place(o), s->replays ? ", which holds the position back" : "",
-		die_prog());
+		msg_prog());
 }
 
 void source_tick(struct source *s)
@@ -182,15 +182,15 @@ void source_tick(struct source *s)
 
 	if (!s->ledger)
 		return;
-	ackd_serve(&s->ackd, wake_now_us());
+	ack_server_serve(&s->server, wake_now_us());
 	c = ledger_counts(s->ledger);
 	metrics.open_records = c.open;
 	metrics.late_reports = c.late;
-	metrics.stale_reports = s->ackd.stale;
-	metrics.ack_garbage = s->ackd.garbage;
+	metrics.stale_reports = s->server.stale;
+	metrics.ack_garbage = s->server.garbage;
 	if (!s->order)
 		metrics.stalled_records = ledger_stalled(
-			s->ledger, s->ackd.sink_idle, wake_now_us(), STALL_US, on_stalled, s);
+			s->ledger, s->server.sink_idle, wake_now_us(), STALL_US, on_stalled, s);
 }
 
 /* ---- the end ---- */
@@ -202,14 +202,14 @@ void source_end(struct source *s, bool whole)
 	s->open = UINT64_MAX;
 	s->flush_by_ms = wake_now_ms() + FLUSH_MS;
 	if (whole)
-		ackd_end(&s->ackd);
+		ack_server_end(&s->server);
 	s->ended = whole;
 }
 
 /* Whether acknowledgements may still come that are worth waiting for. */
 static bool may_come(struct source *s, int64_t now)
 {
-	const struct ackd *d = &s->ackd;
+	const struct ack_server *d = &s->server;
 	uint64_t open = ledger_counts(s->ledger).open;
 
 	if (open != s->open) {
@@ -237,7 +237,7 @@ static int close_output(struct source *s, struct out *out)
 	s->closed = true;
 	if (!ret || !s->ended)
 		return 0;
-	die_error("cannot write standard output: %s", strerror(errno));
+	msg_error("cannot write standard output: %s", strerror(errno));
 	return EXIT_TEMP;
 }
 
@@ -248,11 +248,11 @@ bool source_drains(struct source *s, struct out *out, int *status)
 
 	if (!s->ledger)
 		return false;
-	ackd_serve(&s->ackd, wake_now_us());
+	ack_server_serve(&s->server, wake_now_us());
 	failed = judge(s);
 	if (failed)
 		*status = failed;
-	if (!s->closed && (ackd_flushed(&s->ackd) || now >= s->flush_by_ms)) {
+	if (!s->closed && (ack_server_flushed(&s->server) || now >= s->flush_by_ms)) {
 		failed = close_output(s, out);
 		if (failed)
 			*status = failed;
@@ -262,20 +262,20 @@ bool source_drains(struct source *s, struct out *out, int *status)
 
 static int tell(struct source *s)
 {
-	const struct ackd *d = &s->ackd;
+	const struct ack_server *d = &s->server;
 	struct ledger_open o;
 
 	if (!d->had_sink || d->void_account || !ledger_first_open(s->ledger, &o))
 		return 0;
 	if (s->order && s->ended && !d->sink_lost && (!d->connections || d->sink_idle)) {
-		die_warn(
+		msg_warn(
 			"%" PRIu64
 			" records behind the last acknowledged one, the first of them %s, may have been dropped%s",
 			o.count, place(&o), s->replays ? "; they will be read again" : "");
 		return 0;
 	}
 	o.count += ledger_counts(s->ledger).forgotten;
-	die_error("%" PRIu64 " records were not acknowledged, the first of them %s; %s", o.count,
+	msg_error("%" PRIu64 " records were not acknowledged, the first of them %s; %s", o.count,
 		place(&o), s->replays ? "they will be read again" : "they may be lost");
 	return EXIT_TEMP;
 }
@@ -288,6 +288,6 @@ int source_left(struct source *s)
 		return 0;
 	source_tick(s);
 	status = tell(s);
-	ackd_close(&s->ackd);
+	ack_server_close(&s->server);
 	return status;
 }

@@ -3,15 +3,15 @@
  * numbers, what ends a source early, what is waited for at the end, and what is said of records that
  * nobody has acknowledged. Without a socket (ledger NULL) all functions do nothing.
  *
- * In a loop: put ackd.fd into the poll array, call source_serve after each poll and source_tick once a
+ * In a loop: put server.fd into the poll array, call source_serve after each poll and source_tick once a
  * second, emit at most source_room records with source_emit, and end when source_serve says so. At the
  * end, when all output is written or given up: source_end, then serve everything while source_drains,
  * then source_left. Nothing here waits. */
 #ifndef EVPIPE_SOURCE_H
 #define EVPIPE_SOURCE_H
 
-#include "ack/ack.h"
-#include "ack/ackd.h"
+#include "ack/client.h"
+#include "ack/server.h"
 #include "base/buf.h"
 #include "ack/ledger.h"
 #include "base/opt.h"
@@ -27,7 +27,7 @@ struct source_opts {
 };
 
 struct source {
-	struct ackd ackd;
+	struct ack_server server;
 	struct ledger *ledger;
 	const char *path; /* NULL: no socket */
 	bool replays; /* it emits nothing before the sink's hello and nothing above its window */
@@ -77,7 +77,7 @@ bool source_gave_up(const struct source *s);
 /* @whole: all output is written, and the sink may be told that its input ends well. */
 void source_end(struct source *s, bool whole);
 /* Serves the socket, closes @out once the end is told, and returns whether there is more to wait for,
- * an event of ackd.fd or a tenth of a second. *@status becomes that of a failure. */
+ * an event of server.fd or a tenth of a second. *@status becomes that of a failure. */
 bool source_drains(struct source *s, struct out *out, int *status);
 /* Says what has not been acknowledged. Returns 0, or 111. Closes the socket. */
 int source_left(struct source *s);

@@ -2,7 +2,8 @@
 #define _GNU_SOURCE
 #include "http/http.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -62,7 +63,7 @@ static int listen_unix(struct http *h, const char *address, const char *path)
 		die(EXIT_TEMP, "cannot make a socket: %s", strerror(errno));
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)))
 		refuse(address, errno == EADDRINUSE ? "the path is in use" : strerror(errno));
-	h->path = die_strdup(path);
+	h->path = mem_dup(path);
 	snprintf(h->address, sizeof(h->address), "unix:%s", path);
 	return fd;
 }
@@ -191,7 +192,7 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *c, const ch
 
 struct http *http_open(const char *address, http_fn *answer, void *self)
 {
-	struct http *h = die_alloc(sizeof(*h));
+	struct http *h = mem_alloc(sizeof(*h));
 	const union MHD_DaemonInfo *info;
 
 	*h = (struct http){.answer = answer, .self = self};

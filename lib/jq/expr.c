@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "jq/expr.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 
 #include <jq.h>
 #include <jv.h>
@@ -30,7 +31,7 @@ static void on_message(void *data, jv message)
 
 struct expr *expr_compile(const char *program, char *why, size_t why_size)
 {
-	struct expr *e = die_alloc(sizeof(*e));
+	struct expr *e = mem_alloc(sizeof(*e));
 
 	e->message[0] = '\0';
 	e->jq = jq_init();

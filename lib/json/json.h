@@ -79,6 +79,20 @@ int json_string(const struct json_value *v, struct buf *b, struct span *out);
 /* Appends with quotes not added. @s must be valid UTF-8. Escapes " \ and controls alone. Returns
  * whether all of it was ASCII. */
 bool json_escape(struct buf *b, struct span s);
+/* Appends @s as a string, with its quotes; and as a member, `"name":"…"`, whose name needs no escapes. */
+static inline void json_put_text(struct buf *b, struct span s)
+{
+	buf_putc(b, '"');
+	json_escape(b, s);
+	buf_putc(b, '"');
+}
+static inline void json_put_member(struct buf *b, const char *name, struct span value)
+{
+	buf_putc(b, '"');
+	buf_puts(b, name);
+	buf_put(b, "\":", 2);
+	json_put_text(b, value);
+}
 /* Whether a JSON text, or the text between the quotes of a string that holds one, may have a string
  * that stands for @plain, or a number that is written so: whether its bytes are anywhere in it, or
  * an escape that could hide one. Only false tells something; nothing is parsed. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "json/path.h"
 
-#include "base/die.h"
+#include "base/mem.h"
 
 #include <stdlib.h>
 
@@ -77,7 +77,7 @@ static const char *parse_step(const char *s, bool first, struct step *step, stru
 
 static struct path *new_path(size_t steps)
 {
-	struct path *p = die_alloc(sizeof(*p) + steps * sizeof(p->step[0]));
+	struct path *p = mem_alloc(sizeof(*p) + steps * sizeof(p->step[0]));
 
 	memset(p, 0, sizeof(*p));
 	return p;

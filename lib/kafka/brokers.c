@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include "kafka/brokers.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -130,7 +130,7 @@ bool brokers_tick(int64_t now_ms)
 
 		if (a->back) {
 			if (a->said)
-				die_warn("broker %s is back", a->name);
+				msg_warn("broker %s is back", a->name);
 			*a = self.away[--self.away_count];
 			continue;
 		}
@@ -140,16 +140,16 @@ bool brokers_tick(int64_t now_ms)
 			up = false;
 		if (!a->said && now_ms - a->since_ms >= AWAY_GRACE_MS) {
 			a->said = true;
-			die_warn("cannot reach broker %s: %s; waiting for it%s", a->name, a->cause,
+			msg_warn("cannot reach broker %s: %s; waiting for it%s", a->name, a->cause,
 				strstr(a->cause, "resolve") ? " (--resolve says where a name is)"
 							    : "");
 		}
 	}
 	mute = self.due_ms && now_ms >= self.due_ms;
 	if (mute && !self.mute)
-		die_warn("the brokers do not answer; waiting for them");
+		msg_warn("the brokers do not answer; waiting for them");
 	else if (!mute && self.mute && up)
-		die_warn("the brokers answer again");
+		msg_warn("the brokers answer again");
 	self.mute = mute;
 	pthread_mutex_unlock(&self.lock);
 	return up && !mute;

@@ -8,7 +8,8 @@
 
 #include "kafka/brokers.h"
 #include "base/buf.h"
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
 
@@ -91,7 +92,7 @@ static void read_file(rd_kafka_conf_t *conf, const char *file, const struct kafk
 		name = trim(name);
 		/* The file may be another program's, too. */
 		if (is_own(own, name))
-			die_info("%s: left out: %s sets '%s' itself", where, die_prog(), name);
+			msg_info("%s: left out: %s sets '%s' itself", where, msg_prog(), name);
 		else
 			set_prop(conf, where, name, trim(value));
 	}
@@ -120,7 +121,7 @@ static void set_options(
 		if (!name)
 			die(EXIT_TEMP, "out of memory");
 		if (is_own(own, name))
-			opt_bad("-X cannot set '%s': %s sets it itself", name, die_prog());
+			opt_bad("-X cannot set '%s': %s sets it itself", name, msg_prog());
 		set_prop(conf, "-X", name, value + 1);
 		/* What argtable points at is argv, which ps shows. */
 		if (is_secret(name))
@@ -159,7 +160,7 @@ static int numeric(const char *host, const char *port, struct addrinfo **res)
 
 static void add_resolve(const char *text)
 {
-	char *rest = die_strdup(text);
+	char *rest = mem_dup(text);
 	struct resolve r = {.host = cut(&rest)};
 	struct addrinfo *res;
 
@@ -171,7 +172,7 @@ static void add_resolve(const char *text)
 			text);
 	freeaddrinfo(res);
 	self.resolves =
-		die_realloc(self.resolves, (self.resolve_count + 1) * sizeof(*self.resolves));
+		mem_realloc(self.resolves, (self.resolve_count + 1) * sizeof(*self.resolves));
 	self.resolves[self.resolve_count++] = r;
 }
 
@@ -206,9 +207,9 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 	for (const char *const *q = quiet; *q; q++)
 		is_quiet = is_quiet || strcmp(facility, *q) == 0;
 	if (is_quiet)
-		die_info("%s: %s", facility, text);
+		msg_info("%s: %s", facility, text);
 	else
-		die_warn("%s", text);
+		msg_warn("%s", text);
 }
 
 /* Both in the broker's thread. Of the requests before a login is done neither counts: their answers prove
@@ -303,7 +304,7 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 		return false;
 	if (!k->trouble_status) {
 		k->trouble_status = config ? EXIT_PERM : EXIT_TEMP;
-		k->trouble = die_strdup(text);
+		k->trouble = mem_dup(text);
 		brokers_cut_after(k->trouble);
 	}
 	return true;
@@ -325,7 +326,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 	} else {
 		brokers_away(wake_now_ms(), text);
 	}
-	die_info("%s: %s", rd_kafka_err2name(err), text);
+	msg_info("%s: %s", rd_kafka_err2name(err), text);
 }
 
 const char *kafka_why(rd_kafka_resp_err_t err)
@@ -364,7 +365,7 @@ rd_kafka_conf_t *kafka_conf(struct kafka *k, const struct kafka_opts *o,
 	const char *env = getenv("KAFKA_BROKERS");
 	char id[64];
 
-	snprintf(id, sizeof(id), "evpipe-%s", die_prog());
+	snprintf(id, sizeof(id), "evpipe-%s", msg_prog());
 	set_prop(conf, "client.id", "client.id", id);
 	set_prop(conf, "log", "log.queue", "true");
 	set_prop(conf, "log", "log.thread.name", "false");
@@ -403,8 +404,8 @@ static void prepare_prod(struct kafka *k, const rd_kafka_conf_t *conf)
 {
 	const char *mechanism;
 
-	k->sasl_user = die_strdup(kafka_conf_text(conf, "sasl.username"));
-	k->sasl_password = die_strdup(kafka_conf_text(conf, "sasl.password"));
+	k->sasl_user = mem_dup(kafka_conf_text(conf, "sasl.username"));
+	k->sasl_password = mem_dup(kafka_conf_text(conf, "sasl.password"));
 	k->full_messages = (size_t)kafka_conf_int(conf, "queued.min.messages");
 	k->full_bytes = (size_t)kafka_conf_int(conf, "queued.max.messages.kbytes") * 1024;
 	k->may_prod = !*kafka_conf_text(conf, "fetch.queue.backoff.ms");

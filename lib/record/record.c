@@ -26,7 +26,7 @@ static void make_printable(char *p)
 	}
 }
 
-int record_refuse(struct record_error *e, enum error_class class, const char *fmt, ...)
+int record_refuse(struct record_error *e, enum errclass class, const char *fmt, ...)
 {
 	va_list ap;
 

@@ -5,7 +5,7 @@
 #define EVPIPE_RECORD_H
 
 #include "base/buf.h"
-#include "base/class.h"
+#include "base/errclass.h"
 #include "json/json.h"
 
 /* The fields we own, as they stood in the line; JSON_ABSENT when not there or null (but a null key,
@@ -20,14 +20,14 @@ struct record {
 
 /* Why a line was refused. */
 struct record_error {
-	enum error_class class;
+	enum errclass class;
 	char message[256];
 	bool is_payload; /* maybe: the line looks like no record at all */
 };
 /* For programs with --raw: hints at it where that may be what was meant. */
 void record_hint_raw(struct record_error *e);
 /* Fills in @e, so that the message is printable UTF-8 whatever the arguments hold. Returns -1. */
-int record_refuse(struct record_error *e, enum error_class class, const char *fmt, ...)
+int record_refuse(struct record_error *e, enum errclass class, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* Parses and checks types: integers where integers belong, headers as described, exactly one of

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "record/template.h"
 
-#include "base/die.h"
+#include "base/mem.h"
 #include "json/path.h"
 
 #include <stdio.h>
@@ -39,7 +39,7 @@ static const struct {
 
 static char *copy(const char *p, size_t n)
 {
-	char *s = die_alloc(n + 1);
+	char *s = mem_alloc(n + 1);
 
 	memcpy(s, p, n);
 	s[n] = 0;
@@ -111,7 +111,7 @@ static const char *parse_braces(struct part *part, const char *s, char *why, siz
 /* Text up to a single brace; `{{` and `}}` stand for one. */
 static const char *parse_literal(struct part *part, const char *s, char *why, size_t why_size)
 {
-	char *to = part->text = die_alloc(strlen(s) + 1);
+	char *to = part->text = mem_alloc(strlen(s) + 1);
 
 	for (; *s && (*s != '{' || s[1] == '{'); s++) {
 		if (*s == '}' && s[1] != '}') {
@@ -131,7 +131,7 @@ struct template *template_parse(const char *s, char *why, size_t why_size)
 {
 	/* Each part takes a character at least. */
 	size_t size = sizeof(struct template) + strlen(s) * sizeof(struct part);
-	struct template *t = die_alloc(size);
+	struct template *t = mem_alloc(size);
 
 	memset(t, 0, size);
 	while (*s) {

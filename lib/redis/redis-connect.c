@@ -3,7 +3,8 @@
 #define _GNU_SOURCE
 #include "redis/redis-parts.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/wake.h"
 
 #include <errno.h>
@@ -136,7 +137,7 @@ void redis_resolve(struct redis *r)
 		return;
 	}
 	/* getaddrinfo blocks for as long as the name servers please: it has a thread of its own. */
-	r->resolving = die_alloc(sizeof(*r->resolving));
+	r->resolving = mem_alloc(sizeof(*r->resolving));
 	*r->resolving =
 		(struct gaicb){.ar_name = r->host, .ar_service = r->port, .ar_request = &any};
 	r->state = REDIS_RESOLVING;
@@ -156,7 +157,7 @@ void redis_on_resolving(struct redis *r)
 		/* A request under way cannot be taken back, so the next attempt is the same one. */
 		if (r->now_ms >= r->deadline_ms) {
 			if (!r->said)
-				die_warn("cannot reach redis at %s: the name servers do not "
+				msg_warn("cannot reach redis at %s: the name servers do not "
 					 "answer; waiting",
 					r->name);
 			r->said = true;

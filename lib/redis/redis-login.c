@@ -2,7 +2,7 @@
 /* The first exchange on a new connection, and the verdict on ROLE. */
 #include "redis/redis-parts.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 
 #include <stdio.h>
@@ -80,7 +80,7 @@ static bool on_error(struct redis *r, enum step step, struct span error)
 		if (!span_starts(error, "ERR unknown command"))
 			break;
 		if (!r->role_unknown)
-			die_warn("redis at %s does not know ROLE: a replica would not be noticed",
+			msg_warn("redis at %s does not know ROLE: a replica would not be noticed",
 				r->name);
 		r->role_unknown = true;
 		return true;
@@ -107,7 +107,7 @@ bool redis_is_primary(struct redis *r, enum redis_kind kind, const struct redis_
 		return false;
 	}
 	if (!r->said_replica)
-		die_warn(
+		msg_warn(
 			"redis at %s is a replica: PUBLISH there does not reach the subscribers of its "
 			"primary; trying again until it is one",
 			r->name);
@@ -138,7 +138,7 @@ void redis_on_login(struct redis *r)
 	if (r->state != REDIS_HANDSHAKE)
 		return;
 	if (r->said)
-		die_warn("redis at %s is there after %.1f s", r->name,
+		msg_warn("redis at %s is there after %.1f s", r->name,
 			(double)(r->now_ms - r->away_ms) / 1000);
 	r->said = r->said_replica = false;
 	r->state = REDIS_UP;

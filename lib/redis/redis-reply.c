@@ -2,7 +2,7 @@
 /* What the server says: replies, published messages, and what an error means. */
 #include "redis/redis-parts.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 
 #include <hiredis.h>
 

@@ -3,7 +3,8 @@
 #define _GNU_SOURCE
 #include "redis/redis-parts.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/num.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ void redis_opts(struct redis_opts *o)
 /* %XX decoded. @what is named when it is malformed. */
 static char *percent(const char *s, size_t n, const char *what)
 {
-	char *text = die_alloc(n + 1), *to = text;
+	char *text = mem_alloc(n + 1), *to = text;
 
 	for (size_t i = 0; i < n; i++) {
 		char hex[3] = "";
@@ -93,7 +94,7 @@ static void set_address(struct redis *r, const char *s, size_t n)
 			opt_bad("the redis URL has a bad port");
 		host = (size_t)(colon - s);
 	} else {
-		r->port = die_strdup("6379");
+		r->port = mem_dup("6379");
 	}
 	if (host >= 2 && s[0] == '[' && s[host - 1] == ']')
 		r->host = percent(s + 1, host - 2, "host");
@@ -103,9 +104,9 @@ static void set_address(struct redis *r, const char *s, size_t n)
 		r->host = percent(s, host, "host");
 	if (!r->host[0]) {
 		free(r->host);
-		r->host = die_strdup("127.0.0.1");
+		r->host = mem_dup("127.0.0.1");
 	}
-	r->name = die_asprintf(strchr(r->host, ':') ? "[%s]:%s" : "%s:%s", r->host, r->port);
+	r->name = mem_printf(strchr(r->host, ':') ? "[%s]:%s" : "%s:%s", r->host, r->port);
 }
 
 static void set_path(struct redis *r, const char *s)
@@ -119,7 +120,7 @@ static void set_path(struct redis *r, const char *s)
 	if (!r->path[0] || strlen(r->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		opt_bad("the redis URL has a socket path that is empty or too long");
 	set_query(r, s[n] ? s + n : NULL);
-	r->name = die_asprintf("unix:%s", r->path);
+	r->name = mem_printf("unix:%s", r->path);
 }
 
 static void set_url(struct redis *r, const char *url, bool mask)
@@ -190,7 +191,7 @@ void redis_read_opts(struct redis *r, const struct redis_opts *o)
 		free(r->password);
 		r->password = read_password(file);
 	} else if (!r->password && auth && *auth) {
-		r->password = die_strdup(auth);
+		r->password = mem_dup(auth);
 	}
 	if (r->user && !r->password)
 		opt_bad("the redis URL names a user and there is no password; one without a user "

@@ -9,7 +9,8 @@
 #define _GNU_SOURCE
 #include "redis/redis-parts.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
 
@@ -36,7 +37,7 @@ void redis_open(struct redis *r, const struct redis_opts *o, bool publisher)
 {
 	*r = (struct redis){.fd = -1, .publisher = publisher, .max_bulk = BULK_MAX};
 	redis_read_opts(r, o);
-	r->client = die_strdup(die_prog());
+	r->client = mem_dup(msg_prog());
 	r->transport = r->path ? &redis_unix : &redis_tcp;
 	metrics.peer = "redis";
 	metrics.up = 0;
@@ -82,7 +83,7 @@ void redis_give_up(struct redis *r, const char *fmt, ...)
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	if (!r->said)
-		die_warn("%s redis at %s: %s; trying again",
+		msg_warn("%s redis at %s: %s; trying again",
 			r->state == REDIS_UP ? "lost" : "cannot reach", r->name, why);
 	r->said = true;
 	redis_drop(r);

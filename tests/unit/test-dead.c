@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "flow/dead.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "json/json.h"
 #include "base/metrics.h"
 
@@ -104,7 +104,7 @@ static int setup(void **state)
 	(void)state;
 	unlink(file);
 	memset(&metrics, 0, sizeof(metrics));
-	die_init("prog");
+	msg_init("prog");
 	return 0;
 }
 
@@ -436,7 +436,7 @@ static void refuse_many(void)
 {
 	struct dead d;
 
-	die_setup(-1, false);
+	msg_setup(-1, false);
 	dead_open(&d, NULL, file, NULL, NULL);
 	for (uint64_t i = 1; i <= 300; i++) {
 		if (i % 3) {

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "base/metrics.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -106,7 +106,7 @@ static void every_class_is_a_label_from_the_start(void **state)
 		char line[200];
 
 		snprintf(line, sizeof(line), "evpipe_errors_total{tool=\"evkey\",type=\"%s\"} 0",
-			class_name((enum error_class)c));
+			errclass_name((enum errclass)c));
 		expect_line(line);
 	}
 }
@@ -188,7 +188,7 @@ static void a_file_that_cannot_be_written_is_told_of_once(void **state)
 	int saved = dup(STDERR_FILENO), fd = open("errors", O_RDWR | O_CREAT | O_TRUNC, 0600);
 
 	(void)state;
-	die_init("prog");
+	msg_init("prog");
 	dup2(fd, STDERR_FILENO);
 	close(fd);
 	metrics_init("tool", "nowhere/m.prom");
@@ -330,7 +330,7 @@ static void a_directory_that_is_not_there_is_warned_of_once(void **state)
 	int saved = dup(STDERR_FILENO), fd = open("errors", O_RDWR | O_CREAT | O_TRUNC, 0600);
 
 	(void)state;
-	die_init("prog");
+	msg_init("prog");
 	setenv("EVPIPE_DIR", "nowhere", 1);
 	dup2(fd, STDERR_FILENO);
 	close(fd);

@@ -57,7 +57,7 @@ static void lines_that_are_no_records(void **state)
 {
 	static const struct {
 		struct span line;
-		enum error_class class;
+		enum errclass class;
 		const char *message;
 	} bad[] = {
 		{SPAN(""), CLASS_JSON_DECODE, "unexpected end at byte 1"},
@@ -159,7 +159,7 @@ static void lines_that_are_no_records(void **state)
 
 		check(parse(&r, bad[i].line, &e) == -1, bad[i].line);
 		if (e.class != bad[i].class || !strstr(e.message, bad[i].message))
-			fail_msg("%s: %s: %s", bad[i].line.p, class_name(e.class), e.message);
+			fail_msg("%s: %s: %s", bad[i].line.p, errclass_name(e.class), e.message);
 	}
 }
 

@@ -71,7 +71,7 @@ static void expansions(void **state)
 {
 	static const struct {
 		const char *template, *out;
-		enum error_class class;
+		enum errclass class;
 		const char *message;
 	} cases[] = {
 		{"", ""},
@@ -137,7 +137,7 @@ static void expansions(void **state)
 			check(span_is(buf_as_span(&out), "kept "), buf_as_span(&out));
 			if (cases[i].out || e.class != cases[i].class ||
 				!strstr(e.message, cases[i].message))
-				fail_msg("%s: %s: %s", cases[i].template, class_name(e.class),
+				fail_msg("%s: %s: %s", cases[i].template, errclass_name(e.class),
 					e.message);
 		}
 		template_free(t);
@@ -152,7 +152,7 @@ static void records_that_lack_things(void **state)
 	static const struct {
 		struct span line;
 		const char *template;
-		enum error_class class;
+		enum errclass class;
 	} cases[] = {
 		{SPAN("{\"payload\":\"x\"}"), "{topic}", CLASS_MISSING_FIELD},
 		{SPAN("{\"payload\":\"x\",\"topic\":null}"), "{topic}", CLASS_MISSING_FIELD},

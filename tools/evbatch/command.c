@@ -5,7 +5,7 @@
  * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in order,
  * and all that it has started can be ended with it. */
 #define _GNU_SOURCE
-#include "base/die.h"
+#include "base/msg.h"
 #include "evbatch/evbatch.h"
 
 #include <errno.h>

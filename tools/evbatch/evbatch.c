@@ -16,8 +16,9 @@
  *   finished, and all from it on is left open.
  * - EOF: all batches are written, then exit. First SIGTERM: ignored while input is open, and the command
  *   does not see it; the second, or one after EOF, ends it and the command at once. */
-#include "ack/ack.h"
-#include "base/die.h"
+#include "ack/client.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "evbatch/evbatch.h"
 #include "flow/input.h"
 #include "base/metrics.h"
@@ -65,7 +66,7 @@ void evbatch_give_up(struct evbatch *s, uint64_t cut, int status, const char *fm
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
 	if (!s->status) {
-		die_error("%s", reason);
+		msg_error("%s", reason);
 		if (status == EXIT_PERM)
 			ack_stop(&s->ack, reason);
 		s->status = status;
@@ -244,7 +245,7 @@ static void on_failure(struct evbatch *s, uint64_t i, int64_t now_ms)
 	}
 	b->state = WAITING;
 	b->retry_ms = now_ms + wake_backoff_ms(&b->backoff_ms, RETRY_MS, RETRY_MS << ATTEMPTS);
-	die_warn("'%s' %s on %s: tried again in %lld ms", s->argv[0], why, place,
+	msg_warn("'%s' %s on %s: tried again in %lld ms", s->argv[0], why, place,
 		(long long)(b->retry_ms - now_ms));
 }
 
@@ -277,13 +278,8 @@ static void flush(struct evbatch *s)
 		evbatch_cut(s, s->head);
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	}
-	die_info("the reader of standard output has gone");
+	msg_info("the reader of standard output has gone");
 	s->gone = true;
-}
-
-static int least(int a, int b)
-{
-	return a < 0 ? b : b < 0 || a < b ? a : b;
 }
 
 /* Milliseconds until a batch is due that nothing else will wake; -1 none. */
@@ -296,7 +292,7 @@ static int due_ms(struct evbatch *s, int64_t now_ms)
 		int64_t at = b->state == WAITING ? b->retry_ms : b->since_ms + s->batch_ms;
 
 		if (b->state == FILLING || b->state == WAITING)
-			due = least(due, is_due(s, b, now_ms) ? 0 : (int)(at - now_ms));
+			due = wake_least(due, is_due(s, b, now_ms) ? 0 : (int)(at - now_ms));
 	}
 	return due;
 }
@@ -325,7 +321,7 @@ static void on_signal(struct evbatch *s)
 static void turn(struct evbatch *s, int wake_fd)
 {
 	int64_t now_ms = wake_now_ms();
-	int timeout = least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms));
+	int timeout = wake_least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms));
 	bool more = can_take(s) || evbatch_can_write(s);
 	struct pollfd p[4 + RUNS_MAX * COMMAND_FDS] = {
 		{.fd = wake_fd, .events = POLLIN},
@@ -335,7 +331,7 @@ static void turn(struct evbatch *s, int wake_fd)
 	};
 	nfds_t n = 4 + poll_commands(s, p + 4);
 
-	if (poll(p, n, more ? 0 : least(timeout, due_ms(s, now_ms))) < 0) {
+	if (poll(p, n, more ? 0 : wake_least(timeout, due_ms(s, now_ms))) < 0) {
 		if (errno != EINTR)
 			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 		return;
@@ -417,9 +413,9 @@ int main(int argc, char **argv)
 	if (s->batch_ms > 3600000)
 		opt_bad("-t takes a time up to an hour");
 	s->runs = (unsigned)opt_int(runs, "-P", 1, 1, RUNS_MAX);
-	s->argv = die_alloc(((size_t)command->count + 1) * sizeof(*s->argv));
+	s->argv = mem_alloc(((size_t)command->count + 1) * sizeof(*s->argv));
 	for (int i = 0; i < command->count; i++)
-		s->argv[i] = die_strdup(command->sval[i]);
+		s->argv[i] = mem_dup(command->sval[i]);
 	s->argv[command->count] = NULL;
 	/* Whoever started us may ignore it, and then there would be no child to wait for. */
 	signal(SIGCHLD, SIG_DFL);

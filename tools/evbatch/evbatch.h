@@ -4,7 +4,7 @@
 #ifndef EVBATCH_H
 #define EVBATCH_H
 
-#include "ack/ack.h"
+#include "ack/client.h"
 #include "base/buf.h"
 #include "flow/input.h"
 #include "ack/label.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The numbers of a batch: just those that were read, whatever order they came in. From least to greatest
  * would be wrong: behind a program that changes the order, a number between them may be elsewhere. */
-#include "base/die.h"
+#include "base/mem.h"
 #include "evbatch/evbatch.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@ void numbers_add(struct numbers *n, uint64_t from, uint64_t to)
 	}
 	if (n->count == n->cap) {
 		n->cap = n->cap ? n->cap * 2 : 16;
-		n->ranges = die_realloc(n->ranges, n->cap * sizeof(*n->ranges));
+		n->ranges = mem_realloc(n->ranges, n->cap * sizeof(*n->ranges));
 	}
 	n->ranges[n->count++] = (struct range){from, to};
 }

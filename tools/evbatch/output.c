@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What a batch has made: labelled with the numbers that it was made of, or refused, and written in order
  * as standard output takes it. */
-#include "base/die.h"
+#include "base/msg.h"
 #include "evbatch/evbatch.h"
 #include "base/metrics.h"
 #include "record/record.h"

@@ -2,7 +2,8 @@
 /* evpipe's command line: members between bars, which of them are ours, and what the others mean. */
 #include "evpipe/evpipe.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/opt.h"
 
 #include <stdio.h>
@@ -42,7 +43,7 @@ static const struct program *find_program(const char *name)
 
 static char *unique_name(const struct evpipe *e, const char *name)
 {
-	char *text = die_alloc(strlen(name) + 16);
+	char *text = mem_alloc(strlen(name) + 16);
 	int same = 1;
 
 	for (int i = 0; i < e->count; i++)
@@ -58,11 +59,11 @@ static void add_member(struct evpipe *e, int argc, const char *const *argv)
 
 	if (!argc || !argv[0][0])
 		opt_bad("a member is missing before or behind a '|'");
-	e->members = die_realloc(e->members, ((size_t)e->count + 1) * sizeof(*m));
+	e->members = mem_realloc(e->members, ((size_t)e->count + 1) * sizeof(*m));
 	m = &e->members[e->count];
-	*m = (struct member){.argv = die_alloc(((size_t)argc + 1) * sizeof(*m->argv))};
+	*m = (struct member){.argv = mem_alloc(((size_t)argc + 1) * sizeof(*m->argv))};
 	for (int i = 0; i < argc; i++)
-		m->argv[i] = die_strdup(argv[i]);
+		m->argv[i] = mem_dup(argv[i]);
 	m->argv[argc] = NULL;
 	name = base_name(m->argv[0]);
 	m->name = unique_name(e, name);
@@ -75,7 +76,7 @@ static bool is_kind(const struct member *m, enum program_kind kind)
 	return m->ours && m->ours->kind == kind;
 }
 
-void line_parse(struct evpipe *e, int argc, const char *const *argv)
+void cmdline_parse(struct evpipe *e, int argc, const char *const *argv)
 {
 	int start = 0;
 
@@ -85,11 +86,11 @@ void line_parse(struct evpipe *e, int argc, const char *const *argv)
 			start = i + 1;
 		}
 	if (e->count == 1 && !strpbrk(e->members[0].name, " |"))
-		die_warn("'%s' is the only member: a bar between members is quoted, '|'",
+		msg_warn("'%s' is the only member: a bar between members is quoted, '|'",
 			e->members[0].name);
 }
 
-bool line_has_source(const struct evpipe *e)
+bool cmdline_has_source(const struct evpipe *e)
 {
 	return is_kind(&e->members[0], PROGRAM_SOURCE);
 }
@@ -121,14 +122,14 @@ static bool commits(const struct evpipe *e)
 	const struct member *m = &e->members[0];
 	const char *commit = option(m, 0, "commit");
 
-	return line_has_source(e) && option(m, 'g', "group") &&
+	return cmdline_has_source(e) && option(m, 'g', "group") &&
 		(!commit || strcmp(commit, "acked") == 0);
 }
 
-bool line_acknowledges(const struct evpipe *e)
+bool cmdline_acknowledges(const struct evpipe *e)
 {
 	return commits(e) ||
-		(line_has_source(e) && is_kind(&e->members[e->count - 1], PROGRAM_SINK));
+		(cmdline_has_source(e) && is_kind(&e->members[e->count - 1], PROGRAM_SINK));
 }
 
 /* What a jq program says that may print nothing for a line, or more than one. A program in a file is
@@ -166,15 +167,15 @@ static bool is_sink(const struct evpipe *e, const struct member *m)
 		strcmp(m[1].ours ? m[1].ours->name : "", "evack") == 0;
 }
 
-void line_explain(const struct evpipe *e)
+void cmdline_explain(const struct evpipe *e)
 {
 	const struct member *last = &e->members[e->count - 1];
 	const char *account = option(&e->members[0], 0, "account");
 
-	if (!line_acknowledges(e))
+	if (!cmdline_acknowledges(e))
 		return;
 	if (!is_kind(last, PROGRAM_SINK))
-		die_warn(
+		msg_warn(
 			"`%s` is no sink of ours: unless it runs one, nothing is ever acknowledged; "
 			"end the line with rpub, kwrite or evack",
 			last->name);
@@ -182,7 +183,7 @@ void line_explain(const struct evpipe *e)
 		return;
 	for (const struct member *m = e->members + 1; m < last; m++)
 		if (!m->ours && !hands_on_all(m) && !is_sink(e, m))
-			die_warn("`%s` is not ours: what it drops %s; use evsel, evbatch -- %s, or "
+			msg_warn("`%s` is not ours: what it drops %s; use evsel, evbatch -- %s, or "
 				 "--account order",
 				m->name, commits(e) ? "is never committed" : "counts as lost",
 				base_name(m->argv[0]));

@@ -4,7 +4,8 @@
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,7 @@ void directory_open(struct evpipe *e, const char *parent)
 	if (!parent) {
 		bool usable = runtime && *runtime == '/' && access(runtime, W_OK | X_OK) == 0;
 
-		e->parent = die_strdup(usable ? runtime : "/tmp");
+		e->parent = mem_dup(usable ? runtime : "/tmp");
 		return;
 	}
 	if (mkdir(parent, 0700) && errno != EEXIST)
@@ -50,7 +51,7 @@ void directory_open(struct evpipe *e, const char *parent)
 	e->parent = realpath(parent, NULL);
 	if (!e->parent)
 		die(EXIT_PERM, "cannot use the directory '%s': %s", parent, strerror(errno));
-	lock = die_asprintf("%s/lock", e->parent);
+	lock = mem_printf("%s/lock", e->parent);
 	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		die(EXIT_PERM, "cannot open '%s': %s", lock, strerror(errno));
@@ -63,8 +64,8 @@ void directory_open(struct evpipe *e, const char *parent)
 /* Points DIR/current to the new run, and removes the run that it named. */
 static void replace_current(const struct evpipe *e)
 {
-	char *link = die_asprintf("%s/current", e->parent),
-	     *fresh = die_asprintf("%s/current.new", e->parent);
+	char *link = mem_printf("%s/current", e->parent),
+	     *fresh = mem_printf("%s/current.new", e->parent);
 	char target[64];
 	ssize_t n = readlink(link, target, sizeof(target) - 1);
 
@@ -75,7 +76,7 @@ static void replace_current(const struct evpipe *e)
 		char *old;
 
 		target[n] = '\0';
-		old = die_asprintf("%s/%s", e->parent, target);
+		old = mem_printf("%s/%s", e->parent, target);
 		if (strncmp(target, "run.", 4) == 0 && !strchr(target, '/'))
 			remove_all(old);
 		free(old);
@@ -87,15 +88,15 @@ static void replace_current(const struct evpipe *e)
 void directory_make(struct evpipe *e)
 {
 	static const char *const parts[] = {"metrics", "ready"};
-	char *path = e->keep ? die_asprintf("%s/run.XXXXXX", e->parent)
-			     : die_asprintf("%s/evpipe-%s.XXXXXX", e->parent, e->name);
+	char *path = e->keep ? mem_printf("%s/run.XXXXXX", e->parent)
+			     : mem_printf("%s/evpipe-%s.XXXXXX", e->parent, e->name);
 
 	/* Mode 0700. */
 	if (!mkdtemp(path))
 		die(EXIT_TEMP, "cannot make a directory in '%s': %s", e->parent, strerror(errno));
 	e->directory = path;
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-		char *part = die_asprintf("%s/%s", path, parts[i]);
+		char *part = mem_printf("%s/%s", path, parts[i]);
 
 		if (mkdir(part, 0700))
 			die(EXIT_TEMP, "cannot make the directory '%s': %s", part, strerror(errno));
@@ -104,8 +105,8 @@ void directory_make(struct evpipe *e)
 	if (e->keep)
 		replace_current(e);
 	setenv("EVPIPE_DIR", path, 1);
-	if (line_acknowledges(e)) {
-		char *ack = die_asprintf("%s/ack", path);
+	if (cmdline_acknowledges(e)) {
+		char *ack = mem_printf("%s/ack", path);
 
 		if (strlen(ack) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
 			die(EXIT_PERM, "the path '%s' is too long for a socket; use a shorter -d",

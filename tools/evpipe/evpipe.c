@@ -26,7 +26,7 @@
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/opt.h"
 #include "base/wake.h"
@@ -107,7 +107,7 @@ static void take_options(struct evpipe *e)
 	e->grace_ms = opt_duration_ms(opt.grace, "--health-grace", 10000);
 	e->restart = opt.restart->count;
 	e->listen = opt_text(opt.listen, "--listen");
-	line_parse(e, opt.members->count, opt.members->sval);
+	cmdline_parse(e, opt.members->count, opt.members->sval);
 	e->name = pipeline_name();
 	setenv("EVPIPE_NAME", e->name, 1);
 	/* Anew, for the name. */
@@ -152,7 +152,7 @@ static int finish(struct evpipe *e, int64_t now_ms)
 	if (now_ms - e->start_ms >= RAN_WELL_MS)
 		e->backoff_ms = 0;
 	wait_ms = wake_backoff_ms(&e->backoff_ms, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
-	die_warn("starting again in %.1f s", (double)wait_ms / 1000);
+	msg_warn("starting again in %.1f s", (double)wait_ms / 1000);
 	e->start_ms = now_ms + wait_ms;
 	e->status_then = status;
 	status_run(e);
@@ -248,7 +248,7 @@ int main(int argc, char **argv)
 	take_options(e);
 	wake_fd = members_open();
 	status_open(e, opt.common.ready_fd->count, opt.common.metrics->count);
-	line_explain(e);
+	cmdline_explain(e);
 	status = run(e, wake_fd);
 	status_close(e);
 	return status;

@@ -66,14 +66,14 @@ struct evpipe {
 /* ---- evpipe-line.c: the command line ---- */
 
 /* Splits the operands at their '|' into e->members. Dies with 100. */
-void line_parse(struct evpipe *e, int argc, const char *const *argv);
+void cmdline_parse(struct evpipe *e, int argc, const char *const *argv);
 /* Whether the first member is a source of ours. */
-bool line_has_source(const struct evpipe *e);
+bool cmdline_has_source(const struct evpipe *e);
 /* Whether it is to hear of what became of its records: it commits that, or the last member is a sink of
  * ours, which can tell it. */
-bool line_acknowledges(const struct evpipe *e);
+bool cmdline_acknowledges(const struct evpipe *e);
 /* Says what each foreign program in the line means for what is committed. */
-void line_explain(const struct evpipe *e);
+void cmdline_explain(const struct evpipe *e);
 
 /* ---- evpipe-members.c: processes ---- */
 

@@ -4,7 +4,8 @@
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/wake.h"
 
 #include <errno.h>
@@ -90,11 +91,11 @@ static bool look_up_all(const struct evpipe *e)
 		if (look_up(name))
 			continue;
 		if (strpbrk(name, " |"))
-			die_error("there is no program '%s': each word, and each '|', is an "
+			msg_error("there is no program '%s': each word, and each '|', is an "
 				  "argument of its own",
 				name);
 		else
-			die_error("there is no program '%s' that can be run", name);
+			msg_error("there is no program '%s' that can be run", name);
 		return false;
 	}
 	return true;
@@ -108,7 +109,7 @@ static char **line_buffered(const struct member *m)
 
 	while (m->argv[n])
 		n++;
-	argv = die_alloc((n + 3) * sizeof(*argv));
+	argv = mem_alloc((n + 3) * sizeof(*argv));
 	argv[0] = "stdbuf";
 	argv[1] = "-oL";
 	memcpy(argv + 2, m->argv, (n + 1) * sizeof(*argv));
@@ -135,7 +136,7 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 			_exit(EXIT_TEMP);
 	}
 	if ((in >= 0 && dup2(in, STDIN_FILENO) < 0) || (out >= 0 && dup2(out, STDOUT_FILENO) < 0)) {
-		die_error("cannot set up the pipes of '%s': %s", m->name, strerror(errno));
+		msg_error("cannot set up the pipes of '%s': %s", m->name, strerror(errno));
 		_exit(EXIT_TEMP);
 	}
 	sigaction(SIGPIPE, &pipe_action, NULL);
@@ -143,14 +144,14 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 	if (!m->ours && look_up("stdbuf"))
 		argv = line_buffered(m);
 	execvp(argv[0], argv);
-	die_error("cannot run '%s': %s", argv[0], strerror(errno));
+	msg_error("cannot run '%s': %s", argv[0], strerror(errno));
 	_exit(EXIT_PERM);
 }
 
 /* Keyboard input goes to the terminal's foreground group alone, so who reads it stays in ours. */
 static bool reads_terminal(const struct evpipe *e, const struct member *m)
 {
-	return m == e->members && !line_has_source(e) && isatty(STDIN_FILENO);
+	return m == e->members && !cmdline_has_source(e) && isatty(STDIN_FILENO);
 }
 
 /* Returns the child's id, or -1. */
@@ -187,7 +188,7 @@ int members_start(struct evpipe *e)
 		else
 			m->pid = start(e, m, ends[0], out);
 		if (m->pid < 0)
-			die_error("cannot start '%s': %s", m->name, strerror(errno));
+			msg_error("cannot start '%s': %s", m->name, strerror(errno));
 		if (ends[0] >= 0)
 			close(ends[0]);
 		if (out >= 0)
@@ -304,7 +305,7 @@ static void on_end(struct evpipe *e, struct member *m, int wait_status, int64_t 
 	m->wait_status = wait_status;
 	m->ended_ms = now_ms;
 	member_describe(m, how, sizeof(how));
-	die_info("%s: %s", m->name, how);
+	msg_info("%s: %s", m->name, how);
 	if (member_failed(m)) {
 		members_stop(e, now_ms);
 		return;
@@ -383,7 +384,7 @@ static void say_forced(const struct evpipe *e)
 			n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "",
 				e->members[i].name);
 	if (n)
-		die_error("ended by force, %s: %s",
+		msg_error("ended by force, %s: %s",
 			e->stops > 1 ? "for a second signal" : "after --drain", names);
 }
 
@@ -436,7 +437,7 @@ static int rank(const struct member *m)
 /* A source that was asked to stop for good waits for what is open: when it ends says nothing. */
 static bool is_stopped_source(const struct evpipe *e, const struct member *m)
 {
-	return m == e->members && line_has_source(e) && status_of(m) == EXIT_PERM;
+	return m == e->members && cmdline_has_source(e) && status_of(m) == EXIT_PERM;
 }
 
 static const struct member *first_failed(const struct evpipe *e)
@@ -472,7 +473,7 @@ int members_verdict(struct evpipe *e)
 		if (m == cause)
 			snprintf(e->why, sizeof(e->why), "%s: %s", m->name, how);
 		if (cause)
-			die_error("%s: %s%s", m->name, how, m == cause ? " (failed first)" : "");
+			msg_error("%s: %s%s", m->name, how, m == cause ? " (failed first)" : "");
 	}
 	return cause ? status_of(cause) : EXIT_DONE;
 }

@@ -4,7 +4,8 @@
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "http/http.h"
 #include "base/metrics.h"
 #include "base/prom.h"
@@ -66,7 +67,7 @@ static struct file *file_named(struct status *s, const char *name, int64_t now_m
 	for (size_t i = 0; i < s->count; i++)
 		if (strcmp(s->files[i].name, name) == 0)
 			return &s->files[i];
-	s->files = die_realloc(s->files, (s->count + 1) * sizeof(*f));
+	s->files = mem_realloc(s->files, (s->count + 1) * sizeof(*f));
 	f = &s->files[s->count++];
 	*f = (struct file){.changed_ms = now_ms};
 	snprintf(f->name, sizeof(f->name), "%s", name);
@@ -332,7 +333,7 @@ static void notify(struct status *s, const char *state, struct span text)
 		snprintf(s->told, sizeof(s->told), "%s", b.p);
 		if (sendto(s->notify, b.p, b.len - 1, MSG_NOSIGNAL | MSG_DONTWAIT,
 			    (struct sockaddr *)&s->manager, s->manager_len) < 0)
-			die_warn("cannot write to $NOTIFY_SOCKET: %s", strerror(errno));
+			msg_warn("cannot write to $NOTIFY_SOCKET: %s", strerror(errno));
 	}
 	buf_free(&b);
 }
@@ -346,7 +347,7 @@ static void tell(struct evpipe *e, int64_t now_ms)
 	find_unready(e, &text);
 	s->ready = !text.len;
 	if (s->ready && !s->was_ready) {
-		die_info("ready");
+		msg_info("ready");
 		metrics_set_ready(true);
 		s->was_ready = true;
 		state = "READY=1\n";
@@ -387,7 +388,7 @@ static void open_manager(struct status *s)
 
 void status_open(struct evpipe *e, bool ready_fd, bool metrics_file)
 {
-	struct status *s = die_alloc(sizeof(*s));
+	struct status *s = mem_alloc(sizeof(*s));
 
 	*s = (struct status){.inotify = -1};
 	self = e;
@@ -395,7 +396,7 @@ void status_open(struct evpipe *e, bool ready_fd, bool metrics_file)
 	open_manager(s);
 	if (e->listen) {
 		s->http = http_open(e->listen, answer, e);
-		die_info("listening on %s", http_address(s->http));
+		msg_info("listening on %s", http_address(s->http));
 	}
 	if (metrics_file)
 		metrics_print_with(print_metrics);
@@ -436,11 +437,6 @@ int status_ready_fd(const struct evpipe *e)
 	return e->status->inotify;
 }
 
-static int least(int a, int b)
-{
-	return a < 0 ? b : b < 0 || a < b ? a : b;
-}
-
 int status_serve(struct evpipe *e, int64_t now_ms)
 {
 	struct status *s = e->status;
@@ -455,7 +451,7 @@ int status_serve(struct evpipe *e, int64_t now_ms)
 		tell(e, now_ms);
 		s->scan_ms = now_ms + SCAN_MS;
 	}
-	return least(least(http_timeout_ms(s->http), metrics_tick(now_ms)),
+	return wake_least(wake_least(http_timeout_ms(s->http), metrics_tick(now_ms)),
 		s->scanning ? (int)(s->scan_ms - now_ms) : -1);
 }
 

@@ -2,7 +2,7 @@
 /* What becomes of the records decides what is committed, and when to end. */
 #include "kread/kread.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/opt.h"
 #include "base/wake.h"
 
@@ -62,7 +62,7 @@ void acks_open(struct kread *r)
 	/* What does not wait is bounded by what the pipes hold, but for what a filter swallows. */
 	source_open(&r->source, r->acked, r->acked ? r->window : 1 << 18);
 	if (r->acked)
-		ackd_on_txn(&r->source.ackd, on_metadata, r);
+		ack_server_on_txn(&r->source.server, on_metadata, r);
 }
 
 void acks_commit(struct kread *r)
@@ -77,7 +77,7 @@ void acks_commit(struct kread *r)
 
 		due += covered - p->covered;
 		/* The transaction that has reported them has moved the position. */
-		if (r->source.ackd.is_txn) {
+		if (r->source.server.is_txn) {
 			p->covered = covered;
 			ledger_committed(l, p->account, covered);
 		}
@@ -103,14 +103,14 @@ void acks_finish(struct kread *r)
 		struct pollfd fds[] = {
 			{.fd = r->signal_fd, .events = POLLIN},
 			{.fd = r->kafka.wake_fd, .events = POLLIN},
-			{.fd = r->source.ackd.fd, .events = POLLIN},
+			{.fd = r->source.server.fd, .events = POLLIN},
 		};
 
 		poll(fds, 3, 100);
 		if (fds[0].revents && (stops = wake_stops()))
 			source_stop(&r->source);
 		if (stops > 1) {
-			die_error("stopped before all records were acknowledged");
+			msg_error("stopped before all records were acknowledged");
 			status = EXIT_TEMP;
 			break;
 		}

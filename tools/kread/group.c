@@ -13,7 +13,7 @@
  * fetches nothing, of partitions that are kept either. */
 #include "kread/kread.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
 
@@ -32,7 +32,7 @@ static int64_t part_safe(const struct kread *r, const struct part *p)
 /* A transaction commits positions itself. */
 static bool may_commit(const struct kread *r)
 {
-	return r->commit && !r->source.ackd.is_txn && !r->source.ackd.void_account;
+	return r->commit && !r->source.server.is_txn && !r->source.server.void_account;
 }
 
 /* What is to be committed; marks it as committed. @only: of the parts that are taken away. */
@@ -79,9 +79,9 @@ static void on_commit(struct kread *r, rd_kafka_event_t *event)
 	/* A rebalance is under way: nothing is amiss. */
 	if (err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
 		err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS)
-		die_info("cannot commit positions: %s; trying again", kafka_why(err));
+		msg_info("cannot commit positions: %s; trying again", kafka_why(err));
 	else if (err && !kafka_judge(&r->kafka, err, kafka_why(err)) && !r->commit_failed)
-		die_warn("cannot commit positions: %s; trying again", kafka_why(err));
+		msg_warn("cannot commit positions: %s; trying again", kafka_why(err));
 	r->commit_failed = err;
 	r->commit_again = err && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
 		err != RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS &&
@@ -124,7 +124,7 @@ static void give(struct kread *r, rd_kafka_topic_partition_list_t *list, bool co
 		rd_kafka_error_destroy(rd_kafka_incremental_assign(r->kafka.rk, list));
 	else
 		rd_kafka_assign(r->kafka.rk, list);
-	die_info("%d partitions were assigned", list->cnt);
+	msg_info("%d partitions were assigned", list->cnt);
 	if (r->rejoining)
 		r->rejoining--;
 	r->assigned = true;
@@ -150,11 +150,11 @@ static void let_go(struct kread *r, bool lost)
 	rd_kafka_topic_partition_list_t *list = r->leaving;
 
 	if (open && !r->closing)
-		die_warn(
+		msg_warn(
 			"%llu records of partitions that were taken away are not acknowledged; they will be read again",
 			(unsigned long long)open);
 	if (!lost && (r->committing || r->commit_failed)) {
-		die_warn(
+		msg_warn(
 			"cannot commit positions of partitions that were taken away; some records will be read again");
 		if (r->closing && r->status == EXIT_DONE)
 			r->status = EXIT_TEMP;
@@ -176,7 +176,7 @@ static void let_go(struct kread *r, bool lost)
 		rd_kafka_error_destroy(rd_kafka_incremental_unassign(r->kafka.rk, list));
 	else
 		rd_kafka_assign(r->kafka.rk, NULL);
-	die_info("%d partitions were taken away", list->cnt);
+	msg_info("%d partitions were taken away", list->cnt);
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -186,7 +186,7 @@ static void leave_step(struct kread *r)
 	int64_t now = wake_now_ms();
 
 	/* Who has lost them must not commit them. */
-	if (!lost && now < r->leave_by_ms && r->source.ackd.has_sink && leaving_open(r))
+	if (!lost && now < r->leave_by_ms && r->source.server.has_sink && leaving_open(r))
 		return;
 	if (!lost && now < r->leave_by_ms + (r->closing ? CLOSE_MS : REVOKE_MS)) {
 		if (r->committing)
@@ -218,7 +218,7 @@ static void take(struct kread *r, rd_kafka_topic_partition_list_t *list, bool co
 	}
 	if (wait_ms > r->poll_interval_ms / 2)
 		wait_ms = r->poll_interval_ms / 2;
-	die_info("%d partitions are to be given up", list->cnt);
+	msg_info("%d partitions are to be given up", list->cnt);
 	r->leaving = rd_kafka_topic_partition_list_copy(list);
 	r->leaving_cooperative = cooperative;
 	r->leaving_committed = false;
@@ -306,7 +306,7 @@ bool group_leave(struct kread *r)
 		kafka_woken(&r->kafka);
 		kread_events(r);
 		if (wake_stops() > stops || wake_now_ms() > until) {
-			die_warn("left the group without its answer");
+			msg_warn("left the group without its answer");
 			return false;
 		}
 	}

@@ -24,7 +24,7 @@
  */
 #include "kread/kread.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/opt.h"
 #include "base/wake.h"
@@ -201,7 +201,7 @@ void kread_fail(struct kread *r, int status)
 static void unreadable(struct kread *r, const rd_kafka_message_t *m, int status)
 {
 	if (!r->ending)
-		die_error("topic '%s', partition %d, offset %lld cannot be read: %s",
+		msg_error("topic '%s', partition %d, offset %lld cannot be read: %s",
 			rd_kafka_topic_name(m->rkt), (int)m->partition, (long long)m->offset,
 			rd_kafka_message_errstr(m));
 	kread_end(r, status);
@@ -228,19 +228,19 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
 	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
 		if (r->group) {
-			die_warn("%s; waiting for it", text);
+			msg_warn("%s; waiting for it", text);
 			return;
 		}
-		die_error("topic '%s', partition %d has gone: %s", rd_kafka_topic_name(m->rkt),
+		msg_error("topic '%s', partition %d has gone: %s", rd_kafka_topic_name(m->rkt),
 			(int)m->partition, kafka_why(m->err));
 		kread_end(r, EXIT_PERM);
 		return;
 	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-		die_error("%s", text);
+		msg_error("%s", text);
 		kread_end(r, EXIT_PERM);
 		return;
 	default:
-		die_warn("%s", text);
+		msg_warn("%s", text);
 	}
 }
 
@@ -339,9 +339,9 @@ static bool serve(struct kread *r)
 static void lose_output(struct kread *r, int why)
 {
 	if (why == EPIPE)
-		die_error("the reader of standard output has gone");
+		msg_error("the reader of standard output has gone");
 	else
-		die_error("cannot write standard output: %s", strerror(why));
+		msg_error("cannot write standard output: %s", strerror(why));
 	kread_fail(r, EXIT_TEMP);
 }
 
@@ -365,13 +365,13 @@ void kread_tick(struct kread *r, int64_t now)
 {
 	kafka_tick(&r->kafka);
 	if (r->kafka.trouble_status && !r->ending) {
-		die_error("%s", r->kafka.trouble);
+		msg_error("%s", r->kafka.trouble);
 		kread_end(r, r->kafka.trouble_status);
 	}
 	if (r->full_since_ms || !source_room(&r->source, 1))
 		r->record_ms = now;
 	if (r->idle_exit_ms >= 0 && now - r->record_ms >= r->idle_exit_ms && !r->ending) {
-		die_error("no record came for %lld ms", (long long)r->idle_exit_ms);
+		msg_error("no record came for %lld ms", (long long)r->idle_exit_ms);
 		kread_end(r, EXIT_TIMEOUT);
 	}
 	if (now - r->second_ms >= TICK_MS) {
@@ -419,7 +419,7 @@ static void loop(struct kread *r)
 			{.fd = r->signal_fd, .events = POLLIN},
 			{.fd = r->kafka.wake_fd, .events = POLLIN},
 			{.fd = r->out.fd, .events = out_events(&r->out)},
-			{.fd = r->source.ackd.fd, .events = POLLIN},
+			{.fd = r->source.server.fd, .events = POLLIN},
 		};
 		int64_t now = wake_now_ms();
 		bool may_take = !r->full_since_ms && source_room(&r->source, 1);

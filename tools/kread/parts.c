@@ -3,7 +3,8 @@
  * first record is read: a reading that has an end then ends whatever happens to the topic. */
 #include "kread/kread.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/num.h"
 #include "base/opt.h"
@@ -123,12 +124,12 @@ struct part *part_add(struct kread *r, const char *topic, int32_t partition)
 	size_t i = search(r, topic, partition);
 	struct part *p;
 
-	r->parts = die_realloc(r->parts, (r->part_count + 1) * sizeof(*p));
+	r->parts = mem_realloc(r->parts, (r->part_count + 1) * sizeof(*p));
 	p = &r->parts[i];
 	memmove(p + 1, p, (r->part_count - i) * sizeof(*p));
 	r->part_count++;
 	r->last = NULL;
-	*p = (struct part){.topic = die_strdup(topic),
+	*p = (struct part){.topic = mem_dup(topic),
 		.partition = partition,
 		.begin = -1,
 		.end = -1,
@@ -244,7 +245,7 @@ static rd_kafka_topic_partition_list_t *ask_offsets(struct kread *r, int64_t tim
 	if (!err)
 		return list;
 	rd_kafka_topic_partition_list_destroy(list);
-	die_info("cannot ask for offsets: %s", kafka_why(err));
+	msg_info("cannot ask for offsets: %s", kafka_why(err));
 	kafka_judge(&r->kafka, err, kafka_why(err));
 	return NULL;
 }
@@ -273,7 +274,7 @@ static void set_range(struct kread *r, struct part *p, int64_t low, int64_t high
 {
 	p->begin = resolve(r->from, low, high, from_time);
 	if (p->begin < low) {
-		die_warn("topic '%s', partition %" PRId32 ": offset %" PRId64
+		msg_warn("topic '%s', partition %" PRId32 ": offset %" PRId64
 			 " is no longer kept; reading begins at %" PRId64,
 			p->topic, p->partition, p->begin, low);
 		p->begin = low;

@@ -38,8 +38,8 @@
  */
 #include "kwrite/kwrite.h"
 
-#include "ack/ack.h"
-#include "base/die.h"
+#include "ack/client.h"
+#include "base/msg.h"
 #include "flow/input.h"
 #include "base/metrics.h"
 #include "base/opt.h"
@@ -311,11 +311,6 @@ static void check_trouble(struct kwrite *s)
 		s->head - s->tail + s->held);
 }
 
-static int least(int a, int b)
-{
-	return b < 0 || a < b ? a : b;
-}
-
 static void loop(struct kwrite *s)
 {
 	bool hungry = true; /* no whole line is left in the block */
@@ -332,10 +327,10 @@ static void loop(struct kwrite *s)
 			ack_pollfd(&s->ack),
 			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
 		};
-		int wait_ms =
-			least(least(TICK_MS, metrics_tick(now)), ack_timeout_ms(&s->ack, now));
+		int wait_ms = wake_least(
+			wake_least(TICK_MS, metrics_tick(now)), ack_timeout_ms(&s->ack, now));
 
-		poll(fds, 5, least(wait_ms, txn_timeout_ms(s, now)));
+		poll(fds, 5, wake_least(wait_ms, txn_timeout_ms(s, now)));
 		now = wake_now_ms();
 		if (fds[0].revents || s->in.ended)
 			on_signal(s);

@@ -3,9 +3,9 @@
 #ifndef EVPIPE_KWRITE_H
 #define EVPIPE_KWRITE_H
 
-#include "ack/ack.h"
+#include "ack/client.h"
 #include "base/buf.h"
-#include "base/class.h"
+#include "base/errclass.h"
 #include "flow/input.h"
 #include "kafka/kafka.h"
 #include "base/out.h"

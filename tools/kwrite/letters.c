@@ -6,7 +6,8 @@
  * Nothing is read before the topic is known to exist. */
 #include "kwrite/kwrite.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ __attribute__((format(printf, 3, 4))) static void fail(
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	s->kafka.trouble_status = status;
-	s->kafka.trouble = die_strdup(why);
+	s->kafka.trouble = mem_dup(why);
 }
 
 bool letters_ready(struct kwrite *s)

@@ -2,7 +2,8 @@
 /* The records between the line that was read and the report that it is done. */
 #include "kwrite/kwrite.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 
 #include <inttypes.h>
@@ -10,7 +11,7 @@
 
 /* ---- refusing ---- */
 
-static enum error_class class_of(rd_kafka_resp_err_t err)
+static enum errclass class_of(rd_kafka_resp_err_t err)
 {
 	switch (err) {
 	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
@@ -36,7 +37,7 @@ static enum error_class class_of(rd_kafka_resp_err_t err)
 /* In a transaction, whose failure all its records share. */
 static bool is_refusal(rd_kafka_resp_err_t err)
 {
-	enum error_class c = class_of(err);
+	enum errclass c = class_of(err);
 
 	return (c != CLASS_KAFKA && c != CLASS_TIMEOUT) ||
 		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
@@ -47,7 +48,7 @@ static bool is_refusal(rd_kafka_resp_err_t err)
 static void refuse_slot(struct kwrite *s, struct slot *slot)
 {
 	struct span text = {line_at(&s->in.line, slot->place), slot->len};
-	enum error_class c = class_of(slot->err);
+	enum errclass c = class_of(slot->err);
 	char message[512], fatal[256];
 
 	snprintf(message, sizeof(message), "topic '%s': %s", slot->topic->name,
@@ -169,8 +170,8 @@ static void unproven(struct kwrite *s, const rd_kafka_message_t *m)
 		return;
 	s->kafka.trouble_status = EXIT_TEMP;
 	s->kafka.trouble =
-		die_asprintf("topic %s partition %" PRId32
-			     ": no broker has confirmed records that librdkafka takes for written",
+		mem_printf("topic %s partition %" PRId32
+			   ": no broker has confirmed records that librdkafka takes for written",
 			rd_kafka_topic_name(m->rkt), m->partition);
 }
 

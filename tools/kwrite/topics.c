@@ -8,7 +8,8 @@
  * to each partition in turn (measured with 245 bytes, six partitions, 2.0.2). */
 #include "kwrite/kwrite.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
 
@@ -83,14 +84,14 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	}
 	if (!is_name(name))
 		return NULL;
-	t = die_alloc(sizeof(*t));
-	*t = (struct topic){.all = ts, .limit = LIMIT_DEFAULT, .name = die_alloc(name.len + 1)};
+	t = mem_alloc(sizeof(*t));
+	*t = (struct topic){.all = ts, .limit = LIMIT_DEFAULT, .name = mem_alloc(name.len + 1)};
 	/* Many short lives of this program are to reach all partitions. */
 	t->run_partition = (int32_t)(wake_now_us() & 0xffff);
 	t->first_list = ts->count * 8;
 	memcpy(t->name, name.p, name.len);
 	t->name[name.len] = '\0';
-	ts->sorted = die_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
+	ts->sorted = mem_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
 	memmove(ts->sorted + low + 1, ts->sorted + low, (ts->count++ - low) * sizeof(*ts->sorted));
 	ts->sorted[low] = t;
 	return t;
@@ -257,7 +258,7 @@ static void take_failure(struct topics *ts, struct topic *t, rd_kafka_resp_err_t
 	bool creating = t->state == TOPIC_CREATING;
 	char text[512];
 
-	die_info("topic '%s': cannot ask about it: %s", t->name, kafka_why(err));
+	msg_info("topic '%s': cannot ask about it: %s", t->name, kafka_why(err));
 	ts->broker = -1;
 	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TRANSPORT ||
 		err == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT) {
@@ -296,7 +297,7 @@ static void take_answer(struct topics *ts, struct topic *t, const rd_kafka_event
 	} else if (t->state == TOPIC_CREATING &&
 		(!err || err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)) {
 		if (!err)
-			die_info("topic '%s' was created", t->name);
+			msg_info("topic '%s' was created", t->name);
 		t->created = true;
 		ask(ts, t);
 	} else if (t->state == TOPIC_ASKED && err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {

@@ -25,7 +25,8 @@
  * missed. */
 #include "kwrite/kwrite.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
 
@@ -60,7 +61,7 @@ void txn_take(struct kwrite *s, enum ack_kind kind, const struct ack_label *labe
 
 	if (!t->run_count || t->runs[t->run_count - 1].kind != kind) {
 		ack_list_text(&t->labels);
-		t->runs = die_realloc(t->runs, (t->run_count + 1) * sizeof(*t->runs));
+		t->runs = mem_realloc(t->runs, (t->run_count + 1) * sizeof(*t->runs));
 		t->runs[t->run_count++] = (struct txn_run){kind, t->labels.text.len};
 	}
 	ack_list_add(&t->labels, label);
@@ -83,15 +84,10 @@ static void report(struct kwrite *s)
 		struct span rest = {all.p + t->runs[i].from, end - t->runs[i].from};
 
 		while (rest.len) {
-			const char *space = memchr(rest.p, ' ', rest.len);
-			size_t n = space ? (size_t)(space - rest.p) : rest.len;
-			struct ack_label label = {.text = {rest.p, n}};
+			struct ack_label label = {.text = span_word(&rest)};
 
-			if (n)
+			if (label.text.len)
 				ack_report(&s->ack, t->runs[i].kind, &label);
-			n += space != NULL;
-			rest.p += n;
-			rest.len -= n;
 		}
 	}
 	metrics.forwarded += t->delivered;
@@ -145,7 +141,7 @@ static bool is_done(struct kwrite *s, rd_kafka_error_t *error, const char *what)
 	if (!error)
 		return true;
 	if (rd_kafka_error_is_retriable(error)) {
-		die_info("transaction '%s': %s: %s", s->txn.id, what, rd_kafka_error_string(error));
+		msg_info("transaction '%s': %s: %s", s->txn.id, what, rd_kafka_error_string(error));
 		rd_kafka_error_destroy(error);
 		return false;
 	}
@@ -186,21 +182,10 @@ static void ask(struct kwrite *s, int64_t now_ms)
 	ack_ask(&s->ack, ack_list_text(&s->txn.labels));
 }
 
-static struct span word(struct span *rest)
-{
-	const char *space = memchr(rest->p, ' ', rest->len);
-	struct span w = {rest->p, space ? (size_t)(space - rest->p) : rest->len};
-	size_t n = w.len + (space != NULL);
-
-	rest->p += n;
-	rest->len -= n;
-	return w;
-}
-
 /* "BASE64 TOPIC P O TOPIC P O …" */
 static rd_kafka_error_t *send_offsets(struct kwrite *s, struct span rest)
 {
-	struct span base64 = word(&rest);
+	struct span base64 = span_word(&rest);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
 	rd_kafka_consumer_group_metadata_t *group = NULL;
 	rd_kafka_error_t *error = NULL;
@@ -209,7 +194,8 @@ static rd_kafka_error_t *send_offsets(struct kwrite *s, struct span rest)
 	if (buf_unbase64(&bytes, base64) == 0)
 		error = rd_kafka_consumer_group_metadata_read(&group, bytes.p, bytes.len);
 	while (rest.len && group) {
-		struct span topic = word(&rest), partition = word(&rest), offset = word(&rest);
+		struct span topic = span_word(&rest), partition = span_word(&rest),
+			    offset = span_word(&rest);
 		char name[256];
 
 		snprintf(name, sizeof(name), "%.*s", (int)topic.len, topic.p);

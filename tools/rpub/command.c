@@ -125,9 +125,7 @@ void command_pass(struct rpub *s, struct span line, int64_t receivers, struct bu
 		template_expand(s->template, &r, &s->scratch, &s->channel, &e);
 	/* The bytes of a key need not be text. */
 	if (json_utf8(buf_as_span(&s->channel))) {
-		buf_putc(&name, '"');
-		json_escape(&name, buf_as_span(&s->channel));
-		buf_putc(&name, '"');
+		json_put_text(&name, buf_as_span(&s->channel));
 		members[count++].value = buf_as_span(&name);
 	}
 	record_set_members(&r, members, count, out);

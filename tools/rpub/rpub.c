@@ -27,7 +27,7 @@
  * Files: rpub.c the command line, Redis, the loop; rpub-command.c makes commands of lines. */
 #include "rpub/rpub.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/metrics.h"
 #include "base/opt.h"
 #include "base/wake.h"
@@ -256,7 +256,7 @@ static void on_replies(struct rpub *s)
 		} else {
 			if (kind == REDIS_INTEGER && reply.integer == 0) {
 				metrics.receivers_zero++;
-				die_info("line %llu: published to no subscriber",
+				msg_info("line %llu: published to no subscriber",
 					(unsigned long long)e->number);
 			}
 			e->receivers = reply.integer;
@@ -284,7 +284,7 @@ static void send_again(struct rpub *s)
 		count++;
 	}
 	if (count)
-		die_info("%llu records without a reply are sent again", (unsigned long long)count);
+		msg_info("%llu records without a reply are sent again", (unsigned long long)count);
 }
 
 static void on_redis(struct rpub *s, short revents, int64_t now_ms)
@@ -338,11 +338,6 @@ static void on_output(struct rpub *s)
 	}
 }
 
-static int least(int a, int b)
-{
-	return a < 0 ? b : b < 0 || a < b ? a : b;
-}
-
 static void run(struct rpub *s, int wake_fd)
 {
 	ack_serve(&s->ack, 0, wake_now_ms());
@@ -356,10 +351,10 @@ static void run(struct rpub *s, int wake_fd)
 			ack_pollfd(&s->ack),
 			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
 		};
-		int timeout = least(metrics_tick(now_ms), redis_timeout_ms(&s->redis, now_ms));
+		int timeout = wake_least(metrics_tick(now_ms), redis_timeout_ms(&s->redis, now_ms));
 
-		timeout = least(timeout, ack_timeout_ms(&s->ack, now_ms));
-		if (poll(p, 5, least(timeout, role_due_ms(s, now_ms))) < 0) {
+		timeout = wake_least(timeout, ack_timeout_ms(&s->ack, now_ms));
+		if (poll(p, 5, wake_least(timeout, role_due_ms(s, now_ms))) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;

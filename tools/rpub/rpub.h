@@ -3,7 +3,7 @@
 #ifndef EVPIPE_RPUB_H
 #define EVPIPE_RPUB_H
 
-#include "ack/ack.h"
+#include "ack/client.h"
 #include "flow/input.h"
 #include "base/out.h"
 #include "record/record.h"

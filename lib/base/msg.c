@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#define _GNU_SOURCE
-#include "base/die.h"
+#include "base/msg.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -13,20 +12,28 @@ static const char *prog = "evpipe";
 static int verbosity;
 static bool as_json;
 
-void die_init(const char *name)
+void msg_init(const char *name)
 {
 	prog = name;
 }
 
-const char *die_prog(void)
+const char *msg_prog(void)
 {
 	return prog;
 }
 
-void die_setup(int level, bool json)
+void msg_setup(int level, bool json)
 {
 	verbosity = level;
 	as_json = json;
+}
+
+/* What a message quotes may be anybody's, and a terminal obeys it. */
+void msg_clean(char *text)
+{
+	for (char *s = text; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
 }
 
 /* One write a message, so that messages of the members of a pipeline do not mix. */
@@ -52,10 +59,7 @@ static void say(const char *level, const char *fmt, va_list ap)
 		o += sprintf(o, "\"}\n");
 		n = (size_t)(o - line);
 	} else {
-		/* What a message quotes may be anybody's, and a terminal obeys it. */
-		for (char *s = text; *s; s++)
-			if ((unsigned char)*s < 0x20 || *s == 0x7f)
-				*s = '?';
+		msg_clean(text);
 		n = (size_t)snprintf(line, sizeof(line), "%s: %s%s\n", prog,
 			strcmp(level, "warning") == 0 ? "warning: " : "", text);
 	}
@@ -79,51 +83,19 @@ _Noreturn void die(int status, const char *fmt, ...)
 	exit(status);
 }
 
-void die_error(const char *fmt, ...)
+void msg_error(const char *fmt, ...)
 {
 	SAY("error");
 }
 
-void die_warn(const char *fmt, ...)
+void msg_warn(const char *fmt, ...)
 {
 	if (verbosity >= 0)
 		SAY("warning");
 }
 
-void die_info(const char *fmt, ...)
+void msg_info(const char *fmt, ...)
 {
 	if (verbosity >= 1)
 		SAY("info");
-}
-
-void *die_alloc(size_t size)
-{
-	return die_realloc(NULL, size);
-}
-
-void *die_realloc(void *p, size_t size)
-{
-	p = realloc(p, size ? size : 1);
-	if (!p)
-		die(EXIT_TEMP, "out of memory: cannot get %zu bytes", size);
-	return p;
-}
-
-char *die_strdup(const char *s)
-{
-	size_t n = strlen(s) + 1;
-
-	return memcpy(die_alloc(n), s, n);
-}
-
-char *die_asprintf(const char *fmt, ...)
-{
-	char *text;
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		die(EXIT_TEMP, "out of memory");
-	va_end(ap);
-	return text;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The acknowledgement socket as filters and sinks see it (evpipe-ack(7)); ackd.h is the source's end.
+/* The acknowledgement socket as filters and sinks see it (evpipe-ack(7)); server.h is the source's end.
  *
  * Nothing here waits but ack_close: reports coalesce while the socket is full, so that delivery never
  * depends on who reads them. Without a path (struct all zero) all functions do nothing.
@@ -7,8 +7,8 @@
  * In a loop: put ack_pollfd into the array, call ack_serve after each poll, read no input while
  * !ack_greeted, look at trouble_status, and ack_close last, before standard output is closed. Nothing
  * leaves but in ack_serve, ack_close and ack_abandon: what must be durable first is made so before. */
-#ifndef EVPIPE_ACK_H
-#define EVPIPE_ACK_H
+#ifndef EVPIPE_ACK_CLIENT_H
+#define EVPIPE_ACK_CLIENT_H
 
 #include "base/buf.h"
 #include "json/json.h"

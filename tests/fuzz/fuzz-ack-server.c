@@ -3,8 +3,8 @@
  * is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a piece and says
  * whose it is; the run is 0123456789abcdef. */
 #define _GNU_SOURCE
-#include "ack/ackd.h"
-#include "base/die.h"
+#include "ack/server.h"
+#include "base/msg.h"
 #include "fuzz.h"
 
 #include <sys/socket.h>
@@ -18,7 +18,7 @@ static void put_metadata(void *ctx, struct buf *out)
 	buf_puts(out, "bQ==");
 }
 
-static int64_t check(struct ackd *d, const struct ledger_part *p, int64_t before)
+static int64_t check(struct ack_server *d, const struct ledger_part *p, int64_t before)
 {
 	struct ledger_counts c = ledger_counts(d->ledger);
 	int64_t position = ledger_position(d->ledger, p);
@@ -41,16 +41,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct ledger_part *p = ledger_assign(l, "t", 0, NULL);
 	int64_t position = -1;
 	int fds[PEERS][2];
-	struct ackd d;
+	struct ack_server d;
 	size_t who = 0;
 
-	die_setup(-1, false);
-	ackd_open(&d, NULL, l);
-	ackd_on_txn(&d, put_metadata, NULL);
+	msg_setup(-1, false);
+	ack_server_open(&d, NULL, l);
+	ack_server_on_txn(&d, put_metadata, NULL);
 	snprintf(d.run, sizeof(d.run), "0123456789abcdef");
 	for (int i = 0; i < PEERS; i++) {
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]) == 0);
-		ackd_add(&d, fds[i][0]);
+		ack_server_add(&d, fds[i][0]);
 	}
 	for (int64_t at = 0; at < RECORDS; at++)
 		ledger_emit(l, p, at, 0, 1, 0);
@@ -66,15 +66,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (send(fds[who][1], data + at, end - at, MSG_NOSIGNAL) < 0)
 			break;
 		at = end;
-		ackd_serve(&d, 1);
+		ack_server_serve(&d, 1);
 		position = check(&d, p, position);
 	}
 	for (int i = 0; i < PEERS; i++)
 		close(fds[i][1]);
-	ackd_serve(&d, 2);
+	ack_server_serve(&d, 2);
 	check(&d, p, position);
 	must(d.connections == 0);
-	ackd_close(&d);
+	ack_server_close(&d);
 	ledger_free(l);
 	return 0;
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /* What peers say, and what becomes of it. */
-#include "ack/ackd-parts.h"
+#include "ack/server-parts.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char *name_of(const struct ackd_peer *p)
+static const char *name_of(const struct ack_peer *p)
 {
 	return p->role == NOBODY ? "a stranger" : p->name;
 }
@@ -16,7 +16,7 @@ static const char *name_of(const struct ackd_peer *p)
 /* ---- judging ---- */
 
 __attribute__((format(printf, 4, 5))) static void trouble(
-	struct ackd *d, int status, bool void_account, const char *fmt, ...)
+	struct ack_server *d, int status, bool void_account, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -29,26 +29,14 @@ __attribute__((format(printf, 4, 5))) static void trouble(
 	va_end(ap);
 }
 
-void ackd_garbage(struct ackd *d, struct ackd_peer *p, const char *why)
+void ack_server_garbage(struct ack_server *d, struct ack_peer *p, const char *why)
 {
 	if (p->gone)
 		return;
 	d->garbage++;
-	die_warn("closed the acknowledgement connection of %s: %s", name_of(p), why);
-	ackd_tell(d, p, "stop garbage on the acknowledgement socket: %s\n", why);
+	msg_warn("closed the acknowledgement connection of %s: %s", name_of(p), why);
+	ack_server_tell(d, p, "stop garbage on the acknowledgement socket: %s\n", why);
 	p->gone = true;
-}
-
-/* Cuts the next word; "" at the end of the line. */
-static struct span word(struct span *line)
-{
-	const char *space = memchr(line->p, ' ', line->len);
-	struct span w = {line->p, space ? (size_t)(space - line->p) : line->len};
-	size_t cut = w.len + (space != NULL);
-
-	line->p += cut;
-	line->len -= cut;
-	return w;
 }
 
 static bool copy_word(char *to, size_t size, struct span w, const char *allowed)
@@ -64,16 +52,16 @@ static bool copy_word(char *to, size_t size, struct span w, const char *allowed)
 	return true;
 }
 
-static void refuse(struct ackd *d, struct ackd_peer *p, const char *why)
+static void refuse(struct ack_server *d, struct ack_peer *p, const char *why)
 {
 	p->role = REFUSED;
-	die_warn("refused %s (process %s) on the acknowledgement socket: %s", p->name, p->pid, why);
-	ackd_tell(d, p, "stop %s\n", why);
+	msg_warn("refused %s (process %s) on the acknowledgement socket: %s", p->name, p->pid, why);
+	ack_server_tell(d, p, "stop %s\n", why);
 }
 
-static void on_hello(struct ackd *d, struct ackd_peer *p, struct span line)
+static void on_hello(struct ack_server *d, struct ack_peer *p, struct span line)
 {
-	struct span name = word(&line), pid = word(&line), role = line;
+	struct span name = span_word(&line), pid = span_word(&line), role = line;
 	enum role r = NOBODY;
 
 	if (span_is(role, "sink"))
@@ -84,7 +72,7 @@ static void on_hello(struct ackd *d, struct ackd_peer *p, struct span line)
 		r = FILTER;
 	if (r == NOBODY || !copy_word(p->name, sizeof(p->name), name, NULL) ||
 		!copy_word(p->pid, sizeof(p->pid), pid, "0123456789")) {
-		ackd_garbage(d, p, "a hello that is none");
+		ack_server_garbage(d, p, "a hello that is none");
 		return;
 	}
 	if (r != FILTER && d->had_sink) {
@@ -108,54 +96,54 @@ static void on_hello(struct ackd *d, struct ackd_peer *p, struct span line)
 /* ---- reports ---- */
 
 /* Whether a message is of this run; "no" is for the caller to ignore. */
-static bool is_ours(struct ackd *d, struct ackd_peer *p, struct span run)
+static bool is_ours(struct ack_server *d, struct ack_peer *p, struct span run)
 {
 	if (run.len != LABEL_RUN_LEN) {
-		ackd_garbage(d, p, "a report without a run");
+		ack_server_garbage(d, p, "a report without a run");
 		return false;
 	}
 	if (memcmp(run.p, d->run, LABEL_RUN_LEN) == 0)
 		return true;
 	if (!d->stale++)
-		die_warn("%s reports records of another source; they are ignored", p->name);
+		msg_warn("%s reports records of another source; they are ignored", p->name);
 	return false;
 }
 
-static void twice(struct ackd *d, struct ackd_peer *p, struct span label)
+static void twice(struct ack_server *d, struct ack_peer *p, struct span label)
 {
 	trouble(d, EXIT_PERM, true,
 		"%s has acknowledged record %.*s a second time: a filter makes several records of one: put it under evbatch",
 		p->name, (int)(label.len < 60 ? label.len : 60), label.p);
 }
 
-static void on_report(struct ackd *d, struct ackd_peer *p, enum ledger_kind kind, struct span line,
-	int64_t now_us)
+static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind kind,
+	struct span line, int64_t now_us)
 {
 	bool sink = p->role != FILTER;
 	struct span text;
 	struct label label;
 
 	if (kind == LEDGER_FINAL && !sink) {
-		ackd_garbage(d, p, "a filter that says final");
+		ack_server_garbage(d, p, "a filter that says final");
 		return;
 	}
-	if (!is_ours(d, p, word(&line)))
+	if (!is_ours(d, p, span_word(&line)))
 		return;
 	if (sink)
 		d->sink_idle = false;
 	if (line.len && line.p[line.len - 1] == ' ') {
-		ackd_garbage(d, p, "a space too many");
+		ack_server_garbage(d, p, "a space too many");
 		return;
 	}
 	do {
-		text = word(&line);
+		text = span_word(&line);
 		if (label_parse(&label, text)) {
-			ackd_garbage(d, p, "a label that is none");
+			ack_server_garbage(d, p, "a label that is none");
 			return;
 		}
 		switch (ledger_report(d->ledger, sink, kind, &label, now_us)) {
 		case LEDGER_GARBAGE:
-			ackd_garbage(d, p, "a label that was never given");
+			ack_server_garbage(d, p, "a label that was never given");
 			return;
 		case LEDGER_TWICE:
 			twice(d, p, text);
@@ -171,7 +159,7 @@ static void on_report(struct ackd *d, struct ackd_peer *p, enum ledger_kind kind
 	} while (line.len);
 }
 
-static void on_stop(struct ackd *d, struct ackd_peer *p, struct span reason)
+static void on_stop(struct ack_server *d, struct ack_peer *p, struct span reason)
 {
 	char text[200];
 	size_t n = 0;
@@ -185,7 +173,7 @@ static void on_stop(struct ackd *d, struct ackd_peer *p, struct span reason)
 
 /* ---- transactions ---- */
 
-void ackd_answer(struct ackd *d, struct ackd_peer *p)
+void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 {
 	struct span labels = buf_as_span(&p->question);
 	const struct ledger_part *part = NULL;
@@ -195,10 +183,10 @@ void ackd_answer(struct ackd *d, struct ackd_peer *p)
 		d->asked = true;
 		return;
 	case LEDGER_ABORT:
-		ackd_tell(d, p, "abort %s\n", d->run);
+		ack_server_tell(d, p, "abort %s\n", d->run);
 		break;
 	case LEDGER_GARBAGE:
-		ackd_garbage(d, p, "a transaction of labels that were never given");
+		ack_server_garbage(d, p, "a transaction of labels that were never given");
 		break;
 	case LEDGER_TWICE:
 		twice(d, p, labels);
@@ -213,38 +201,38 @@ void ackd_answer(struct ackd *d, struct ackd_peer *p)
 				buf_printf(&p->out, " %s %d %lld", part->topic,
 					(int)part->partition, (long long)position);
 		}
-		ackd_tell(d, p, "\n");
+		ack_server_tell(d, p, "\n");
 	}
 	p->asks = false;
 	buf_clear(&p->question);
 }
 
-static void on_offsets(struct ackd *d, struct ackd_peer *p, struct span line)
+static void on_offsets(struct ack_server *d, struct ack_peer *p, struct span line)
 {
 	if (p->role != TXN) {
-		ackd_garbage(d, p, "offsets from no txn");
+		ack_server_garbage(d, p, "offsets from no txn");
 		return;
 	}
-	if (!is_ours(d, p, word(&line)))
+	if (!is_ours(d, p, span_word(&line)))
 		return;
 	/* Each question has one reply, in order. */
 	if (p->asks)
-		ackd_tell(d, p, "again %s\n", d->run);
+		ack_server_tell(d, p, "again %s\n", d->run);
 	buf_clear(&p->question);
 	buf_span(&p->question, line);
 	p->asks = true;
-	ackd_answer(d, p);
+	ack_server_answer(d, p);
 }
 
-void ackd_take(struct ackd *d, struct ackd_peer *p, struct span line, int64_t now_us)
+void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line, int64_t now_us)
 {
-	struct span verb = word(&line);
+	struct span verb = span_word(&line);
 	bool hello = span_is(verb, "hello");
 
 	if (p->role == REFUSED)
 		return;
 	if (hello != (p->role == NOBODY) || p->bye) {
-		ackd_garbage(d, p,
+		ack_server_garbage(d, p,
 			p->role == NOBODY ? "a message before hello"
 					  : "a second hello or a message after bye");
 		return;
@@ -268,5 +256,5 @@ void ackd_take(struct ackd *d, struct ackd_peer *p, struct span line, int64_t no
 	else if (span_is(verb, "bye") && !line.len)
 		p->bye = true;
 	else
-		ackd_garbage(d, p, "a message that is none");
+		ack_server_garbage(d, p, "a message that is none");
 }

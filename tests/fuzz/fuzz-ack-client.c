@@ -3,8 +3,8 @@
  * and what is reported says just what was taken, in order. Each line is what stands between the quotes of a
  * seq, or, behind a byte 1, what the source says; the run is 0123456789abcdef. */
 #define _GNU_SOURCE
-#include "ack/ack.h"
-#include "base/die.h"
+#include "ack/client.h"
+#include "base/msg.h"
 #include "fuzz.h"
 
 #include <poll.h>
@@ -110,14 +110,14 @@ static void listen_once(void)
 
 	if (listen_fd >= 0)
 		return;
-	snprintf(path, sizeof(path), "/tmp/fuzz-ack.%ld", (long)getpid());
+	snprintf(path, sizeof(path), "/tmp/fuzz-ack-client.%ld", (long)getpid());
 	strcpy(address.sun_path, path);
 	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	must(bind(listen_fd, (struct sockaddr *)&address, sizeof(address)) == 0);
 	must(listen(listen_fd, 8) == 0);
 	atexit(remove_path);
-	die_init("fuzz-ack");
-	die_setup(-1, false);
+	msg_init("fuzz-ack-client");
+	msg_setup(-1, false);
 }
 
 static void source_says(struct ack *a, int fd, struct span text)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* The path of the socket. */
-#include "ack/ackd-parts.h"
+#include "ack/server-parts.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -58,7 +59,7 @@ static void at_exit(void)
 		unlink(listening.path);
 }
 
-void ackd_listen(struct ackd *d, const char *path)
+void ack_server_listen(struct ack_server *d, const char *path)
 {
 	struct epoll_event e = {.events = EPOLLIN};
 	struct sockaddr_un a;
@@ -75,7 +76,7 @@ void ackd_listen(struct ackd *d, const char *path)
 	umask(mask);
 	if (ret || listen(d->listen_fd, 64))
 		die(EXIT_PERM, "cannot listen on '%s': %s", path, strerror(errno));
-	d->path = die_strdup(path);
+	d->path = mem_dup(path);
 	listening.path = d->path;
 	if (!listening.pid)
 		atexit(at_exit);
@@ -84,7 +85,7 @@ void ackd_listen(struct ackd *d, const char *path)
 		die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 }
 
-void ackd_unlisten(struct ackd *d)
+void ack_server_unlisten(struct ack_server *d)
 {
 	if (d->path) {
 		unlink(d->path);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* lib/ackd: what a source makes of what its peers say. */
+/* lib/ack/server: what a source makes of what its peers say. */
 #define _GNU_SOURCE
 #include "test.h"
 
-#include "ack/ackd.h"
-#include "base/die.h"
+#include "ack/server.h"
+#include "base/msg.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,7 @@ int epoll_ctl(int epfd, int op, int fd, struct epoll_event *e)
 
 static struct ledger *l;
 static struct ledger_part *part;
-static struct ackd d;
+static struct ack_server d;
 static char heard[1 << 20];
 
 static int setup(void **state)
@@ -50,14 +50,14 @@ static int setup(void **state)
 	(void)state;
 	l = ledger_new(1000, UINT64_MAX, false);
 	part = ledger_assign(l, "t", 3, NULL);
-	ackd_open(&d, NULL, l);
+	ack_server_open(&d, NULL, l);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	ackd_close(&d);
+	ack_server_close(&d);
 	ledger_free(l);
 	return 0;
 }
@@ -65,8 +65,8 @@ static int teardown(void **state)
 static void serve(void)
 {
 	/* Twice: what a turn has closed, and whom it concerned. */
-	ackd_serve(&d, 1);
-	ackd_serve(&d, 1);
+	ack_server_serve(&d, 1);
+	ack_server_serve(&d, 1);
 }
 
 static int peer(void)
@@ -74,7 +74,7 @@ static int peer(void)
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	ackd_add(&d, fds[0]);
+	ack_server_add(&d, fds[0]);
 	return fds[1];
 }
 
@@ -431,7 +431,7 @@ static void by_order_a_report_that_goes_back_ends_it_too(void **state)
 	teardown(NULL);
 	l = ledger_new(1000, UINT64_MAX, true);
 	part = ledger_assign(l, "t", 3, NULL);
-	ackd_open(&d, NULL, l);
+	ack_server_open(&d, NULL, l);
 	fd = member("sink");
 	emit(3);
 	say(fd, "final RUN 3\nfinal RUN 2\n");
@@ -449,10 +449,10 @@ static void the_end_is_told_to_those_who_are_there_and_to_those_who_come(void **
 
 	(void)state;
 	emit(3);
-	ackd_end(&d);
-	assert_true(ackd_flushed(&d));
+	ack_server_end(&d);
+	assert_true(ack_server_flushed(&d));
 	expect(fd, "end RUN 3\n");
-	ackd_end(&d);
+	ack_server_end(&d);
 	expect(fd, "");
 	late = peer();
 	assert_non_null(strstr(hear(late), "\nend "));
@@ -467,8 +467,8 @@ static void a_peer_that_does_not_read_holds_nobody_up(void **state)
 	(void)state;
 	setsockopt(mute, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	for (int i = 0; i < 100000 && !d.garbage; i++)
-		ackd_stop(&d, "because");
-	assert_false(ackd_flushed(&d));
+		ack_server_stop(&d, "because");
+	assert_false(ack_server_flushed(&d));
 	serve();
 	emit(1);
 	say(other, "drop RUN 1\n");
@@ -476,7 +476,7 @@ static void a_peer_that_does_not_read_holds_nobody_up(void **state)
 	close(mute);
 	close(other);
 	serve();
-	assert_true(ackd_flushed(&d));
+	assert_true(ack_server_flushed(&d));
 }
 
 /* ---- transactions ---- */
@@ -504,7 +504,7 @@ static void a_transaction_is_answered_when_nothing_is_open_below(void **state)
 	int64_t next;
 
 	(void)state;
-	ackd_on_txn(&d, put_metadata, NULL);
+	ack_server_on_txn(&d, put_metadata, NULL);
 	fd = member("txn");
 	assert_true(d.is_txn);
 	emit(3);
@@ -526,7 +526,7 @@ static void an_overtaken_question_is_told_so(void **state)
 	int fd;
 
 	(void)state;
-	ackd_on_txn(&d, put_metadata, NULL);
+	ack_server_on_txn(&d, put_metadata, NULL);
 	fd = member("txn");
 	emit(2);
 	say(fd, "offsets RUN 2\n");
@@ -542,7 +542,7 @@ static void a_transaction_of_an_ended_assignment_aborts(void **state)
 	int fd;
 
 	(void)state;
-	ackd_on_txn(&d, put_metadata, NULL);
+	ack_server_on_txn(&d, put_metadata, NULL);
 	fd = member("txn");
 	emit(2);
 	say(fd, "offsets RUN 2\n");
@@ -566,7 +566,7 @@ static void who_asks_and_does_not_read_is_cut_off(void **state)
 	int fd;
 
 	(void)state;
-	ackd_on_txn(&d, put_much, NULL);
+	ack_server_on_txn(&d, put_much, NULL);
 	fd = member("txn");
 	for (int i = 0; i < 30 && !d.garbage; i++)
 		say(fd, "offsets RUN\n");
@@ -579,7 +579,7 @@ static void a_transaction_of_the_future_is_garbage(void **state)
 	int fd;
 
 	(void)state;
-	ackd_on_txn(&d, put_metadata, NULL);
+	ack_server_on_txn(&d, put_metadata, NULL);
 	fd = member("txn");
 	say(fd, "offsets RUN 1\n");
 	assert_int_equal(d.garbage, 1);
@@ -609,10 +609,10 @@ static int open_elsewhere(const char *path)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		struct ackd other;
+		struct ack_server other;
 
 		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
-		ackd_open(&other, path, l);
+		ack_server_open(&other, path, l);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -622,23 +622,23 @@ static int open_elsewhere(const char *path)
 static void the_socket_is_private_and_goes_with_its_source(void **state)
 {
 	struct stat st;
-	struct ackd own;
+	struct ack_server own;
 	int fd;
 
 	(void)state;
 	unlink("ackd.sock");
-	ackd_open(&own, "ackd.sock", l);
+	ack_server_open(&own, "ackd.sock", l);
 	assert_int_equal(stat("ackd.sock", &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	fd = dial("ackd.sock");
 	assert_true(fd >= 0);
 	assert_int_equal(poll(&(struct pollfd){.fd = own.fd, .events = POLLIN}, 1, 0), 1);
-	ackd_serve(&own, 1);
+	ack_server_serve(&own, 1);
 	assert_int_equal(poll(&(struct pollfd){.fd = own.fd, .events = POLLIN}, 1, 0), 0);
 	assert_true(strncmp(hear(fd), "run ", 4) == 0);
 	assert_string_not_equal(own.run, d.run);
 	assert_int_equal(open_elsewhere("ackd.sock"), EXIT_PERM);
-	ackd_close(&own);
+	ack_server_close(&own);
 	assert_int_equal(access("ackd.sock", F_OK), -1);
 	assert_true(is_closed(fd));
 	close(fd);
@@ -677,7 +677,7 @@ static void whom_nothing_can_be_sent_sees_the_end(void **state)
 	fd = peer();
 	serve();
 	expect(fd, "run RUN\n");
-	ackd_end(&d);
+	ack_server_end(&d);
 	serve();
 	expect(other, "end RUN 0\n");
 }
@@ -730,7 +730,7 @@ int main(void)
 		test(a_dead_socket_is_replaced_and_nothing_else),
 	};
 
-	die_init("test-ackd");
-	die_setup(-1, false);
+	msg_init("test-ack-server");
+	msg_setup(-1, false);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,12 +8,13 @@
  * A report is a fact about records, whoever sends it and however late: what stood before garbage on a
  * line has counted.
  *
- * Files: ackd.c connections; ackd-message.c what peers say; ackd-socket.c the socket's path.
+ * Files: server.c connections; server-message.c what peers say; server-socket.c the socket's path.
  */
 #define _GNU_SOURCE
-#include "ack/ackd-parts.h"
+#include "ack/server-parts.h"
 
-#include "base/die.h"
+#include "base/mem.h"
+#include "base/msg.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -35,7 +36,7 @@ enum {
 
 /* ---- sending ---- */
 
-static bool watch(struct ackd *d, struct ackd_peer *p, int op)
+static bool watch(struct ack_server *d, struct ack_peer *p, int op)
 {
 	struct epoll_event e = {
 		.events = EPOLLIN | (p->out.len ? (uint32_t)EPOLLOUT : 0), .data.ptr = p};
@@ -43,7 +44,7 @@ static bool watch(struct ackd *d, struct ackd_peer *p, int op)
 	return epoll_ctl(d->fd, op, p->fd, &e) == 0;
 }
 
-static void flush(struct ackd *d, struct ackd_peer *p)
+static void flush(struct ack_server *d, struct ack_peer *p)
 {
 	ssize_t n;
 
@@ -63,7 +64,7 @@ static void flush(struct ackd *d, struct ackd_peer *p)
 	watch(d, p, EPOLL_CTL_MOD);
 }
 
-void ackd_tell(struct ackd *d, struct ackd_peer *p, const char *fmt, ...)
+void ack_server_tell(struct ack_server *d, struct ack_peer *p, const char *fmt, ...)
 {
 	char line[512];
 	va_list ap;
@@ -78,7 +79,7 @@ void ackd_tell(struct ackd *d, struct ackd_peer *p, const char *fmt, ...)
 /* ---- reading ---- */
 
 /* Takes the whole lines of what has come and keeps the rest. @fresh: how much of it is new. */
-static void take_lines(struct ackd *d, struct ackd_peer *p, size_t fresh, int64_t now_us)
+static void take_lines(struct ack_server *d, struct ack_peer *p, size_t fresh, int64_t now_us)
 {
 	size_t at = 0, from = p->in.len - fresh;
 
@@ -89,18 +90,18 @@ static void take_lines(struct ackd *d, struct ackd_peer *p, size_t fresh, int64_
 		if (!lf)
 			break;
 		end = (size_t)(lf - p->in.p);
-		ackd_take(d, p, (struct span){p->in.p + at, end - at}, now_us);
+		ack_server_take(d, p, (struct span){p->in.p + at, end - at}, now_us);
 		at = from = end + 1;
 	}
 	p->in.len -= at;
 	memmove(p->in.p, p->in.p + at, p->in.len);
 	if (p->in.len > LINE_MAX_BYTES)
-		ackd_garbage(d, p, "a line over a megabyte");
+		ack_server_garbage(d, p, "a line over a megabyte");
 	if (p->out.len > SEND_MAX_BYTES)
-		ackd_garbage(d, p, "it does not read what it has asked for");
+		ack_server_garbage(d, p, "it does not read what it has asked for");
 }
 
-static void read_peer(struct ackd *d, struct ackd_peer *p, int64_t now_us)
+static void read_peer(struct ack_server *d, struct ack_peer *p, int64_t now_us)
 {
 	for (int i = 0; i < READS_A_TURN && !p->gone; i++) {
 		ssize_t n = recv(p->fd, buf_room(&p->in, READ_BYTES), READ_BYTES, MSG_DONTWAIT);
@@ -120,9 +121,9 @@ static void read_peer(struct ackd *d, struct ackd_peer *p, int64_t now_us)
 
 /* ---- connections ---- */
 
-static void drop_peer(struct ackd *d, struct ackd_peer **link)
+static void drop_peer(struct ack_server *d, struct ack_peer **link)
 {
-	struct ackd_peer *p = *link;
+	struct ack_peer *p = *link;
 	bool counted = p->role != NOBODY && p->role != REFUSED;
 
 	if (counted)
@@ -140,51 +141,51 @@ static void drop_peer(struct ackd *d, struct ackd_peer **link)
 	free(p);
 }
 
-void ackd_add(struct ackd *d, int fd)
+void ack_server_add(struct ack_server *d, int fd)
 {
-	struct ackd_peer *p;
+	struct ack_peer *p;
 
 	if (d->peer_count >= PEERS_MAX) {
 		d->garbage++;
 		close(fd);
 		return;
 	}
-	p = die_alloc(sizeof(*p));
-	*p = (struct ackd_peer){.fd = fd, .next = d->peers};
+	p = mem_alloc(sizeof(*p));
+	*p = (struct ack_peer){.fd = fd, .next = d->peers};
 	/* Who could not be heard is not to wait for an answer. */
 	if (!watch(d, p, EPOLL_CTL_ADD)) {
-		die_warn("cannot listen to a program of the pipeline: %s", strerror(errno));
+		msg_warn("cannot listen to a program of the pipeline: %s", strerror(errno));
 		close(fd);
 		free(p);
 		return;
 	}
 	d->peers = p;
 	d->peer_count++;
-	ackd_tell(d, p, "run %s\n", d->run);
+	ack_server_tell(d, p, "run %s\n", d->run);
 	if (d->ended)
-		ackd_tell(
+		ack_server_tell(
 			d, p, "end %s %llu\n", d->run, (unsigned long long)ledger_last(d->ledger));
 }
 
-static void accept_all(struct ackd *d)
+static void accept_all(struct ack_server *d)
 {
 	int fd;
 
 	while ((fd = accept4(d->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
-		ackd_add(d, fd);
+		ack_server_add(d, fd);
 }
 
-void ackd_serve(struct ackd *d, int64_t now_us)
+void ack_server_serve(struct ack_server *d, int64_t now_us)
 {
 	struct epoll_event events[16];
-	struct ackd_peer **link = &d->peers;
+	struct ack_peer **link = &d->peers;
 	int n;
 
 	if (d->fd < 0)
 		return;
 	n = epoll_wait(d->fd, events, 16, 0);
 	for (int i = 0; i < n; i++) {
-		struct ackd_peer *p = events[i].data.ptr;
+		struct ack_peer *p = events[i].data.ptr;
 
 		if (!p) {
 			accept_all(d);
@@ -195,9 +196,9 @@ void ackd_serve(struct ackd *d, int64_t now_us)
 	}
 	if (d->asked) {
 		d->asked = false;
-		for (struct ackd_peer *p = d->peers; p; p = p->next)
+		for (struct ack_peer *p = d->peers; p; p = p->next)
 			if (p->asks && !p->gone)
-				ackd_answer(d, p);
+				ack_server_answer(d, p);
 	}
 	while (*link)
 		if ((*link)->gone)
@@ -206,39 +207,39 @@ void ackd_serve(struct ackd *d, int64_t now_us)
 			link = &(*link)->next;
 }
 
-void ackd_end(struct ackd *d)
+void ack_server_end(struct ack_server *d)
 {
 	if (d->fd < 0 || d->ended)
 		return;
 	d->ended = true;
-	for (struct ackd_peer *p = d->peers; p; p = p->next)
+	for (struct ack_peer *p = d->peers; p; p = p->next)
 		if (p->role != REFUSED)
-			ackd_tell(d, p, "end %s %llu\n", d->run,
+			ack_server_tell(d, p, "end %s %llu\n", d->run,
 				(unsigned long long)ledger_last(d->ledger));
 }
 
-bool ackd_flushed(const struct ackd *d)
+bool ack_server_flushed(const struct ack_server *d)
 {
-	for (const struct ackd_peer *p = d->peers; p; p = p->next)
+	for (const struct ack_peer *p = d->peers; p; p = p->next)
 		if (p->out.len && p->role != NOBODY && p->role != REFUSED)
 			return false;
 	return true;
 }
 
-void ackd_stop(struct ackd *d, const char *reason)
+void ack_server_stop(struct ack_server *d, const char *reason)
 {
-	for (struct ackd_peer *p = d->peers; p; p = p->next)
+	for (struct ack_peer *p = d->peers; p; p = p->next)
 		if (p->role != REFUSED)
-			ackd_tell(d, p, "stop %s\n", reason);
+			ack_server_tell(d, p, "stop %s\n", reason);
 }
 
 /* ---- the whole ---- */
 
-void ackd_open(struct ackd *d, const char *path, struct ledger *l)
+void ack_server_open(struct ack_server *d, const char *path, struct ledger *l)
 {
 	unsigned char random[LABEL_RUN_LEN / 2];
 
-	*d = (struct ackd){.ledger = l, .listen_fd = -1};
+	*d = (struct ack_server){.ledger = l, .listen_fd = -1};
 	if (getentropy(random, sizeof(random)))
 		die(EXIT_TEMP, "cannot get random numbers: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof(random); i++)
@@ -247,22 +248,23 @@ void ackd_open(struct ackd *d, const char *path, struct ledger *l)
 	if (d->fd < 0)
 		die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 	if (path)
-		ackd_listen(d, path);
+		ack_server_listen(d, path);
 }
 
-void ackd_on_txn(struct ackd *d, void (*metadata)(void *ctx, struct buf *out), void *ctx)
+void ack_server_on_txn(
+	struct ack_server *d, void (*metadata)(void *ctx, struct buf *out), void *ctx)
 {
 	d->metadata = metadata;
 	d->ctx = ctx;
 }
 
-void ackd_close(struct ackd *d)
+void ack_server_close(struct ack_server *d)
 {
 	if (d->fd < 0)
 		return;
 	while (d->peers)
 		drop_peer(d, &d->peers);
-	ackd_unlisten(d);
+	ack_server_unlisten(d);
 	close(d->fd);
 	d->fd = -1;
 }

@@ -9,9 +9,9 @@
  * ends while input goes on has been cut, and since nothing can be reported any more, the program ends
  * after a while. */
 #define _GNU_SOURCE
-#include "ack/ack.h"
+#include "ack/client.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "base/wake.h"
 
 #include <errno.h>
@@ -52,17 +52,6 @@ const char *ack_path(const struct ack_opts *o)
 
 /* ---- lists ---- */
 
-static void put_number(struct buf *b, uint64_t n)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do
-		digits[--at] = (char)('0' + n % 10);
-	while (n /= 10);
-	buf_put(b, digits + at, sizeof(digits) - at);
-}
-
 static void put_space(struct buf *b)
 {
 	if (b->len)
@@ -73,10 +62,10 @@ struct span ack_list_text(struct ack_list *l)
 {
 	if (l->from) {
 		put_space(&l->text);
-		put_number(&l->text, l->from);
+		buf_int(&l->text, (int64_t)l->from);
 		if (l->to > l->from) {
 			buf_putc(&l->text, '-');
-			put_number(&l->text, l->to);
+			buf_int(&l->text, (int64_t)l->to);
 		}
 	}
 	l->from = l->to = 0;
@@ -120,10 +109,7 @@ static void set_trouble(struct ack *a, int status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(a->trouble, sizeof(a->trouble), fmt, ap);
 	va_end(ap);
-	/* What a peer has said may hold anything. */
-	for (char *c = a->trouble; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	msg_clean(a->trouble);
 }
 
 static void close_socket(struct ack *a, enum state next)
@@ -143,7 +129,7 @@ static void say_hello(struct ack *a)
 {
 	static const char *const roles[] = {"filter", "sink", "txn"};
 
-	buf_printf(&a->out, "hello %s %ld %s\n", die_prog(), (long)getpid(), roles[a->role]);
+	buf_printf(&a->out, "hello %s %ld %s\n", msg_prog(), (long)getpid(), roles[a->role]);
 	a->state = ACK_WAITING;
 }
 
@@ -611,19 +597,19 @@ int ack_close(struct ack *a)
 	close_socket(a, ACK_CLOSED);
 	free_all(a);
 	if (a->unlabelled && a->role != ACK_FILTER)
-		die_warn("%llu records had no seq: they were delivered, but account for nothing",
+		msg_warn("%llu records had no seq: they were delivered, but account for nothing",
 			(unsigned long long)a->unlabelled);
 	if (a->trouble_status) {
-		die_error("%s", a->trouble);
+		msg_error("%s", a->trouble);
 		return a->trouble_status;
 	}
 	if (!rid) {
-		die_error(
+		msg_error(
 			"the source does not read the acknowledgement socket: the last reports are lost");
 		return EXIT_TEMP;
 	}
 	if (!a->ended && !a->stopped) {
-		die_error("the input has ended, but the source has not said that it is whole");
+		msg_error("the input has ended, but the source has not said that it is whole");
 		return EXIT_TEMP;
 	}
 	return EXIT_DONE;

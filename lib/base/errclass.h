@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* The classes under which a refused record is counted: the `type` label of
  * NAME_errors_total and the "class" of a dead letter (evpipe-record(5)). */
-#ifndef EVPIPE_CLASS_H
-#define EVPIPE_CLASS_H
+#ifndef EVPIPE_ERRCLASS_H
+#define EVPIPE_ERRCLASS_H
 
-enum error_class {
+enum errclass {
 	CLASS_NONE, /* not refused */
 	CLASS_JSON_DECODE, /* the line, or the payload where its JSON is needed, is not JSON */
 	CLASS_MISSING_KEY, /* no text for the partition key at the path */
@@ -22,6 +22,6 @@ enum error_class {
 };
 
 /* The label text, e.g. "json-decode". Static. */
-const char *class_name(enum error_class c);
+const char *errclass_name(enum errclass c);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/ack: what a filter or sink says to the source, and when. The test is the source. */
 #define _GNU_SOURCE
-#include "ack/ack.h"
+#include "ack/client.h"
 
-#include "base/die.h"
+#include "base/msg.h"
 #include "test.h"
 #include "base/wake.h"
 
@@ -158,8 +158,8 @@ static void it_says_hello_and_waits_for_the_greeting(void **state)
 		ack_open(&a, path, (enum ack_role)role);
 		turn(&a);
 		s.fd = accept(s.listen_fd, NULL, NULL);
-		snprintf(expected, sizeof(expected), "hello test-ack %ld %s\n", (long)getpid(),
-			roles[role]);
+		snprintf(expected, sizeof(expected), "hello test-ack-client %ld %s\n",
+			(long)getpid(), roles[role]);
 		assert_string_equal(heard(&s), expected);
 		assert_false(ack_greeted(&a));
 		say(&s, "run 0123456789");
@@ -898,10 +898,10 @@ int main(void)
 		cmocka_unit_test(the_close_waits_for_a_slow_source),
 		cmocka_unit_test(a_source_that_was_killed_ends_it_only_when_input_goes_on),
 	};
-	char dir[] = "/tmp/test-ack.XXXXXX";
+	char dir[] = "/tmp/test-ack-client.XXXXXX";
 	int failed;
 
-	die_init("test-ack");
+	msg_init("test-ack-client");
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/ack", dir);
 	/* A wait against the contract ends the test instead of hanging it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/class.h"
+#include "base/errclass.h"
 
-const char *class_name(enum error_class c)
+const char *errclass_name(enum errclass c)
 {
 	static const char *const names[CLASS_COUNT] = {
 		[CLASS_NONE] = "none",

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Messages on stderr, exit statuses, and memory that is there or ends the program.
+/* Messages on standard error, and exit statuses.
  * A message is one sentence: "kread: cannot open 'x': reason". No stamps: the logger stamps. */
-#ifndef EVPIPE_DIE_H
-#define EVPIPE_DIE_H
+#ifndef EVPIPE_MSG_H
+#define EVPIPE_MSG_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 enum {
 	EXIT_DONE = 0,
@@ -16,24 +15,21 @@ enum {
 };
 
 /* Names the program in every message. @prog must live on. Call first in main. */
-void die_init(const char *prog);
-const char *die_prog(void);
+void msg_init(const char *prog);
+const char *msg_prog(void);
 /* @level: -1 quiet (errors only), 0, 1 verbose. @json: one JSON object a message. */
-void die_setup(int level, bool json);
+void msg_setup(int level, bool json);
+
+/* Makes @text fit for a terminal and for one line: control characters become '?'. */
+void msg_clean(char *text);
 
 /* Prints an error and exits with @status. */
 _Noreturn void die(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* An error that does not end the program by itself; shown even with -q. */
-void die_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void msg_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Something the user should know; not shown with -q. */
-void die_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void msg_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Only with -v. */
-void die_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-/* malloc and its kin, which end the program with 111 when there is no memory. Free with free(). */
-void *die_alloc(size_t size);
-void *die_realloc(void *p, size_t size);
-char *die_strdup(const char *s);
-char *die_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void msg_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* The acknowledgement socket as a source sees it: listens, greets, feeds the ledger with what filters
  * and sinks report, and keeps to the rules of evpipe-ack(7): one sink, no stale run, no garbage.
- * Never blocks, except ackd_open, which asks once whether somebody else listens on the path. A peer
+ * Never blocks, except ack_server_open, which asks once whether somebody else listens on the path. A peer
  * that does not read holds up nobody, and is cut off when more than 16 MiB wait for it. */
-#ifndef EVPIPE_ACKD_H
-#define EVPIPE_ACKD_H
+#ifndef EVPIPE_ACK_SERVER_H
+#define EVPIPE_ACK_SERVER_H
 
 #include "base/buf.h"
 #include "ack/ledger.h"
@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct ackd_peer;
+struct ack_peer;
 
-struct ackd {
+struct ack_server {
 	int fd; /* for poll: POLLIN; -1: off */
 	char run[LABEL_RUN_LEN + 1];
 	unsigned connections; /* open ones that have said hello */
@@ -32,7 +32,7 @@ struct ackd {
 	struct ledger *ledger;
 	char *path;
 	int listen_fd;
-	struct ackd_peer *peers;
+	struct ack_peer *peers;
 	unsigned peer_count;
 	bool ended, asked; /* `end` has been told; a transaction waits for its answer */
 	/* Appends the consumer group's metadata, in base64, for a transaction's answer. */
@@ -42,21 +42,22 @@ struct ackd {
 
 /* Makes a new RUN and, with a @path, listens on it (mode 0600). A path that answers dies with 100; a
  * dead socket file is replaced; dies with 100 when it cannot be made. */
-void ackd_open(struct ackd *d, const char *path, struct ledger *l);
+void ack_server_open(struct ack_server *d, const char *path, struct ledger *l);
 /* Without it a sink that writes transactions is refused. */
-void ackd_on_txn(struct ackd *d, void (*metadata)(void *ctx, struct buf *out), void *ctx);
+void ack_server_on_txn(
+	struct ack_server *d, void (*metadata)(void *ctx, struct buf *out), void *ctx);
 /* Takes a connected stream socket over, as if it had been accepted. */
-void ackd_add(struct ackd *d, int fd);
+void ack_server_add(struct ack_server *d, int fd);
 /* Accepts, reads, writes what goes. Call when fd is readable, and in any case once a second. */
-void ackd_serve(struct ackd *d, int64_t now_us);
+void ack_server_serve(struct ack_server *d, int64_t now_us);
 /* Tells all, also those to come, that the last number given was the last of a clean stop. Call before
- * standard output is closed, and ackd_serve until ackd_flushed. */
-void ackd_end(struct ackd *d);
+ * standard output is closed, and ack_server_serve until ack_server_flushed. */
+void ack_server_end(struct ack_server *d);
 /* Whether nothing waits to be sent to those who have said hello. */
-bool ackd_flushed(const struct ackd *d);
+bool ack_server_flushed(const struct ack_server *d);
 /* Tells all to stop. */
-void ackd_stop(struct ackd *d, const char *reason);
+void ack_server_stop(struct ack_server *d, const char *reason);
 /* Closes all and removes the socket file. */
-void ackd_close(struct ackd *d);
+void ack_server_close(struct ack_server *d);
 
 #endif
