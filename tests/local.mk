@@ -24,7 +24,8 @@ check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-template
 # prop-mutants: that prop-ledger sees each broken rule.
 TESTS = $(check_PROGRAMS) tests/unit/prop-mutants
-AM_TESTS_ENVIRONMENT = CC='$(CC)'; export CC;
+AM_TESTS_ENVIRONMENT = CC='$(CC)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' EVPIPE_BUILD='$(abs_builddir)'; \
+	export CC CFLAGS LDFLAGS EVPIPE_BUILD;
 
 UNIT_LDADD = lib/libevpipe.a -lcmocka
 UNIT_JSON = tests/unit/test-json.c tests/unit/plain-json.c tests/unit/plain-json.h tests/unit/test.h

@@ -5,28 +5,6 @@
 
 #include "ack/ledger.h"
 
-/* MUTANT(x) is false. Tests compile these files with -DLEDGER_MUTANT=x, one broken rule each, and must
- * fail with each. */
-enum ledger_mutant {
-	PART_COUNT_IGNORED = 1, /* the first part settles the label */
-	SEAL_ON_LATER, /* a part settles the label once a later number was reported */
-	RANGE_FROM_ENDS, /* a set counts as all between its lowest and its highest */
-	POSITION_OF_HIGHEST, /* commits what comes after the highest settled number */
-	POSITION_OF_EMITTED, /* commits what was emitted */
-	DROP_RAISES_MARK, /* in order: a filter's report settles what is below */
-	BELOW_INCLUDES_HIGHEST, /* in order: what is below the highest number of a set is settled too */
-	BACKWARDS_ALLOWED,
-	SECOND_REPORT_ALLOWED,
-	GENERATION_OF_GROUP, /* numbers from before any rebalance do not hold a position back */
-	TXN_WITH_GAP, /* a transaction is answered although a number below is open */
-	TXN_OF_ENDED, /* … or although one of its numbers belongs to an ended assignment */
-	FUTURE_ACCEPTED, /* reports of numbers not yet emitted are no garbage */
-};
-#ifndef LEDGER_MUTANT
-#define LEDGER_MUTANT 0
-#endif
-#define MUTANT(x) (LEDGER_MUTANT == (x))
-
 #define NONE UINT32_MAX
 
 /* The parts of one label. */
@@ -48,7 +26,6 @@ struct entry {
 	struct group *group; /* some of its parts are reported */
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
 	uint64_t asked; /* the last question that named it, all its parts if it was split */
-	uint32_t generation; /* assignments begun and ended before it; for a mutant */
 	uint64_t ordinal; /* how many of its partition came before it */
 	uint32_t bytes;
 	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
@@ -67,7 +44,6 @@ struct ledger {
 	uint64_t question; /* transactions asked about */
 	uint64_t reported; /* highest number in any report of the sink */
 	uint64_t waits_to; /* the last question waits for what is to there; 0: it does not */
-	uint32_t generation;
 	bool commits; /* what is not committed fills the window */
 	uint64_t uncommitted;
 	struct ledger_counts counts;

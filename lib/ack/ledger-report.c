@@ -16,8 +16,6 @@ static void pass_over(struct ledger *l, uint64_t number)
 		struct entry *x = &l->entries[l->head];
 
 		x->part->moved = true;
-		if (MUTANT(POSITION_OF_HIGHEST) && x->at >= x->part->settled_to)
-			x->part->settled_to = x->at + 1;
 		l->counts.vouched++;
 		if (l->settled)
 			l->settled(l->ctx, x->part, x->at, x->low, LEDGER_DROP, 0);
@@ -51,10 +49,9 @@ static enum ledger_answer look(
 
 	if (e == NONE) {
 		/* A filter may learn only after the sink what it has to say. */
-		if (number < l->known ||
-			(l->order && (!sink || MUTANT(BACKWARDS_ALLOWED)) && number < l->mark))
+		if (number < l->known || (l->order && !sink && number < l->mark))
 			return LEDGER_WAIT;
-		return MUTANT(SECOND_REPORT_ALLOWED) ? LEDGER_WAIT : LEDGER_TWICE;
+		return LEDGER_TWICE;
 	}
 	g = l->entries[e].group;
 	if (!g)
@@ -64,7 +61,7 @@ static enum ledger_answer look(
 	if (!group_is(g, label))
 		return LEDGER_GARBAGE;
 	if (has_bit(g->seen, label->part))
-		return MUTANT(SECOND_REPORT_ALLOWED) ? LEDGER_WAIT : LEDGER_TWICE;
+		return LEDGER_TWICE;
 	return LEDGER_TAKEN;
 }
 
@@ -75,7 +72,7 @@ static enum ledger_answer check(const struct ledger *l, bool sink, const struct 
 	uint64_t from, to;
 
 	if (label->last > l->last)
-		return MUTANT(FUTURE_ACCEPTED) ? LEDGER_TAKEN : LEDGER_GARBAGE;
+		return LEDGER_GARBAGE;
 	while (label_range(&rest, &from, &to))
 		for (uint64_t n = from; n <= to; n++) {
 			enum ledger_answer a = look(l, sink, label, n);
@@ -143,19 +140,7 @@ static bool take_part(struct ledger *l, const struct label *label, enum ledger_k
 	set_bit(g->seen, label->part);
 	g->kind = better(g->kind, *kind);
 	*kind = g->kind;
-	return g->left == 0 || MUTANT(PART_COUNT_IGNORED);
-}
-
-/* For a mutant: what was split and is below @number counts as whole. */
-static void seal(struct ledger *l, uint64_t number, int64_t now_us)
-{
-	uint32_t e = l->head, next;
-
-	for (; e != NONE && l->entries[e].number < number; e = next) {
-		next = l->entries[e].after;
-		if (l->entries[e].group)
-			ledger_entry_settle(l, e, LEDGER_FINAL, now_us);
-	}
+	return g->left == 0;
 }
 
 static void settle_range(
@@ -176,27 +161,19 @@ enum ledger_answer ledger_report(struct ledger *l, bool sink, enum ledger_kind k
 	enum ledger_answer answer;
 	uint64_t from, to;
 
-	if (l->order && sink && label->first < l->mark && !MUTANT(BACKWARDS_ALLOWED))
+	if (l->order && sink && label->first < l->mark)
 		return LEDGER_BACKWARDS;
 	answer = check(l, sink, label);
 	if (answer != LEDGER_TAKEN)
 		return answer;
-	if (label->last > l->reported && (sink || MUTANT(FUTURE_ACCEPTED)))
+	if (sink && label->last > l->reported)
 		l->reported = label->last;
-	if (l->order && (sink || MUTANT(DROP_RAISES_MARK))) {
-		uint64_t below = MUTANT(BELOW_INCLUDES_HIGHEST) ? label->last : label->first;
-
-		if (below > l->mark) {
-			pass_over(l, below);
-			l->mark = below;
-		}
+	if (l->order && sink && label->first > l->mark) {
+		pass_over(l, label->first);
+		l->mark = label->first;
 	}
-	if (MUTANT(SEAL_ON_LATER))
-		seal(l, label->first, now_us);
 	if (label->parts && !take_part(l, label, &kind))
 		return LEDGER_TAKEN;
-	if (MUTANT(RANGE_FROM_ENDS))
-		settle_range(l, label->first, label->last, kind, now_us);
 	while (label_range(&rest, &from, &to))
 		settle_range(l, from, to, kind, now_us);
 	return LEDGER_TAKEN;
@@ -237,7 +214,7 @@ static enum ledger_answer name_label(
 		for (uint64_t n = from; n <= to; n++) {
 			uint32_t e = ledger_entry_find(l, n);
 
-			if (e == NONE || (!l->entries[e].part && !MUTANT(TXN_OF_ENDED))) {
+			if (e == NONE || !l->entries[e].part) {
 				answer = LEDGER_ABORT;
 				continue;
 			}
@@ -275,7 +252,7 @@ enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 		/* Its reports will vouch for these. */
 		if (l->order && l->entries[e].number < first)
 			l->entries[e].asked = l->question;
-		if (l->entries[e].asked == l->question || MUTANT(TXN_WITH_GAP))
+		if (l->entries[e].asked == l->question)
 			continue;
 		l->waits_to = highest;
 		return LEDGER_WAIT;

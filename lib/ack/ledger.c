@@ -147,8 +147,6 @@ void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, in
 		return;
 	}
 	p->moved = true;
-	if (MUTANT(POSITION_OF_HIGHEST) && x->at >= p->settled_to)
-		p->settled_to = x->at + 1;
 	switch (kind) {
 	case LEDGER_FINAL:
 		l->counts.final++;
@@ -169,19 +167,8 @@ void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, in
 
 int64_t ledger_position(const struct ledger *l, const struct ledger_part *p)
 {
-	if (MUTANT(POSITION_OF_EMITTED))
-		return p->next;
 	if (!p->moved)
 		return -1;
-	if (MUTANT(POSITION_OF_HIGHEST))
-		return p->settled_to;
-	if (MUTANT(GENERATION_OF_GROUP)) {
-		uint32_t e = p->head;
-
-		while (e != NONE && l->entries[e].generation != l->generation)
-			e = l->entries[e].part_after;
-		return e == NONE ? p->next : l->entries[e].at;
-	}
 	return p->head == NONE ? p->next : l->entries[p->head].at;
 }
 
@@ -200,7 +187,6 @@ struct ledger_part *ledger_assign(
 	if (l->parts)
 		l->parts->before = p;
 	l->parts = p;
-	l->generation++;
 	return p;
 }
 
@@ -232,7 +218,6 @@ void ledger_end(struct ledger *l, struct ledger_part *p)
 	if (p->after)
 		p->after->before = p->before;
 	free(p);
-	l->generation++;
 }
 
 struct ledger_part *ledger_next_part(const struct ledger *l, const struct ledger_part *p)
@@ -264,7 +249,6 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 		.at = at,
 		.low = low,
 		.emitted_us = now_us,
-		.generation = l->generation,
 		.ordinal = p->emitted,
 		.bytes = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes,
 		.part_before = p->tail,
@@ -284,8 +268,6 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 	l->counts.emitted++;
 	l->counts.open++;
 	l->counts.open_bytes += x->bytes;
-	if (MUTANT(FUTURE_ACCEPTED) && l->last <= l->reported)
-		ledger_entry_settle(l, e, LEDGER_FINAL, now_us);
 	return l->last;
 }
 

@@ -20,7 +20,7 @@ struct ledger_part {
 	int32_t partition;
 	void *user; /* the caller's */
 	/* internal */
-	int64_t next, next_low, settled_to;
+	int64_t next;
 	uint32_t head, tail; /* its open numbers, ascending */
 	uint64_t open;
 	uint64_t emitted, committed; /* how many, and how many of them a commit has covered */

@@ -22,7 +22,7 @@
  * A history that violates one is cut down to the shortest and printed.
  *
  * MUTANT(x) is false. prop-mutants compiles the simulation with -DMUTANT_IS=x, one actor broken each, and
- * the ledger with -DLEDGER_MUTANT=x, and wants to see each fail.
+ * wants to see each fail. It breaks the ledger by replacing text in a copy (tests/mutate.py).
  */
 #ifndef EVPIPE_SIM_H
 #define EVPIPE_SIM_H
