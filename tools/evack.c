@@ -118,17 +118,16 @@ int main(int argc, char **argv)
 	};
 	struct evack *s = &self;
 	struct opt_common common;
-	struct opt_input input;
+	struct input_opts input;
 	struct ack_opts ack;
 	struct arg_end *end = arg_end(8);
 	const char *path;
 	int wake_fd, status, refused;
 
 	opt_common(&common);
-	opt_input(&input);
+	input_opts(&input, INPUT_DEAD_TO_FILE);
 	ack_opts(&ack);
-	void *table[] = {
-		ACK_ENTRIES(ack), OPT_INPUT_ENTRIES(input), OPT_COMMON_ENTRIES(common), end};
+	void *table[] = {ACK_ENTRIES(ack), INPUT_ENTRIES(input), OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 
 	metrics.is_sink = true;
@@ -136,7 +135,7 @@ int main(int argc, char **argv)
 	if (!path)
 		msg_info("neither --ack nor $EVPIPE_ACK: nobody is told");
 	wake_fd = wake_open();
-	input_open(&s->in, &input, '\n');
+	input_open(&s->in, &input, '\n', NULL, NULL);
 	ack_open(&s->ack, path, ACK_SINK);
 	s->in.ack = &s->ack;
 	metrics_set_ready(true);

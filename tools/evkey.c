@@ -135,7 +135,7 @@ int main(int argc, char **argv)
 	};
 	struct evkey k = {0};
 	struct opt_common common;
-	struct opt_input input;
+	struct input_opts input;
 	struct ack_opts ack;
 	struct arg_lit *null_ok =
 		arg_lit0(NULL, "null-ok", "no such field: a null key, not an error");
@@ -144,9 +144,9 @@ int main(int argc, char **argv)
 	char why[300];
 
 	opt_common(&common);
-	opt_input(&input);
+	input_opts(&input, INPUT_DEAD_TO_FILE);
 	ack_opts(&ack);
-	void *table[] = {expr, null_ok, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+	void *table[] = {expr, null_ok, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
 		OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 

@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 	};
 	struct evsel s = {0};
 	struct opt_common common;
-	struct opt_input input;
+	struct input_opts input;
 	struct ack_opts ack;
 	struct arg_lit *invert =
 		arg_lit0(NULL, "invert", "keep the records for which it does not hold");
@@ -192,9 +192,9 @@ int main(int argc, char **argv)
 	char why[300];
 
 	opt_common(&common);
-	opt_input(&input);
+	input_opts(&input, INPUT_DEAD_TO_FILE);
 	ack_opts(&ack);
-	void *table[] = {expr, invert, dead, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+	void *table[] = {expr, invert, dead, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
 		OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 

@@ -289,7 +289,7 @@ int main(int argc, char **argv)
 	};
 	struct evstamp s = {.max_hops = -1};
 	struct opt_common common;
-	struct opt_input input;
+	struct input_opts input;
 	struct ack_opts ack;
 	struct arg_str *set = arg_str0(NULL, "set", "NAME", "write NAME as the record's origin");
 	struct arg_str *drop = arg_strn(NULL, "drop", "NAME", 0, 64, "drop records of this origin");
@@ -302,9 +302,9 @@ int main(int argc, char **argv)
 	struct arg_end *end = arg_end(8);
 
 	opt_common(&common);
-	opt_input(&input);
+	input_opts(&input, INPUT_DEAD_TO_FILE);
 	ack_opts(&ack);
-	void *table[] = {set, drop, only, at, max_hops, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+	void *table[] = {set, drop, only, at, max_hops, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
 		OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 

@@ -23,16 +23,6 @@ void opt_common(struct opt_common *o)
 	o->ready_fd = arg_int0(NULL, "ready-fd", "N", "write a line to descriptor N when ready");
 }
 
-void opt_input(struct opt_input *o)
-{
-	*o = (struct opt_input){0};
-	o->on_error = arg_str0(
-		NULL, "on-error", "stop|skip", "what a refused record does (default stop)");
-	o->dead_letter =
-		arg_file0(NULL, "dead-letter", "FILE", "append refused records to FILE and go on");
-	o->max_line = arg_str0(NULL, "max-line", "SIZE", "longest input line (default 64M)");
-}
-
 _Noreturn void opt_bad(const char *fmt, ...)
 {
 	char text[512];

@@ -4,8 +4,6 @@
 #ifndef EVPIPE_OPT_H
 #define EVPIPE_OPT_H
 
-#include "base/buf.h"
-
 #include <argtable2.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,18 +19,6 @@ struct opt_common {
 void opt_common(struct opt_common *o);
 #define OPT_COMMON_ENTRIES(o)                                                                      \
 	(o).help, (o).version, (o).verbose, (o).quiet, (o).log, (o).metrics, (o).ready_fd
-
-/* Options of programs that read lines and can refuse one. */
-struct opt_input {
-	struct arg_str *on_error;
-	struct arg_file *dead_letter;
-	struct arg_str *max_line;
-	/* Set by a program that can write dead letters to a topic, see dead.h. */
-	void (*give)(void *ctx, struct span letter);
-	void *ctx;
-};
-void opt_input(struct opt_input *o);
-#define OPT_INPUT_ENTRIES(o) (o).on_error, (o).dead_letter, (o).max_line
 
 /* What --help prints besides the table. */
 struct opt_page {

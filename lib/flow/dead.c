@@ -40,8 +40,8 @@ static void sync_directory(const char *file)
 	free(copy);
 }
 
-void dead_open(struct dead *d, const char *on_error, const char *file,
-	void (*give)(void *ctx, struct span letter), void *ctx)
+void dead_open(
+	struct dead *d, const char *on_error, const char *file, dead_give_fn *give, void *ctx)
 {
 	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1, .spill = -1};
 	if (on_error && file)

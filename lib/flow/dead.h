@@ -15,6 +15,10 @@
 enum dead_policy { DEAD_STOP, DEAD_SKIP, DEAD_FILE, DEAD_TOPIC };
 enum { DEAD_LETTER_MAX = 64 << 20 };
 
+/* DEAD_TOPIC: takes a dead letter, without its LF, and makes it durable before the record is reported.
+ * letter.p NULL: the dead letter would be longer than DEAD_LETTER_MAX, and is lost if the program goes on. */
+typedef void dead_give_fn(void *ctx, struct span letter);
+
 struct dead {
 	enum dead_policy policy;
 	const char *file;
@@ -26,9 +30,7 @@ struct dead {
 	int64_t start; /* length of the file before the dead letter being written; -1 no file */
 	uint64_t refused;
 	uint64_t shown[CLASS_COUNT];
-	/* DEAD_TOPIC: takes a dead letter, without its LF, and makes it durable before the record is
-	 * reported; p NULL: it would be longer than DEAD_LETTER_MAX and is lost, if the program goes on. */
-	void (*give)(void *ctx, struct span letter);
+	dead_give_fn *give;
 	void *ctx;
 	bool too_big;
 	unsigned carry_len; /* of a streamed line: bytes not yet a base64 quantum */
@@ -43,8 +45,8 @@ static inline bool dead_keeps(const struct dead *d)
 /* @on_error: "stop", "skip" or NULL; @file: NULL or the dead-letter file, which is opened for
  * appending. With @give "kafka:TOPIC" is given there instead. A torn last line of an earlier run is
  * ended first. Dies with 100 on bad arguments, 111 when the file cannot be opened. */
-void dead_open(struct dead *d, const char *on_error, const char *file,
-	void (*give)(void *ctx, struct span letter), void *ctx);
+void dead_open(
+	struct dead *d, const char *on_error, const char *file, dead_give_fn *give, void *ctx);
 /* Refuses one line: counts, tells the user (the first ten of a class, with where: "line 7: …"), and
  * writes the dead letter. @is_record: the line is a JSON object and stands in "record" as it came.
  * Returns true when the program may go on; false under `stop`. Dies with 111 when a dead letter cannot be

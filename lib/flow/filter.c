@@ -103,7 +103,7 @@ int filter_run(const struct filter *f)
 	struct run r = {.f = f};
 	int wake_fd = wake_open();
 
-	input_open(&r.in, f->input, '\n');
+	input_open(&r.in, f->input, '\n', NULL, NULL);
 	out_open(&r.out, STDOUT_FILENO);
 	ack_open(&r.ack, ack_path(f->ack), ACK_FILTER);
 	r.in.ack = &r.ack;

@@ -5,7 +5,7 @@
 
 #include "ack/client.h"
 #include "base/buf.h"
-#include "base/opt.h"
+#include "flow/input.h"
 #include "record/record.h"
 
 enum filter_verdict {
@@ -28,7 +28,7 @@ struct filter {
 	filter_fn *each;
 	filter_line_fn *line; /* instead of each */
 	void *self;
-	const struct opt_input *input;
+	const struct input_opts *input;
 	const struct ack_opts *ack;
 };
 

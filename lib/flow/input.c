@@ -11,11 +11,24 @@
 #include <string.h>
 #include <unistd.h>
 
-void input_open(struct input *in, const struct opt_input *o, char end)
+void input_opts(struct input_opts *o, enum input_letters to)
+{
+	o->on_error = arg_str0(
+		NULL, "on-error", "stop|skip", "what a refused record does (default stop)");
+	o->dead_letter = to == INPUT_DEAD_TO_TOPIC
+		? arg_file0(NULL, "dead-letter", "FILE|kafka:TOPIC",
+			  "keep refused records there and go on")
+		: arg_file0(
+			  NULL, "dead-letter", "FILE", "append refused records to FILE and go on");
+	o->max_line = arg_str0(NULL, "max-line", "SIZE", "longest input line (default 64M)");
+}
+
+void input_open(
+	struct input *in, const struct input_opts *o, char end, dead_give_fn *give, void *ctx)
 {
 	*in = (struct input){0};
 	dead_open(&in->dead, opt_text(o->on_error, "--on-error"),
-		opt_file(o->dead_letter, "--dead-letter"), o->give, o->ctx);
+		opt_file(o->dead_letter, "--dead-letter"), give, ctx);
 	line_init(&in->line, STDIN_FILENO, end,
 		(size_t)opt_size(o->max_line, "--max-line", LINE_MAX_DEFAULT));
 }

@@ -13,6 +13,16 @@
 
 #include <stdbool.h>
 
+/* The options of a program that reads lines and can refuse one. */
+struct input_opts {
+	struct arg_str *on_error;
+	struct arg_file *dead_letter;
+	struct arg_str *max_line;
+};
+enum input_letters { INPUT_DEAD_TO_FILE, INPUT_DEAD_TO_TOPIC }; /* where --dead-letter can write */
+void input_opts(struct input_opts *o, enum input_letters to);
+#define INPUT_ENTRIES(o) (o).on_error, (o).dead_letter, (o).max_line
+
 struct input {
 	struct line line;
 	struct dead dead;
@@ -36,8 +46,10 @@ struct input {
 	uint64_t torn; /* number of a last line without its end; 0: none */
 };
 
-/* @end: '\n' or '\0'. Dies as dead_open does. */
-void input_open(struct input *in, const struct opt_input *o, char end);
+/* @end: '\n' or '\0'. @give with its @ctx takes the dead letters for a topic (dead_open); NULL: the program
+ * writes none there. Dies as dead_open does. */
+void input_open(
+	struct input *in, const struct input_opts *o, char end, dead_give_fn *give, void *ctx);
 /* One read(2), to be called when poll tells of input. Dies with 111 on an error. */
 void input_read(struct input *in);
 /* The next whole line; counts it as read. false: none before the next input_read, or held, or ended. */

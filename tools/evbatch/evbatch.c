@@ -389,7 +389,7 @@ int main(int argc, char **argv)
 	};
 	struct evbatch *s = &self;
 	struct opt_common common;
-	struct opt_input input;
+	struct input_opts input;
 	struct ack_opts ack;
 	struct arg_str *records = arg_str0("n", NULL, "N", "records of a batch (default 500)");
 	struct arg_str *time = arg_str0("t", NULL, "TIME",
@@ -402,9 +402,9 @@ int main(int argc, char **argv)
 	int wake_fd;
 
 	opt_common(&common);
-	opt_input(&input);
+	input_opts(&input, INPUT_DEAD_TO_FILE);
 	ack_opts(&ack);
-	void *table[] = {records, time, runs, command, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+	void *table[] = {records, time, runs, command, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
 		OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 
@@ -420,7 +420,7 @@ int main(int argc, char **argv)
 	/* Whoever started us may ignore it, and then there would be no child to wait for. */
 	signal(SIGCHLD, SIG_DFL);
 	wake_fd = wake_open();
-	input_open(&s->in, &input, '\n');
+	input_open(&s->in, &input, '\n', NULL, NULL);
 	out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(&ack), ACK_FILTER);
 	s->in.ack = &s->ack;

@@ -58,7 +58,7 @@ enum { TICK_MS = 1000 };
 
 static struct {
 	struct opt_common common;
-	struct opt_input input;
+	struct input_opts input;
 	struct ack_opts ack;
 	struct kafka_opts kafka;
 	struct arg_str *topic, *key, *partition, *codec, *txn;
@@ -96,16 +96,12 @@ static void parse_options(int argc, char **argv)
 		"hand each record on, with where it was written: a filter, not a sink");
 	opt.txn = arg_str0(NULL, "txn", "ID",
 		"exactly once: write in transactions, and the source's positions with them");
-	opt_input(&opt.input);
-	opt.input.give = letters_give;
-	opt.input.ctx = &self;
-	opt.input.dead_letter->hdr.datatype = "FILE|kafka:TOPIC";
-	opt.input.dead_letter->hdr.glossary = "keep refused records there and go on";
+	input_opts(&opt.input, INPUT_DEAD_TO_TOPIC);
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.topic, opt.key, opt.partition, opt.now, opt.codec, opt.raw, opt.nul,
-		opt.create, opt.pass, opt.txn, OPT_INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
+		opt.create, opt.pass, opt.txn, INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
 		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
@@ -383,7 +379,7 @@ int main(int argc, char **argv)
 
 	parse_options(argc, argv);
 	take_options(&s->shape);
-	input_open(&s->in, &opt.input, opt.nul->count ? '\0' : '\n');
+	input_open(&s->in, &opt.input, opt.nul->count ? '\0' : '\n', letters_give, s);
 	s->signal_fd = wake_open();
 	kafka_start(&s->kafka, RD_KAFKA_PRODUCER, configure(s));
 	queue = rd_kafka_queue_get_main(s->kafka.rk);

@@ -430,7 +430,7 @@ int main(int argc, char **argv)
 	struct rpub *s = &self;
 	struct redis_opts redis;
 	struct opt_common common;
-	struct opt_input input;
+	struct input_opts input;
 	struct ack_opts ack;
 	struct arg_lit *raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
 	struct arg_lit *nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
@@ -442,10 +442,10 @@ int main(int argc, char **argv)
 	int wake_fd;
 
 	redis_opts(&redis);
-	opt_input(&input);
+	input_opts(&input, INPUT_DEAD_TO_FILE);
 	ack_opts(&ack);
 	opt_common(&common);
-	void *table[] = {channel, raw, nul, pass, OPT_INPUT_ENTRIES(input), ACK_ENTRIES(ack),
+	void *table[] = {channel, raw, nul, pass, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
 		REDIS_ENTRIES(redis), OPT_COMMON_ENTRIES(common), end};
 	opt_parse(argc, argv, table, &common, &page);
 
@@ -454,7 +454,7 @@ int main(int argc, char **argv)
 	metrics.is_sink = metrics.is_publisher = true;
 	redis_open(&s->redis, &redis, true);
 	wake_fd = wake_open();
-	input_open(&s->in, &input, nul->count ? '\0' : '\n');
+	input_open(&s->in, &input, nul->count ? '\0' : '\n', NULL, NULL);
 	s->pass = pass->count;
 	if (s->pass)
 		out_open(&s->out, STDOUT_FILENO);
