@@ -9,13 +9,13 @@ LEDGER, REPORT = "lib/ack/ledger.c", "lib/ack/ledger-report.c"
 # NAME: a list of (file, text that stands there once, text that replaces it).
 LEDGER_MUTANTS = {
     # The first part settles the label.
-    "PART_COUNT_IGNORED": [(REPORT, "return g->left == 0;", "return true;")],
+    "PART_COUNT_IGNORED": [(REPORT, "return s->left == 0;", "return true;")],
     # A part settles the label once a later number was reported.
     "SEAL_ON_LATER": [(
         REPORT, "	if (label->parts && !take_part(l, label, &kind))", """\
 	for (uint32_t e = l->head, next; e != NONE && l->entries[e].number < label->first; e = next) {
 		next = l->entries[e].after;
-		if (l->entries[e].group)
+		if (l->entries[e].split)
 			ledger_entry_settle(l, e, LEDGER_FINAL, now_us);
 	}
 	if (label->parts && !take_part(l, label, &kind))""")],
@@ -53,8 +53,8 @@ LEDGER_MUTANTS = {
     "SECOND_REPORT_ALLOWED": [
         (REPORT, "			return LEDGER_WAIT;\n		return LEDGER_TWICE;\n",
          "			return LEDGER_WAIT;\n		return LEDGER_WAIT;\n"),
-        (REPORT, "	if (has_bit(g->seen, label->part))\n		return LEDGER_TWICE;\n",
-         "	if (has_bit(g->seen, label->part))\n		return LEDGER_WAIT;\n")],
+        (REPORT, "	if (has_bit(s->seen, label->part))\n		return LEDGER_TWICE;\n",
+         "	if (has_bit(s->seen, label->part))\n		return LEDGER_WAIT;\n")],
     # Numbers from before any rebalance do not hold a position back.
     "GENERATION_OF_GROUP": [
         (LEDGER, "/* ---- entries ---- */", "static uint64_t last_before;\n"),

@@ -9,7 +9,7 @@ struct ledger_counts ledger_counts(const struct ledger *l)
 
 static struct ledger_open open_at(const struct ledger *l, uint32_t e, uint64_t count)
 {
-	const struct entry *x = &l->entries[e];
+	const struct ledger_entry *x = &l->entries[e];
 
 	return (struct ledger_open){x->part, x->number, x->at, x->low, count};
 }
@@ -24,7 +24,7 @@ bool ledger_first_open(const struct ledger *l, struct ledger_open *o)
 
 /* Whether an open number is below one that the sink has done with or asks for, and the sink does not
  * say that it holds it. */
-static bool may_be_lost(const struct ledger *l, const struct entry *x)
+static bool may_be_lost(const struct ledger *l, const struct ledger_entry *x)
 {
 	if (l->waits_to && x->asked == l->question)
 		return false;
@@ -41,7 +41,7 @@ uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_
 		uint64_t count = 0;
 
 		for (uint32_t e = p->head; e != NONE; e = l->entries[e].part_after) {
-			struct entry *x = &l->entries[e];
+			struct ledger_entry *x = &l->entries[e];
 
 			if (!sink_idle && !may_be_lost(l, x)) {
 				x->overdue_us = 0;

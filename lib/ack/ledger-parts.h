@@ -8,7 +8,7 @@
 #define NONE UINT32_MAX
 
 /* The parts of one label. */
-struct group {
+struct ledger_split {
 	uint32_t parts, left;
 	enum ledger_kind kind; /* the best of the parts so far: FINAL before DEAD before DROP */
 	uint32_t members; /* entries that point here */
@@ -20,10 +20,10 @@ struct group {
 	char *set;
 };
 
-struct entry {
+struct ledger_entry {
 	uint64_t number;
 	struct ledger_part *part; /* NULL: its assignment has ended */
-	struct group *group; /* some of its parts are reported */
+	struct ledger_split *split; /* some of its parts are reported */
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
 	uint64_t asked; /* the last question that named it, all its parts if it was split */
 	uint64_t ordinal; /* how many of its partition came before it */
@@ -49,7 +49,7 @@ struct ledger {
 	struct ledger_counts counts;
 	struct ledger_part *parts;
 
-	struct entry *entries;
+	struct ledger_entry *entries;
 	uint32_t entry_count, free;
 	uint32_t head, tail; /* open */
 	uint32_t ended_head, ended_tail, ended;

@@ -13,7 +13,7 @@
 static void pass_over(struct ledger *l, uint64_t number)
 {
 	while (l->head != NONE && l->entries[l->head].number < number) {
-		struct entry *x = &l->entries[l->head];
+		struct ledger_entry *x = &l->entries[l->head];
 
 		x->part->moved = true;
 		l->counts.vouched++;
@@ -23,10 +23,10 @@ static void pass_over(struct ledger *l, uint64_t number)
 	}
 }
 
-static bool group_is(const struct group *g, const struct label *label)
+static bool split_is(const struct ledger_split *s, const struct label *label)
 {
-	return g->parts == label->parts && g->set_len == label->set.len &&
-		memcmp(g->set, label->set.p, g->set_len) == 0;
+	return s->parts == label->parts && s->set_len == label->set.len &&
+		memcmp(s->set, label->set.p, s->set_len) == 0;
 }
 
 static bool has_bit(const unsigned char *bits, uint32_t part)
@@ -45,7 +45,7 @@ static enum ledger_answer look(
 	const struct ledger *l, bool sink, const struct label *label, uint64_t number)
 {
 	uint32_t e = ledger_entry_find(l, number);
-	const struct group *g;
+	const struct ledger_split *s;
 
 	if (e == NONE) {
 		/* A filter may learn only after the sink what it has to say. */
@@ -53,14 +53,14 @@ static enum ledger_answer look(
 			return LEDGER_WAIT;
 		return LEDGER_TWICE;
 	}
-	g = l->entries[e].group;
-	if (!g)
+	s = l->entries[e].split;
+	if (!s)
 		return LEDGER_TAKEN;
 	if (!label->parts)
 		return LEDGER_TWICE;
-	if (!group_is(g, label))
+	if (!split_is(s, label))
 		return LEDGER_GARBAGE;
-	if (has_bit(g->seen, label->part))
+	if (has_bit(s->seen, label->part))
 		return LEDGER_TWICE;
 	return LEDGER_TAKEN;
 }
@@ -83,27 +83,28 @@ static enum ledger_answer check(const struct ledger *l, bool sink, const struct 
 	return LEDGER_TAKEN;
 }
 
-static struct group *group_new(const struct label *label)
+static struct ledger_split *split_new(const struct label *label)
 {
-	struct group *g = mem_realloc(NULL, sizeof(*g));
+	struct ledger_split *s = mem_realloc(NULL, sizeof(*s));
 	size_t bytes = (label->parts + 7) / 8;
 
-	*g = (struct group){.parts = label->parts, .left = label->parts, .kind = LEDGER_DROP};
-	g->set_len = label->set.len;
-	g->seen = mem_realloc(NULL, 2 * bytes + g->set_len);
-	g->named = g->seen + bytes;
-	g->set = (char *)g->named + bytes;
-	memset(g->seen, 0, 2 * bytes);
-	memcpy(g->set, label->set.p, g->set_len);
-	return g;
+	*s = (struct ledger_split){
+		.parts = label->parts, .left = label->parts, .kind = LEDGER_DROP};
+	s->set_len = label->set.len;
+	s->seen = mem_realloc(NULL, 2 * bytes + s->set_len);
+	s->named = s->seen + bytes;
+	s->set = (char *)s->named + bytes;
+	memset(s->seen, 0, 2 * bytes);
+	memcpy(s->set, label->set.p, s->set_len);
+	return s;
 }
 
-/* The group of a label that has passed check; NULL when none of its numbers is left. */
-static struct group *group_of(struct ledger *l, const struct label *label)
+/* The split of a label that has passed check; NULL when none of its numbers is left. */
+static struct ledger_split *split_of(struct ledger *l, const struct label *label)
 {
 	struct span rest = label->set;
 	uint64_t from, to;
-	struct group *g = NULL;
+	struct ledger_split *s = NULL;
 
 	while (label_range(&rest, &from, &to))
 		for (uint64_t n = from; n <= to; n++) {
@@ -111,14 +112,14 @@ static struct group *group_of(struct ledger *l, const struct label *label)
 
 			if (e == NONE)
 				continue;
-			if (l->entries[e].group)
-				return l->entries[e].group;
-			if (!g)
-				g = group_new(label);
-			l->entries[e].group = g;
-			g->members++;
+			if (l->entries[e].split)
+				return l->entries[e].split;
+			if (!s)
+				s = split_new(label);
+			l->entries[e].split = s;
+			s->members++;
 		}
-	return g;
+	return s;
 }
 
 static enum ledger_kind better(enum ledger_kind a, enum ledger_kind b)
@@ -131,16 +132,16 @@ static enum ledger_kind better(enum ledger_kind a, enum ledger_kind b)
 /* Notes a part. Returns whether it was the last one; *@kind becomes that of the whole. */
 static bool take_part(struct ledger *l, const struct label *label, enum ledger_kind *kind)
 {
-	struct group *g = group_of(l, label);
+	struct ledger_split *s = split_of(l, label);
 
-	if (!g)
+	if (!s)
 		return false;
-	if (!has_bit(g->seen, label->part))
-		g->left--;
-	set_bit(g->seen, label->part);
-	g->kind = better(g->kind, *kind);
-	*kind = g->kind;
-	return g->left == 0;
+	if (!has_bit(s->seen, label->part))
+		s->left--;
+	set_bit(s->seen, label->part);
+	s->kind = better(s->kind, *kind);
+	*kind = s->kind;
+	return s->left == 0;
 }
 
 static void settle_range(
@@ -188,7 +189,7 @@ static enum ledger_answer name_label(
 {
 	struct label label;
 	struct span rest;
-	struct group *g = NULL;
+	struct ledger_split *s = NULL;
 	uint64_t from, to;
 	enum ledger_answer answer;
 
@@ -198,17 +199,17 @@ static enum ledger_answer name_label(
 	if (answer != LEDGER_TAKEN)
 		return answer;
 	if (label.parts)
-		g = group_of(l, &label);
-	if (g && g->question != l->question) {
-		g->question = l->question;
-		g->unnamed = g->left;
-		memset(g->named, 0, (g->parts + 7) / 8);
+		s = split_of(l, &label);
+	if (s && s->question != l->question) {
+		s->question = l->question;
+		s->unnamed = s->left;
+		memset(s->named, 0, (s->parts + 7) / 8);
 	}
-	if (g && has_bit(g->named, label.part))
+	if (s && has_bit(s->named, label.part))
 		return LEDGER_TWICE;
-	if (g) {
-		set_bit(g->named, label.part);
-		g->unnamed--;
+	if (s) {
+		set_bit(s->named, label.part);
+		s->unnamed--;
 	}
 	for (rest = label.set; label_range(&rest, &from, &to);)
 		for (uint64_t n = from; n <= to; n++) {
@@ -220,7 +221,7 @@ static enum ledger_answer name_label(
 			}
 			if (l->entries[e].asked == l->question)
 				return LEDGER_TWICE;
-			if (!g || !g->unnamed)
+			if (!s || !s->unnamed)
 				l->entries[e].asked = l->question;
 		}
 	if (label.last > *highest)

@@ -83,7 +83,7 @@ static void link_last(struct ledger *l, uint32_t e, uint32_t *head, uint32_t *ta
 
 static void unlink_entry(struct ledger *l, uint32_t e, uint32_t *head, uint32_t *tail)
 {
-	struct entry *x = &l->entries[e];
+	struct ledger_entry *x = &l->entries[e];
 
 	if (x->before == NONE)
 		*head = x->after;
@@ -95,7 +95,7 @@ static void unlink_entry(struct ledger *l, uint32_t e, uint32_t *head, uint32_t 
 		l->entries[x->after].before = x->before;
 }
 
-static void unlink_part(struct ledger *l, struct entry *x)
+static void unlink_part(struct ledger *l, struct ledger_entry *x)
 {
 	if (x->part_before == NONE)
 		x->part->head = x->part_after;
@@ -108,21 +108,21 @@ static void unlink_part(struct ledger *l, struct entry *x)
 	x->part->open--;
 }
 
-static void group_leave(struct entry *x)
+static void split_leave(struct ledger_entry *x)
 {
-	if (x->group && --x->group->members == 0) {
-		free(x->group->seen);
-		free(x->group);
+	if (x->split && --x->split->members == 0) {
+		free(x->split->seen);
+		free(x->split);
 	}
-	x->group = NULL;
+	x->split = NULL;
 }
 
 void ledger_entry_forget(struct ledger *l, uint32_t e)
 {
-	struct entry *x = &l->entries[e];
+	struct ledger_entry *x = &l->entries[e];
 
 	table_remove(l, e);
-	group_leave(x);
+	split_leave(x);
 	if (x->part) {
 		unlink_entry(l, e, &l->head, &l->tail);
 		unlink_part(l, x);
@@ -138,7 +138,7 @@ void ledger_entry_forget(struct ledger *l, uint32_t e)
 
 void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us)
 {
-	struct entry *x = &l->entries[e];
+	struct ledger_entry *x = &l->entries[e];
 	struct ledger_part *p = x->part;
 
 	if (!p) {
@@ -194,7 +194,7 @@ void ledger_end(struct ledger *l, struct ledger_part *p)
 {
 	while (p->head != NONE) {
 		uint32_t e = p->head;
-		struct entry *x = &l->entries[e];
+		struct ledger_entry *x = &l->entries[e];
 
 		l->counts.ended++;
 		l->counts.open--;
@@ -235,7 +235,7 @@ uint64_t ledger_part_open(const struct ledger_part *p)
 uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_t low, size_t bytes,
 	int64_t now_us)
 {
-	struct entry *x;
+	struct ledger_entry *x;
 	uint32_t e;
 
 	if (l->free == NONE)
@@ -243,7 +243,7 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 	e = l->free;
 	x = &l->entries[e];
 	l->free = x->after;
-	*x = (struct entry){
+	*x = (struct ledger_entry){
 		.number = ++l->last,
 		.part = p,
 		.at = at,
@@ -315,7 +315,7 @@ bool ledger_commit_due(const struct ledger *l, uint64_t due)
 
 void ledger_forget(struct ledger *l)
 {
-	struct entry *x;
+	struct ledger_entry *x;
 
 	if (l->head == NONE)
 		return;
