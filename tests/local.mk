@@ -67,10 +67,10 @@ tests_unit_test_template_LDADD = $(UNIT_LDADD)
 # The program replays the files it is given; check-fuzz lets libFuzzer go on from the corpus.
 EXTRA_PROGRAMS = tests/fuzz/fuzz-ack-client tests/fuzz/fuzz-ack-server tests/fuzz/fuzz-record
 FUZZ_JSON = lib/json/json.c lib/json/json-escape.c lib/json/json-string.c lib/json/json-unescape.c
-FUZZ_ACK_CLIENT = tests/fuzz/fuzz-ack-client.c lib/ack/client.c lib/ack/label.c $(FUZZ_JSON) lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/opt.c \
-	lib/base/metrics.c lib/base/errclass.c lib/base/num.c lib/base/wake.c
+FUZZ_ACK_CLIENT = tests/fuzz/fuzz-ack-client.c lib/ack/client.c lib/ack/list.c lib/ack/label.c $(FUZZ_JSON) lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/opt.c \
+	lib/base/metrics.c lib/base/errclass.c lib/base/num.c lib/base/trouble.c lib/base/wake.c
 FUZZ_ACK_SERVER = tests/fuzz/fuzz-ack-server.c lib/ack/server.c lib/ack/server-message.c lib/ack/server-socket.c \
-	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/label.c lib/base/buf.c lib/base/mem.c lib/base/msg.c
+	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/label.c lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/trouble.c
 FUZZ_RECORD = tests/fuzz/fuzz-record.c tests/unit/plain-json.c $(FUZZ_JSON) \
 	lib/record/record.c lib/record/record-read.c lib/record/record-write.c lib/json/path.c lib/record/template.c lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/errclass.c
 FUZZ_CC = clang

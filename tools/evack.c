@@ -99,7 +99,7 @@ static void run(struct evack *s, int wake_fd)
 			on_input(s);
 		ack_idle(&s->ack);
 		ack_serve(&s->ack, p[2].revents, wake_now_ms());
-		if (s->ack.trouble_status)
+		if (s->ack.trouble.status)
 			s->in.ended = true;
 	}
 }

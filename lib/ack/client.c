@@ -15,8 +15,6 @@
 #include "base/wake.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,67 +48,7 @@ const char *ack_path(const struct ack_opts *o)
 	return path && *path ? path : NULL;
 }
 
-/* ---- lists ---- */
-
-static void put_space(struct buf *b)
-{
-	if (b->len)
-		buf_putc(b, ' ');
-}
-
-struct span ack_list_text(struct ack_list *l)
-{
-	if (l->from) {
-		put_space(&l->text);
-		buf_int(&l->text, (int64_t)l->from);
-		if (l->to > l->from) {
-			buf_putc(&l->text, '-');
-			buf_int(&l->text, (int64_t)l->to);
-		}
-	}
-	l->from = l->to = 0;
-	return buf_as_span(&l->text);
-}
-
-void ack_list_add(struct ack_list *l, const struct ack_label *label)
-{
-	if (label->number) {
-		if (!l->from || label->number != l->to + 1) {
-			ack_list_text(l);
-			l->from = label->number;
-		}
-		l->to = label->number;
-	} else if (label->text.p) {
-		ack_list_text(l);
-		put_space(&l->text);
-		/* Some encoders write "1.2\/3". */
-		if (json_unescape(&l->text, label->text))
-			die(EXIT_TEMP, "a label holds half of a surrogate pair");
-	}
-}
-
-void ack_list_clear(struct ack_list *l)
-{
-	buf_clear(&l->text);
-	l->from = l->to = 0;
-}
-
 /* ---- the connection ---- */
-
-static void set_trouble(struct ack *a, int status, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void set_trouble(struct ack *a, int status, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (a->trouble_status)
-		return;
-	a->trouble_status = status;
-	va_start(ap, fmt);
-	vsnprintf(a->trouble, sizeof(a->trouble), fmt, ap);
-	va_end(ap);
-	msg_clean(a->trouble);
-}
 
 static void close_socket(struct ack *a, enum state next)
 {
@@ -157,8 +95,8 @@ static void try_connect(struct ack *a, int64_t now_ms)
 	if (now_ms < a->retry_ms)
 		return;
 	if (strlen(a->path) >= sizeof(address.sun_path)) {
-		set_trouble(a, EXIT_PERM, "--ack: the path '%s' is longer than %zu bytes", a->path,
-			sizeof(address.sun_path) - 1);
+		trouble_set(&a->trouble, EXIT_PERM, "--ack: the path '%s' is longer than %zu bytes",
+			a->path, sizeof(address.sun_path) - 1);
 		close_socket(a, ACK_CLOSED);
 		return;
 	}
@@ -171,14 +109,15 @@ static void try_connect(struct ack *a, int64_t now_ms)
 		return;
 	}
 	if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR) {
-		set_trouble(a, EXIT_PERM, "cannot connect to the acknowledgement socket '%s': %s",
-			a->path, strerror(errno));
+		trouble_set(&a->trouble, EXIT_PERM,
+			"cannot connect to the acknowledgement socket '%s': %s", a->path,
+			strerror(errno));
 		close_socket(a, ACK_CLOSED);
 	} else if (nothing_came(input_events())) {
 		close_socket(a, ACK_CLOSED);
 		a->on = false;
 	} else if (now_ms >= a->give_up_ms) {
-		set_trouble(a, EXIT_TEMP,
+		trouble_set(&a->trouble, EXIT_TEMP,
 			"no source listens on the acknowledgement socket '%s': give the same --ack (or $EVPIPE_ACK) to the source, or none to any",
 			a->path);
 		close_socket(a, ACK_CLOSED);
@@ -262,7 +201,7 @@ static bool on_line(struct ack *a, struct span line)
 		return take_run(a, &line) && a->questions > 1 && on_reply(a, SPAN(""), false);
 	if (!take_word(&line, "stop"))
 		return false;
-	set_trouble(a, EXIT_PERM, "%.*s", (int)(line.len < 300 ? line.len : 300), line.p);
+	trouble_set(&a->trouble, EXIT_PERM, "%.*s", (int)(line.len < 300 ? line.len : 300), line.p);
 	return true;
 }
 
@@ -277,7 +216,8 @@ static void lose(struct ack *a, int64_t now_ms)
 		return;
 	}
 	if (!a->run[0] || (a->questions && !a->ended))
-		set_trouble(a, EXIT_TEMP, "the source has closed the acknowledgement socket%s",
+		trouble_set(&a->trouble, EXIT_TEMP,
+			"the source has closed the acknowledgement socket%s",
 			a->questions ? " and left a question unanswered" : "");
 	close_socket(a, ACK_LOST);
 	a->give_up_ms = now_ms + CUT_MS;
@@ -285,8 +225,8 @@ static void lose(struct ack *a, int64_t now_ms)
 
 static void on_garbage(struct ack *a, struct span line)
 {
-	set_trouble(a, EXIT_TEMP, "what listens on '%s' is no source: it says '%.*s'", a->path,
-		(int)(line.len < 60 ? line.len : 60), line.p);
+	trouble_set(&a->trouble, EXIT_TEMP, "what listens on '%s' is no source: it says '%.*s'",
+		a->path, (int)(line.len < 60 ? line.len : 60), line.p);
 	close_socket(a, ACK_CLOSED);
 }
 
@@ -409,7 +349,7 @@ int ack_timeout_ms(const struct ack *a, int64_t now_ms)
 {
 	int64_t at;
 
-	if (!a->on || a->trouble_status)
+	if (!a->on || a->trouble.status)
 		return -1;
 	if (a->state == ACK_CONNECTING)
 		at = a->retry_ms;
@@ -424,14 +364,14 @@ void ack_serve(struct ack *a, short revents, int64_t now_ms)
 {
 	if (!a->on || a->state == ACK_CLOSED)
 		return;
-	if (a->state == ACK_CONNECTING && !a->trouble_status)
+	if (a->state == ACK_CONNECTING && !a->trouble.status)
 		try_connect(a, now_ms);
 	/* Only poll's word is worth a system call, and the news. */
 	if (revents & (POLLIN | POLLHUP | POLLERR))
 		receive(a, now_ms);
 	transmit(a);
 	if (a->state == ACK_LOST && !a->ended && now_ms >= a->give_up_ms)
-		set_trouble(a, EXIT_TEMP,
+		trouble_set(&a->trouble, EXIT_TEMP,
 			"the source has closed the acknowledgement socket, but its output goes on");
 }
 
@@ -441,9 +381,9 @@ static bool refuse_seq(struct ack *a, const char *why, struct span text)
 {
 	if (a->role == ACK_FILTER)
 		return false;
-	set_trouble(
-		a, EXIT_PERM, "%s (seq '%.*s')", why, (int)(text.len < 60 ? text.len : 60), text.p);
-	ack_stop(a, a->trouble);
+	trouble_set(&a->trouble, EXIT_PERM, "%s (seq '%.*s')", why,
+		(int)(text.len < 60 ? text.len : 60), text.p);
+	ack_stop(a, a->trouble.text);
 	return false;
 }
 
@@ -525,7 +465,7 @@ void ack_ask(struct ack *a, struct span labels)
 	if (!a->on)
 		return;
 	if (a->state != ACK_UP)
-		set_trouble(a, EXIT_TEMP, "the source has gone and cannot be asked");
+		trouble_set(&a->trouble, EXIT_TEMP, "the source has gone and cannot be asked");
 	end_list(a);
 	buf_puts(&a->out, "offsets ");
 	buf_puts(&a->out, a->run);
@@ -555,7 +495,7 @@ static void free_all(struct ack *a)
 {
 	buf_free(&a->in);
 	buf_free(&a->out);
-	buf_free(&a->list.text);
+	ack_list_free(&a->list);
 	buf_free(&a->reply);
 	a->listing = false;
 	a->sent = 0;
@@ -599,10 +539,8 @@ int ack_close(struct ack *a)
 	if (a->unlabelled && a->role != ACK_FILTER)
 		msg_warn("%llu records had no seq: they were delivered, but account for nothing",
 			(unsigned long long)a->unlabelled);
-	if (a->trouble_status) {
-		msg_error("%s", a->trouble);
-		return a->trouble_status;
-	}
+	if (trouble_tell(&a->trouble))
+		return a->trouble.status;
 	if (!rid) {
 		msg_error(
 			"the source does not read the acknowledgement socket: the last reports are lost");

@@ -5,7 +5,7 @@
  * depends on who reads them. Without a path (struct all zero) all functions do nothing.
  *
  * In a loop: put ack_pollfd into the array, call ack_serve after each poll, read no input while
- * !ack_greeted, look at trouble_status, and ack_close last, before standard output is closed. Nothing
+ * !ack_greeted, look at trouble.status, and ack_close last, before standard output is closed. Nothing
  * leaves but in ack_serve, ack_close and ack_abandon: what must be durable first is made so before. */
 #ifndef EVPIPE_ACK_CLIENT_H
 #define EVPIPE_ACK_CLIENT_H
@@ -13,7 +13,9 @@
 #include "base/buf.h"
 #include "json/json.h"
 #include "ack/label.h"
+#include "ack/list.h"
 #include "base/opt.h"
+#include "base/trouble.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -22,30 +24,10 @@
 enum ack_role { ACK_FILTER, ACK_SINK, ACK_TXN };
 enum ack_kind { ACK_FINAL, ACK_DROP, ACK_DEAD };
 
-/* The label of a record on its way through a program. */
-struct ack_label {
-	uint64_t number; /* a single one; 0: see text */
-	/* what is not a single number, in the line it came with (maybe with JSON's escapes, hence only for
-	 * the functions here); p NULL: no label */
-	struct span text;
-};
-
-/* Labels as a report or a question has them: separated by spaces, numbers in a row as a range. */
-struct ack_list {
-	struct buf text;
-	uint64_t from, to; /* not yet in text; 0: none */
-};
-/* Adds a label behind the others; one that is none adds nothing. */
-void ack_list_add(struct ack_list *l, const struct ack_label *label);
-/* All of it. Valid until the next call; more can be added. */
-struct span ack_list_text(struct ack_list *l);
-void ack_list_clear(struct ack_list *l);
-
 struct ack {
-	/* Not 0: the program is to end with this status, after what it holds is done. ack_close says the
+	/* With a status: the program ends with it, after the records it holds are done. ack_close says the
 	 * sentence. */
-	int trouble_status;
-	char trouble[320];
+	struct trouble trouble;
 	bool ended; /* the source has said `end`: the EOF to come is whole */
 	uint64_t unlabelled; /* records without a seq that passed ack_take */
 	bool has_reply; /* a txn's question is answered: reply holds what stood behind "offsets " */
@@ -113,7 +95,7 @@ void ack_stop(struct ack *a, const char *reason);
 
 /* At the end of input, or when the program ends by itself: writes what is left and, after `end` or
  * ack_stop, says bye; waits ten seconds at most for a full socket. Reads first what has come, so that `end` is seen.
- * Returns EXIT_DONE; trouble_status, with its sentence on standard error; or EXIT_TEMP with a message
+ * Returns EXIT_DONE; trouble.status, with its sentence on standard error; or EXIT_TEMP with a message
  * when the source ended without `end`: what came may not be all. */
 int ack_close(struct ack *a);
 /* A sudden end: what was reported leaves if the socket takes it, but no bye, so that the source stops. */

@@ -4,8 +4,6 @@
 
 #include "base/msg.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char *name_of(const struct ack_peer *p)
@@ -14,20 +12,6 @@ static const char *name_of(const struct ack_peer *p)
 }
 
 /* ---- judging ---- */
-
-__attribute__((format(printf, 4, 5))) static void trouble(
-	struct ack_server *d, int status, bool void_account, const char *fmt, ...)
-{
-	va_list ap;
-
-	d->void_account = d->void_account || void_account;
-	if (d->trouble_status)
-		return;
-	d->trouble_status = status;
-	va_start(ap, fmt);
-	vsnprintf(d->trouble, sizeof(d->trouble), fmt, ap);
-	va_end(ap);
-}
 
 void ack_server_garbage(struct ack_server *d, struct ack_peer *p, const char *why)
 {
@@ -111,7 +95,8 @@ static bool is_ours(struct ack_server *d, struct ack_peer *p, struct span run)
 
 static void twice(struct ack_server *d, struct ack_peer *p, struct span label)
 {
-	trouble(d, EXIT_PERM, true,
+	d->void_account = true;
+	trouble_set(&d->trouble, EXIT_PERM,
 		"%s has acknowledged record %.*s a second time: a filter makes several records of one: put it under evbatch",
 		p->name, (int)(label.len < 60 ? label.len : 60), label.p);
 }
@@ -149,7 +134,8 @@ static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind
 			twice(d, p, text);
 			return;
 		case LEDGER_BACKWARDS:
-			trouble(d, EXIT_PERM, true,
+			d->void_account = true;
+			trouble_set(&d->trouble, EXIT_PERM,
 				"%s has acknowledged record %.*s after a later one: a filter changes the order: put it under evbatch, or leave out --account order",
 				p->name, (int)(text.len < 60 ? text.len : 60), text.p);
 			return;
@@ -167,8 +153,8 @@ static void on_stop(struct ack_server *d, struct ack_peer *p, struct span reason
 	for (size_t i = 0; i < reason.len && n < sizeof(text) - 1; i++)
 		text[n++] = (unsigned char)reason.p[i] < ' ' ? ' ' : reason.p[i];
 	text[n] = '\0';
-	trouble(d, EXIT_PERM, false, "%s (process %s) stops the pipeline: %s", p->name, p->pid,
-		text);
+	trouble_set(&d->trouble, EXIT_PERM, "%s (process %s) stops the pipeline: %s", p->name,
+		p->pid, text);
 }
 
 /* ---- transactions ---- */

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "ack/ledger.h"
+#include "base/trouble.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,9 +24,7 @@ struct ack_server {
 	bool is_txn; /* … as one that writes transactions: the source does not commit */
 	bool sink_idle; /* it holds nothing: said `idle`, and no `busy` or report since */
 	bool sink_lost; /* its connection has ended without bye: stop reading, exit 111 */
-	/* Not 0: the source is to stop and to exit with this status and sentence. */
-	int trouble_status;
-	char trouble[320];
+	struct trouble trouble; /* with a status: the source stops and exits with it */
 	bool void_account; /* … and to commit nothing more: what counts as final may not be */
 	uint64_t garbage, stale; /* connections closed for it; reports of another run */
 	/* internal */

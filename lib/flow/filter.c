@@ -132,7 +132,7 @@ int filter_run(const struct filter *f)
 		if (p[2].revents)
 			on_input(&r);
 		ack_serve(&r.ack, p[3].revents, wake_now_ms());
-		if (r.ack.trouble_status)
+		if (r.ack.trouble.status)
 			r.in.ended = true;
 		on_output(&r);
 	}

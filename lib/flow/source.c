@@ -104,12 +104,11 @@ static int judge(struct source *s)
 	if (s->told)
 		return 0;
 	s->told = true;
-	if (d->trouble_status) {
-		msg_error("%s", d->trouble);
+	if (trouble_tell(&d->trouble)) {
 		/* Behind a member that asks to stop what it has handed on is still worth delivering. */
 		if (d->void_account)
-			ack_server_stop(d, d->trouble);
-		return d->trouble_status;
+			ack_server_stop(d, d->trouble.text);
+		return d->trouble.status;
 	}
 	if (d->sink_lost || (d->had_sink && !d->has_sink && !s->ended)) {
 		msg_error("the sink has gone");

@@ -122,7 +122,7 @@ static void listen_once(void)
 
 static void source_says(struct ack *a, int fd, struct span text)
 {
-	must(send(fd, text.p, text.len, MSG_NOSIGNAL) == (ssize_t)text.len || a->trouble_status);
+	must(send(fd, text.p, text.len, MSG_NOSIGNAL) == (ssize_t)text.len || a->trouble.status);
 	ack_serve(a, POLLIN, 1);
 }
 
@@ -146,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			;
 		if (data[at] == 1 && end < size)
 			source_says(&a, fd, (struct span){(const char *)data + at + 1, end - at});
-		else if (!a.trouble_status)
+		else if (!a.trouble.status)
 			on_seq(&a, &taken, (struct span){(const char *)data + at, end - at});
 		ack_serve(&a, 0, 1);
 	}

@@ -30,7 +30,7 @@ static int64_t check(struct ack_server *d, const struct ledger_part *p, int64_t 
 		must(position <= o.at);
 	must(d->connections <= PEERS);
 	must(!d->has_sink || d->had_sink);
-	must(!d->void_account || d->trouble_status);
+	must(!d->void_account || d->trouble.status);
 	return position;
 }
 

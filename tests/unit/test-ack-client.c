@@ -140,7 +140,7 @@ static void without_a_path_all_is_nothing(void **state)
 	ack_ask(&a, SPAN("1"));
 	ack_stop(&a, "x");
 	ack_serve(&a, 0, 0);
-	assert_int_equal(a.trouble_status, 0);
+	assert_int_equal(a.trouble.status, 0);
 	assert_int_equal(ack_close(&a), EXIT_DONE);
 	ack_abandon(&a);
 }
@@ -202,10 +202,10 @@ static void after_ten_seconds_it_gives_up(void **state)
 	ack_open(&a, path, ACK_SINK);
 	ack_serve(&a, 0, 1000);
 	ack_serve(&a, 0, 10999);
-	assert_int_equal(a.trouble_status, 0);
+	assert_int_equal(a.trouble.status, 0);
 	ack_serve(&a, 0, 11050);
-	assert_int_equal(a.trouble_status, EXIT_TEMP);
-	assert_non_null(strstr(a.trouble, "no source listens"));
+	assert_int_equal(a.trouble.status, EXIT_TEMP);
+	assert_non_null(strstr(a.trouble.text, "no source listens"));
 	assert_int_equal(ack_close(&a), EXIT_TEMP);
 }
 
@@ -272,7 +272,7 @@ static void a_source_that_goes_before_its_greeting_had_nothing(void **state)
 
 	(void)state;
 	go_before_greeting(&a, "");
-	assert_int_equal(a.trouble_status, 0);
+	assert_int_equal(a.trouble.status, 0);
 	assert_true(ack_greeted(&a));
 	assert_int_equal(ack_close(&a), EXIT_DONE);
 }
@@ -308,12 +308,12 @@ static void a_path_that_is_no_socket_is_permanent(void **state)
 	/* Nothing else would end the first poll. */
 	assert_int_equal(ack_timeout_ms(&a, 1000), 0);
 	ack_serve(&a, 0, 1000);
-	assert_int_equal(a.trouble_status, EXIT_PERM);
+	assert_int_equal(a.trouble.status, EXIT_PERM);
 	assert_false(ack_greeted(&a));
 	assert_int_equal(ack_close(&a), EXIT_PERM);
 	ack_open(&a, "/dev/null/x", ACK_SINK);
 	ack_serve(&a, 0, 1000);
-	assert_int_equal(a.trouble_status, EXIT_PERM);
+	assert_int_equal(a.trouble.status, EXIT_PERM);
 	ack_abandon(&a);
 }
 
@@ -417,7 +417,7 @@ static void labels_are_told_apart_and_reported_as_they_stand(void **state)
 	report(&a, ACK_FINAL, 4);
 	turn(&a);
 	assert_string_equal(heard(&s), "final " RUN " 1-2 3.1/2 4\n");
-	assert_int_equal(a.trouble_status, 0);
+	assert_int_equal(a.trouble.status, 0);
 	end(&s, &a);
 }
 
@@ -439,7 +439,7 @@ static void what_is_no_label_is_trouble_for_a_sink_and_nothing_to_a_filter(void 
 			ack_report(&a, ACK_DROP, &label);
 			turn(&a);
 			assert_null(strstr(heard(&s), "drop"));
-			assert_int_equal(a.trouble_status, role == ACK_FILTER ? 0 : EXIT_PERM);
+			assert_int_equal(a.trouble.status, role == ACK_FILTER ? 0 : EXIT_PERM);
 			end(&s, &a);
 		}
 }
@@ -457,10 +457,10 @@ static void a_record_of_another_run_is_of_two_sources(void **state)
 			begin(&s, &a, (enum ack_role)role);
 			assert_false(take(&a, other[i], &label));
 			assert_true(label.number == 0 && !label.text.p);
-			assert_int_equal(a.trouble_status, role == ACK_FILTER ? 0 : EXIT_PERM);
+			assert_int_equal(a.trouble.status, role == ACK_FILTER ? 0 : EXIT_PERM);
 			if (role != ACK_FILTER)
-				assert_non_null(strstr(
-					a.trouble, "records of two sources: run two pipelines"));
+				assert_non_null(strstr(a.trouble.text,
+					"records of two sources: run two pipelines"));
 			end(&s, &a);
 		}
 }
@@ -669,15 +669,15 @@ static void a_source_that_goes_with_a_question_is_trouble(void **state)
 	close(s.fd);
 	s.fd = -1;
 	turn(&a);
-	assert_int_equal(a.trouble_status, EXIT_TEMP);
+	assert_int_equal(a.trouble.status, EXIT_TEMP);
 	end(&s, &a);
 	begin(&s, &a, ACK_TXN);
 	close(s.fd);
 	s.fd = -1;
 	turn(&a);
-	assert_int_equal(a.trouble_status, 0);
+	assert_int_equal(a.trouble.status, 0);
 	ack_ask(&a, SPAN("1"));
-	assert_int_equal(a.trouble_status, EXIT_TEMP);
+	assert_int_equal(a.trouble.status, EXIT_TEMP);
 	end(&s, &a);
 }
 
@@ -697,8 +697,8 @@ static void stop_is_permanent_trouble_with_the_reason(void **state)
 	s.fd = -1;
 	turn(&a);
 	turn(&a);
-	assert_int_equal(a.trouble_status, EXIT_PERM);
-	assert_string_equal(a.trouble, "there is a sink: use --pass");
+	assert_int_equal(a.trouble.status, EXIT_PERM);
+	assert_string_equal(a.trouble.text, "there is a sink: use --pass");
 	assert_int_equal(ack_close(&a), EXIT_PERM);
 	close_source(&s);
 }
@@ -716,8 +716,8 @@ static void garbage_from_the_other_side_is_trouble(void **state)
 		begin(&s, &a, ACK_SINK);
 		say(&s, bad[i]);
 		turn(&a);
-		assert_int_equal(a.trouble_status, EXIT_TEMP);
-		assert_non_null(strstr(a.trouble, "is no source"));
+		assert_int_equal(a.trouble.status, EXIT_TEMP);
+		assert_non_null(strstr(a.trouble.text, "is no source"));
 		assert_int_equal(ack_pollfd(&a).fd, -1);
 		end(&s, &a);
 	}
@@ -840,7 +840,7 @@ static void a_source_that_was_killed_ends_it_only_when_input_goes_on(void **stat
 	turn(&a);
 	turn(&a);
 	now = wake_now_ms();
-	assert_int_equal(a.trouble_status, 0);
+	assert_int_equal(a.trouble.status, 0);
 	assert_true(ack_greeted(&a));
 	assert_in_range(ack_timeout_ms(&a, now), 1, 10000);
 	/* What is reported now goes nowhere, and does not pile up. */
@@ -848,7 +848,7 @@ static void a_source_that_was_killed_ends_it_only_when_input_goes_on(void **stat
 		report(&a, ACK_FINAL, n);
 	assert_true(a.out.cap + a.list.text.cap < 100000);
 	ack_serve(&a, 0, now + 10001);
-	assert_int_equal(a.trouble_status, EXIT_TEMP);
+	assert_int_equal(a.trouble.status, EXIT_TEMP);
 	end(&s, &a);
 	/* After `end` it may go. */
 	begin(&s, &a, ACK_SINK);
@@ -859,7 +859,7 @@ static void a_source_that_was_killed_ends_it_only_when_input_goes_on(void **stat
 	turn(&a);
 	assert_int_equal(ack_timeout_ms(&a, wake_now_ms()), -1);
 	ack_serve(&a, 0, wake_now_ms() + 20000);
-	assert_int_equal(a.trouble_status, 0);
+	assert_int_equal(a.trouble.status, 0);
 	assert_int_equal(ack_close(&a), EXIT_DONE);
 	close_source(&s);
 }

@@ -275,11 +275,11 @@ static void a_stop_is_told_once_with_name_and_reason(void **state)
 
 	(void)state;
 	say(fd, "stop the disk\tis full\n");
-	assert_int_equal(d.trouble_status, EXIT_PERM);
-	assert_string_equal(d.trouble, "x (process 1) stops the pipeline: the disk is full");
+	assert_int_equal(d.trouble.status, EXIT_PERM);
+	assert_string_equal(d.trouble.text, "x (process 1) stops the pipeline: the disk is full");
 	assert_false(d.void_account);
 	say(fd, "stop again\n");
-	assert_string_equal(d.trouble, "x (process 1) stops the pipeline: the disk is full");
+	assert_string_equal(d.trouble.text, "x (process 1) stops the pipeline: the disk is full");
 	close(fd);
 }
 
@@ -376,7 +376,7 @@ static void garbage_closes_its_connection_alone(void **state)
 		assert_int_equal(d.connections, 1);
 	}
 	assert_false(d.sink_lost);
-	assert_int_equal(d.trouble_status, 0);
+	assert_int_equal(d.trouble.status, 0);
 	close(sink);
 }
 
@@ -415,9 +415,9 @@ static void a_second_report_ends_the_pipeline(void **state)
 	(void)state;
 	emit(2);
 	say(fd, "final RUN 1 1 2\n");
-	assert_int_equal(d.trouble_status, EXIT_PERM);
+	assert_int_equal(d.trouble.status, EXIT_PERM);
 	assert_true(d.void_account);
-	assert_string_equal(d.trouble,
+	assert_string_equal(d.trouble.text,
 		"x has acknowledged record 1 a second time: a filter makes several records of one: put it under evbatch");
 	assert_int_equal(ledger_counts(l).open, 1);
 	close(fd);
@@ -435,9 +435,9 @@ static void by_order_a_report_that_goes_back_ends_it_too(void **state)
 	fd = member("sink");
 	emit(3);
 	say(fd, "final RUN 3\nfinal RUN 2\n");
-	assert_int_equal(d.trouble_status, EXIT_PERM);
+	assert_int_equal(d.trouble.status, EXIT_PERM);
 	assert_true(d.void_account);
-	assert_non_null(strstr(d.trouble, "record 2 after a later one"));
+	assert_non_null(strstr(d.trouble.text, "record 2 after a later one"));
 	close(fd);
 }
 

@@ -351,7 +351,7 @@ static void turn(struct evbatch *s, int wake_fd)
 	start_due(s, now_ms);
 	dead_sync(&s->in.dead);
 	ack_serve(&s->ack, p[3].revents, now_ms);
-	if (s->ack.trouble_status)
+	if (s->ack.trouble.status)
 		s->in.ended = true;
 	flush(s);
 }

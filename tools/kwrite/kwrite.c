@@ -194,7 +194,7 @@ static bool take_label(
 {
 	*label = (struct ack_label){0};
 	return (refused && m->seq.type == JSON_ABSENT) || ack_take(&s->ack, &m->seq, label) ||
-		!s->ack.trouble_status;
+		!s->ack.trouble.status;
 }
 
 /* Does what can be done with the line in s->text. */
@@ -347,7 +347,7 @@ static void loop(struct kwrite *s)
 		dead_sync(&s->in.dead);
 		on_output(s);
 		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
-		s->in.ended = s->in.ended || s->ack.trouble_status;
+		s->in.ended = s->in.ended || s->ack.trouble.status;
 		if (kafka_tick(&s->kafka) && !metrics.ready)
 			metrics_set_ready(true);
 		check_trouble(s);

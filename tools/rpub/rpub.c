@@ -79,7 +79,7 @@ static void on_line(struct rpub *s, struct span text)
 	bool takes = good || (r.seq.type == JSON_STRING && (is_record || input_accounts(e.class)));
 
 	/* With --pass what is none of our source's goes on like the rest. */
-	if (takes && !ack_take(&s->ack, &r.seq, &label) && s->ack.trouble_status) {
+	if (takes && !ack_take(&s->ack, &r.seq, &label) && s->ack.trouble.status) {
 		s->redis.out.len = before;
 		s->in.ended = true;
 		return;
@@ -374,7 +374,7 @@ static void run(struct rpub *s, int wake_fd)
 		if (s->done == s->tail)
 			ack_idle(&s->ack);
 		ack_serve(&s->ack, p[3].revents, now_ms);
-		s->in.ended = s->in.ended || s->ack.trouble_status;
+		s->in.ended = s->in.ended || s->ack.trouble.status;
 		if (role_due_ms(s, now_ms) == 0)
 			ask_role(s, now_ms);
 		redis_flush(&s->redis);
