@@ -899,7 +899,7 @@ int main(void)
 		cmocka_unit_test(a_source_that_was_killed_ends_it_only_when_input_goes_on),
 	};
 	char dir[] = "/tmp/test-ack-client.XXXXXX";
-	int failed;
+	int failed, old, in = pipe_in(&old); /* make -j gives its jobs a broken pipe */
 
 	msg_init("test-ack-client");
 	assert_non_null(mkdtemp(dir));
@@ -907,6 +907,8 @@ int main(void)
 	/* A wait against the contract ends the test instead of hanging it. */
 	alarm(60);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	close(in);
+	pipe_out(old);
 	unlink(path);
 	rmdir(dir);
 	return failed;
