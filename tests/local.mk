@@ -63,41 +63,9 @@ tests_unit_test_record_LDADD = $(UNIT_LDADD)
 tests_unit_test_redis_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS)
 tests_unit_test_template_LDADD = $(UNIT_LDADD)
 
-# ---- fuzz ----
-# The program replays the files it is given; check-fuzz lets libFuzzer go on from the corpus.
-EXTRA_PROGRAMS = tests/fuzz/fuzz-ack-client tests/fuzz/fuzz-ack-server tests/fuzz/fuzz-record
-FUZZ_JSON = lib/json/json.c lib/json/json-escape.c lib/json/json-string.c lib/json/json-unescape.c
-FUZZ_ACK_CLIENT = tests/fuzz/fuzz-ack-client.c lib/ack/client.c lib/ack/list.c lib/ack/label.c $(FUZZ_JSON) lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/opt.c \
-	lib/base/metrics.c lib/base/errclass.c lib/base/num.c lib/base/trouble.c lib/base/wake.c
-FUZZ_ACK_SERVER = tests/fuzz/fuzz-ack-server.c lib/ack/server.c lib/ack/server-message.c lib/ack/server-socket.c \
-	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/label.c lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/trouble.c
-FUZZ_RECORD = tests/fuzz/fuzz-record.c tests/unit/plain-json.c $(FUZZ_JSON) \
-	lib/record/record.c lib/record/record-read.c lib/record/record-write.c lib/json/path.c lib/record/template.c lib/base/buf.c lib/base/mem.c lib/base/msg.c lib/base/errclass.c
-FUZZ_CC = clang
-FUZZ_CFLAGS = -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined \
-	-fno-sanitize-recover=all -iquote lib -iquote tests/unit -iquote $(abs_top_builddir)
-
-tests_fuzz_fuzz_ack_client_SOURCES = tests/fuzz/fuzz-ack-client.c tests/fuzz/replay.c tests/fuzz/fuzz.h
-tests_fuzz_fuzz_ack_client_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
-tests_fuzz_fuzz_ack_server_SOURCES = tests/fuzz/fuzz-ack-server.c tests/fuzz/replay.c tests/fuzz/fuzz.h
-tests_fuzz_fuzz_ack_server_LDADD = lib/libevpipe.a
-tests_fuzz_fuzz_record_SOURCES = tests/fuzz/fuzz-record.c tests/fuzz/replay.c tests/fuzz/fuzz.h \
-	tests/unit/plain-json.c tests/unit/plain-json.h
-tests_fuzz_fuzz_record_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/tests/unit
-tests_fuzz_fuzz_record_LDADD = lib/libevpipe.a
-CLEANFILES = $(EXTRA_PROGRAMS)
-
+# ---- fuzz: each tests/fuzz/fuzz-NAME.c; needs clang ----
 .PHONY: check-fuzz
 check-fuzz:
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	cp -R $(srcdir)/tests/fuzz/corpus/. "$$dir" && chmod -R u+w "$$dir" && \
-	for target in ack-client ack-server record; do \
-		case $$target in \
-		ack-client) sources='$(FUZZ_ACK_CLIENT)' libs='$(ARGTABLE_LIBS)' ;; \
-		ack-server) sources='$(FUZZ_ACK_SERVER)' libs= ;; \
-		record) sources='$(FUZZ_RECORD)' libs= ;; \
-		esac; \
-		(cd $(srcdir) && $(FUZZ_CC) $(FUZZ_CFLAGS) $$sources $$libs -o "$$dir/fuzz-$$target") && \
-		"$$dir/fuzz-$$target" -max_total_time=$${FUZZ_SECONDS:-20} -max_len=4096 \
-			-print_final_stats=1 -artifact_prefix=fuzz-$$target- "$$dir/$$target" || exit 1; \
-	done
+	FUZZ_CFLAGS='-iquote $(abs_builddir) $(KAFKA_CFLAGS) $(HIREDIS_CFLAGS) $(JQ_CFLAGS) $(ARGTABLE_CFLAGS) $(MICROHTTPD_CFLAGS)' \
+	FUZZ_LIBS='$(KAFKA_LIBS) $(HIREDIS_LIBS) $(JQ_LIBS) $(ARGTABLE_LIBS) $(MICROHTTPD_LIBS)' FUZZ='$(FUZZ)' \
+	$(srcdir)/tests/fuzz/run

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the fuzz targets share. Each is for libFuzzer (make check-fuzz); with replay.c a program that runs
- * the files it is given. */
+/* What the fuzz targets share. tests/fuzz/run builds and runs them. */
 #ifndef EVPIPE_FUZZ_H
 #define EVPIPE_FUZZ_H
 
