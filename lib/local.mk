@@ -4,7 +4,7 @@ noinst_LIBRARIES = lib/libevpipe.a
 LIB_JSON = lib/json/json.c lib/json/json-escape.c lib/json/json-string.c lib/json/json-unescape.c \
 	lib/json/json-block.h lib/json/json-parts.h lib/json/json.h
 lib_libevpipe_a_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS) $(HIREDIS_CFLAGS) $(JQ_CFLAGS) $(ARGTABLE_CFLAGS) \
-	$(MICROHTTPD_CFLAGS)
+	$(MICROHTTPD_CFLAGS) $(CRYPTO_CFLAGS)
 lib_libevpipe_a_SOURCES = \
 	lib/base/buf.c lib/base/buf.h \
 	lib/base/errclass.c lib/base/errclass.h \
@@ -23,6 +23,9 @@ lib_libevpipe_a_SOURCES = \
 	lib/jq/expr.c lib/jq/expr.h \
 	lib/kafka/brokers.c lib/kafka/brokers.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h \
+	lib/net/dial.c lib/net/dial.h \
+	lib/net/tls.c lib/net/tls.h \
+	lib/redis/resp.c lib/redis/resp.h \
 	lib/redis/redis.c lib/redis/redis-connect.c lib/redis/redis-login.c lib/redis/redis-reply.c \
 	lib/redis/redis-url.c lib/redis/redis-parts.h lib/redis/redis.h \
 	lib/http/http.c lib/http/http.h \

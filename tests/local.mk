@@ -16,12 +16,12 @@ check-model:
 # ---- unit tests ----
 check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-ack-client tests/unit/test-ack-server tests/unit/test-brokers tests/unit/test-buf \
-	tests/unit/test-dead \
+	tests/unit/test-dead tests/unit/test-dial \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
 	tests/unit/test-json-ssse3 tests/unit/test-label tests/unit/test-ledger tests/unit/test-line \
 	tests/unit/test-metrics tests/unit/test-num tests/unit/test-out tests/unit/test-path \
 	tests/unit/test-prom tests/unit/test-record tests/unit/test-redis \
-	tests/unit/test-template
+	tests/unit/test-resp tests/unit/test-template tests/unit/test-tls
 # prop-mutants: that prop-ledger sees each broken rule.
 TESTS = $(check_PROGRAMS) tests/unit/prop-mutants
 AM_TESTS_ENVIRONMENT = CC='$(CC)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' EVPIPE_BUILD='$(abs_builddir)'; \
@@ -39,6 +39,7 @@ tests_unit_test_ack_server_LDADD = $(UNIT_LDADD)
 tests_unit_test_brokers_LDADD = $(UNIT_LDADD)
 tests_unit_test_buf_LDADD = $(UNIT_LDADD)
 tests_unit_test_dead_LDADD = $(UNIT_LDADD)
+tests_unit_test_dial_LDADD = $(UNIT_LDADD)
 tests_unit_test_json_SOURCES = $(UNIT_JSON)
 tests_unit_test_json_LDADD = $(UNIT_LDADD)
 # The same with the loops that other machines get.
@@ -61,11 +62,15 @@ tests_unit_test_path_LDADD = $(UNIT_LDADD)
 tests_unit_test_prom_LDADD = $(UNIT_LDADD)
 tests_unit_test_record_LDADD = $(UNIT_LDADD)
 tests_unit_test_redis_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS)
+tests_unit_test_resp_SOURCES = tests/unit/test-resp.c tests/unit/resp-text.h tests/unit/test.h
+tests_unit_test_resp_CPPFLAGS = $(AM_CPPFLAGS) $(HIREDIS_CFLAGS)
+tests_unit_test_resp_LDADD = $(UNIT_LDADD) $(HIREDIS_LIBS)
 tests_unit_test_template_LDADD = $(UNIT_LDADD)
+tests_unit_test_tls_LDADD = $(UNIT_LDADD) $(CRYPTO_LIBS)
 
 # ---- fuzz: each tests/fuzz/fuzz-NAME.c; needs clang ----
 .PHONY: check-fuzz
 check-fuzz:
-	FUZZ_CFLAGS='-iquote $(abs_builddir) $(KAFKA_CFLAGS) $(HIREDIS_CFLAGS) $(JQ_CFLAGS) $(ARGTABLE_CFLAGS) $(MICROHTTPD_CFLAGS)' \
-	FUZZ_LIBS='$(KAFKA_LIBS) $(HIREDIS_LIBS) $(JQ_LIBS) $(ARGTABLE_LIBS) $(MICROHTTPD_LIBS)' FUZZ='$(FUZZ)' \
+	FUZZ_CFLAGS='-iquote $(abs_builddir) $(KAFKA_CFLAGS) $(HIREDIS_CFLAGS) $(JQ_CFLAGS) $(ARGTABLE_CFLAGS) $(MICROHTTPD_CFLAGS) $(CRYPTO_CFLAGS)' \
+	FUZZ_LIBS='$(KAFKA_LIBS) $(HIREDIS_LIBS) $(JQ_LIBS) $(ARGTABLE_LIBS) $(MICROHTTPD_LIBS) $(CRYPTO_LIBS)' FUZZ='$(FUZZ)' \
 	$(srcdir)/tests/fuzz/run

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
+#include "net/tls.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { READ_AHEAD = 64 << 10 }; /* read from the socket at once: several records */
+
+struct tls_client {
+	SSL_CTX *ctx;
+	char *name;
+};
+
+/* ---- why ---- */
+
+/* OpenSSL's reason, in its own words. */
+static const char *reason(unsigned long error)
+{
+	const char *text = ERR_reason_error_string(error);
+
+	return text ? text : "TLS failed";
+}
+
+static int bad_certificate(struct tls *t, long code)
+{
+	switch (code) {
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return trouble_set(&t->trouble, EXIT_PERM, "its certificate is not for %s '%s'",
+			code == X509_V_ERR_HOSTNAME_MISMATCH ? "host name" : "address", t->host);
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return trouble_set(&t->trouble, EXIT_PERM, "its certificate has expired");
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return trouble_set(&t->trouble, EXIT_PERM,
+			"its certificate is not yet valid: is the clock right?");
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+		return trouble_set(&t->trouble, EXIT_PERM,
+			"its certificate is from no CA that is trusted here: name the CA's file");
+	default:
+		return trouble_set(&t->trouble, EXIT_PERM, "its certificate is not accepted: %s",
+			X509_verify_cert_error_string(code));
+	}
+}
+
+/* What the server, by an alert, or OpenSSL says against the handshake. */
+static int refused(struct tls *t, unsigned long error)
+{
+	switch (ERR_GET_REASON(error)) {
+	case SSL_R_CERTIFICATE_VERIFY_FAILED:
+		return bad_certificate(t, SSL_get_verify_result(t->ssl));
+	case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+		return trouble_set(&t->trouble, EXIT_PERM, "it wants a client certificate");
+	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+	case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+		return trouble_set(&t->trouble, EXIT_PERM,
+			"it refuses the client certificate, or that there is none: %s",
+			reason(error));
+	case SSL_R_WRONG_VERSION_NUMBER:
+		return trouble_set(&t->trouble, EXIT_PERM, "it does not speak TLS at this port");
+	default:
+		return trouble_set(&t->trouble, EXIT_TEMP, "%s", reason(error));
+	}
+}
+
+/* After a call of OpenSSL that has not succeeded: -1 with errno, or 0 at the end of what the server sends. */
+static int failed(struct tls *t, int got, short *want)
+{
+	int system_error = errno;
+	unsigned long error = ERR_peek_error();
+
+	switch (SSL_get_error(t->ssl, got)) {
+	case SSL_ERROR_WANT_READ:
+		*want = POLLIN;
+		errno = EAGAIN;
+		return -1;
+	case SSL_ERROR_WANT_WRITE:
+		*want = POLLOUT;
+		errno = EAGAIN;
+		return -1;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	case SSL_ERROR_SYSCALL:
+		t->broken = true;
+		errno = system_error ? system_error : ECONNRESET;
+		return trouble_set(&t->trouble, EXIT_TEMP, "%s", strerror(errno));
+	default:
+		t->broken = true;
+		errno = EPROTO;
+		/* Peers that are killed, and many that are not, send no word of the end. */
+		if (ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+			return 0;
+		return refused(t, error);
+	}
+}
+
+/* ---- the client ---- */
+
+/* An encrypted key would make OpenSSL ask at the terminal. */
+static int no_password(char *buf, int size, int writing, void *ctx)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	(void)ctx;
+	return -1;
+}
+
+static int read_files(SSL_CTX *ctx, const struct tls_config *c, struct trouble *why)
+{
+	const char *key = c->key_file ? c->key_file : c->cert_file;
+
+	if (c->ca_file ? SSL_CTX_load_verify_file(ctx, c->ca_file) != 1
+		       : SSL_CTX_set_default_verify_paths(ctx) != 1)
+		return trouble_set(why, EXIT_PERM, "cannot read the CA certificates '%s': %s",
+			c->ca_file ? c->ca_file : "of the system", reason(ERR_peek_error()));
+	if (!key)
+		return 0;
+	if (!c->cert_file)
+		return trouble_set(why, EXIT_PERM, "the key '%s' has no certificate", key);
+	if (SSL_CTX_use_certificate_chain_file(ctx, c->cert_file) != 1)
+		return trouble_set(why, EXIT_PERM, "cannot read the certificate '%s': %s",
+			c->cert_file, reason(ERR_peek_error()));
+	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+		return trouble_set(why, EXIT_PERM, "cannot read the key '%s': %s", key,
+			reason(ERR_peek_error()));
+	return 0;
+}
+
+struct tls_client *tls_client_open(const struct tls_config *config, struct trouble *why)
+{
+	struct tls_client *client = mem_alloc(sizeof(*client));
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	if (!ctx)
+		die(EXIT_TEMP, "out of memory");
+	*client = (struct tls_client){.ctx = ctx};
+	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_read_ahead(ctx, 1);
+	SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_default_passwd_cb(ctx, no_password);
+	ERR_clear_error();
+	if (read_files(ctx, config, why)) {
+		tls_client_free(client);
+		return NULL;
+	}
+	client->name = config->name ? mem_dup(config->name) : NULL;
+	return client;
+}
+
+void tls_client_free(struct tls_client *client)
+{
+	if (!client)
+		return;
+	SSL_CTX_free(client->ctx);
+	free(client->name);
+	free(client);
+}
+
+/* ---- a connection ---- */
+
+void tls_plain(struct tls *t, int fd)
+{
+	*t = (struct tls){.fd = fd, .read_want = POLLIN, .write_want = POLLOUT};
+}
+
+void tls_start(struct tls *t, int fd, struct tls_client *client, const char *host)
+{
+	X509_VERIFY_PARAM *param;
+
+	tls_plain(t, fd);
+	t->host = client->name ? client->name : host;
+	t->read_want = POLLOUT;
+	t->ssl = SSL_new(client->ctx);
+	if (!t->ssl || SSL_set_fd(t->ssl, fd) != 1)
+		die(EXIT_TEMP, "out of memory");
+	param = SSL_get0_param(t->ssl);
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (X509_VERIFY_PARAM_set1_ip_asc(param, t->host) != 1) {
+		X509_VERIFY_PARAM_set1_host(param, t->host, 0);
+		SSL_set_tlsext_host_name(t->ssl, t->host);
+	}
+}
+
+int tls_shake(struct tls *t)
+{
+	int got;
+
+	if (!t->ssl)
+		return 1;
+	ERR_clear_error();
+	errno = 0;
+	got = SSL_connect(t->ssl);
+	if (got == 1) {
+		t->read_want = POLLIN;
+		t->more = true; /* what came behind the handshake may be here already */
+		return 1;
+	}
+	got = failed(t, got, &t->read_want);
+	if (got < 0 && errno == EAGAIN)
+		return 0;
+	if (got == 0)
+		trouble_set(
+			&t->trouble, EXIT_TEMP, "it closed the connection in the TLS handshake");
+	return -1;
+}
+
+ssize_t tls_read(struct tls *t, void *p, size_t n)
+{
+	size_t len;
+	ssize_t got;
+
+	if (!t->ssl) {
+		got = read(t->fd, p, n);
+		if (got < 0 && errno != EAGAIN && errno != EINTR)
+			trouble_set(&t->trouble, EXIT_TEMP, "%s", strerror(errno));
+		return got;
+	}
+	ERR_clear_error();
+	errno = 0;
+	got = SSL_read_ex(t->ssl, p, n, &len);
+	if (got == 1) {
+		t->read_want = POLLIN;
+		t->more = SSL_has_pending(t->ssl);
+		return (ssize_t)len;
+	}
+	t->more = false;
+	return failed(t, (int)got, &t->read_want);
+}
+
+static ssize_t write_some(struct tls *t, const void *p, size_t n)
+{
+	size_t len;
+	ssize_t got;
+
+	if (!t->ssl)
+		return send(t->fd, p, n, MSG_NOSIGNAL);
+	ERR_clear_error();
+	errno = 0;
+	got = SSL_write_ex(t->ssl, p, n, &len);
+	if (got == 1) {
+		t->write_want = POLLOUT;
+		return (ssize_t)len;
+	}
+	if (failed(t, (int)got, &t->write_want) == 0)
+		errno = EPIPE;
+	return -1;
+}
+
+ssize_t tls_write(struct tls *t, const void *p, size_t n)
+{
+	ssize_t sent;
+	int err;
+
+	do
+		sent = write_some(t, p, n);
+	while (sent < 0 && errno == EINTR);
+	if (sent >= 0 || errno == EAGAIN)
+		return sent;
+	err = errno;
+	trouble_set(&t->trouble, EXIT_TEMP, "%s", strerror(err));
+	shutdown(t->fd, SHUT_WR);
+	errno = err;
+	return -1;
+}
+
+void tls_close(struct tls *t)
+{
+	if (t->ssl) {
+		ERR_clear_error();
+		if (!t->broken && SSL_is_init_finished(t->ssl))
+			SSL_shutdown(t->ssl);
+		SSL_free(t->ssl);
+		t->ssl = NULL;
+	}
+	if (t->fd >= 0)
+		close(t->fd);
+	t->fd = -1;
+	t->more = false;
+}
