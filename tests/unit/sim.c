@@ -72,6 +72,18 @@ bool sim_is_control(struct sim *s, int p, int off)
 
 /* ---- items ---- */
 
+static bool done(const struct sim *s, int item);
+
+/* Some output @k of those made of an item: a batch command that is given a record twice prints the same twice,
+ * so that the outputs of both times complete each other. */
+static bool output_done(const struct sim *s, const struct item *i, int count, int k)
+{
+	for (int g = 0; g < i->groups; g++)
+		if (i->kid_count[g] == count && done(s, i->kids[g][k]))
+			return true;
+	return false;
+}
+
 static bool done(const struct sim *s, int item)
 {
 	const struct item *i = &s->items[item];
@@ -82,7 +94,7 @@ static bool done(const struct sim *s, int item)
 		bool all = true;
 
 		for (int k = 0; k < i->kid_count[g]; k++)
-			all = all && done(s, i->kids[g][k]);
+			all = all && output_done(s, i, i->kid_count[g], k);
 		if (all)
 			return true;
 	}
