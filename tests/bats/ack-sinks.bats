@@ -15,6 +15,8 @@ setup() {
 	harness_setup
 	TOPIC=$(unique topic)
 	export TOPIC
+	# A newer kmock makes no topic for a client which says that it may not, as kwrite does.
+	kcat -q -L -b "$KAFKA_BROKERS" -t "$TOPIC" >meta
 }
 
 teardown() {

@@ -55,7 +55,7 @@ reports() {
 }
 
 @test "nothing is reported of a dead letter that Kafka has not" {
-	kmock_start
+	kmock_start -t out:1 -t dead:1
 	source_start
 	mkfifo in
 	spawn it sh -c 'exec kwrite -t out --max-line 200 --dead-letter kafka:dead <in'

@@ -164,7 +164,7 @@ asked() {
 }
 
 @test "a reply to less than what was taken since is not used" {
-	kmock_start
+	kmock_start -t out:1
 	out=out GROUP=g
 	source_start
 	txn_sink it -t "$out" --metrics counters
