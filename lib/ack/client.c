@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: a report goes into a list first, where numbers in a row melt into one range, and from there,
+/* DESIGN: a report goes into a list first, where consecutive numbers become one range, and from there,
  * as a line, into the pending output when a report of another kind comes, when it has grown long, or
  * when the socket has taken all before it. So a socket that is full makes lines longer, not more, and
  * what a filter or sink pays for a record is an increment.
@@ -24,6 +24,8 @@
 enum {
 	CONNECT_MS = 10000, /* to find somebody who listens */
 	RETRY_MS = 50,
+	ABSENT_MAX_MS =
+		1000, /* the longest time between two looks for a socket that need not come */
 	CUT_MS = 10000, /* from a connection's end to the input's */
 	CLOSE_MS = 10000, /* to be rid of the last reports */
 	LIST_MAX = 32 << 10, /* bytes of a report's line, about */
@@ -48,6 +50,14 @@ const char *ack_path(const struct ack_opts *o)
 	return path && *path ? path : NULL;
 }
 
+bool ack_is_evpipes(const char *path)
+{
+	const char *directory = getenv("EVPIPE_DIR");
+	size_t n = directory ? strlen(directory) : 0;
+
+	return n && strncmp(path, directory, n) == 0 && strcmp(path + n, "/ack") == 0;
+}
+
 /* ---- the connection ---- */
 
 static void close_socket(struct ack *a, enum state next)
@@ -60,7 +70,11 @@ static void close_socket(struct ack *a, enum state next)
 
 void ack_open(struct ack *a, const char *path, enum ack_role role)
 {
-	*a = (struct ack){.fd = -1, .path = path, .role = role, .on = path};
+	*a = (struct ack){.fd = -1,
+		.path = path,
+		.role = role,
+		.on = path,
+		.optional = path && ack_is_evpipes(path)};
 }
 
 static void say_hello(struct ack *a)
@@ -86,13 +100,61 @@ static bool nothing_came(short input)
 	return (input & POLLHUP) && !(input & POLLIN);
 }
 
-static void try_connect(struct ack *a, int64_t now_ms)
+static void turn_off(struct ack *a)
+{
+	close_socket(a, ACK_CLOSED);
+	a->on = false;
+}
+
+/* There is no socket at evpipe's path. @input: what poll said of standard input before the look. */
+static void wait_for_source(struct ack *a, short input, int64_t now_ms)
+{
+	a->absent = true;
+	if (!input) {
+		close_socket(a, ACK_CONNECTING);
+		a->give_up_ms = now_ms + CONNECT_MS;
+		a->retry_ms = now_ms + wake_backoff_ms(&a->backoff_ms, RETRY_MS, ABSENT_MAX_MS);
+		return;
+	}
+	turn_off(a);
+	if (a->role == ACK_TXN) {
+		a->on = true;
+		trouble_set(&a->trouble, EXIT_PERM,
+			"records come, but no source that could be asked for their positions: the pipeline begins with kread -g");
+	}
+}
+
+static void on_no_source(struct ack *a, int error, short input, int64_t now_ms)
+{
+	a->absent = false;
+	if (error != ENOENT && error != ECONNREFUSED && error != EAGAIN && error != EINTR) {
+		trouble_set(&a->trouble, EXIT_PERM,
+			"cannot connect to the acknowledgement socket '%s': %s", a->path,
+			strerror(error));
+		close_socket(a, ACK_CLOSED);
+	} else if (nothing_came(input)) {
+		turn_off(a);
+	} else if (a->optional && error == ENOENT) {
+		wait_for_source(a, input, now_ms);
+	} else if (now_ms >= a->give_up_ms) {
+		trouble_set(&a->trouble, EXIT_TEMP,
+			"no source listens on the acknowledgement socket '%s': give the same --ack (or $EVPIPE_ACK) to the source, or none to any",
+			a->path);
+		close_socket(a, ACK_CLOSED);
+	} else {
+		close_socket(a, ACK_CONNECTING);
+		a->retry_ms = now_ms + RETRY_MS;
+	}
+}
+
+static void try_connect(struct ack *a, bool input_came, int64_t now_ms)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	short input;
 
 	if (!a->give_up_ms)
 		a->give_up_ms = now_ms + CONNECT_MS;
-	if (now_ms < a->retry_ms)
+	if (now_ms < a->retry_ms && !input_came)
 		return;
 	if (strlen(a->path) >= sizeof(address.sun_path)) {
 		trouble_set(&a->trouble, EXIT_PERM, "--ack: the path '%s' is longer than %zu bytes",
@@ -104,27 +166,12 @@ static void try_connect(struct ack *a, int64_t now_ms)
 	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0)
 		die(EXIT_TEMP, "cannot make a socket: %s", strerror(errno));
-	if (connect(a->fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+	/* Before the connect: then it comes from a source only if that listens by now. */
+	input = input_events();
+	if (connect(a->fd, (struct sockaddr *)&address, sizeof(address)))
+		on_no_source(a, errno, input, now_ms);
+	else
 		say_hello(a);
-		return;
-	}
-	if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR) {
-		trouble_set(&a->trouble, EXIT_PERM,
-			"cannot connect to the acknowledgement socket '%s': %s", a->path,
-			strerror(errno));
-		close_socket(a, ACK_CLOSED);
-	} else if (nothing_came(input_events())) {
-		close_socket(a, ACK_CLOSED);
-		a->on = false;
-	} else if (now_ms >= a->give_up_ms) {
-		trouble_set(&a->trouble, EXIT_TEMP,
-			"no source listens on the acknowledgement socket '%s': give the same --ack (or $EVPIPE_ACK) to the source, or none to any",
-			a->path);
-		close_socket(a, ACK_CLOSED);
-	} else {
-		close_socket(a, ACK_CONNECTING);
-		a->retry_ms = now_ms + RETRY_MS;
-	}
 }
 
 bool ack_greeted(const struct ack *a)
@@ -338,7 +385,11 @@ struct pollfd ack_pollfd(const struct ack *a)
 {
 	struct pollfd p = {.fd = -1};
 
-	if (!a->on || a->fd < 0)
+	if (!a->on)
+		return p;
+	if (a->state == ACK_CONNECTING && a->absent)
+		return (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+	if (a->fd < 0)
 		return p;
 	p.fd = a->fd;
 	p.events = (short)(POLLIN | (a->sent < a->out.len || has_news(a) ? POLLOUT : 0));
@@ -365,7 +416,7 @@ void ack_serve(struct ack *a, short revents, int64_t now_ms)
 	if (!a->on || a->state == ACK_CLOSED)
 		return;
 	if (a->state == ACK_CONNECTING && !a->trouble.status)
-		try_connect(a, now_ms);
+		try_connect(a, revents, now_ms);
 	/* Only poll's word is worth a system call, and the news. */
 	if (revents & (POLLIN | POLLHUP | POLLERR))
 		receive(a, now_ms);

@@ -39,8 +39,10 @@ struct ack {
 	int state;
 	enum ack_role role;
 	const char *path;
+	bool optional; /* the path is evpipe's: there may be no source */
+	bool absent; /* … and at the last look there was no socket */
 	char run[LABEL_RUN_LEN + 1];
-	int64_t give_up_ms, retry_ms;
+	int64_t give_up_ms, retry_ms, backoff_ms;
 	struct buf in, out;
 	size_t sent; /* bytes of out */
 	struct ack_list list; /* the report that can take more labels; it is not in out yet */
@@ -58,14 +60,19 @@ struct ack_opts {
 void ack_opts(struct ack_opts *o);
 #define ACK_ENTRIES(o) (o).path
 const char *ack_path(const struct ack_opts *o); /* NULL: none */
+/* Whether @path is the one that evpipe gives to each pipeline ($EVPIPE_DIR/ack), maybe without a source that
+ * listens there. */
+bool ack_is_evpipes(const char *path);
 
 /* Begins to connect, for ten seconds at most; then says hello. @path NULL: off. Off too from the moment
- * that standard input ends before anything has come and before a source has greeted. Call when signals
- * and input are set up, and ack_serve before the first poll. */
+ * that standard input ends before anything has come and before a source has greeted. A source listens
+ * before it prints: when @path is evpipe's, input that comes while there is no socket comes from a program
+ * that is no source, and the connection is off (for ACK_TXN: trouble); until then there is no time limit.
+ * Call when signals and input are set up, and ack_serve before the first poll. */
 void ack_open(struct ack *a, const char *path, enum ack_role role);
 /* Whether input may be read: off, or the source's greeting has come. */
 bool ack_greeted(const struct ack *a);
-/* For poll: fd -1 when there is nothing to wait for. */
+/* For poll: fd -1 when there is nothing to wait for; may be standard input, which is not read. */
 struct pollfd ack_pollfd(const struct ack *a);
 /* Milliseconds until ack_serve is to be called without an event; -1 none. */
 int ack_timeout_ms(const struct ack *a, int64_t now_ms);

@@ -233,6 +233,13 @@ void ack_server_stop(struct ack_server *d, const char *reason)
 			ack_server_tell(d, p, "stop %s\n", reason);
 }
 
+void ack_server_filters(const struct ack_server *d, struct buf *names)
+{
+	for (const struct ack_peer *p = d->peers; p; p = p->next)
+		if (p->role == FILTER)
+			buf_printf(names, "%s%s", names->len ? ", " : "", p->name);
+}
+
 /* ---- the whole ---- */
 
 void ack_server_open(struct ack_server *d, const char *path, struct ledger *l)

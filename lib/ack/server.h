@@ -56,6 +56,8 @@ void ack_server_end(struct ack_server *d);
 bool ack_server_flushed(const struct ack_server *d);
 /* Tells all to stop. */
 void ack_server_stop(struct ack_server *d, const char *reason);
+/* Appends the names of the filters that are connected, with commas between them. */
+void ack_server_filters(const struct ack_server *d, struct buf *names);
 /* Closes all and removes the socket file. */
 void ack_server_close(struct ack_server *d);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -18,9 +19,6 @@ enum {
 	IDLE_WINDOWS = 100,
 	STALL_US = 30000000,
 };
-
-#define REMEDIES                                                                                   \
-	"run the pipeline with evpipe, or give each of its programs --ack PATH; or ask for --commit written, which may lose what is in the pipe at a crash"
 
 void source_opts(struct source_opts *o)
 {
@@ -51,12 +49,48 @@ static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low
 	metrics_delivery(taken_us);
 }
 
+/* Under evpipe, whether the records of a source that commits nothing are counted as they are acknowledged:
+ * it is a member itself, and the last member is a sink that can tell it. */
+static bool is_counted(void)
+{
+	const char *sink = getenv("EVPIPE_SINK"), *member = getenv("EVPIPE_MEMBER");
+
+	return sink && *sink && member && strcmp(member, msg_prog()) == 0;
+}
+
+/* Says what evpipe saw in the line: no sink of ours, and programs that may drop records in silence. */
+static void explain(const struct source *s)
+{
+	const char *sink = getenv("EVPIPE_SINK"), *foreign = getenv("EVPIPE_FOREIGN");
+	struct span names = {foreign, foreign ? strlen(foreign) : 0};
+
+	if (s->replays && sink && !*sink)
+		msg_warn(
+			"the last member of the pipeline is no sink of ours, or has --pass: unless "
+			"a member runs a sink, nothing is ever acknowledged; end the line with "
+			"rpub, kwrite or evack");
+	while (names.len && !s->order) {
+		struct span name = span_word(&names);
+
+		msg_warn("`%.*s` is not ours: what it drops %s; use evsel, evbatch -- %.*s, or "
+			 "--account order",
+			(int)name.len, name.p, s->replays ? "is never committed" : "counts as lost",
+			(int)name.len, name.p);
+	}
+}
+
 void source_open(struct source *s, bool replays, int64_t window)
 {
 	s->server.fd = -1;
 	s->start_ms = wake_now_ms();
 	s->replays = replays;
 	s->window = window;
+	if (s->path && ack_is_evpipes(s->path)) {
+		if (!replays && !is_counted())
+			s->path = NULL;
+		else
+			explain(s);
+	}
 	if (!s->path)
 		return;
 	s->ledger = ledger_new((uint64_t)window, replays ? WINDOW_BYTES : UINT64_MAX, s->order);
@@ -97,6 +131,24 @@ size_t source_room(const struct source *s, size_t most)
 
 /* ---- while it runs ---- */
 
+static void say_no_sink(const struct source *s)
+{
+	const char *remedy = ack_is_evpipes(s->path)
+		? "end the pipeline with rpub, kwrite or evack"
+		: "run the pipeline with evpipe, or give each of its programs --ack PATH";
+	struct buf filters = {0};
+
+	ack_server_filters(&s->server, &filters);
+	if (filters.len)
+		buf_puts(&filters, " (with --pass a sink is a filter)");
+	msg_error(
+		"no sink has come to '%s' for ten seconds%s%.*s: %s; or ask for --commit written, "
+		"which may lose what is in the pipe at a crash",
+		s->path, filters.len ? ", only filters: " : "", (int)filters.len, filters.p,
+		remedy);
+	buf_free(&filters);
+}
+
 static int judge(struct source *s)
 {
 	struct ack_server *d = &s->server;
@@ -115,7 +167,7 @@ static int judge(struct source *s)
 		return EXIT_TEMP;
 	}
 	if (s->replays && !d->had_sink && wake_now_ms() - s->start_ms >= HELLO_MS) {
-		msg_error("no sink has come to '%s' for ten seconds: " REMEDIES, s->path);
+		say_no_sink(s);
 		return EXIT_PERM;
 	}
 	s->told = false;

@@ -75,36 +75,72 @@ steady_filter() {
 }
 
 @test "members get the pipeline's environment, and nothing of another pipeline's" {
-	script show <<<'cat; echo "$0: $EVPIPE_NAME $EVPIPE_MEMBER ${EVPIPE_ACK-none} $EVPIPE_DIR"'
+	script show <<<'cat; echo "$0: $EVPIPE_NAME $EVPIPE_MEMBER $EVPIPE_ACK $EVPIPE_DIR"'
 	export EVPIPE_DIR=outer EVPIPE_ACK=outer EVPIPE_MEMBER=outer
 	evpipe -n bridge-1 ./show '|' ./show '|' env ./show </dev/null >out
 	dir=$(sed -n '1s/.* //p' out)
 	[[ $dir == "$T/runtime/evpipe-bridge-1."* ]]
 	diff out - <<-EOT
-	./show: bridge-1 show none $dir
-	./show: bridge-1 show-2 none $dir
-	./show: bridge-1 env none $dir
+	./show: bridge-1 show $dir/ack $dir
+	./show: bridge-1 show-2 $dir/ack $dir
+	./show: bridge-1 env $dir/ack $dir
 	EOT
 	EVPIPE_NAME=inherited evpipe ./show '|' cat </dev/null | grep -q '^./show: inherited show '
 	evpipe ./show '|' cat </dev/null | grep -q '^./show: evpipe show '
 }
 
-@test "a source of ours gets the socket's path if it commits, or if a sink of ours can tell it" {
-	script kread <<<'echo "${EVPIPE_ACK#"$EVPIPE_DIR"}"'
-	cp kread show
-	script rpub <<<'cat'
-	evpipe ./kread '|' ./rpub >out
-	[ "$(cat out)" = /ack ]
-	evpipe -q ./kread -g g '|' cat >out
-	[ "$(cat out)" = /ack ]
-	for line in './kread | cat' './kread -g g --commit written | cat' './show | ./rpub' \
-		'cat | ./kread | ./rpub'; do
-		set -f
+@test "every member gets the socket's path, and the first is told who else is in the line" {
+	script show <<<'cat; echo "${EVPIPE_ACK#"$EVPIPE_DIR"} ${EVPIPE_SINK-unset} ${EVPIPE_FOREIGN-unset}" >>said'
+	script rpub <<<'cat >/dev/null'
+	ln -s show kread
+	ln -s rpub evack
+	# said LINE: by the first member, if it is the one that speaks; the reader of its output is in no hurry.
+	said() {
+		rm -f said
 		# shellcheck disable=SC2086
-		evpipe $line </dev/null >out
-		set +f
-		[ "$(cat out)" = "" ]
+		evpipe $1 </dev/null
+		cat said
+	}
+	set -f
+	[ "$(said './kread -g g | cat')" = '/ack  ' ]
+	[ "$(said './show | ./rpub')" = '/ack rpub ' ]
+	[ "$(said './kread | ./rpub --pass c')" = '/ack  ' ]
+	[ "$(said 'true | ./show | cat')" = '/ack unset unset' ]
+	[ "$(said './kread | cat | grep x | jq -c . | sort | ./rpub')" = '/ack rpub grep sort' ]
+	# Those that hand on each line, and those that may not.
+	for line in 'cat' 'tee copy' 'jq -c .' 'jq -c .payload=1'; do
+		[ "$(said "./kread | $line | ./rpub")" = '/ack rpub ' ]
 	done
+	echo . >file
+	for line in 'jq -c select(.a)' 'jq -f file' 'jq .[]' 'sort'; do
+		[ "$(said "./kread | $line | ./rpub")" = "/ack rpub ${line%% *}" ]
+	done
+	# What evack hears of is the sink; a filter in front of it is one.
+	[ "$(said './kread | sort | ./evack')" = '/ack evack ' ]
+	[ "$(said './kread | sort | cat | ./evack')" = '/ack evack sort' ]
+	export EVPIPE_SINK=outer EVPIPE_FOREIGN=outer
+	[ "$(said 'true | ./show | cat')" = '/ack unset unset' ]
+}
+
+@test "behind a program that is no source, filters and sinks wait for none" {
+	kmock_start -t t:1 -t out:1
+	echo '{"key":"k","payload":"1"}' >in
+	mkfifo slow
+	for source in 'cat in' 'cat slow' 'sh -c cat<in'; do
+		read -ra words <<<"$source"
+		spawn unit evpipe "${words[@]}" '|' evstamp --drop nobody '|' kwrite -t t
+		if [ "$source" = 'cat slow' ]; then
+			wait_for '[ "$(pgrep -c -P "$(pid_of unit)")" -eq 3 ]'
+			cat in >slow
+		fi
+		wait_exit unit
+		cat unit.err
+		[ "$status" -eq 0 ]
+		[ ! -s unit.err ]
+	done
+	[ "$(kread -q -e t | jq -r .payload | xargs)" = '1 1 1' ]
+	attempt cat in '|' kwrite --txn x -t t
+	ended_with 100 'records come, but no source that could be asked for their positions'
 }
 
 @test "the directory is private, has its parts, and is gone at the end" {
@@ -217,48 +253,27 @@ steady_filter() {
 	done
 }
 
-@test "what a foreign program's loss of records means is said at the start" {
-	script kread <<<'true'
-	script rpub <<<'cat >/dev/null'
+@test "what a foreign program's loss of records means is said by the source" {
+	kmock_start -t t:1 -t out:1
 	sentence='`grep` is not ours: what it drops is never committed; use evsel, evbatch -- grep, or --account order'
-	for line in './kread -g g t' './kread t --group=g' './kread --group g --commit acked t' \
-		'./kread -gg t --account strict'; do
-		read -ra words <<<"$line"
-		attempt "${words[@]}" '|' grep -v x '|' ./rpub c
-		ended_with 0 "evpipe: warning: $sentence"
-		[ "$(wc -l <err)" -eq 1 ]
-		attempt -q "${words[@]}" '|' grep -v x '|' ./rpub c
-		[ ! -s err ]
-	done
-	for line in './kread t' './kread -g g --commit written t' './kread -g g --commit=never t'; do
-		read -ra words <<<"$line"
-		attempt "${words[@]}" '|' grep -v x '|' ./rpub c
-		ended_with 0 "evpipe: warning: ${sentence/is never committed/counts as lost}"
-		attempt "${words[@]}" '|' grep -v x '|' cat
-		[ ! -s err ]
-	done
-	attempt ./kread -g g --account order t '|' grep -v x '|' ./rpub c
+	last='the last member of the pipeline is no sink of ours, or has --pass'
+	begins() {
+		spawn unit evpipe "${@:2}" -b "$KAFKA_BROKERS" t '|' grep --line-buffered -v x '|' "${sink[@]}"
+		wait_file_contains unit.err "$1"
+		stop unit
+		wait_exit unit
+	}
+	sink=(kwrite -t out)
+	begins "kread: warning: $sentence" kread -g g
+	begins "kread: warning: $sentence" nice kread -gg --account strict
+	begins "kread: warning: ${sentence/is never committed/counts as lost}" kread
+	run ! grep "$last" unit.err
+	begins 'kread: 1 partitions were assigned' kread -v -g g --account order
+	run ! grep 'warning' unit.err
+	sink=(cat)
+	begins "kread: warning: $last" kread -vg g
+	attempt kread -e -b "$KAFKA_BROKERS" t '|' grep -v x '|' cat
 	[ ! -s err ]
-	# Those that hand on each line, and those that may not.
-	for line in 'cat' 'tee copy' 'jq -c .' 'jq -c .payload=1'; do
-		read -ra words <<<"$line"
-		attempt ./kread -g g t '|' "${words[@]}" '|' ./rpub c
-		[ ! -s err ]
-	done
-	for line in 'jq -c select(.a)' 'jq -f file' 'jq .[]' 'sort'; do
-		read -ra words <<<"$line"
-		echo . >file
-		attempt ./kread -g g t '|' "${words[@]}" '|' ./rpub c
-		grep -qF "\`${words[0]}\` is not ours: what it drops is never committed" err
-	done
-	# What evack hears of is the sink; a filter in front of it is one.
-	script evack <<<'cat >/dev/null'
-	attempt ./kread -g g t '|' sort '|' ./evack
-	[ ! -s err ]
-	attempt ./kread -g g t '|' sort '|' cat '|' ./evack
-	grep -qF '`sort` is not ours' err
-	attempt ./kread -g g t '|' cat
-	ended_with 0 '`cat` is no sink of ours: unless it runs one, nothing is ever acknowledged'
 }
 
 # ---- the end, and whose fault it was ----
@@ -623,6 +638,39 @@ none_left() {
 }
 
 # ---- the whole, with our programs, Kafka and Redis ----
+
+@test "a source that commits finds its sink, wherever both stand in the line" {
+	kafka_start
+	from=$(new_topic 1)
+	to=$(new_topic 1)
+	export GROUP=$from TO=$to
+	seq 10 | kproduce "$from"
+	evpipe kread -eg "$GROUP" "$from" '|' sh -c 'exec kwrite -t "$TO"'
+	seq 11 20 | kproduce "$from"
+	evpipe nice kread -e -g "$GROUP" "$from" '|' kwrite -t "$to"
+	seq 21 30 | kproduce "$from"
+	evpipe timeout 100 kread -e -g "$GROUP" "$from" '|' kwrite -t "$to"
+	seq 31 40 | kproduce "$from"
+	evpipe sh -c 'exec kread -e -g "$GROUP" "$1"' sh "$from" '|' jq -c . '|' kwrite -t "$to"
+	seq 41 50 | kproduce "$from"
+	evpipe sh -c 'kread -e -g "$GROUP" "$1" | kwrite -t "$TO"' sh "$from" '|' cat
+	seq 50 | diff - <(kconsume "$to")
+	run -0 kread -q -e -g "$GROUP" --commit written "$from"
+	[ "$output" = "" ]
+}
+
+@test "a sink with --pass at the end of the line is named, with a remedy that is right" {
+	kafka_start
+	from=$(new_topic 1)
+	to=$(new_topic 1)
+	seq 3 | kproduce "$from"
+	attempt kread -e -g "$from" "$from" '|' evstamp --drop nobody '|' kwrite -t "$to" --pass
+	ended_with 100 'kread: warning: the last member of the pipeline is no sink of ours, or has --pass' \
+		'ten seconds, only filters: ' 'with --pass a sink is a filter' 'kwrite' 'evstamp' \
+		'end the pipeline with rpub, kwrite or evack'
+	run ! grep -F 'run the pipeline with evpipe' err
+	[ "$(kconsume "$to")" = "" ]
+}
 
 # a_unit IN OUT: a pipeline with a foreign filter in it, that commits what is acknowledged.
 a_unit() {

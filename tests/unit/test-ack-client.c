@@ -247,6 +247,89 @@ static void a_source_that_had_nothing_and_has_gone_is_not_waited_for(void **stat
 	pipe_out(old);
 }
 
+/* On evpipe's path, with no socket there. Returns the end to write into. */
+static int begin_optional(struct ack *a, enum ack_role role, int *old)
+{
+	char directory[sizeof(path)];
+	int in = pipe_in(old);
+
+	snprintf(directory, sizeof(directory), "%.*s", (int)(strlen(path) - strlen("/ack")), path);
+	setenv("EVPIPE_DIR", directory, 1);
+	unlink(path);
+	ack_open(a, path, role);
+	ack_serve(a, 0, 1000);
+	assert_false(ack_greeted(a));
+	assert_int_equal(ack_pollfd(a).fd, STDIN_FILENO);
+	return in;
+}
+
+static void end_optional(int old, int in)
+{
+	close(in);
+	pipe_out(old);
+	unlink(path);
+	unsetenv("EVPIPE_DIR");
+}
+
+static void under_evpipe_input_without_a_socket_is_no_sources(void **state)
+{
+	struct ack a;
+	int old, in;
+
+	(void)state;
+	for (int role = 0; role < 3; role++) {
+		in = begin_optional(&a, (enum ack_role)role, &old);
+		/* However long it takes. */
+		for (int64_t now = 1050; now < 100000; now += 1000)
+			ack_serve(&a, 0, now);
+		assert_in_range(ack_timeout_ms(&a, 100000), 0, 1500);
+		assert_int_equal(a.trouble.status, 0);
+		assert_int_equal(write(in, "x", 1), 1);
+		ack_serve(&a, POLLIN, 100001);
+		assert_int_equal(ack_pollfd(&a).fd, -1);
+		if (role == ACK_TXN) {
+			assert_int_equal(a.trouble.status, EXIT_PERM);
+			assert_int_equal(ack_close(&a), EXIT_PERM);
+		} else {
+			assert_true(ack_greeted(&a));
+			assert_int_equal(ack_close(&a), EXIT_DONE);
+		}
+		end_optional(old, in);
+	}
+}
+
+static void under_evpipe_a_source_that_comes_late_is_found(void **state)
+{
+	struct source s;
+	struct ack a;
+	int old, in;
+
+	(void)state;
+	in = begin_optional(&a, ACK_SINK, &old);
+	ack_serve(&a, 0, 100000);
+	open_source(&s);
+	/* It listens before it prints. */
+	assert_int_equal(write(in, "x", 1), 1);
+	ack_serve(&a, POLLIN, 100001);
+	s.fd = accept(s.listen_fd, NULL, NULL);
+	assert_true(s.fd >= 0);
+	assert_int_equal(ack_pollfd(&a).fd, a.fd);
+	end(&s, &a);
+	end_optional(old, in);
+	/* A socket that is there and dead is a source that was killed. */
+	in = begin_optional(&a, ACK_SINK, &old);
+	open_source(&s);
+	close(s.listen_fd);
+	assert_int_equal(write(in, "x", 1), 1);
+	ack_serve(&a, POLLIN, 2000);
+	assert_int_equal(ack_pollfd(&a).fd, -1);
+	assert_int_equal(ack_timeout_ms(&a, 2000), 50);
+	ack_serve(&a, 0, 12000);
+	assert_int_equal(a.trouble.status, EXIT_TEMP);
+	assert_int_equal(ack_close(&a), EXIT_TEMP);
+	end_optional(old, in);
+}
+
 /* All that a filter has is a connection that closes, ungreeted, and an input that has ended. */
 static void go_before_greeting(struct ack *a, const char *written)
 {
@@ -872,6 +955,8 @@ int main(void)
 		cmocka_unit_test(it_tries_again_until_somebody_listens),
 		cmocka_unit_test(after_ten_seconds_it_gives_up),
 		cmocka_unit_test(a_source_that_had_nothing_and_has_gone_is_not_waited_for),
+		cmocka_unit_test(under_evpipe_input_without_a_socket_is_no_sources),
+		cmocka_unit_test(under_evpipe_a_source_that_comes_late_is_found),
 		cmocka_unit_test(a_source_that_goes_before_its_greeting_had_nothing),
 		cmocka_unit_test(but_not_when_it_had_written),
 		cmocka_unit_test(a_path_that_is_no_socket_is_permanent),

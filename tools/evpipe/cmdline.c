@@ -95,42 +95,7 @@ bool cmdline_has_source(const struct evpipe *e)
 	return is_kind(&e->members[0], PROGRAM_SOURCE);
 }
 
-/* ---- what a foreign program means ---- */
-
-/* The value of an option in a member's arguments, "" when it has none, NULL when it is not there.
- * @letter 0: it has only its long form. */
-static const char *option(const struct member *m, char letter, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (char **a = m->argv + 1; *a && strcmp(*a, "--"); a++) {
-		if (strncmp(*a, "--", 2) == 0 && strncmp(*a + 2, word, n) == 0) {
-			if ((*a)[n + 2] == '=')
-				return *a + n + 3;
-			if (!(*a)[n + 2])
-				return a[1] ? a[1] : "";
-		} else if (letter && (*a)[0] == '-' && (*a)[1] == letter) {
-			return (*a)[2] ? *a + 2 : a[1] ? a[1] : "";
-		}
-	}
-	return NULL;
-}
-
-/* Whether the source commits what is acknowledged, and nothing else. */
-static bool commits(const struct evpipe *e)
-{
-	const struct member *m = &e->members[0];
-	const char *commit = option(m, 0, "commit");
-
-	return cmdline_has_source(e) && option(m, 'g', "group") &&
-		(!commit || strcmp(commit, "acked") == 0);
-}
-
-bool cmdline_acknowledges(const struct evpipe *e)
-{
-	return commits(e) ||
-		(cmdline_has_source(e) && is_kind(&e->members[e->count - 1], PROGRAM_SINK));
-}
+/* ---- what the source is told of the others ---- */
 
 /* What a jq program says that may print nothing for a line, or more than one. A program in a file is
  * not looked into. */
@@ -167,24 +132,21 @@ static bool is_sink(const struct evpipe *e, const struct member *m)
 		strcmp(m[1].ours ? m[1].ours->name : "", "evack") == 0;
 }
 
-void cmdline_explain(const struct evpipe *e)
+const char *cmdline_sink(const struct evpipe *e)
 {
 	const struct member *last = &e->members[e->count - 1];
-	const char *account = option(&e->members[0], 0, "account");
 
-	if (!cmdline_acknowledges(e))
-		return;
-	if (!is_kind(last, PROGRAM_SINK))
-		msg_warn(
-			"`%s` is no sink of ours: unless it runs one, nothing is ever acknowledged; "
-			"end the line with rpub, kwrite or evack",
-			last->name);
-	if (account && strcmp(account, "order") == 0)
-		return;
-	for (const struct member *m = e->members + 1; m < last; m++)
+	/* With this word, literally, a sink is a filter. Other programs' options are not read. */
+	for (char **a = last->argv; *a; a++)
+		if (strcmp(*a, "--pass") == 0)
+			return "";
+	return is_kind(last, PROGRAM_SINK) ? last->ours->name : "";
+}
+
+void cmdline_foreign(const struct evpipe *e, struct buf *names)
+{
+	for (const struct member *m = e->members + 1; m < e->members + e->count - 1; m++)
 		if (!m->ours && !hands_on_all(m) && !is_sink(e, m))
-			msg_warn("`%s` is not ours: what it drops %s; use evsel, evbatch -- %s, or "
-				 "--account order",
-				m->name, commits(e) ? "is never committed" : "counts as lost",
-				base_name(m->argv[0]));
+			buf_printf(names, "%s%s", names->len ? " " : "", base_name(m->argv[0]));
+	buf_putc(names, '\0');
 }

@@ -85,6 +85,21 @@ static void replace_current(const struct evpipe *e)
 	free(fresh);
 }
 
+/* For each pipeline, whatever its members: a source may stand behind `nice` or in a script. */
+static void set_ack(const struct evpipe *e)
+{
+	char *ack = mem_printf("%s/ack", e->directory);
+	bool fits = strlen(ack) < sizeof(((struct sockaddr_un *)NULL)->sun_path);
+
+	if (!fits && cmdline_has_source(e))
+		die(EXIT_PERM, "the path '%s' is too long for a socket; use a shorter -d", ack);
+	if (fits)
+		setenv("EVPIPE_ACK", ack, 1);
+	else
+		unsetenv("EVPIPE_ACK");
+	free(ack);
+}
+
 void directory_make(struct evpipe *e)
 {
 	static const char *const parts[] = {"metrics", "ready"};
@@ -105,15 +120,7 @@ void directory_make(struct evpipe *e)
 	if (e->keep)
 		replace_current(e);
 	setenv("EVPIPE_DIR", path, 1);
-	if (cmdline_acknowledges(e)) {
-		char *ack = mem_printf("%s/ack", path);
-
-		if (strlen(ack) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-			die(EXIT_PERM, "the path '%s' is too long for a socket; use a shorter -d",
-				ack);
-		setenv("EVPIPE_ACK", ack, 1);
-		free(ack);
-	}
+	set_ack(e);
 }
 
 void directory_leave(struct evpipe *e)

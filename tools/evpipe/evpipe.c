@@ -244,11 +244,12 @@ int main(int argc, char **argv)
 	unsetenv("EVPIPE_DIR");
 	unsetenv("EVPIPE_ACK");
 	unsetenv("EVPIPE_MEMBER");
+	unsetenv("EVPIPE_SINK");
+	unsetenv("EVPIPE_FOREIGN");
 	parse_options(argc, argv);
 	take_options(e);
 	wake_fd = members_open();
 	status_open(e, opt.common.ready_fd->count, opt.common.metrics->count);
-	cmdline_explain(e);
 	status = run(e, wake_fd);
 	status_close(e);
 	return status;

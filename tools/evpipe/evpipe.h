@@ -69,11 +69,12 @@ struct evpipe {
 void cmdline_parse(struct evpipe *e, int argc, const char *const *argv);
 /* Whether the first member is a source of ours. */
 bool cmdline_has_source(const struct evpipe *e);
-/* Whether it is to hear of what became of its records: it commits that, or the last member is a sink of
- * ours, which can tell it. */
-bool cmdline_acknowledges(const struct evpipe *e);
-/* Says what each foreign program in the line means for what is committed. */
-void cmdline_explain(const struct evpipe *e);
+/* The last member's name when it is a sink of ours, which can acknowledge records; "" when it is not, or is
+ * a filter by --pass. */
+const char *cmdline_sink(const struct evpipe *e);
+/* Appends the names of the foreign programs between the first and the last that may drop records, separated
+ * by spaces, and a NUL. */
+void cmdline_foreign(const struct evpipe *e, struct buf *names);
 
 /* ---- evpipe-members.c: processes ---- */
 

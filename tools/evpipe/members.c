@@ -116,6 +116,17 @@ static char **line_buffered(const struct member *m)
 	return argv;
 }
 
+/* A source judges by itself what the line means for its records. */
+static void tell_source(const struct evpipe *e)
+{
+	struct buf foreign = {0};
+
+	cmdline_foreign(e, &foreign);
+	setenv("EVPIPE_FOREIGN", foreign.p, 1);
+	setenv("EVPIPE_SINK", cmdline_sink(e), 1);
+	buf_free(&foreign);
+}
+
 /* In the child. */
 static _Noreturn void become(const struct evpipe *e, const struct member *m, int in, int out,
 	pid_t parent, const sigset_t *mask)
@@ -141,6 +152,8 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 	}
 	sigaction(SIGPIPE, &pipe_action, NULL);
 	setenv("EVPIPE_MEMBER", m->name, 1);
+	if (m == e->members)
+		tell_source(e);
 	if (!m->ours && look_up("stdbuf"))
 		argv = line_buffered(m);
 	execvp(argv[0], argv);
