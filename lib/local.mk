@@ -22,7 +22,12 @@ lib_libevpipe_a_SOURCES = \
 	lib/json/path.c lib/json/path.h \
 	lib/jq/expr.c lib/jq/expr.h \
 	lib/kafka/brokers.c lib/kafka/brokers.h \
+	lib/kafka/conf.c lib/kafka/conf.h \
+	lib/kafka/fetchers.c lib/kafka/fetchers.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h \
+	lib/kafka/listing.c lib/kafka/listing.h \
+	lib/kafka/liveness.c lib/kafka/liveness.h \
+	lib/kafka/topics.c lib/kafka/topics.h \
 	lib/net/dial.c lib/net/dial.h \
 	lib/net/tls.c lib/net/tls.h \
 	lib/redis/resp.c lib/redis/resp.h \

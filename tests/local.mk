@@ -18,7 +18,7 @@ check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-ack-client tests/unit/test-ack-server tests/unit/test-brokers tests/unit/test-buf \
 	tests/unit/test-dead tests/unit/test-dial \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
-	tests/unit/test-json-ssse3 tests/unit/test-label tests/unit/test-ledger tests/unit/test-line \
+	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-label tests/unit/test-ledger tests/unit/test-line \
 	tests/unit/test-metrics tests/unit/test-num tests/unit/test-out tests/unit/test-path \
 	tests/unit/test-prom tests/unit/test-record tests/unit/test-redis \
 	tests/unit/test-resp tests/unit/test-template tests/unit/test-tls
@@ -52,6 +52,8 @@ tests_unit_test_json_ssse3_LDADD = $(UNIT_LDADD)
 tests_unit_test_json_sse2_SOURCES = $(UNIT_JSON) $(LIB_JSON)
 tests_unit_test_json_sse2_CPPFLAGS = $(AM_CPPFLAGS) -DJSON_NO_SHUFFLE
 tests_unit_test_json_sse2_LDADD = $(UNIT_LDADD)
+tests_unit_test_kafka_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+tests_unit_test_kafka_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(KAFKA_LIBS)
 tests_unit_test_label_LDADD = $(UNIT_LDADD)
 tests_unit_test_ledger_LDADD = $(UNIT_LDADD)
 tests_unit_test_line_LDADD = $(UNIT_LDADD)

@@ -917,6 +917,14 @@ asleep() {
 	wait_for "asleep idle"
 }
 
+# What its first thread waits for in a call, as for a timed condition, it cannot be woken from.
+@test "while no broker answers it waits in poll alone" {
+	run -99 strace -o trace -e trace=futex,poll \
+		kread -b "127.0.0.1:$(free_port)" --idle-exit 1500ms topic
+	grep -q '^poll' trace
+	run ! grep ETIMEDOUT trace
+}
+
 @test "no thread for a broker: 111, not a wait for ever" {
 	run -111 --separate-stderr strace -f -o trace -e inject=clone,clone3:error=EAGAIN:when=2 \
 		kread -b "127.0.0.1:$(free_port)" topic

@@ -129,7 +129,7 @@ static void take_options(struct kread *r)
 			opt_bad("a topic's name cannot be empty");
 }
 
-static rd_kafka_conf_t *configure(struct kread *r)
+static void start(struct kread *r)
 {
 	const struct kafka_prop defaults[] = {
 		/* Measured: what keeps the queue from running dry at a million records a second
@@ -149,12 +149,17 @@ static rd_kafka_conf_t *configure(struct kread *r)
 		{r->acked ? "isolation.level" : NULL, "read_committed"},
 		{0},
 	};
-	rd_kafka_conf_t *conf = kafka_conf(&r->kafka, &opt.kafka, defaults, own);
+	struct trouble why = {0};
+	struct kafka_conf conf;
 
+	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why))
+		die(why.status, "%s", why.text);
 	if (r->group)
-		group_configure(conf);
-	r->poll_interval_ms = kafka_conf_int(conf, "max.poll.interval.ms");
-	return conf;
+		group_configure(conf.rd);
+	r->poll_interval_ms = kafka_conf_int(&conf, "max.poll.interval.ms");
+	if (kafka_start(&r->kafka, RD_KAFKA_CONSUMER, &conf, &why))
+		die(why.status, "%s", why.text);
+	metrics.peer = "kafka";
 }
 
 /* ---- what the queue gives ---- */
@@ -363,11 +368,9 @@ static void flush(struct kread *r)
 /* What is done once a second. */
 void kread_tick(struct kread *r, int64_t now)
 {
-	kafka_tick(&r->kafka);
-	if (r->kafka.trouble_status && !r->ending) {
-		msg_error("%s", r->kafka.trouble);
-		kread_end(r, r->kafka.trouble_status);
-	}
+	metrics.up = kafka_tick(&r->kafka);
+	if (r->kafka.trouble.status && !r->ending)
+		kread_end(r, trouble_tell(&r->kafka.trouble));
 	if (r->full_since_ms || !source_room(&r->source, 1))
 		r->record_ms = now;
 	if (r->idle_exit_ms >= 0 && now - r->record_ms >= r->idle_exit_ms && !r->ending) {
@@ -399,8 +402,8 @@ static int wait_ms(const struct kread *r, int64_t now, bool may_take)
 	int64_t due_ms = metrics_tick(now), tick_ms = r->second_ms + TICK_MS - now;
 	int64_t ms = due_ms < 0 || due_ms > tick_ms ? tick_ms : due_ms;
 
-	/* What resolves ranges waits by itself. */
-	if ((!r->group && !r->assigned) || r->need_ends)
+	/* A question that failed is asked again; the answer to one that is out wakes the loop. */
+	if (((!r->group && !r->assigned) || r->need_ends) && !listing_is_out(&r->questions.listing))
 		return 10;
 	if (r->early && may_take && (r->paid_until_us + 1000000 / r->rate) / 1000 - now < ms)
 		ms = (r->paid_until_us + 1000000 / r->rate) / 1000 - now + 1;
@@ -460,11 +463,12 @@ int main(int argc, char **argv)
 	out_open(&r.out, STDOUT_FILENO);
 	r.signal_fd = wake_open();
 	acks_open(&r);
-	kafka_start(&r.kafka, RD_KAFKA_CONSUMER, configure(&r));
+	start(&r);
 	if (r.group)
 		group_open(&r);
 	else
 		r.queue = rd_kafka_queue_get_main(r.kafka.rk);
+	listing_open(&r.questions.listing, &r.kafka);
 	r.messages = rd_kafka_queue_new(r.kafka.rk);
 	kafka_wake_on(&r.kafka, r.queue);
 	kafka_wake_on(&r.kafka, r.messages);
@@ -484,7 +488,8 @@ int main(int argc, char **argv)
 			part_remove(&r, r.parts);
 		rd_kafka_queue_destroy(r.messages);
 		rd_kafka_queue_destroy(r.queue);
-		kafka_stop(&r.kafka);
+		if (listing_close(&r.questions.listing))
+			kafka_stop(&r.kafka);
 	} else if (r.status == EXIT_DONE) {
 		r.status = EXIT_TEMP;
 	}

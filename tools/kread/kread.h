@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "kafka/kafka.h"
+#include "kafka/listing.h"
 #include "ack/ledger.h"
 #include "base/out.h"
 #include "flow/source.h"
@@ -38,6 +39,13 @@ struct place {
 	int64_t n;
 };
 
+/* What the brokers are asked for, and have answered, of the parts that are being resolved. */
+struct questions {
+	struct listing listing;
+	int topics_known; /* of the command line */
+	rd_kafka_topic_partition_list_t *low, *high, *from, *until;
+};
+
 struct kread {
 	struct kafka kafka;
 	rd_kafka_queue_t *messages;
@@ -58,6 +66,7 @@ struct kread {
 	int64_t count, rate, idle_exit_ms; /* -1: not asked for */
 	int64_t window;
 
+	struct questions questions;
 	struct part *parts; /* by topic and partition */
 	size_t part_count;
 	bool assigned; /* the group has given partitions, or the ranges are known */
@@ -127,8 +136,9 @@ void part_pause(struct kread *r, const struct part *p, bool pause);
 /* What librdkafka says at the end of a partition. */
 void part_eof(struct kread *r, const rd_kafka_message_t *m);
 bool parts_all_done(const struct kread *r);
-/* Looks the topics up, resolves the ranges of partitions not known before, and starts them. May
- * block for some times half a second. Returns false when it must be called again. Dies with 100. */
+/* Looks the topics up, resolves the ranges of partitions not known before, and starts them. Returns false
+ * until it is done: call it again when librdkafka has woken the loop, and a little later when no question
+ * is out. Dies with 100. */
 bool parts_resolve(struct kread *r);
 /* Asks for the ends of parts that have none, for -e. As above. */
 bool parts_find_ends(struct kread *r);

@@ -16,8 +16,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { ASK_MS = 500 };
-
 /* ---- the command line ---- */
 
 struct place place_parse(const char *option, const char *text)
@@ -227,27 +225,50 @@ void parts_lag(struct kread *r)
 
 /* ---- ranges ---- */
 
-/* Asks the leaders for the first offset of each fresh part at or after @time_ms; -1 and -2 stand
- * for the end and the beginning, as in the protocol. */
-static rd_kafka_topic_partition_list_t *ask_offsets(struct kread *r, int64_t time_ms)
+/* Whether the brokers have answered the question that is out. false, too, when it is to be asked again. */
+static bool has_answer(struct kread *r, const char *what)
 {
-	rd_kafka_topic_partition_list_t *list =
-		rd_kafka_topic_partition_list_new((int)r->part_count);
-	rd_kafka_resp_err_t err;
+	struct listing *l = &r->questions.listing;
 
-	for (struct part *p = r->parts; p < r->parts + r->part_count; p++)
-		if (p->fresh)
-			rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset =
-				time_ms;
-	err = rd_kafka_offsets_for_times(r->kafka.rk, list, ASK_MS);
-	for (int i = 0; !err && i < list->cnt; i++)
-		err = list->elems[i].err;
-	if (!err)
-		return list;
-	rd_kafka_topic_partition_list_destroy(list);
-	msg_info("cannot ask for offsets: %s", kafka_why(err));
-	kafka_judge(&r->kafka, err, kafka_why(err));
-	return NULL;
+	if (!listing_take(l))
+		return false;
+	if (l->err) {
+		msg_info("cannot ask for %s: %s", what, kafka_why(l->err));
+		kafka_judge(&r->kafka, l->err, kafka_why(l->err));
+	}
+	return !l->err;
+}
+
+/* Asks the leaders for the first offset of each fresh part at or after @time_ms; -1 and -2 stand for the end
+ * and the beginning, as in the protocol. Returns false until the answer is there; then *@list is it, and an
+ * answer that is there already stays. */
+static bool ask_offsets(struct kread *r, int64_t time_ms, rd_kafka_topic_partition_list_t **answer)
+{
+	struct listing *l = &r->questions.listing;
+
+	if (*answer)
+		return true;
+	if (!listing_is_out(l)) {
+		rd_kafka_topic_partition_list_t *list =
+			rd_kafka_topic_partition_list_new((int)r->part_count);
+
+		for (struct part *p = r->parts; p < r->parts + r->part_count; p++)
+			if (p->fresh)
+				rd_kafka_topic_partition_list_add(list, p->topic, p->partition)
+					->offset = time_ms;
+		listing_ask_offsets(l, list);
+	}
+	if (!has_answer(r, "offsets"))
+		return false;
+	*answer = rd_kafka_topic_partition_list_copy(l->offsets);
+	return true;
+}
+
+static void forget_offsets(rd_kafka_topic_partition_list_t **answer)
+{
+	if (*answer)
+		rd_kafka_topic_partition_list_destroy(*answer);
+	*answer = NULL;
 }
 
 static int64_t resolve(struct place at, int64_t low, int64_t high, int64_t timed)
@@ -291,55 +312,67 @@ static void set_range(struct kread *r, struct part *p, int64_t low, int64_t high
 	p->fresh = false;
 }
 
-/* Resolves and starts the fresh parts. */
+static void begin_part(struct kread *r, struct part *p)
+{
+	p->rkt = rd_kafka_topic_new(r->kafka.rk, p->topic, NULL);
+	if (rd_kafka_consume_start_queue(p->rkt, p->partition, p->next, r->messages))
+		die(EXIT_TEMP, "topic '%s', partition %" PRId32 ": cannot start: %s", p->topic,
+			p->partition, kafka_why(rd_kafka_last_error()));
+}
+
+/* Resolves and starts the fresh parts. Returns false until it is done. */
 static bool begin_fresh(struct kread *r)
 {
-	rd_kafka_topic_partition_list_t *low = ask_offsets(r, RD_KAFKA_OFFSET_BEGINNING);
-	rd_kafka_topic_partition_list_t *high = low ? ask_offsets(r, RD_KAFKA_OFFSET_END) : NULL;
-	rd_kafka_topic_partition_list_t *from = NULL, *until = NULL;
-	bool ok = high && (r->from.kind != AT_TIME || (from = ask_offsets(r, r->from.n))) &&
-		(r->until.kind != AT_TIME || (until = ask_offsets(r, r->until.n)));
+	struct questions *q = &r->questions;
 
-	for (int i = 0; ok && i < low->cnt; i++) {
-		struct part *p = part_find(r, low->elems[i].topic, low->elems[i].partition);
+	if (!ask_offsets(r, RD_KAFKA_OFFSET_BEGINNING, &q->low) ||
+		!ask_offsets(r, RD_KAFKA_OFFSET_END, &q->high))
+		return false;
+	if ((r->from.kind == AT_TIME && !ask_offsets(r, r->from.n, &q->from)) ||
+		(r->until.kind == AT_TIME && !ask_offsets(r, r->until.n, &q->until)))
+		return false;
+	for (int i = 0; i < q->low->cnt; i++) {
+		struct part *p = part_find(r, q->low->elems[i].topic, q->low->elems[i].partition);
 
-		set_range(r, p, low->elems[i].offset, high->elems[i].offset,
-			from ? from->elems[i].offset : -1, until ? until->elems[i].offset : -1);
-		if (p->done)
-			continue;
-		p->rkt = rd_kafka_topic_new(r->kafka.rk, p->topic, NULL);
-		if (rd_kafka_consume_start_queue(p->rkt, p->partition, p->next, r->messages))
-			die(EXIT_TEMP, "topic '%s', partition %" PRId32 ": cannot start: %s",
-				p->topic, p->partition, kafka_why(rd_kafka_last_error()));
+		set_range(r, p, q->low->elems[i].offset, q->high->elems[i].offset,
+			q->from ? q->from->elems[i].offset : -1,
+			q->until ? q->until->elems[i].offset : -1);
+		if (!p->done)
+			begin_part(r, p);
 	}
-	rd_kafka_topic_partition_list_t *all[] = {low, high, from, until};
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-		if (all[i])
-			rd_kafka_topic_partition_list_destroy(all[i]);
-	return ok;
+	forget_offsets(&q->low);
+	forget_offsets(&q->high);
+	forget_offsets(&q->from);
+	forget_offsets(&q->until);
+	return true;
 }
 
 bool parts_find_ends(struct kread *r)
 {
-	rd_kafka_topic_partition_list_t *high;
+	rd_kafka_topic_partition_list_t **high = &r->questions.high;
+	bool all = true;
 
 	for (size_t i = 0; i < r->part_count; i++)
 		r->parts[i].fresh = r->parts[i].end < 0;
 	if (r->part_count == 0)
 		return true;
-	high = ask_offsets(r, RD_KAFKA_OFFSET_END);
-	if (!high)
+	if (!ask_offsets(r, RD_KAFKA_OFFSET_END, high))
 		return false;
-	for (int i = 0; i < high->cnt; i++) {
-		struct part *p = part_find(r, high->elems[i].topic, high->elems[i].partition);
+	/* Meanwhile parts may have come and gone. */
+	for (int i = 0; i < (*high)->cnt; i++) {
+		struct part *p = part_find(r, (*high)->elems[i].topic, (*high)->elems[i].partition);
 
-		p->end = high->elems[i].offset;
+		if (!p || p->end >= 0)
+			continue;
+		p->end = (*high)->elems[i].offset;
 		p->fresh = false;
 		if (p->next >= p->end)
 			part_done(r, p);
 	}
-	rd_kafka_topic_partition_list_destroy(high);
-	return true;
+	forget_offsets(high);
+	for (size_t i = 0; i < r->part_count; i++)
+		all = all && r->parts[i].end >= 0;
+	return all;
 }
 
 /* ---- topics ---- */
@@ -360,26 +393,27 @@ static void add_topic(struct kread *r, const rd_kafka_metadata_topic_t *t)
 				t->topic, high, t->partition_cnt);
 }
 
-/* A topic named as it is. */
+/* A topic named as it is. Returns false until it is looked up. */
 static bool look_up(struct kread *r, const char *name)
 {
-	rd_kafka_topic_t *rkt = rd_kafka_topic_new(r->kafka.rk, name, NULL);
+	struct listing *l = &r->questions.listing;
 	const rd_kafka_metadata_t *md;
 	rd_kafka_resp_err_t err;
 	char text[512];
-	bool ok;
 
-	if (!rkt)
-		die(EXIT_PERM, "'%s' cannot be a topic's name", name);
-	err = rd_kafka_metadata(r->kafka.rk, 0, rkt, &md, ASK_MS);
-	rd_kafka_topic_destroy(rkt);
-	if (err)
+	if (!listing_is_out(l))
+		listing_ask_topic(l, name);
+	if (!has_answer(r, "a topic")) {
+		if (l->err == RD_KAFKA_RESP_ERR__INVALID_ARG && !listing_is_out(l))
+			die(EXIT_PERM, "'%s' cannot be a topic's name", name);
 		return false;
+	}
+	md = l->metadata;
 	err = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-	ok = !err && md->topics[0].partition_cnt > 0;
-	if (ok)
+	if (!err && md->topics[0].partition_cnt > 0) {
 		add_topic(r, &md->topics[0]);
-	rd_kafka_metadata_destroy(md);
+		return true;
+	}
 	if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
 		if (!r->follow_new)
 			die(EXIT_PERM, "topic '%s' does not exist", name);
@@ -390,38 +424,42 @@ static bool look_up(struct kread *r, const char *name)
 	snprintf(text, sizeof(text), "topic '%s': %s", name, kafka_why(err));
 	if (err)
 		kafka_judge(&r->kafka, err, text);
-	return ok;
+	return false;
 }
 
-/* Topics that match a regular expression. */
+/* Topics that match a regular expression. Returns false until they are looked up. */
 static bool match(struct kread *r, const char *pattern)
 {
-	const rd_kafka_metadata_t *md;
-	rd_kafka_resp_err_t err;
+	struct listing *l = &r->questions.listing;
 	char why[128];
 	regex_t re;
 	int bad = regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB);
+	bool known;
 
 	if (bad) {
 		regerror(bad, &re, why, sizeof(why));
 		die(EXIT_PERM, "'%s' is no regular expression: %s", pattern, why);
 	}
-	err = rd_kafka_metadata(r->kafka.rk, 1, NULL, &md, ASK_MS);
-	for (int i = 0; !err && i < md->topic_cnt; i++)
-		if (!md->topics[i].err && regexec(&re, md->topics[i].topic, 0, NULL, 0) == 0)
-			add_topic(r, &md->topics[i]);
+	if (!listing_is_out(l))
+		listing_ask_topics(l);
+	known = has_answer(r, "topics");
+	for (int i = 0; known && i < l->metadata->topic_cnt; i++) {
+		const rd_kafka_metadata_topic_t *t = &l->metadata->topics[i];
+
+		if (!t->err && regexec(&re, t->topic, 0, NULL, 0) == 0)
+			add_topic(r, t);
+	}
 	regfree(&re);
-	if (!err)
-		rd_kafka_metadata_destroy(md);
-	return !err;
+	return known;
 }
 
 bool parts_resolve(struct kread *r)
 {
+	int *known = &r->questions.topics_known;
 	bool fresh = false;
 
-	for (int i = 0; i < r->topic_count; i++)
-		if (!(*r->topics[i] == '^' ? match : look_up)(r, r->topics[i]))
+	for (; *known < r->topic_count; ++*known)
+		if (!(*r->topics[*known] == '^' ? match : look_up)(r, r->topics[*known]))
 			return false;
 	if (r->part_count == 0 && !r->follow_new)
 		die(EXIT_PERM, "no topic matches '%s'", r->topics[0]);
@@ -429,7 +467,8 @@ bool parts_resolve(struct kread *r)
 		fresh = fresh || r->parts[i].fresh;
 	if (fresh && !begin_fresh(r))
 		return false;
-	/* All of what turns up from now on is new. */
+	*known = 0;
+	/* Records of parts that turn up from now on are all new. */
 	r->from = (struct place){AT_BEGINNING, 0};
 	return true;
 }

@@ -22,15 +22,15 @@ static int64_t utc_now_ms(void)
 
 static size_t list_of(const struct message *m)
 {
-	struct topic *t = m->topic;
+	struct partition_state *s = m->topic->own;
 	int32_t p = m->partition;
 
-	if (p < 0 && m->key.p && topic_partitions(t) > 0)
+	if (p < 0 && m->key.p && partition_count(s) > 0)
 		p = rd_kafka_msg_partitioner_murmur2_random(
-			t->rkt, m->key.p, m->key.len, topic_partitions(t), NULL, NULL);
+			m->topic->rkt, m->key.p, m->key.len, partition_count(s), NULL, NULL);
 	else if (p < 0)
 		p = 0;
-	return ((size_t)p + t->first_list) % BATCH_LISTS;
+	return ((size_t)p + s->first_list) % BATCH_LISTS;
 }
 
 bool batch_is_full(const struct kwrite *s)

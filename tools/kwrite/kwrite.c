@@ -144,7 +144,7 @@ static void take_options(struct shape *shape)
 		opt_bad("-0 needs --raw: a record is one line");
 }
 
-static rd_kafka_conf_t *configure(struct kwrite *s)
+static void start(struct kwrite *s)
 {
 	const struct kafka_prop defaults[] = {
 		{"enable.idempotence", "true"},
@@ -168,22 +168,29 @@ static rd_kafka_conf_t *configure(struct kwrite *s)
 		{opt.txn->count ? "transactional.id" : NULL, opt_text(opt.txn, "--txn")},
 		{0},
 	};
-	rd_kafka_conf_t *conf = kafka_conf(&s->kafka, &opt.kafka, defaults, own);
 	const char *codec = opt_text(opt.codec, "-z");
-	char why[256];
+	struct trouble why = {0};
+	struct kafka_conf conf;
+	char text[256];
 
-	if (codec && rd_kafka_conf_set(conf, "compression.codec", codec, why, sizeof(why)))
-		opt_bad("-z: %s", why);
-	if (kafka_conf_int(conf, "acks") == 0)
+	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why))
+		die(why.status, "%s", why.text);
+	if (codec && rd_kafka_conf_set(conf.rd, "compression.codec", codec, text, sizeof(text)))
+		opt_bad("-z: %s", text);
+	if (kafka_conf_int(&conf, "acks") == 0)
 		die(EXIT_PERM, "acks=0: no broker would say what it has; give all, or 1");
-	s->shape.compressed = strcmp(kafka_conf_text(conf, "compression.codec"), "none") != 0;
+	s->shape.compressed = strcmp(kafka_conf_text(&conf, "compression.codec"), "none") != 0;
 	/* Unless -X wants it otherwise; 10 is librdkafka's default. */
-	s->in_runs = strcmp(kafka_conf_text(conf, "partitioner"), "murmur2_random") == 0 &&
-		kafka_conf_int(conf, "sticky.partitioning.linger.ms") == 10;
-	if (s->in_runs)
-		rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL, 0);
-	rd_kafka_conf_set_dr_msg_cb(conf, ring_on_delivery);
-	return conf;
+	s->partitioner.in_runs =
+		strcmp(kafka_conf_text(&conf, "partitioner"), "murmur2_random") == 0 &&
+		kafka_conf_int(&conf, "sticky.partitioning.linger.ms") == 10;
+	if (s->partitioner.in_runs)
+		rd_kafka_conf_set(conf.rd, "sticky.partitioning.linger.ms", "0", NULL, 0);
+	rd_kafka_conf_set_dr_msg_cb(conf.rd, ring_on_delivery);
+	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
+		die(why.status, "%s", why.text);
+	metrics.up = 0;
+	metrics.peer = "kafka";
 }
 
 /* ---- lines ---- */
@@ -293,18 +300,18 @@ static void on_output(struct kwrite *s)
 /* The configuration is at fault, or librdkafka cannot go on. */
 static void check_trouble(struct kwrite *s)
 {
-	if (!s->kafka.trouble_status)
+	if (!s->kafka.trouble.status)
 		return;
 	if (s->txn.id)
-		txn_fail(s, s->kafka.trouble_status, "%s", s->kafka.trouble);
+		txn_fail(s, s->kafka.trouble.status, "%s", s->kafka.trouble.text);
 	dead_sync(&s->in.dead);
-	if (s->kafka.trouble_status == EXIT_PERM) {
-		ack_stop(&s->ack, s->kafka.trouble);
+	if (s->kafka.trouble.status == EXIT_PERM) {
+		ack_stop(&s->ack, s->kafka.trouble.text);
 		ack_close(&s->ack);
 	}
 	ack_abandon(&s->ack);
-	die(s->kafka.trouble_status, "%s; %" PRIu64 " records were not delivered", s->kafka.trouble,
-		s->head - s->tail + s->held);
+	die(s->kafka.trouble.status, "%s; %" PRIu64 " records were not delivered",
+		s->kafka.trouble.text, s->head - s->tail + s->held);
 }
 
 static void loop(struct kwrite *s)
@@ -337,7 +344,7 @@ static void loop(struct kwrite *s)
 		ring_release(s);
 		if (fds[2].revents)
 			input_read(&s->in);
-		topics_next_run(&s->topics);
+		partition_next_run(&s->partitioner);
 		txn_step(s, now);
 		if (batch_send(s) && may_take(s, now))
 			hungry = take_lines(s);
@@ -348,7 +355,8 @@ static void loop(struct kwrite *s)
 		on_output(s);
 		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
 		s->in.ended = s->in.ended || s->ack.trouble.status;
-		if (kafka_tick(&s->kafka) && !metrics.ready)
+		metrics.up = kafka_tick(&s->kafka);
+		if (metrics.up && !metrics.ready)
 			metrics_set_ready(true);
 		check_trouble(s);
 	}
@@ -366,8 +374,8 @@ static int finish(struct kwrite *s)
 	if (s->pass && !s->gone && out_close(&s->out))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	refused = input_close(&s->in);
-	topics_close(&s->topics);
-	kafka_stop(&s->kafka);
+	if (topics_close(&s->topics))
+		kafka_stop(&s->kafka);
 	metrics_flush();
 	return s->gone ? EXIT_TEMP : status ? status : refused;
 }
@@ -381,11 +389,11 @@ int main(int argc, char **argv)
 	take_options(&s->shape);
 	input_open(&s->in, &opt.input, opt.nul->count ? '\0' : '\n', letters_give, s);
 	s->signal_fd = wake_open();
-	kafka_start(&s->kafka, RD_KAFKA_PRODUCER, configure(s));
+	start(s);
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
 	kafka_wake_on(&s->kafka, queue);
 	rd_kafka_queue_destroy(queue);
-	topics_open(&s->topics, &s->kafka, opt.create->count, s->in_runs);
+	topics_open(&s->topics, &s->kafka, opt.create->count, partition_prepare, &s->partitioner);
 	metrics.is_sink = true;
 	s->pass = opt.pass->count;
 	if (s->pass)

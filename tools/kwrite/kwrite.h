@@ -8,72 +8,14 @@
 #include "base/errclass.h"
 #include "flow/input.h"
 #include "kafka/kafka.h"
+#include "kafka/topics.h"
+#include "kwrite/partition.h"
 #include "base/out.h"
 #include "record/record.h"
 #include "record/template.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-/* ---- kwrite-topics.c: does it exist, and how large may a message be ---- */
-
-enum topic_state {
-	TOPIC_NEW,
-	TOPIC_ASKED, /* about its configuration */
-	TOPIC_CREATING,
-	TOPIC_USABLE,
-	TOPIC_UNKNOWN, /* or cannot be created: `why` */
-};
-
-struct topic {
-	char *name;
-	rd_kafka_topic_t *rkt; /* when usable */
-	enum topic_state state;
-	bool created;
-	int64_t unknown_ms; /* since when */
-	char why[256];
-	size_t limit; /* max.message.bytes */
-	size_t out_bytes; /* of messages without a report */
-	/* Of records without a key; librdkafka may ask from a thread of its own. */
-	const struct topics *all;
-	_Atomic uint64_t run, run_length;
-	_Atomic int32_t run_partition;
-	_Atomic int32_t partitions; /* as librdkafka has it; 0: not known */
-	/* Of records with one: see kwrite-batch.c. */
-	uint64_t turn;
-	int32_t turn_partitions;
-	size_t first_list;
-};
-
-struct topics {
-	struct kafka *kafka;
-	bool create;
-	bool in_runs; /* records without a key: see topics_next_run */
-	_Atomic uint64_t run;
-	rd_kafka_queue_t *answers;
-	struct topic **sorted;
-	size_t count;
-	struct topic *asked; /* the one that is waited for */
-	int tries;
-	int32_t broker; /* that is asked; -1: none is known */
-};
-
-/* @in_runs: records without a key go to the topic's partitions by turns, many at a time to one. */
-void topics_open(struct topics *ts, struct kafka *k, bool create, bool in_runs);
-/* A turn of the loop: the next record without a key begins another run. */
-void topics_next_run(struct topics *ts);
-/* Among how many partitions keys choose, the same until topics_next_run; 0: not known. */
-int32_t topic_partitions(struct topic *t);
-/* The topic of that name; it stays where it is. NULL: cannot be a topic's name. */
-struct topic *topics_get(struct topics *ts, struct span name);
-/* What is known of it now; asks the brokers when nothing is, one topic at a time, without waiting. */
-enum topic_state topic_look(struct topics *ts, struct topic *t);
-/* It turned out not to exist, or to have other limits: ask again before the next use. */
-void topic_unknown(struct topic *t);
-void topic_forget(struct topic *t);
-/* Takes the brokers' answers. */
-void topics_serve(struct topics *ts);
-void topics_close(struct topics *ts);
 
 /* ---- kwrite-message.c: from a line to a message ---- */
 
@@ -175,7 +117,7 @@ struct kwrite {
 
 	struct shape shape;
 	struct batch batch;
-	bool in_runs; /* as topics_open has it */
+	struct partitioner partitioner;
 
 	struct slot slots[RING];
 	uint64_t tail, head; /* tail <= i < head; slot i at i % RING */

@@ -6,26 +6,9 @@
  * Nothing is read before the topic is known to exist. */
 #include "kwrite/kwrite.h"
 
-#include "base/mem.h"
 #include "base/msg.h"
 
-#include <stdarg.h>
 #include <stdio.h>
-
-__attribute__((format(printf, 3, 4))) static void fail(
-	struct kwrite *s, int status, const char *fmt, ...)
-{
-	char why[512];
-	va_list ap;
-
-	if (s->kafka.trouble_status)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(why, sizeof(why), fmt, ap);
-	va_end(ap);
-	s->kafka.trouble_status = status;
-	s->kafka.trouble = mem_dup(why);
-}
 
 bool letters_ready(struct kwrite *s)
 {
@@ -35,15 +18,15 @@ bool letters_ready(struct kwrite *s)
 		s->letters =
 			topics_get(&s->topics, (struct span){s->dead_topic, strlen(s->dead_topic)});
 	if (!s->letters) {
-		fail(s, EXIT_PERM, "'%s' cannot be a topic's name, for dead letters",
-			s->dead_topic);
+		trouble_set(&s->kafka.trouble, EXIT_PERM,
+			"'%s' cannot be a topic's name, for dead letters", s->dead_topic);
 		return false;
 	}
 	/* Later it may be asked about anew; what is wrong then, its delivery tells. */
 	if (s->letters->rkt)
 		return true;
 	if (topic_look(&s->topics, s->letters) == TOPIC_UNKNOWN)
-		fail(s, EXIT_PERM,
+		trouble_set(&s->kafka.trouble, EXIT_PERM,
 			"the topic for dead letters, '%s', %s: create it, or name another",
 			s->letters->name, s->letters->why);
 	return s->letters->rkt;
@@ -69,7 +52,7 @@ void letters_give(void *kwrite, struct span letter)
 	slot->topic = s->letters;
 	slot->bytes = 0;
 	if (!letter.p || (bytes > s->letters->limit && !s->shape.compressed)) {
-		fail(s, EXIT_PERM,
+		trouble_set(&s->kafka.trouble, EXIT_PERM,
 			"line %llu: the dead letter is too long for topic '%s' (max.message.bytes is %zu): raise that, or keep dead letters in a FILE",
 			(unsigned long long)slot->number, s->letters->name, s->letters->limit);
 		return;
@@ -99,5 +82,5 @@ void letters_delivered(struct kwrite *s, struct slot *slot, rd_kafka_resp_err_t 
 	snprintf(why, sizeof(why), "line %llu: cannot write its dead letter to topic '%s': %s",
 		(unsigned long long)slot->number, s->letters->name, kafka_why(err));
 	if (!kafka_judge(&s->kafka, err, why))
-		fail(s, EXIT_TEMP, "%s", why);
+		trouble_set(&s->kafka.trouble, EXIT_TEMP, "%s", why);
 }

@@ -166,13 +166,10 @@ void ring_refuse_big(void *kwrite, const struct ack_label *label)
  * the same; rd_kafka_dr_implicit_ack). So it is not believed, and the source sends these records again. */
 static void unproven(struct kwrite *s, const rd_kafka_message_t *m)
 {
-	if (s->kafka.trouble_status)
-		return;
-	s->kafka.trouble_status = EXIT_TEMP;
-	s->kafka.trouble =
-		mem_printf("topic %s partition %" PRId32
-			   ": no broker has confirmed records that librdkafka takes for written",
-			rd_kafka_topic_name(m->rkt), m->partition);
+	trouble_set(&s->kafka.trouble, EXIT_TEMP,
+		"topic %s partition %" PRId32
+		": no broker has confirmed records that librdkafka takes for written",
+		rd_kafka_topic_name(m->rkt), m->partition);
 }
 
 void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
@@ -247,7 +244,7 @@ static void report(struct kwrite *s, const struct slot *slot)
 bool ring_has_done(const struct kwrite *s)
 {
 	return s->tail < s->head && s->slots[s->tail % RING].done &&
-		out_pending(&s->out) < OUT_BLOCK && !s->kafka.trouble_status;
+		out_pending(&s->out) < OUT_BLOCK && !s->kafka.trouble.status;
 }
 
 void ring_release(struct kwrite *s)
@@ -259,7 +256,7 @@ void ring_release(struct kwrite *s)
 			if (!letters_have_room(s))
 				break;
 			refuse_slot(s, slot);
-			if (s->kafka.trouble_status || !slot->done)
+			if (s->kafka.trouble.status || !slot->done)
 				break;
 		} else if (!slot->refused && !s->txn.id) {
 			metrics.forwarded++;

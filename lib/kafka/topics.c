@@ -1,16 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* The first record of a topic makes us ask a broker for the topic's configuration. That tells at
- * once whether it exists (a producer alone hears of it after seconds) and how large a message may
- * be. Who may not ask, or asks a broker that does not understand, goes on without knowing.
- *
- * Records without a key may go anywhere. What librdkafka does, ten milliseconds of them to one partition
- * chosen at random, makes its batches uneven and costs a third more time than runs of some hundred
- * to each partition in turn (measured with 245 bytes, six partitions, 2.0.2). */
-#include "kwrite/kwrite.h"
+#include "kafka/topics.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
-#include "base/metrics.h"
 #include "base/wake.h"
 
 #include <stdio.h>
@@ -21,29 +13,34 @@ enum {
 	LIMIT_DEFAULT = 1048588, /* the brokers' own default */
 	NAME_MAX_BYTES = 249,
 	ASK_MS = 5000,
-	BROKER_MS = 200,
 	TRIES = 2, /* of a broker that answers others, but not this */
 	UNKNOWN_MS = 3000, /* for how long a topic stays unknown */
-	RUN_LENGTH = 300,
 };
 
-void topics_open(struct topics *ts, struct kafka *k, bool create, bool in_runs)
+void topics_open(
+	struct topics *ts, struct kafka *k, bool create, topics_prepare *prepare, void *ctx)
 {
-	*ts = (struct topics){.kafka = k, .create = create, .in_runs = in_runs, .broker = -1};
+	*ts = (struct topics){
+		.kafka = k, .create = create, .prepare = prepare, .ctx = ctx, .broker = -1};
+	listing_open(&ts->listing, k);
 	ts->answers = rd_kafka_queue_new(k->rk);
 	kafka_wake_on(k, ts->answers);
 }
 
-void topics_close(struct topics *ts)
+bool topics_close(struct topics *ts)
 {
+	if (!listing_close(&ts->listing))
+		return false;
 	for (size_t i = 0; i < ts->count; i++) {
 		if (ts->sorted[i]->rkt)
 			rd_kafka_topic_destroy(ts->sorted[i]->rkt);
+		free(ts->sorted[i]->own);
 		free(ts->sorted[i]->name);
 		free(ts->sorted[i]);
 	}
 	free(ts->sorted);
 	rd_kafka_queue_destroy(ts->answers);
+	return true;
 }
 
 static bool is_name(struct span s)
@@ -85,10 +82,7 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	if (!is_name(name))
 		return NULL;
 	t = mem_alloc(sizeof(*t));
-	*t = (struct topic){.all = ts, .limit = LIMIT_DEFAULT, .name = mem_alloc(name.len + 1)};
-	/* Many short lives of this program are to reach all partitions. */
-	t->run_partition = (int32_t)(wake_now_us() & 0xffff);
-	t->first_list = ts->count * 8;
+	*t = (struct topic){.limit = LIMIT_DEFAULT, .name = mem_alloc(name.len + 1)};
 	memcpy(t->name, name.p, name.len);
 	t->name[name.len] = '\0';
 	ts->sorted = mem_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
@@ -97,21 +91,8 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	return t;
 }
 
-/* Any broker can answer. librdkafka would ask the controller, which a mock cluster lacks. Waits a
- * little, for the first topic alone. */
-static int32_t some_broker(struct topics *ts)
-{
-	const struct rd_kafka_metadata *md;
-
-	if (ts->broker < 0 && rd_kafka_metadata(ts->kafka->rk, 0, NULL, &md, BROKER_MS) == 0) {
-		if (md->broker_cnt)
-			ts->broker = md->brokers[0].id;
-		rd_kafka_metadata_destroy(md);
-	}
-	return ts->broker;
-}
-
-static void ask(struct topics *ts, struct topic *t)
+/* Any broker can answer. librdkafka would ask the controller, which a mock cluster lacks. */
+static void ask_config(struct topics *ts, struct topic *t)
 {
 	rd_kafka_t *rk = ts->kafka->rk;
 	rd_kafka_ConfigResource_t *resource =
@@ -121,13 +102,28 @@ static void ask(struct topics *ts, struct topic *t)
 	char why[128];
 
 	rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, why, sizeof(why));
-	if (some_broker(ts) >= 0)
+	if (ts->broker >= 0)
 		rd_kafka_AdminOptions_set_broker(options, ts->broker, why, sizeof(why));
 	rd_kafka_DescribeConfigs(rk, &resource, 1, options, ts->answers);
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_ConfigResource_destroy(resource);
+}
+
+/* Asks about the topic, after a question for a broker when none is known. A producer that has learned that a
+ * topic does not exist believes it for minutes: the question for that topic's metadata refreshes it. */
+static void ask(struct topics *ts, struct topic *t)
+{
+	bool stale = t->rkt && t->unknown_ms;
+
 	t->state = TOPIC_ASKED;
+	t->unknown_ms = 0;
 	ts->asked = t;
+	if (stale)
+		listing_ask_topic(&ts->listing, t->name);
+	else if (ts->broker < 0)
+		listing_ask_brokers(&ts->listing);
+	else
+		ask_config(ts, t);
 }
 
 static void create(struct topics *ts, struct topic *t)
@@ -148,54 +144,13 @@ static void create(struct topics *ts, struct topic *t)
 	ts->asked = t;
 }
 
-void topics_next_run(struct topics *ts)
-{
-	ts->run++;
-}
-
-int32_t topic_partitions(struct topic *t)
-{
-	if (t->turn != t->all->run)
-		t->turn_partitions = t->partitions;
-	t->turn = t->all->run;
-	return t->turn_partitions;
-}
-
-/* As murmur2_random, but for records without a key. */
-static int32_t partition_of(const rd_kafka_topic_t *rkt, const void *key, size_t key_len,
-	int32_t count, void *rkt_opaque, void *msg_opaque)
-{
-	struct topic *t = rkt_opaque;
-	int32_t p = t->run_partition, next;
-
-	if (t->partitions != count)
-		t->partitions = count;
-	if (key)
-		return rd_kafka_msg_partitioner_murmur2_random(
-			rkt, key, key_len, count, rkt_opaque, msg_opaque);
-	if (t->run == t->all->run && t->run_length++ < RUN_LENGTH && p < count)
-		return p;
-	t->run = t->all->run;
-	t->run_length = 1;
-	p = next = (p + 1) % count;
-	/* The next that has a leader; the next when none has one. */
-	do {
-		if (rd_kafka_topic_partition_available(rkt, p))
-			break;
-		p = (p + 1) % count;
-	} while (p != next);
-	t->run_partition = p;
-	return p;
-}
-
 static void usable(struct topics *ts, struct topic *t)
 {
 	rd_kafka_topic_conf_t *conf = NULL;
 
-	if (!t->rkt && ts->in_runs) {
+	if (!t->rkt && ts->prepare) {
 		conf = rd_kafka_default_topic_conf_dup(ts->kafka->rk);
-		rd_kafka_topic_conf_set_opaque(conf, t);
-		rd_kafka_topic_conf_set_partitioner_cb(conf, partition_of);
+		ts->prepare(ts->ctx, t, conf);
 	}
 	if (!t->rkt)
 		t->rkt = rd_kafka_topic_new(ts->kafka->rk, t->name, conf);
@@ -222,14 +177,8 @@ void topic_forget(struct topic *t)
 
 enum topic_state topic_look(struct topics *ts, struct topic *t)
 {
-	if (t->state == TOPIC_UNKNOWN && wake_now_ms() - t->unknown_ms > UNKNOWN_MS) {
-		const rd_kafka_metadata_t *md;
-
-		/* A producer that was told that a topic does not exist believes it for minutes. */
-		if (t->rkt && rd_kafka_metadata(ts->kafka->rk, 0, t->rkt, &md, 200) == 0)
-			rd_kafka_metadata_destroy(md);
+	if (t->state == TOPIC_UNKNOWN && wake_now_ms() - t->unknown_ms > UNKNOWN_MS)
 		t->state = TOPIC_NEW;
-	}
 	if (t->state == TOPIC_NEW && !ts->asked) {
 		ts->tries = 0;
 		ask(ts, t);
@@ -262,7 +211,7 @@ static void take_failure(struct topics *ts, struct topic *t, rd_kafka_resp_err_t
 	ts->broker = -1;
 	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TRANSPORT ||
 		err == RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT) {
-		if (metrics.up != 1 || ts->tries++ < TRIES) {
+		if (!ts->kafka->up || ts->tries++ < TRIES) {
 			(creating ? create : ask)(ts, t);
 			return;
 		}
@@ -315,8 +264,15 @@ static void take_answer(struct topics *ts, struct topic *t, const rd_kafka_event
 
 void topics_serve(struct topics *ts)
 {
+	const struct rd_kafka_metadata *md;
 	rd_kafka_event_t *event;
 
+	if (listing_take(&ts->listing)) {
+		md = ts->listing.err ? NULL : ts->listing.metadata;
+		if (md && md->broker_cnt)
+			ts->broker = md->brokers[0].id;
+		ask_config(ts, ts->asked);
+	}
 	while ((event = rd_kafka_queue_poll(ts->answers, 0))) {
 		struct topic *t = ts->asked;
 

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
+#include "kafka/conf.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct kafka_resolve {
+	char *host, *port, *to, *to_port;
+};
+
+void kafka_opts(struct kafka_opts *o)
+{
+	o->brokers = arg_str0("b", "brokers", "HOST:PORT[,...]",
+		"where the cluster is first asked (default $KAFKA_BROKERS)");
+	o->props = arg_strn("X", NULL, "PROP=VALUE", 0, 200, "set a librdkafka property");
+	o->file = arg_file0("F", NULL, "FILE", "read properties, one PROP=VALUE a line, from FILE");
+	o->resolve = arg_strn(NULL, "resolve", "HOST:PORT:ADDR[:PORT]", 0, 100,
+		"connect to ADDR when HOST:PORT is meant, as in curl");
+}
+
+/* ---- properties ---- */
+
+static bool is_own(const struct kafka_prop *own, const char *name)
+{
+	for (; own->name; own++)
+		if (strcmp(own->name, name) == 0)
+			return true;
+	return false;
+}
+
+static int set_prop(struct kafka_conf *c, const char *where, const char *name, const char *value,
+	struct trouble *why)
+{
+	char text[400];
+
+	if (rd_kafka_conf_set(c->rd, name, value, text, sizeof(text)))
+		return trouble_set(why, EXIT_PERM, "%s: %s", where, text);
+	return 0;
+}
+
+static int set_props(struct kafka_conf *c, const char *where, const struct kafka_prop *props,
+	struct trouble *why)
+{
+	for (; props->name; props++)
+		if (props->value && set_prop(c, where, props->name, props->value, why))
+			return -1;
+	return 0;
+}
+
+static char *trim(char *s)
+{
+	char *end = s + strlen(s);
+
+	while (isspace((unsigned char)*s))
+		s++;
+	while (end > s && isspace((unsigned char)end[-1]))
+		*--end = '\0';
+	return s;
+}
+
+static int take_line(struct kafka_conf *c, const char *where, char *line,
+	const struct kafka_prop *own, struct trouble *why)
+{
+	char *name = trim(line), *value = strchr(name, '=');
+
+	if (!*name || *name == '#')
+		return 0;
+	if (!value)
+		return trouble_set(why, EXIT_PERM, "%s: not of the form PROP=VALUE", where);
+	*value++ = '\0';
+	name = trim(name);
+	if (!is_own(own, name))
+		return set_prop(c, where, name, trim(value), why);
+	/* The file may be another program's, too. */
+	msg_info("%s: left out: %s sets '%s' itself", where, msg_prog(), name);
+	return 0;
+}
+
+static int read_file(
+	struct kafka_conf *c, const char *file, const struct kafka_prop *own, struct trouble *why)
+{
+	FILE *f = fopen(file, "re");
+	char *line = NULL, where[400];
+	size_t size = 0;
+	int bad = 0;
+
+	if (!f)
+		return trouble_set(why, EXIT_PERM, "cannot open '%s': %s", file, strerror(errno));
+	for (int n = 1; !bad && getline(&line, &size, f) >= 0; n++) {
+		snprintf(where, sizeof(where), "%s, line %d", file, n);
+		bad = take_line(c, where, line, own, why);
+	}
+	if (ferror(f))
+		bad = trouble_set(why, EXIT_PERM, "cannot read '%s': %s", file, strerror(errno));
+	free(line);
+	fclose(f);
+	return bad;
+}
+
+/* ---- options ---- */
+
+/* A wrong option, as opt_bad says it. */
+#define BAD_OPTION(why, fmt, ...)                                                                  \
+	trouble_set(why, EXIT_PERM, fmt "; try '%s --help'", __VA_ARGS__, msg_prog())
+
+static bool is_secret(const char *name)
+{
+	return strcasestr(name, "password") || strcasestr(name, "secret") ||
+		strcasestr(name, ".key.pem") || strcasestr(name, "oauthbearer.config");
+}
+
+/* -X. */
+static int set_option(
+	struct kafka_conf *c, const char *text, const struct kafka_prop *own, struct trouble *why)
+{
+	const char *value = strchr(text, '=');
+	char *name;
+	int bad;
+
+	if (!value || value == text)
+		return BAD_OPTION(why, "-X takes PROP=VALUE, not '%s'", text);
+	name = mem_printf("%.*s", (int)(value - text), text);
+	if (is_own(own, name))
+		bad = BAD_OPTION(why, "-X cannot set '%s': %s sets it itself", name, msg_prog());
+	else
+		bad = set_prop(c, "-X", name, value + 1, why);
+	/* argtable's text is that of argv, which ps shows. */
+	if (is_secret(name))
+		memset((char *)(uintptr_t)value + 1, 'x', strlen(value + 1));
+	free(name);
+	return bad;
+}
+
+/* Splits "a:b:c" at its first colon outside brackets; takes the brackets off. NULL: nothing is left. */
+static char *split(char **rest)
+{
+	char *s = *rest, *end;
+
+	if (!s)
+		return NULL;
+	if (*s == '[' && (end = strchr(s, ']')) && (!end[1] || end[1] == ':')) {
+		*end = '\0';
+		*rest = end[1] ? end + 2 : NULL;
+		return s + 1;
+	}
+	end = strchr(s, ':');
+	*rest = end ? end + 1 : NULL;
+	if (end)
+		*end = '\0';
+	return s;
+}
+
+static int numeric(const char *host, const char *port, struct addrinfo **res)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+		.ai_socktype = SOCK_STREAM,
+		.ai_protocol = IPPROTO_TCP};
+
+	return getaddrinfo(host, port, &hints, res);
+}
+
+/* --resolve. */
+static int add_resolve(struct kafka_resolves *all, const char *text, struct trouble *why)
+{
+	char *rest = mem_dup(text);
+	struct kafka_resolve r = {.host = split(&rest)};
+	struct addrinfo *res;
+
+	r.port = split(&rest);
+	r.to = split(&rest);
+	r.to_port = rest ? split(&rest) : r.port;
+	if (!r.to || rest || !*r.host || numeric(r.to, r.to_port, &res))
+		return BAD_OPTION(why,
+			"--resolve takes HOST:PORT:ADDR[:PORT], ADDR being an address, not '%s'",
+			text);
+	freeaddrinfo(res);
+	all->list = mem_realloc(all->list, (all->count + 1) * sizeof(*all->list));
+	all->list[all->count++] = r;
+	return 0;
+}
+
+int kafka_conf_resolve(const struct kafka_resolves *resolves, const char *node, const char *service,
+	const struct addrinfo *hints, struct addrinfo **res)
+{
+	for (size_t i = 0; i < resolves->count; i++) {
+		struct kafka_resolve *r = &resolves->list[i];
+
+		if (strcasecmp(r->host, node) == 0 && strcmp(r->port, service) == 0)
+			return numeric(r->to, r->to_port, res);
+	}
+	return getaddrinfo(node, service, hints, res);
+}
+
+/* ---- all of it ---- */
+
+const char *kafka_conf_text(const struct kafka_conf *c, const char *name)
+{
+	static char value[4096];
+	size_t size = sizeof(value);
+
+	if (rd_kafka_conf_get(c->rd, name, value, &size) || size > sizeof(value))
+		return "";
+	return value;
+}
+
+int64_t kafka_conf_int(const struct kafka_conf *c, const char *name)
+{
+	return strtoll(kafka_conf_text(c, name), NULL, 10);
+}
+
+/* What all programs want unless -F or -X say otherwise. */
+static int set_common(struct kafka_conf *c, struct trouble *why)
+{
+	char id[64];
+	const struct kafka_prop common[] = {
+		{"client.id", id},
+		{"log.queue", "true"},
+		{"log.thread.name", "false"},
+		{"log.connection.close", "false"},
+		/* Ten seconds would be long for a reader that waits for a last commit or the next
+		 * record. */
+		{"reconnect.backoff.max.ms", "2000"},
+		{0},
+	};
+
+	snprintf(id, sizeof(id), "evpipe-%s", msg_prog());
+	/* Unknown before librdkafka 2.2, where fetchers.h does the same. Its default, a second without a
+	 * fetch after the local queue was full, lets the queue run dry. */
+	rd_kafka_conf_set(c->rd, "fetch.queue.backoff.ms", "1", NULL, 0);
+	return set_props(c, "default", common, why);
+}
+
+static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
+	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
+{
+	const char *brokers = o->brokers->count ? o->brokers->sval[0] : NULL;
+	const char *file = o->file->count ? o->file->filename[0] : NULL;
+	const char *env = getenv("KAFKA_BROKERS");
+
+	if (brokers && !*brokers)
+		return BAD_OPTION(why, "%s takes a value that is not empty", "-b");
+	if (file && !*file)
+		return BAD_OPTION(why, "%s takes a file name that is not empty", "-F");
+	if (set_common(c, why))
+		return -1;
+	if (!brokers && env && *env && set_prop(c, "$KAFKA_BROKERS", "bootstrap.servers", env, why))
+		return -1;
+	if (set_props(c, "default", defaults, why) || (file && read_file(c, file, own, why)))
+		return -1;
+	for (int i = 0; i < o->props->count; i++)
+		if (set_option(c, o->props->sval[i], own, why))
+			return -1;
+	if (brokers && set_prop(c, "-b", "bootstrap.servers", brokers, why))
+		return -1;
+	if (set_props(c, "own", own, why))
+		return -1;
+	for (int i = 0; i < o->resolve->count; i++)
+		if (add_resolve(&c->resolves, o->resolve->sval[i], why))
+			return -1;
+	if (!*kafka_conf_text(c, "bootstrap.servers"))
+		return BAD_OPTION(
+			why, "no broker is named: give -b HOST:PORT or set %s", "$KAFKA_BROKERS");
+	return 0;
+}
+
+int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
+	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
+{
+	*c = (struct kafka_conf){.rd = rd_kafka_conf_new()};
+	if (set_all(c, o, defaults, own, why) == 0)
+		return 0;
+	rd_kafka_conf_destroy(c->rd);
+	c->rd = NULL;
+	return -1;
+}

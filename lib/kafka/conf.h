@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+/* The configuration of a client of Kafka: the options -b -X -F --resolve, a program's own properties.
+ *
+ * Nothing here ends the program: a function that can fail takes @why and notes there the status and the
+ * sentence to end with. */
+#ifndef EVPIPE_KAFKA_CONF_H
+#define EVPIPE_KAFKA_CONF_H
+
+#include "base/opt.h"
+#include "base/trouble.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kafka_opts {
+	struct arg_str *brokers, *props, *resolve;
+	struct arg_file *file;
+};
+void kafka_opts(struct kafka_opts *o);
+#define KAFKA_ENTRIES(o) (o).brokers, (o).props, (o).file, (o).resolve
+
+/* A property of librdkafka. Lists end with a NULL name. */
+struct kafka_prop {
+	const char *name, *value;
+};
+
+/* --resolve: the addresses that stand for HOST:PORT. The list is never freed: clients read it. */
+struct kafka_resolves {
+	struct kafka_resolve *list;
+	size_t count;
+};
+
+/* For one client. For several: a copy of the struct for each, with its own rd_kafka_conf_dup of `rd`. */
+struct kafka_conf {
+	rd_kafka_conf_t *rd; /* more may be set before the client starts */
+	struct kafka_resolves resolves;
+};
+
+/* Builds a configuration: @defaults, then -F, then -X and -b. @own are the properties that the
+ * program's promises rest on: they are set last, and -X must not name one; .value NULL: an option of
+ * the program sets it. Fails with 100 when no broker is named or a property is wrong, with librdkafka's
+ * reason. Afterwards argv no longer holds the text of secrets given with -X, so call it once. */
+int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
+	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why);
+/* The value, in a static buffer; "" when it is not set. */
+const char *kafka_conf_text(const struct kafka_conf *c, const char *name);
+int64_t kafka_conf_int(const struct kafka_conf *c, const char *name);
+
+/* As getaddrinfo, with @resolves before the system's resolver. */
+int kafka_conf_resolve(const struct kafka_resolves *resolves, const char *node, const char *service,
+	const struct addrinfo *hints, struct addrinfo **res);
+
+#endif

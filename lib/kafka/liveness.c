@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+#include "kafka/liveness.h"
+
+#include "base/wake.h"
+
+#include <unistd.h>
+
+/* Keys of requests in Kafka's protocol. */
+enum {
+	FETCH = 1,
+	JOIN_GROUP = 11,
+	SYNC_GROUP = 14,
+	SASL_HANDSHAKE = 17,
+	API_VERSIONS = 18,
+	SASL_AUTHENTICATE = 36,
+};
+
+/* The answers to these prove nothing: the login may yet fail. */
+static bool is_login(int16_t api)
+{
+	return api == SASL_HANDSHAKE || api == API_VERSIONS || api == SASL_AUTHENTICATE;
+}
+
+static rd_kafka_resp_err_t on_request(rd_kafka_t *rk, int fd, const char *broker, int32_t id,
+	int16_t api, int16_t version, int32_t number, size_t size, void *opaque)
+{
+	struct liveness *l = opaque;
+
+	(void)rk, (void)fd, (void)broker, (void)id, (void)version, (void)number, (void)size;
+	/* The broker answers these two when all members of the group have come. */
+	if (!is_login(api) && api != JOIN_GROUP && api != SYNC_GROUP)
+		brokers_asked(l->brokers, wake_now_ms(), api == FETCH ? l->fetch_wait_ms : 0);
+	return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broker, int32_t id,
+	int16_t api, int16_t version, int32_t number, size_t size, int64_t rtt,
+	rd_kafka_resp_err_t err, void *opaque)
+{
+	struct liveness *l = opaque;
+
+	(void)rk, (void)fd, (void)version, (void)number, (void)size, (void)rtt;
+	/* A full pipe wakes the loop, too. */
+	if (!err && !is_login(api) && brokers_answered(l->brokers, wake_now_ms(), broker, id) &&
+		write(l->wake_fd, "", 1) < 0)
+		return RD_KAFKA_RESP_ERR_NO_ERROR;
+	return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(
+	rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *why, size_t why_size)
+{
+	rd_kafka_resp_err_t err =
+		rd_kafka_interceptor_add_on_request_sent(rk, "evpipe", on_request, opaque);
+
+	(void)conf, (void)why, (void)why_size;
+	return err
+		? err
+		: rd_kafka_interceptor_add_on_response_received(rk, "evpipe", on_response, opaque);
+}
+
+void liveness_watch(struct liveness *l, rd_kafka_conf_t *conf)
+{
+	rd_kafka_conf_interceptor_add_on_new(conf, "evpipe", on_new, l);
+}

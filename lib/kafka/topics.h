@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: ISC */
+/* The topics that a program writes to: does one exist, and how large may a message be?
+ *
+ * The first use of a topic makes us ask a broker for the topic's configuration. The answer tells at once
+ * whether the topic exists (a producer alone learns that after seconds) and its max.message.bytes. Where
+ * asking is not allowed, or the broker does not understand, the topic is used without knowing. */
+#ifndef EVPIPE_TOPICS_H
+#define EVPIPE_TOPICS_H
+
+#include "base/buf.h"
+#include "kafka/kafka.h"
+#include "kafka/listing.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum topic_state {
+	TOPIC_NEW,
+	TOPIC_ASKED, /* about its configuration */
+	TOPIC_CREATING,
+	TOPIC_USABLE,
+	TOPIC_UNKNOWN, /* or cannot be created: `why` */
+};
+
+struct topic {
+	char *name;
+	rd_kafka_topic_t *rkt; /* once it was usable */
+	void *own; /* the program's, made by topics_prepare; freed with the topic */
+	size_t out_bytes; /* the program's: of messages without a report */
+	enum topic_state state;
+	bool created;
+	int64_t unknown_ms; /* since when; 0: it was not, when it was asked about last */
+	char why[256];
+	size_t limit; /* max.message.bytes */
+};
+
+/* Sets t->own, which is NULL or from mem_alloc, and what @conf should say of this topic. Called once a topic,
+ * when it is usable for the first time. */
+typedef void topics_prepare(void *ctx, struct topic *t, rd_kafka_topic_conf_t *conf);
+
+struct topics {
+	struct kafka *kafka;
+	bool create;
+	topics_prepare *prepare;
+	void *ctx;
+	struct listing listing;
+	rd_kafka_queue_t *answers;
+	struct topic **sorted;
+	size_t count;
+	struct topic *asked; /* the one whose answer is waited for */
+	int tries;
+	int32_t broker; /* that is asked; -1: none is known */
+};
+
+/* @create: a topic that does not exist is created. @prepare may be NULL. */
+void topics_open(
+	struct topics *ts, struct kafka *k, bool create, topics_prepare *prepare, void *ctx);
+/* The topic of that name; it stays where it is. NULL: cannot be a topic's name. */
+struct topic *topics_get(struct topics *ts, struct span name);
+/* Takes the brokers' answers. Call when kafka_woken was due, before the next look. */
+void topics_serve(struct topics *ts);
+/* Returns false while a question is out: see listing_close. */
+bool topics_close(struct topics *ts);
+/* What is known of it now. Asks the brokers when nothing is, one topic at a time, without waiting. */
+enum topic_state topic_look(struct topics *ts, struct topic *t);
+/* A broker has refused a message because the topic does not exist, or has another limit: ask again before
+ * the next use. */
+void topic_unknown(struct topic *t);
+void topic_forget(struct topic *t);
+
+#endif

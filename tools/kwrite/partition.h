@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+/* To which partition records go.
+ *
+ * A record without a key may go anywhere. librdkafka sends ten milliseconds of them to one partition chosen
+ * at random. That makes its batches uneven and costs a third more time than runs of some hundred to each
+ * partition in turn (measured with 245 bytes, six partitions, 2.0.2). */
+#ifndef EVPIPE_PARTITION_H
+#define EVPIPE_PARTITION_H
+
+#include "kafka/topics.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct partitioner {
+	bool in_runs; /* else librdkafka's */
+	_Atomic uint64_t run;
+	size_t topics;
+};
+
+/* A topic's, in its `own`. librdkafka asks from a thread of its own, too. */
+struct partition_state {
+	const struct partitioner *all;
+	_Atomic uint64_t run, run_length;
+	_Atomic int32_t run_partition;
+	_Atomic int32_t partitions; /* as librdkafka has it; 0: not known */
+	uint64_t turn;
+	int32_t turn_partitions;
+	size_t first_list; /* of a batch: see batch.c */
+};
+
+/* For topics_open; @partitioner is that. */
+void partition_prepare(void *partitioner, struct topic *t, rd_kafka_topic_conf_t *conf);
+
+/* A turn of the loop: the next record without a key begins another run. */
+static inline void partition_next_run(struct partitioner *all)
+{
+	all->run++;
+}
+
+/* Among how many partitions keys choose, the same until partition_next_run; 0: not known. */
+static inline int32_t partition_count(struct partition_state *p)
+{
+	if (p->turn != p->all->run)
+		p->turn_partitions = p->partitions;
+	p->turn = p->all->run;
+	return p->turn_partitions;
+}
+
+#endif
