@@ -2,10 +2,10 @@
 /*
  * kmock: an in-memory Kafka on a local port, to try things and to test.
  *
- * DESIGN: librdkafka's mock cluster, which runs in a thread of its own, given a command line. The
- * first line of standard output is the address to connect to; it is written when the listeners
- * accept and the topics exist, so a script that has read the line need not wait for anything.
- * Nothing else happens in this thread: it sleeps until SIGTERM, SIGINT or SIGHUP and exits 0.
+ * DESIGN: a command line for librdkafka's mock cluster, which runs in a thread of librdkafka. The only line
+ * of standard output is the address to connect to. It is written when the listeners accept and the topics
+ * exist, so that a script that has read the line need not wait for anything. Then kmock sleeps until SIGTERM,
+ * SIGINT or SIGHUP, and exits 0.
  */
 #include "base/mem.h"
 #include "base/msg.h"
@@ -69,12 +69,12 @@ static void create_topic(rd_kafka_mock_cluster_t *cluster, const char *spec, int
 	if (err)
 		die(EXIT_TEMP, "cannot make the topic '%s': %s", name, rd_kafka_err2str(err));
 	free(name);
-	/* The cluster's thread answers a command before it reads the wake-up of it, and with it reads
-	 * that of a command which follows at once: then it sleeps on for a second. */
+	/* The cluster's thread answers a command before it reads the byte that woke it. If the next command
+	 * comes at once, the thread reads both bytes together and sleeps for a second before it looks. */
 	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-/* The mock cluster belongs to a client; this one is never used for anything else. */
+/* The mock cluster needs a client to belong to. */
 static rd_kafka_t *idle_client(void)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -88,22 +88,28 @@ static rd_kafka_t *idle_client(void)
 	return rk;
 }
 
+static rd_kafka_mock_cluster_t *start_cluster(rd_kafka_t *rk)
+{
+	int brokers = (int)opt_int(opt.brokers, "-n", 1, 1, BROKERS_MAX);
+	rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(rk, brokers);
+
+	if (!cluster)
+		die(EXIT_TEMP, "cannot start the mock cluster: no port of 127.0.0.1 could be had");
+	for (int i = 0; i < opt.topics->count; i++)
+		create_topic(cluster, opt.topics->sval[i], brokers);
+	return cluster;
+}
+
 int main(int argc, char **argv)
 {
 	rd_kafka_mock_cluster_t *cluster;
 	struct pollfd wake;
 	rd_kafka_t *rk;
-	int brokers;
 
 	parse_options(argc, argv);
-	brokers = (int)opt_int(opt.brokers, "-n", 1, 1, BROKERS_MAX);
 	wake = (struct pollfd){.fd = wake_open(), .events = POLLIN};
 	rk = idle_client();
-	cluster = rd_kafka_mock_cluster_new(rk, brokers);
-	if (!cluster)
-		die(EXIT_TEMP, "cannot start the mock cluster: no port of 127.0.0.1 could be had");
-	for (int i = 0; i < opt.topics->count; i++)
-		create_topic(cluster, opt.topics->sval[i], brokers);
+	cluster = start_cluster(rk);
 
 	if (printf("%s\n", rd_kafka_mock_cluster_bootstraps(cluster)) < 0 || fflush(stdout))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));

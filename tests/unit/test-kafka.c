@@ -305,9 +305,8 @@ static void nothing_waits_for_a_broker_that_does_not_answer(void **state)
 /* ---- what librdkafka may change ---- */
 
 static struct {
-	int asked, answered, news;
+	int answered;
 	char broker[256];
-	int32_t id;
 } seen;
 
 /* Interceptors are called for a client, with the names and numbers that brokers.h reads. */
@@ -315,11 +314,11 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	int16_t api, int16_t version, int32_t number, size_t size, int64_t rtt,
 	rd_kafka_resp_err_t err, void *opaque)
 {
-	(void)rk, (void)fd, (void)version, (void)number, (void)size, (void)rtt, (void)opaque;
+	(void)rk, (void)fd, (void)id, (void)version, (void)number, (void)size, (void)rtt;
+	(void)opaque;
 	if (err || api == 18)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;
 	snprintf(seen.broker, sizeof(seen.broker), "%s", broker);
-	seen.id = id;
 	__atomic_add_fetch(&seen.answered, 1, __ATOMIC_RELEASE);
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -354,6 +353,92 @@ static void librdkafka_shows_answers_to_interceptors(void **state)
 	kafka_stop(&k);
 }
 
+enum { MESSAGES = 5000 };
+
+static void fill_topic(const char *topic)
+{
+	static struct kafka k;
+	char payload[100];
+
+	memset(payload, 'x', sizeof(payload));
+	start(&k, RD_KAFKA_PRODUCER,
+		ARGS("-b", mock.brokers, "-X", "batch.num.messages=100", "-X", "linger.ms=50"));
+	for (int i = 0; i < MESSAGES; i++)
+		assert_int_equal(
+			rd_kafka_producev(k.rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+				RD_KAFKA_V_VALUE(payload, sizeof(payload)), RD_KAFKA_V_END),
+			0);
+	assert_int_equal(rd_kafka_flush(k.rk, LIMIT_MS), 0);
+	kafka_stop(&k);
+}
+
+struct reader {
+	struct kafka k;
+	rd_kafka_topic_t *rkt;
+	rd_kafka_queue_t *messages;
+	int count;
+};
+
+static void read_some(struct reader *r)
+{
+	size_t n = 0, bytes = 0;
+	rd_kafka_message_t *m;
+
+	rd_kafka_poll(r->k.rk, 0);
+	while ((m = rd_kafka_consume_queue(r->messages, 0))) {
+		n += !m->err;
+		bytes += m->err ? 0 : m->len;
+		rd_kafka_message_destroy(m);
+	}
+	kafka_taken(&r->k, n, bytes, rd_kafka_queue_length(r->messages));
+	r->count += (int)n;
+}
+
+static void open_reader(struct reader *r, const char *topic)
+{
+	start(&r->k, RD_KAFKA_CONSUMER,
+		ARGS("-b", mock.brokers, "-X", "queued.min.messages=500", "-X",
+			"fetch.message.max.bytes=20000"));
+	r->messages = rd_kafka_queue_new(r->k.rk);
+	r->rkt = rd_kafka_topic_new(r->k.rk, topic, NULL);
+	assert_int_equal(rd_kafka_consume_start_queue(r->rkt, 0, 0, r->messages), 0);
+}
+
+static void close_reader(struct reader *r)
+{
+	rd_kafka_consume_stop(r->rkt, 0);
+	rd_kafka_topic_destroy(r->rkt);
+	rd_kafka_queue_destroy(r->messages);
+	kafka_stop(&r->k);
+}
+
+/* A reader that wakes librdkafka's fetching ends before one that does not; where librdkafka has a property for
+ * that, nothing is to be woken. */
+static void fetching_goes_on_when_there_is_room_again(void **state)
+{
+	static struct reader woken, left;
+	int64_t until = wake_now_ms() + LIMIT_MS;
+	bool knows = *kafka_conf_text(
+		&(struct kafka_conf){.rd = rd_kafka_conf_new()}, "fetch.queue.backoff.ms");
+
+	(void)state;
+	fill_topic("full");
+	open_reader(&left, "full");
+	open_reader(&woken, "full");
+	assert_int_equal(woken.k.fetchers.may_wake, !knows);
+	left.k.fetchers.may_wake = false;
+	while (woken.count < MESSAGES && wake_now_ms() < until) {
+		read_some(&woken);
+		read_some(&left);
+		poll(NULL, 0, 5);
+	}
+	assert_int_equal(woken.count, MESSAGES);
+	if (!knows)
+		assert_true(left.count < MESSAGES);
+	close_reader(&woken);
+	close_reader(&left);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -364,6 +449,7 @@ int main(void)
 		cmocka_unit_test(brokers_answer_what_they_are_asked),
 		cmocka_unit_test(nothing_waits_for_a_broker_that_does_not_answer),
 		cmocka_unit_test(librdkafka_shows_answers_to_interceptors),
+		cmocka_unit_test(fetching_goes_on_when_there_is_room_again),
 	};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char why[256];
@@ -376,6 +462,7 @@ int main(void)
 	mock.cluster = rd_kafka_mock_cluster_new(mock.owner, 1);
 	mock.brokers = rd_kafka_mock_cluster_bootstraps(mock.cluster);
 	rd_kafka_mock_topic_create(mock.cluster, "orders", 3, 1);
+	rd_kafka_mock_topic_create(mock.cluster, "full", 1, 1);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	rd_kafka_mock_cluster_destroy(mock.cluster);
 	rd_kafka_destroy(mock.owner);
