@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* evack - make any program a sink: what it prints back is acknowledged.
  *
- * DESIGN: a program that delivers records but knows nothing of acknowledgements prints each one back once it
- * is durable where it belongs, or only its seq; evack behind it tells the source. What is not
+ * DESIGN: a program that delivers records but knows nothing of acknowledgements prints each record back once
+ * it is durable where it belongs, or only its seq; evack behind it tells the source. A record that is not
  * printed back stays open and is never committed. The payload does not matter here: a line with a seq
  * is enough. A line without one that is no record is refused, so that a program which prints something
  * else is found out.
@@ -10,23 +10,47 @@
  * EOF: all is reported, then exit. First SIGTERM: ignored while input is open; the second, or one after
  * EOF, ends it at once. */
 #include "ack/client.h"
-#include "base/msg.h"
-#include "flow/input.h"
 #include "ack/label.h"
 #include "base/metrics.h"
+#include "base/msg.h"
 #include "base/opt.h"
-#include "record/record.h"
 #include "base/wake.h"
+#include "flow/sink.h"
+#include "record/record.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
-static struct evack {
-	struct input in;
-	struct ack ack;
-} self;
+enum { SLOTS = 1024, WINDOW_BYTES = 1 << 20 };
+
+static struct {
+	struct opt_common common;
+	struct input_opts input;
+	struct ack_opts ack;
+} opt;
+
+static struct sink self;
+
+static void parse_options(int argc, char **argv)
+{
+	static const char *const examples[] = {
+		"kread -g archive -e payments | to-file delivered.log | evack",
+		NULL,
+	};
+	static const struct opt_page page = {
+		.prog = "evack",
+		.summary = "Acknowledges the records that a sink of one's own prints back.",
+		.examples = examples,
+	};
+
+	opt_common(&opt.common);
+	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	ack_opts(&opt.ack);
+	void *table[] = {ACK_ENTRIES(opt.ack), INPUT_ENTRIES(opt.input),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
 
 /* The line's seq: a record's, some other object's, or the line itself. Returns 0, or -1 with @e. */
 static int find_seq(struct span text, struct json_value *seq, struct record_error *e)
@@ -42,106 +66,57 @@ static int find_seq(struct span text, struct json_value *seq, struct record_erro
 	return label_split(text, &run, &label);
 }
 
-static void on_line(struct evack *s, struct span text)
+static void on_line(struct sink *s, struct span text)
 {
+	static const struct json_value none = {0};
 	struct json_value seq;
-	struct ack_label label;
 	struct record_error e;
+	struct sink_slot *slot;
 
 	if (find_seq(text, &seq, &e)) {
-		input_refuse(&s->in, e.class, text, false, s->in.line.number, "%s", e.message);
+		sink_refuse_line(s, &none, false, &e);
 		return;
 	}
-	if (!ack_take(&s->ack, &seq, &label)) {
-		s->in.ended = true;
-		return;
-	}
-	ack_report(&s->ack, ACK_FINAL, &label);
-	metrics.forwarded++;
-	metrics.records_out++;
+	slot = sink_take(s, &seq);
+	if (slot)
+		sink_done(slot);
 }
 
-static void on_input(struct evack *s)
+static void loop(struct sink *s)
 {
-	struct span text;
+	while (sink_runs(s)) {
+		struct pollfd p[SINK_FDS];
+		struct span text;
 
-	input_read(&s->in);
-	while (input_next(&s->in, &text))
-		on_line(s, text);
-	dead_sync(&s->in.dead);
-}
-
-static void on_signal(struct evack *s)
-{
-	if (wake_must_end(s->in.ended))
-		die(EXIT_TEMP, "ended by a second signal with input left");
-}
-
-static void run(struct evack *s, int wake_fd)
-{
-	while (!s->in.ended) {
-		int64_t now_ms = wake_now_ms();
-		struct pollfd p[] = {
-			{.fd = wake_fd, .events = POLLIN},
-			{.fd = ack_greeted(&s->ack) ? STDIN_FILENO : -1, .events = POLLIN},
-			ack_pollfd(&s->ack),
-		};
-
-		if (poll(p, 3, wake_least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms))) <
-			0) {
+		sink_poll(s, p, true);
+		if (poll(p, SINK_FDS, sink_timeout_ms(s, wake_now_ms())) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
 		}
-		if (p[0].revents)
-			on_signal(s);
-		if (p[1].revents)
-			on_input(s);
-		ack_idle(&s->ack);
-		ack_serve(&s->ack, p[2].revents, wake_now_ms());
-		if (s->ack.trouble.status)
-			s->in.ended = true;
+		sink_serve(s, p);
+		while (sink_next(s, &text))
+			on_line(s, text);
+		sink_flush(s, wake_now_ms());
 	}
 }
 
-static const char *const examples[] = {
-	"kread -g archive -e payments | to-file delivered.log | evack",
-	NULL,
-};
-
 int main(int argc, char **argv)
 {
-	static const struct opt_page page = {
-		.prog = "evack",
-		.summary = "Acknowledges the records that a sink of one's own prints back.",
-		.examples = examples,
-	};
-	struct evack *s = &self;
-	struct opt_common common;
-	struct input_opts input;
-	struct ack_opts ack;
-	struct arg_end *end = arg_end(8);
-	const char *path;
-	int wake_fd, status, refused;
+	struct sink *s = &self;
 
-	opt_common(&common);
-	input_opts(&input, INPUT_DEAD_TO_FILE);
-	ack_opts(&ack);
-	void *table[] = {ACK_ENTRIES(ack), INPUT_ENTRIES(input), OPT_COMMON_ENTRIES(common), end};
-	opt_parse(argc, argv, table, &common, &page);
-
-	metrics.is_sink = true;
-	path = ack_path(&ack);
-	if (!path)
+	parse_options(argc, argv);
+	sink_open(s,
+		&(struct sink_setup){.input = &opt.input,
+			.ack = &opt.ack,
+			.end = '\n',
+			.role = ACK_SINK,
+			.slot_bytes = sizeof(struct sink_slot),
+			.slots = SLOTS,
+			.window_bytes = WINDOW_BYTES});
+	if (!ack_path(&opt.ack))
 		msg_info("neither --ack nor $EVPIPE_ACK: nobody is told");
-	wake_fd = wake_open();
-	input_open(&s->in, &input, '\n', NULL, NULL);
-	ack_open(&s->ack, path, ACK_SINK);
-	s->in.ack = &s->ack;
 	metrics_set_ready(true);
-	run(s, wake_fd);
-	status = ack_close(&s->ack);
-	refused = input_close(&s->in);
-	metrics_flush();
-	return status ? status : refused;
+	loop(s);
+	return sink_close(s);
 }

@@ -78,38 +78,44 @@ static enum line_status hand_out(
 	return status;
 }
 
+/* Of a line over the limit the beginning stays. */
+static void drop_rest(struct line *l)
+{
+	size_t n = l->filled - l->at;
+
+	if (n <= LINE_HEAD_MAX)
+		return;
+	l->dropped += n - LINE_HEAD_MAX;
+	l->filled = l->at + LINE_HEAD_MAX;
+}
+
 enum line_status line_next(struct line *l, struct span *text)
 {
 	const char *end = memchr(l->p + l->seen, l->end, l->filled - l->seen);
 	size_t upto = end ? (size_t)(end - l->p) : l->filled;
+	size_t n = upto - l->at;
 
+	l->over = l->over || n > l->max;
+	if (end) {
+		l->number++;
+		if (!l->over)
+			return hand_out(l, upto, upto + 1, text, LINE_WHOLE);
+		l->length = l->dropped + n;
+		l->dropped = 0;
+		l->over = false;
+		return hand_out(l, l->at + (n < LINE_HEAD_MAX ? n : LINE_HEAD_MAX), upto + 1, text,
+			LINE_LONG);
+	}
+	if (l->over)
+		drop_rest(l);
 	*text = (struct span){l->p + l->at, 0};
-	l->started = !l->big && upto - l->at > l->max;
-	if (l->started) {
-		l->big = true;
-		l->number++;
-		return hand_out(l, upto, upto, text, LINE_PART);
-	}
-	if (l->big) {
-		if (end) {
-			l->big = false;
-			return hand_out(l, upto, upto + 1, text, LINE_LAST);
-		}
-		if (upto > l->at)
-			return hand_out(l, upto, upto, text, LINE_PART);
-	} else if (end) {
-		l->number++;
-		return hand_out(l, upto, upto + 1, text, LINE_WHOLE);
-	}
 	l->seen = l->filled;
 	if (!l->eof)
 		return LINE_NONE;
-	if (l->told_torn || (l->at == l->filled && !l->big))
+	if (l->told_torn || l->at == l->filled)
 		return LINE_END;
 	l->told_torn = true;
-	if (!l->big)
-		l->number++;
-	l->big = false;
+	l->number++;
 	return hand_out(l, l->filled, l->filled, text, LINE_TORN);
 }
 

@@ -3,7 +3,8 @@
  *
  * A line is ended by LF (or NUL); what stands behind the last end at EOF is torn and never a line.
  * Lines that a sink has not finished with can be kept: their bytes stay, found again by their
- * place in the stream, until they are released in order. */
+ * place in the stream, until they are released in order. Of a line over the limit only the first
+ * LINE_HEAD_MAX bytes stay, and what follows them takes no memory and has no place. */
 #ifndef EVPIPE_LINE_H
 #define EVPIPE_LINE_H
 
@@ -12,13 +13,15 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum { LINE_MAX_DEFAULT = 64 << 20 };
+enum {
+	LINE_MAX_DEFAULT = 64 << 20,
+	LINE_HEAD_MAX = 1 << 20,
+};
 
 enum line_status {
 	LINE_NONE, /* no whole line yet: read more */
 	LINE_WHOLE, /* text is the line without its end */
-	LINE_PART, /* text is a piece of a line over the limit; more pieces follow. The first: started */
-	LINE_LAST, /* text is the last piece (may be empty) of a line over the limit; a PART came before */
+	LINE_LONG, /* a line over the limit: text is its first LINE_HEAD_MAX bytes, or all of it */
 	LINE_TORN, /* EOF: text is what stood behind the last line end. Told once */
 	LINE_END, /* EOF: nothing is left */
 };
@@ -35,8 +38,9 @@ struct line {
 	uint64_t base; /* place in the stream of p[0] */
 	uint64_t keep; /* place of the first byte to keep; all below `at` may go when >= base+at */
 	bool keeping;
-	bool big; /* inside a line over the limit */
-	bool started; /* the piece handed out last was the first of its line */
+	bool over; /* the line that is being read is over the limit */
+	uint64_t dropped; /* bytes of that line which were read and not kept */
+	uint64_t length; /* LINE_LONG: of the whole line, without its end */
 	bool eof, told_torn;
 	uint64_t number; /* of the line handed out last, from 1 */
 };

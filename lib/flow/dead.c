@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: a dead letter is appended whole under flock(2), since filters of one pipeline may share
  * the file; what a killed writer left torn is ended with a LF first, and what a full disk cut short
- * is taken back. What is long is not whole before its line is, which may wait for the others: until then
- * it stands in a file of its own, without a name. fdatasync is put off to dead_sync, so that a block of
- * bad lines costs one. */
+ * is taken back. fdatasync is put off to dead_sync, so that a block of bad lines costs one. */
 #define _GNU_SOURCE
 #include "flow/dead.h"
 
@@ -43,7 +41,7 @@ static void sync_directory(const char *file)
 void dead_open(
 	struct dead *d, const char *on_error, const char *file, dead_give_fn *give, void *ctx)
 {
-	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1, .spill = -1};
+	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1};
 	if (on_error && file)
 		die(EXIT_PERM,
 			"--on-error and --dead-letter exclude each other: a dead letter is kept and the program goes on");
@@ -70,17 +68,17 @@ void dead_open(
 	sync_directory(file);
 }
 
-static void write_all(struct dead *d, int fd, struct span s)
+static void write_all(struct dead *d, struct span s)
 {
 	while (s.len) {
-		ssize_t n = write(fd, s.p, s.len);
+		ssize_t n = write(d->fd, s.p, s.len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
 			int saved = errno;
 
-			if (fd == d->fd && d->start >= 0 && ftruncate(fd, d->start))
+			if (d->start >= 0 && ftruncate(d->fd, d->start))
 				msg_error("cannot take back a torn dead letter in '%s': %s",
 					d->file, strerror(errno));
 			die(EXIT_TEMP, "cannot write to the dead-letter file '%s': %s", d->file,
@@ -88,41 +86,6 @@ static void write_all(struct dead *d, int fd, struct span s)
 		}
 		s.p += n;
 		s.len -= (size_t)n;
-	}
-}
-
-/* In the same file system, where there is room for it, if that can be. */
-static int spill_open(const struct dead *d)
-{
-	char *copy = mem_dup(d->file);
-	int fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	FILE *f = fd < 0 ? tmpfile() : NULL;
-
-	free(copy);
-	if (f) {
-		fd = fcntl(fileno(f), F_DUPFD_CLOEXEC, 0);
-		fclose(f);
-	}
-	if (fd < 0)
-		die(EXIT_TEMP, "cannot make a temporary file for a dead letter: %s",
-			strerror(errno));
-	return fd;
-}
-
-/* Part of a dead letter is in the buffer. */
-static void put(struct dead *d)
-{
-	enum { SPILL = 64 << 10 };
-
-	if (d->policy == DEAD_TOPIC) {
-		d->too_big = d->too_big || d->b.len > DEAD_LETTER_MAX;
-		if (d->too_big)
-			buf_clear(&d->b);
-	} else if (d->b.len >= SPILL) {
-		if (d->spill < 0)
-			d->spill = spill_open(d);
-		write_all(d, d->spill, buf_as_span(&d->b));
-		buf_clear(&d->b);
 	}
 }
 
@@ -139,49 +102,24 @@ static void lock(struct dead *d)
 		return;
 	d->start = st.st_size;
 	if (st.st_size && pread(d->fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
-		write_all(d, d->fd, SPAN("\n"));
-}
-
-static void append_spill(struct dead *d)
-{
-	static char piece[64 << 10];
-	ssize_t n;
-
-	for (off_t at = 0; (n = pread(d->spill, piece, sizeof(piece), at)) > 0; at += n)
-		write_all(d, d->fd, (struct span){piece, (size_t)n});
-	if (n < 0)
-		die(EXIT_TEMP, "cannot read a dead letter back: %s", strerror(errno));
-	close(d->spill);
-	d->spill = -1;
-}
-
-static void begin(struct dead *d)
-{
-	buf_clear(&d->b);
-	d->too_big = false;
+		write_all(d, SPAN("\n"));
 }
 
 static void end(struct dead *d)
 {
+	buf_putc(&d->b, '}');
 	if (d->policy == DEAD_TOPIC) {
-		struct span letter;
-
-		put(d);
-		letter = buf_as_span(&d->b);
-		letter.len--;
-		d->give(d->ctx, d->too_big ? SPAN_NONE : letter);
-		buf_clear(&d->b);
+		d->give(d->ctx, buf_as_span(&d->b));
 		return;
 	}
+	buf_putc(&d->b, '\n');
 	lock(d);
-	if (d->spill >= 0)
-		append_spill(d);
-	write_all(d, d->fd, buf_as_span(&d->b));
+	write_all(d, buf_as_span(&d->b));
 	flock(d->fd, LOCK_UN);
 	d->dirty = true;
 }
 
-static void put_error(struct dead *d, enum errclass c, const char *message)
+static void begin(struct dead *d, enum errclass c, const char *message)
 {
 	struct span text = {message, strlen(message)};
 	struct timespec ts;
@@ -191,6 +129,7 @@ static void put_error(struct dead *d, enum errclass c, const char *message)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
+	buf_clear(&d->b);
 	buf_printf(&d->b, "{\"error\":{\"tool\":\"%s\",\"class\":\"%s\",\"message\":\"", msg_prog(),
 		errclass_name(c));
 	/* The message may quote bytes of a line that is not UTF-8. */
@@ -202,8 +141,8 @@ static void put_error(struct dead *d, enum errclass c, const char *message)
 	buf_printf(&d->b, "\",\"at\":\"%s.%03ldZ\"},", at, ts.tv_nsec / 1000000);
 }
 
-/* Counts and tells; the caller keeps the line. */
-static bool refuse(struct dead *d, enum errclass c, const char *message)
+/* Returns whether the program may go on. */
+static bool count(struct dead *d, enum errclass c, const char *message)
 {
 	d->refused++;
 	metrics.errors[c]++;
@@ -221,6 +160,17 @@ static bool refuse(struct dead *d, enum errclass c, const char *message)
 	return true;
 }
 
+static void put_line(struct dead *d, struct span line)
+{
+	if (json_utf8(line)) {
+		json_put_member(&d->b, "line", line);
+	} else {
+		buf_puts(&d->b, "\"line_b64\":\"");
+		buf_base64(&d->b, line.p, line.len);
+		buf_putc(&d->b, '"');
+	}
+}
+
 bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_record, uint64_t number,
 	const char *fmt, ...)
 {
@@ -232,79 +182,39 @@ bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_reco
 	va_start(ap, fmt);
 	vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
 	va_end(ap);
-	if (!refuse(d, c, message))
+	if (!count(d, c, message))
 		return false;
 	if (!dead_keeps(d))
 		return true;
-	begin(d);
-	put_error(d, c, message);
+	begin(d, c, message);
 	if (is_record) {
 		buf_puts(&d->b, "\"record\":");
 		buf_span(&d->b, line);
-	} else if (json_utf8(line)) {
-		json_put_member(&d->b, "line", line);
 	} else {
-		buf_puts(&d->b, "\"line_b64\":\"");
-		buf_base64(&d->b, line.p, line.len);
-		buf_putc(&d->b, '"');
+		put_line(d, line);
 	}
-	buf_puts(&d->b, "}\n");
 	end(d);
 	return true;
 }
 
-bool dead_begin_big(struct dead *d, uint64_t number, size_t max)
+bool dead_refuse_long(
+	struct dead *d, struct span head, uint64_t length, size_t max, uint64_t number)
 {
 	char message[128];
 
 	snprintf(message, sizeof(message),
 		"line %llu: longer than %zu bytes; --max-line sets the limit",
 		(unsigned long long)number, max);
-	if (!refuse(d, CLASS_TOO_LARGE, message))
+	if (!count(d, CLASS_TOO_LARGE, message))
 		return false;
-	if (dead_keeps(d)) {
-		begin(d);
-		put_error(d, CLASS_TOO_LARGE, message);
-		buf_puts(&d->b, "\"line_b64\":\"");
-		d->carry_len = 0;
-	}
-	return true;
-}
-
-void dead_more_big(struct dead *d, struct span piece)
-{
-	enum { SLICE = 48 << 10 }; /* the first piece is as long as a line may be */
-
 	if (!dead_keeps(d))
-		return;
-	while (piece.len && d->carry_len) {
-		d->carry[d->carry_len++] = (unsigned char)*piece.p++;
-		piece.len--;
-		if (d->carry_len == 3) {
-			buf_base64(&d->b, d->carry, 3);
-			d->carry_len = 0;
-		}
-	}
-	while (piece.len >= 3) {
-		size_t n = piece.len < SLICE ? piece.len - piece.len % 3 : SLICE;
-
-		buf_base64(&d->b, piece.p, n);
-		put(d);
-		piece.p += n;
-		piece.len -= n;
-	}
-	while (piece.len--)
-		d->carry[d->carry_len++] = (unsigned char)*piece.p++;
-	put(d);
-}
-
-void dead_end_big(struct dead *d)
-{
-	if (!dead_keeps(d))
-		return;
-	buf_base64(&d->b, d->carry, d->carry_len);
-	buf_puts(&d->b, "\"}\n");
+		return true;
+	begin(d, CLASS_TOO_LARGE, message);
+	put_line(d, head);
+	if (length > head.len)
+		buf_printf(&d->b, ",\"length\":%llu", (unsigned long long)length);
 	end(d);
+	return true;
 }
 
 void dead_sync(struct dead *d)

@@ -2,7 +2,8 @@
 /* What becomes of a refused record: --on-error stop|skip, --dead-letter FILE|kafka:TOPIC
  * (evpipe-record(5)).
  * A dead letter is {"error":{"tool","class","message","at"},"record":…} and a LF; "line" or
- * "line_b64" instead of "record" when the line was not one. */
+ * "line_b64" instead of "record" when the line was not one, and behind it "length" when only the
+ * beginning of a line over the limit is there. */
 #ifndef EVPIPE_DEAD_H
 #define EVPIPE_DEAD_H
 
@@ -13,17 +14,14 @@
 #include <stdint.h>
 
 enum dead_policy { DEAD_STOP, DEAD_SKIP, DEAD_FILE, DEAD_TOPIC };
-enum { DEAD_LETTER_MAX = 64 << 20 };
 
-/* DEAD_TOPIC: takes a dead letter, without its LF, and makes it durable before the record is reported.
- * letter.p NULL: the dead letter would be longer than DEAD_LETTER_MAX, and is lost if the program goes on. */
+/* DEAD_TOPIC: takes a dead letter, without its LF, and makes it durable before the record is reported. */
 typedef void dead_give_fn(void *ctx, struct span letter);
 
 struct dead {
 	enum dead_policy policy;
 	const char *file;
 	int fd;
-	int spill; /* what has come of a long dead letter that is not whole yet; -1 none */
 	bool dirty; /* written, not yet synced */
 	bool stopped; /* a record was refused under DEAD_STOP: end with 1 after what came before it */
 	struct buf b;
@@ -32,9 +30,6 @@ struct dead {
 	uint64_t shown[CLASS_COUNT];
 	dead_give_fn *give;
 	void *ctx;
-	bool too_big;
-	unsigned carry_len; /* of a streamed line: bytes not yet a base64 quantum */
-	unsigned char carry[3];
 };
 
 /* Whether refused records are kept. */
@@ -53,11 +48,9 @@ void dead_open(
  * written. */
 bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_record, uint64_t number,
 	const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-/* The same for a line over the limit, streamed: begin, its pieces, end. Nothing stands in the file, and
- * nobody who shares it waits, before the end. */
-bool dead_begin_big(struct dead *d, uint64_t number, size_t max);
-void dead_more_big(struct dead *d, struct span piece);
-void dead_end_big(struct dead *d);
+/* The same for a line over the limit of @max bytes: it was @length bytes long, and @head is what was kept. */
+bool dead_refuse_long(
+	struct dead *d, struct span head, uint64_t length, size_t max, uint64_t number);
 /* Makes all dead letters durable (fdatasync). Call before their records are reported, committed or
  * forgotten: at the latest before the loop waits. Dies with 111. */
 void dead_sync(struct dead *d);

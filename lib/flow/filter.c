@@ -77,8 +77,7 @@ static void on_output(struct run *r)
 		return;
 	if (errno != EPIPE)
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	/* The reader says itself why it left; `| head -1` is no fault. */
-	msg_info("the reader of standard output has gone");
+	msg_error("the reader of standard output has gone");
 	r->gone = true;
 }
 
@@ -103,14 +102,14 @@ int filter_run(const struct filter *f)
 	struct run r = {.f = f};
 	int wake_fd = wake_open();
 
-	input_open(&r.in, f->input, '\n', NULL, NULL);
+	input_open(&r.in, f->input, '\n', &r.ack, NULL, NULL);
 	out_open(&r.out, STDOUT_FILENO);
 	ack_open(&r.ack, ack_path(f->ack), ACK_FILTER);
-	r.in.ack = &r.ack;
 	metrics_set_ready(true);
-	while (!r.gone && (!r.in.ended || out_pending(&r.out))) {
+	while (!r.gone && (!input_ended(&r.in) || out_pending(&r.out))) {
 		int64_t now_ms = wake_now_ms();
-		bool wanted = !r.in.ended && out_pending(&r.out) < OUT_BLOCK && ack_greeted(&r.ack);
+		bool wanted = input_wants(&r.in) && out_pending(&r.out) < OUT_BLOCK &&
+			ack_greeted(&r.ack);
 		struct pollfd p[] = {
 			{.fd = wake_fd, .events = POLLIN},
 			{.fd = STDOUT_FILENO, .events = out_events(&r.out)},
@@ -126,14 +125,14 @@ int filter_run(const struct filter *f)
 		}
 		if (p[0].revents && wake_stops() > 1)
 			die(EXIT_TEMP, "ended by a second signal with %s left",
-				r.in.ended ? "output" : "input");
+				input_ended(&r.in) ? "output" : "input");
 		if (p[1].revents & OUT_GONE && !out_pending(&r.out))
 			buf_putc(&r.out.b, '\n'); /* the write tells the reason */
 		if (p[2].revents)
 			on_input(&r);
 		ack_serve(&r.ack, p[3].revents, wake_now_ms());
 		if (r.ack.trouble.status)
-			r.in.ended = true;
+			input_stop(&r.in);
 		on_output(&r);
 	}
 	return finish(&r);

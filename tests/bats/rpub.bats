@@ -374,7 +374,7 @@ x 2' ]
 	stop pub INT
 	wait_exit pub
 	[ "$status" -eq 111 ]
-	grep -q 'ended by a signal with 3 records unanswered and input left' pub.err
+	grep -q 'ended by a signal: 3 records were not delivered, and input is left' pub.err
 }
 
 @test "rpub writes its counters in Prometheus's form, under the pipeline's name" {

@@ -57,7 +57,8 @@ def bad_lines(rng, big):
 @case("malformed-redis", sink="redis")
 def malformed(rig, sink):
     """A filter writes lines between the records that are none, each wrong in another way, the last of them
-    of 100 MB: each is a dead letter of its class, byte for byte, and the records around it go on."""
+    of 100 MB: each is a dead letter of its class, byte for byte (of the last one its first MiB and its
+    length), and the records around it go on."""
     bad = list(bad_lines(random.Random(1), rig.pick(20, 100, 100) * 1000000))
     with open(rig.path("bad"), "wb") as file:
         file.writelines(line + b"\0\0LINE\n" for _, line in bad)
@@ -86,6 +87,10 @@ def malformed(rig, sink):
                 found = letter["line"].encode()
             else:
                 found = base64.b64decode(letter["line_b64"])
+            if letter.get("length", len(line)) != len(line):
+                raise Failure(f"{len(line)} bytes became {letter['length']}")
+            if "length" in letter:
+                line = line[:1 << 20]
             if (letter["error"]["class"], found) != (wanted, line):
                 raise Failure(f"{wanted} {line[:200]!r} became {letter['error']} {found[:200]!r}")
     return flow.judge_all() + f" malformed={len(bad)}"

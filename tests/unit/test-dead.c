@@ -169,48 +169,31 @@ static void a_dead_letter_is_json_whatever_its_message_quotes(void **state)
 
 /* ---- lines over the limit ---- */
 
-static void refuse_big_in_pieces(void)
+static void refuse_long(void)
 {
-	static const char bytes[] = "0123456789\xff|abcdefghijklmnopqrst";
 	struct dead d;
 
 	dead_open(&d, NULL, file, NULL, NULL);
-	for (size_t piece = 1; piece <= sizeof(bytes); piece++) {
-		if (!dead_begin_big(&d, piece, 10))
-			_exit(50);
-		for (size_t at = 0; at < sizeof(bytes) - 1; at += piece) {
-			size_t left = sizeof(bytes) - 1 - at;
-
-			dead_more_big(&d, (struct span){bytes + at, left < piece ? left : piece});
-		}
-		dead_more_big(&d, SPAN(""));
-		dead_end_big(&d);
-	}
+	if (!dead_refuse_long(&d, SPAN("0123456789abc"), 13, 10, 1))
+		_exit(50);
+	if (!dead_refuse_long(&d, SPAN("{\"payload\":\"x"), 123456789012, 10, 2))
+		_exit(51);
+	if (!dead_refuse_long(&d, SPAN("0123456789\xff"), 12, 10, 3))
+		_exit(52);
 	_exit(dead_close(&d));
 }
 
-static void a_streamed_line_comes_back_whole_whatever_its_pieces(void **state)
+#define TOO_LARGE(n)                                                                               \
+	"{\"error\":{\"tool\":\"prog\",\"class\":\"too-large\",\"message\":\"line " n ": "         \
+	"longer than 10 bytes; --max-line sets the limit\"},"
+
+static void of_a_line_over_the_limit_there_is_the_beginning_and_the_length(void **state)
 {
-	struct buf b = {0};
-	char *line;
-	int n = 0;
-
 	(void)state;
-	assert_int_equal(run(refuse_big_in_pieces), EXIT_REFUSED);
-	read_file(file, &b);
-	without_times(&b);
-	for (line = strtok(b.p, "\n"); line; line = strtok(NULL, "\n")) {
-		char expected[300];
-
-		snprintf(expected, sizeof(expected),
-			"{\"error\":{\"tool\":\"prog\",\"class\":\"too-large\",\"message\":\"line %d: "
-			"longer than 10 bytes; --max-line sets the limit\"},"
-			"\"line_b64\":\"MDEyMzQ1Njc4Of98YWJjZGVmZ2hpamtsbW5vcHFyc3Q=\"}",
-			++n);
-		assert_string_equal(line, expected);
-	}
-	assert_int_equal(n, 33);
-	buf_free(&b);
+	assert_int_equal(run(refuse_long), EXIT_REFUSED);
+	expect_file(
+		TOO_LARGE("1") "\"line\":\"0123456789abc\"}\n" TOO_LARGE("2") "\"line\":\"{\\\"payload\\\":\\\"x\",\"length\":123456789012}\n" TOO_LARGE(
+			"3") "\"line_b64\":\"MDEyMzQ1Njc4Of8=\",\"length\":12}\n");
 }
 
 /* ---- policies ---- */
@@ -359,20 +342,6 @@ static void refuse_until_full(void)
 		dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"12345\"}"), true, i, "loop");
 }
 
-static void refuse_big_until_full(void)
-{
-	struct dead d;
-
-	limit_file_size(1000);
-	dead_open(&d, NULL, file, NULL, NULL);
-	dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
-	dead_begin_big(&d, 2, 10);
-	for (int i = 0; i < 100; i++)
-		dead_more_big(&d, SPAN("0123456789"));
-	dead_end_big(&d);
-	_exit(50);
-}
-
 /* Each line of the file is whole; returns how many. */
 static int whole_letters(void)
 {
@@ -410,13 +379,6 @@ static void what_a_full_disk_cut_short_is_taken_back(void **state)
 	buf_free(&b);
 }
 
-static void what_a_full_disk_cut_short_of_a_streamed_line_is_taken_back(void **state)
-{
-	(void)state;
-	assert_int_equal(run(refuse_big_until_full), EXIT_TEMP);
-	expect_file(LOOP_LETTER);
-}
-
 static void refuse_to_full_device(void)
 {
 	struct dead d;
@@ -434,8 +396,10 @@ static void a_dead_letter_that_cannot_be_written_ends_the_program(void **state)
 
 static void refuse_many(void)
 {
+	static char text[800];
 	struct dead d;
 
+	memset(text, '0', sizeof(text));
 	msg_setup(-1, false);
 	dead_open(&d, NULL, file, NULL, NULL);
 	for (uint64_t i = 1; i <= 300; i++) {
@@ -443,10 +407,7 @@ static void refuse_many(void)
 			dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, i, "loop");
 			continue;
 		}
-		dead_begin_big(&d, i, 10);
-		for (int k = 0; k < 20; k++)
-			dead_more_big(&d, SPAN("0123456789012345678901234567890123456789"));
-		dead_end_big(&d);
+		dead_refuse_long(&d, (struct span){text, sizeof(text) - 1}, sizeof(text), 10, i);
 	}
 	_exit(dead_close(&d));
 }
@@ -472,53 +433,14 @@ static void programs_that_share_the_file_do_not_mix_their_letters(void **state)
 	assert_int_equal(whole_letters(), 4 * 300);
 }
 
-enum { LONG = 100000 };
-
-static void refuse_beside_a_long_line(void)
-{
-	struct dead slow, other;
-
-	dead_open(&slow, NULL, file, NULL, NULL);
-	dead_open(&other, NULL, file, NULL, NULL);
-	dead_begin_big(&slow, 2, 10);
-	for (int i = 0; i < LONG; i++)
-		dead_more_big(&slow, SPAN("0123456789"));
-	dead_refuse(&other, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
-	dead_end_big(&slow);
-	dead_close(&slow);
-	_exit(dead_close(&other));
-}
-
-/* Its rest may have to come through one that has a dead letter to write first. */
-static void a_long_line_holds_up_nobody_before_its_end(void **state)
-{
-	struct buf b = {0}, bytes = {0};
-	char *at;
-
-	(void)state;
-	assert_int_equal(run(refuse_beside_a_long_line), EXIT_REFUSED);
-	assert_int_equal(whole_letters(), 2);
-	read_file(file, &b);
-	at = strchr(b.p, '\n');
-	assert_non_null(at);
-	at = strstr(at, "\"line_b64\":\"");
-	assert_non_null(at);
-	at += strlen("\"line_b64\":\"");
-	assert_int_equal(buf_unbase64(&bytes, (struct span){at, strcspn(at, "\"")}), 0);
-	assert_int_equal(bytes.len, 10 * LONG);
-	for (int i = 0; i < LONG; i++)
-		assert_memory_equal(bytes.p + (ptrdiff_t)10 * i, "0123456789", 10);
-	buf_free(&b);
-	buf_free(&bytes);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(
 			a_dead_letter_holds_the_record_as_it_came_or_the_line, setup),
 		cmocka_unit_test_setup(a_dead_letter_is_json_whatever_its_message_quotes, setup),
-		cmocka_unit_test_setup(a_streamed_line_comes_back_whole_whatever_its_pieces, setup),
+		cmocka_unit_test_setup(
+			of_a_line_over_the_limit_there_is_the_beginning_and_the_length, setup),
 		cmocka_unit_test_setup(stop_is_the_default, setup),
 		cmocka_unit_test_setup(skip_tells_the_first_ten_of_a_class_and_counts_all, setup),
 		cmocka_unit_test_setup(nothing_refused_is_done_and_leaves_an_empty_file, setup),
@@ -528,12 +450,9 @@ int main(void)
 		cmocka_unit_test_setup(a_torn_tail_of_an_earlier_run_is_ended_and_kept, setup),
 		cmocka_unit_test_setup(what_a_full_disk_cut_short_is_taken_back, setup),
 		cmocka_unit_test_setup(
-			what_a_full_disk_cut_short_of_a_streamed_line_is_taken_back, setup),
-		cmocka_unit_test_setup(
 			a_dead_letter_that_cannot_be_written_ends_the_program, setup),
 		cmocka_unit_test_setup(
 			programs_that_share_the_file_do_not_mix_their_letters, setup),
-		cmocka_unit_test_setup(a_long_line_holds_up_nobody_before_its_end, setup),
 	};
 	char directory[] = "/tmp/test-dead.XXXXXX";
 	int failed;

@@ -21,8 +21,7 @@ enum { BIG_BLOCK = 128 << 10 };
 struct feed {
 	struct line l;
 	int write_fd;
-	/* What was handed out: a letter a status (S: the first piece of a line over the limit), and
-	 * the texts of lines with '|' behind each. */
+	/* What was handed out: a letter a status, and the texts of lines with '|' behind each. */
 	struct buf statuses, texts;
 };
 
@@ -54,13 +53,11 @@ static void feed_drain(struct feed *f)
 
 	do {
 		status = line_next(&f->l, &text);
-		buf_putc(
-			&f->statuses, f->l.started && status == LINE_PART ? 'S' : ".WPLTE"[status]);
+		buf_putc(&f->statuses, ".WLTE"[status]);
 		if (status == LINE_NONE || status == LINE_END)
 			continue;
 		buf_span(&f->texts, text);
-		if (status != LINE_PART)
-			buf_putc(&f->texts, '|');
+		buf_putc(&f->texts, '|');
 	} while (status != LINE_NONE && status != LINE_END);
 }
 
@@ -200,12 +197,13 @@ static void a_line_of_just_the_limit_is_whole(void **state)
 	(void)state;
 	feed_open(&f, '\n', 5);
 	feed_text(&f, "12345\n123456\n1\n");
-	expect(&f, "WSLW.", "12345|123456|1|");
+	expect(&f, "WLW.", "12345|123456|1|");
 	assert_int_equal(f.l.number, 3);
+	assert_int_equal(f.l.length, 6);
 	feed_close(&f);
 }
 
-static void a_line_over_the_limit_comes_in_pieces_and_the_next_is_whole(void **state)
+static void a_line_over_the_limit_comes_at_its_end_and_the_next_is_whole(void **state)
 {
 	struct feed f;
 
@@ -214,34 +212,10 @@ static void a_line_over_the_limit_comes_in_pieces_and_the_next_is_whole(void **s
 	feed_text(&f, "a\n1234");
 	feed_text(&f, "56");
 	feed_text(&f, "78");
-	feed_text(&f, "90\nb\n");
-	expect(&f, "W.S.P.LW.", "a|1234567890|b|");
-	assert_int_equal(f.l.number, 3);
-	feed_close(&f);
-}
-
-static void each_line_over_the_limit_has_one_first_piece(void **state)
-{
-	struct feed f;
-
-	(void)state;
-	feed_open(&f, '\n', 2);
-	feed_text(&f, "1234\n5678\n");
-	expect(&f, "SLSL.", "1234|5678|");
-	assert_int_equal(f.l.number, 2);
-	feed_close(&f);
-}
-
-static void the_end_of_a_line_over_the_limit_may_stand_alone(void **state)
-{
-	struct feed f;
-
-	(void)state;
-	feed_open(&f, '\n', 5);
-	feed_text(&f, "1234567");
+	feed_text(&f, "90\nb\n5678901");
 	feed_text(&f, "\n");
-	feed_text(&f, "b\n");
-	expect(&f, "S.L.W.", "1234567|b|");
+	expect(&f, "W...LW.L.", "a|1234567890|b|5678901|");
+	assert_int_equal(f.l.number, 4);
 	feed_close(&f);
 }
 
@@ -254,14 +228,15 @@ static void a_line_over_the_limit_can_be_torn(void **state)
 	feed_text(&f, "12345678");
 	feed_text(&f, "9");
 	feed_eof(&f);
-	expect(&f, "S.P.TE", "123456789|");
+	expect(&f, "..TE", "123456789|");
 	assert_int_equal(f.l.number, 1);
 	feed_close(&f);
 }
 
-static void an_endless_line_over_the_limit_takes_no_more_memory(void **state)
+static void of_a_long_line_the_beginning_and_the_length_stay(void **state)
 {
-	static char piece[60000];
+	static char piece[30000];
+	struct span text;
 	struct feed f;
 
 	(void)state;
@@ -269,8 +244,50 @@ static void an_endless_line_over_the_limit_takes_no_more_memory(void **state)
 	feed_open(&f, '\n', 100000);
 	for (int i = 0; i < 1000; i++)
 		feed_piece(&f, piece, sizeof(piece));
-	assert_true(f.l.cap <= 8 * BIG_BLOCK);
-	assert_int_equal(f.texts.len, 1000 * sizeof(piece));
+	assert_true(f.l.cap <= 4 * LINE_HEAD_MAX);
+	assert_int_equal(f.texts.len, 0);
+	assert_int_equal(write(f.write_fd, "yz\nnext\n", 8), 8);
+	assert_int_equal(line_read(&f.l), 8);
+	assert_int_equal(line_next(&f.l, &text), LINE_LONG);
+	assert_int_equal(text.len, LINE_HEAD_MAX);
+	assert_int_equal(text.p[text.len - 1], 'x');
+	assert_int_equal(f.l.length, 1000 * sizeof(piece) + 2);
+	feed_drain(&f);
+	buf_putc(&f.texts, '\0');
+	assert_string_equal(f.texts.p, "next|");
+	feed_close(&f);
+}
+
+static void a_long_line_leaves_kept_lines_where_they_are(void **state)
+{
+	static char piece[30000];
+	struct span first, head, next;
+	uint64_t places[3];
+	struct feed f;
+
+	(void)state;
+	memset(piece, 'x', sizeof(piece));
+	feed_open(&f, '\n', 1000);
+	assert_int_equal(write(f.write_fd, "first\n", 6), 6);
+	line_read(&f.l);
+	assert_int_equal(line_next(&f.l, &first), LINE_WHOLE);
+	places[0] = line_place(&f.l, first);
+	line_keep(&f.l, places[0]);
+	for (int i = 0; i < 100; i++)
+		feed_piece(&f, piece, sizeof(piece));
+	assert_int_equal(write(f.write_fd, "\nnext\n", 6), 6);
+	line_read(&f.l);
+	assert_int_equal(line_next(&f.l, &head), LINE_LONG);
+	places[1] = line_place(&f.l, head);
+	assert_int_equal(line_next(&f.l, &next), LINE_WHOLE);
+	places[2] = line_place(&f.l, next);
+	for (int i = 0; i < 10; i++) {
+		feed_piece(&f, piece, sizeof(piece) - 1);
+		feed_piece(&f, "\n", 1);
+	}
+	assert_memory_equal(line_at(&f.l, places[0]), "first", 5);
+	assert_memory_equal(line_at(&f.l, places[1]), piece, sizeof(piece));
+	assert_memory_equal(line_at(&f.l, places[2]), "next", 4);
 	feed_close(&f);
 }
 
@@ -519,11 +536,10 @@ int main(void)
 		cmocka_unit_test(lf_ends_lines_and_nul_does_not),
 		cmocka_unit_test(an_empty_descriptor_that_does_not_block_says_eagain),
 		cmocka_unit_test(a_line_of_just_the_limit_is_whole),
-		cmocka_unit_test(a_line_over_the_limit_comes_in_pieces_and_the_next_is_whole),
-		cmocka_unit_test(each_line_over_the_limit_has_one_first_piece),
-		cmocka_unit_test(the_end_of_a_line_over_the_limit_may_stand_alone),
+		cmocka_unit_test(a_line_over_the_limit_comes_at_its_end_and_the_next_is_whole),
 		cmocka_unit_test(a_line_over_the_limit_can_be_torn),
-		cmocka_unit_test(an_endless_line_over_the_limit_takes_no_more_memory),
+		cmocka_unit_test(of_a_long_line_the_beginning_and_the_length_stay),
+		cmocka_unit_test(a_long_line_leaves_kept_lines_where_they_are),
 		cmocka_unit_test(the_memory_of_a_long_line_is_given_back),
 		cmocka_unit_test(a_stream_of_lines_takes_one_block),
 		cmocka_unit_test(kept_lines_are_found_again_by_their_place),

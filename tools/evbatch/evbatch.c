@@ -48,7 +48,7 @@ static struct evbatch self;
 
 void evbatch_cut(struct evbatch *s, uint64_t cut)
 {
-	s->in.ended = true;
+	input_stop(&s->in);
 	for (; s->tail > cut; s->tail--) {
 		struct batch *b = batch(s, s->tail - 1);
 
@@ -166,29 +166,23 @@ static void on_line(struct evbatch *s, struct batch *b, struct span text)
 	b->records++;
 }
 
-/* Whether there are lines, and a batch that takes one. A line over the limit goes into the dead letters a
- * piece at a time: until it has ended no batch may have one to write. */
+/* Whether there may be lines, and a batch that takes one. */
 static bool can_take(struct evbatch *s)
 {
-	return !s->hungry && !s->in.ended && open_batch(s) && (!s->in.held || s->head == s->tail);
+	return !input_wants(&s->in) && !input_ended(&s->in) && open_batch(s);
 }
 
 static void on_lines(struct evbatch *s)
 {
 	struct span text;
 
-	while (can_take(s)) {
-		s->in.busy = s->head < s->tail;
-		if (input_next(&s->in, &text))
-			on_line(s, open_batch(s), text);
-		else
-			s->hungry = !s->in.held;
-	}
+	while (can_take(s) && input_next(&s->in, &text))
+		on_line(s, open_batch(s), text);
 }
 
 static bool wants_input(struct evbatch *s)
 {
-	return s->hungry && !s->in.ended && open_batch(s) && ack_greeted(&s->ack);
+	return input_wants(&s->in) && open_batch(s) && ack_greeted(&s->ack);
 }
 
 /* ---- running them ---- */
@@ -198,7 +192,7 @@ static bool is_due(struct evbatch *s, const struct batch *b, int64_t now_ms)
 	if (b->state == WAITING)
 		return now_ms >= b->retry_ms;
 	return b->state == FILLING &&
-		(is_full(s, b) || s->in.ended || s->in.held || now_ms >= b->since_ms + s->batch_ms);
+		(is_full(s, b) || input_ended(&s->in) || now_ms >= b->since_ms + s->batch_ms);
 }
 
 static void start(struct evbatch *s, uint64_t i)
@@ -278,7 +272,7 @@ static void flush(struct evbatch *s)
 		evbatch_cut(s, s->head);
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	}
-	msg_info("the reader of standard output has gone");
+	msg_error("the reader of standard output has gone");
 	s->gone = true;
 }
 
@@ -311,11 +305,12 @@ static nfds_t poll_commands(struct evbatch *s, struct pollfd *p)
 
 static void on_signal(struct evbatch *s)
 {
-	if (!wake_must_end(s->in.ended))
+	if (!wake_must_end(input_ended(&s->in)))
 		return;
 	evbatch_cut(s, s->head);
 	die(EXIT_TEMP, "ended by a signal with %llu batches unfinished%s",
-		(unsigned long long)(s->tail - s->head), s->in.ended ? "" : " and input left");
+		(unsigned long long)(s->tail - s->head),
+		input_ended(&s->in) ? "" : " and input left");
 }
 
 static void turn(struct evbatch *s, int wake_fd)
@@ -337,22 +332,20 @@ static void turn(struct evbatch *s, int wake_fd)
 		return;
 	}
 	now_ms = wake_now_ms();
-	if (p[0].revents || s->in.ended)
+	if (p[0].revents || input_ended(&s->in))
 		on_signal(s);
 	if (p[1].revents & OUT_GONE && !out_pending(&s->out))
 		buf_putc(&s->out.b, '\n'); /* the write tells the reason */
 	serve_commands(s, p + 4, now_ms);
-	if (p[2].revents) {
+	if (p[2].revents)
 		input_read(&s->in);
-		s->hungry = false;
-	}
 	evbatch_write(s);
 	on_lines(s);
 	start_due(s, now_ms);
 	dead_sync(&s->in.dead);
 	ack_serve(&s->ack, p[3].revents, now_ms);
 	if (s->ack.trouble.status)
-		s->in.ended = true;
+		input_stop(&s->in);
 	flush(s);
 }
 
@@ -420,17 +413,15 @@ int main(int argc, char **argv)
 	/* Whoever started us may ignore it, and then there would be no child to wait for. */
 	signal(SIGCHLD, SIG_DFL);
 	wake_fd = wake_open();
-	input_open(&s->in, &input, '\n', NULL, NULL);
+	input_open(&s->in, &input, '\n', &s->ack, NULL, NULL);
 	out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(&ack), ACK_FILTER);
-	s->in.ack = &s->ack;
 	/* The command is no member of the pipeline, even if it is one of ours. */
 	unsetenv("EVPIPE_ACK");
 	unsetenv("EVPIPE_DIR");
 	unsetenv("EVPIPE_MEMBER");
-	s->hungry = true;
 	metrics_set_ready(true);
-	while (!s->gone && (!s->in.ended || s->head < s->tail || out_pending(&s->out)))
+	while (!s->gone && (!input_ended(&s->in) || s->head < s->tail || out_pending(&s->out)))
 		turn(s, wake_fd);
 	return finish(s);
 }

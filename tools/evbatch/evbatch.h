@@ -98,7 +98,6 @@ struct evbatch {
 	uint64_t head, tail;
 	unsigned running;
 	int status; /* of a trouble that ends it */
-	bool hungry; /* no whole line is left in the block */
 	bool gone; /* the reader of standard output */
 	struct buf scratch, seq;
 };

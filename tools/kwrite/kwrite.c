@@ -214,7 +214,7 @@ static void take_line(struct kwrite *s)
 
 	s->held = outcome == WAIT;
 	if (outcome != WAIT && !take_label(s, &m, outcome == REFUSED, &label)) {
-		s->in.ended = true;
+		input_stop(&s->in);
 	} else if (outcome == READY) {
 		ring_take(s, &m, &label);
 		batch_add(s, &m);
@@ -235,19 +235,23 @@ static bool may_take(struct kwrite *s, int64_t now_ms)
  * Returns whether more input is wanted. */
 static bool fill_batch(struct kwrite *s)
 {
-	if (s->held && !s->in.ended && letters_have_room(s))
+	if (s->held && !input_ended(&s->in) && letters_have_room(s))
 		take_line(s);
-	while (!s->held && !s->in.ended && letters_have_room(s) && !batch_is_full(s)) {
+	while (!s->held && letters_have_room(s) && !batch_is_full(s)) {
+		enum input_got got;
+
 		/* What was refused at once waits for nothing. */
-		if (!ring_has_room(s) || s->in.held)
+		if (!ring_has_room(s))
 			ring_release(s);
 		if (!ring_has_room(s))
 			return false;
-		s->in.busy = s->tail < s->head;
-		if (input_next(&s->in, &s->text))
+		got = input_take(&s->in, &s->text);
+		if (got == INPUT_NONE)
+			return !input_ended(&s->in);
+		if (got == INPUT_LONG)
+			ring_refuse_big(s);
+		else
 			take_line(s);
-		else if (!s->in.held || s->in.busy)
-			return !s->in.held && !s->in.ended;
 	}
 	return false;
 }
@@ -271,7 +275,7 @@ static bool take_lines(struct kwrite *s)
 
 static void on_signal(struct kwrite *s)
 {
-	if (!wake_must_end(s->in.ended))
+	if (!wake_must_end(input_ended(&s->in)))
 		return;
 	dead_sync(&s->in.dead);
 	ack_abandon(&s->ack);
@@ -320,7 +324,8 @@ static void loop(struct kwrite *s)
 
 	ack_serve(&s->ack, 0, wake_now_ms());
 	while (!s->gone &&
-		(!s->in.ended || s->tail < s->head || out_pending(&s->out) || !txn_is_done(s))) {
+		(!input_ended(&s->in) || s->tail < s->head || out_pending(&s->out) ||
+			!txn_is_done(s))) {
 		int64_t now = wake_now_ms();
 		bool reads = hungry && may_take(s, now);
 		struct pollfd fds[] = {
@@ -335,7 +340,7 @@ static void loop(struct kwrite *s)
 
 		poll(fds, 5, wake_least(wait_ms, txn_timeout_ms(s, now)));
 		now = wake_now_ms();
-		if (fds[0].revents || s->in.ended)
+		if (fds[0].revents || input_ended(&s->in))
 			on_signal(s);
 		if (fds[1].revents)
 			kafka_woken(&s->kafka);
@@ -354,7 +359,8 @@ static void loop(struct kwrite *s)
 		dead_sync(&s->in.dead);
 		on_output(s);
 		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
-		s->in.ended = s->in.ended || s->ack.trouble.status;
+		if (s->ack.trouble.status)
+			input_stop(&s->in);
 		metrics.up = kafka_tick(&s->kafka);
 		if (metrics.up && !metrics.ready)
 			metrics_set_ready(true);
@@ -387,7 +393,7 @@ int main(int argc, char **argv)
 
 	parse_options(argc, argv);
 	take_options(&s->shape);
-	input_open(&s->in, &opt.input, opt.nul->count ? '\0' : '\n', letters_give, s);
+	input_open(&s->in, &opt.input, opt.nul->count ? '\0' : '\n', &s->ack, letters_give, s);
 	s->signal_fd = wake_open();
 	start(s);
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
@@ -402,11 +408,7 @@ int main(int argc, char **argv)
 		s->pass			 ? ACK_FILTER
 			: opt.txn->count ? ACK_TXN
 					 : ACK_SINK);
-	s->in.ack = &s->ack;
-	s->in.on_big = ring_refuse_big;
-	s->in.ctx = s;
-	if (s->in.dead.policy == DEAD_TOPIC)
-		s->dead_topic = s->in.dead.file + strlen("kafka:");
+	s->dead_topic = input_dead_topic(&s->in);
 	if (opt.txn->count)
 		txn_open(s, opt_text(opt.txn, "--txn"));
 

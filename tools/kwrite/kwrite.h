@@ -85,7 +85,7 @@ struct slot {
 	int64_t offset;
 	rd_kafka_resp_err_t err;
 	bool done, refused;
-	bool big; /* a line over the limit: its text is gone, its label is the input's big_label */
+	bool big; /* a line over the limit, of which only the beginning is there */
 };
 
 /* Labels of one kind in a row, from a byte of the list on. */
@@ -145,7 +145,7 @@ bool ring_produce(struct kwrite *s, uint64_t slot, struct message *m);
 void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record,
 	const struct record_error *e);
 /* A line over the limit is refused. */
-void ring_refuse_big(void *kwrite, const struct ack_label *label);
+void ring_refuse_big(struct kwrite *s);
 /* Marks the slot of a message that Kafka has, or will not have. */
 void ring_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
 /* Lets go of what is done, in input order: reports it, or hands it on while standard output takes it. */

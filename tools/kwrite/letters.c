@@ -51,7 +51,7 @@ void letters_give(void *kwrite, struct span letter)
 	slot->done = false;
 	slot->topic = s->letters;
 	slot->bytes = 0;
-	if (!letter.p || (bytes > s->letters->limit && !s->shape.compressed)) {
+	if (bytes > s->letters->limit && !s->shape.compressed) {
 		trouble_set(&s->kafka.trouble, EXIT_PERM,
 			"line %llu: the dead letter is too long for topic '%s' (max.message.bytes is %zu): raise that, or keep dead letters in a FILE",
 			(unsigned long long)slot->number, s->letters->name, s->letters->limit);

@@ -142,20 +142,19 @@ void ring_refuse(struct kwrite *s, const struct ack_label *label, bool is_record
 	input_refuse(&s->in, e->class, s->text, is_record, slot->number, "%s", e->message);
 }
 
-void ring_refuse_big(void *kwrite, const struct ack_label *label)
+void ring_refuse_big(struct kwrite *s)
 {
-	struct kwrite *s = kwrite;
-	struct slot *slot = &s->slots[s->head % RING];
+	struct slot *slot = take_slot(s, &(struct ack_label){0});
+	struct ack_label label;
 
-	(void)label;
-	*slot = (struct slot){.place = s->in.line.base + s->in.line.at,
-		.number = s->in.line.number,
-		.done = true,
-		.refused = true,
-		.big = true};
-	s->refusing = s->head++;
-	/* The next such line waits until the label is needed no more. */
-	s->in.busy = true;
+	slot->done = slot->refused = slot->big = true;
+	s->refusing = s->head - 1;
+	input_refuse_long(&s->in, s->text, &label);
+	slot->label = label.number;
+	if (label.text.p) {
+		slot->label = line_place(&s->in.line, label.text);
+		slot->label_len = (uint32_t)label.text.len;
+	}
 }
 
 /* ---- letting go ---- */
@@ -228,8 +227,6 @@ static void report(struct kwrite *s, const struct slot *slot)
 	if (slot->label_len)
 		label = (struct ack_label){
 			.text = {line_at(&s->in.line, slot->label), slot->label_len}};
-	if (slot->big)
-		label = s->in.big_label;
 	s->mute = s->mute || (slot->refused && s->in.dead.stopped);
 	if (s->mute)
 		return;

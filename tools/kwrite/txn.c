@@ -279,8 +279,8 @@ static int64_t due_ms(const struct kwrite *s)
 		return INT64_MAX;
 	/* A source that has said `end` leaves when all is reported. */
 	if (txn_is_empty(s))
-		return s->in.ended || s->ack.ended ? INT64_MAX : t->asked_ms + IDLE_MS;
-	if (s->in.ended)
+		return input_ended(&s->in) || s->ack.ended ? INT64_MAX : t->asked_ms + IDLE_MS;
+	if (input_ended(&s->in))
 		return 0;
 	if (t->state == TXN_ASKED)
 		return t->asked_ms + INTERVAL_MS;

@@ -4,27 +4,19 @@
  * DESIGN: lines are turned into PUBLISH commands straight in the connection's output buffer, and
  * replies are read in place, many commands being out at any time.
  *
- *	done <= answered <= sent <= tail	counts of records
+ *	confirmed <= answered <= sent <= sink.tail	counts of records
  *
- * - A line stays in the input block until it is done: ring[done..tail) says where. A lost connection
- *   sets sent back to done and these lines are encoded again, in order: published at least once,
- *   the order of a channel kept, nothing that was read lost.
+ * - A lost connection sets sent back to confirmed, and the lines from there on are encoded again, in order:
+ *   published at least once, the order of a channel kept, nothing that was read lost.
  * - An answered PUBLISH may have gone to a server that had just become a replica, which says
  *   nothing of it. So a record is done only when a ROLE sent behind it has come back as master: one
  *   for each CHECK_BYTES of input, or CHECK_MS after the last.
- * - The window (RING records, WINDOW bytes) bounds what is kept; when it is full, while Redis is away,
- *   and before the source has greeted, input is not read.
- * - A refused record is in the ring, marked, with nothing sent for it or sent again: what is
- *   reported to the source (evpipe-ack(7)) is reported in input order, up to the first record that is
- *   not done. Behind one refused under --on-error stop nothing is reported: the source's position
- *   stays there.
- * - With --pass it is a filter: what is confirmed is written to standard output with where it was
- *   published, and nothing is said of it. While the reader is slow nothing is let go (done <=
- *   confirmed <= answered), and the window fills.
+ * - While Redis is away no input is read. The sink's window bounds what is kept.
+ * - A refused record has a slot, with nothing sent for it or sent again.
  * - EOF: all records done, then exit; 111 without the source's word that this is all. First SIGTERM:
  *   ignored while input is open; the second, or one after EOF, ends it at once.
  *
- * Files: rpub.c the command line, Redis, the loop; rpub-command.c makes commands of lines. */
+ * Files: rpub.c the command line, Redis, the loop; command.c makes commands of lines. */
 #include "rpub/rpub.h"
 
 #include "base/msg.h"
@@ -37,98 +29,68 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHECK_BYTES = WINDOW / 4, CHECK_MS = 100 };
+enum {
+	SLOTS = 4096,
+	WINDOW_BYTES = 1 << 20,
+	CHECK_BYTES = WINDOW_BYTES / 4,
+	CHECK_MS = 100,
+};
+
+static struct {
+	struct opt_common common;
+	struct input_opts input;
+	struct ack_opts ack;
+	struct redis_opts redis;
+	struct arg_lit *raw, *nul, *pass;
+	struct arg_str *channel;
+} opt;
 
 static struct rpub self;
 
-static struct entry *entry(struct rpub *s, uint64_t i)
+static struct rpub_slot *slot_at(struct rpub *s, uint64_t i)
 {
-	return &s->ring[i & (RING - 1)];
+	return (struct rpub_slot *)sink_slot(&s->sink, i);
 }
 
-static struct span text_of(struct rpub *s, const struct entry *e)
-{
-	return (struct span){line_at(&s->in.line, e->place), e->len};
-}
-
-/* ---- input ---- */
-
-static void keep(struct rpub *s, struct span text, const struct ack_label *label, bool refused)
-{
-	struct entry *e = entry(s, s->tail++);
-
-	*e = (struct entry){.place = line_place(&s->in.line, text),
-		.number = s->in.line.number,
-		.len = text.len,
-		.label = label->number,
-		.refused = refused};
-	if (label->text.p) {
-		e->label = line_place(&s->in.line, label->text);
-		e->label_len = (uint32_t)label->text.len;
-	}
-	s->sent = s->tail;
-}
+/* ---- lines ---- */
 
 static void on_line(struct rpub *s, struct span text)
 {
 	size_t before = s->redis.out.len;
 	struct record_error e = {0};
-	struct ack_label label = {0};
 	struct record r;
-	bool is_record, good = command_put(s, text, &r, &is_record, &e) == 0;
-	bool takes = good || (r.seq.type == JSON_STRING && (is_record || input_accounts(e.class)));
+	bool is_record;
 
-	/* With --pass what is none of our source's goes on like the rest. */
-	if (takes && !ack_take(&s->ack, &r.seq, &label) && s->ack.trouble.status) {
+	if (command_put(s, text, &r, &is_record, &e))
+		sink_refuse_line(&s->sink, &r.seq, is_record, &e);
+	else if (!sink_take(&s->sink, &r.seq))
 		s->redis.out.len = before;
-		s->in.ended = true;
-		return;
-	}
-	keep(s, text, &label, !good);
-	if (!good)
-		input_refuse(&s->in, e.class, text, is_record, s->in.line.number, "%s", e.message);
-}
-
-static uint64_t kept_bytes(struct rpub *s)
-{
-	return s->done == s->tail ? 0 : s->in.line.base + s->in.line.at - entry(s, s->done)->place;
-}
-
-static bool has_room(struct rpub *s)
-{
-	return s->tail - s->done < RING && kept_bytes(s) < WINDOW;
 }
 
 static void on_lines(struct rpub *s)
 {
 	struct span text;
 
-	while (!s->hungry && !s->in.ended && has_room(s)) {
-		s->in.busy = s->done < s->tail;
-		if (input_next(&s->in, &text))
-			on_line(s, text);
-		else if (s->in.held)
-			return;
-		else
-			s->hungry = true;
-	}
-}
-
-/* Not while away: that is what makes the writer wait. */
-static bool wants_input(struct rpub *s)
-{
-	return s->redis.state == REDIS_UP && s->hungry && !s->in.ended && has_room(s) &&
-		ack_greeted(&s->ack);
-}
-
-static void on_input(struct rpub *s)
-{
-	line_keep(&s->in.line, s->done == s->tail ? UINT64_MAX : entry(s, s->done)->place);
-	input_read(&s->in);
-	s->hungry = false;
+	while (sink_next(&s->sink, &text))
+		on_line(s, text);
+	s->sent = s->sink.tail;
 }
 
 /* ---- Redis ---- */
+
+/* The sink releases refused records that nothing stands before, whether Redis answers or not. */
+static void catch_up(struct rpub *s)
+{
+	if (s->confirmed < s->sink.head)
+		s->confirmed = s->sink.head;
+	if (s->answered < s->confirmed)
+		s->answered = s->confirmed;
+}
+
+static unsigned long long line_of(const struct rpub *s, uint64_t i)
+{
+	return sink_slot(&s->sink, i)->number;
+}
 
 static void ask_role(struct rpub *s, int64_t now_ms)
 {
@@ -141,48 +103,13 @@ static void ask_role(struct rpub *s, int64_t now_ms)
 /* Milliseconds until a ROLE is to be sent, 0 now, -1 none. */
 static int role_due_ms(struct rpub *s, int64_t now_ms)
 {
+	catch_up(s);
 	if (s->redis.state != REDIS_UP || s->role_out || s->confirmed == s->sent)
 		return -1;
-	if (s->in.ended || kept_bytes(s) >= CHECK_BYTES || s->tail - s->done >= RING / 4 ||
-		now_ms - s->role_ms >= CHECK_MS)
+	if (input_ended(&s->sink.in) || sink_bytes(&s->sink) >= CHECK_BYTES ||
+		sink_count(&s->sink) >= SLOTS / 4 || now_ms - s->role_ms >= CHECK_MS)
 		return 0;
 	return (int)(s->role_ms + CHECK_MS - now_ms);
-}
-
-static void report(struct rpub *s, struct entry *e)
-{
-	struct ack_label label = {.number = e->label};
-
-	if (e->label_len)
-		label = (struct ack_label){.text = {line_at(&s->in.line, e->label), e->label_len}};
-	s->mute = s->mute || (e->refused && s->in.dead.stopped);
-	if (s->mute)
-		return;
-	if (s->pass) {
-		if (e->refused)
-			buf_span(&s->out.b, text_of(s, e));
-		else
-			command_pass(s, text_of(s, e), e->receivers, &s->out.b);
-		buf_putc(&s->out.b, s->in.line.end);
-	} else if (e->refused)
-		input_account(&s->in, &label);
-	else
-		ack_report(&s->ack, ACK_FINAL, &label);
-}
-
-static bool has_done(const struct rpub *s)
-{
-	return s->done < s->confirmed && out_pending(&s->out) < OUT_BLOCK;
-}
-
-/* What is confirmed is reported, or handed on while standard output takes it. */
-static void let_go(struct rpub *s)
-{
-	for (; has_done(s); s->done++) {
-		metrics.forwarded += !entry(s, s->done)->refused;
-		report(s, entry(s, s->done));
-	}
-	metrics.records_out = metrics.forwarded;
 }
 
 static void on_role(struct rpub *s, enum redis_kind kind, const struct redis_reply *reply)
@@ -190,24 +117,14 @@ static void on_role(struct rpub *s, enum redis_kind kind, const struct redis_rep
 	if (!redis_is_primary(&s->redis, kind, reply))
 		return;
 	s->role_out = false;
-	s->confirmed = s->role_at;
-	let_go(s);
+	for (; s->confirmed < s->role_at; s->confirmed++)
+		sink_done(sink_slot(&s->sink, s->confirmed));
 }
 
-/* What no record is at fault for. */
-_Noreturn static void fail(struct rpub *s, const char *why)
-{
-	dead_close(&s->in.dead);
-	ack_stop(&s->ack, why);
-	ack_close(&s->ack);
-	die(EXIT_PERM, "%s", why);
-}
-
-static void on_publish_error(struct rpub *s, struct entry *e, struct span text)
+static void on_publish_error(struct rpub *s, struct span text)
 {
 	int n = (int)(text.len < 200 ? text.len : 200);
 	enum redis_fault fault = redis_judge(text);
-	char why[512];
 
 	/* Renamed or never had: the next record would fare no better. */
 	if (span_starts(text, "ERR unknown command"))
@@ -217,26 +134,24 @@ static void on_publish_error(struct rpub *s, struct entry *e, struct span text)
 		redis_lose(&s->redis, text);
 		return;
 	case REDIS_FAULT_CONFIG:
-		snprintf(why, sizeof(why), "line %llu: redis at %s refuses to publish: %.*s",
-			(unsigned long long)e->number, s->redis.name, n, text.p);
-		fail(s, why);
+		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses to publish: %.*s",
+			line_of(s, s->answered), s->redis.name, n, text.p);
 	case REDIS_FAULT_COMMAND:
 		break;
 	}
-	e->refused = true;
-	input_refuse(&s->in, strncmp(text.p, "WRONGTYPE", 9) ? CLASS_REDIS : CLASS_WRONG_TYPE,
-		text_of(s, e), !s->raw, e->number, "redis says: %.*s", n, text.p);
-	s->answered++;
+	sink_refuse(&s->sink, s->answered++,
+		strncmp(text.p, "WRONGTYPE", 9) ? CLASS_REDIS : CLASS_WRONG_TYPE, !s->raw,
+		"redis says: %.*s", n, text.p);
 }
 
-/* The record whose reply comes next. */
-static struct entry *skip_refused(struct rpub *s)
+/* Sets answered to the record whose reply comes next. */
+static void skip_refused(struct rpub *s)
 {
 	uint64_t to = s->role_out ? s->role_at : s->sent;
 
-	while (s->answered < to && entry(s, s->answered)->refused)
+	catch_up(s);
+	while (s->answered < to && sink_slot(&s->sink, s->answered)->refused)
 		s->answered++;
-	return entry(s, s->answered);
 }
 
 static void on_replies(struct rpub *s)
@@ -245,27 +160,25 @@ static void on_replies(struct rpub *s)
 	enum redis_kind kind;
 
 	while (s->redis.state == REDIS_UP && (kind = redis_next(&s->redis, &reply)) != REDIS_MORE) {
-		struct entry *e = skip_refused(s);
-
-		if (s->role_out && s->answered == s->role_at) {
+		skip_refused(s);
+		if (s->role_out && s->answered >= s->role_at) {
 			on_role(s, kind, &reply);
 		} else if (s->answered == s->sent) {
 			redis_lose(&s->redis, SPAN("it answered what was not asked"));
 		} else if (kind == REDIS_ERROR) {
-			on_publish_error(s, e, reply.text);
+			on_publish_error(s, reply.text);
 		} else {
 			if (kind == REDIS_INTEGER && reply.integer == 0) {
 				metrics.receivers_zero++;
 				msg_info("line %llu: published to no subscriber",
-					(unsigned long long)e->number);
+					line_of(s, s->answered));
 			}
-			e->receivers = reply.integer;
-			s->answered++;
+			slot_at(s, s->answered++)->receivers = reply.integer;
 		}
 	}
 }
 
-/* All that is not done is sent again, without what was refused. */
+/* All records that are not confirmed are sent again, without those that were refused. */
 static void send_again(struct rpub *s)
 {
 	uint64_t count = 0;
@@ -274,12 +187,15 @@ static void send_again(struct rpub *s)
 	bool is_record;
 
 	s->role_out = false;
+	catch_up(s);
 	s->answered = s->confirmed;
 	/* What could be encoded once can be again. */
-	for (s->sent = s->confirmed; s->sent < s->tail; s->sent++) {
-		if (entry(s, s->sent)->refused)
+	for (s->sent = s->confirmed; s->sent < s->sink.tail; s->sent++) {
+		const struct sink_slot *slot = sink_slot(&s->sink, s->sent);
+
+		if (slot->refused)
 			continue;
-		if (command_put(s, text_of(s, entry(s, s->sent)), &r, &is_record, &error))
+		if (command_put(s, sink_text(&s->sink, slot), &r, &is_record, &error))
 			die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
 		count++;
 	}
@@ -302,7 +218,7 @@ static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 			ask_role(s, now_ms);
 		break;
 	case REDIS_FAILED:
-		fail(s, s->redis.trouble);
+		sink_die(&s->sink, EXIT_PERM, "%s", s->redis.trouble);
 	case REDIS_SAME:
 		break;
 	}
@@ -311,93 +227,36 @@ static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 
 /* ---- the loop ---- */
 
-static void on_signal(struct rpub *s)
+static void loop(struct rpub *s)
 {
-	if (!wake_must_end(s->in.ended))
-		return;
-	dead_sync(&s->in.dead);
-	ack_abandon(&s->ack);
-	metrics_flush();
-	die(EXIT_TEMP, "ended by a signal with %llu records unanswered%s",
-		(unsigned long long)(s->tail - s->done), s->in.ended ? "" : " and input left");
-}
-
-/* Writes what was let go, which makes room for more. */
-static void on_output(struct rpub *s)
-{
-	while (s->pass && !s->gone) {
-		if (out_flush(&s->out) == 0) {
-			if (out_pending(&s->out) || !has_done(s))
-				return;
-			let_go(s);
-			continue;
-		}
-		if (errno != EPIPE)
-			die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-		s->gone = true;
-	}
-}
-
-static void run(struct rpub *s, int wake_fd)
-{
-	ack_serve(&s->ack, 0, wake_now_ms());
-	while (!s->gone && (!s->in.ended || s->done < s->tail || out_pending(&s->out))) {
+	while (sink_runs(&s->sink)) {
 		int64_t now_ms = wake_now_ms();
-		bool input = wants_input(s);
-		struct pollfd p[] = {
-			{.fd = wake_fd, .events = POLLIN},
-			{.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)},
-			{.fd = input ? STDIN_FILENO : -1, .events = POLLIN},
-			ack_pollfd(&s->ack),
-			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
-		};
-		int timeout = wake_least(metrics_tick(now_ms), redis_timeout_ms(&s->redis, now_ms));
+		struct pollfd p[SINK_FDS + 1];
+		int timeout_ms;
 
-		timeout = wake_least(timeout, ack_timeout_ms(&s->ack, now_ms));
-		if (poll(p, 5, wake_least(timeout, role_due_ms(s, now_ms))) < 0) {
+		sink_poll(&s->sink, p, s->redis.state == REDIS_UP);
+		p[SINK_FDS] = (struct pollfd){
+			.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)};
+		timeout_ms = wake_least(
+			sink_timeout_ms(&s->sink, now_ms), redis_timeout_ms(&s->redis, now_ms));
+		if (poll(p, SINK_FDS + 1, wake_least(timeout_ms, role_due_ms(s, now_ms))) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
 		}
 		now_ms = wake_now_ms();
-		if (p[0].revents || s->in.ended)
-			on_signal(s);
-		on_redis(s, p[1].revents, now_ms);
-		if (p[2].revents)
-			on_input(s);
+		on_redis(s, p[SINK_FDS].revents, now_ms);
+		sink_serve(&s->sink, p);
 		if (s->redis.state == REDIS_UP)
 			on_lines(s);
-		if (p[4].revents & OUT_GONE)
-			s->gone = true;
-		dead_sync(&s->in.dead);
-		on_output(s);
-		if (s->done == s->tail)
-			ack_idle(&s->ack);
-		ack_serve(&s->ack, p[3].revents, now_ms);
-		s->in.ended = s->in.ended || s->ack.trouble.status;
+		sink_flush(&s->sink, now_ms);
 		if (role_due_ms(s, now_ms) == 0)
 			ask_role(s, now_ms);
 		redis_flush(&s->redis);
 	}
 }
 
-static int finish(struct rpub *s)
-{
-	int status = EXIT_DONE, refused;
-
-	/* Reports leave first: a source that drains sees them before the end. */
-	if (s->gone)
-		ack_abandon(&s->ack);
-	else
-		status = ack_close(&s->ack);
-	if (s->pass && !s->gone && out_close(&s->out))
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	refused = input_close(&s->in);
-	metrics_flush();
-	redis_close(&s->redis);
-	template_free(s->template);
-	return s->gone ? EXIT_TEMP : status ? status : refused;
-}
+/* ---- the command line ---- */
 
 static void set_channel(struct rpub *s, const char *text)
 {
@@ -414,54 +273,69 @@ static void set_channel(struct rpub *s, const char *text)
 		opt_bad("lines of --raw have no fields for '%s'", text);
 }
 
-static const char *const examples[] = {
-	"evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' rpub 'sse:{topic}'",
-	"tail -f events.log | rpub --raw -u \"$CACHE\" events",
-	NULL,
-};
-
-int main(int argc, char **argv)
+static void hand_on(void *rpub, const struct sink_slot *slot, struct span line, struct buf *out)
 {
+	command_pass(rpub, line, ((const struct rpub_slot *)slot)->receivers, out);
+}
+
+static void parse_options(int argc, char **argv)
+{
+	static const char *const examples[] = {
+		"evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' rpub 'sse:{topic}'",
+		"tail -f events.log | rpub --raw -u \"$CACHE\" events",
+		NULL,
+	};
 	static const struct opt_page page = {
 		.prog = "rpub",
 		.summary = "Publishes each record's payload on a Redis channel.",
 		.examples = examples,
 	};
-	struct rpub *s = &self;
-	struct redis_opts redis;
-	struct opt_common common;
-	struct input_opts input;
-	struct ack_opts ack;
-	struct arg_lit *raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
-	struct arg_lit *nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
-	struct arg_lit *pass = arg_lit0(NULL, "pass",
+
+	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
+	opt.nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
+	opt.pass = arg_lit0(NULL, "pass",
 		"hand each record on, with where it was published: a filter, not a sink");
-	struct arg_str *channel =
+	opt.channel =
 		arg_str1(NULL, NULL, "CHANNEL", "a channel's name, a template: 'sse:{topic}'");
-	struct arg_end *end = arg_end(8);
-	int wake_fd;
+	redis_opts(&opt.redis);
+	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	ack_opts(&opt.ack);
+	opt_common(&opt.common);
+	void *table[] = {opt.channel, opt.raw, opt.nul, opt.pass, INPUT_ENTRIES(opt.input),
+		ACK_ENTRIES(opt.ack), REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common),
+		arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
 
-	redis_opts(&redis);
-	input_opts(&input, INPUT_DEAD_TO_FILE);
-	ack_opts(&ack);
-	opt_common(&common);
-	void *table[] = {channel, raw, nul, pass, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
-		REDIS_ENTRIES(redis), OPT_COMMON_ENTRIES(common), end};
-	opt_parse(argc, argv, table, &common, &page);
+static void take_options(struct rpub *s)
+{
+	s->raw = opt.raw->count;
+	set_channel(s, opt_text(opt.channel, "CHANNEL"));
+}
 
-	s->raw = raw->count;
-	set_channel(s, opt_text(channel, "CHANNEL"));
-	metrics.is_sink = metrics.is_publisher = true;
-	redis_open(&s->redis, &redis, true);
-	wake_fd = wake_open();
-	input_open(&s->in, &input, nul->count ? '\0' : '\n', NULL, NULL);
-	s->pass = pass->count;
-	if (s->pass)
-		out_open(&s->out, STDOUT_FILENO);
-	ack_open(&s->ack, ack_path(&ack), s->pass ? ACK_FILTER : ACK_SINK);
-	s->in.ack = &s->ack;
-	s->hungry = true;
+int main(int argc, char **argv)
+{
+	struct rpub *s = &self;
+	int status;
+
+	parse_options(argc, argv);
+	take_options(s);
+	metrics.is_publisher = true;
+	redis_open(&s->redis, &opt.redis, true);
+	sink_open(&s->sink,
+		&(struct sink_setup){.input = &opt.input,
+			.ack = &opt.ack,
+			.end = opt.nul->count ? '\0' : '\n',
+			.role = opt.pass->count ? ACK_FILTER : ACK_SINK,
+			.slot_bytes = sizeof(struct rpub_slot),
+			.slots = SLOTS,
+			.window_bytes = WINDOW_BYTES,
+			.self = s,
+			.hand_on = hand_on});
 	s->digits = 3;
-	run(s, wake_fd);
-	return finish(s);
+	loop(s);
+	status = sink_close(&s->sink);
+	redis_close(&s->redis);
+	template_free(s->template);
+	return status;
 }

@@ -3,52 +3,35 @@
 #ifndef EVPIPE_RPUB_H
 #define EVPIPE_RPUB_H
 
-#include "ack/client.h"
-#include "flow/input.h"
-#include "base/out.h"
+#include "flow/sink.h"
 #include "record/record.h"
-#include "redis/redis.h"
 #include "record/template.h"
+#include "redis/redis.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-	RING = 4096, /* a power of 2 */
-	WINDOW = 1 << 20,
-};
-
-struct entry {
-	uint64_t place, number; /* of the line */
-	size_t len;
-	uint64_t label; /* its number, or the place of its text */
-	uint32_t label_len; /* of that text; 0: a number */
-	int64_t receivers; /* as Redis has said */
-	bool refused; /* by Redis, or before: there is no command */
+/* A record on its way: the sink's slot, and what Redis has said. */
+struct rpub_slot {
+	struct sink_slot slot;
+	int64_t receivers;
 };
 
 struct rpub {
 	struct redis redis;
-	struct input in;
-	struct ack ack;
+	struct sink sink;
 	struct template *template;
 	bool raw;
 	struct buf prefix; /* of a PUBLISH to a constant channel, up to the payload's length */
 	struct buf channel, scratch;
 	unsigned digits; /* of the last payload's length */
-	struct entry ring[RING];
-	uint64_t done, confirmed, answered, sent, tail;
+	uint64_t confirmed, answered, sent; /* counts of records, as sink.tail */
 	bool role_out; /* a ROLE is unanswered; it was sent behind role_at records */
 	uint64_t role_at;
 	int64_t role_ms; /* when it was sent */
-	bool hungry; /* no whole line is left in the block */
-	bool mute; /* a record was refused under `stop`: those behind it are not reported */
-	bool pass; /* records go on to standard output */
-	bool gone; /* … whose reader has gone */
-	struct out out;
 };
 
-/* ---- rpub-command.c: records to commands ---- */
+/* ---- command.c: records to commands ---- */
 /* Appends a PUBLISH to a constant channel, up to the payload's length. */
 void command_prefix(struct buf *b, struct span channel);
 /* Appends the line's command to what Redis is sent, and fills in @r. Returns 0, or -1 with nothing

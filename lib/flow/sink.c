@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: ISC */
+#include "flow/sink.h"
+
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "base/trouble.h"
+#include "base/wake.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WAKE, INPUT, ACK, OUTPUT }; /* of the SINK_FDS entries */
+
+static bool hands_on(const struct sink *s)
+{
+	return s->setup.role == ACK_FILTER;
+}
+
+static void on_letter(void *sink, struct span letter)
+{
+	struct sink *s = sink;
+	struct sink_slot *slot = sink_slot(s, s->refusing);
+
+	slot->done = false;
+	s->setup.keep(s->setup.self, slot, letter);
+}
+
+void sink_open(struct sink *s, const struct sink_setup *setup)
+{
+	*s = (struct sink){.setup = *setup};
+	s->slots = mem_alloc(setup->slots * setup->slot_bytes);
+	s->wake_fd = wake_open();
+	input_open(&s->in, setup->input, setup->end, &s->ack, setup->keep ? on_letter : NULL, s);
+	if (hands_on(s))
+		out_open(&s->out, STDOUT_FILENO);
+	ack_open(&s->ack, ack_path(setup->ack), setup->role);
+	metrics.is_sink = true;
+}
+
+/* ---- lines ---- */
+
+static inline void put_label(struct sink *s, struct sink_slot *slot, const struct ack_label *label)
+{
+	slot->label = label->number;
+	if (label->text.p) {
+		slot->label = line_place(&s->in.line, label->text);
+		slot->label_len = (uint32_t)label->text.len;
+	}
+}
+
+static struct sink_slot *add_slot(struct sink *s, const struct ack_label *label)
+{
+	struct sink_slot *slot = sink_slot(s, s->tail++);
+
+	*slot = (struct sink_slot){.place = line_place(&s->in.line, s->line),
+		.number = s->in.line.number,
+		.len = s->line.len};
+	put_label(s, slot, label);
+	s->has_line = false;
+	return slot;
+}
+
+static void refuse_long(struct sink *s)
+{
+	struct ack_label label;
+	struct sink_slot *slot;
+
+	sink_release(s);
+	s->refusing = s->tail;
+	/* The slot is there before its dead letter: a topic may have it at once. */
+	slot = add_slot(s, &(struct ack_label){0});
+	slot->done = slot->refused = slot->is_long = true;
+	input_refuse_long(&s->in, s->line, &label);
+	put_label(s, slot, &label);
+}
+
+bool sink_next(struct sink *s, struct span *line)
+{
+	while (!s->has_line && !input_ended(&s->in)) {
+		/* A slot that was refused at once waits for nothing. */
+		if (!sink_has_room(s))
+			sink_release(s);
+		if (!sink_has_room(s))
+			return false;
+		switch (input_take(&s->in, &s->line)) {
+		case INPUT_NONE:
+			return false;
+		case INPUT_LINE:
+			s->has_line = true;
+			break;
+		case INPUT_LONG:
+			refuse_long(s);
+			break;
+		}
+	}
+	*line = s->line;
+	return s->has_line && !input_ended(&s->in);
+}
+
+struct sink_slot *sink_take(struct sink *s, const struct json_value *seq)
+{
+	struct ack_label label;
+
+	/* Where records are handed on, another source's record goes on like the rest. */
+	if (ack_take(&s->ack, seq, &label) || !s->ack.trouble.status)
+		return add_slot(s, &label);
+	input_stop(&s->in);
+	return NULL;
+}
+
+void sink_refuse_line(
+	struct sink *s, const struct json_value *seq, bool is_record, const struct record_error *e)
+{
+	bool accounts = seq->type == JSON_STRING && (is_record || input_accounts(e->class));
+	struct ack_label label = {0};
+
+	if (accounts && !ack_take(&s->ack, seq, &label) && s->ack.trouble.status) {
+		input_stop(&s->in);
+		return;
+	}
+	add_slot(s, &label);
+	sink_refuse(s, s->tail - 1, e->class, is_record, "%s", e->message);
+}
+
+void sink_refuse(struct sink *s, uint64_t i, enum errclass c, bool is_record, const char *fmt, ...)
+{
+	struct sink_slot *slot = sink_slot(s, i);
+	char message[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	/* Under `stop` the source is told to stop, behind the reports of what came before. */
+	sink_release(s);
+	slot->done = slot->refused = true;
+	s->refusing = i;
+	input_refuse(&s->in, c, sink_text(s, slot), is_record, slot->number, "%s", message);
+}
+
+/* ---- releasing ---- */
+
+static void hand_on(struct sink *s, const struct sink_slot *slot)
+{
+	if (slot->refused)
+		buf_span(&s->out.b, sink_text(s, slot));
+	else
+		s->setup.hand_on(s->setup.self, slot, sink_text(s, slot), &s->out.b);
+	buf_putc(&s->out.b, s->in.line.end);
+}
+
+static void release(struct sink *s, const struct sink_slot *slot)
+{
+	enum ack_kind kind = dead_keeps(&s->in.dead) ? ACK_DEAD : ACK_DROP;
+	struct ack_label label = {.number = slot->label};
+
+	if (slot->label_len)
+		label = (struct ack_label){
+			.text = {line_at(&s->in.line, slot->label), slot->label_len}};
+	if (!slot->refused) {
+		kind = ACK_FINAL;
+		if (!s->setup.settle)
+			metrics.forwarded++;
+	}
+	s->reports_stopped = s->reports_stopped || (slot->refused && s->in.dead.stopped);
+	if (s->reports_stopped)
+		return;
+	if (s->setup.settle)
+		s->setup.settle(s->setup.self, kind, &label);
+	else if (hands_on(s) && !slot->is_long)
+		hand_on(s, slot);
+	else
+		ack_report(&s->ack, kind, &label);
+}
+
+static bool can_release(const struct sink *s)
+{
+	return s->head < s->tail && sink_slot(s, s->head)->done && out_pending(&s->out) < OUT_BLOCK;
+}
+
+void sink_release(struct sink *s)
+{
+	for (; can_release(s); s->head++)
+		release(s, sink_slot(s, s->head));
+	if (!s->setup.settle)
+		metrics.records_out = metrics.forwarded;
+}
+
+/* ---- the loop ---- */
+
+bool sink_runs(const struct sink *s)
+{
+	return !s->reader_gone &&
+		(!input_ended(&s->in) || s->head < s->tail || out_pending(&s->out));
+}
+
+void sink_poll(struct sink *s, struct pollfd *p, bool ready)
+{
+	bool takes = ready && !s->has_line && !input_ended(&s->in) && sink_has_room(s);
+	bool reads = takes && input_wants(&s->in) && ack_greeted(&s->ack);
+
+	s->has_more = takes && !input_wants(&s->in);
+
+	p[WAKE] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
+	p[INPUT] = (struct pollfd){.fd = reads ? STDIN_FILENO : -1, .events = POLLIN};
+	p[ACK] = ack_pollfd(&s->ack);
+	p[OUTPUT] = (struct pollfd){
+		.fd = hands_on(s) ? STDOUT_FILENO : -1, .events = out_events(&s->out)};
+}
+
+int sink_timeout_ms(const struct sink *s, int64_t now_ms)
+{
+	int timeout_ms = wake_least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms));
+
+	return s->has_more ? 0 : timeout_ms;
+}
+
+static void read_input(struct sink *s)
+{
+	sink_release(s);
+	line_keep(&s->in.line, s->head < s->tail ? sink_slot(s, s->head)->place : UINT64_MAX);
+	input_read(&s->in);
+}
+
+void sink_serve(struct sink *s, const struct pollfd *p)
+{
+	bool ended = input_ended(&s->in);
+
+	if ((p[WAKE].revents || ended) && wake_must_end(ended))
+		sink_die(s, EXIT_TEMP,
+			"ended by a signal: %" PRIu64 " records were not delivered%s",
+			sink_count(s), ended ? "" : ", and input is left");
+	if (p[INPUT].revents)
+		read_input(s);
+	s->ack_events = p[ACK].revents;
+	if (p[OUTPUT].revents & OUT_GONE)
+		s->reader_gone = true;
+}
+
+/* Writing makes room for records that wait to be handed on. */
+static void write_output(struct sink *s)
+{
+	while (hands_on(s) && !s->reader_gone) {
+		if (out_flush(&s->out) == 0) {
+			if (out_pending(&s->out) || !can_release(s))
+				return;
+			sink_release(s);
+			continue;
+		}
+		if (errno != EPIPE)
+			die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+		s->reader_gone = true;
+	}
+}
+
+void sink_flush(struct sink *s, int64_t now_ms)
+{
+	sink_release(s);
+	dead_sync(&s->in.dead);
+	write_output(s);
+	if (!s->setup.settle && !sink_count(s))
+		ack_idle(&s->ack);
+	ack_serve(&s->ack, s->ack_events, now_ms);
+	s->ack_events = 0;
+	if (s->ack.trouble.status)
+		input_stop(&s->in);
+}
+
+/* ---- the end ---- */
+
+int sink_close(struct sink *s)
+{
+	int status;
+
+	if (s->reader_gone) {
+		msg_error("the reader of standard output has gone");
+		ack_abandon(&s->ack);
+		status = EXIT_TEMP;
+	} else {
+		status = ack_close(&s->ack);
+		if (hands_on(s) && out_close(&s->out))
+			die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	}
+	status = trouble_worse(status, input_close(&s->in));
+	metrics_flush();
+	free(s->slots);
+	return status;
+}
+
+void sink_die(struct sink *s, int status, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	dead_close(&s->in.dead);
+	if (status != EXIT_TEMP) {
+		ack_stop(&s->ack, why);
+		ack_close(&s->ack);
+	}
+	ack_abandon(&s->ack);
+	metrics_flush();
+	die(status, "%s", why);
+}
