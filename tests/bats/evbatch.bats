@@ -389,7 +389,7 @@ script() {
 	source_does end 4
 	long=$(head -c 3000000 /dev/zero | tr '\0' x)
 	{ rec 1; rec 2 "$long"; rec 3; rec 4 "$long"; } >in
-	run -1 --separate-stderr evbatch --max-line 1K --dead-letter dead -- echo junk <in
+	run -1 --separate-stderr evbatch -n 1 --max-line 1K --dead-letter dead -- echo junk <in
 	[ -z "$output" ]
 	[ "$(wc -l <dead)" -eq 4 ]
 	[ "$(jq -r '.error.class' dead | sort | uniq -c | tr -s ' \n' ' ')" = ' 2 json-decode 2 too-large ' ]
