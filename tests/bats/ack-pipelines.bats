@@ -205,7 +205,8 @@ with open("out", "ab", 0) as out:
 	to=$(new_topic)
 	line=(evpipe -d "$T/dir" kread -g "$group" "${SHORT_SESSION[@]}" -e "$topic" '|'
 		evbatch -n 50 -- jq -c '., .' '|' kwrite --txn "$group" -t "$to")
-	spawn unit "${line[@]}"
+	# Not so fast that it is done before it is killed.
+	spawn unit "${line[@]/#-e/--rate=1000}"
 	wait_for "[ \$(kread -q -e $to | wc -l) -gt 200 ]"
 	wait_for "kill -KILL \$(pgrep -x -s $(pid_of unit) jq | head -n 1)"
 	kill -KILL "$(pgrep -x -s "$(pid_of unit)" kwrite)"

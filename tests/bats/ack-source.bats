@@ -384,6 +384,7 @@ committed() {
 	come sink sink
 	wait_lines source.out 5
 	say sink "final $RUN 1-2 4"
+	wait_for '[ "$(committed)" = 2 ]'
 	stop source
 	wait_exit source
 	[ "$status" -eq 111 ]
@@ -545,11 +546,11 @@ committed() {
 
 @test "a full window pauses reading until it is committed, and membership is kept" {
 	topic_with 100
-	reads source --window 10 -X max.poll.interval.ms=6000 "${SHORT_SESSION[@]}"
+	reads source --window 10 -X max.poll.interval.ms=4000 "${SHORT_SESSION[@]}"
 	come sink sink
 	wait_lines source.out 10
 	# Longer than a member may be silent.
-	wait_for "[ \$SECONDS -ge $((SECONDS + 8)) ]"
+	wait_for "[ \$SECONDS -ge $((SECONDS + 6)) ]"
 	[ "$(wc -l <source.out)" -eq 10 ]
 	say sink "final $RUN 2-10"
 	come filter filter
@@ -694,7 +695,7 @@ two_members() {
 }
 
 @test "what is not acknowledged in time is given up, and comes again" {
-	two_members --metrics m.prom -X max.poll.interval.ms=6000 "${SHORT_SESSION[@]}"
+	two_members --metrics m.prom -X max.poll.interval.ms=4000 "${SHORT_SESSION[@]}"
 	wait_file_contains one.err "40 records of partitions that were taken away are not acknowledged"
 	wait_file_contains two.err "2 partitions were assigned"
 	wait_for '[ "$(cat one.out two.out | wc -l)" -ge 80 ]'
@@ -773,11 +774,13 @@ subscribed() {
 }
 
 @test "rsub names what the drain has not brought, and its status is 111" {
-	subscribed --drain 500ms -c 2
+	subscribed --drain 500ms -c 2 --metrics m.prom
 	come sink sink
-	for i in 1 2; do rcli publish c "$i"; done
-	heard sink "end $RUN 2"
+	rcli publish c 1
+	wait_lines source.out 1
 	say sink "final $RUN 1"
+	wait_file_contains m.prom '_delivery_seconds_count 1'
+	rcli publish c 2
 	wait_exit source
 	[ "$status" -eq 111 ]
 	grep -q "1 records were not acknowledged, the first of them number 2; they may be lost" source.err

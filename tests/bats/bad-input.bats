@@ -519,7 +519,8 @@ make_big() {
 	"$ROOT/tests/bats/damaged-batch" "$KAFKA_BROKERS" damaged
 	seq 4 6 | kwrite --raw -t damaged -p 0
 	for first in 3 0; do
-		run -100 --separate-stderr timeout 60 kread -g readers --commit written damaged
+		run -100 --separate-stderr timeout -s KILL 120 kread -g readers --commit written \
+			-X session.timeout.ms=6000 damaged
 		[ "${#lines[@]}" -eq "$first" ]
 		# shellcheck disable=SC2154 # bats sets it
 		[[ $stderr == "kread: topic 'damaged', partition 0, offset 3 cannot be read: "* ]]

@@ -8,7 +8,7 @@ load ack
 
 # labels: of the records on standard input, one a line, without the run.
 labels() {
-	sed -nE "s/.*\"seq\":\"$RUN:([^\"]*)\".*/\1/p"
+	LC_ALL=C sed -nE "s/.*\"seq\":\"$RUN:([^\"]*)\".*/\1/p"
 }
 
 # lines N [M]: records N (from N) to M.

@@ -26,7 +26,7 @@ export LC_ALL=C.UTF-8
 WAIT_LIMIT_S=${WAIT_LIMIT_S:-120}
 # For a kread that is killed: the broker soon takes it for dead, and not when it is merely slow.
 # shellcheck disable=SC2034 # the tests read it
-SHORT_SESSION=(-X session.timeout.ms=6000 -X heartbeat.interval.ms=500)
+SHORT_SESSION=(-X session.timeout.ms=3000 -X heartbeat.interval.ms=300)
 
 # Once a file: what its setup_file exports is meant for its tests.
 if [ "${EVPIPE_CLEAN:-}" != "$BATS_TEST_FILENAME" ]; then

@@ -289,7 +289,7 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 }
 
 @test "SIGTERM ends it while no broker answers" {
-	spawn away kread -b "127.0.0.1:$(free_port)" topic </dev/null
+	spawn away kread -b "127.0.0.1:1" topic </dev/null
 	wait_file_contains away.err "cannot reach broker"
 	stop away
 	wait_exit away
@@ -658,10 +658,10 @@ committed() {
 	topic=$(new_topic 2)
 	group=$(unique)
 	numbered 1 6000 | spread "$topic"
-	spawn_stuck slow -v --raw -g "$group" --commit written -X max.poll.interval.ms=6000 \
+	spawn_stuck slow -v --raw -g "$group" --commit written -X max.poll.interval.ms=4000 \
 		"${SHORT_SESSION[@]}" "$topic"
 	head -c 1000 <&7 >first
-	wait_for "[ \$SECONDS -ge $((SECONDS + 10)) ]"
+	wait_for "[ \$SECONDS -ge $((SECONDS + 6)) ]"
 	cat <&7 >rest &
 	reader=$!
 	wait_for '[ "$(cat first rest | wc -l)" -ge 6000 ]'
@@ -803,17 +803,14 @@ committed() {
 # own_kafka: a Kafka of this file's own, with a further listener that advertises a name which nobody
 # knows. Sets KAFKA_BROKERS and KAFKA_DIR.
 own_kafka() {
-	local port sasl controller far
 	KAFKA_DIR=$BATS_FILE_TMPDIR/own
 	if [ ! -e "$KAFKA_DIR/far" ]; then
 		mkdir -p "$KAFKA_DIR"
-		port=$(free_port) sasl=$(free_port) controller=$(free_port) far=$(free_port)
-		echo "$port $sasl $controller" >"$KAFKA_DIR/ports"
 		KAFKA_HEAP=256m "$ROOT/tests/kafka/start" "$KAFKA_DIR" "${EVPIPE_KAFKA_VERSION:-4.1.0}" \
-			"listeners=PLAINTEXT://127.0.0.1:$port,SASL://127.0.0.1:$sasl,FAR://127.0.0.1:$far,CONTROLLER://127.0.0.1:$controller" \
-			"advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL://127.0.0.1:$sasl,FAR://$HIDDEN:$far" \
+			listeners=PLAINTEXT://127.0.0.1:@PLAIN@,SASL://127.0.0.1:@SASL@,FAR://127.0.0.1:@FAR@,CONTROLLER://127.0.0.1:@CONTROLLER@ \
+			"advertised.listeners=PLAINTEXT://127.0.0.1:@PLAIN@,SASL://127.0.0.1:@SASL@,FAR://$HIDDEN:@FAR@" \
 			listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,FAR:PLAINTEXT,CONTROLLER:PLAINTEXT
-		echo "$far" >"$KAFKA_DIR/far"
+		cut -d' ' -f4 "$KAFKA_DIR/ports" >"$KAFKA_DIR/far"
 	elif [ ! -e "$KAFKA_DIR/pid" ]; then
 		"$ROOT/tests/kafka/start" "$KAFKA_DIR"
 	fi
@@ -927,7 +924,7 @@ asleep() {
 
 @test "no thread for a broker: 111, not a wait for ever" {
 	run -111 --separate-stderr strace -f -o trace -e inject=clone,clone3:error=EAGAIN:when=2 \
-		kread -b "127.0.0.1:$(free_port)" topic
+		kread -b "127.0.0.1:1" topic
 	# shellcheck disable=SC2154 # run sets it
 	[[ $stderr = *"Unable to create broker thread"* ]]
 }

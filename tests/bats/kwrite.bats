@@ -537,7 +537,7 @@ teardown_file() {
 	mkfifo in
 	exec 7<>in
 	spawn away sh -c 'exec 5>ready.fd; exec kwrite --ready-fd 5 -b "$1" -t x' sh \
-		"127.0.0.1:$(free_port)" <in
+		127.0.0.1:1 <in
 	wait_file_contains away.err "cannot reach broker"
 	[ ! -s ready.fd ]
 }

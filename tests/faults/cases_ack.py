@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import time
 
 from proxy import Proxy
 from rig import Failure, Flow, case
@@ -117,8 +116,8 @@ def ack_garbage(rig):
     flow = Flow(rig, session_ms=10000)
     flow.start()
     flow.unit.signal(signal.SIGSTOP, SINK)
-    rig.until_steady(flow.delivered, "a stalled pipeline")
-    rig.until_steady(flow.position, "a position that rests", 5)
+    flow.until_steady(flow.delivered, "a stalled pipeline")
+    flow.until_steady(flow.position, "a position that rests", 5)
     before = flow.position()
     for _ in range(rig.pick(300, 2000, 10000)):
         client = Client(flow, rig.random.choice(
@@ -136,7 +135,7 @@ def ack_garbage(rig):
         client.sock.close()
         if flow.unit.ended():
             raise Failure(f"garbage ended the pipeline: {line[:200]!r}")
-    rig.until_steady(flow.position, "a position that rests", 5)
+    flow.until_steady(flow.position, "a position that rests", 5)
     if flow.position() != before:
         raise Failure(f"garbage moved the position from {before} to {flow.position()}")
     flow.unit.signal(signal.SIGCONT, SINK)
@@ -175,7 +174,7 @@ def ack_blocked(rig):
     flow.start()
     for _ in range(rig.pick(2, 5, 50)):
         proxy.silent = True
-        rig.until_steady(flow.delivered, "a full window")
+        flow.until_steady(flow.delivered, "a full window")
         position, delivered = flow.position(), flow.delivered()
         if delivered < position * 0.85:
             raise Failure(f"committed {position}, delivered {delivered}")
@@ -238,9 +237,9 @@ def no_sink(rig):
     flow = Flow(rig, rate=0, preload=1000, middle=[], sink=["cat"])
     flow.unit.start()
     statuses = flow.unit.wait()
+    rig.until(flow.watch.try_look, "the committed position")
     if statuses[0] != 100 or flow.position():
         raise Failure(f"without a sink: {flow.unit.state()}, committed {flow.position()}")
-    time.sleep(0.1)
     return flow.judge(may_stall=True)
 
 

@@ -18,7 +18,8 @@ def stdout_full(rig):
     flow = Flow(rig, rate=0, preload=3000, sink=["sh", "-c", "exec kwrite -t \"$0\" -p keep"])
     flow.sink = "kafka"
     flow.unit.members[-1].append(flow.output)
-    flow.unit.members[1] = ["sh", "-c", "exec evstamp --drop nas >/dev/full"]
+    # The pipe behind it stays open as long as it runs: the sink is not to end before it was given a record.
+    flow.unit.members[1] = ["sh", "-c", "exec evstamp --drop nas 3>&1 >/dev/full"]
     flow.unit.start()
     statuses = flow.unit.wait()
     if statuses[1] != 111 or statuses[0] == 0 or statuses[-1] == 0:

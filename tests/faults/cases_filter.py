@@ -148,7 +148,7 @@ def bare_drop(rig):
     flow = Flow(rig, middle=[DROP], rate=0, preload=3000, session_ms=10000,
                 source=["--drain", "1s"])
     flow.start()
-    rig.until_steady(flow.delivered, "a stalled pipeline")
+    flow.until_steady(flow.delivered, "a stalled pipeline")
     if rig.scale != "cut":
         rig.until(lambda: re.search(r"partition \d.*offset \d", flow.errors()), "the stall is named")
     flow.unit.processes[0].terminate()
@@ -169,7 +169,7 @@ def bare_drop_order(rig):
     rig.doze(1, 2)
     flow.feed_end(stop=True)
     # What is dropped at the very end is behind the last delivered number, and is read again.
-    rig.until_steady(flow.position, "a position that rests", 2)
+    flow.until_steady(flow.position, "a position that rests", 2)
     flow.stop()
     return flow.judge()
 
@@ -195,7 +195,7 @@ def bare_fold(rig):
     flow = Flow(rig, middle=[["sed", "-u", "-n", "1~50p"]], rate=0, preload=3000, session_ms=10000,
                 source=["--drain", "1s"])
     flow.start()
-    rig.until_steady(flow.delivered, "a stalled pipeline")
+    flow.until_steady(flow.delivered, "a stalled pipeline")
     flow.unit.processes[0].terminate()
     statuses = flow.unit.wait()
     if statuses[0] != 111:
@@ -209,7 +209,7 @@ def bare_corrupt(rig):
     flow = Flow(rig, middle=[python("corrupt", 100)], rate=0, preload=3000, session_ms=10000,
                 source=["--drain", "1s"], sink_options=["--on-error", "skip"])
     flow.start()
-    rig.until_steady(flow.delivered, "a stalled pipeline")
+    flow.until_steady(flow.delivered, "a stalled pipeline")
     flow.unit.processes[0].terminate()
     statuses = flow.unit.wait()
     if statuses[0] != 111 or statuses[-1] == 0:

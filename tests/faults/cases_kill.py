@@ -78,12 +78,12 @@ def stall(flow, loses=False):
     """Stops the sink, and waits until nothing moves any more: pipes and window are full. A control is
     given the time to commit what has not arrived."""
     flow.unit.signal(signal.SIGSTOP, SINK)
-    flow.rig.until_steady(flow.delivered, "a stalled pipeline")
+    flow.until_steady(flow.delivered, "a stalled pipeline")
     if loses:
         flow.rig.until(lambda: flow.position() * 0.9 > flow.delivered() + 50,
                        "the commit of what was not delivered")
     else:
-        flow.rig.until_steady(flow.position, "a position that rests", 2.5)
+        flow.until_steady(flow.position, "a position that rests", 2.5)
 
 
 @case("stall-kill")
@@ -124,7 +124,7 @@ def control_kcat(rig):
         flow.crash()
     flow.unit.start()
     flow.feed_end(stop=True)
-    rig.until_steady(lambda: (flow.delivered(), flow.position()), "the end", 3)
+    flow.until_steady(lambda: (flow.delivered(), flow.position()), "the end", 3)
     flow.unit.signal(signal.SIGTERM, SOURCE)
     flow.unit.wait()
     return flow.judge(must_lose=True)

@@ -80,7 +80,7 @@ def term_stalled(rig):
     flow = Flow(rig, source=["--drain", "1s"])
     flow.start()
     flow.unit.signal(signal.SIGSTOP, SINK)
-    rig.until_steady(flow.delivered, "a stalled pipeline")
+    flow.until_steady(flow.delivered, "a stalled pipeline")
     flow.unit.signal(signal.SIGTERM, SOURCE)
     source = flow.unit.processes[0]
     rig.until(lambda: source.poll() is not None, "the end of the source after --drain")

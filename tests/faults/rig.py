@@ -115,17 +115,6 @@ class Rig:
                 raise Failure(f"not within {limit_s or LIMIT_S:g} s: {what}")
             time.sleep(0.02)
 
-    def until_steady(self, value, what, for_s=0.5):
-        """Until value() has stayed the same for a while. What is at rest moves no more."""
-        last, since, end = value(), time.monotonic(), time.monotonic() + LIMIT_S
-        while time.monotonic() - since < for_s:
-            if time.monotonic() > end:
-                raise Failure(f"not at rest within {LIMIT_S:g} s: {what}")
-            time.sleep(0.05)
-            if value() != last:
-                last, since = value(), time.monotonic()
-        return last
-
     def doze(self, low_s, high_s):
         time.sleep(self.random.uniform(low_s, high_s))
 
@@ -155,7 +144,7 @@ class Rig:
 
     def own_kafka(self, *properties):
         """A broker of the case alone: to be stopped, killed and started again."""
-        self.brokers = self.start_kafka("group.min.session.timeout.ms=1000", *properties)
+        self.brokers = self.start_kafka(*properties)
 
     def start_kafka(self, *properties):
         return self.run(os.path.join(KAFKA, "start"), self.path("kafka"), *properties,
@@ -355,7 +344,7 @@ class Watch(threading.Thread):
         self.samples, self.committed, self.ends = [], {}, {}
         self.groups = []  # states and members of the group, each once when it changes
         self.error, self.over, self.lock = None, threading.Event(), threading.Lock()
-        self.every_s = 0.05
+        self.every_s, self.looks = 0.05, 0
 
     def look(self):
         with self.lock:
@@ -380,6 +369,7 @@ class Watch(threading.Thread):
         if not self.groups or group != self.groups[-1]:
             self.groups.append(group)
         self.committed, self.ends = committed, ends or {}
+        self.looks += 1
 
     def run(self):
         while not self.over.is_set():
@@ -536,6 +526,19 @@ class Flow:
                     text += file.read()
         return text
 
+    def until_steady(self, value, what, for_s=0.5):
+        """Until value() has stayed the same for a while, in which the watch has looked some times. What is at rest
+        moves no more."""
+        watch, end = self.watch, time.monotonic() + LIMIT_S
+        last, since, looks = value(), time.monotonic(), watch.looks
+        while time.monotonic() - since < for_s or watch.looks < looks + 5:
+            if time.monotonic() > end or watch.error:
+                raise Failure(f"not at rest within {LIMIT_S:g} s: {what} {watch.error or ''}")
+            time.sleep(0.05)
+            if value() != last:
+                last, since, looks = value(), time.monotonic(), watch.looks
+        return last
+
     # ---- the pipeline ----
 
     def start(self):
@@ -553,8 +556,9 @@ class Flow:
         self.facts["crashes"] += 1
         return self.unit.wait()
 
-    def through(self, what="the position reaches the end"):
-        """Stops the load and waits until all of it is committed."""
+    def through(self, what="the position reaches the end", restart=None):
+        """Stops the load and waits until all of it is committed. With restart() true when the pipeline has ended
+        by itself, that is a crash, and it is started again."""
         self.feed_end(stop=True)
         ends = {p: e for p, e in self.input_ends().items() if e}
 
@@ -562,7 +566,10 @@ class Flow:
             if self.watch.error:
                 raise Failure(f"the watch: {self.watch.error!r}")
             if self.unit.ended():
-                raise Failure(f"the pipeline ended by itself: {self.unit.state()}")
+                if not restart or not restart():
+                    raise Failure(f"the pipeline ended by itself: {self.unit.state()}")
+                self.facts["crashes"] += 1
+                self.unit.start()
             return all(self.watch.committed.get(p) == e for p, e in ends.items())
 
         self.rig.until(done, what + f": {ends}, is {self.watch.committed}")
@@ -589,11 +596,11 @@ class Flow:
 
         self.rig.until(gone, "a group without its dead members")
 
-    def finish(self, **facts):
+    def finish(self, restart=None, **facts):
         """Everything through, a clean stop, the verdict."""
-        if self.unit.ended():
+        if self.unit.ended() and not restart:
             self.unit.start()
-        self.through()
+        self.through(restart=restart)
         self.stop()
         return self.judge_all(**facts)
 
