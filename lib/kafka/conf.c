@@ -37,6 +37,18 @@ static bool is_own(const struct kafka_prop *own, const char *name)
 	return false;
 }
 
+static int set_default(struct kafka_conf *c, const struct kafka_prop *p, struct trouble *why)
+{
+	char text[400];
+	rd_kafka_conf_res_t res = RD_KAFKA_CONF_OK;
+
+	if (p->value)
+		res = rd_kafka_conf_set(c->rd, p->name, p->value, text, sizeof(text));
+	if (res == RD_KAFKA_CONF_INVALID)
+		return trouble_set(why, EXIT_PERM, "default: %s", text);
+	return 0;
+}
+
 static int set_prop(struct kafka_conf *c, const char *where, const char *name, const char *value,
 	struct trouble *why)
 {
@@ -233,9 +245,6 @@ static int set_common(struct kafka_conf *c, struct trouble *why)
 	};
 
 	snprintf(id, sizeof(id), "evpipe-%s", msg_prog());
-	/* Unknown before librdkafka 2.2, where fetchers.h does the same. Its default, a second without a
-	 * fetch after the local queue was full, lets the queue run dry. */
-	rd_kafka_conf_set(c->rd, "fetch.queue.backoff.ms", "1", NULL, 0);
 	return set_props(c, "default", common, why);
 }
 
@@ -254,7 +263,10 @@ static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 		return -1;
 	if (!brokers && env && *env && set_prop(c, "$KAFKA_BROKERS", "bootstrap.servers", env, why))
 		return -1;
-	if (set_props(c, "default", defaults, why) || (file && read_file(c, file, own, why)))
+	for (; defaults->name; defaults++)
+		if (set_default(c, defaults, why))
+			return -1;
+	if (file && read_file(c, file, own, why))
 		return -1;
 	for (int i = 0; i < o->props->count; i++)
 		if (set_option(c, o->props->sval[i], own, why))

@@ -43,7 +43,8 @@ static void take_args(struct kafka_opts *o, const char *const *args)
 
 static int open_conf(struct kafka_conf *c, struct trouble *why, const char *const *args)
 {
-	static const struct kafka_prop defaults[] = {{0}};
+	static const struct kafka_prop defaults[] = {
+		{"fetch.queue.backoff.ms", "1"}, {"known.to.no.librdkafka", "1"}, {0}};
 	static const struct kafka_prop own[] = {{"enable.auto.commit", "false"}, {0}};
 	struct kafka_opts o;
 

@@ -132,10 +132,10 @@ static void take_options(struct kread *r)
 static void start(struct kread *r)
 {
 	const struct kafka_prop defaults[] = {
-		/* Measured: what keeps the queue from running dry at a million records a second
-		 * takes 16 MB, when fetching goes on as soon as there is room. */
+		/* Measured: 16 MB do for a million records a second when fetching never waits. */
 		{"queued.min.messages", "50000"},
 		{"queued.max.messages.kbytes", "16384"},
+		{"fetch.queue.backoff.ms", "1"},
 		{"auto.offset.reset", "earliest"},
 		{"topic.metadata.refresh.interval.ms", r->follow_new ? "10000" : "300000"},
 		{0},
