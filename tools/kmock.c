@@ -34,7 +34,7 @@ static void parse_options(int argc, char **argv)
 {
 	static const char *const examples[] = {
 		"kmock -t orders:6 -t payments:1",
-		"mkfifo a; kmock >a & read -r b <a; kread -b \"$b\" -e orders",
+		"mkfifo a; kmock -t orders:1 >a & read -r b <a; kread -b \"$b\" -e orders",
 		NULL,
 	};
 	static const struct opt_page page = {

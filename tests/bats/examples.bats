@@ -7,7 +7,7 @@ load helpers
 
 setup() {
 	harness_setup
-	kmock_start -t orders:6 -t payments:1
+	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1
 	redis_start
 }
 
