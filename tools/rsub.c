@@ -57,6 +57,7 @@ static struct rsub {
 	int unconfirmed; /* subscriptions */
 	bool gap;
 	int64_t gap_since_ms;
+	uint64_t gaps;
 	uint64_t refused, shown[CLASS_COUNT];
 	bool behind; /* messages were read that are not yet printed */
 	bool stopping; /* write what is left, then end */
@@ -200,7 +201,7 @@ static void on_lost(struct rsub *s)
 		return;
 	s->gap = true;
 	s->gap_since_ms = s->redis.away_ms;
-	metrics.gaps++;
+	s->gaps++;
 }
 
 static void on_error(struct rsub *s, struct span text)
@@ -471,7 +472,9 @@ int main(int argc, char **argv)
 	s->idle_exit_ms = opt_duration_ms(idle, "--idle-exit", 0);
 	s->max_line = (size_t)opt_size(max_line, "--max-line", LINE_MAX_DEFAULT);
 	source_take(&s->source, &source);
-	metrics.is_subscriber = true;
+	metrics_counts(METRICS_IN | METRICS_ERRORS);
+	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
+		METRICS_PIPELINE, &s->gaps);
 	redis_open(&s->redis, &redis, false);
 	s->redis.max_bulk = s->max_line;
 	wake_fd = wake_open();

@@ -12,7 +12,7 @@ look() {
 	cat bridge.d/current/metrics/*.prom
 }
 forwarded() {
-	look | has /dev/stdin 'evpipe_messages_forwarded_total 1'
+	look | has /dev/stdin 'evpipe_messages_forwarded_total{pipeline="evpipe"} 1'
 }
 until_true forwarded
 kill "$bridge"

@@ -14,6 +14,6 @@ until_true get /readyz
 redis-cli -u "$REDIS_URL" publish sse:orders '{"n": 1}' >/dev/null
 until_true in_topic orders 'null {"n": 1}'
 until_true get /healthz
-get /metrics | has /dev/stdin 'evpipe_member_up{tool="kwrite"} 1'
+get /metrics | has /dev/stdin 'evpipe_member_up{pipeline="evpipe",tool="kwrite"} 1'
 kill "$bridge"
 wait "$bridge"

@@ -2,17 +2,19 @@
 #define _GNU_SOURCE
 #include "base/metrics.h"
 
+#include "config.h"
+
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/msg.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct metrics metrics = {.up = -1};
@@ -29,31 +31,43 @@ struct copy {
 	bool warned;
 };
 
-/* Bounds of delivery_seconds: a pipe within a machine is at the lower end, an outage at the upper. */
+/* Bounds of a histogram: a pipe within a machine is at the lower end, an outage at the upper. */
 static const struct {
 	int64_t us;
 	const char *text;
-} delivery_bounds[] = {{1000, "0.001"}, {2500, "0.0025"}, {5000, "0.005"}, {10000, "0.01"},
-	{25000, "0.025"}, {50000, "0.05"}, {100000, "0.1"}, {250000, "0.25"}, {500000, "0.5"},
-	{1000000, "1"}, {2500000, "2.5"}, {5000000, "5"}, {10000000, "10"}, {30000000, "30"},
-	{60000000, "60"}};
-enum { DELIVERY_BUCKETS = sizeof(delivery_bounds) / sizeof(*delivery_bounds) };
+} bounds[METRICS_BUCKETS - 1] = {{1000, "0.001"}, {2500, "0.0025"}, {5000, "0.005"},
+	{10000, "0.01"}, {25000, "0.025"}, {50000, "0.05"}, {100000, "0.1"}, {250000, "0.25"},
+	{500000, "0.5"}, {1000000, "1"}, {2500000, "2.5"}, {5000000, "5"}, {10000000, "10"},
+	{30000000, "30"}, {60000000, "60"}};
+
+struct series {
+	const char *name, *help, *type;
+	enum metrics_labels labels;
+	const void *value; /* uint64_t, or struct metrics_histogram */
+};
+
+struct peer {
+	const char *name;
+	bool up;
+};
 
 static struct {
 	const char *tool;
 	struct copy file, member; /* --metrics, $EVPIPE_DIR/metrics */
 	char *ready_path; /* $EVPIPE_DIR/ready */
 	pid_t pid; /* not that of a child which exits */
-	char prefix[128];
+	char *pipeline;
+	int64_t start_s;
+	struct series *series;
+	struct peer *peers;
 	struct lag *lags;
-	size_t lag_count;
-	uint64_t delivery[DELIVERY_BUCKETS + 1]; /* the last: above all bounds */
-	int64_t delivery_us;
+	size_t series_count, peer_count, lag_count;
+	bool ready;
 	struct buf text;
-	void (*print)(struct buf *text); /* NULL: print_all */
+	void (*print)(struct buf *text);
 	int64_t due_ms;
 	int ready_fd;
-} self = {.ready_fd = -1};
+} self = {.ready_fd = -1, .print = metrics_print};
 
 static void copy_init(struct copy *c, char *text)
 {
@@ -103,11 +117,10 @@ void metrics_init(const char *tool, const char *file)
 			atexit(unready);
 		at_exit = true;
 	}
-	snprintf(self.prefix, sizeof(self.prefix), "%s", name && *name ? name : "evpipe");
-	/* Prometheus: [a-zA-Z_:][a-zA-Z0-9_:]*. */
-	for (char *c = self.prefix; *c; c++)
-		if (!isalnum((unsigned char)*c) || (c == self.prefix && isdigit((unsigned char)*c)))
-			*c = '_';
+	free(self.pipeline);
+	self.pipeline = mem_dup(name && *name ? name : "evpipe");
+	self.start_s = time(NULL);
+	self.ready = false;
 }
 
 void metrics_print_with(void (*print)(struct buf *text))
@@ -115,9 +128,84 @@ void metrics_print_with(void (*print)(struct buf *text))
 	self.print = print;
 }
 
-const char *metrics_prefix(void)
+const char *metrics_pipeline(void)
 {
-	return self.prefix;
+	return self.pipeline;
+}
+
+/* ---- series ---- */
+
+static void add_series(const struct series *new)
+{
+	struct series *s = self.series;
+
+	for (size_t i = 0; i < self.series_count; i++, s++)
+		if (strcmp(s->name, new->name) == 0) {
+			*s = *new;
+			return;
+		}
+	self.series = mem_realloc(self.series, (self.series_count + 1) * sizeof(*s));
+	self.series[self.series_count++] = *new;
+}
+
+void metrics_counter(
+	const char *name, const char *help, enum metrics_labels labels, const uint64_t *n)
+{
+	add_series(&(struct series){name, help, "counter", labels, n});
+}
+
+void metrics_gauge(
+	const char *name, const char *help, enum metrics_labels labels, const uint64_t *n)
+{
+	add_series(&(struct series){name, help, "gauge", labels, n});
+}
+
+void metrics_counts(unsigned which)
+{
+	if (which & METRICS_IN)
+		metrics_counter(
+			"records_in_total", "Records read.", METRICS_TOOL, &metrics.records_in);
+	if (which & METRICS_OUT)
+		metrics_counter("records_out_total", "Records handed on or delivered.",
+			METRICS_TOOL, &metrics.records_out);
+	if (which & METRICS_FORWARDED)
+		metrics_counter("messages_forwarded_total", "Records delivered by the sink.",
+			METRICS_PIPELINE, &metrics.forwarded);
+	if (which & METRICS_DROPPED)
+		metrics_counter("dropped_total", "Records dropped by declared choice.",
+			METRICS_TOOL, &metrics.dropped);
+	if (which & METRICS_ERRORS)
+		metrics_counter("errors_total", "Records refused, by class.", METRICS_CLASS,
+			metrics.errors);
+	if (which & METRICS_DEAD_LETTERS)
+		metrics_counter("dead_letters_total", "Records in a dead letter, by class.",
+			METRICS_CLASS, metrics.dead_letters);
+}
+
+void metrics_histogram(const char *name, const char *help, const struct metrics_histogram *h)
+{
+	add_series(&(struct series){name, help, "histogram", METRICS_PIPELINE, h});
+}
+
+void metrics_observe(struct metrics_histogram *h, int64_t us)
+{
+	int i = 0;
+
+	while (i < METRICS_BUCKETS - 1 && us > bounds[i].us)
+		i++;
+	h->counts[i]++;
+	h->sum_us += us;
+}
+
+void metrics_up(const char *peer, bool up)
+{
+	size_t i = 0;
+
+	while (i < self.peer_count && strcmp(self.peers[i].name, peer) != 0)
+		i++;
+	if (i == self.peer_count)
+		self.peers = mem_realloc(self.peers, ++self.peer_count * sizeof(*self.peers));
+	self.peers[i] = (struct peer){peer, up};
 }
 
 void metrics_lag(const char *topic, int32_t partition, int64_t lag)
@@ -135,107 +223,117 @@ void metrics_lag(const char *topic, int32_t partition, int64_t lag)
 	self.lags[self.lag_count++] = (struct lag){mem_dup(topic), partition, lag};
 }
 
-void metrics_delivery(int64_t taken_us)
-{
-	int i = 0;
+/* ---- the text ---- */
 
-	while (i < DELIVERY_BUCKETS && taken_us > delivery_bounds[i].us)
-		i++;
-	self.delivery[i]++;
-	self.delivery_us += taken_us;
+void metrics_put_label(struct buf *b, const char *name, const char *value)
+{
+	buf_printf(b, "%s%s=\"", b->p[b->len - 1] == '{' ? "" : ",", name);
+	for (; *value; value++) {
+		if (*value == '"' || *value == '\\' || *value == '\n')
+			buf_putc(b, '\\');
+		buf_putc(b, *value == '\n' ? 'n' : *value);
+	}
+	buf_putc(b, '"');
 }
 
-/* One family: its TYPE line, then a sample. */
-static void family(const char *name, const char *type, const char *help)
+static void put_family(struct buf *b, const char *name, const char *type, const char *help)
 {
-	buf_printf(&self.text, "# HELP %s_%s %s\n# TYPE %s_%s %s\n", self.prefix, name, help,
-		self.prefix, name, type);
+	buf_printf(b, "# HELP evpipe_%s %s\n# TYPE evpipe_%s %s\n", name, help, name, type);
 }
 
-static void counter(const char *name, const char *help, uint64_t n)
+/* A sample up to its last label; @suffix is part of the name. */
+static void put_name(struct buf *b, const char *name, const char *suffix, bool tool)
 {
-	family(name, "counter", help);
-	buf_printf(&self.text, "%s_%s{tool=\"%s\"} %" PRIu64 "\n", self.prefix, name, self.tool, n);
+	buf_printf(b, "evpipe_%s%s{", name, suffix);
+	metrics_put_label(b, "pipeline", self.pipeline);
+	if (tool)
+		metrics_put_label(b, "tool", self.tool);
 }
 
-static void by_class(const char *name, const char *help, const uint64_t *counts)
-{
-	family(name, "counter", help);
-	for (int c = CLASS_NONE + 1; c < CLASS_COUNT; c++)
-		buf_printf(&self.text, "%s_%s{tool=\"%s\",type=\"%s\"} %" PRIu64 "\n", self.prefix,
-			name, self.tool, errclass_name((enum errclass)c), counts[c]);
-}
-
-static void gauge(const char *name, const char *help, uint64_t n)
-{
-	family(name, "gauge", help);
-	buf_printf(&self.text, "%s_%s %" PRIu64 "\n", self.prefix, name, n);
-}
-
-static void print_ledger(void)
+static void put_histogram(struct buf *b, const char *name, const struct metrics_histogram *h)
 {
 	uint64_t n = 0;
 
-	gauge("open_records", "Records read and not yet final.", metrics.open_records);
-	gauge("stalled_records", "Open records that no program will account for.",
-		metrics.stalled_records);
-	counter("late_reports_total", "Reports of records that were another's by then.",
-		metrics.late_reports);
-	counter("stale_reports_total", "Reports of another source's records.",
-		metrics.stale_reports);
-	counter("ack_garbage_total", "Acknowledgement connections closed for garbage.",
-		metrics.ack_garbage);
-	family("delivery_seconds", "histogram", "Time from reading a record until it was final.");
-	for (int i = 0; i <= DELIVERY_BUCKETS; i++) {
-		n += self.delivery[i];
-		buf_printf(&self.text, "%s_delivery_seconds_bucket{le=\"%s\"} %" PRIu64 "\n",
-			self.prefix, i < DELIVERY_BUCKETS ? delivery_bounds[i].text : "+Inf", n);
+	for (int i = 0; i < METRICS_BUCKETS; i++) {
+		n += h->counts[i];
+		put_name(b, name, "_bucket", false);
+		metrics_put_label(b, "le", i < METRICS_BUCKETS - 1 ? bounds[i].text : "+Inf");
+		buf_printf(b, "} %" PRIu64 "\n", n);
 	}
-	buf_printf(&self.text, "%s_delivery_seconds_sum %" PRId64 ".%06" PRId64 "\n", self.prefix,
-		self.delivery_us / 1000000, self.delivery_us % 1000000);
-	buf_printf(&self.text, "%s_delivery_seconds_count %" PRIu64 "\n", self.prefix, n);
+	put_name(b, name, "_sum", false);
+	buf_printf(b, "} %" PRId64 ".%06" PRId64 "\n", h->sum_us / 1000000, h->sum_us % 1000000);
+	put_name(b, name, "_count", false);
+	buf_printf(b, "} %" PRIu64 "\n", n);
 }
 
-static void print_all(void)
+static void put_series(struct buf *b, const struct series *s)
 {
-	counter("records_in_total", "Records read.", metrics.records_in);
-	counter("records_out_total", "Records handed on or delivered.", metrics.records_out);
-	counter("dropped_total", "Records dropped by declared choice.", metrics.dropped);
-	by_class("errors_total", "Records refused, by class.", metrics.errors);
-	by_class("dead_letters_total", "Records in a dead letter, by class.", metrics.dead_letters);
-	if (metrics.is_sink) {
-		family("messages_forwarded_total", "counter", "Records delivered by the sink.");
-		buf_printf(&self.text, "%s_messages_forwarded_total %" PRIu64 "\n", self.prefix,
-			metrics.forwarded);
+	bool classes = s->labels == METRICS_CLASS;
+	const uint64_t *n = s->value;
+
+	put_family(b, s->name, s->type, s->help);
+	if (strcmp(s->type, "histogram") == 0) {
+		put_histogram(b, s->name, s->value);
+		return;
 	}
-	if (metrics.is_publisher) {
-		family("receivers_zero_total", "counter", "Messages published to no subscriber.");
-		buf_printf(&self.text, "%s_receivers_zero_total %" PRIu64 "\n", self.prefix,
-			metrics.receivers_zero);
+	for (int c = CLASS_NONE + 1; c < (classes ? CLASS_COUNT : CLASS_NONE + 2); c++) {
+		put_name(b, s->name, "", s->labels != METRICS_PIPELINE);
+		if (classes)
+			metrics_put_label(b, "type", errclass_name((enum errclass)c));
+		buf_printf(b, "} %" PRIu64 "\n", classes ? n[c] : *n);
 	}
-	if (metrics.is_subscriber) {
-		family("gaps_total", "counter", "Interruptions in which messages may be missing.");
-		buf_printf(&self.text, "%s_gaps_total %" PRIu64 "\n", self.prefix, metrics.gaps);
-	}
-	if (metrics.is_ledger)
-		print_ledger();
-	if (metrics.up >= 0) {
-		family("up", "gauge", "Whether the peer can be reached.");
-		buf_printf(&self.text, "%s_up{tool=\"%s\",peer=\"%s\"} %d\n", self.prefix,
-			self.tool, metrics.peer, metrics.up);
-	}
-	family("ready", "gauge", "Whether the program is ready.");
-	buf_printf(&self.text, "%s_ready{tool=\"%s\"} %d\n", self.prefix, self.tool, metrics.ready);
-	if (self.lag_count)
-		family("consumer_lag", "gauge", "Records behind the end of the partition.");
-	for (size_t i = 0; i < self.lag_count; i++)
-		if (self.lags[i].lag >= 0)
-			buf_printf(&self.text,
-				"%s_consumer_lag{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64
-				"\n",
-				self.prefix, self.lags[i].topic, self.lags[i].partition,
-				self.lags[i].lag);
 }
+
+static void put_peer(struct buf *b, const char *peer, bool up)
+{
+	put_name(b, "up", "", true);
+	metrics_put_label(b, "peer", peer);
+	buf_printf(b, "} %d\n", up);
+}
+
+static void put_lags(struct buf *b)
+{
+	char partition[16];
+
+	if (self.lag_count)
+		put_family(b, "consumer_lag", "gauge", "Records behind the end of the partition.");
+	for (size_t i = 0; i < self.lag_count; i++) {
+		const struct lag *l = &self.lags[i];
+
+		if (l->lag < 0)
+			continue;
+		snprintf(partition, sizeof(partition), "%" PRId32, l->partition);
+		put_name(b, "consumer_lag", "", false);
+		metrics_put_label(b, "topic", l->topic);
+		metrics_put_label(b, "partition", partition);
+		buf_printf(b, "} %" PRId64 "\n", l->lag);
+	}
+}
+
+void metrics_print(struct buf *b)
+{
+	for (size_t i = 0; i < self.series_count; i++)
+		put_series(b, &self.series[i]);
+	if (self.peer_count || metrics.up >= 0)
+		put_family(b, "up", "gauge", "Whether the peer can be reached.");
+	for (size_t i = 0; i < self.peer_count; i++)
+		put_peer(b, self.peers[i].name, self.peers[i].up);
+	if (metrics.up >= 0)
+		put_peer(b, metrics.peer, metrics.up);
+	put_lags(b);
+	put_family(b, "ready", "gauge", "Whether the program is ready.");
+	put_name(b, "ready", "", true);
+	buf_printf(b, "} %d\n", self.ready);
+	put_family(b, "start_time_seconds", "gauge", "When the program started, since the epoch.");
+	put_name(b, "start_time_seconds", "", true);
+	buf_printf(b, "} %" PRId64 "\n", self.start_s);
+	put_family(b, "build_info", "gauge", "Always 1; the label tells the version.");
+	put_name(b, "build_info", "", true);
+	metrics_put_label(b, "version", PACKAGE_VERSION);
+	buf_puts(b, "} 1\n");
+}
+
+/* ---- the files ---- */
 
 static void copy_write(struct copy *c)
 {
@@ -263,10 +361,7 @@ void metrics_flush(void)
 	if (!self.file.path && !self.member.path)
 		return;
 	buf_clear(&self.text);
-	if (self.print)
-		self.print(&self.text);
-	else
-		print_all();
+	self.print(&self.text);
 	copy_write(&self.file);
 	copy_write(&self.member);
 }
@@ -289,12 +384,14 @@ void metrics_ready_fd(int fd)
 
 void metrics_set_ready(bool ready)
 {
-	/* Who hears of it may look at the others too. */
-	if (ready != metrics.ready)
-		self.due_ms = 0;
-	if (self.ready_path && !ready)
+	if (ready == self.ready)
+		return;
+	self.ready = ready;
+	/* A supervisor that learns of it may look at the counters too: write them at the next tick. */
+	self.due_ms = 0;
+	if (!ready)
 		unready();
-	if (self.ready_path && ready && !metrics.ready) {
+	if (self.ready_path && ready) {
 		int fd = open(self.ready_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 
 		if (fd < 0)
@@ -302,7 +399,6 @@ void metrics_set_ready(bool ready)
 		else
 			close(fd);
 	}
-	metrics.ready = ready;
 	if (ready && self.ready_fd >= 0) {
 		if (write(self.ready_fd, "\n", 1) < 0)
 			msg_warn("cannot write to the --ready-fd descriptor: %s", strerror(errno));

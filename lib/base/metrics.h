@@ -6,7 +6,7 @@
  * program's name, or $EVPIPE_MEMBER when that is this name and a number ("evstamp-2"). A directory
  * that is not there is warned of once.
  *
- * Names take the pipeline's name as prefix: $EVPIPE_NAME, else "evpipe". */
+ * Names are the same in every pipeline. The label pipeline is $EVPIPE_NAME, else "evpipe". */
 #ifndef EVPIPE_METRICS_H
 #define EVPIPE_METRICS_H
 
@@ -16,34 +16,67 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One a process; counting costs an increment whether or not a file is written. */
+/* Counters that several modules increment, whether or not a file is written. No program decides by them. */
 struct metrics {
 	uint64_t records_in, records_out, forwarded, dropped;
-	uint64_t receivers_zero, gaps;
 	uint64_t errors[CLASS_COUNT], dead_letters[CLASS_COUNT];
-	bool ready;
-	int up; /* -1: this program has no peer; else 0 or 1 */
-	const char *peer; /* "kafka", "redis" */
-	bool is_sink; /* print forwarded */
-	bool is_subscriber; /* print gaps */
-	bool is_publisher; /* print receivers_zero */
-	bool is_ledger; /* print what a source knows of its records' fate: */
-	uint64_t open_records, stalled_records; /* not yet final; for too long */
-	uint64_t late_reports, stale_reports, ack_garbage;
+	int up; /* as metrics_up, for a program of one peer; -1: not used */
+	const char *peer;
 };
 
 extern struct metrics metrics;
 
-/* @file is that of --metrics; NULL: none. @tool is the program's name and must live on. */
-void metrics_init(const char *tool, const char *file);
-/* From now on @print makes the text, in place of the counters here. It appends to @text. */
-void metrics_print_with(void (*print)(struct buf *text));
-/* The pipeline's name as the prefix of a metric's. */
-const char *metrics_prefix(void);
+/* A module says which of those counters it increments: they are printed from then on, also while they are 0. */
+enum metrics_shared {
+	METRICS_IN = 1,
+	METRICS_OUT = 2,
+	METRICS_FORWARDED = 4,
+	METRICS_DROPPED = 8,
+	METRICS_ERRORS = 16,
+	METRICS_DEAD_LETTERS = 32,
+};
+void metrics_counts(unsigned which);
+
+/* The labels of a series beside pipeline. */
+enum metrics_labels {
+	METRICS_PIPELINE, /* none: one program of a pipeline counts it */
+	METRICS_TOOL,
+	METRICS_CLASS, /* tool, and type: the value is an array of CLASS_COUNT, one for each class */
+};
+
+/* The module that counts registers its own series in the same way. @name is without "evpipe_"; a counter's ends
+ * with "_total". @n is read at each writing. Strings and values must live on; a second registration of a name
+ * replaces the first. */
+void metrics_counter(
+	const char *name, const char *help, enum metrics_labels labels, const uint64_t *n);
+void metrics_gauge(
+	const char *name, const char *help, enum metrics_labels labels, const uint64_t *n);
+
+enum { METRICS_BUCKETS = 16 }; /* the last is above all bounds */
+/* Times, all zero at first. */
+struct metrics_histogram {
+	uint64_t counts[METRICS_BUCKETS];
+	int64_t sum_us;
+};
+/* @name ends with "_seconds"; the label is pipeline. */
+void metrics_histogram(const char *name, const char *help, const struct metrics_histogram *h);
+void metrics_observe(struct metrics_histogram *h, int64_t us);
+
+/* Whether a peer ("kafka") can be reached. */
+void metrics_up(const char *peer, bool up);
 /* Consumer lag of a partition; -1 forgets it. */
 void metrics_lag(const char *topic, int32_t partition, int64_t lag);
-/* A record was final so long after it was read, for the histogram of deliveries. */
-void metrics_delivery(int64_t taken_us);
+
+/* @file is that of --metrics; NULL: none. @tool is the program's name and must live on. */
+void metrics_init(const char *tool, const char *file);
+/* Appends the text. */
+void metrics_print(struct buf *text);
+/* From now on @print makes the text of the files, in place of metrics_print. It appends to @text. */
+void metrics_print_with(void (*print)(struct buf *text));
+/* Appends a label, and a comma where another stands before it. @value may be any text. */
+void metrics_put_label(struct buf *text, const char *name, const char *value);
+/* The value of the label pipeline. */
+const char *metrics_pipeline(void);
 /* Rewrites the files if a second has gone by since the last time. Returns ms until the next is due,
  * -1 without a file. A failed write is warned of once. */
 int metrics_tick(int64_t now_ms);
@@ -51,7 +84,7 @@ int metrics_tick(int64_t now_ms);
 void metrics_flush(void);
 
 /* Tells readiness: sets the gauge, makes or removes the file, and writes LF to the --ready-fd descriptor
- * (s6's notification-fd) once. @fd -1: none. */
+ * (s6's notification-fd) once. Does nothing when @ready is no news. @fd -1: none. */
 void metrics_ready_fd(int fd);
 void metrics_set_ready(bool ready);
 

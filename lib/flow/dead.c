@@ -42,6 +42,7 @@ void dead_open(
 	struct dead *d, const char *on_error, const char *file, dead_give_fn *give, void *ctx)
 {
 	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1};
+	metrics_counts(METRICS_ERRORS | METRICS_DEAD_LETTERS);
 	if (on_error && file)
 		die(EXIT_PERM,
 			"--on-error and --dead-letter exclude each other: a dead letter is kept and the program goes on");

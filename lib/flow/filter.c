@@ -102,6 +102,7 @@ int filter_run(const struct filter *f)
 	struct run r = {.f = f};
 	int wake_fd = wake_open();
 
+	metrics_counts(METRICS_OUT | METRICS_DROPPED);
 	input_open(&r.in, f->input, '\n', &r.ack, NULL, NULL);
 	out_open(&r.out, STDOUT_FILENO);
 	ack_open(&r.ack, ack_path(f->ack), ACK_FILTER);

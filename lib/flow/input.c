@@ -27,6 +27,7 @@ void input_open(struct input *in, const struct input_opts *o, char end, struct a
 	dead_give_fn *give, void *ctx)
 {
 	*in = (struct input){.ack = ack, .drained = true};
+	metrics_counts(METRICS_IN);
 	dead_open(&in->dead, opt_text(o->on_error, "--on-error"),
 		opt_file(o->dead_letter, "--dead-letter"), give, ctx);
 	line_init(&in->line, STDIN_FILENO, end,

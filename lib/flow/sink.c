@@ -40,7 +40,7 @@ void sink_open(struct sink *s, const struct sink_setup *setup)
 	if (hands_on(s))
 		out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(setup->ack), setup->role);
-	metrics.is_sink = true;
+	metrics_counts(METRICS_OUT | METRICS_FORWARDED);
 }
 
 /* ---- lines ---- */

@@ -45,8 +45,10 @@ void source_take(struct source *s, const struct source_opts *o)
 static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low,
 	enum ledger_kind kind, int64_t taken_us)
 {
-	(void)ctx, (void)p, (void)at, (void)low, (void)kind;
-	metrics_delivery(taken_us);
+	struct source *s = ctx;
+
+	(void)p, (void)at, (void)low, (void)kind;
+	metrics_observe(&s->delivery, taken_us);
 }
 
 /* Under evpipe, whether the records of a source that commits nothing are counted as they are acknowledged:
@@ -85,6 +87,7 @@ void source_open(struct source *s, bool replays, int64_t window)
 	s->start_ms = wake_now_ms();
 	s->replays = replays;
 	s->window = window;
+	metrics_counts(METRICS_OUT);
 	if (s->path && ack_is_evpipes(s->path)) {
 		if (!replays && !is_counted())
 			s->path = NULL;
@@ -97,7 +100,18 @@ void source_open(struct source *s, bool replays, int64_t window)
 	ledger_on_settled(s->ledger, on_settled, s);
 	ack_server_open(&s->server, s->path, s->ledger);
 	buf_printf(&s->seq, ",\"seq\":\"%s:", s->server.run);
-	metrics.is_ledger = true;
+	metrics_gauge("open_records", "Records read and not yet final.", METRICS_PIPELINE,
+		&s->counts.open);
+	metrics_gauge("stalled_records", "Open records that no program will account for.",
+		METRICS_PIPELINE, &s->stalled);
+	metrics_counter("late_reports_total", "Reports of records that were another's by then.",
+		METRICS_TOOL, &s->counts.late);
+	metrics_counter("stale_reports_total", "Reports of another source's records.", METRICS_TOOL,
+		&s->server.stale);
+	metrics_counter("ack_garbage_total", "Acknowledgement connections closed for garbage.",
+		METRICS_TOOL, &s->server.garbage);
+	metrics_histogram(
+		"delivery_seconds", "Time from reading a record until it was final.", &s->delivery);
 }
 
 /* ---- records ---- */
@@ -229,18 +243,12 @@ static void on_stalled(void *ctx, const struct ledger_open *o)
 
 void source_tick(struct source *s)
 {
-	struct ledger_counts c;
-
 	if (!s->ledger)
 		return;
 	ack_server_serve(&s->server, wake_now_us());
-	c = ledger_counts(s->ledger);
-	metrics.open_records = c.open;
-	metrics.late_reports = c.late;
-	metrics.stale_reports = s->server.stale;
-	metrics.ack_garbage = s->server.garbage;
+	s->counts = ledger_counts(s->ledger);
 	if (!s->order)
-		metrics.stalled_records = ledger_stalled(
+		s->stalled = ledger_stalled(
 			s->ledger, s->server.sink_idle, wake_now_us(), STALL_US, on_stalled, s);
 }
 

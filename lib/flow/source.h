@@ -14,6 +14,7 @@
 #include "ack/server.h"
 #include "base/buf.h"
 #include "ack/ledger.h"
+#include "base/metrics.h"
 #include "base/opt.h"
 #include "base/out.h"
 
@@ -35,6 +36,9 @@ struct source {
 	bool closed; /* standard output */
 	int64_t window, drain_ms;
 	/* internal */
+	struct ledger_counts counts; /* for metrics, as is: */
+	uint64_t stalled;
+	struct metrics_histogram delivery;
 	struct buf seq; /* ,"seq":"RUN: */
 	int64_t start_ms, stop_ms; /* stop_ms: of the first signal, or 0 */
 	bool told, ended;

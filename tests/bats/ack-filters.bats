@@ -192,7 +192,7 @@ told() {
 	wait_for '[ -s m ]'
 	before=$(stat -c %Y.%i m)
 	wait_for "[ \"\$(stat -c %Y.%i m)\" != $before ]"
-	grep -q 'records_in_total{tool="evstamp"} 0' m
+	grep -q 'records_in_total{pipeline="evpipe",tool="evstamp"} 0' m
 	[ ! -s held.out ]
 	source_does end 1
 	source_does greet
@@ -205,7 +205,7 @@ told() {
 	export EVPIPE_ACK=$T/ack
 	from a 1 >records
 	spawn early sh -c 'exec evstamp --drop a --metrics m <records'
-	wait_file_contains m 'evpipe_records_in_total{tool="evstamp"} 0'
+	wait_file_contains m 'evpipe_records_in_total{pipeline="evpipe",tool="evstamp"} 0'
 	source_start
 	wait_file_contains source.out "evstamp: drop $RUN 1"
 	wait_exit early

@@ -212,7 +212,7 @@ committed() {
 	wait_lines source.out 3
 	say sink "final 0123456789abcdef 1 2 3" "final $RUN 1"
 	wait_for '[ "$(committed)" = 1 ]'
-	wait_file_contains m.prom 'stale_reports_total{tool="kread"} 1'
+	wait_file_contains m.prom 'stale_reports_total{pipeline="evpipe",tool="kread"} 1'
 	grep -q "records of another source" source.err
 }
 
@@ -600,14 +600,14 @@ committed() {
 	say sink "final $RUN 1-2 5-6"
 	wait_file_contains source.err "topic '$topic', partition 0, offset 2: a program"
 	[[ $(<source.err) == *"kread: 2 records have not been acknowledged for 30 s"*evsel*evbatch*"--account order" ]]
-	wait_file_contains m.prom "_stalled_records 2"
-	wait_file_contains m.prom "_open_records 4"
+	wait_file_contains m.prom "evpipe_stalled_records{pipeline=\"evpipe\"} 2"
+	wait_file_contains m.prom "evpipe_open_records{pipeline=\"evpipe\"} 4"
 	say sink idle
-	wait_file_contains m.prom "_stalled_records 4"
+	wait_file_contains m.prom "evpipe_stalled_records{pipeline=\"evpipe\"} 4"
 	[ "$(wc -l <source.err)" -eq 1 ]
 	say sink "final $RUN 3-4 7-8"
-	wait_file_contains m.prom "_stalled_records 0"
-	wait_file_contains m.prom "_delivery_seconds_count 8"
+	wait_file_contains m.prom "evpipe_stalled_records{pipeline=\"evpipe\"} 0"
+	wait_file_contains m.prom "evpipe_delivery_seconds_count{pipeline=\"evpipe\"} 8"
 	[ "$(committed)" = 8 ]
 }
 

@@ -117,10 +117,10 @@ refused() {
 		[ "$status" -eq 1 ]
 		[ "$(cat delivered)" = $'{"id":"1"}\n{"id":"3"}' ]
 		[[ $(head -n 1 err) == "$program: warning: line 2: "*"$(hint_of "$program")"*" ($1)" ]]
-		counted "records_in_total{tool=\"$program\"}" 3
-		counted "records_out_total{tool=\"$program\"}" 2
-		counted "errors_total{tool=\"$program\",type=\"$1\"}" 1
-		counted "dead_letters_total{tool=\"$program\",type=\"$1\"}" 1
+		counted "records_in_total{pipeline=\"evpipe\",tool=\"$program\"}" 3
+		counted "records_out_total{pipeline=\"evpipe\",tool=\"$program\"}" 2
+		counted "errors_total{pipeline=\"evpipe\",tool=\"$program\",type=\"$1\"}" 1
+		counted "dead_letters_total{pipeline=\"evpipe\",tool=\"$program\",type=\"$1\"}" 1
 	done
 	# shellcheck disable=SC2086 # words
 	the_dead_letters_are "$1" "$2" $PROGRAMS
@@ -138,16 +138,16 @@ refused_every_way() {
 		[ "$(cat delivered)" = '{"id":"1"}' ]
 		[[ $(cat err) == "$program: line 2: "*" ($1)" ]]
 		[ "$(wc -l <err)" -eq 1 ]
-		counted "errors_total{tool=\"$program\",type=\"$1\"}" 1
-		counted "dead_letters_total{tool=\"$program\",type=\"$1\"}" 0
+		counted "errors_total{pipeline=\"evpipe\",tool=\"$program\",type=\"$1\"}" 1
+		counted "dead_letters_total{pipeline=\"evpipe\",tool=\"$program\",type=\"$1\"}" 0
 
 		deliver "$program" skip --on-error skip --metrics metrics
 		cat err
 		[ "$status" -eq 1 ]
 		[ "$(cat delivered)" = $'{"id":"1"}\n{"id":"3"}' ]
 		[[ $(head -n 1 err) == "$program: warning: line 2: "*" ($1)" ]]
-		counted "errors_total{tool=\"$program\",type=\"$1\"}" 1
-		counted "dead_letters_total{tool=\"$program\",type=\"$1\"}" 0
+		counted "errors_total{pipeline=\"evpipe\",tool=\"$program\",type=\"$1\"}" 1
+		counted "dead_letters_total{pipeline=\"evpipe\",tool=\"$program\",type=\"$1\"}" 0
 	done
 }
 

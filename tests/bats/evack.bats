@@ -111,12 +111,12 @@ told() {
 	wait_for '[ -s m ]'
 	before=$(stat -c %Y.%i m)
 	wait_for "[ \"\$(stat -c %Y.%i m)\" != $before ]"
-	grep -q 'records_in_total{tool="evack"} 0' m
+	grep -q 'records_in_total{pipeline="evpipe",tool="evack"} 0' m
 	source_does end 1
 	source_does greet
 	wait_exit held
 	[ "$status" -eq 0 ]
-	grep -qx 'evpipe_messages_forwarded_total 1' m
+	grep -qx 'evpipe_messages_forwarded_total{pipeline="evpipe"} 1' m
 }
 
 @test "a signal is ignored while input is open, a second one ends it" {

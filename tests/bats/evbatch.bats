@@ -359,9 +359,9 @@ script() {
 	evbatch --metrics m -- true <in >out
 	[ ! -s out ]
 	told "drop $RUN 1-2,5,9" bye
-	grep -qx 'evpipe_dropped_total{tool="evbatch"} 4' m
-	grep -qx 'evpipe_records_in_total{tool="evbatch"} 4' m
-	grep -qx 'evpipe_records_out_total{tool="evbatch"} 0' m
+	grep -qx 'evpipe_dropped_total{pipeline="evpipe",tool="evbatch"} 4' m
+	grep -qx 'evpipe_records_in_total{pipeline="evpipe",tool="evbatch"} 4' m
+	grep -qx 'evpipe_records_out_total{pipeline="evpipe",tool="evbatch"} 0' m
 }
 
 @test "of what goes on nothing is said" {
@@ -371,8 +371,8 @@ script() {
 	evbatch -n 2 --metrics m -- head -n 1 <in >out
 	[ "$(labels <out)" = $'1-2\n3-4' ]
 	told bye
-	grep -qx 'evpipe_records_out_total{tool="evbatch"} 2' m
-	grep -qx 'evpipe_dropped_total{tool="evbatch"} 0' m
+	grep -qx 'evpipe_records_out_total{pipeline="evpipe",tool="evbatch"} 2' m
+	grep -qx 'evpipe_dropped_total{pipeline="evpipe",tool="evbatch"} 0' m
 }
 
 @test "a refused record of the input is not in a batch, and is reported" {

@@ -212,8 +212,8 @@ line_becomes() {
 	{"payload":"{\"b\":2}"}
 	EOT
 	run -1 evkey .a --dead-letter dead --metrics metrics <in
-	grep -q '^evpipe_errors_total{tool="evkey",type="json-decode"} 1$' metrics
-	grep -q '^evpipe_errors_total{tool="evkey",type="missing-key"} 2$' metrics
+	grep -q '^evpipe_errors_total{pipeline="evpipe",tool="evkey",type="json-decode"} 1$' metrics
+	grep -q '^evpipe_errors_total{pipeline="evpipe",tool="evkey",type="missing-key"} 2$' metrics
 	[ "$(jq -r '.error.class + " " + .record.payload' dead)" = \
 		$'json-decode hello\nmissing-key {"b":1}\nmissing-key {"b":2}' ]
 }

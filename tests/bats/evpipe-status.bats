@@ -18,7 +18,7 @@ setup() {
 	trap 'ended=yes; touch ended' TERM
 	exec 9<>idle
 	while :; do
-		sed "s/^/$EVPIPE_NAME/" "$name.says" >"$EVPIPE_DIR/metrics/$name.prom.tmp"
+		sed "s/PIPELINE/pipeline=\"$EVPIPE_NAME\"/" "$name.says" >"$EVPIPE_DIR/metrics/$name.prom.tmp"
 		mv "$EVPIPE_DIR/metrics/$name.prom.tmp" "$EVPIPE_DIR/metrics/$name.prom"
 		if [ -e "$name.ready" ]; then
 			touch "$EVPIPE_DIR/ready/$name"
@@ -45,10 +45,10 @@ setup() {
 # says NAME UP [STALLED]: what a member reports of itself.
 says() {
 	cat >"$1.new" <<-EOT
-	_up{tool="$1",peer="server-of-$1"} $2
-	_records_in_total{tool="$1"} 7
-	_messages_forwarded_total 5
-	_stalled_records ${3:-0}
+	evpipe_up{PIPELINE,tool="$1",peer="server-of-$1"} $2
+	evpipe_records_in_total{PIPELINE,tool="$1"} 7
+	evpipe_messages_forwarded_total{PIPELINE} 5
+	evpipe_stalled_records{PIPELINE} ${3:-0}
 	EOT
 	mv "$1.new" "$1.says"
 }
@@ -72,12 +72,14 @@ ready() { [ "$(get /readyz)" = $'ok\n200' ]; }
 
 @test "/metrics is one valid exposition of all members" {
 	unit
-	wait_for 'get /metrics | grep -q "^u_messages_forwarded_total 10$"'
+	wait_for 'get /metrics | grep -q "^evpipe_messages_forwarded_total{pipeline=.u.} 10$"'
 	get /metrics -D head >all
 	sed -i '$d' all
 	grep -qi '^content-type: text/plain; version=0.0.4' head
-	for line in 'u_restarts_total 0' 'u_member_up{tool="kread"} 1' 'u_member_up{tool="rpub"} 1' \
-		'u_up{tool="kread",peer="server-of-kread"} 1' 'u_records_in_total{tool="rpub"} 7'; do
+	for line in 'evpipe_restarts_total{pipeline="u"} 0' 'evpipe_member_up{pipeline="u",tool="kread"} 1' \
+		'evpipe_member_up{pipeline="u",tool="rpub"} 1' 'evpipe_ready{pipeline="u",tool="evpipe"} 1' \
+		'evpipe_up{pipeline="u",tool="kread",peer="server-of-kread"} 1' \
+		'evpipe_records_in_total{pipeline="u",tool="rpub"} 7'; do
 		grep -qxF "$line" all
 	done
 	[ "$(sort all | uniq -d)" = "" ]
@@ -90,17 +92,17 @@ ready() { [ "$(get /readyz)" = $'ok\n200' ]; }
 	exec 7<>in
 	spawn real evpipe --listen unix:http --metrics all sh -c 'cat in' '|' evstamp --drop x '|' \
 		evstamp --drop y '|' evkey .a
-	wait_for 'get /metrics | grep -qF "evpipe_records_in_total{tool=\"evstamp-2\"} 0"'
-	wait_for 'get /metrics | grep -qF "evpipe_ready{tool=\"evkey\"} 1"'
+	wait_for 'get /metrics | grep -qF "evpipe_records_in_total{pipeline=\"evpipe\",tool=\"evstamp-2\"} 0"'
+	wait_for 'get /metrics | grep -qF "evpipe_ready{pipeline=\"evpipe\",tool=\"evkey\"} 1"'
 	get /metrics | sed '$d' >now
 	valid_metrics now
-	wait_for 'grep -qF "evpipe_ready{tool=\"evkey\"} 1" all'
+	wait_for 'grep -qF "evpipe_ready{pipeline=\"evpipe\",tool=\"evkey\"} 1" all'
 	valid_metrics all
-	grep -qxF 'evpipe_member_up{tool="evstamp-2"} 1' all
+	grep -qxF 'evpipe_member_up{pipeline="evpipe",tool="evstamp-2"} 1' all
 	stop real
 	wait_exit real
 	exec 7>&-
-	grep -qxF 'evpipe_member_up{tool="evstamp-2"} 0' all
+	grep -qxF 'evpipe_member_up{pipeline="evpipe",tool="evstamp-2"} 0' all
 }
 
 @test "other paths and methods are refused, and a client that stalls stops nobody" {
@@ -143,13 +145,13 @@ red_for_rpub() {
 @test "within --health-grace an absent server is no reason" {
 	says rpub 0
 	unit --health-grace 1h
-	wait_for 'get /metrics | grep -qF "u_up{tool=\"rpub\",peer=\"server-of-rpub\"} 0"'
+	wait_for 'get /metrics | grep -qF "evpipe_up{pipeline=\"u\",tool=\"rpub\",peer=\"server-of-rpub\"} 0"'
 	wait_for green
 }
 
 @test "health is red while records are stalled" {
 	unit
-	wait_for 'get /metrics | grep -qF "u_stalled_records 0"'
+	wait_for 'get /metrics | grep -qF "evpipe_stalled_records{pipeline=\"u\"} 0"'
 	wait_for green
 	says kread 1 17
 	wait_for 'red "kread: 17 records are stalled: a program behind it has not handed them on"'
@@ -185,7 +187,7 @@ red_for_rpub() {
 	[ "$(get /readyz | tail -n 1)" = 503 ]
 	rm rpub.fails
 	wait_for green
-	wait_for '[ "$(get /metrics | grep -c "^u_restarts_total [1-9]")" -eq 1 ]'
+	wait_for '[ "$(get /metrics | grep -c "^evpipe_restarts_total{pipeline=.u.} [1-9]")" -eq 1 ]'
 }
 
 @test "a program of ours inside a script counts" {

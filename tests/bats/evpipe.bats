@@ -759,7 +759,7 @@ delivered() {
 	seq 100 | kproduce "$topic"
 	redis_start
 	wait_for 'curl -sf --unix-socket http http://b/healthz'
-	wait_for 'curl -s --unix-socket http http://b/metrics | grep -q "^b_messages_forwarded_total 100$"'
+	wait_for 'curl -s --unix-socket http http://b/metrics | grep -q "^evpipe_messages_forwarded_total{pipeline=.b.} 100$"'
 	stop unit
 	wait_exit unit
 	[ "$status" -eq 0 ]

@@ -186,8 +186,8 @@ refused_as() {
 @test "drops are counted" {
 	{ from a 1; from b 2; from b 3; } >records
 	evsel '.payload.source == "a"' --metrics m <records >out
-	grep -qx 'evpipe_dropped_total{tool="evsel"} 2' m
-	grep -qx 'evpipe_records_out_total{tool="evsel"} 1' m
+	grep -qx 'evpipe_dropped_total{pipeline="evpipe",tool="evsel"} 2' m
+	grep -qx 'evpipe_records_out_total{pipeline="evpipe",tool="evsel"} 1' m
 }
 
 # ---- dead letters ----

@@ -70,10 +70,10 @@ refused_as() {
 	evstamp --drop a --drop c --metrics metrics <in >out
 	sed -n '2p;3p' in >expected
 	cmp expected out
-	grep -q '^evpipe_dropped_total{tool="evstamp"} 2$' metrics
-	grep -q '^evpipe_records_in_total{tool="evstamp"} 4$' metrics
-	grep -q '^evpipe_records_out_total{tool="evstamp"} 2$' metrics
-	grep -q '^evpipe_errors_total{tool="evstamp",type="json-decode"} 0$' metrics
+	grep -q '^evpipe_dropped_total{pipeline="evpipe",tool="evstamp"} 2$' metrics
+	grep -q '^evpipe_records_in_total{pipeline="evpipe",tool="evstamp"} 4$' metrics
+	grep -q '^evpipe_records_out_total{pipeline="evpipe",tool="evstamp"} 2$' metrics
+	grep -q '^evpipe_errors_total{pipeline="evpipe",tool="evstamp",type="json-decode"} 0$' metrics
 }
 
 @test "--only drops all but the records of these origins" {
@@ -88,7 +88,7 @@ refused_as() {
 	evstamp --only a --only c --metrics metrics <in >out
 	sed -n '1p;6p' in >expected
 	cmp expected out
-	grep -q '^evpipe_dropped_total{tool="evstamp"} 4$' metrics
+	grep -q '^evpipe_dropped_total{pipeline="evpipe",tool="evstamp"} 4$' metrics
 }
 
 @test "an origin is compared whole and by its meaning" {

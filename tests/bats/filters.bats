@@ -60,8 +60,8 @@ filter() {
 @test "metrics are rewritten while the input stays open and silent" {
 	filter counted --metrics m
 	record 1 >&5
-	wait_file_contains m 'evpipe_records_out_total{tool="evstamp"} 1'
-	wait_file_contains m 'evpipe_ready{tool="evstamp"} 1'
+	wait_file_contains m 'evpipe_records_out_total{pipeline="evpipe",tool="evstamp"} 1'
+	wait_file_contains m 'evpipe_ready{pipeline="evpipe",tool="evstamp"} 1'
 	exec 5>&-
 }
 
@@ -134,7 +134,7 @@ filter() {
 	seq 15000 | sed 's/.*/{"payload":"&"}/' >many
 	spawn stuck sh -c 'exec evstamp --drop x --metrics m <many >out'
 	exec 6<out
-	wait_file_contains m 'evpipe_records_in_total{tool="evstamp"} 15000'
+	wait_file_contains m 'evpipe_records_in_total{pipeline="evpipe",tool="evstamp"} 15000'
 	stop stuck TERM
 	stop stuck INT
 	wait_exit stuck

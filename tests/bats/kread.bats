@@ -875,15 +875,15 @@ teardown_file() {
 
 @test "--metrics counts the records and tells the lag" {
 	kread -e --metrics prom -c 20 "$RANGE" >out
-	grep -q '^evpipe_records_out_total{tool="kread"} 20$' prom
-	grep -q '^evpipe_up{tool="kread",peer="kafka"} 1$' prom
+	grep -q '^evpipe_records_out_total{pipeline="evpipe",tool="kread"} 20$' prom
+	grep -q '^evpipe_up{pipeline="evpipe",tool="kread",peer="kafka"} 1$' prom
 	run ! grep -vE '^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.]+)$' prom
 	if command -v promtool; then promtool check metrics <prom; fi
 }
 
 @test "--metrics tells the lag of a partition" {
 	spawn_ready lag -p 1 --metrics prom "$RANGE"
-	wait_file_contains prom "evpipe_consumer_lag{topic=\"$RANGE\",partition=\"1\"} 0"
+	wait_file_contains prom "evpipe_consumer_lag{pipeline=\"evpipe\",topic=\"$RANGE\",partition=\"1\"} 0"
 	run ! grep -q 'partition="0"' prom
 }
 

@@ -518,10 +518,10 @@ teardown_file() {
 	topic=$(new_topic)
 	{ records 1 10; echo '{}'; } >in
 	run -1 kwrite -t "$topic" --metrics prom --on-error skip <in
-	grep -q '^evpipe_records_in_total{tool="kwrite"} 11$' prom
-	grep -q '^evpipe_messages_forwarded_total 10$' prom
-	grep -q '^evpipe_errors_total{tool="kwrite",type="invalid-record"} 1$' prom
-	grep -q '^evpipe_up{tool="kwrite",peer="kafka"} 1$' prom
+	grep -q '^evpipe_records_in_total{pipeline="evpipe",tool="kwrite"} 11$' prom
+	grep -q '^evpipe_messages_forwarded_total{pipeline="evpipe"} 10$' prom
+	grep -q '^evpipe_errors_total{pipeline="evpipe",tool="kwrite",type="invalid-record"} 1$' prom
+	grep -q '^evpipe_up{pipeline="evpipe",tool="kwrite",peer="kafka"} 1$' prom
 	run ! grep -vE '^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.]+)$' prom
 	if command -v promtool; then promtool check metrics <prom; fi
 }

@@ -233,39 +233,54 @@ run_with_metrics() {
 	for program in "${PROGRAMS[@]}"; do
 		echo "--- $program"
 		run_with_metrics "$program"
-		for name in records_in records_out dropped; do
-			grep -q "^evpipe_${name}_total{tool=\"$program\"} [0-9]" m
-		done
-		for class in json-decode missing-key missing-field prefix-mismatch too-large loop \
-			invalid-record kafka redis unknown-topic wrong-type timeout; do
-			grep -q "^evpipe_errors_total{tool=\"$program\",type=\"$class\"} 0$" m
-			grep -q "^evpipe_dead_letters_total{tool=\"$program\",type=\"$class\"} 0$" m
-		done
-		grep -q "^evpipe_ready{tool=\"$program\"} [01]$" m
 		case $program in
-		k[rw]*) grep -q "^evpipe_up{tool=\"$program\",peer=\"kafka\"} [01]$" m ;;
-		r*) grep -q "^evpipe_up{tool=\"$program\",peer=\"redis\"} [01]$" m ;;
+		kmock) names= ;;
+		kread) names=records_out ;;
+		rsub) names='records_in records_out errors' ;;
+		evack | kwrite | rpub) names='records_in records_out errors dead_letters' ;;
+		*) names='records_in records_out dropped errors dead_letters' ;;
+		esac
+		for name in records_in records_out dropped errors dead_letters; do
+			if [[ " $names " == *" $name "* ]]; then
+				grep -q "^evpipe_${name}_total{pipeline=\"evpipe\",tool=\"$program\"[,}]" m
+			else
+				run ! grep "${name}_total" m
+			fi
+		done
+		for name in errors dead_letters; do
+			[[ " $names " == *" $name "* ]] || continue
+			for class in json-decode missing-key missing-field prefix-mismatch too-large loop \
+				invalid-record kafka redis unknown-topic wrong-type timeout; do
+				grep -q "^evpipe_${name}_total{.*,type=\"$class\"} 0$" m
+			done
+		done
+		grep -q "^evpipe_ready{pipeline=\"evpipe\",tool=\"$program\"} [01]$" m
+		grep -q "^evpipe_start_time_seconds{pipeline=\"evpipe\",tool=\"$program\"} [0-9]" m
+		grep -q "^evpipe_build_info{pipeline=\"evpipe\",tool=\"$program\",version=\"[0-9.]*\"} 1$" m
+		case $program in
+		k[rw]*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"kafka\"} [01]$" m ;;
+		r*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"redis\"} [01]$" m ;;
 		*) run ! grep _up m ;;
 		esac
 		case $program in
-		evack | kwrite | rpub) grep -q '^evpipe_messages_forwarded_total 1$' m ;;
+		evack | kwrite | rpub) grep -q '^evpipe_messages_forwarded_total{pipeline="evpipe"} 1$' m ;;
 		*) run ! grep forwarded m ;;
 		esac
 		case $program in
-		rpub) grep -q '^evpipe_receivers_zero_total 1$' m ;;
-		rsub) grep -q '^evpipe_gaps_total 0$' m ;;
+		rpub) grep -q '^evpipe_receivers_zero_total{pipeline="evpipe"} 1$' m ;;
+		rsub) grep -q '^evpipe_gaps_total{pipeline="evpipe"} 0$' m ;;
 		esac
 	done
 }
 
-@test "EVPIPE_NAME is the prefix of the names, so that two directions do not mix" {
+@test "EVPIPE_NAME is a label, so that two directions are side by side and do not mix" {
 	kproduce events <<<hello
-	export EVPIPE_NAME=rev-bridge
+	export EVPIPE_NAME='rev "bridge"\1'
 	for program in "${PROGRAMS[@]}"; do
 		echo "--- $program"
 		run_with_metrics "$program"
-		grep -q "^rev_bridge_records_in_total{tool=\"$program\"}" m
-		run ! grep evpipe m
+		grep -qF "evpipe_ready{pipeline=\"rev \\\"bridge\\\"\\\\1\",tool=\"$program\"} " m
+		run ! grep -E '^[^#]*(evpipe"|\{tool)' m
 		valid_metrics m
 	done
 }
@@ -283,7 +298,7 @@ run_with_metrics() {
 		EVPIPE_MEMBER=$program-2 spawn "$program" sh -c '
 			program=$0; tail -f /dev/null | "$program" "$@"' "$program" "${args[@]}"
 		wait_for '[ -e dir/ready/$program-2 ]'
-		wait_file_contains "dir/metrics/$program-2.prom" "evpipe_ready{tool=\"$program-2\"} 1"
+		wait_file_contains "dir/metrics/$program-2.prom" "evpipe_ready{pipeline=\"evpipe\",tool=\"$program-2\"} 1"
 		valid_metrics "dir/metrics/$program-2.prom"
 		wait_for '[ "$(ls dir/metrics)" = "$program-2.prom" ]'
 		kill -- -"$(pid_of "$program")"

@@ -380,10 +380,10 @@ x 2' ]
 	redis_start
 	{ records a 1 3; echo no; } >in
 	EVPIPE_NAME=bridge run -1 rpub --on-error skip --metrics m x <in
-	grep -qx 'bridge_records_in_total{tool="rpub"} 4' m
-	grep -qx 'bridge_messages_forwarded_total 3' m
-	grep -qx 'bridge_errors_total{tool="rpub",type="invalid-record"} 1' m ||
-		grep -qx 'bridge_errors_total{tool="rpub",type="json-decode"} 1' m
+	grep -qx 'evpipe_records_in_total{pipeline="bridge",tool="rpub"} 4' m
+	grep -qx 'evpipe_messages_forwarded_total{pipeline="bridge"} 3' m
+	grep -qx 'evpipe_errors_total{pipeline="bridge",tool="rpub",type="invalid-record"} 1' m ||
+		grep -qx 'evpipe_errors_total{pipeline="bridge",tool="rpub",type="json-decode"} 1' m
 	# Each sample has a TYPE before it, and no line is anything else.
 	awk '/^# HELP / { next }
 		/^# TYPE / { type[$3] = $4; next }

@@ -465,7 +465,7 @@ after' ]
 	[ "$(cat sub.out)" = 'before
 after' ]
 	grep -q 'channel news: .*too-large' sub.err
-	grep -qx 'evpipe_errors_total{tool="rsub",type="too-large"} 1' m
+	grep -qx 'evpipe_errors_total{pipeline="evpipe",tool="rsub",type="too-large"} 1' m
 }
 
 @test "rsub tells a channel's name as one line, and a terminal has nothing to obey in it" {
@@ -489,9 +489,9 @@ after' ]
 	wait_lines sub.out 2
 	stop sub
 	wait_exit sub
-	grep -qx 'bridge_records_in_total{tool="rsub"} 2' m
-	grep -qx 'bridge_records_out_total{tool="rsub"} 2' m
-	grep -qx 'bridge_gaps_total 0' m
+	grep -qx 'evpipe_records_in_total{pipeline="bridge",tool="rsub"} 2' m
+	grep -qx 'evpipe_records_out_total{pipeline="bridge",tool="rsub"} 2' m
+	grep -qx 'evpipe_gaps_total{pipeline="bridge"} 0' m
 	# Each sample has a TYPE before it, and no line is anything else.
 	awk '/^# HELP / { next }
 		/^# TYPE / { type[$3] = $4; next }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "base/metrics.h"
 
+#include "config.h"
 #include "base/msg.h"
 
 #include <fcntl.h>
@@ -69,10 +70,34 @@ static void without_a_file_nothing_is_written_and_nothing_is_due(void **state)
 	assert_int_equal(access("m.prom", F_OK), -1);
 }
 
-static void a_filter_has_the_counters_of_every_program_and_no_others(void **state)
+enum {
+	FILTER = METRICS_IN | METRICS_OUT | METRICS_DROPPED | METRICS_ERRORS | METRICS_DEAD_LETTERS
+};
+
+static void nothing_is_printed_that_nobody_counts(void **state)
+{
+	(void)state;
+	metrics_init("kmock", "m.prom");
+	metrics_flush();
+	slurp("m.prom");
+	expect_line("# TYPE evpipe_ready gauge");
+	expect_line("evpipe_ready{pipeline=\"evpipe\",tool=\"kmock\"} 0");
+	expect_line(
+		"evpipe_build_info{pipeline=\"evpipe\",tool=\"kmock\",version=\"" PACKAGE_VERSION
+		"\"} 1");
+	if (!strstr(text, "\nevpipe_start_time_seconds{pipeline=\"evpipe\",tool=\"kmock\"} 1"))
+		fail_msg("no start time:\n%s", text);
+	expect_no("_total");
+	expect_no("_up");
+	expect_no("lag");
+}
+
+static void a_filter_has_its_counters_and_no_others(void **state)
 {
 	(void)state;
 	metrics_init("evkey", "m.prom");
+	metrics_counts(FILTER);
+	metrics_counts(METRICS_IN);
 	metrics.records_in = 10;
 	metrics.records_out = UINT64_MAX;
 	metrics.dropped = 2;
@@ -81,14 +106,16 @@ static void a_filter_has_the_counters_of_every_program_and_no_others(void **stat
 	metrics_flush();
 	slurp("m.prom");
 	expect_line("# TYPE evpipe_records_in_total counter");
-	expect_line("evpipe_records_in_total{tool=\"evkey\"} 10");
-	expect_line("evpipe_records_out_total{tool=\"evkey\"} 18446744073709551615");
-	expect_line("evpipe_dropped_total{tool=\"evkey\"} 2");
-	expect_line("evpipe_errors_total{tool=\"evkey\",type=\"json-decode\"} 3");
-	expect_line("evpipe_errors_total{tool=\"evkey\",type=\"wrong-type\"} 0");
-	expect_line("evpipe_dead_letters_total{tool=\"evkey\",type=\"missing-key\"} 4");
-	expect_line("# TYPE evpipe_ready gauge");
-	expect_line("evpipe_ready{tool=\"evkey\"} 0");
+	expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"evkey\"} 10");
+	expect_line(
+		"evpipe_records_out_total{pipeline=\"evpipe\",tool=\"evkey\"} 18446744073709551615");
+	expect_line("evpipe_dropped_total{pipeline=\"evpipe\",tool=\"evkey\"} 2");
+	expect_line(
+		"evpipe_errors_total{pipeline=\"evpipe\",tool=\"evkey\",type=\"json-decode\"} 3");
+	expect_line(
+		"evpipe_errors_total{pipeline=\"evpipe\",tool=\"evkey\",type=\"wrong-type\"} 0");
+	expect_line(
+		"evpipe_dead_letters_total{pipeline=\"evpipe\",tool=\"evkey\",type=\"missing-key\"} 4");
 	expect_no("forwarded");
 	expect_no("gaps");
 	expect_no("receivers");
@@ -99,52 +126,73 @@ static void a_filter_has_the_counters_of_every_program_and_no_others(void **stat
 static void every_class_is_a_label_from_the_start(void **state)
 {
 	(void)state;
+	metrics_counts(FILTER);
 	metrics_init("evkey", "m.prom");
 	metrics_flush();
 	slurp("m.prom");
 	for (int c = CLASS_NONE + 1; c < CLASS_COUNT; c++) {
 		char line[200];
 
-		snprintf(line, sizeof(line), "evpipe_errors_total{tool=\"evkey\",type=\"%s\"} 0",
+		snprintf(line, sizeof(line),
+			"evpipe_errors_total{pipeline=\"evpipe\",tool=\"evkey\",type=\"%s\"} 0",
 			errclass_name((enum errclass)c));
 		expect_line(line);
 	}
 }
 
-static void servers_and_directions_have_their_own(void **state)
+static void modules_register_their_own(void **state)
 {
+	static const uint64_t gaps = 6, open_records = 2;
+	static struct metrics_histogram delivery;
+
 	(void)state;
 	setenv("EVPIPE_NAME", "revbridge", 1);
 	metrics_init("rpub", "m.prom");
-	metrics.is_sink = metrics.is_subscriber = metrics.is_publisher = true;
+	metrics_counts(METRICS_OUT | METRICS_FORWARDED);
+	metrics_counter("gaps_total", "Interruptions.", METRICS_PIPELINE, &gaps);
+	metrics_gauge("open_records", "Open.", METRICS_PIPELINE, &open_records);
+	metrics_histogram("delivery_seconds", "Time.", &delivery);
+	metrics_observe(&delivery, 1000);
+	metrics_observe(&delivery, 4000000);
+	metrics_observe(&delivery, 61000000);
 	metrics.forwarded = 5;
-	metrics.gaps = 6;
-	metrics.receivers_zero = 7;
-	metrics.up = 1;
-	metrics.peer = "redis";
+	metrics_up("redis", false);
+	metrics_up("redis", true);
+	metrics_up("kafka", false);
 	metrics_lag("orders", 3, 8);
 	metrics_lag("orders", 0, 9);
 	metrics_lag("orders", 3, 10);
 	metrics_lag("orders", 0, -1);
 	metrics_flush();
 	slurp("m.prom");
-	expect_line("revbridge_messages_forwarded_total 5");
-	expect_line("revbridge_gaps_total 6");
-	expect_line("revbridge_receivers_zero_total 7");
-	expect_line("revbridge_up{tool=\"rpub\",peer=\"redis\"} 1");
-	expect_line("revbridge_consumer_lag{topic=\"orders\",partition=\"3\"} 10");
+	expect_line("evpipe_messages_forwarded_total{pipeline=\"revbridge\"} 5");
+	expect_line("# TYPE evpipe_gaps_total counter");
+	expect_line("evpipe_gaps_total{pipeline=\"revbridge\"} 6");
+	expect_line("# TYPE evpipe_open_records gauge");
+	expect_line("evpipe_open_records{pipeline=\"revbridge\"} 2");
+	expect_line("# TYPE evpipe_delivery_seconds histogram");
+	expect_line("evpipe_delivery_seconds_bucket{pipeline=\"revbridge\",le=\"0.001\"} 1");
+	expect_line("evpipe_delivery_seconds_bucket{pipeline=\"revbridge\",le=\"5\"} 2");
+	expect_line("evpipe_delivery_seconds_bucket{pipeline=\"revbridge\",le=\"+Inf\"} 3");
+	expect_line("evpipe_delivery_seconds_sum{pipeline=\"revbridge\"} 65.001000");
+	expect_line("evpipe_delivery_seconds_count{pipeline=\"revbridge\"} 3");
+	expect_line("# TYPE evpipe_up gauge");
+	expect_line("evpipe_up{pipeline=\"revbridge\",tool=\"rpub\",peer=\"redis\"} 1");
+	expect_line("evpipe_up{pipeline=\"revbridge\",tool=\"rpub\",peer=\"kafka\"} 0");
+	expect_line(
+		"evpipe_consumer_lag{pipeline=\"revbridge\",topic=\"orders\",partition=\"3\"} 10");
 	expect_no("partition=\"0\"");
 	metrics_lag("orders", 3, -1);
 }
 
-static void a_name_that_is_no_metric_name_is_made_one(void **state)
+static void any_name_of_a_pipeline_is_a_label(void **state)
 {
 	(void)state;
-	setenv("EVPIPE_NAME", "9 a-b\"\n{", 1);
+	setenv("EVPIPE_NAME", "9 a-b\"\n{\\", 1);
 	metrics_init("tool", "m.prom");
 	metrics_flush();
 	slurp("m.prom");
-	expect_line("__a_b____ready{tool=\"tool\"} 0");
+	expect_line("evpipe_ready{pipeline=\"9 a-b\\\"\\n{\\\\\",tool=\"tool\"} 0");
 }
 
 static void the_file_is_replaced_whole_and_nothing_else_is_left(void **state)
@@ -171,16 +219,17 @@ static void the_file_is_replaced_whole_and_nothing_else_is_left(void **state)
 static void it_is_rewritten_once_a_second(void **state)
 {
 	(void)state;
+	metrics_counts(FILTER);
 	metrics_init("tool", "m.prom");
 	/* Whenever the last test's second ended. */
 	metrics_tick(1000000);
 	metrics.records_in = 1;
 	assert_int_equal(metrics_tick(1000400), 600);
 	slurp("m.prom");
-	expect_line("evpipe_records_in_total{tool=\"tool\"} 0");
+	expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"tool\"} 0");
 	assert_int_equal(metrics_tick(1001000), 1000);
 	slurp("m.prom");
-	expect_line("evpipe_records_in_total{tool=\"tool\"} 1");
+	expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"tool\"} 1");
 }
 
 static void a_file_that_cannot_be_written_is_told_of_once(void **state)
@@ -220,7 +269,7 @@ static void ready_is_a_line_once_and_then_the_end(void **state)
 	assert_int_equal(read(fds[0], bytes, sizeof(bytes)), 0);
 	metrics_flush();
 	slurp("m.prom");
-	expect_line("evpipe_ready{tool=\"tool\"} 1");
+	expect_line("evpipe_ready{pipeline=\"evpipe\",tool=\"tool\"} 1");
 	close(fds[0]);
 }
 
@@ -247,18 +296,19 @@ static int teardown_directory(void **state)
 static void a_pipelines_directory_gets_a_copy(void **state)
 {
 	(void)state;
+	metrics_counts(FILTER);
 	metrics_init("tool", "m.prom");
 	metrics.records_in = 3;
 	assert_true(metrics_tick(2000000) >= 0);
 	slurp("m.prom");
-	expect_line("evpipe_records_in_total{tool=\"tool\"} 3");
+	expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"tool\"} 3");
 	slurp("d/metrics/tool.prom");
-	expect_line("evpipe_records_in_total{tool=\"tool\"} 3");
+	expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"tool\"} 3");
 	metrics_init("tool", NULL);
 	metrics.records_in = 4;
 	metrics_flush();
 	slurp("d/metrics/tool.prom");
-	expect_line("evpipe_records_in_total{tool=\"tool\"} 4");
+	expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"tool\"} 4");
 	setenv("EVPIPE_DIR", "", 1);
 	metrics_init("tool", NULL);
 	assert_int_equal(metrics_tick(3000000), -1);
@@ -270,11 +320,12 @@ static void a_member_is_called_as_evpipe_calls_it(void **state)
 		"sh", "tool", "tools", "tool-", "tool-2/../x", "tool-x", "tool2", "", "../tool-2"};
 
 	(void)state;
+	metrics_counts(FILTER);
 	setenv("EVPIPE_MEMBER", "tool-2", 1);
 	metrics_init("tool", NULL);
 	metrics_flush();
 	slurp("d/metrics/tool-2.prom");
-	expect_line("evpipe_records_in_total{tool=\"tool-2\"} 0");
+	expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"tool-2\"} 0");
 	/* The name of another program, which runs this one. */
 	for (size_t i = 0; i < sizeof(foreign) / sizeof(*foreign); i++) {
 		unlink("d/metrics/tool.prom");
@@ -282,7 +333,7 @@ static void a_member_is_called_as_evpipe_calls_it(void **state)
 		metrics_init("tool", NULL);
 		metrics_flush();
 		slurp("d/metrics/tool.prom");
-		expect_line("evpipe_records_in_total{tool=\"tool\"} 0");
+		expect_line("evpipe_records_in_total{pipeline=\"evpipe\",tool=\"tool\"} 0");
 	}
 }
 
@@ -353,10 +404,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(without_a_file_nothing_is_written_and_nothing_is_due, setup),
 		cmocka_unit_test_setup(
-			a_filter_has_the_counters_of_every_program_and_no_others, setup),
+			nothing_is_printed_that_nobody_counts, setup), /* the first */
+		cmocka_unit_test_setup(a_filter_has_its_counters_and_no_others, setup),
 		cmocka_unit_test_setup(every_class_is_a_label_from_the_start, setup),
-		cmocka_unit_test_setup(servers_and_directions_have_their_own, setup),
-		cmocka_unit_test_setup(a_name_that_is_no_metric_name_is_made_one, setup),
+		cmocka_unit_test_setup(modules_register_their_own, setup),
+		cmocka_unit_test_setup(any_name_of_a_pipeline_is_a_label, setup),
 		cmocka_unit_test_setup(the_file_is_replaced_whole_and_nothing_else_is_left, setup),
 		cmocka_unit_test_setup(it_is_rewritten_once_a_second, setup),
 		cmocka_unit_test_setup(a_file_that_cannot_be_written_is_told_of_once, setup),

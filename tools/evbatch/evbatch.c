@@ -412,6 +412,7 @@ int main(int argc, char **argv)
 	s->argv[command->count] = NULL;
 	/* Whoever started us may ignore it, and then there would be no child to wait for. */
 	signal(SIGCHLD, SIG_DFL);
+	metrics_counts(METRICS_OUT | METRICS_DROPPED);
 	wake_fd = wake_open();
 	input_open(&s->in, &input, '\n', &s->ack, NULL, NULL);
 	out_open(&s->out, STDOUT_FILENO);

@@ -82,17 +82,11 @@ static void judge(struct file *f, int64_t now_ms)
 
 	f->stalled = 0;
 	while (prom_next(&text, &line)) {
-		struct span tail = line.name;
-		size_t prefix = strlen(metrics_prefix());
-
-		if (line.kind != PROM_SAMPLE || tail.len <= prefix ||
-			memcmp(tail.p, metrics_prefix(), prefix) != 0)
+		if (line.kind != PROM_SAMPLE)
 			continue;
-		tail.p += prefix;
-		tail.len -= prefix;
-		if (span_is(tail, "_stalled_records")) {
+		if (span_is(line.name, "evpipe_stalled_records")) {
 			f->stalled += prom_value(&line);
-		} else if (span_is(tail, "_up") && prom_value(&line) == 0 && !down) {
+		} else if (span_is(line.name, "evpipe_up") && prom_value(&line) == 0 && !down) {
 			down = true;
 			peer = prom_label(line.labels, "peer");
 			snprintf(f->peer, sizeof(f->peer), "%.*s", (int)peer.len,
@@ -256,23 +250,16 @@ static void find_unready(const struct evpipe *e, struct buf *who)
 
 static void print_own(const struct evpipe *e, struct buf *b)
 {
-	const char *prefix = metrics_prefix();
-
-	buf_printf(b,
-		"# HELP %s_restarts_total Times the pipeline was started again.\n"
-		"# TYPE %s_restarts_total counter\n%s_restarts_total %llu\n"
-		"# HELP %s_member_up Whether the member runs.\n# TYPE %s_member_up gauge\n",
-		prefix, prefix, prefix, (unsigned long long)e->restarts, prefix, prefix);
+	metrics_print(b);
+	buf_puts(b,
+		"# HELP evpipe_member_up Whether the member runs.\n# TYPE evpipe_member_up gauge\n");
 	for (int i = 0; i < e->count; i++) {
 		const struct member *m = &e->members[i];
 
-		buf_printf(b, "%s_member_up{tool=\"", prefix);
-		for (const char *c = m->name; *c; c++) {
-			if (*c == '"' || *c == '\\')
-				buf_putc(b, '\\');
-			buf_putc(b, *c == '\n' ? ' ' : *c);
-		}
-		buf_printf(b, "\"} %d\n", e->running && m->pid && !m->ended);
+		buf_puts(b, "evpipe_member_up{");
+		metrics_put_label(b, "pipeline", metrics_pipeline());
+		metrics_put_label(b, "tool", m->name);
+		buf_printf(b, "} %d\n", e->running && m->pid && !m->ended);
 	}
 }
 
@@ -346,9 +333,9 @@ static void tell(struct evpipe *e, int64_t now_ms)
 
 	find_unready(e, &text);
 	s->ready = !text.len;
+	metrics_set_ready(s->ready);
 	if (s->ready && !s->was_ready) {
 		msg_info("ready");
-		metrics_set_ready(true);
 		s->was_ready = true;
 		state = "READY=1\n";
 	}
@@ -398,10 +385,12 @@ void status_open(struct evpipe *e, bool ready_fd, bool metrics_file)
 		s->http = http_open(e->listen, answer, e);
 		msg_info("listening on %s", http_address(s->http));
 	}
+	metrics_counter("restarts_total", "Times the pipeline was started again.", METRICS_PIPELINE,
+		&e->restarts);
 	if (metrics_file)
 		metrics_print_with(print_metrics);
 	s->ready_fd = ready_fd;
-	s->scanning = e->listen || s->notify >= 0 || ready_fd;
+	s->scanning = e->listen || s->notify >= 0 || ready_fd || metrics_file;
 	if (s->scanning) {
 		s->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 		if (s->inotify < 0)

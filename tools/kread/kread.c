@@ -159,7 +159,7 @@ static void start(struct kread *r)
 	r->poll_interval_ms = kafka_conf_int(&conf, "max.poll.interval.ms");
 	if (kafka_start(&r->kafka, RD_KAFKA_CONSUMER, &conf, &why))
 		die(why.status, "%s", why.text);
-	metrics.peer = "kafka";
+	metrics_up("kafka", false);
 }
 
 /* ---- what the queue gives ---- */
@@ -368,7 +368,7 @@ static void flush(struct kread *r)
 /* What is done once a second. */
 void kread_tick(struct kread *r, int64_t now)
 {
-	metrics.up = kafka_tick(&r->kafka);
+	metrics_up("kafka", kafka_tick(&r->kafka));
 	if (r->kafka.trouble.status && !r->ending)
 		kread_end(r, trouble_tell(&r->kafka.trouble));
 	if (r->full_since_ms || !source_room(&r->source, 1))

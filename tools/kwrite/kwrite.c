@@ -189,8 +189,7 @@ static void start(struct kwrite *s)
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, ring_on_delivery);
 	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		die(why.status, "%s", why.text);
-	metrics.up = 0;
-	metrics.peer = "kafka";
+	metrics_up("kafka", false);
 }
 
 /* ---- lines ---- */
@@ -327,7 +326,7 @@ static void loop(struct kwrite *s)
 		(!input_ended(&s->in) || s->tail < s->head || out_pending(&s->out) ||
 			!txn_is_done(s))) {
 		int64_t now = wake_now_ms();
-		bool reads = hungry && may_take(s, now);
+		bool up, reads = hungry && may_take(s, now);
 		struct pollfd fds[] = {
 			{.fd = s->signal_fd, .events = POLLIN},
 			{.fd = s->kafka.wake_fd, .events = POLLIN},
@@ -361,8 +360,9 @@ static void loop(struct kwrite *s)
 		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
 		if (s->ack.trouble.status)
 			input_stop(&s->in);
-		metrics.up = kafka_tick(&s->kafka);
-		if (metrics.up && !metrics.ready)
+		up = kafka_tick(&s->kafka);
+		metrics_up("kafka", up);
+		if (up)
 			metrics_set_ready(true);
 		check_trouble(s);
 	}
@@ -400,7 +400,7 @@ int main(int argc, char **argv)
 	kafka_wake_on(&s->kafka, queue);
 	rd_kafka_queue_destroy(queue);
 	topics_open(&s->topics, &s->kafka, opt.create->count, partition_prepare, &s->partitioner);
-	metrics.is_sink = true;
+	metrics_counts(METRICS_OUT | METRICS_FORWARDED);
 	s->pass = opt.pass->count;
 	if (s->pass)
 		out_open(&s->out, STDOUT_FILENO);

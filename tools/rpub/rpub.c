@@ -169,7 +169,7 @@ static void on_replies(struct rpub *s)
 			on_publish_error(s, reply.text);
 		} else {
 			if (kind == REDIS_INTEGER && reply.integer == 0) {
-				metrics.receivers_zero++;
+				s->receivers_zero++;
 				msg_info("line %llu: published to no subscriber",
 					line_of(s, s->answered));
 			}
@@ -320,7 +320,8 @@ int main(int argc, char **argv)
 
 	parse_options(argc, argv);
 	take_options(s);
-	metrics.is_publisher = true;
+	metrics_counter("receivers_zero_total", "Messages published to no subscriber.",
+		METRICS_PIPELINE, &s->receivers_zero);
 	redis_open(&s->redis, &opt.redis, true);
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,

@@ -29,6 +29,7 @@ struct rpub {
 	bool role_out; /* a ROLE is unanswered; it was sent behind role_at records */
 	uint64_t role_at;
 	int64_t role_ms; /* when it was sent */
+	uint64_t receivers_zero;
 };
 
 /* ---- command.c: records to commands ---- */
