@@ -23,7 +23,7 @@
 #include "base/opt.h"
 #include "base/out.h"
 #include "record/record.h"
-#include "redis/redis.h"
+#include "redis/subscribe.h"
 #include "flow/source.h"
 #include "base/wake.h"
 
@@ -100,7 +100,7 @@ static bool same(const struct buf *b, struct span s)
 }
 
 /* A record up to its payload. Most messages come on the channel of the one before. */
-static int put_head(struct rsub *s, const struct redis_reply *m)
+static int put_head(struct rsub *s, const struct redis_message *m)
 {
 	struct buf *h = &s->head;
 	struct span pattern = m->pattern.p ? m->pattern : SPAN("");
@@ -124,7 +124,7 @@ static int put_head(struct rsub *s, const struct redis_reply *m)
 	return 0;
 }
 
-static void on_message(struct rsub *s, const struct redis_reply *m)
+static void on_message(struct rsub *s, const struct redis_message *m)
 {
 	struct buf *b = &s->out.b;
 	size_t before = b->len;
@@ -166,11 +166,11 @@ static void subscribe(struct rsub *s)
 {
 	if (s->channel_count) {
 		s->channels[0] = "SUBSCRIBE";
-		redis_command(&s->redis, s->channel_count + 1, s->channels);
+		redis_subscribe(&s->redis, s->channel_count + 1, s->channels);
 	}
 	if (s->pattern_count) {
 		s->patterns[0] = "PSUBSCRIBE";
-		redis_command(&s->redis, s->pattern_count + 1, s->patterns);
+		redis_subscribe(&s->redis, s->pattern_count + 1, s->patterns);
 	}
 	s->unconfirmed = s->channel_count + s->pattern_count;
 }
@@ -179,7 +179,7 @@ static void say_gap(struct rsub *s, const char *been)
 {
 	msg_error("gap: the connection to redis at %s %s lost for %.1f s: "
 		  "what was published meanwhile is lost",
-		s->redis.name, been, (double)(wake_now_ms() - s->gap_since_ms) / 1000);
+		s->redis.url.name, been, (double)(wake_now_ms() - s->gap_since_ms) / 1000);
 	s->gap = false;
 }
 
@@ -188,7 +188,7 @@ static void on_confirmed(struct rsub *s)
 	if (s->unconfirmed == 0 || --s->unconfirmed)
 		return;
 	metrics_set_ready(true);
-	msg_info("subscribed at redis at %s", s->redis.name);
+	msg_info("subscribed at redis at %s", s->redis.url.name);
 	if (s->gap)
 		say_gap(s, "was");
 }
@@ -206,11 +206,14 @@ static void on_lost(struct rsub *s)
 
 static void on_error(struct rsub *s, struct span text)
 {
-	if (redis_judge(text) == REDIS_FAULT_AWAY) {
+	/* A keep-alive that is refused (MISCONF does that) shows that the link is alive. */
+	if (!s->unconfirmed)
+		return;
+	if (redis_fault(text) == REDIS_FAULT_AWAY) {
 		redis_lose(&s->redis, text);
 		return;
 	}
-	msg_error("redis at %s refuses the subscription: %.*s", s->redis.name,
+	msg_error("redis at %s refuses the subscription: %.*s", s->redis.url.name,
 		(int)(text.len < 200 ? text.len : 200), text.p);
 	stop(s, EXIT_PERM);
 }
@@ -218,31 +221,29 @@ static void on_error(struct rsub *s, struct span text)
 /* Prints what has come, up to a block of output; what is left stays for the next turn. */
 static void on_replies(struct rsub *s, int64_t now_ms)
 {
-	struct redis_reply reply;
+	struct redis_message m;
 
 	s->behind = true;
 	s->now_us = now_ms * 1000;
 	while (!s->stopping && out_pending(&s->out) < OUT_BLOCK) {
-		switch (redis_next(&s->redis, &reply)) {
-		case REDIS_MESSAGE:
-			on_message(s, &reply);
+		switch (redis_next_push(&s->redis, s->max_line, &m)) {
+		case REDIS_PUSH_MESSAGE:
+			on_message(s, &m);
 			s->last_ms = now_ms;
 			break;
-		case REDIS_LIST: /* or the answer to a PING */
-			if (span_is(reply.item[0], "subscribe") ||
-				span_is(reply.item[0], "psubscribe"))
-				on_confirmed(s);
+		case REDIS_PUSH_CONFIRMED:
+			on_confirmed(s);
 			break;
-		case REDIS_ERROR:
-			on_error(s, reply.text);
+		case REDIS_PUSH_ERROR:
+			on_error(s, m.text);
 			break;
-		case REDIS_MORE:
+		case REDIS_PUSH_NONE:
 			if (!redis_read(&s->redis)) {
 				s->behind = false;
 				return;
 			}
 			break;
-		default:
+		case REDIS_PUSH_OTHER: /* the answer to a keep-alive */
 			break;
 		}
 	}
@@ -257,11 +258,8 @@ static void on_redis(struct rsub *s, short revents, int64_t now_ms)
 	case REDIS_WENT:
 		on_lost(s);
 		break;
-	case REDIS_MUTE:
-		redis_command(&s->redis, 1, (const char *const[]){"PING"});
-		break;
 	case REDIS_FAILED:
-		msg_error("%s", s->redis.trouble);
+		trouble_tell(&s->redis.trouble);
 		stop(s, EXIT_PERM);
 		return;
 	case REDIS_SAME:
@@ -269,7 +267,7 @@ static void on_redis(struct rsub *s, short revents, int64_t now_ms)
 	}
 	if (s->redis.state == REDIS_UP)
 		on_replies(s, now_ms);
-	redis_flush(&s->redis);
+	redis_flush(&s->redis, now_ms);
 }
 
 /* ---- the loop ---- */
@@ -475,8 +473,7 @@ int main(int argc, char **argv)
 	metrics_counts(METRICS_IN | METRICS_ERRORS);
 	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
 		METRICS_PIPELINE, &s->gaps);
-	redis_open(&s->redis, &redis, false);
-	s->redis.max_bulk = s->max_line;
+	redis_open(&s->redis, &redis, REDIS_SUBSCRIBER);
 	wake_fd = wake_open();
 	out_open(&s->out, STDOUT_FILENO);
 	source_open(&s->source, false, WINDOW);

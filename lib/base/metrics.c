@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct metrics metrics = {.up = -1};
+struct metrics metrics;
 
 struct lag {
 	char *topic;
@@ -314,12 +314,10 @@ void metrics_print(struct buf *b)
 {
 	for (size_t i = 0; i < self.series_count; i++)
 		put_series(b, &self.series[i]);
-	if (self.peer_count || metrics.up >= 0)
+	if (self.peer_count)
 		put_family(b, "up", "gauge", "Whether the peer can be reached.");
 	for (size_t i = 0; i < self.peer_count; i++)
 		put_peer(b, self.peers[i].name, self.peers[i].up);
-	if (metrics.up >= 0)
-		put_peer(b, metrics.peer, metrics.up);
 	put_lags(b);
 	put_family(b, "ready", "gauge", "Whether the program is ready.");
 	put_name(b, "ready", "", true);

@@ -20,8 +20,6 @@
 struct metrics {
 	uint64_t records_in, records_out, forwarded, dropped;
 	uint64_t errors[CLASS_COUNT], dead_letters[CLASS_COUNT];
-	int up; /* as metrics_up, for a program of one peer; -1: not used */
-	const char *peer;
 };
 
 extern struct metrics metrics;

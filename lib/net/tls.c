@@ -11,12 +11,11 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum { READ_AHEAD = 64 << 10 }; /* read from the socket at once: several records */
 
 struct tls_client {
+	struct bytes_client client;
 	SSL_CTX *ctx;
 	char *name;
 };
@@ -31,39 +30,39 @@ static const char *reason(unsigned long error)
 	return text ? text : "TLS failed";
 }
 
-static int bad_certificate(struct tls *t, long code)
+static int bad_certificate(struct bytes *b, long code)
 {
 	switch (code) {
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		return trouble_set(&t->trouble, EXIT_PERM, "its certificate is not for %s '%s'",
-			code == X509_V_ERR_HOSTNAME_MISMATCH ? "host name" : "address", t->host);
+		return trouble_set(&b->trouble, EXIT_PERM, "its certificate is not for %s '%s'",
+			code == X509_V_ERR_HOSTNAME_MISMATCH ? "host name" : "address", b->host);
 	case X509_V_ERR_CERT_HAS_EXPIRED:
-		return trouble_set(&t->trouble, EXIT_PERM, "its certificate has expired");
+		return trouble_set(&b->trouble, EXIT_PERM, "its certificate has expired");
 	case X509_V_ERR_CERT_NOT_YET_VALID:
-		return trouble_set(&t->trouble, EXIT_PERM,
+		return trouble_set(&b->trouble, EXIT_PERM,
 			"its certificate is not yet valid: is the clock right?");
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-		return trouble_set(&t->trouble, EXIT_PERM,
+		return trouble_set(&b->trouble, EXIT_PERM,
 			"its certificate is from no CA that is trusted here: name the CA's file");
 	default:
-		return trouble_set(&t->trouble, EXIT_PERM, "its certificate is not accepted: %s",
+		return trouble_set(&b->trouble, EXIT_PERM, "its certificate is not accepted: %s",
 			X509_verify_cert_error_string(code));
 	}
 }
 
 /* What the server, by an alert, or OpenSSL says against the handshake. */
-static int refused(struct tls *t, unsigned long error)
+static int refused(struct bytes *b, unsigned long error)
 {
 	switch (ERR_GET_REASON(error)) {
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
-		return bad_certificate(t, SSL_get_verify_result(t->ssl));
+		return bad_certificate(b, SSL_get_verify_result(b->state));
 	case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-		return trouble_set(&t->trouble, EXIT_PERM, "it wants a client certificate");
+		return trouble_set(&b->trouble, EXIT_PERM, "it wants a client certificate");
 	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
 	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
 	case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
@@ -72,23 +71,23 @@ static int refused(struct tls *t, unsigned long error)
 	case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
 	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
 	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-		return trouble_set(&t->trouble, EXIT_PERM,
+		return trouble_set(&b->trouble, EXIT_PERM,
 			"it refuses the client certificate, or that there is none: %s",
 			reason(error));
 	case SSL_R_WRONG_VERSION_NUMBER:
-		return trouble_set(&t->trouble, EXIT_PERM, "it does not speak TLS at this port");
+		return trouble_set(&b->trouble, EXIT_PERM, "it does not speak TLS at this port");
 	default:
-		return trouble_set(&t->trouble, EXIT_TEMP, "%s", reason(error));
+		return trouble_set(&b->trouble, EXIT_TEMP, "%s", reason(error));
 	}
 }
 
 /* After a call of OpenSSL that has not succeeded: -1 with errno, or 0 at the end of what the server sends. */
-static int failed(struct tls *t, int got, short *want)
+static int failed(struct bytes *b, int got, short *want)
 {
 	int system_error = errno;
 	unsigned long error = ERR_peek_error();
 
-	switch (SSL_get_error(t->ssl, got)) {
+	switch (SSL_get_error(b->state, got)) {
 	case SSL_ERROR_WANT_READ:
 		*want = POLLIN;
 		errno = EAGAIN;
@@ -100,16 +99,16 @@ static int failed(struct tls *t, int got, short *want)
 	case SSL_ERROR_ZERO_RETURN:
 		return 0;
 	case SSL_ERROR_SYSCALL:
-		t->broken = true;
+		b->broken = true;
 		errno = system_error ? system_error : ECONNRESET;
-		return trouble_set(&t->trouble, EXIT_TEMP, "%s", strerror(errno));
+		return trouble_set(&b->trouble, EXIT_TEMP, "%s", strerror(errno));
 	default:
-		t->broken = true;
+		b->broken = true;
 		errno = EPROTO;
 		/* Peers that are killed, and many that are not, send no word of the end. */
 		if (ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
 			return 0;
-		return refused(t, error);
+		return refused(b, error);
 	}
 }
 
@@ -146,14 +145,16 @@ static int read_files(SSL_CTX *ctx, const struct tls_config *c, struct trouble *
 	return 0;
 }
 
-struct tls_client *tls_client_open(const struct tls_config *config, struct trouble *why)
+static void start(struct bytes_client *client, struct bytes *b);
+
+struct bytes_client *tls_open(const struct tls_config *config, struct trouble *why)
 {
-	struct tls_client *client = mem_alloc(sizeof(*client));
+	struct tls_client *tls = mem_alloc(sizeof(*tls));
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
 	if (!ctx)
 		die(EXIT_TEMP, "out of memory");
-	*client = (struct tls_client){.ctx = ctx};
+	*tls = (struct tls_client){.client = {start}, .ctx = ctx};
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -163,140 +164,108 @@ struct tls_client *tls_client_open(const struct tls_config *config, struct troub
 	SSL_CTX_set_default_passwd_cb(ctx, no_password);
 	ERR_clear_error();
 	if (read_files(ctx, config, why)) {
-		tls_client_free(client);
+		tls_free(&tls->client);
 		return NULL;
 	}
-	client->name = config->name ? mem_dup(config->name) : NULL;
-	return client;
+	tls->name = config->name ? mem_dup(config->name) : NULL;
+	return &tls->client;
 }
 
-void tls_client_free(struct tls_client *client)
+void tls_free(struct bytes_client *client)
 {
-	if (!client)
+	struct tls_client *tls = (struct tls_client *)client;
+
+	if (!tls)
 		return;
-	SSL_CTX_free(client->ctx);
-	free(client->name);
-	free(client);
+	SSL_CTX_free(tls->ctx);
+	free(tls->name);
+	free(tls);
 }
 
 /* ---- a connection ---- */
 
-void tls_plain(struct tls *t, int fd)
-{
-	*t = (struct tls){.fd = fd, .read_want = POLLIN, .write_want = POLLOUT};
-}
-
-void tls_start(struct tls *t, int fd, struct tls_client *client, const char *host)
-{
-	X509_VERIFY_PARAM *param;
-
-	tls_plain(t, fd);
-	t->host = client->name ? client->name : host;
-	t->read_want = POLLOUT;
-	t->ssl = SSL_new(client->ctx);
-	if (!t->ssl || SSL_set_fd(t->ssl, fd) != 1)
-		die(EXIT_TEMP, "out of memory");
-	param = SSL_get0_param(t->ssl);
-	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	if (X509_VERIFY_PARAM_set1_ip_asc(param, t->host) != 1) {
-		X509_VERIFY_PARAM_set1_host(param, t->host, 0);
-		SSL_set_tlsext_host_name(t->ssl, t->host);
-	}
-}
-
-int tls_shake(struct tls *t)
+static int tls_shake(struct bytes *b)
 {
 	int got;
 
-	if (!t->ssl)
-		return 1;
 	ERR_clear_error();
 	errno = 0;
-	got = SSL_connect(t->ssl);
+	got = SSL_connect(b->state);
 	if (got == 1) {
-		t->read_want = POLLIN;
-		t->more = true; /* what came behind the handshake may be here already */
+		b->read_want = POLLIN;
+		b->more = true; /* what came behind the handshake may be here already */
 		return 1;
 	}
-	got = failed(t, got, &t->read_want);
+	got = failed(b, got, &b->read_want);
 	if (got < 0 && errno == EAGAIN)
 		return 0;
 	if (got == 0)
 		trouble_set(
-			&t->trouble, EXIT_TEMP, "it closed the connection in the TLS handshake");
+			&b->trouble, EXIT_TEMP, "it closed the connection in the TLS handshake");
 	return -1;
 }
 
-ssize_t tls_read(struct tls *t, void *p, size_t n)
+static ssize_t tls_read(struct bytes *b, void *p, size_t n)
 {
 	size_t len;
-	ssize_t got;
+	int got;
 
-	if (!t->ssl) {
-		got = read(t->fd, p, n);
-		if (got < 0 && errno != EAGAIN && errno != EINTR)
-			trouble_set(&t->trouble, EXIT_TEMP, "%s", strerror(errno));
-		return got;
-	}
 	ERR_clear_error();
 	errno = 0;
-	got = SSL_read_ex(t->ssl, p, n, &len);
+	got = SSL_read_ex(b->state, p, n, &len);
 	if (got == 1) {
-		t->read_want = POLLIN;
-		t->more = SSL_has_pending(t->ssl);
+		b->read_want = POLLIN;
+		b->more = SSL_has_pending(b->state);
 		return (ssize_t)len;
 	}
-	t->more = false;
-	return failed(t, (int)got, &t->read_want);
+	b->more = false;
+	return failed(b, got, &b->read_want);
 }
 
-static ssize_t write_some(struct tls *t, const void *p, size_t n)
+static ssize_t tls_write(struct bytes *b, const void *p, size_t n)
 {
 	size_t len;
-	ssize_t got;
+	int got;
 
-	if (!t->ssl)
-		return send(t->fd, p, n, MSG_NOSIGNAL);
 	ERR_clear_error();
 	errno = 0;
-	got = SSL_write_ex(t->ssl, p, n, &len);
+	got = SSL_write_ex(b->state, p, n, &len);
 	if (got == 1) {
-		t->write_want = POLLOUT;
+		b->write_want = POLLOUT;
 		return (ssize_t)len;
 	}
-	if (failed(t, (int)got, &t->write_want) == 0)
+	if (failed(b, got, &b->write_want) == 0)
 		errno = EPIPE;
 	return -1;
 }
 
-ssize_t tls_write(struct tls *t, const void *p, size_t n)
+static void tls_close(struct bytes *b)
 {
-	ssize_t sent;
-	int err;
-
-	do
-		sent = write_some(t, p, n);
-	while (sent < 0 && errno == EINTR);
-	if (sent >= 0 || errno == EAGAIN)
-		return sent;
-	err = errno;
-	trouble_set(&t->trouble, EXIT_TEMP, "%s", strerror(err));
-	shutdown(t->fd, SHUT_WR);
-	errno = err;
-	return -1;
+	ERR_clear_error();
+	if (!b->broken && SSL_is_init_finished(b->state))
+		SSL_shutdown(b->state);
+	SSL_free(b->state);
+	b->state = NULL;
 }
 
-void tls_close(struct tls *t)
+static void start(struct bytes_client *client, struct bytes *b)
 {
-	if (t->ssl) {
-		ERR_clear_error();
-		if (!t->broken && SSL_is_init_finished(t->ssl))
-			SSL_shutdown(t->ssl);
-		SSL_free(t->ssl);
-		t->ssl = NULL;
+	static const struct bytes_layer layer = {tls_shake, tls_read, tls_write, tls_close};
+	struct tls_client *tls = (struct tls_client *)client;
+	SSL *ssl = SSL_new(tls->ctx);
+	X509_VERIFY_PARAM *param;
+
+	if (!ssl || SSL_set_fd(ssl, b->fd) != 1)
+		die(EXIT_TEMP, "out of memory");
+	b->layer = &layer;
+	b->state = ssl;
+	b->read_want = POLLOUT;
+	if (tls->name)
+		b->host = tls->name;
+	param = SSL_get0_param(ssl);
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (X509_VERIFY_PARAM_set1_ip_asc(param, b->host) != 1) {
+		X509_VERIFY_PARAM_set1_host(param, b->host, 0);
+		SSL_set_tlsext_host_name(ssl, b->host);
 	}
-	if (t->fd >= 0)
-		close(t->fd);
-	t->fd = -1;
-	t->more = false;
 }

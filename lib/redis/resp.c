@@ -12,19 +12,20 @@ static enum resp_type bad(struct resp *r, const char *why)
 /* A decimal number and CR LF at *@p, and *@p behind it. RESP_INTEGER, RESP_MORE or RESP_BAD. */
 static inline enum resp_type number(struct resp *r, const char **p, int64_t *n)
 {
-	const char *s = *p, *digits;
-	bool minus = s < r->end && *s == '-';
-	uint64_t v = 0, limit = (uint64_t)INT64_MAX + minus;
+	const char *s = *p, *digits, *end = r->end;
+	bool minus = s < end && *s == '-';
+	uint64_t v = 0, max = (uint64_t)INT64_MAX + minus;
+	unsigned digit;
 
 	digits = s += minus;
-	for (; s < r->end && *s >= '0' && *s <= '9'; s++) {
-		unsigned digit = (unsigned)(*s - '0');
-
-		if (v > (limit - digit) / 10)
+	for (; s < end && (digit = (unsigned)*s - '0') < 10 && s - digits < 18; s++)
+		v = v * 10 + digit;
+	for (; s < end && (digit = (unsigned)*s - '0') < 10; s++) {
+		if (v > (max - digit) / 10)
 			return bad(r, "a number is out of range");
 		v = v * 10 + digit;
 	}
-	if (s == r->end || (s + 1 == r->end && s > digits && *s == '\r'))
+	if (s == end || (s + 1 == end && s > digits && *s == '\r'))
 		return RESP_MORE;
 	if (s == digits || s[0] != '\r' || s[1] != '\n')
 		return bad(r, "a number does not end as one");
@@ -130,10 +131,43 @@ static enum resp_type take(struct resp *r, struct resp_value *v)
 	}
 }
 
+/* What comes by the million, numbers of few digits and strings of such lengths, where they are whole. RESP_MORE: it
+ * is something else, and nothing is taken. */
+static inline enum resp_type take_short(struct resp *r, struct resp_value *v)
+{
+	const char *p = r->p + 1;
+	char type = *r->p;
+	size_t n = 0;
+
+	for (unsigned digit; (digit = (unsigned)*p - '0') < 10 && n < 10000; p++)
+		n = n * 10 + digit;
+	if (p == r->p + 1 || p[0] != '\r' || p[1] != '\n')
+		return RESP_MORE;
+	p += 2;
+	v->n = (int64_t)n;
+	if (type == '$') {
+		if (n > r->max_string || (size_t)(r->end - p) < n + 2 || p[n] != '\r' ||
+			p[n + 1] != '\n')
+			return RESP_MORE;
+		v->text = (struct span){p, n};
+		r->p = p + n + 2;
+		return RESP_STRING;
+	}
+	if (type != ':' && type != '*')
+		return RESP_MORE;
+	r->p = p;
+	return type == ':' ? RESP_INTEGER : RESP_ARRAY;
+}
+
 enum resp_type resp_next(struct resp *r, struct resp_value *v)
 {
+	enum resp_type got = RESP_MORE;
+
 	v->text = SPAN_NONE;
-	return v->type = take(r, v);
+	/* The type, five digits, CR LF. */
+	if (r->end - r->p >= 8 && !r->skip)
+		got = take_short(r, v);
+	return v->type = got == RESP_MORE ? take(r, v) : got;
 }
 
 enum resp_type resp_skip(struct resp *r, uint64_t *left)

@@ -53,7 +53,7 @@ static void expect_no(const char *part)
 static int setup(void **state)
 {
 	(void)state;
-	metrics = (struct metrics){.up = -1};
+	metrics = (struct metrics){0};
 	unsetenv("EVPIPE_NAME");
 	unsetenv("EVPIPE_DIR");
 	unsetenv("EVPIPE_MEMBER");

@@ -1,243 +1,245 @@
 /* SPDX-License-Identifier: ISC */
-/* Replies as they come off a connection, cut anywhere. */
-#include "test.h"
+/* A program's Redis: what becomes of each command, and the primary that a publisher's server must be. */
+#include "redis-pair.h"
 
-#include "redis/redis.h"
-
-#include "base/metrics.h"
+#include "base/msg.h"
 
 #include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-static struct {
-	const char *p;
-	size_t len, at, piece;
-	bool closed;
-} feed;
+#define MASTER "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+#define REPLICA "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:1\r\n$9\r\nconnected\r\n:1\r\n"
+#define SAY(fd, text) pair_say(fd, text, sizeof(text) - 1)
 
-static ssize_t feed_read(struct redis *r, void *p, size_t n)
+/* Sends @n commands with the tags from @tag on. */
+static void publish(struct redis *r, uint64_t tag, int n)
 {
-	(void)r;
-	if (feed.at == feed.len) {
-		errno = EAGAIN;
-		return feed.closed ? 0 : -1;
-	}
-	if (n > feed.piece)
-		n = feed.piece;
-	if (n > feed.len - feed.at)
-		n = feed.len - feed.at;
-	memcpy(p, feed.p + feed.at, n);
-	feed.at += n;
-	return (ssize_t)n;
-}
-
-static void feed_close(struct redis *r)
-{
-	feed.closed = true;
-	r->fd = -1;
-}
-
-static ssize_t no_write(struct redis *r, const void *p, size_t n)
-{
-	(void)r;
-	(void)p;
-	(void)n;
-	errno = ENOBUFS;
-	return -1;
-}
-
-static const struct redis_transport transport = {
-	.read = feed_read, .write = no_write, .close = feed_close};
-
-static void put(struct buf *b, const char *what, struct span s)
-{
-	buf_puts(b, what);
-	buf_putc(b, '<');
-	if (s.p)
-		buf_span(b, s);
-	buf_putc(b, '>');
-}
-
-/* All replies as text, one a line. */
-static void print_all(struct redis *r, struct buf *b)
-{
-	struct redis_reply reply;
-	enum redis_kind kind;
-
-	for (;;) {
-		kind = redis_next(r, &reply);
-		if (kind == REDIS_MORE) {
-			if (!redis_read(r))
-				return;
-			continue;
-		}
-		switch (kind) {
-		case REDIS_INTEGER:
-			buf_printf(b, "integer %lld", (long long)reply.integer);
-			break;
-		case REDIS_MESSAGE:
-			put(b, "pattern", reply.pattern);
-			put(b, " channel", reply.channel);
-			put(b, reply.too_big ? " too big" : " payload",
-				reply.too_big ? SPAN_NONE : reply.payload);
-			if (reply.too_big)
-				buf_printf(b, " %zu", reply.too_big);
-			break;
-		case REDIS_LIST:
-			for (int i = 0; i < 3; i++)
-				put(b, i ? " item" : "item", reply.item[i]);
-			break;
-		case REDIS_NIL:
-			buf_puts(b, "nil");
-			break;
-		default:
-			put(b, kind == REDIS_ERROR ? "error" : "text", reply.text);
-			break;
-		}
-		buf_putc(b, '\n');
+	for (int i = 0; i < n; i++) {
+		buf_puts(redis_begin(r, SPAN("c")), "PUBLISH c x\r\n");
+		redis_commit(r, tag++);
 	}
 }
 
-static void start(struct redis *r, const char *text, size_t len, size_t piece)
+/* All that becomes of commands, as text. */
+static const char *fates(struct redis *r)
 {
-	*r = (struct redis){.state = REDIS_UP,
-		.fd = -1,
-		.transport = &transport,
-		.max_bulk = 20,
-		.name = "test",
-		.said = true};
-	memset(&feed, 0, sizeof(feed));
-	feed.p = text;
-	feed.len = len;
-	feed.piece = piece;
-}
+	static char text[400];
+	struct link_reply reply;
+	enum redis_got got;
+	size_t n = 0;
 
-static void finish(struct redis *r, struct buf *b)
-{
-	r->name = NULL;
-	redis_close(r);
-	buf_free(b);
-}
-
-static void expect(const char *text, size_t len, const char *expected)
-{
-	for (size_t piece = 1; piece <= len; piece++) {
-		struct redis r;
-		struct buf b = {0};
-
-		start(&r, text, len, piece);
-		print_all(&r, &b);
-		buf_putc(&b, '\0');
-		assert_string_equal(b.p, expected);
-		assert_int_equal(r.state, REDIS_UP);
-		assert_int_equal(r.at, r.in.len);
-		finish(&r, &b);
+	text[0] = '\0';
+	while ((got = redis_next(r, &reply)) != REDIS_NONE) {
+		n += (size_t)snprintf(
+			text + n, sizeof(text) - n, "%llu", (unsigned long long)reply.tag);
+		if (got == REDIS_AGAIN)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, " again, ");
+		else if (reply.value.type == RESP_INTEGER)
+			n += (size_t)snprintf(
+				text + n, sizeof(text) - n, "=%lld, ", (long long)reply.value.n);
+		else
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "=%.*s, ",
+				(int)reply.value.text.len, reply.value.text.p);
 	}
+	return text;
 }
 
-static void replies_are_whole_wherever_they_are_cut(void **state)
-{
-	static const char text[] =
-		":0\r\n:12345678901234567\r\n:-5\r\n+OK\r\n-ERR no\r\n$-1\r\n"
-		"$0\r\n\r\n$4\r\na\r\nb\r\n"
-		"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
-		"*2\r\n$4\r\npong\r\n$0\r\n\r\n"
-		"*3\r\n$6\r\nmaster\r\n:7\r\n*1\r\n*2\r\n$1\r\nh\r\n$1\r\np\r\n:1\r\n";
-
-	(void)state;
-	expect(text, sizeof(text) - 1,
-		"integer 0\ninteger 12345678901234567\ninteger -5\ntext<OK>\nerror<ERR no>\nnil\n"
-		"text<>\ntext<a\r\nb>\nitem<subscribe> item<a> item<>\nitem<pong> item<> item<>\n"
-		"item<master> item<> item<>\ninteger 1\n");
-}
-
-static void messages_are_whole_wherever_they_are_cut(void **state)
-{
-	static const char text[] = "*3\r\n$7\r\nmessage\r\n$0\r\n\r\n$0\r\n\r\n"
-				   "*3\r\n$7\r\nmessage\r\n$2\r\nab\r\n$5\r\nx\r\n:1\r\n"
-				   "*4\r\n$8\r\npmessage\r\n$2\r\na*\r\n$2\r\nab\r\n$20\r\n"
-				   "01234567890123456789\r\n:3\r\n";
-
-	(void)state;
-	expect(text, sizeof(text) - 1,
-		"pattern<> channel<> payload<>\npattern<> channel<ab> payload<x\r\n:1>\n"
-		"pattern<a*> channel<ab> payload<01234567890123456789>\ninteger 3\n");
-}
-
-static void a_payload_over_the_limit_is_skipped(void **state)
-{
-	static const char text[] =
-		"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$21\r\n:123456789012345\r\n:99\r\n"
-		"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n";
-
-	(void)state;
-	expect(text, sizeof(text) - 1,
-		"pattern<> channel<a> too big<> 21\npattern<> channel<a> payload<x>\n");
-}
-
-static void what_is_no_resp_loses_the_link(void **state)
-{
-	static const char *const texts[] = {"x\r\n", ":1x\r\n", "*3\r\n$7\r\nmessage\r\n$x\r\n",
-		"HTTP/1.1 400 Bad Request\r\n"};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		struct redis r;
-		struct buf b = {0};
-
-		start(&r, texts[i], strlen(texts[i]), 64);
-		print_all(&r, &b);
-		assert_int_equal(b.len, 0);
-		assert_int_equal(r.state, REDIS_DOWN);
-		assert_int_equal(redis_step(&r, 0, 0), REDIS_WENT);
-		finish(&r, &b);
-	}
-}
-
-static void silence_is_asked_about_then_loses_the_link(void **state)
+static void a_publishers_replies_wait_for_role(void **state)
 {
 	struct redis r;
-	struct buf b = {0};
+	int fd = pair_client(&r, REDIS_PUBLISHER);
 
 	(void)state;
-	start(&r, "", 0, 64);
-	metrics.up = 1;
-	assert_int_equal(redis_step(&r, 0, 4999), REDIS_SAME);
-	assert_int_equal(redis_step(&r, 0, 5000), REDIS_MUTE);
-	assert_int_equal(redis_timeout_ms(&r, 5000), 1000);
-	assert_int_equal(redis_step(&r, 0, 5999), REDIS_SAME);
-	assert_int_equal(metrics.up, 1);
-	assert_int_equal(redis_step(&r, 0, 6000), REDIS_SAME);
-	assert_int_equal(metrics.up, 0);
-	assert_int_equal(redis_timeout_ms(&r, 6000), 14000);
-	assert_int_equal(redis_step(&r, 0, 19999), REDIS_SAME);
-	assert_int_equal(redis_step(&r, 0, 20000), REDIS_WENT);
-	assert_int_equal(r.state, REDIS_DOWN);
-	assert_in_range(redis_timeout_ms(&r, 20000), 75, 100);
-	finish(&r, &b);
+	publish(&r, 10, 3);
+	redis_flush(&r, 50);
+	assert_null(strstr(pair_heard(fd), "ROLE"));
+	assert_int_equal(redis_timeout_ms(&r, 50), 50);
+	SAY(fd, ":1\r\n:0\r\n:2\r\n");
+	assert_int_equal(redis_step(&r, POLLIN, 60), REDIS_SAME);
+	assert_string_equal(fates(&r), "");
+	redis_flush(&r, 100);
+	assert_non_null(strstr(pair_heard(fd), "ROLE"));
+	publish(&r, 13, 1);
+	redis_flush(&r, 300); /* one ROLE at a time */
+	assert_null(strstr(pair_heard(fd), "ROLE"));
+	SAY(fd, MASTER ":5\r\n");
+	redis_step(&r, POLLIN, 300);
+	assert_string_equal(fates(&r), "10=1, 11=0, 12=2, ");
+	redis_flush(&r, 300);
+	assert_non_null(strstr(pair_heard(fd), "ROLE"));
+	SAY(fd, MASTER);
+	redis_step(&r, POLLIN, 300);
+	assert_string_equal(fates(&r), "13=5, ");
+	assert_int_equal(redis_timeout_ms(&r, 300), 5000);
+	redis_close(&r);
+	close(fd);
 }
 
-/* Or the replies to what is sent later would be taken for those to what was not sent. */
-static void after_an_error_of_writing_nothing_is_sent_any_more(void **state)
+static void role_is_asked_for_sooner_when_much_was_sent_or_no_more_comes(void **state)
 {
 	struct redis r;
-	struct buf b = {0};
-	int fds[2];
-	char c;
+	int fd = pair_client(&r, REDIS_PUBLISHER);
 
 	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	start(&r, "", 0, 64);
-	r.fd = fds[0];
-	buf_puts(&r.out, "PING\r\n");
-	redis_flush(&r);
-	assert_int_equal(redis_pending(&r), 0);
+	publish(&r, 0, 1023);
+	redis_flush(&r, 1);
+	assert_false(r.role_sent);
+	publish(&r, 1023, 1);
+	redis_flush(&r, 1);
+	assert_true(r.role_sent);
+	redis_close(&r);
+	close(fd);
+	fd = pair_client(&r, REDIS_PUBLISHER);
+	publish(&r, 0, 1);
+	redis_hurry(&r);
+	redis_flush(&r, 1);
+	assert_true(r.role_sent);
+	redis_close(&r);
+	close(fd);
+}
+
+static void an_error_comes_at_once(void **state)
+{
+	struct redis r;
+	int fd = pair_client(&r, REDIS_PUBLISHER);
+
+	(void)state;
+	publish(&r, 1, 3);
+	redis_flush(&r, 0);
+	SAY(fd, ":1\r\n-ERR no\r\n:1\r\n");
+	redis_step(&r, POLLIN, 0);
+	assert_string_equal(fates(&r), "2=ERR no, ");
+	redis_close(&r);
+	close(fd);
+}
+
+static void what_a_lost_connection_leaves_is_to_be_sent_again(void **state)
+{
+	struct redis r;
+	int fd = pair_client(&r, REDIS_PUBLISHER);
+
+	(void)state;
+	publish(&r, 1, 2);
+	redis_hurry(&r);
+	redis_flush(&r, 0);
+	publish(&r, 3, 4);
+	redis_flush(&r, 0);
+	SAY(fd, ":1\r\n:1\r\n" MASTER ":1\r\n:1\r\n");
+	redis_step(&r, POLLIN, 0);
+	close(fd);
+	assert_string_equal(fates(&r), "1=1, 2=1, ");
+	assert_int_equal(redis_step(&r, POLLIN, 0), REDIS_WENT);
+	assert_int_equal(r.state, REDIS_AWAY);
+	assert_null(redis_begin(&r, SPAN("c")));
+	/* Nothing is dialled before the caller knows what was lost. */
+	redis_step(&r, 0, 0);
+	assert_int_equal(r.link.state, LINK_DOWN);
+	assert_string_equal(fates(&r), "3 again, 4 again, 5 again, 6 again, ");
+	redis_step(&r, 0, 0);
+	assert_int_equal(r.link.state, LINK_DIALING);
+	assert_string_equal(fates(&r), "");
+	redis_close(&r);
+}
+
+static void a_replica_takes_back_what_it_answered(void **state)
+{
+	struct redis r;
+	int fd = pair_client(&r, REDIS_PUBLISHER);
+
+	(void)state;
+	r.said_replica = true;
+	publish(&r, 1, 2);
+	redis_hurry(&r);
+	redis_flush(&r, 0);
+	SAY(fd, ":1\r\n:1\r\n" REPLICA);
+	redis_step(&r, POLLIN, 0);
+	assert_string_equal(fates(&r), "1 again, 2 again, ");
+	assert_int_equal(r.state, REDIS_AWAY);
+	assert_int_equal(redis_step(&r, 0, 0), REDIS_WENT);
+	redis_close(&r);
+	close(fd);
+}
+
+/* A publisher is up only once its server has said that it is a primary. */
+static void a_publisher_comes_with_its_first_role(void **state)
+{
+	static const struct {
+		const char *says;
+		enum redis_news news;
+		enum redis_state state;
+		const char *trouble;
+	} rows[] = {
+		{MASTER, REDIS_CAME, REDIS_UP, ""},
+		{"-ERR unknown command 'ROLE'\r\n", REDIS_CAME, REDIS_UP, ""},
+		{REPLICA, REDIS_SAME, REDIS_AWAY, ""},
+		{"-LOADING\r\n", REDIS_SAME, REDIS_AWAY, ""},
+		{"*2\r\n$8\r\nsentinel\r\n*0\r\n", REDIS_FAILED, REDIS_REFUSED,
+			"redis at test is a sentinel: name the server itself"},
+		{"-NOPERM this user has no permissions\r\n", REDIS_FAILED, REDIS_REFUSED,
+			"redis at test: NOPERM this user has no permissions; allow it with ACL SETUSER … "
+			"+role"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct redis r;
+		int fd = pair_client(&r, REDIS_PUBLISHER);
+
+		r.said_replica = true;
+		r.state = REDIS_AWAY;
+		r.link.news = LINK_CAME;
+		assert_int_equal(redis_step(&r, 0, 0), REDIS_SAME);
+		assert_int_equal(r.state, REDIS_AWAY);
+		assert_false(r.reachable);
+		redis_flush(&r, 0);
+		assert_string_equal(pair_heard(fd), "*1\r\n$4\r\nROLE\r\n");
+		assert_int_equal(redis_timeout_ms(&r, 0), 5000);
+		pair_say(fd, rows[i].says, strlen(rows[i].says));
+		assert_int_equal(redis_step(&r, POLLIN, 0), rows[i].news);
+		assert_int_equal(r.state, rows[i].state);
+		assert_int_equal(r.reachable, rows[i].state == REDIS_UP);
+		assert_string_equal(r.trouble.text, rows[i].trouble);
+		redis_close(&r);
+		close(fd);
+	}
+}
+
+static void an_error_too_answers_a_keep_alive(void **state)
+{
+	struct redis r;
+	int fd = pair_client(&r, REDIS_COMMANDS);
+
+	(void)state;
+	assert_int_equal(redis_step(&r, 0, 5000), REDIS_SAME);
+	redis_flush(&r, 5000);
+	assert_string_equal(pair_heard(fd), "*1\r\n$4\r\nPING\r\n");
+	redis_step(&r, 0, 6000);
+	assert_false(r.reachable);
+	SAY(fd, "-MISCONF no\r\n");
+	redis_step(&r, POLLIN, 6500);
+	assert_string_equal(fates(&r), "");
 	assert_int_equal(r.state, REDIS_UP);
-	assert_int_equal(read(fds[1], &c, 1), 0);
-	finish(&r, &b);
-	close(fds[0]);
-	close(fds[1]);
+	assert_true(r.reachable);
+	redis_close(&r);
+	close(fd);
+}
+
+static void a_reason_to_leave_takes_back_what_is_unanswered(void **state)
+{
+	struct redis r;
+	int fd = pair_client(&r, REDIS_COMMANDS);
+
+	(void)state;
+	redis_command(&r, SPAN("k"), 4, 2, (const char *const[]){"GET", "k"});
+	redis_command(&r, SPAN("k"), 5, 2, (const char *const[]){"GET", "k"});
+	redis_flush(&r, 0);
+	SAY(fd, "-LOADING\r\n");
+	redis_step(&r, POLLIN, 0);
+	assert_string_equal(fates(&r), "4=LOADING, ");
+	redis_lose(&r, SPAN("LOADING"));
+	assert_string_equal(fates(&r), "5 again, ");
+	assert_int_equal(redis_step(&r, 0, 0), REDIS_WENT);
+	redis_close(&r);
+	close(fd);
 }
 
 /* What befalls every record is no record's fault. */
@@ -265,19 +267,21 @@ static void an_error_is_of_the_command_the_server_or_the_configuration(void **st
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		assert_int_equal(redis_judge((struct span){rows[i].error, strlen(rows[i].error)}),
+		assert_int_equal(redis_fault((struct span){rows[i].error, strlen(rows[i].error)}),
 			rows[i].fault);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(replies_are_whole_wherever_they_are_cut),
-		cmocka_unit_test(messages_are_whole_wherever_they_are_cut),
-		cmocka_unit_test(a_payload_over_the_limit_is_skipped),
-		cmocka_unit_test(what_is_no_resp_loses_the_link),
-		cmocka_unit_test(silence_is_asked_about_then_loses_the_link),
-		cmocka_unit_test(after_an_error_of_writing_nothing_is_sent_any_more),
+		cmocka_unit_test(a_publishers_replies_wait_for_role),
+		cmocka_unit_test(role_is_asked_for_sooner_when_much_was_sent_or_no_more_comes),
+		cmocka_unit_test(an_error_comes_at_once),
+		cmocka_unit_test(what_a_lost_connection_leaves_is_to_be_sent_again),
+		cmocka_unit_test(a_replica_takes_back_what_it_answered),
+		cmocka_unit_test(a_publisher_comes_with_its_first_role),
+		cmocka_unit_test(an_error_too_answers_a_keep_alive),
+		cmocka_unit_test(a_reason_to_leave_takes_back_what_is_unanswered),
 		cmocka_unit_test(an_error_is_of_the_command_the_server_or_the_configuration),
 	};
 

@@ -150,8 +150,8 @@ static void server_close(struct server *s)
 /* ---- a pair ---- */
 
 struct pair {
-	struct tls_client *client;
-	struct tls tls;
+	struct bytes_client *client;
+	struct bytes tls;
 	struct server server;
 	int fd; /* of the client, in the test's hands too */
 };
@@ -163,19 +163,19 @@ static void pair_open(struct pair *p, const struct tls_config *config, const cha
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	p->client = tls_client_open(config, &why);
+	p->client = tls_open(config, &why);
 	assert_string_equal(why.text, "");
 	assert_non_null(p->client);
 	p->fd = fds[0];
-	tls_start(&p->tls, fds[0], p->client, host);
+	bytes_open(&p->tls, fds[0], p->client, host);
 	server_open(&p->server, c, wants_cert, version, fds[1]);
 }
 
 static void pair_close(struct pair *p)
 {
-	tls_close(&p->tls);
-	tls_close(&p->tls);
-	tls_client_free(p->client);
+	bytes_close(&p->tls);
+	bytes_close(&p->tls);
+	tls_free(p->client);
 	server_close(&p->server);
 }
 
@@ -190,8 +190,8 @@ static short poll_now(int fd, short events)
 static int shake(struct pair *p)
 {
 	for (int turn = 0; turn < 100000; turn++) {
-		if (tls_can_read(&p->tls, poll_now(p->fd, tls_want(&p->tls, false)))) {
-			int got = tls_shake(&p->tls);
+		if (bytes_can_read(&p->tls, poll_now(p->fd, bytes_want(&p->tls, false)))) {
+			int got = bytes_shake(&p->tls);
 
 			if (got)
 				return got;
@@ -216,12 +216,12 @@ static void a_handshake_waits_for_input_in_each_round(void **state)
 
 		pair_open(&p, &trust, "redis.example", &server_cert, false, versions[i]);
 		p.server.piece = 1;
-		assert_int_equal(tls_want(&p.tls, false), POLLOUT);
-		assert_int_equal(tls_shake(&p.tls), 0);
-		assert_int_equal(tls_want(&p.tls, false), POLLIN);
+		assert_int_equal(bytes_want(&p.tls, false), POLLOUT);
+		assert_int_equal(bytes_shake(&p.tls), 0);
+		assert_int_equal(bytes_want(&p.tls, false), POLLIN);
 		assert_int_equal(shake(&p), 1);
-		assert_int_equal(tls_want(&p.tls, false), POLLIN);
-		assert_int_equal(tls_want(&p.tls, true), POLLIN | POLLOUT);
+		assert_int_equal(bytes_want(&p.tls, false), POLLIN);
+		assert_int_equal(bytes_want(&p.tls, true), POLLIN | POLLOUT);
 		assert_string_equal(p.server.name, "redis.example");
 		pair_close(&p);
 	}
@@ -303,7 +303,7 @@ static void a_client_certificate_is_shown_or_its_lack_is_named(void **state)
 		assert_int_equal(got, i ? 1 : -1);
 		server_turn(&p.server);
 		if (got == 1)
-			assert_int_equal(tls_read(&p.tls, &c, 1), -1);
+			assert_int_equal(bytes_read(&p.tls, &c, 1), -1);
 		assert_int_equal(p.tls.trouble.status, EXIT_PERM);
 		assert_non_null(strstr(p.tls.trouble.text, "client certificate"));
 		pair_close(&p);
@@ -316,16 +316,16 @@ static void a_server_without_tls_is_named(void **state)
 
 	(void)state;
 	pair_open(&p, &trust, "redis.example", &server_cert, false, TLS1_3_VERSION);
-	assert_int_equal(tls_shake(&p.tls), 0);
+	assert_int_equal(bytes_shake(&p.tls), 0);
 	assert_int_equal(send(p.server.fd, "-ERR unknown command\r\n", 22, 0), 22);
-	assert_int_equal(tls_shake(&p.tls), -1);
+	assert_int_equal(bytes_shake(&p.tls), -1);
 	assert_string_equal(p.tls.trouble.text, "it does not speak TLS at this port");
 	assert_int_equal(p.tls.trouble.status, EXIT_PERM);
 	pair_close(&p);
 	pair_open(&p, &trust, "redis.example", &server_cert, false, TLS1_3_VERSION);
-	assert_int_equal(tls_shake(&p.tls), 0);
+	assert_int_equal(bytes_shake(&p.tls), 0);
 	shutdown(p.server.fd, SHUT_RDWR);
-	assert_int_equal(tls_shake(&p.tls), -1);
+	assert_int_equal(bytes_shake(&p.tls), -1);
 	assert_int_equal(p.tls.trouble.status, EXIT_TEMP);
 	pair_close(&p);
 }
@@ -351,24 +351,24 @@ static void bytes_that_openssl_holds_are_pending(void **state)
 	p.server.piece = 250;
 	server_turn(&p.server); /* two records and the head of the third */
 	for (; total < 200; total += (size_t)n) {
-		n = tls_read(&p.tls, bytes, sizeof(bytes));
+		n = bytes_read(&p.tls, bytes, sizeof(bytes));
 		assert_true(n > 0);
 		assert_int_equal(poll_now(p.fd, POLLIN), 0);
-		assert_true(tls_pending(&p.tls));
-		assert_true(tls_can_read(&p.tls, 0));
+		assert_true(bytes_pending(&p.tls));
+		assert_true(bytes_can_read(&p.tls, 0));
 	}
-	assert_int_equal(tls_read(&p.tls, bytes, sizeof(bytes)), -1);
+	assert_int_equal(bytes_read(&p.tls, bytes, sizeof(bytes)), -1);
 	assert_int_equal(errno, EAGAIN);
-	assert_false(tls_pending(&p.tls)); /* part of a record is nothing to be had */
-	assert_int_equal(tls_want(&p.tls, false), POLLIN);
+	assert_false(bytes_pending(&p.tls)); /* part of a record is nothing to be had */
+	assert_int_equal(bytes_want(&p.tls, false), POLLIN);
 	p.server.piece = SIZE_MAX;
 	server_turn(&p.server);
-	assert_int_equal(tls_read(&p.tls, bytes, sizeof(bytes)), 64);
-	assert_int_equal(tls_read(&p.tls, bytes, sizeof(bytes)), 36);
+	assert_int_equal(bytes_read(&p.tls, bytes, sizeof(bytes)), 64);
+	assert_int_equal(bytes_read(&p.tls, bytes, sizeof(bytes)), 36);
 	assert_int_equal(bytes[35], 'c');
 	assert_int_equal(SSL_shutdown(p.server.ssl), 0);
 	server_turn(&p.server);
-	assert_int_equal(tls_read(&p.tls, bytes, sizeof(bytes)), 0);
+	assert_int_equal(bytes_read(&p.tls, bytes, sizeof(bytes)), 0);
 	pair_close(&p);
 }
 
@@ -386,13 +386,13 @@ static void a_write_goes_on_from_another_place(void **state)
 	pair_open(&p, &trust, "redis.example", &server_cert, false, TLS1_3_VERSION);
 	assert_int_equal(shake(&p), 1);
 	while (seen < MUCH) {
-		ssize_t n = sent < MUCH ? tls_write(&p.tls, from + sent, MUCH - sent) : 0;
+		ssize_t n = sent < MUCH ? bytes_write(&p.tls, from + sent, MUCH - sent) : 0;
 		char *moved = malloc(MUCH);
 		int m;
 
 		if (n < 0) {
 			assert_int_equal(errno, EAGAIN);
-			assert_int_equal(tls_want(&p.tls, true), POLLIN | POLLOUT);
+			assert_int_equal(bytes_want(&p.tls, true), POLLIN | POLLOUT);
 			assert_int_equal(poll_now(p.fd, POLLOUT), 0);
 		}
 		sent += n > 0 ? (size_t)n : 0;
@@ -413,50 +413,50 @@ static void a_write_goes_on_from_another_place(void **state)
 
 static void plain_bytes_go_as_they_are(void **state)
 {
-	struct tls t;
+	struct bytes t;
 	char bytes[8];
 	int fds[2];
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	tls_plain(&t, fds[0]);
-	assert_int_equal(tls_shake(&t), 1);
-	assert_int_equal(tls_want(&t, false), POLLIN);
-	assert_int_equal(tls_want(&t, true), POLLIN | POLLOUT);
-	assert_int_equal(tls_read(&t, bytes, sizeof(bytes)), -1);
+	bytes_open(&t, fds[0], NULL, NULL);
+	assert_int_equal(bytes_shake(&t), 1);
+	assert_int_equal(bytes_want(&t, false), POLLIN);
+	assert_int_equal(bytes_want(&t, true), POLLIN | POLLOUT);
+	assert_int_equal(bytes_read(&t, bytes, sizeof(bytes)), -1);
 	assert_int_equal(errno, EAGAIN);
-	assert_int_equal(tls_write(&t, "abc", 3), 3);
+	assert_int_equal(bytes_write(&t, "abc", 3), 3);
 	assert_int_equal(read(fds[1], bytes, sizeof(bytes)), 3);
 	assert_int_equal(write(fds[1], "defg", 4), 4);
-	assert_int_equal(tls_read(&t, bytes, 2), 2);
-	assert_false(tls_pending(&t));
-	assert_true(tls_can_read(&t, poll_now(fds[0], POLLIN)));
-	assert_int_equal(tls_read(&t, bytes, sizeof(bytes)), 2);
+	assert_int_equal(bytes_read(&t, bytes, 2), 2);
+	assert_false(bytes_pending(&t));
+	assert_true(bytes_can_read(&t, poll_now(fds[0], POLLIN)));
+	assert_int_equal(bytes_read(&t, bytes, sizeof(bytes)), 2);
 	close(fds[1]);
-	assert_int_equal(tls_read(&t, bytes, sizeof(bytes)), 0);
-	tls_close(&t);
+	assert_int_equal(bytes_read(&t, bytes, sizeof(bytes)), 0);
+	bytes_close(&t);
 	assert_int_equal(t.fd, -1);
-	tls_close(&t);
+	bytes_close(&t);
 }
 
 /* Else what is sent later could arrive without what was not. */
 static void after_a_failed_write_the_peer_sees_the_end(void **state)
 {
-	struct tls t;
+	struct bytes t;
 	char bytes[8];
 	int fds[2];
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	tls_plain(&t, fds[0]);
+	bytes_open(&t, fds[0], NULL, NULL);
 	assert_int_equal(write(fds[1], "late", 4), 4);
 	shutdown(fds[0], SHUT_WR);
-	assert_int_equal(tls_write(&t, "abc", 3), -1);
+	assert_int_equal(bytes_write(&t, "abc", 3), -1);
 	assert_int_equal(errno, EPIPE);
 	assert_int_equal(t.trouble.status, EXIT_TEMP);
 	assert_int_equal(read(fds[1], bytes, sizeof(bytes)), 0);
-	assert_int_equal(tls_read(&t, bytes, sizeof(bytes)), 4);
-	tls_close(&t);
+	assert_int_equal(bytes_read(&t, bytes, sizeof(bytes)), 4);
+	bytes_close(&t);
 	close(fds[1]);
 }
 
@@ -480,7 +480,7 @@ static void files_that_cannot_be_used_are_named(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		struct trouble why = {0};
 
-		assert_null(tls_client_open(&rows[i].config, &why));
+		assert_null(tls_open(&rows[i].config, &why));
 		assert_int_equal(why.status, EXIT_PERM);
 		assert_memory_equal(why.text, rows[i].why, strlen(rows[i].why));
 	}

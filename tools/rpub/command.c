@@ -78,8 +78,7 @@ static int put_payload(struct rpub *s, const struct record *r, struct span line,
 int command_put(
 	struct rpub *s, struct span line, struct record *r, bool *is_record, struct record_error *e)
 {
-	struct buf *out = &s->redis.out;
-	size_t before = out->len;
+	struct buf *out;
 
 	*is_record = false;
 	*r = (struct record){.line = line};
@@ -88,17 +87,19 @@ int command_put(
 		return -1;
 	}
 	*is_record = !s->raw;
-	if (s->prefix.len) {
-		buf_span(out, buf_as_span(&s->prefix));
-	} else {
+	if (!s->prefix.len) {
 		buf_clear(&s->channel);
 		if (template_expand(s->template, r, &s->scratch, &s->channel, e))
 			return -1;
-		command_prefix(out, buf_as_span(&s->channel));
 	}
+	out = redis_begin(&s->redis, buf_as_span(&s->channel));
+	if (s->prefix.len)
+		buf_span(out, buf_as_span(&s->prefix));
+	else
+		command_prefix(out, buf_as_span(&s->channel));
 	if (put_payload(s, r, line, out, e) == 0)
 		return 0;
-	out->len = before;
+	redis_cancel(&s->redis);
 	return -1;
 }
 

@@ -4,13 +4,9 @@
  * DESIGN: lines are turned into PUBLISH commands straight in the connection's output buffer, and
  * replies are read in place, many commands being out at any time.
  *
- *	confirmed <= answered <= sent <= sink.tail	counts of records
- *
- * - A lost connection sets sent back to confirmed, and the lines from there on are encoded again, in order:
- *   published at least once, the order of a channel kept, nothing that was read lost.
- * - An answered PUBLISH may have gone to a server that had just become a replica, which says
- *   nothing of it. So a record is done only when a ROLE sent behind it has come back as master: one
- *   for each CHECK_BYTES of input, or CHECK_MS after the last.
+ * - The commands that a lost connection left unanswered are encoded again, in order: published at least once,
+ *   the order of a channel kept, nothing that was read lost.
+ * - A record is done when Redis has answered, and has said behind the answer that it is a primary (client.h).
  * - While Redis is away no input is read. The sink's window bounds what is kept.
  * - A refused record has a slot, with nothing sent for it or sent again.
  * - EOF: all records done, then exit; 111 without the source's word that this is all. First SIGTERM:
@@ -32,8 +28,6 @@
 enum {
 	SLOTS = 4096,
 	WINDOW_BYTES = 1 << 20,
-	CHECK_BYTES = WINDOW_BYTES / 4,
-	CHECK_MS = 100,
 };
 
 static struct {
@@ -56,15 +50,18 @@ static struct rpub_slot *slot_at(struct rpub *s, uint64_t i)
 
 static void on_line(struct rpub *s, struct span text)
 {
-	size_t before = s->redis.out.len;
 	struct record_error e = {0};
 	struct record r;
 	bool is_record;
 
-	if (command_put(s, text, &r, &is_record, &e))
+	if (command_put(s, text, &r, &is_record, &e)) {
 		sink_refuse_line(&s->sink, &r.seq, is_record, &e);
-	else if (!sink_take(&s->sink, &r.seq))
-		s->redis.out.len = before;
+	} else if (sink_take(&s->sink, &r.seq)) {
+		redis_commit(&s->redis, s->sink.tail - 1);
+		slot_at(s, s->sink.tail - 1)->sent = true;
+	} else {
+		redis_cancel(&s->redis);
+	}
 }
 
 static void on_lines(struct rpub *s)
@@ -73,134 +70,89 @@ static void on_lines(struct rpub *s)
 
 	while (sink_next(&s->sink, &text))
 		on_line(s, text);
-	s->sent = s->sink.tail;
 }
 
 /* ---- Redis ---- */
-
-/* The sink releases refused records that nothing stands before, whether Redis answers or not. */
-static void catch_up(struct rpub *s)
-{
-	if (s->confirmed < s->sink.head)
-		s->confirmed = s->sink.head;
-	if (s->answered < s->confirmed)
-		s->answered = s->confirmed;
-}
 
 static unsigned long long line_of(const struct rpub *s, uint64_t i)
 {
 	return sink_slot(&s->sink, i)->number;
 }
 
-static void ask_role(struct rpub *s, int64_t now_ms)
+static void take_back(struct rpub *s, uint64_t i)
 {
-	s->role_out = true;
-	s->role_at = s->sent;
-	s->role_ms = now_ms;
-	redis_put_role(&s->redis);
+	slot_at(s, i)->sent = false;
+	s->unsent++;
 }
 
-/* Milliseconds until a ROLE is to be sent, 0 now, -1 none. */
-static int role_due_ms(struct rpub *s, int64_t now_ms)
+static void on_published(struct rpub *s, uint64_t i, int64_t receivers)
 {
-	catch_up(s);
-	if (s->redis.state != REDIS_UP || s->role_out || s->confirmed == s->sent)
-		return -1;
-	if (input_ended(&s->sink.in) || sink_bytes(&s->sink) >= CHECK_BYTES ||
-		sink_count(&s->sink) >= SLOTS / 4 || now_ms - s->role_ms >= CHECK_MS)
-		return 0;
-	return (int)(s->role_ms + CHECK_MS - now_ms);
-}
+	struct rpub_slot *slot = slot_at(s, i);
 
-static void on_role(struct rpub *s, enum redis_kind kind, const struct redis_reply *reply)
-{
-	if (!redis_is_primary(&s->redis, kind, reply))
+	slot->receivers = receivers;
+	sink_done(&slot->slot);
+	if (receivers)
 		return;
-	s->role_out = false;
-	for (; s->confirmed < s->role_at; s->confirmed++)
-		sink_done(sink_slot(&s->sink, s->confirmed));
+	s->receivers_zero++;
+	msg_info("line %llu: published to no subscriber", line_of(s, i));
 }
 
-static void on_publish_error(struct rpub *s, struct span text)
+static void on_publish_error(struct rpub *s, uint64_t i, struct span text)
 {
 	int n = (int)(text.len < 200 ? text.len : 200);
-	enum redis_fault fault = redis_judge(text);
+	enum redis_fault fault = redis_fault(text);
 
 	/* Renamed or never had: the next record would fare no better. */
 	if (span_starts(text, "ERR unknown command"))
 		fault = REDIS_FAULT_CONFIG;
 	switch (fault) {
 	case REDIS_FAULT_AWAY:
+		take_back(s, i);
 		redis_lose(&s->redis, text);
 		return;
 	case REDIS_FAULT_CONFIG:
 		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses to publish: %.*s",
-			line_of(s, s->answered), s->redis.name, n, text.p);
+			line_of(s, i), s->redis.url.name, n, text.p);
 	case REDIS_FAULT_COMMAND:
 		break;
 	}
-	sink_refuse(&s->sink, s->answered++,
-		strncmp(text.p, "WRONGTYPE", 9) ? CLASS_REDIS : CLASS_WRONG_TYPE, !s->raw,
-		"redis says: %.*s", n, text.p);
-}
-
-/* Sets answered to the record whose reply comes next. */
-static void skip_refused(struct rpub *s)
-{
-	uint64_t to = s->role_out ? s->role_at : s->sent;
-
-	catch_up(s);
-	while (s->answered < to && sink_slot(&s->sink, s->answered)->refused)
-		s->answered++;
+	sink_refuse(&s->sink, i, strncmp(text.p, "WRONGTYPE", 9) ? CLASS_REDIS : CLASS_WRONG_TYPE,
+		!s->raw, "redis says: %.*s", n, text.p);
 }
 
 static void on_replies(struct rpub *s)
 {
-	struct redis_reply reply;
-	enum redis_kind kind;
+	struct link_reply reply;
+	enum redis_got got;
 
-	while (s->redis.state == REDIS_UP && (kind = redis_next(&s->redis, &reply)) != REDIS_MORE) {
-		skip_refused(s);
-		if (s->role_out && s->answered >= s->role_at) {
-			on_role(s, kind, &reply);
-		} else if (s->answered == s->sent) {
-			redis_lose(&s->redis, SPAN("it answered what was not asked"));
-		} else if (kind == REDIS_ERROR) {
-			on_publish_error(s, reply.text);
-		} else {
-			if (kind == REDIS_INTEGER && reply.integer == 0) {
-				s->receivers_zero++;
-				msg_info("line %llu: published to no subscriber",
-					line_of(s, s->answered));
-			}
-			slot_at(s, s->answered++)->receivers = reply.integer;
-		}
-	}
+	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
+		if (got == REDIS_AGAIN)
+			take_back(s, reply.tag);
+		else if (reply.value.type == RESP_ERROR)
+			on_publish_error(s, reply.tag, reply.value.text);
+		else
+			on_published(s, reply.tag, reply.value.n);
 }
 
-/* All records that are not confirmed are sent again, without those that were refused. */
 static void send_again(struct rpub *s)
 {
-	uint64_t count = 0;
 	struct record_error error;
 	struct record r;
 	bool is_record;
 
-	s->role_out = false;
-	catch_up(s);
-	s->answered = s->confirmed;
-	/* What could be encoded once can be again. */
-	for (s->sent = s->confirmed; s->sent < s->sink.tail; s->sent++) {
-		const struct sink_slot *slot = sink_slot(&s->sink, s->sent);
+	for (uint64_t i = s->sink.head; i < s->sink.tail; i++) {
+		struct rpub_slot *slot = slot_at(s, i);
 
-		if (slot->refused)
+		if (slot->sent || slot->slot.refused)
 			continue;
-		if (command_put(s, sink_text(&s->sink, slot), &r, &is_record, &error))
+		/* What could be encoded once can be again. */
+		if (command_put(s, sink_text(&s->sink, &slot->slot), &r, &is_record, &error))
 			die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
-		count++;
+		redis_commit(&s->redis, i);
+		slot->sent = true;
 	}
-	if (count)
-		msg_info("%llu records without a reply are sent again", (unsigned long long)count);
+	msg_info("%llu records without a reply are sent again", (unsigned long long)s->unsent);
+	s->unsent = 0;
 }
 
 static void on_redis(struct rpub *s, short revents, int64_t now_ms)
@@ -208,21 +160,18 @@ static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 	switch (redis_step(&s->redis, revents, now_ms)) {
 	case REDIS_CAME:
 		metrics_set_ready(true);
-		send_again(s);
 		break;
 	case REDIS_WENT:
 		metrics_set_ready(false);
 		break;
-	case REDIS_MUTE:
-		if (!s->role_out)
-			ask_role(s, now_ms);
-		break;
 	case REDIS_FAILED:
-		sink_die(&s->sink, EXIT_PERM, "%s", s->redis.trouble);
+		sink_die(&s->sink, EXIT_PERM, "%s", s->redis.trouble.text);
 	case REDIS_SAME:
 		break;
 	}
 	on_replies(s);
+	if (s->unsent && s->redis.state == REDIS_UP)
+		send_again(s);
 }
 
 /* ---- the loop ---- */
@@ -239,7 +188,7 @@ static void loop(struct rpub *s)
 			.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)};
 		timeout_ms = wake_least(
 			sink_timeout_ms(&s->sink, now_ms), redis_timeout_ms(&s->redis, now_ms));
-		if (poll(p, SINK_FDS + 1, wake_least(timeout_ms, role_due_ms(s, now_ms))) < 0) {
+		if (poll(p, SINK_FDS + 1, timeout_ms) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -250,9 +199,9 @@ static void loop(struct rpub *s)
 		if (s->redis.state == REDIS_UP)
 			on_lines(s);
 		sink_flush(&s->sink, now_ms);
-		if (role_due_ms(s, now_ms) == 0)
-			ask_role(s, now_ms);
-		redis_flush(&s->redis);
+		if (input_ended(&s->sink.in))
+			redis_hurry(&s->redis);
+		redis_flush(&s->redis, now_ms);
 	}
 }
 
@@ -322,7 +271,7 @@ int main(int argc, char **argv)
 	take_options(s);
 	metrics_counter("receivers_zero_total", "Messages published to no subscriber.",
 		METRICS_PIPELINE, &s->receivers_zero);
-	redis_open(&s->redis, &opt.redis, true);
+	redis_open(&s->redis, &opt.redis, REDIS_PUBLISHER);
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
 			.ack = &opt.ack,

@@ -6,7 +6,7 @@
 #include "flow/sink.h"
 #include "record/record.h"
 #include "record/template.h"
-#include "redis/redis.h"
+#include "redis/client.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,6 +15,7 @@
 struct rpub_slot {
 	struct sink_slot slot;
 	int64_t receivers;
+	bool sent; /* by a command whose tag is the slot's number; false: to be sent again */
 };
 
 struct rpub {
@@ -25,18 +26,15 @@ struct rpub {
 	struct buf prefix; /* of a PUBLISH to a constant channel, up to the payload's length */
 	struct buf channel, scratch;
 	unsigned digits; /* of the last payload's length */
-	uint64_t confirmed, answered, sent; /* counts of records, as sink.tail */
-	bool role_out; /* a ROLE is unanswered; it was sent behind role_at records */
-	uint64_t role_at;
-	int64_t role_ms; /* when it was sent */
+	uint64_t unsent; /* records to be sent again */
 	uint64_t receivers_zero;
 };
 
 /* ---- command.c: records to commands ---- */
 /* Appends a PUBLISH to a constant channel, up to the payload's length. */
 void command_prefix(struct buf *b, struct span channel);
-/* Appends the line's command to what Redis is sent, and fills in @r. Returns 0, or -1 with nothing
- * appended; @is_record tells even then. */
+/* Begins the line's command for Redis, and fills in @r: redis_commit or redis_cancel is the caller's. Returns 0,
+ * or -1 with nothing begun; @is_record tells even then. Call while REDIS_UP. */
 int command_put(struct rpub *s, struct span line, struct record *r, bool *is_record,
 	struct record_error *e);
 /* Appends to @out the line of a record that was published, with where. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Where Redis is and how to log in: the options, the URL, the environment. */
 #define _GNU_SOURCE
-#include "redis/redis-parts.h"
+#include "redis/url.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -10,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/un.h>
 
 void redis_opts(struct redis_opts *o)
@@ -45,7 +45,7 @@ static char *percent(const char *s, size_t n, const char *what)
 	return text;
 }
 
-static void set_db(struct redis *r, const char *s, size_t n)
+static void set_db(struct redis_url *u, const char *s, size_t n)
 {
 	char text[16] = "";
 	int64_t db = -1;
@@ -54,34 +54,34 @@ static void set_db(struct redis *r, const char *s, size_t n)
 		memcpy(text, s, n);
 	if (num_i64(text, &db) || db < 0 || db > INT32_MAX)
 		opt_bad("the redis URL has a bad database number");
-	r->db = (int)db;
+	u->db = (int)db;
 }
 
-static void set_query(struct redis *r, const char *query)
+static void set_query(struct redis_url *u, const char *query)
 {
 	if (!query)
 		return;
 	if (strncmp(query, "?db=", 4))
 		opt_bad("the redis URL has a query other than ?db=N");
-	set_db(r, query + 4, strlen(query + 4));
+	set_db(u, query + 4, strlen(query + 4));
 }
 
 /* @mask: the URL stands in argv, where ps shows it. */
-static void set_login(struct redis *r, const char *s, size_t n, bool mask)
+static void set_login(struct redis_url *u, const char *s, size_t n, bool mask)
 {
 	const char *colon = memchr(s, ':', n);
 	size_t user = colon ? (size_t)(colon - s) : n;
 
 	if (user)
-		r->user = percent(s, user, "user");
+		u->user = percent(s, user, "user");
 	if (!colon)
 		return;
-	r->password = percent(colon + 1, n - user - 1, "password");
+	u->password = percent(colon + 1, n - user - 1, "password");
 	if (mask)
 		memset((char *)(uintptr_t)(colon + 1), '*', n - user - 1);
 }
 
-static void set_address(struct redis *r, const char *s, size_t n)
+static void set_address(struct redis_url *u, const char *s, size_t n)
 {
 	const char *colon = memrchr(s, ':', n), *close = memrchr(s, ']', n);
 	size_t host = n;
@@ -89,41 +89,41 @@ static void set_address(struct redis *r, const char *s, size_t n)
 	if (colon && (!close || colon > close)) {
 		int64_t port;
 
-		r->port = strndup(colon + 1, (size_t)(s + n - colon - 1));
-		if (num_i64(r->port, &port) || port < 1 || port > 65535)
+		u->port = strndup(colon + 1, (size_t)(s + n - colon - 1));
+		if (num_i64(u->port, &port) || port < 1 || port > 65535)
 			opt_bad("the redis URL has a bad port");
 		host = (size_t)(colon - s);
 	} else {
-		r->port = mem_dup("6379");
+		u->port = mem_dup("6379");
 	}
 	if (host >= 2 && s[0] == '[' && s[host - 1] == ']')
-		r->host = percent(s + 1, host - 2, "host");
+		u->host = percent(s + 1, host - 2, "host");
 	else if (memchr(s, ':', host))
 		opt_bad("the redis URL has a bad host: an IPv6 address stands in [ ]");
 	else
-		r->host = percent(s, host, "host");
-	if (!r->host[0]) {
-		free(r->host);
-		r->host = mem_dup("127.0.0.1");
+		u->host = percent(s, host, "host");
+	if (!u->host[0]) {
+		free(u->host);
+		u->host = mem_dup("127.0.0.1");
 	}
-	r->name = mem_printf(strchr(r->host, ':') ? "[%s]:%s" : "%s:%s", r->host, r->port);
+	u->name = mem_printf(strchr(u->host, ':') ? "[%s]:%s" : "%s:%s", u->host, u->port);
 }
 
-static void set_path(struct redis *r, const char *s)
+static void set_path(struct redis_url *u, const char *s)
 {
 	size_t n;
 
 	if (strncmp(s, "//", 2) == 0)
 		s += 2;
 	n = strcspn(s, "?");
-	r->path = percent(s, n, "path");
-	if (!r->path[0] || strlen(r->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+	u->host = percent(s, n, "path");
+	if (!u->host[0] || strlen(u->host) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		opt_bad("the redis URL has a socket path that is empty or too long");
-	set_query(r, s[n] ? s + n : NULL);
-	r->name = mem_printf("unix:%s", r->path);
+	set_query(u, s[n] ? s + n : NULL);
+	u->name = mem_printf("unix:%s", u->host);
 }
 
-static void set_url(struct redis *r, const char *url, bool mask)
+static void set_url(struct redis_url *u, const char *url, bool mask)
 {
 	static const char *const later[] = {"rediss:", "redis+", "redis-", "rediss+", "valkey"};
 	const char *s, *at;
@@ -134,7 +134,7 @@ static void set_url(struct redis *r, const char *url, bool mask)
 			die(EXIT_PERM, "%.*s URLs are not supported by this version",
 				(int)strcspn(url, ":"), url);
 	if (strncmp(url, "unix:", 5) == 0) {
-		set_path(r, url + 5);
+		set_path(u, url + 5);
 		return;
 	}
 	if (strncmp(url, "redis://", 8))
@@ -144,19 +144,19 @@ static void set_url(struct redis *r, const char *url, bool mask)
 	/* A raw '/' in a password is common, and no part of a host. */
 	at = memrchr(s, '@', strcspn(s, "?"));
 	if (at) {
-		set_login(r, s, (size_t)(at - s), mask);
+		set_login(u, s, (size_t)(at - s), mask);
 		s = at + 1;
 		n = strcspn(s, "/?");
 	}
-	set_address(r, s, n);
+	set_address(u, s, n);
 	s += n;
 	if (*s == '/') {
 		n = strcspn(++s, "?");
 		if (n)
-			set_db(r, s, n);
+			set_db(u, s, n);
 		s += n;
 	}
-	set_query(r, *s ? s : NULL);
+	set_query(u, *s ? s : NULL);
 }
 
 static char *read_password(const char *file)
@@ -177,23 +177,33 @@ static char *read_password(const char *file)
 	return text;
 }
 
-void redis_read_opts(struct redis *r, const struct redis_opts *o)
+void redis_url_read(struct redis_url *u, const struct redis_opts *o)
 {
 	const char *url = opt_text(o->url, "--url"), *env = getenv("REDIS_URL");
 	const char *file = opt_file(o->password_file, "--password-file");
 	const char *auth = getenv("REDISCLI_AUTH");
 
 	if (url)
-		set_url(r, url, true);
+		set_url(u, url, true);
 	else
-		set_url(r, env && *env ? env : "redis://127.0.0.1:6379", false);
+		set_url(u, env && *env ? env : "redis://127.0.0.1:6379", false);
 	if (file) {
-		free(r->password);
-		r->password = read_password(file);
-	} else if (!r->password && auth && *auth) {
-		r->password = mem_dup(auth);
+		free(u->password);
+		u->password = read_password(file);
+	} else if (!u->password && auth && *auth) {
+		u->password = mem_dup(auth);
 	}
-	if (r->user && !r->password)
+	if (u->user && !u->password)
 		opt_bad("the redis URL names a user and there is no password; one without a user "
 			"is redis://:PASSWORD@HOST");
+}
+
+void redis_url_free(struct redis_url *u)
+{
+	free(u->name);
+	free(u->host);
+	free(u->port);
+	free(u->user);
+	free(u->password);
+	*u = (struct redis_url){0};
 }

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: ISC */
+/* A program's Redis: it finds the server, comes back to it after an outage, says once that Redis is away and once
+ * that it is back, and makes sure that a publisher's server is a primary. Never blocks, ends no program.
+ *
+ * Each command has a key, which decides where it goes, and a tag, a number of the caller's. What becomes of the
+ * command comes back with the tag, once, in the order of the commands of one key:
+ *
+ * - its reply. That of a publisher's command, but for an error, comes only once the server has said by ROLE, behind
+ *   it, that it is still a primary: a server that had just become a replica answers PUBLISH as if nothing were;
+ * - or REDIS_AGAIN: the connection was lost before. Send it again; the server may or may not have done it.
+ *
+ * Today there is one server and one link (link.h). Sentinel's answer or a cluster's slot map chooses the link
+ * behind the same calls; the descriptor is then that of an epoll set. */
+#ifndef EVPIPE_REDIS_CLIENT_H
+#define EVPIPE_REDIS_CLIENT_H
+
+#include "redis/fault.h"
+#include "redis/link.h"
+#include "redis/url.h"
+
+enum redis_use {
+	REDIS_COMMANDS,
+	REDIS_PUBLISHER, /* commands whose server must be a primary */
+	REDIS_SUBSCRIBER, /* commands, then pushes alone: subscribe.h */
+};
+
+enum redis_state {
+	REDIS_AWAY,
+	REDIS_UP, /* logged in; a publisher: at a primary */
+	REDIS_REFUSED, /* the configuration is wrong: end with 100 and r->trouble */
+};
+
+enum redis_news {
+	REDIS_SAME,
+	REDIS_CAME, /* REDIS_UP now */
+	REDIS_WENT, /* it was up and is lost */
+	REDIS_FAILED, /* REDIS_REFUSED now */
+};
+
+struct redis_held { /* a reply that waits for ROLE */
+	uint64_t tag;
+	int64_t n;
+};
+
+struct redis {
+	enum redis_state state;
+	struct redis_url url; /* url.name is for messages */
+	struct trouble trouble; /* REDIS_REFUSED: the sentence to end with */
+	bool reachable; /* REDIS_UP, and it answers: for health */
+	int64_t away_ms; /* when the present or last outage began (monotonic) */
+	struct link link;
+	/* internal */
+	enum redis_use use;
+	struct link_login login;
+	bool said_away, said_replica, role_unknown;
+	bool role_sent; /* a ROLE is unanswered */
+	bool hurry;
+	size_t behind, behind_bytes; /* commands since the last ROLE */
+	int64_t role_ms; /* when the last ROLE was sent */
+	struct redis_held *held;
+	size_t held_cap; /* a power of 2 */
+	uint64_t held_head, held_sure, held_tail; /* up to held_sure ROLE has confirmed them */
+	enum redis_news news;
+	int64_t now_ms;
+};
+
+/* Takes the options and the environment; connects nothing yet. Dies with 100 when they are wrong. */
+void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use);
+/* Closes, sending nothing more, and frees all. */
+void redis_close(struct redis *r);
+
+/* For the loop's pollfd (-1: nothing to wait for) and its timeout in milliseconds (-1: none). */
+int redis_fd(const struct redis *r);
+short redis_events(const struct redis *r);
+int redis_timeout_ms(const struct redis *r, int64_t now_ms);
+/* Goes on with what is due; call each turn of the loop with the descriptor's revents, then take replies until there
+ * are none, send, and call redis_flush. It reads once when there is something. */
+enum redis_news redis_step(struct redis *r, short revents, int64_t now_ms);
+/* Sends what goes, and asks for the ROLE when that is due. A loss is told by a later step. */
+void redis_flush(struct redis *r, int64_t now_ms);
+/* No more commands come: replies are not to wait for company. */
+static inline void redis_hurry(struct redis *r)
+{
+	r->hurry = true;
+}
+/* The time without a step was the caller's choice (not reading): it does not count as silence. */
+void redis_heard(struct redis *r, int64_t now_ms);
+
+/* Sends a command of NUL-ended words. REDIS_UP only. */
+void redis_command(
+	struct redis *r, struct span key, uint64_t tag, int argc, const char *const *argv);
+/* The same for one command in RESP, which the caller appends to the buffer that redis_begin returns; NULL: what serves
+ * the key is away. Then redis_commit, or redis_cancel, which takes back what was appended. */
+static inline struct buf *redis_begin(struct redis *r, struct span key)
+{
+	(void)key;
+	return r->state == REDIS_UP ? link_begin(&r->link) : NULL;
+}
+static inline void redis_commit(struct redis *r, uint64_t tag)
+{
+	r->behind++;
+	r->behind_bytes += r->link.out.len - r->link.begun;
+	link_commit(&r->link, tag);
+}
+static inline void redis_cancel(struct redis *r)
+{
+	link_cancel(&r->link);
+}
+
+enum redis_got {
+	REDIS_NONE, /* for now */
+	REDIS_REPLY,
+	REDIS_AGAIN,
+};
+/* What became of a command. A publisher's reply keeps its type and number, no text; spans are valid until the next call. */
+enum redis_got redis_next(struct redis *r, struct link_reply *reply);
+
+/* Gives the link up for a reason that the server told; the next step tells of it. */
+void redis_lose(struct redis *r, struct span why);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+#include "redis/fault.h"
+
+enum redis_fault redis_fault(struct span error)
+{
+	/* To follow a redirection is for a client of a cluster, which this is not. */
+	static const char *const config[] = {
+		"NOAUTH", "NOPERM", "WRONGPASS", "DENIED", "MOVED ", "ASK ", "CROSSSLOT"};
+	static const char *const away[] = {"LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY ",
+		"CLUSTERDOWN", "READONLY", "OOM ", "MISCONF", "NOREPLICAS",
+		"ERR max number of clients"};
+
+	for (size_t i = 0; i < sizeof(config) / sizeof(*config); i++)
+		if (span_starts(error, config[i]))
+			return REDIS_FAULT_CONFIG;
+	for (size_t i = 0; i < sizeof(away) / sizeof(*away); i++)
+		if (span_starts(error, away[i]))
+			return REDIS_FAULT_AWAY;
+	return REDIS_FAULT_COMMAND;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: ISC */
+/* One connection to one Redis server, for a poll loop: it dials, shakes hands, logs in, carries commands and
+ * their replies, and notices when the server says nothing any more. Never blocks, prints nothing, keeps no
+ * metrics, decides nothing: its owner says when to dial. A process has as many as it likes.
+ *
+ * Each command has a tag, a number of its owner's. Replies come in the order of the commands, each with its
+ * command's tag. Of a link that is lost the tags without a reply are kept until the next link_dial: those commands
+ * may or may not be done. */
+#ifndef EVPIPE_REDIS_LINK_H
+#define EVPIPE_REDIS_LINK_H
+
+#include "base/buf.h"
+#include "base/trouble.h"
+#include "net/bytes.h"
+#include "net/dial.h"
+#include "redis/resp.h"
+
+#include <stdbool.h>
+
+enum link_state {
+	LINK_DOWN,
+	LINK_DIALING, /* or waiting for the end of a back-off */
+	LINK_SHAKING, /* hands, for TLS */
+	LINK_LOGIN,
+	LINK_UP,
+};
+
+enum link_news {
+	LINK_SAME,
+	LINK_CAME, /* LINK_UP now: commands may be sent */
+	LINK_LOST, /* LINK_DOWN now: `trouble`; EXIT_PERM: the configuration is wrong */
+	LINK_SILENT, /* nothing heard for 5 s: send a command, or the link is lost 15 s later */
+};
+
+/* How to log in. It is read at each login, and must live on. */
+struct link_login {
+	const char *user, *password; /* NULL: none */
+	const char *client; /* the name that CLIENT LIST shows */
+	int db;
+	struct bytes_client *tls; /* tls_open's; NULL: plain */
+};
+
+struct link_tags { /* a ring */
+	uint64_t *p;
+	size_t cap; /* a power of 2 */
+	uint64_t head, tail; /* next out, next in */
+};
+
+struct link {
+	enum link_state state;
+	struct trouble trouble; /* why it was lost last */
+	bool answers; /* false: LINK_UP, but a command has had no answer for a second */
+	char *name; /* of the server, for sentences */
+	struct dial dial;
+	/* internal */
+	const struct link_login *login;
+	struct bytes bytes;
+	struct buf out, in;
+	size_t head; /* bytes of out already sent */
+	size_t begun; /* out's length before the command that link_begin has lent it for */
+	struct link_tags tags;
+	struct resp resp; /* over what has come of in */
+	bool in_array; /* the head of a reply that is an array has been taken, and the rest has not all come */
+	struct resp_value array; /* that head */
+	size_t scanned; /* bytes behind it that have been looked at */
+	uint64_t scan_left; /* values behind them */
+	enum link_news news;
+	int64_t now_ms, deadline_ms, heard_ms, silent_ms;
+};
+
+/* @host, @port as for dial_set. All are copied, but for @login. Connects nothing yet. */
+void link_open(struct link *l, const char *name, const char *host, const char *port,
+	const struct link_login *login);
+/* Closes, sending nothing more, and frees all. */
+void link_close(struct link *l);
+
+/* Begins to connect: at once, or after a back-off (dial.h). Tags without a reply are forgotten. */
+void link_dial(struct link *l, int64_t now_ms);
+void link_redial(struct link *l, int64_t now_ms);
+
+/* For the loop's pollfd (-1: nothing to wait for) and its timeout in milliseconds (-1: none). */
+int link_fd(const struct link *l);
+short link_events(const struct link *l);
+int link_timeout_ms(const struct link *l, int64_t now_ms);
+/* Goes on with what is due; call each turn of the loop with the descriptor's revents. Reads once when
+ * there is something. */
+enum link_news link_step(struct link *l, short revents, int64_t now_ms);
+/* Reads once more, without a poll. Returns whether something came. A loss is told by the next step. */
+bool link_read(struct link *l);
+/* Sends what goes. A loss is told by a later step, once all that came has been read. */
+void link_flush(struct link *l);
+/* The time without a step was the owner's choice (not reading): it does not count as silence. */
+void link_heard(struct link *l, int64_t now_ms);
+/* Closes, with this reason of the owner's; no news tells of it. What has been read can still be taken. */
+void link_drop(struct link *l, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Lends the buffer of what is sent for one command, which is appended in RESP. Then comes link_commit, or
+ * link_cancel, which takes back what was appended; nothing else of the link is called between. */
+static inline struct buf *link_begin(struct link *l)
+{
+	l->begun = l->out.len;
+	return &l->out;
+}
+void link_grow_tags(struct link_tags *t);
+static inline void link_commit(struct link *l, uint64_t tag)
+{
+	struct link_tags *t = &l->tags;
+
+	if (t->tail - t->head == t->cap)
+		link_grow_tags(t);
+	t->p[t->tail++ & (t->cap - 1)] = tag;
+}
+static inline void link_cancel(struct link *l)
+{
+	l->out.len = l->begun;
+}
+/* Appends a command of NUL-ended words. */
+void link_words(struct buf *b, int argc, const char *const *argv);
+/* Begins and commits such a command. */
+void link_command(struct link *l, uint64_t tag, int argc, const char *const *argv);
+static inline size_t link_unsent(const struct link *l)
+{
+	return l->out.len - l->head;
+}
+
+struct link_reply {
+	uint64_t tag;
+	struct resp_value value;
+	struct resp elements; /* of an array: a walk over them, which never lacks bytes */
+};
+/* The next reply, whole: of an array with all that is in it. Its spans are valid until the next link_reply,
+ * link_read or link_step. RESP_MORE: none. Bytes that are no reply lose the link. */
+enum resp_type link_reply(struct link *l, struct link_reply *reply);
+/* Takes the oldest tag without a reply: of a link that was lost. Returns whether there was one. */
+static inline bool link_has_tags(const struct link *l)
+{
+	return l->tags.head != l->tags.tail;
+}
+static inline bool link_take_tag(struct link *l, uint64_t *tag)
+{
+	struct link_tags *t = &l->tags;
+
+	if (!link_has_tags(l))
+		return false;
+	*tag = t->p[t->head++ & (t->cap - 1)];
+	return true;
+}
+
+/* For what comes unasked, published messages: the walk over what has been read. What asks for them is appended
+ * to link_begin's buffer and not committed, since no reply comes. */
+static inline struct resp *link_pushed(struct link *l)
+{
+	return &l->resp;
+}
+/* The link is lost: these bytes are no RESP. */
+void link_bad(struct link *l, const char *why);
+
+#endif

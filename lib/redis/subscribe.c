@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: ISC */
+#include "redis/subscribe.h"
+
+void redis_subscribe(struct redis *r, int count, const char *const *names)
+{
+	link_words(link_begin(&r->link), count, names);
+}
+
+/* A message's rest, behind the word that says what it is. */
+static enum resp_type take_message(
+	struct resp *c, bool pattern, size_t max_payload, struct redis_message *m)
+{
+	struct resp_value v;
+	enum resp_type got;
+
+	m->pattern = SPAN_NONE;
+	if (pattern) {
+		got = resp_next(c, &v);
+		if (got != RESP_STRING)
+			return got;
+		m->pattern = v.text;
+	}
+	got = resp_next(c, &v);
+	if (got != RESP_STRING)
+		return got;
+	m->channel = v.text;
+	c->max_string = max_payload;
+	got = resp_next(c, &v);
+	m->payload = v.text;
+	m->too_big = got == RESP_LARGE ? (size_t)v.n : 0;
+	return got == RESP_LARGE ? RESP_STRING : got;
+}
+
+/* What is no message: all of it must be there. */
+static enum redis_push take_other(struct resp *c, uint64_t left, struct span what)
+{
+	if (resp_skip(c, &left) != RESP_NIL)
+		return REDIS_PUSH_NONE;
+	return span_is(what, "subscribe") || span_is(what, "psubscribe") ? REDIS_PUSH_CONFIRMED
+									 : REDIS_PUSH_OTHER;
+}
+
+static enum redis_push take_array(
+	struct resp *c, int64_t n, size_t max_payload, struct redis_message *m)
+{
+	struct resp_value what;
+	bool pattern;
+
+	if (n == 0)
+		return REDIS_PUSH_OTHER;
+	if (resp_next(c, &what) != RESP_STRING)
+		return what.type == RESP_MORE || what.type == RESP_BAD
+			? REDIS_PUSH_NONE
+			: take_other(c, (uint64_t)n - 1, SPAN_NONE);
+	pattern = n == 4 && span_is(what.text, "pmessage");
+	if (!pattern && !(n == 3 && span_is(what.text, "message")))
+		return take_other(c, (uint64_t)n - 1, what.text);
+	switch (take_message(c, pattern, max_payload, m)) {
+	case RESP_STRING:
+		return REDIS_PUSH_MESSAGE;
+	case RESP_MORE:
+		return REDIS_PUSH_NONE;
+	default:
+		c->why = c->why ? c->why : "a message is no list of strings";
+		return REDIS_PUSH_NONE;
+	}
+}
+
+enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redis_message *m)
+{
+	struct resp *at = link_pushed(&r->link), c = *at;
+	enum redis_push push = REDIS_PUSH_OTHER;
+	struct resp_value v;
+
+	c.max_string = SIZE_MAX / 2;
+	switch (resp_next(&c, &v)) {
+	case RESP_ARRAY:
+		push = take_array(&c, v.n, max_payload, m);
+		break;
+	case RESP_ERROR:
+		m->text = v.text;
+		push = REDIS_PUSH_ERROR;
+		break;
+	case RESP_MORE:
+		if (!at->skip)
+			return REDIS_PUSH_NONE;
+		at->p = c.p;
+		at->skip = c.skip;
+		return REDIS_PUSH_NONE;
+	default:
+		break;
+	}
+	if (c.why)
+		link_bad(&r->link, c.why);
+	if (push == REDIS_PUSH_NONE || c.why)
+		return REDIS_PUSH_NONE;
+	at->p = c.p;
+	at->skip = c.skip;
+	return push;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: ISC */
+/* What a server tells a subscriber (redis_open with REDIS_SUBSCRIBER). Messages are read where they stand. */
+#ifndef EVPIPE_REDIS_SUBSCRIBE_H
+#define EVPIPE_REDIS_SUBSCRIBE_H
+
+#include "redis/client.h"
+
+/* Asks for the channels or patterns: names[0] is the command, @count counts it too. Call while REDIS_UP. */
+void redis_subscribe(struct redis *r, int count, const char *const *names);
+
+enum redis_push {
+	REDIS_PUSH_NONE, /* no whole one has come */
+	REDIS_PUSH_MESSAGE,
+	REDIS_PUSH_CONFIRMED, /* one subscription */
+	REDIS_PUSH_ERROR, /* text: against a subscription, or the answer to a keep-alive */
+	REDIS_PUSH_OTHER,
+};
+struct redis_message {
+	struct span pattern, channel, payload; /* pattern.p NULL without one */
+	size_t too_big; /* bytes of a payload that was passed over, payload.p NULL; else 0 */
+	struct span text;
+};
+/* The next one that has come. A payload longer than @max_payload is passed over. Spans are valid until the next
+ * call, redis_read or redis_step. Bytes that are no RESP lose the link: REDIS_PUSH_NONE, and the next step tells. */
+enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redis_message *m);
+/* One read more, without a poll. Returns whether something came. A loss is told by the next step. */
+static inline bool redis_read(struct redis *r)
+{
+	return link_read(&r->link);
+}
+
+#endif
