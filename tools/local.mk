@@ -28,8 +28,8 @@ tools_bin_evkey_SOURCES = tools/evkey.c
 tools_bin_evkey_LDADD = $(EV_LDADD) $(JQ_LIBS)
 tools_bin_evsel_SOURCES = tools/evsel.c
 tools_bin_evsel_LDADD = $(EV_LDADD) $(JQ_LIBS)
-tools_bin_evbatch_SOURCES = tools/evbatch/evbatch.c tools/evbatch/command.c \
-	tools/evbatch/numbers.c tools/evbatch/output.c tools/evbatch/evbatch.h
+tools_bin_evbatch_SOURCES = tools/evbatch/evbatch.c tools/evbatch/numbers.c tools/evbatch/output.c \
+	tools/evbatch/evbatch.h tools/evbatch/numbers.h
 tools_bin_evbatch_LDADD = $(EV_LDADD)
 tools_bin_evack_SOURCES = tools/evack.c
 tools_bin_evack_LDADD = $(EV_LDADD)

@@ -29,7 +29,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,62 +38,56 @@ enum {
 	ATTEMPTS = 5,
 	RETRY_MS = 250, /* before the second attempt, doubled for each further one */
 	INPUT_MAX = 16 << 20, /* bytes after which a batch is full */
+	OUTPUT_MAX = 64 << 20, /* bytes that the command may write beyond those of its input */
 	RANGES_MAX = 4096, /* the same of its numbers: they stand in each label */
 };
 
-static struct evbatch self;
-
 /* ---- trouble ---- */
 
-void evbatch_cut(struct evbatch *s, uint64_t cut)
+/* Input ends, and the batches from @cut on are forgotten: neither written nor reported. */
+static void forget_from(struct evbatch *s, uint64_t cut)
 {
 	input_stop(&s->in);
 	for (; s->tail > cut; s->tail--) {
-		struct batch *b = batch(s, s->tail - 1);
+		struct evbatch_batch *b = evbatch_at(s, s->tail - 1);
 
-		s->running -= b->state == RUNNING;
-		command_kill(&b->command);
+		s->running -= b->state == BATCH_RUNS;
+		child_kill(&b->command);
 	}
 }
 
-void evbatch_give_up(struct evbatch *s, uint64_t cut, int status, const char *fmt, ...)
+/* The same, and s->trouble is said, to the source too when it is permanent. */
+static void give_up(struct evbatch *s, uint64_t cut)
 {
-	char reason[600];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(reason, sizeof(reason), fmt, ap);
-	va_end(ap);
-	if (!s->status) {
-		msg_error("%s", reason);
-		if (status == EXIT_PERM)
-			ack_stop(&s->ack, reason);
-		s->status = status;
+	if (s->trouble.status != s->reported) {
+		s->reported = trouble_tell(&s->trouble);
+		if (s->reported == EXIT_PERM)
+			ack_stop(&s->ack, s->trouble.text);
 	}
-	evbatch_cut(s, cut);
+	forget_from(s, cut);
 }
 
 /* ---- input to batches ---- */
 
-static bool is_full(const struct evbatch *s, const struct batch *b)
+static bool is_full(const struct evbatch *s, const struct evbatch_batch *b)
 {
 	return b->records >= s->batch_records || b->input.len >= INPUT_MAX ||
 		b->numbers.count >= RANGES_MAX;
 }
 
 /* The batch that takes the next record; NULL: none can. */
-static struct batch *open_batch(struct evbatch *s)
+static struct evbatch_batch *open_batch(struct evbatch *s)
 {
-	struct batch *b = s->tail > s->head ? batch(s, s->tail - 1) : NULL;
+	struct evbatch_batch *b = s->tail > s->head ? evbatch_at(s, s->tail - 1) : NULL;
 
-	if (b && b->state == FILLING)
+	if (b && b->state == BATCH_FILLING)
 		return is_full(s, b) ? NULL : b;
-	return s->tail - s->head <= s->runs ? batch(s, s->tail) : NULL;
+	return s->tail - s->head <= s->runs ? evbatch_at(s, s->tail) : NULL;
 }
 
-static void begin(struct evbatch *s, struct batch *b)
+static void begin(struct evbatch *s, struct evbatch_batch *b)
 {
-	b->state = FILLING;
+	b->state = BATCH_FILLING;
 	b->records = 0;
 	b->first_line = s->in.line.number;
 	b->since_ms = wake_now_ms();
@@ -107,7 +100,7 @@ static void begin(struct evbatch *s, struct batch *b)
 }
 
 /* Notes the numbers of a record. Returns false when it must not be taken. */
-static bool take_label(struct evbatch *s, struct batch *b, const struct json_value *seq)
+static bool take_label(struct evbatch *s, struct evbatch_batch *b, const struct json_value *seq)
 {
 	struct span text, run, rest;
 	struct label label;
@@ -119,15 +112,17 @@ static bool take_label(struct evbatch *s, struct batch *b, const struct json_val
 		label_split(text, &run, &rest) || label_parse(&label, rest))
 		return true;
 	if (label.parts) {
-		evbatch_give_up(s, s->tail, EXIT_PERM,
+		trouble_set(&s->trouble, EXIT_PERM,
 			"line %llu: the record is part of another already: evbatch does not nest; put both commands under one: evbatch -- sh -c 'first | second'",
 			(unsigned long long)s->in.line.number);
+		give_up(s, s->tail);
 		return false;
 	}
 	if (b->labelled && memcmp(b->run, run.p, LABEL_RUN_LEN)) {
-		evbatch_give_up(s, s->tail, EXIT_PERM,
+		trouble_set(&s->trouble, EXIT_PERM,
 			"line %llu: records of two sources: run two pipelines",
 			(unsigned long long)s->in.line.number);
+		give_up(s, s->tail);
 		return false;
 	}
 	memcpy(b->run, run.p, LABEL_RUN_LEN);
@@ -148,7 +143,7 @@ static void refuse_input(
 		input_account(&s->in, &label);
 }
 
-static void on_line(struct evbatch *s, struct batch *b, struct span text)
+static void on_line(struct evbatch *s, struct evbatch_batch *b, struct span text)
 {
 	struct record_error e;
 	struct record r;
@@ -157,7 +152,7 @@ static void on_line(struct evbatch *s, struct batch *b, struct span text)
 		refuse_input(s, text, &r, &e);
 		return;
 	}
-	if (s->tail == s->head || b != batch(s, s->tail - 1))
+	if (s->tail == s->head || b != evbatch_at(s, s->tail - 1))
 		begin(s, b);
 	if (!take_label(s, b, &r.seq))
 		return;
@@ -187,17 +182,17 @@ static bool wants_input(struct evbatch *s)
 
 /* ---- running them ---- */
 
-static bool is_due(struct evbatch *s, const struct batch *b, int64_t now_ms)
+static bool is_due(struct evbatch *s, const struct evbatch_batch *b, int64_t now_ms)
 {
-	if (b->state == WAITING)
+	if (b->state == BATCH_WAITS)
 		return now_ms >= b->retry_ms;
-	return b->state == FILLING &&
+	return b->state == BATCH_FILLING &&
 		(is_full(s, b) || input_ended(&s->in) || now_ms >= b->since_ms + s->batch_ms);
 }
 
 static void start(struct evbatch *s, uint64_t i)
 {
-	struct batch *b = batch(s, i);
+	struct evbatch_batch *b = evbatch_at(s, i);
 	int error;
 
 	if (!b->records) {
@@ -206,38 +201,41 @@ static void start(struct evbatch *s, uint64_t i)
 		return;
 	}
 	b->attempts++;
-	error = command_start(&b->command, s->argv, buf_as_span(&b->input));
+	error = child_start(
+		&b->command, s->argv, buf_as_span(&b->input), OUTPUT_MAX + b->input.len);
 	if (error) {
-		evbatch_give_up(s, i, error == EAGAIN || error == ENOMEM ? EXIT_TEMP : EXIT_PERM,
+		trouble_set(&s->trouble, error == EAGAIN || error == ENOMEM ? EXIT_TEMP : EXIT_PERM,
 			"cannot run '%s': %s", s->argv[0], strerror(error));
+		give_up(s, i);
 		return;
 	}
-	b->state = RUNNING;
+	b->state = BATCH_RUNS;
 	s->running++;
 }
 
 static void start_due(struct evbatch *s, int64_t now_ms)
 {
 	for (uint64_t i = s->head; i < s->tail && s->running < s->runs; i++)
-		if (is_due(s, batch(s, i), now_ms))
+		if (is_due(s, evbatch_at(s, i), now_ms))
 			start(s, i);
 }
 
 static void on_failure(struct evbatch *s, uint64_t i, int64_t now_ms)
 {
-	struct batch *b = batch(s, i);
+	struct evbatch_batch *b = evbatch_at(s, i);
 	char why[100], place[80];
 
-	command_why(&b->command, why, sizeof(why));
+	child_why(&b->command, why, sizeof(why));
 	snprintf(place, sizeof(place), "the batch of %llu records from line %llu on",
 		(unsigned long long)b->records, (unsigned long long)b->first_line);
-	if (b->attempts >= ATTEMPTS || command_hopeless(&b->command)) {
-		evbatch_give_up(s, i, EXIT_TEMP,
+	if (b->attempts >= ATTEMPTS || child_overflowed(&b->command)) {
+		trouble_set(&s->trouble, EXIT_TEMP,
 			"'%s' %s on %s, attempt %u: nothing of it was written", s->argv[0], why,
 			place, b->attempts);
+		give_up(s, i);
 		return;
 	}
-	b->state = WAITING;
+	b->state = BATCH_WAITS;
 	b->retry_ms = now_ms + wake_backoff_ms(&b->backoff_ms, RETRY_MS, RETRY_MS << ATTEMPTS);
 	msg_warn("'%s' %s on %s: tried again in %lld ms", s->argv[0], why, place,
 		(long long)(b->retry_ms - now_ms));
@@ -246,18 +244,18 @@ static void on_failure(struct evbatch *s, uint64_t i, int64_t now_ms)
 static void serve_commands(struct evbatch *s, const struct pollfd *p, int64_t now_ms)
 {
 	for (uint64_t i = s->head; i < s->tail; i++) {
-		struct batch *b = batch(s, i);
-		enum command_state state;
+		struct evbatch_batch *b = evbatch_at(s, i);
+		enum child_state state;
 
-		if (b->state != RUNNING)
+		if (b->state != BATCH_RUNS)
 			continue;
-		state = command_serve(&b->command, p);
-		p += COMMAND_FDS;
-		if (state == COMMAND_RUNS)
+		state = child_serve(&b->command, p);
+		p += CHILD_FDS;
+		if (state == CHILD_RUNS)
 			continue;
 		s->running--;
-		b->state = DONE;
-		if (state == COMMAND_FAILED)
+		b->state = BATCH_DONE;
+		if (state == CHILD_FAILED)
 			on_failure(s, i, now_ms);
 	}
 }
@@ -269,11 +267,11 @@ static void flush(struct evbatch *s)
 	if (out_flush(&s->out) == 0)
 		return;
 	if (errno != EPIPE) {
-		evbatch_cut(s, s->head);
+		forget_from(s, s->head);
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	}
 	msg_error("the reader of standard output has gone");
-	s->gone = true;
+	s->closed = true;
 }
 
 /* Milliseconds until a batch is due that nothing else will wake; -1 none. */
@@ -282,10 +280,10 @@ static int due_ms(struct evbatch *s, int64_t now_ms)
 	int due = -1;
 
 	for (uint64_t i = s->head; i < s->tail && s->running < s->runs; i++) {
-		const struct batch *b = batch(s, i);
-		int64_t at = b->state == WAITING ? b->retry_ms : b->since_ms + s->batch_ms;
+		const struct evbatch_batch *b = evbatch_at(s, i);
+		int64_t at = b->state == BATCH_WAITS ? b->retry_ms : b->since_ms + s->batch_ms;
 
-		if (b->state == FILLING || b->state == WAITING)
+		if (b->state == BATCH_FILLING || b->state == BATCH_WAITS)
 			due = wake_least(due, is_due(s, b, now_ms) ? 0 : (int)(at - now_ms));
 	}
 	return due;
@@ -296,9 +294,9 @@ static nfds_t poll_commands(struct evbatch *s, struct pollfd *p)
 	nfds_t n = 0;
 
 	for (uint64_t i = s->head; i < s->tail; i++)
-		if (batch(s, i)->state == RUNNING) {
-			command_poll(&batch(s, i)->command, p + n);
-			n += COMMAND_FDS;
+		if (evbatch_at(s, i)->state == BATCH_RUNS) {
+			child_poll(&evbatch_at(s, i)->command, p + n);
+			n += CHILD_FDS;
 		}
 	return n;
 }
@@ -307,7 +305,7 @@ static void on_signal(struct evbatch *s)
 {
 	if (!wake_must_end(input_ended(&s->in)))
 		return;
-	evbatch_cut(s, s->head);
+	forget_from(s, s->head);
 	die(EXIT_TEMP, "ended by a signal with %llu batches unfinished%s",
 		(unsigned long long)(s->tail - s->head),
 		input_ended(&s->in) ? "" : " and input left");
@@ -317,8 +315,8 @@ static void turn(struct evbatch *s, int wake_fd)
 {
 	int64_t now_ms = wake_now_ms();
 	int timeout = wake_least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms));
-	bool more = can_take(s) || evbatch_can_write(s);
-	struct pollfd p[4 + RUNS_MAX * COMMAND_FDS] = {
+	bool more = can_take(s) || output_can_write(s);
+	struct pollfd p[4 + EVBATCH_RUNS_MAX * CHILD_FDS] = {
 		{.fd = wake_fd, .events = POLLIN},
 		{.fd = STDOUT_FILENO, .events = out_events(&s->out)},
 		{.fd = wants_input(s) ? STDIN_FILENO : -1, .events = POLLIN},
@@ -339,7 +337,8 @@ static void turn(struct evbatch *s, int wake_fd)
 	serve_commands(s, p + 4, now_ms);
 	if (p[2].revents)
 		input_read(&s->in);
-	evbatch_write(s);
+	if (output_write(s))
+		give_up(s, s->head);
 	on_lines(s);
 	start_due(s, now_ms);
 	dead_sync(&s->in.dead);
@@ -353,76 +352,95 @@ static int finish(struct evbatch *s)
 {
 	int status = EXIT_DONE, refused;
 
-	evbatch_cut(s, s->head);
-	if (s->gone || s->status == EXIT_TEMP)
+	forget_from(s, s->head);
+	if (s->closed || s->trouble.status == EXIT_TEMP)
 		ack_abandon(&s->ack);
 	else
 		status = ack_close(&s->ack);
-	if (!s->gone && out_close(&s->out))
+	if (!s->closed && out_close(&s->out))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	refused = input_close(&s->in);
 	metrics_flush();
-	if (s->gone)
+	if (s->closed)
 		return EXIT_TEMP;
-	return s->status ? s->status : status ? status : refused;
+	return trouble_worse(trouble_worse(s->trouble.status, status), refused);
 }
 
-static const char *const examples[] = {
-	"kread -e orders | evbatch -- jq -c 'select(.key)' | kwrite -t payments",
-	"evbatch -n 100 -P 2 -- sh -c 'sort | uniq' <records.ndjson",
-	NULL,
-};
+/* ---- the command line ---- */
 
-int main(int argc, char **argv)
+static struct {
+	struct opt_common common;
+	struct input_opts input;
+	struct ack_opts ack;
+	struct arg_str *records, *time, *runs, *command;
+} opt;
+
+static void parse_options(int argc, char **argv)
 {
+	static const char *const examples[] = {
+		"kread -e orders | evbatch -- jq -c 'select(.key)' | kwrite -t payments",
+		"evbatch -n 100 -P 2 -- sh -c 'sort | uniq' <records.ndjson",
+		NULL,
+	};
 	static const struct opt_page page = {
 		.prog = "evbatch",
 		.summary = "Runs any program safely in the middle of a pipe, a batch at a time.",
 		.examples = examples,
 	};
-	struct evbatch *s = &self;
-	struct opt_common common;
-	struct input_opts input;
-	struct ack_opts ack;
-	struct arg_str *records = arg_str0("n", NULL, "N", "records of a batch (default 500)");
-	struct arg_str *time = arg_str0("t", NULL, "TIME",
+
+	opt.records = arg_str0("n", NULL, "N", "records of a batch (default 500)");
+	opt.time = arg_str0("t", NULL, "TIME",
 		"time after which a batch is run that is not full (default 200ms)");
-	struct arg_str *runs =
-		arg_str0("P", NULL, "N", "batches that run side by side (default 1)");
-	struct arg_str *command = arg_strn(NULL, NULL, "CMD", 1, 1000,
+	opt.runs = arg_str0("P", NULL, "N", "batches that run side by side (default 1)");
+	opt.command = arg_strn(NULL, NULL, "CMD", 1, 1000,
 		"command that reads records and writes records; behind -- when it has options");
-	struct arg_end *end = arg_end(8);
-	int wake_fd;
+	opt_common(&opt.common);
+	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	ack_opts(&opt.ack);
+	void *table[] = {opt.records, opt.time, opt.runs, opt.command, INPUT_ENTRIES(opt.input),
+		ACK_ENTRIES(opt.ack), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
 
-	opt_common(&common);
-	input_opts(&input, INPUT_DEAD_TO_FILE);
-	ack_opts(&ack);
-	void *table[] = {records, time, runs, command, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
-		OPT_COMMON_ENTRIES(common), end};
-	opt_parse(argc, argv, table, &common, &page);
-
-	s->batch_records = (uint64_t)opt_int(records, "-n", 500, 1, 100000);
-	s->batch_ms = opt_duration_ms(time, "-t", 200);
+static void take_options(struct evbatch *s)
+{
+	s->batch_records = (uint64_t)opt_int(opt.records, "-n", 500, 1, 100000);
+	s->batch_ms = opt_duration_ms(opt.time, "-t", 200);
 	if (s->batch_ms > 3600000)
 		opt_bad("-t takes a time up to an hour");
-	s->runs = (unsigned)opt_int(runs, "-P", 1, 1, RUNS_MAX);
-	s->argv = mem_alloc(((size_t)command->count + 1) * sizeof(*s->argv));
-	for (int i = 0; i < command->count; i++)
-		s->argv[i] = mem_dup(command->sval[i]);
-	s->argv[command->count] = NULL;
-	/* Whoever started us may ignore it, and then there would be no child to wait for. */
-	signal(SIGCHLD, SIG_DFL);
-	metrics_counts(METRICS_OUT | METRICS_DROPPED);
-	wake_fd = wake_open();
-	input_open(&s->in, &input, '\n', &s->ack, NULL, NULL);
-	out_open(&s->out, STDOUT_FILENO);
-	ack_open(&s->ack, ack_path(&ack), ACK_FILTER);
-	/* The command is no member of the pipeline, even if it is one of ours. */
+	s->runs = (unsigned)opt_int(opt.runs, "-P", 1, 1, EVBATCH_RUNS_MAX);
+	s->argv = mem_alloc(((size_t)opt.command->count + 1) * sizeof(*s->argv));
+	for (int i = 0; i < opt.command->count; i++)
+		s->argv[i] = mem_dup(opt.command->sval[i]);
+	s->argv[opt.command->count] = NULL;
+}
+
+/* The command is no member of the pipeline, even if it is one of ours. */
+static void forget_pipeline(void)
+{
 	unsetenv("EVPIPE_ACK");
 	unsetenv("EVPIPE_DIR");
 	unsetenv("EVPIPE_MEMBER");
+}
+
+int main(int argc, char **argv)
+{
+	static struct evbatch self;
+	struct evbatch *s = &self;
+	int wake_fd;
+
+	parse_options(argc, argv);
+	take_options(s);
+	/* If our parent ignores it, so do we, and then there would be no child to wait for. */
+	signal(SIGCHLD, SIG_DFL);
+	metrics_counts(METRICS_OUT | METRICS_DROPPED);
+	wake_fd = wake_open();
+	input_open(&s->in, &opt.input, '\n', &s->ack, NULL, NULL);
+	out_open(&s->out, STDOUT_FILENO);
+	ack_open(&s->ack, ack_path(&opt.ack), ACK_FILTER);
+	forget_pipeline();
 	metrics_set_ready(true);
-	while (!s->gone && (!input_ended(&s->in) || s->head < s->tail || out_pending(&s->out)))
+	while (!s->closed && (!input_ended(&s->in) || s->head < s->tail || out_pending(&s->out)))
 		turn(s, wake_fd);
 	return finish(s);
 }

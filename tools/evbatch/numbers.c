@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* The numbers of a batch: just those that were read, whatever order they came in. From least to greatest
  * would be wrong: behind a program that changes the order, a number between them may be elsewhere. */
+#include "evbatch/numbers.h"
+
 #include "base/mem.h"
-#include "evbatch/evbatch.h"
 
 #include <stdlib.h>
 
@@ -16,23 +17,23 @@ void numbers_add(struct numbers *n, uint64_t from, uint64_t to)
 		n->cap = n->cap ? n->cap * 2 : 16;
 		n->ranges = mem_realloc(n->ranges, n->cap * sizeof(*n->ranges));
 	}
-	n->ranges[n->count++] = (struct range){from, to};
+	n->ranges[n->count++] = (struct numbers_range){from, to};
 }
 
 static int by_from(const void *a, const void *b)
 {
-	const struct range *x = a, *y = b;
+	const struct numbers_range *x = a, *y = b;
 
 	return x->from < y->from ? -1 : x->from > y->from;
 }
 
-static void melt(struct numbers *n)
+static void merge(struct numbers *n)
 {
 	size_t last = 0;
 
 	qsort(n->ranges, n->count, sizeof(*n->ranges), by_from);
 	for (size_t i = 1; i < n->count; i++) {
-		struct range *to = &n->ranges[last], *r = &n->ranges[i];
+		struct numbers_range *to = &n->ranges[last], *r = &n->ranges[i];
 
 		if (r->from > to->to + 1)
 			n->ranges[++last] = *r;
@@ -46,7 +47,7 @@ void numbers_text(struct numbers *n, struct buf *out)
 {
 	if (!n->count)
 		return;
-	melt(n);
+	merge(n);
 	for (size_t i = 0; i < n->count; i++) {
 		if (i)
 			buf_putc(out, ',');

@@ -11,7 +11,7 @@
 enum { KEEP_MAX = 1 << 20 }; /* memory that an empty batch keeps */
 
 /* The next line of the output; false: there is none. One without its end is the last and no record. */
-static bool next_line(const struct batch *b, size_t *at, struct span *line, bool *torn)
+static bool next_line(const struct evbatch_batch *b, size_t *at, struct span *line, bool *torn)
 {
 	const struct buf *out = &b->command.output;
 	const char *lf;
@@ -33,8 +33,8 @@ static int check_output(struct span line, bool torn, struct record *r, struct re
 	return record_parse(r, line, e);
 }
 
-static void refuse_output(struct evbatch *s, const struct batch *b, struct span line, uint32_t part,
-	const struct record_error *e)
+static void refuse_output(struct evbatch *s, const struct evbatch_batch *b, struct span line,
+	uint32_t part, const struct record_error *e)
 {
 	input_refuse(&s->in, e->class, line, false, b->first_line,
 		"line %u of what '%s' made of the batch that begins here: %s", part, s->argv[0],
@@ -42,7 +42,7 @@ static void refuse_output(struct evbatch *s, const struct batch *b, struct span 
 }
 
 /* Counts the lines of the output. Under `stop` all of it must be records, or nothing is written. */
-static bool is_good(struct evbatch *s, struct batch *b)
+static bool is_good(struct evbatch *s, struct evbatch_batch *b)
 {
 	struct record_error e;
 	struct record r;
@@ -56,19 +56,18 @@ static bool is_good(struct evbatch *s, struct batch *b)
 		if (s->in.dead.policy != DEAD_STOP || check_output(line, torn, &r, &e) == 0)
 			continue;
 		refuse_output(s, b, line, b->parts, &e);
-		evbatch_cut(s, s->head);
 		return false;
 	}
 	if (b->parts <= LABEL_PARTS_MAX)
 		return true;
-	evbatch_give_up(s, s->head, EXIT_PERM,
+	trouble_set(&s->trouble, EXIT_PERM,
 		"'%s' made more than %d records of the batch from line %llu on", s->argv[0],
 		LABEL_PARTS_MAX, (unsigned long long)b->first_line);
 	return false;
 }
 
 /* The seq of the next part, in s->seq. */
-static void make_seq(struct evbatch *s, const struct batch *b)
+static void make_seq(struct evbatch *s, const struct evbatch_batch *b)
 {
 	buf_clear(&s->seq);
 	buf_span(&s->seq, buf_as_span(&b->set));
@@ -83,11 +82,11 @@ static struct ack_label label_of(const struct buf *seq)
 		.text = {seq->p + LABEL_RUN_LEN + 1, seq->len - LABEL_RUN_LEN - 1}};
 }
 
-static void begin_writing(struct evbatch *s, struct batch *b)
+static int begin_writing(struct evbatch *s, struct evbatch_batch *b)
 {
 	if (!is_good(s, b))
-		return;
-	b->state = WRITING;
+		return -1;
+	b->state = BATCH_IS_WRITTEN;
 	b->part = 0;
 	b->at = 0;
 	buf_clear(&b->set);
@@ -97,16 +96,17 @@ static void begin_writing(struct evbatch *s, struct batch *b)
 		numbers_text(&b->numbers, &b->set);
 	}
 	if (b->parts)
-		return;
+		return 0;
 	metrics.dropped += b->records;
 	if (b->labelled) {
 		struct ack_label label = label_of(&b->set);
 
 		ack_report(&s->ack, ACK_DROP, &label);
 	}
+	return 0;
 }
 
-static void write_line(struct evbatch *s, struct batch *b, struct span line, bool torn)
+static void write_line(struct evbatch *s, struct evbatch_batch *b, struct span line, bool torn)
 {
 	struct record_error e;
 	struct record r;
@@ -130,7 +130,7 @@ static void write_line(struct evbatch *s, struct batch *b, struct span line, boo
 	metrics.records_out++;
 }
 
-static void end_batch(struct evbatch *s, struct batch *b)
+static void end_batch(struct evbatch *s, struct evbatch_batch *b)
 {
 	if (b->input.cap > KEEP_MAX)
 		buf_free(&b->input);
@@ -139,24 +139,27 @@ static void end_batch(struct evbatch *s, struct batch *b)
 	s->head++;
 }
 
-bool evbatch_can_write(struct evbatch *s)
+bool output_can_write(struct evbatch *s)
 {
-	return s->head < s->tail && batch(s, s->head)->state >= DONE &&
+	return s->head < s->tail && evbatch_at(s, s->head)->state >= BATCH_DONE &&
 		out_pending(&s->out) < OUT_BLOCK;
 }
 
-void evbatch_write(struct evbatch *s)
+int output_write(struct evbatch *s)
 {
-	while (evbatch_can_write(s)) {
-		struct batch *b = batch(s, s->head);
+	while (output_can_write(s)) {
+		struct evbatch_batch *b = evbatch_at(s, s->head);
 		struct span line;
 		bool torn;
 
-		if (b->state == DONE)
-			begin_writing(s, b);
-		else if (next_line(b, &b->at, &line, &torn))
+		if (b->state == BATCH_DONE) {
+			if (begin_writing(s, b))
+				return -1;
+		} else if (next_line(b, &b->at, &line, &torn)) {
 			write_line(s, b, line, torn);
-		else
+		} else {
 			end_batch(s, b);
+		}
 	}
+	return 0;
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* One run of the command: input fed to it and output taken from it side by side, so that it may read
- * first and write then, or both by turns, or not read at all.
- *
- * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in order,
- * and all that it has started can be ended with it. */
 #define _GNU_SOURCE
+#include "base/child.h"
+
 #include "base/msg.h"
-#include "evbatch/evbatch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +27,7 @@ static void make_pipe(int fds[2], int ours)
 		die(EXIT_TEMP, "cannot make a pipe: %s", strerror(errno));
 }
 
-static int spawn(struct command *c, char *const argv[], int in, int out)
+static int spawn(struct child *c, char *const argv[], int in, int out)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -52,7 +48,7 @@ static int spawn(struct command *c, char *const argv[], int in, int out)
 	return error;
 }
 
-int command_start(struct command *c, char *const argv[], struct span input)
+int child_start(struct child *c, char *const argv[], struct span input, size_t output_max)
 {
 	int in[2], out[2], error;
 
@@ -65,7 +61,8 @@ int command_start(struct command *c, char *const argv[], struct span input)
 	c->out_fd = out[0];
 	c->pid_fd = -1;
 	c->input = input;
-	c->output_max = OUTPUT_MAX + input.len;
+	c->output_max = output_max;
+	c->input_len = input.len;
 	c->wait_status = 0;
 	buf_clear(&c->output);
 	if (error) {
@@ -76,18 +73,18 @@ int command_start(struct command *c, char *const argv[], struct span input)
 	}
 	c->pid_fd = pidfd_open(c->pid, 0);
 	if (c->pid_fd < 0)
-		die(EXIT_TEMP, "cannot watch the command: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot watch a child: %s", strerror(errno));
 	return 0;
 }
 
-void command_poll(const struct command *c, struct pollfd *p)
+void child_poll(const struct child *c, struct pollfd *p)
 {
 	p[0] = (struct pollfd){.fd = c->in_fd, .events = POLLOUT};
 	p[1] = (struct pollfd){.fd = c->out_fd, .events = POLLIN};
 	p[2] = (struct pollfd){.fd = c->pid_fd, .events = POLLIN};
 }
 
-static void feed(struct command *c)
+static void feed(struct child *c)
 {
 	while (c->input.len) {
 		ssize_t n = write(c->in_fd, c->input.p, c->input.len);
@@ -105,16 +102,16 @@ static void feed(struct command *c)
 	close_fd(&c->in_fd);
 }
 
-bool command_hopeless(const struct command *c)
+bool child_overflowed(const struct child *c)
 {
 	return c->output.len > c->output_max;
 }
 
-static void take(struct command *c)
+static void take(struct child *c)
 {
 	enum { PIECE = 64 << 10 };
 
-	while (!command_hopeless(c)) {
+	while (!child_overflowed(c)) {
 		ssize_t n = read(c->out_fd, buf_room(&c->output, PIECE), PIECE);
 
 		if (n > 0)
@@ -127,7 +124,7 @@ static void take(struct command *c)
 	close_fd(&c->out_fd);
 }
 
-enum command_state command_serve(struct command *c, const struct pollfd *p)
+enum child_state child_serve(struct child *c, const struct pollfd *p)
 {
 	if (p[0].revents)
 		feed(c);
@@ -135,21 +132,22 @@ enum command_state command_serve(struct command *c, const struct pollfd *p)
 		take(c);
 	if (p[2].revents && waitpid(c->pid, &c->wait_status, WNOHANG) == c->pid)
 		close_fd(&c->pid_fd);
-	if (command_hopeless(c) || (c->pid_fd < 0 && c->wait_status)) {
-		command_kill(c);
-		return COMMAND_FAILED;
+	if (child_overflowed(c) || (c->pid_fd < 0 && c->wait_status)) {
+		child_kill(c);
+		return CHILD_FAILED;
 	}
 	if (c->pid_fd >= 0 || c->out_fd >= 0)
-		return COMMAND_RUNS;
+		return CHILD_RUNS;
 	close_fd(&c->in_fd);
 	c->pid = 0;
-	return COMMAND_DONE;
+	return CHILD_DONE;
 }
 
-void command_why(const struct command *c, char *why, size_t size)
+void child_why(const struct child *c, char *why, size_t size)
 {
-	if (command_hopeless(c))
-		snprintf(why, size, "wrote %d MiB more than it was given", OUTPUT_MAX >> 20);
+	if (child_overflowed(c))
+		snprintf(why, size, "wrote %zu MiB more than it was given",
+			(c->output_max - c->input_len) >> 20);
 	else if (WIFSIGNALED(c->wait_status))
 		snprintf(why, size, "was killed by signal %d (%s)", WTERMSIG(c->wait_status),
 			strsignal(WTERMSIG(c->wait_status)));
@@ -157,7 +155,7 @@ void command_why(const struct command *c, char *why, size_t size)
 		snprintf(why, size, "exited with status %d", WEXITSTATUS(c->wait_status));
 }
 
-void command_kill(struct command *c)
+void child_kill(struct child *c)
 {
 	if (!c->pid)
 		return;

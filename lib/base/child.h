@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/* A program that is run inside a poll loop: input is fed to it and output taken from it side by side, so that
+ * it may read first and write then, or both by turns, or not read at all. Standard error is ours.
+ *
+ * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in order, and all
+ * that it has started can be ended with it. SIGCHLD must not be ignored. */
+#ifndef EVPIPE_CHILD_H
+#define EVPIPE_CHILD_H
+
+#include "base/buf.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { CHILD_FDS = 3 };
+
+struct child {
+	pid_t pid; /* 0: none runs; leads a process group */
+	int pid_fd, in_fd, out_fd; /* -1: closed; pid_fd: it has exited */
+	int wait_status;
+	struct span input; /* the bytes that it has not read yet; the caller's */
+	struct buf output;
+	size_t input_len, output_max; /* bytes */
+};
+
+enum child_state { CHILD_RUNS, CHILD_DONE, CHILD_FAILED };
+
+/* Runs @argv, looked up in $PATH, on @input, which stays until the end of the run; it may write @output_max
+ * bytes. Returns 0, or errno's value when it cannot be run. Dies with 111 when there are no pipes. */
+int child_start(struct child *c, char *const argv[], struct span input, size_t output_max);
+/* Fills in CHILD_FDS entries; child_serve takes them back after poll, and never blocks. DONE: the output has
+ * ended and it has exited with 0. FAILED: else, or the output was too much; nothing runs any more. */
+void child_poll(const struct child *c, struct pollfd *p);
+enum child_state child_serve(struct child *c, const struct pollfd *p);
+/* Of a failed one: "exited with status 3", "was killed by signal 9", "wrote 64 MiB more than …". */
+void child_why(const struct child *c, char *why, size_t size);
+/* The output was too much: another run on the same input would give the same. */
+bool child_overflowed(const struct child *c);
+/* Ends it and what it has started, at once; nothing when none runs. Waits for its end. */
+void child_kill(struct child *c);
+
+#endif
