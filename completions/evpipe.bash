@@ -3,10 +3,18 @@
 # Bash completion for evpipe's programs. The options are asked of PROGRAM --help when TAB is pressed, so
 # there is nothing here that could be out of date.
 
-# _evpipe_options PROGRAM: prints its options, one a line, each as "OPTION VALUE" ("OPTION" alone when
+# _evpipe_commands PROGRAM: prints its commands, one a line; nothing when it has none.
+_evpipe_commands() {
+	"$1" --help 2>/dev/null </dev/null | awk '
+		/^Commands:/ { inside = 1; next }
+		/^$/ { inside = 0 }
+		inside { print $1 }'
+}
+
+# _evpipe_options PROGRAM [COMMAND]: prints its options, one a line, each as "OPTION VALUE" ("OPTION" alone when
 # it takes none). In --help a line of the table is "  -x, --long=VALUE  what it is for".
 _evpipe_options() {
-	"$1" --help 2>/dev/null </dev/null | awk '
+	"$@" --help 2>/dev/null </dev/null | awk '
 		/^Examples:/ { exit }
 		/^ +-/ {
 			sub(/^ +/, "")
@@ -29,12 +37,16 @@ _evpipe_options() {
 }
 
 _evpipe() {
-	local cur=$2 before=$3 line word options words=()
+	local cur=$2 before=$3 line word commands options words=() call=("$1")
 	COMPREPLY=()
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		[[ $word != -- ]] || return
 	done
-	options=$(_evpipe_options "$1")
+	mapfile -t commands < <(_evpipe_commands "$1")
+	for word in "${commands[@]}"; do
+		[[ $COMP_CWORD -eq 1 || $word != "${COMP_WORDS[1]}" ]] || call+=("$word")
+	done
+	options=$(_evpipe_options "${call[@]}")
 
 	# "--on-error=st" comes in the words --on-error, = and st.
 	[[ $cur != = ]] || cur=
@@ -53,6 +65,10 @@ _evpipe() {
 		done <<<"$options"
 	fi
 
+	if [[ $COMP_CWORD -eq 1 && $cur != -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "${commands[*]}" -- "$cur")
+		return
+	fi
 	[[ $cur == -* ]] || return
 	while read -r word line; do
 		[[ $word != --* || -z $line ]] || word+='='

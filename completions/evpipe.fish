@@ -2,10 +2,25 @@
 # Fish completion for evpipe's programs. The options are asked of PROGRAM --help when TAB is pressed, so
 # there is nothing here that could be out of date.
 
-# Prints the options of a program, one a line: option, value, what it is for, separated by TABs. In
+# Prints the commands of a program and what each is for, separated by a TAB; nothing when it has none.
+function __evpipe_commands
+    set -l inside no
+    for line in ($argv[1] --help 2>/dev/null </dev/null)
+        switch $line
+            case 'Commands:*'
+                set inside yes
+            case ''
+                set inside no
+            case '*'
+                test $inside = yes; and string replace -r -- '^ +([^ ]+) *(.*)$' '$1\t$2' $line
+        end
+    end
+end
+
+# Prints the options of a program, or of a command of it, one a line: option, value, what it is for, separated by TABs. In
 # --help a line of the table is "  -x, --long=VALUE  what it is for".
 function __evpipe_options
-    for line in ($argv[1] --help 2>/dev/null </dev/null)
+    for line in ($argv --help 2>/dev/null </dev/null)
         string match -q 'Examples:*' -- $line; and return
         if set -l m (string match -r -- '^ +((?:-[^ ,=]+, )*-[^ ,=]+)=([^ ]+) *(.*)$' $line)
             for name in (string split ', ' -- $m[2])
@@ -41,7 +56,15 @@ function __evpipe_complete
     set -l words (commandline -opc)
     set -l typed (commandline -ct)
     contains -- -- $words; and return
-    set -l options (__evpipe_options $words[1])
+    set -l commands (__evpipe_commands $words[1])
+    if test (count $words) -eq 1; and not string match -q -- '-*' $typed
+        string collect -- $commands
+        return
+    end
+    set -l call $words[1]
+    test (count $words) -gt 1; and contains -- $words[2] (string split -f 1 \t -- $commands)
+    and set -a call $words[2]
+    set -l options (__evpipe_options $call)
     set -l assigned (string match -r -- '^(--[^=]+)=(.*)$' $typed)
     for option in $options
         set -l part (string split \t -- $option)

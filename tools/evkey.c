@@ -132,6 +132,7 @@ int main(int argc, char **argv)
 		.prog = "evkey",
 		.summary = "Takes the partition key of each record out of its JSON payload.",
 		.examples = examples,
+		.libraries = {expr_library},
 	};
 	struct evkey k = {0};
 	struct opt_common common;

@@ -177,6 +177,7 @@ int main(int argc, char **argv)
 		.prog = "evsel",
 		.summary = "Keeps the records for which a jq expression holds.",
 		.examples = examples,
+		.libraries = {expr_library},
 	};
 	struct evsel s = {0};
 	struct opt_common common;

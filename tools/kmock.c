@@ -13,6 +13,7 @@
 #include "base/num.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "kafka/kafka.h"
 
 #include <errno.h>
 #include <librdkafka/rdkafka.h>
@@ -42,6 +43,7 @@ static void parse_options(int argc, char **argv)
 		.summary =
 			"An in-memory Kafka on a local port: prints its address, runs until SIGTERM.",
 		.examples = examples,
+		.libraries = {kafka_library},
 	};
 
 	opt.brokers = arg_str0("n", "brokers", "N", "how many brokers (default 1)");

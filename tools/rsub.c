@@ -429,6 +429,7 @@ int main(int argc, char **argv)
 		.prog = "rsub",
 		.summary = "Prints what is published on Redis channels as records.",
 		.examples = examples,
+		.libraries = {link_library},
 	};
 	struct rsub *s = &self;
 	struct redis_opts redis;

@@ -284,13 +284,6 @@ static void put_series(struct buf *b, const struct series *s)
 	}
 }
 
-static void put_peer(struct buf *b, const char *peer, bool up)
-{
-	put_name(b, "up", "", true);
-	metrics_put_label(b, "peer", peer);
-	buf_printf(b, "} %d\n", up);
-}
-
 static void put_lags(struct buf *b)
 {
 	char partition[16];
@@ -316,8 +309,11 @@ void metrics_print(struct buf *b)
 		put_series(b, &self.series[i]);
 	if (self.peer_count)
 		put_family(b, "up", "gauge", "Whether the peer can be reached.");
-	for (size_t i = 0; i < self.peer_count; i++)
-		put_peer(b, self.peers[i].name, self.peers[i].up);
+	for (size_t i = 0; i < self.peer_count; i++) {
+		put_name(b, "up", "", true);
+		metrics_put_label(b, "peer", self.peers[i].name);
+		buf_printf(b, "} %d\n", self.peers[i].up);
+	}
 	put_lags(b);
 	put_family(b, "ready", "gauge", "Whether the program is ready.");
 	put_name(b, "ready", "", true);

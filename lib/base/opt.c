@@ -23,6 +23,18 @@ void opt_common(struct opt_common *o)
 	o->ready_fd = arg_int0(NULL, "ready-fd", "N", "write a line to descriptor N when ready");
 }
 
+/* The command that opt_run has found. */
+static const char *command;
+
+/* "prog", or "prog command": how the user calls it. */
+static const char *call_name(const char *prog)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "%s%s%s", prog, command ? " " : "", command ? command : "");
+	return text;
+}
+
 _Noreturn void opt_bad(const char *fmt, ...)
 {
 	char text[512];
@@ -31,15 +43,18 @@ _Noreturn void opt_bad(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	die(EXIT_PERM, "%s; try '%s --help'", text, msg_prog());
+	die(EXIT_PERM, "%s; try '%s --help'", text, call_name(msg_prog()));
 }
 
-static void print_help(void **table, const struct opt_page *page)
+_Noreturn static void end_page(void)
 {
-	printf("Usage: %s", page->prog);
-	arg_print_syntax(stdout, table, "\n");
-	printf("%s\n\n", page->summary);
-	arg_print_glossary(stdout, table, "  %-30s %s\n");
+	if (fflush(stdout) || fclose(stdout))
+		die(EXIT_TEMP, "cannot write standard output: %m");
+	exit(EXIT_DONE);
+}
+
+_Noreturn static void end_help(const struct opt_page *page)
+{
 	if (page->examples && page->examples[0])
 		printf("\nExamples:\n");
 	for (const char *const *e = page->examples; e && *e; e++)
@@ -47,9 +62,36 @@ static void print_help(void **table, const struct opt_page *page)
 	printf("\nExit status: 0 done, 1 records were refused, 99 timed out, 100 permanent trouble\n"
 	       "(usage, configuration, authorisation), 111 temporary trouble. See %s(1).\n",
 		page->prog);
-	if (fflush(stdout) || fclose(stdout))
-		die(EXIT_TEMP, "cannot write standard output: %m");
-	exit(EXIT_DONE);
+	end_page();
+}
+
+_Noreturn static void print_help(void **table, const struct opt_page *page)
+{
+	printf("Usage: %s", call_name(page->prog));
+	arg_print_syntax(stdout, table, "\n");
+	printf("%s\n\n", page->summary);
+	arg_print_glossary(stdout, table, "  %-30s %s\n");
+	end_help(page);
+}
+
+_Noreturn static void print_commands(
+	const struct opt_page *page, const struct opt_command *commands)
+{
+	printf("Usage: %s COMMAND [OPTION]...\n%s\n\nCommands:\n", page->prog, page->summary);
+	for (const struct opt_command *c = commands; c->name; c++)
+		printf("  %-30s %s\n", c->name, c->summary);
+	printf("\n  %-30s %s\n  %-30s %s\n", "-h, --help",
+		"print this and exit; behind a command: its options", "-V, --version",
+		"print the version and exit");
+	end_help(page);
+}
+
+_Noreturn static void print_version(const struct opt_page *page)
+{
+	printf("%s (evpipe) %s\n", page->prog, PACKAGE_VERSION);
+	for (opt_library_fn *const *l = page->libraries; *l; l++)
+		printf("%s\n", (*l)());
+	end_page();
 }
 
 /* A descriptor that came closed would be the next file's: output in the dead letters. Opened the
@@ -61,6 +103,24 @@ static void fill_standard_descriptors(void)
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) != fd)
 			exit(EXIT_TEMP);
+}
+
+int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt_command *commands)
+{
+	fill_standard_descriptors();
+	msg_init(page->prog);
+	if (argc < 2)
+		opt_bad("a command is missing");
+	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
+		print_commands(page, commands);
+	if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0)
+		print_version(page);
+	for (const struct opt_command *c = commands; c->name; c++)
+		if (strcmp(argv[1], c->name) == 0) {
+			command = c->name;
+			return c->run(argc - 1, argv + 1);
+		}
+	opt_bad("'%s' is none of the commands", argv[1]);
 }
 
 void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
@@ -79,12 +139,8 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	errors = arg_parse(argc, argv, table);
 	if (o->help->count)
 		print_help(table, page);
-	if (o->version->count) {
-		printf("%s (evpipe) %s\n", page->prog, PACKAGE_VERSION);
-		if (fflush(stdout) || fclose(stdout))
-			die(EXIT_TEMP, "cannot write standard output: %m");
-		exit(EXIT_DONE);
-	}
+	if (o->version->count)
+		print_version(page);
 	if (errors) {
 		char text[400] = "";
 		FILE *f = fmemopen(text, sizeof(text), "w");

@@ -20,12 +20,28 @@ void opt_common(struct opt_common *o);
 #define OPT_COMMON_ENTRIES(o)                                                                      \
 	(o).help, (o).version, (o).verbose, (o).quiet, (o).log, (o).metrics, (o).ready_fd
 
-/* What --help prints besides the table. */
+/* Names a library that the program links, and its version: "librdkafka 2.0.2". */
+typedef const char *opt_library_fn(void);
+
+/* What --help and --version print besides the table. */
 struct opt_page {
 	const char *prog;
-	const char *summary; /* one line: what it does */
+	const char *summary; /* one line: what the program, or the command, does */
 	const char *const *examples; /* NULL-ended: command lines */
+	opt_library_fn *libraries[4]; /* NULL-ended */
 };
+
+/* A command of a program that has several: "evcorr stamp". */
+struct opt_command {
+	const char *name, *summary;
+	/* argv[0] is the command's name. Calls opt_parse with a table and a page of its own, whose prog is the
+	 * program's. Returns the exit status. */
+	int (*run)(int argc, char **argv);
+};
+
+/* Runs the command that argv[1] names and returns its status. @commands ends with a NULL name; --help lists them, and
+ * "prog COMMAND --help" prints a command's own options. An unknown command dies with 100 and "try 'prog --help'". */
+int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt_command *commands);
 
 /* Parses. --help and --version print and exit 0; bad usage dies with 100 and "try 'x --help'"; sets up
  * messages and metrics. @table ends with arg_end. An option given twice where one is meant is an

@@ -247,3 +247,11 @@ void http_close(struct http *h)
 	free(h->path);
 	free(h);
 }
+
+const char *http_library(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "libmicrohttpd %s", MHD_get_version());
+	return text;
+}

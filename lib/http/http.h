@@ -27,4 +27,7 @@ void http_run(struct http *h);
 /* Ends it; open connections are cut. */
 void http_close(struct http *h);
 
+/* "libmicrohttpd 0.9.75", of the library that is loaded. */
+const char *http_library(void);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "jq/expr.h"
 
+#include "config.h"
 #include "base/mem.h"
 #include "base/msg.h"
 
@@ -149,4 +150,9 @@ enum expr_result expr_holds(
 	*holds = jv_get_kind(v) != JV_KIND_FALSE && jv_get_kind(v) != JV_KIND_NULL;
 	jv_free(v);
 	return EXPR_TEXT;
+}
+
+const char *expr_library(void)
+{
+	return "libjq" JQ_VERSION;
 }

@@ -32,4 +32,7 @@ enum expr_result expr_text(
 enum expr_result expr_holds(
 	struct expr *e, struct span json, bool *holds, char *why, size_t why_size);
 
+/* "libjq 1.7", of the library that was built with; without its version where configure did not learn it. */
+const char *expr_library(void);
+
 #endif

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -194,4 +195,12 @@ void kafka_woken(struct kafka *k)
 
 	while (read(k->wake_fd, bytes, sizeof(bytes)) > 0)
 		;
+}
+
+const char *kafka_library(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "librdkafka %s", rd_kafka_version_str());
+	return text;
 }

@@ -60,4 +60,7 @@ static inline void kafka_taken(struct kafka *k, size_t messages, size_t bytes, s
 /* Ends the client; never waits for brokers that are away. No queue of it may be left. */
 void kafka_stop(struct kafka *k);
 
+/* "librdkafka 2.0.2", of the library that is loaded. */
+const char *kafka_library(void);
+
 #endif

@@ -395,3 +395,12 @@ int link_timeout_ms(const struct link *l, int64_t now_ms)
 		return -1;
 	return at > now_ms ? (int)(at - now_ms) : 0;
 }
+
+const char *link_library(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "hiredis %d.%d.%d", HIREDIS_MAJOR, HIREDIS_MINOR,
+		HIREDIS_PATCH);
+	return text;
+}

@@ -121,6 +121,37 @@ options_of() {
 	complete_zsh 'evkey --on-error st' 'on-error stop'
 }
 
+# A program of several commands, as lib/base/opt prints it (tests/unit/test-opt.c).
+several_commands() {
+	mkdir -p several
+	cat >several/evkey <<-'EOS'
+	#!/bin/sh
+	case $1 in
+	add) printf 'Usage: evkey add [-n N]\nAdds.\n\n  -n, --number=a|b               which\n' ;;
+	*) printf 'Usage: evkey COMMAND\nCounts.\n\nCommands:\n  add                            adds\n  take-away                      takes\n\n  -h, --help                     this\n' ;;
+	esac
+	EOS
+	chmod +x several/evkey
+	export PATH=$PWD/several:$PATH
+}
+
+@test "bash, fish and zsh offer the commands of a program, then the options of the one given" {
+	several_commands
+	[ "$(complete_bash evkey '')" = $'add\ntake-away' ]
+	[ "$(complete_bash evkey ta)" = take-away ]
+	[ "$(complete_bash evkey --)" = --help ]
+	[ "$(complete_bash evkey add --nu)" = --number= ]
+	[ "$(complete_bash evkey add --number '')" = $'a\nb' ]
+	[ "$(complete_bash evkey none --)" = --help ]
+	[ "$(complete_fish 'evkey ')" = $'add\ntake-away' ]
+	[ "$(complete_fish 'evkey ta')" = take-away ]
+	[ "$(complete_fish 'evkey --')" = --help ]
+	[ "$(complete_fish 'evkey add --')" = --number= ]
+	complete_zsh 'evkey ta' 'evkey take-away'
+	complete_zsh 'evkey add --nu' 'evkey add --number='
+	complete_zsh 'evkey --he' 'evkey --help'
+}
+
 # A link that names itself is no file: what is installed is read, not listed.
 @test "each program is installed with its page and its completions for three shells" {
 	local program share=x/share

@@ -66,8 +66,22 @@ attempt() {
 		attempt "$program" --version >out
 		[ "$status" -eq 0 ]
 		[ ! -s err ]
-		[[ $(cat out) =~ ^$program\ \(evpipe\)\ [0-9]+\.[0-9]+(\.[0-9]+)?$ ]]
-		sed "s/^$program //" out >>versions
+		[[ $(head -n 1 out) =~ ^$program\ \(evpipe\)\ [0-9]+\.[0-9]+(\.[0-9]+)?$ ]]
+		sed "s/^$program //;q" out >>versions
+		# Then a line for each library by which programs differ.
+		case $program in
+		k*) libraries='^librdkafka [0-9]+\.[0-9.]+$' ;;
+		r*) libraries='^hiredis [0-9]+\.[0-9.]+$' ;;
+		evkey | evsel) libraries='^libjq( [0-9.]+)?$' ;;
+		evpipe) libraries='^libmicrohttpd [0-9]+\.[0-9.]+$' ;;
+		*) libraries= ;;
+		esac
+		if [ -n "$libraries" ]; then
+			[ "$(wc -l <out)" -eq 2 ]
+			sed 1d out | grep -qE "$libraries"
+		else
+			[ "$(wc -l <out)" -eq 1 ]
+		fi
 	done
 	[ "$(sort -u versions | wc -l)" -eq 1 ]
 }

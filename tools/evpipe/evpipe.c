@@ -30,6 +30,7 @@
 #include "base/metrics.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "http/http.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -64,6 +65,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evpipe",
 		.summary = "Runs a pipeline as one unit: evpipe [options] CMD… '|' CMD…",
 		.examples = examples,
+		.libraries = {http_library},
 	};
 
 	opt.name = arg_str0("n", "name", "NAME", "name of the pipeline (default $EVPIPE_NAME)");

@@ -7,8 +7,7 @@
  * librdkafka's queues wake the loop through a pipe. Messages come through one queue, everything else
  * through another. Messages are taken only while no output is pending and the window has room: a stuck
  * standard output, or a sink that does not acknowledge, stops the taking, the local queue fills, and
- * fetching stops: back pressure without a line of code. The other queue is served at least once a
- * second whatever happens: who does not serve it is thrown out of the group, and rebalances wait for us.
+ * fetching stops. The other queue is served at least once a second, lest the group throws the member out.
  *
  * With a socket (kread-ack.c) each record has a number and stands in a ledger until it is final, and
  * positions are committed as far as all is final. A window bounds how many numbers are neither final nor
@@ -61,6 +60,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "kread",
 		.summary = "Prints records of Kafka, one JSON object a line.",
 		.examples = examples,
+		.libraries = {kafka_library},
 	};
 
 	opt.group = arg_str0("g", "group", "GROUP", "read as a member of this consumer group");

@@ -81,6 +81,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "kwrite",
 		.summary = "Writes records, one JSON object a line, to Kafka.",
 		.examples = examples,
+		.libraries = {kafka_library},
 	};
 
 	opt.topic = arg_str0("t", "topic", "TEMPLATE", "where to (default '{topic}')");

@@ -238,6 +238,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "rpub",
 		.summary = "Publishes each record's payload on a Redis channel.",
 		.examples = examples,
+		.libraries = {link_library},
 	};
 
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
