@@ -234,7 +234,7 @@ committed() {
 @test "-e leaves what came behind the end to the next reading" {
 	topic_with 5
 	reads source -e -v -X debug=fetch -X fetch.wait.max.ms=10 --metrics m.prom
-	wait_file_contains m.prom '_ready{tool="kread"} 1'
+	wait_file_contains m.prom 'evpipe_ready{pipeline="evpipe",tool="kread"} 1'
 	# The end is known. What comes now stands in one batch with what came before, and so does its own
 	# end, which is there when it is fetched behind it once more.
 	more 6 8

@@ -1,0 +1,410 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Every program and every way to end: the exit status, and for each that is not 0 one sentence on standard
+# error which says why, also with -q. A test is a way to end; its rows are programs. What only a real Kafka
+# refuses, a login or a topic, stands in kread.bats and kwrite.bats.
+
+load helpers
+load ack
+
+# Programs with a standard input; those of them that hand records on; sources.
+FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat')
+PASSING=('kwrite -t out --pass' 'rpub out --pass')
+SINKS=('kwrite -t out' 'rpub out' evack)
+SOURCES=('kread events' 'rsub events')
+# To come, with a loop of one phase: kwrite --pass and rsub, and rsub for --idle-exit.
+TELL_OF_READERS=('rpub out --pass' 'kread events')
+
+setup_file() {
+	kmock_start -t out:1 -t events:1 -t none:1
+	redis_start
+	# More than pipes hold.
+	seq -f "%.0f $(printf '%0200d' 0)" 5000 | kproduce events
+}
+
+setup() {
+	harness_setup
+	mkfifo in out
+	started=0 ended=0 inputs=()
+}
+
+record() {
+	echo '{"payload":"{\"a\":1}"}'
+}
+
+# each ROW… -- COMMAND…: calls COMMAND for each row, without and with -q, with the program's words as $words and
+# its name as $program.
+each() {
+	local rows=() row quiet words program
+	while [ "$1" != -- ]; do
+		rows+=("$1")
+		shift
+	done
+	shift
+	for row in "${rows[@]}"; do
+		for quiet in '' -q; do
+			read -ra words <<<"$row"
+			program=${words[0]}
+			words=("$program" ${quiet:+"$quiet"} "${words[@]:1}")
+			echo "--- ${words[*]}"
+			"$@"
+			exec 5>&- 6<&-
+		done
+	done
+}
+
+# starts SHELL-TEXT: spawns "it", a shell text in which "$@" is the program and its arguments.
+starts() {
+	spawn it bash -c "$1" bash "${words[@]}"
+}
+
+# ends STATUS PATTERN [NAME]: "it", or NAME, ends so, and has said one sentence that matches; warnings before it
+# are heard without -q alone.
+ends() {
+	local name=${3:-it}
+	wait_exit "$name"
+	cat "$name.err"
+	[ "$status" -eq "$1" ]
+	[[ " ${words[*]} " == *" -q "* ]] || sed -i "/^$program: warning: /d" "$name.err"
+	[ "$(wc -l <"$name.err")" -eq 1 ]
+	[[ $(cat "$name.err") == "$program: "$2 ]]
+}
+
+publish_many() {
+	seq 5000 | sed "s/.*/PUBLISH events $(printf '%0200d' 0)\r/" | rcli --pipe >published
+}
+
+# ---- the reader of standard output goes ----
+
+reader_goes_idle() {
+	case $program in
+	kread) starts 'exec "$@" -o -1 >out' ;;
+	rsub) starts 'exec 7>ready; exec "$@" --ready-fd 7 >out' ;;
+	*) starts 'exec "$@" <in >out' && exec 5>in && record >&5 ;;
+	esac
+	exec 6<out
+	[ "$program" != rsub ] || { wait_for '[ -s ready ]' && rcli publish events x; }
+	read -r _ <&6
+	exec 6<&-
+	ends 111 'the reader of standard output has gone'
+	rm -f ready
+}
+
+@test "the reader goes while nothing comes in" {
+	each "${FILTERS[@]}" "${TELL_OF_READERS[@]}" -- reader_goes_idle
+}
+
+reader_goes_busy() {
+	case $program in
+	kread) starts '"$@" | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}' ;;
+	rsub)
+		starts 'exec 7>ready; "$@" --ready-fd 7 | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}'
+		wait_for '[ -s ready ]'
+		publish_many
+		;;
+	*) REC=$(record) starts 'yes "$REC" | "$@" | head -n 1 >/dev/null; exit ${PIPESTATUS[1]}' ;;
+	esac
+	ends 111 'the reader of standard output has gone'
+	rm -f ready
+}
+
+@test "the reader goes in the middle of the load" {
+	each "${FILTERS[@]}" "${TELL_OF_READERS[@]}" -- reader_goes_busy
+}
+
+stdout_full() {
+	case $program in
+	kread | kmock) starts 'exec "$@" >/dev/full' ;;
+	rsub)
+		starts 'exec 7>ready; exec "$@" --ready-fd 7 >/dev/full'
+		wait_for '[ -s ready ]'
+		rcli publish events x
+		;;
+	*) record >records && starts 'exec "$@" <records >/dev/full' ;;
+	esac
+	ends 111 'cannot write standard output: No space left on device'
+	rm -f ready
+}
+
+@test "standard output is full" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SOURCES[@]}" kmock -- stdout_full
+}
+
+# ---- the input ----
+
+torn() {
+	{ record; record | tr -d '\n'; } >records
+	starts 'exec "$@" <records >it.seen'
+	ends 111 'line 2*'
+}
+
+@test "the last line is torn" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- torn
+}
+
+unreadable() {
+	starts 'exec "$@" </ >it.seen'
+	ends 111 'cannot read standard input: Is a directory'
+}
+
+@test "standard input cannot be read" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- unreadable
+}
+
+refused() {
+	{ record; echo '{"payload":5}'; record; } >records
+	starts 'exec "$@" <records >it.seen'
+	ends 1 "line 2: * (invalid-record)"
+}
+
+@test "a record is refused, and that stops it" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused
+}
+
+# With -q the user has asked to hear nothing of records that are refused and do not stop it.
+refused_on() {
+	rm -f dead
+	{ record; echo '{"payload":5}'; record; } >records
+	starts "exec \"\$1\" $1 \"\${@:2}\" <records >it.seen"
+	wait_exit it
+	cat it.err
+	[ "$status" -eq 1 ]
+	if [[ " ${words[*]} " == *" -q "* ]]; then
+		[ ! -s it.err ]
+	else
+		[[ $(tail -n 1 it.err) == "$program: warning: 1 records were refused"* ]]
+	fi
+}
+
+@test "a record is refused and skipped, or kept as a dead letter" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--on-error skip'
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--dead-letter dead'
+}
+
+dead_full() {
+	echo '{"payload":5}' >records
+	starts 'exec "$1" --dead-letter /dev/full "${@:2}" <records >it.seen'
+	ends 111 "cannot write to the dead-letter file '/dev/full': No space left on device*"
+}
+
+@test "a dead letter cannot be written" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_full
+}
+
+# ---- signals ----
+
+# Many at once, since each waits for metrics: starts_one is the first of two rounds over the rows; each program has
+# the name it$i and its input open, which begins with a record.
+starts_one() {
+	local fd
+	mkfifo "in$((++started))"
+	spawn "it$started" bash -c 'exec "$2" --metrics "m$1" "${@:3}" <"in$1" >"seen$1"' bash "$started" "${words[@]}"
+	exec {fd}>"in$started"
+	inputs+=("$fd")
+	echo "$1" >&"$fd"
+}
+
+# all_have PATTERN: once it is in each one's metrics.
+all_have() {
+	wait_for "[ \"\$(grep -l '$1' m* | wc -l)\" -eq $started ]"
+}
+
+# ends_one STATUS PATTERN: the next in the second round.
+ends_one() {
+	ends "$1" "$2" "it$((++ended))"
+}
+
+close_inputs() {
+	local fd
+	for fd in "${inputs[@]}"; do
+		exec {fd}>&-
+	done
+}
+
+signalled_twice() {
+	stop "it$((ended + 1))" TERM
+	stop "it$((ended + 1))" INT
+	ends_one 111 '*signal*'
+}
+
+@test "a second signal while the input is open" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record)"
+	all_have 'records_in_total.* 1$'
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- signalled_twice
+}
+
+@test "a second signal while the server is away" {
+	set -- 'kwrite -b 127.0.0.1:1 -t out' 'kwrite -b 127.0.0.1:1 -t out --pass' \
+		'rpub -u redis://127.0.0.1:1 out' 'rpub -u redis://127.0.0.1:1 out --pass'
+	each "$@" -- starts_one "$(record)"
+	all_have 'evpipe_up.* 0$'
+	each "$@" -- signalled_twice
+}
+
+# Behind a pipe that nobody reads, in which nothing more has room.
+source_stuck() {
+	case $program in
+	kread) starts 'exec "$@" >out' ;;
+	rsub) starts 'exec 7>ready; exec "$@" --ready-fd 7 >out' ;;
+	esac
+	exec 6<out
+	if [ "$program" = rsub ]; then
+		wait_for '[ -s ready ]'
+		publish_many
+	fi
+	wait_for 'pipe_is_full'
+	stop it TERM
+	stop it INT
+	ends 111 '*'
+	rm -f ready
+}
+
+# Whether the pipe of descriptor 6 takes no more of what is written in pieces of some size.
+pipe_is_full() {
+	python3 -c '
+import array, fcntl, sys, termios
+n = array.array("i", [0])
+fcntl.ioctl(6, termios.FIONREAD, n)
+sys.exit(n[0] < fcntl.fcntl(6, 1032) - 8192)' # F_GETPIPE_SZ
+}
+
+@test "a second signal while the reader of a source does not read" {
+	each "${SOURCES[@]}" -- source_stuck
+}
+
+first_signal() {
+	starts 'exec "$@" --metrics m >it.seen'
+	wait_for 'grep -q "evpipe_ready.* 1$" m'
+	stop it
+	wait_exit it
+	cat it.err
+	[ "$status" -eq 0 ]
+	[ ! -s it.err ]
+	rm -f m
+}
+
+@test "a source and a server end on their first signal, with 0 and without a word" {
+	each 'kread none' 'rsub none' 'kmock' -- first_signal
+}
+
+# ---- the acknowledgement socket ----
+
+# with_source EVENT STATUS PATTERN: each has taken a record of a source; then the event, which all end after.
+with_source() {
+	source_start
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(rec 1 '{\"a\":1}')"
+	all_have 'records_in_total.* 1$'
+	"$1"
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- ends_one "$2" "$3"
+}
+
+hangs_up() { source_does hang-up; }
+says_stop() { source_does say stop you are not wanted; }
+dies() { stop source KILL && close_inputs; }
+
+# It gives its input ten seconds to end.
+@test "the source closes its socket, and its output goes on" {
+	with_source hangs_up 111 'the source has closed the acknowledgement socket, but its output goes on'
+}
+
+@test "the source tells it to stop" {
+	with_source says_stop 100 'you are not wanted'
+}
+
+@test "the input ends without the source's word that it is whole" {
+	with_source close_inputs 111 'the input has ended, but the source has not said that it is whole'
+}
+
+@test "the source is killed" {
+	with_source dies 111 '*'
+}
+
+bad_socket() {
+	touch file
+	record >records
+	starts 'exec "$1" --ack file/x "${@:2}" <records >it.seen'
+	ends 100 "*'file/x'*Not a directory*"
+}
+
+@test "the acknowledgement socket cannot be" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- bad_socket
+}
+
+sink_goes() {
+	mkfifo peer.in
+	exec 9<>peer.in
+	rm -f ready
+	starts 'exec 7>ready; exec "$@" --ready-fd 7 --ack ack >it.seen'
+	wait_for '[ -s ready ]'
+	spawn peer "$ROOT/tests/bats/ack-peer" ack <peer.in
+	wait_file_contains peer.out 'run '
+	echo 'hello sink 77 sink' >&9
+	[ "$program" = kread ] || rcli publish events x
+	wait_lines it.seen 1
+	# What is open would be named in another sentence.
+	sed 's/^run \(.*\)/final \1 1/' peer.out >&9
+	exec 9>&-
+	wait_exit peer
+	ends 111 'the sink has gone'
+	rm -f peer.in ready it.seen
+}
+
+@test "the sink goes" {
+	each 'kread -o -1 events' 'rsub events' -- sink_goes
+}
+
+# ---- nothing comes ----
+
+idle() {
+	starts 'exec "$1" --idle-exit 200ms "${@:2}" >it.seen'
+	ends 99 'no * came for 200 ms'
+}
+
+@test "nothing comes for --idle-exit" {
+	each 'kread none' -- idle
+}
+
+# ---- permanent trouble ----
+
+wrong_usage() {
+	starts 'exec "$@" --nonsense </dev/null >it.seen'
+	ends 100 "*--nonsense*try '$program --help'"
+}
+
+@test "wrong usage" {
+	each "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kmock -- wrong_usage
+}
+
+login_refused() {
+	record >records
+	starts 'exec "$@" <records >it.seen'
+	ends 100 '*refuses the login: *'
+}
+
+@test "a login is refused" {
+	url=redis://:wrong@127.0.0.1:$REDIS_PORT
+	each "rsub -u $url events" "rpub -u $url out" "rpub -u $url out --pass" -- login_refused
+}
+
+# ---- evpipe: a table of its members, of which one has failed first ----
+
+@test "evpipe says how each member ended, and which failed first" {
+	for quiet in '' -q; do
+		status=0
+		# shellcheck disable=SC2086
+		evpipe $quiet true '|' sh -c 'cat; exit 100' 2>err || status=$?
+		cat err
+		[ "$status" -eq 100 ]
+		[ "$(grep -c '(failed first)$' err)" -eq 1 ]
+		status=0
+		# shellcheck disable=SC2086
+		evpipe $quiet --nonsense 2>err || status=$?
+		[ "$status" -eq 100 ]
+		[ "$(wc -l <err)" -eq 1 ]
+		status=0
+		# shellcheck disable=SC2086
+		evpipe $quiet true '|' ./nowhere 2>err || status=$?
+		[ "$status" -eq 100 ]
+		[ "$(wc -l <err)" -eq 1 ]
+	done
+}
