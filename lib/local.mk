@@ -31,6 +31,8 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/topics.c lib/kafka/topics.h \
 	lib/net/bytes.c lib/net/bytes.h \
 	lib/net/dial.c lib/net/dial.h \
+	lib/net/listen.c lib/net/listen.h \
+	lib/net/peers.c lib/net/peers.h \
 	lib/net/tls.c lib/net/tls.h \
 	lib/redis/resp.c lib/redis/resp.h \
 	lib/redis/client.c lib/redis/client.h \
@@ -38,13 +40,13 @@ lib_libevpipe_a_SOURCES = \
 	lib/redis/link.c lib/redis/login.c lib/redis/link-parts.h lib/redis/link.h \
 	lib/redis/subscribe.c lib/redis/subscribe.h \
 	lib/redis/url.c lib/redis/url.h \
-	lib/http/http.c lib/http/http.h \
+	lib/http/http.c lib/http/http-reply.c lib/http/http-route.c lib/http/http-parts.h lib/http/http.h \
 	lib/record/record.c lib/record/record-read.c lib/record/record-write.c \
 	lib/record/record-parts.h lib/record/record.h \
 	lib/record/template.c lib/record/template.h \
 	lib/ack/client.c lib/ack/client.h \
 	lib/ack/list.c lib/ack/list.h \
-	lib/ack/server.c lib/ack/server-message.c lib/ack/server-socket.c lib/ack/server.h lib/ack/server-parts.h \
+	lib/ack/server.c lib/ack/server-message.c lib/ack/server.h lib/ack/server-parts.h \
 	lib/ack/label.c lib/ack/label.h \
 	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/ledger.h \
 	lib/ack/ledger-parts.h \

@@ -16,9 +16,10 @@ check-model:
 # ---- unit tests ----
 check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-ack-client tests/unit/test-ack-server tests/unit/test-brokers tests/unit/test-buf \
-	tests/unit/test-dead tests/unit/test-dial \
+	tests/unit/test-dead tests/unit/test-dial tests/unit/test-http \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
-	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-label tests/unit/test-ledger tests/unit/test-line tests/unit/test-link \
+	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-label tests/unit/test-ledger \
+	tests/unit/test-line tests/unit/test-link tests/unit/test-listen \
 	tests/unit/test-metrics tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path \
 	tests/unit/test-prom tests/unit/test-record tests/unit/test-redis \
 	tests/unit/test-resp tests/unit/test-template tests/unit/test-tls
@@ -39,6 +40,7 @@ tests_unit_test_ack_server_LDADD = $(UNIT_LDADD)
 tests_unit_test_brokers_LDADD = $(UNIT_LDADD)
 tests_unit_test_buf_LDADD = $(UNIT_LDADD)
 tests_unit_test_dead_LDADD = $(UNIT_LDADD)
+tests_unit_test_http_LDADD = $(UNIT_LDADD) $(MICROHTTPD_LIBS)
 tests_unit_test_dial_LDADD = $(UNIT_LDADD)
 tests_unit_test_json_SOURCES = $(UNIT_JSON)
 tests_unit_test_json_LDADD = $(UNIT_LDADD)
@@ -57,6 +59,7 @@ tests_unit_test_kafka_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(KAFKA_LIBS)
 tests_unit_test_label_LDADD = $(UNIT_LDADD)
 tests_unit_test_ledger_LDADD = $(UNIT_LDADD)
 tests_unit_test_line_LDADD = $(UNIT_LDADD)
+tests_unit_test_listen_LDADD = $(UNIT_LDADD)
 tests_unit_test_metrics_LDADD = $(UNIT_LDADD)
 tests_unit_test_num_LDADD = $(UNIT_LDADD)
 tests_unit_test_link_SOURCES = tests/unit/test-link.c tests/unit/redis-pair.h tests/unit/test.h

@@ -15,12 +15,12 @@ static const char *name_of(const struct ack_peer *p)
 
 void ack_server_garbage(struct ack_server *d, struct ack_peer *p, const char *why)
 {
-	if (p->gone)
+	if (p->peer.closed)
 		return;
 	d->garbage++;
 	msg_warn("closed the acknowledgement connection of %s: %s", name_of(p), why);
-	ack_server_tell(d, p, "stop garbage on the acknowledgement socket: %s\n", why);
-	p->gone = true;
+	peer_tell(&d->peers, &p->peer, "stop garbage on the acknowledgement socket: %s\n", why);
+	p->peer.closed = true;
 }
 
 static bool copy_word(char *to, size_t size, struct span w, const char *allowed)
@@ -40,7 +40,7 @@ static void refuse(struct ack_server *d, struct ack_peer *p, const char *why)
 {
 	p->role = REFUSED;
 	msg_warn("refused %s (process %s) on the acknowledgement socket: %s", p->name, p->pid, why);
-	ack_server_tell(d, p, "stop %s\n", why);
+	peer_tell(&d->peers, &p->peer, "stop %s\n", why);
 }
 
 static void on_hello(struct ack_server *d, struct ack_peer *p, struct span line)
@@ -163,13 +163,14 @@ void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 {
 	struct span labels = buf_as_span(&p->question);
 	const struct ledger_part *part = NULL;
+	struct buf *out = peer_out(&p->peer);
 
 	switch (ledger_txn(d->ledger, labels)) {
 	case LEDGER_WAIT:
 		d->asked = true;
 		return;
 	case LEDGER_ABORT:
-		ack_server_tell(d, p, "abort %s\n", d->run);
+		peer_tell(&d->peers, &p->peer, "abort %s\n", d->run);
 		break;
 	case LEDGER_GARBAGE:
 		ack_server_garbage(d, p, "a transaction of labels that were never given");
@@ -178,16 +179,17 @@ void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 		twice(d, p, labels);
 		break;
 	default:
-		buf_puts(&p->out, "offsets ");
-		d->metadata(d->ctx, &p->out);
+		buf_puts(out, "offsets ");
+		d->metadata(d->ctx, out);
 		while ((part = ledger_next_part(d->ledger, part))) {
 			int64_t position = ledger_txn_position(d->ledger, part);
 
 			if (position >= 0)
-				buf_printf(&p->out, " %s %d %lld", part->topic,
-					(int)part->partition, (long long)position);
+				buf_printf(out, " %s %d %lld", part->topic, (int)part->partition,
+					(long long)position);
 		}
-		ack_server_tell(d, p, "\n");
+		buf_putc(out, '\n');
+		peer_flush(&d->peers, &p->peer);
 	}
 	p->asks = false;
 	buf_clear(&p->question);
@@ -203,7 +205,7 @@ static void on_offsets(struct ack_server *d, struct ack_peer *p, struct span lin
 		return;
 	/* Each question has one reply, in order. */
 	if (p->asks)
-		ack_server_tell(d, p, "again %s\n", d->run);
+		peer_tell(&d->peers, &p->peer, "again %s\n", d->run);
 	buf_clear(&p->question);
 	buf_span(&p->question, line);
 	p->asks = true;

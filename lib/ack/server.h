@@ -9,11 +9,10 @@
 #include "base/buf.h"
 #include "ack/ledger.h"
 #include "base/trouble.h"
+#include "net/peers.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-struct ack_peer;
 
 struct ack_server {
 	int fd; /* for poll: POLLIN; -1: off */
@@ -29,11 +28,8 @@ struct ack_server {
 	uint64_t garbage, stale; /* connections closed for it; reports of another run */
 	/* internal */
 	struct ledger *ledger;
-	char *path;
-	int listen_fd;
-	struct ack_peer *peers;
-	unsigned peer_count;
-	bool ended, asked; /* `end` has been told; a transaction waits for its answer */
+	struct peers peers;
+	bool ended, asked; /* `end` has been sent; a transaction waits for its answer */
 	/* Appends the consumer group's metadata, in base64, for a transaction's answer. */
 	void (*metadata)(void *ctx, struct buf *out);
 	void *ctx;

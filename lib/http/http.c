@@ -1,220 +1,289 @@
 /* SPDX-License-Identifier: ISC */
+/* DESIGN: the daemon's epoll descriptor stands in one of ours. A request without an answer is suspended, and
+ * so is a stream without data: the daemon then neither polls the connection nor counts its silence. So that
+ * we hear of a client that goes meanwhile, its connection joins our epoll set, edge-triggered, when it is
+ * suspended for the first time.
+ *
+ *	on_uri -> on_request (headers) -> on_request (pieces of the body) … -> on_request (all): the handler
+ *	  -> answered: queued at once; else suspended -> http_resume -> on_request again: queued, or closed
+ *	-> on_completed
+ *
+ * Files: http.c connections and requests; http-route.c which handler; http-reply.c answers, streams.
+ */
 #define _GNU_SOURCE
-#include "http/http.h"
+#include "http/http-parts.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
-enum { CONNECTIONS = 128, CONNECTION_TIMEOUT_S = 10 };
-
-struct http {
-	struct MHD_Daemon *daemon;
-	int fd;
-	http_fn *answer;
-	void *self;
-	char address[256];
-	char *path; /* of the Unix socket */
+enum {
+	CONNECTIONS = 128,
+	IDLE_S = 10,
+	BODY_MAX_BYTES = 1 << 20,
+	EARLY_BYTES = 64 << 10, /* a longer body is not read when its request is refused */
+	THROW_AWAY_MAX_BYTES = 16 << 20,
 };
 
-/* ---- the listening socket ---- */
+/* ---- waiting ---- */
 
-static _Noreturn void refuse(const char *address, const char *why)
+void http_suspend(struct http_request_inner *r)
 {
-	die(EXIT_PERM, "cannot listen on '%s': %s", address, why);
+	struct http_client *c = r->client;
+	struct epoll_event e = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = c};
+
+	if (!c->watched && epoll_ctl(c->http->fd, EPOLL_CTL_ADD, c->fd, &e) == 0)
+		c->watched = true;
+	MHD_suspend_connection(r->connection);
+	r->suspended = true;
 }
 
-static bool nobody_listens(const struct sockaddr_un *sa)
+void http_resume(struct http_request_inner *r)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) &&
-		errno == ECONNREFUSED;
-
-	if (fd >= 0)
-		close(fd);
-	return refused;
-}
-
-static int listen_unix(struct http *h, const char *address, const char *path)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	struct stat st;
-	int fd;
-
-	if (!*path || strlen(path) >= sizeof(sa.sun_path))
-		refuse(address, "the path is empty or longer than 107 bytes");
-	strcpy(sa.sun_path, path);
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) && nobody_listens(&sa))
-		unlink(path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		die(EXIT_TEMP, "cannot make a socket: %s", strerror(errno));
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)))
-		refuse(address, errno == EADDRINUSE ? "the path is in use" : strerror(errno));
-	h->path = mem_dup(path);
-	snprintf(h->address, sizeof(h->address), "unix:%s", path);
-	return fd;
-}
-
-/* Returns a bound socket, or -1 with errno. */
-static int bind_to(const struct addrinfo *a)
-{
-	static const int on = 1, off = 0;
-	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), saved;
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (a->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, a->ai_addr, a->ai_addrlen) == 0)
-		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
-static void name_address(struct http *h, int fd)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = sizeof(sa);
-	char host[128] = "", port[16] = "";
-
-	if (getsockname(fd, (struct sockaddr *)&sa, &len) == 0)
-		getnameinfo((struct sockaddr *)&sa, len, host, sizeof(host), port, sizeof(port),
-			NI_NUMERICHOST | NI_NUMERICSERV);
-	snprintf(h->address, sizeof(h->address), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host,
-		port);
-}
-
-static int listen_tcp(struct http *h, const char *address)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list;
-	const char *colon = strrchr(address, ':');
-	char host[256];
-	int fd = -1, err;
-
-	if (!colon || !colon[1] || (size_t)(colon - address) >= sizeof(host) ||
-		colon[1 + strspn(colon + 1, "0123456789")] || atol(colon + 1) > 65535)
-		refuse(address, "an address is HOST:PORT, :PORT or unix:PATH");
-	snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
-	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
-		host[strlen(host) - 1] = '\0';
-		memmove(host, host + 1, strlen(host));
-	}
-	/* All addresses: the IPv6 socket takes IPv4 too, where there is IPv6. */
-	hints.ai_family = host[0] ? AF_UNSPEC : AF_INET6;
-	err = getaddrinfo(host[0] ? host : NULL, colon + 1, &hints, &list);
-	for (int turn = 0; turn < 2 && fd < 0; turn++) {
-		if (err)
-			refuse(address, gai_strerror(err));
-		fd = bind_to(list);
-		err = fd < 0 ? errno : 0;
-		freeaddrinfo(list);
-		if (fd >= 0 || host[0] || err == EADDRINUSE || err == EACCES || turn)
-			break;
-		hints.ai_family = AF_INET;
-		err = getaddrinfo(NULL, colon + 1, &hints, &list);
-	}
-	if (fd < 0)
-		refuse(address, err == EADDRINUSE ? "the port is in use" : strerror(err));
-	name_address(h, fd);
-	return fd;
+	if (!r->suspended)
+		return;
+	r->suspended = false;
+	r->client->http->resumed = true;
+	MHD_resume_connection(r->connection);
 }
 
 /* ---- requests ---- */
 
-static enum MHD_Result reply(
-	struct MHD_Connection *c, int status, struct buf *body, const char *type)
+static void *on_uri(void *self, const char *uri, struct MHD_Connection *connection)
 {
-	struct MHD_Response *r =
-		MHD_create_response_from_buffer(body->len, body->p, MHD_RESPMEM_MUST_COPY);
-	enum MHD_Result result = MHD_NO;
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct http_request_inner *r = mem_alloc(sizeof(*r));
+	size_t n = strcspn(uri, "?");
 
-	if (r) {
-		MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-		MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-		if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-			MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-		result = MHD_queue_response(c, (unsigned)status, r);
-		MHD_destroy_response(r);
-	}
-	return result;
+	(void)self;
+	*r = (struct http_request_inner){
+		.client = info->socket_context, .connection = connection, .path = mem_alloc(n + 1)};
+	memcpy(r->path, uri, n);
+	r->path[n] = '\0';
+	r->pub.path = r->path;
+	r->client->request = r;
+	r->client->http->requests++;
+	return r;
 }
 
-static enum MHD_Result on_request(void *self, struct MHD_Connection *c, const char *url,
+static bool is_long(const struct http_request_inner *r, size_t limit)
+{
+	const char *length = http_header(&r->pub, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+	return length && strtoull(length, NULL, 10) > limit;
+}
+
+/* The headers are there. A body that is not wanted is not waited for when it is long: then the connection
+ * ends with the answer. */
+static enum MHD_Result begin(struct http *h, struct http_request_inner *r, const char *method)
+{
+	r->begun = true;
+	r->pub.method = method;
+	http_find_route(h, r);
+	if (!r->refused && is_long(r, h->conf.max_body))
+		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
+	if (!r->refused || !is_long(r, EARLY_BYTES))
+		return MHD_YES;
+	http_refuse(r, r->refused);
+	return http_queue(r);
+}
+
+static enum MHD_Result take_body(
+	struct http *h, struct http_request_inner *r, const char *data, size_t *size)
+{
+	struct span piece = {data, *size};
+
+	*size = 0;
+	if (!r->refused && r->body.len + piece.len > h->conf.max_body) {
+		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
+		buf_free(&r->body);
+	}
+	if (!r->refused)
+		buf_span(&r->body, piece);
+	else
+		r->thrown_away += piece.len;
+	return r->thrown_away > THROW_AWAY_MAX_BYTES ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result on_request(void *self, struct MHD_Connection *connection, const char *url,
 	const char *method, const char *version, const char *upload, size_t *upload_size,
 	void **state)
 {
+	struct http_request_inner *r = *state;
 	struct http *h = self;
-	struct buf body = {0};
-	const char *type = "text/plain; charset=utf-8";
-	enum MHD_Result result;
-	int status;
 
+	(void)connection;
+	(void)url;
 	(void)version;
-	(void)upload;
-	/* The first call is before a body, if there is one; it is read and forgotten. */
-	if (!*state) {
-		*state = h;
-		return MHD_YES;
+	if (!r->begun)
+		return begin(h, r, method);
+	if (*upload_size)
+		return take_body(h, r, upload, upload_size);
+	if (r->cut || h->closing || (r->handled && r->client->closed && !r->answered))
+		return MHD_NO;
+	if (!r->handled) {
+		r->handled = true;
+		r->pub.body = buf_as_span(&r->body);
+		if (r->refused)
+			http_refuse(r, r->refused);
+		else
+			r->fn(h->self, &r->pub);
 	}
-	if (*upload_size) {
-		*upload_size = 0;
-		return MHD_YES;
+	if (r->answered)
+		return http_queue(r);
+	http_suspend(r);
+	return MHD_YES;
+}
+
+static void on_completed(void *self, struct MHD_Connection *connection, void **state,
+	enum MHD_RequestTerminationCode how)
+{
+	struct http_request_inner *r = *state;
+	struct http *h = self;
+
+	if (!r)
+		return;
+	*state = NULL;
+	r->suspended = false;
+	if (r->pub.done)
+		r->pub.done(&r->pub, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+	if (r->fill)
+		MHD_set_connection_option(
+			connection, MHD_CONNECTION_OPTION_TIMEOUT, h->conf.idle_s);
+	if (r->response)
+		MHD_destroy_response(r->response);
+	while (r->header_count) {
+		free(r->headers[--r->header_count].name);
+		free(r->headers[r->header_count].value);
 	}
-	if (strcmp(method, "GET") && strcmp(method, "HEAD")) {
-		status = MHD_HTTP_METHOD_NOT_ALLOWED;
-		buf_puts(&body, "only GET and HEAD are answered\n");
-	} else {
-		status = h->answer(h->self, url, &body, &type);
+	while (r->param_count)
+		free(r->params[--r->param_count].value);
+	buf_free(&r->body);
+	buf_free(&r->queue);
+	free(r->path);
+	r->client->request = NULL;
+	h->requests--;
+	free(r);
+}
+
+const char *http_header(const struct http_request *r, const char *name)
+{
+	return MHD_lookup_connection_value(http_inner(r)->connection, MHD_HEADER_KIND, name);
+}
+
+const char *http_query(const struct http_request *r, const char *name)
+{
+	const char *value = NULL;
+
+	if (MHD_lookup_connection_value_n(http_inner(r)->connection, MHD_GET_ARGUMENT_KIND, name,
+		    strlen(name), &value, NULL) != MHD_YES)
+		return NULL;
+	return value ? value : "";
+}
+
+struct each {
+	void (*fn)(void *ctx, const char *name, const char *value);
+	void *ctx;
+};
+
+static enum MHD_Result on_value(
+	void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	const struct each *each = cls;
+
+	(void)kind;
+	each->fn(each->ctx, name, value ? value : "");
+	return MHD_YES;
+}
+
+void http_each(const struct http_request *r, enum http_kind kind,
+	void (*each)(void *ctx, const char *name, const char *value), void *ctx)
+{
+	struct each both = {each, ctx};
+
+	MHD_get_connection_values(http_inner(r)->connection,
+		kind == HTTP_QUERY ? MHD_GET_ARGUMENT_KIND : MHD_HEADER_KIND, on_value, &both);
+}
+
+/* ---- connections ---- */
+
+static void on_connection(void *self, struct MHD_Connection *connection, void **context,
+	enum MHD_ConnectionNotificationCode what)
+{
+	struct http_client *c = *context, **link;
+	struct http *h = self;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		c = mem_alloc(sizeof(*c));
+		*c = (struct http_client){.http = h, .next = h->clients};
+		c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+				->connect_fd;
+		h->clients = c;
+		*context = c;
+		return;
 	}
-	buf_room(&body, 1);
-	result = reply(c, status, &body, type);
-	buf_free(&body);
-	return result;
+	if (c->watched)
+		epoll_ctl(h->fd, EPOLL_CTL_DEL, c->fd, NULL);
+	for (link = &h->clients; *link != c; link = &(*link)->next)
+		;
+	*link = c->next;
+	free(c);
 }
 
 /* ---- the server ---- */
 
-struct http *http_open(const char *address, http_fn *answer, void *self)
+static void set_conf(struct http *h, const struct http_conf *conf)
+{
+	if (conf)
+		h->conf = *conf;
+	if (!h->conf.max_connections)
+		h->conf.max_connections = CONNECTIONS;
+	if (!h->conf.max_body)
+		h->conf.max_body = BODY_MAX_BYTES;
+	if (!h->conf.idle_s)
+		h->conf.idle_s = IDLE_S;
+	if (!h->conf.memory)
+		h->conf.memory = 32 << 10;
+}
+
+struct http *http_open(const char *address, const struct http_conf *conf, void *self)
 {
 	struct http *h = mem_alloc(sizeof(*h));
 	const union MHD_DaemonInfo *info;
+	struct epoll_event e = {.events = EPOLLIN};
+	struct trouble why = {0};
 
-	*h = (struct http){.answer = answer, .self = self};
-	h->fd = strncmp(address, "unix:", 5) == 0 ? listen_unix(h, address, address + 5)
-						  : listen_tcp(h, address);
-	if (listen(h->fd, 16))
-		refuse(address, errno == EADDRINUSE ? "the port is in use" : strerror(errno));
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h,
-		MHD_OPTION_LISTEN_SOCKET, h->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
+	*h = (struct http){.self = self};
+	set_conf(h, conf);
+	if (listen_open(&h->listener, address, 0, &why))
+		die(why.status, "%s", why.text);
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+		on_request, h, MHD_OPTION_LISTEN_SOCKET, h->listener.fd,
+		MHD_OPTION_CONNECTION_LIMIT, h->conf.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+		h->conf.idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->conf.memory,
+		MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+		h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	info = h->daemon ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-	if (!info)
+	h->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!info || h->fd < 0 || epoll_ctl(h->fd, EPOLL_CTL_ADD, info->epoll_fd, &e))
 		die(EXIT_TEMP, "cannot start the HTTP server on '%s'", address);
 	/* From here on the listening socket is the daemon's. */
-	h->fd = info->epoll_fd;
+	h->listener.fd = -1;
 	return h;
 }
 
 const char *http_address(const struct http *h)
 {
-	return h->address;
+	return h->listener.address;
 }
 
 int http_fd(const struct http *h)
@@ -226,25 +295,64 @@ int http_timeout_ms(const struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
+	if (h && h->resumed)
+		return 0;
 	if (!h || MHD_get_timeout(h->daemon, &ms) != MHD_YES)
 		return -1;
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
+static void see_closed(struct http *h)
+{
+	struct epoll_event events[64];
+	int n = epoll_wait(h->fd, events, 64, 0);
+
+	for (int i = 0; i < n; i++) {
+		struct http_client *c = events[i].data.ptr;
+
+		if (!c)
+			continue;
+		c->closed = true;
+		if (c->request)
+			http_resume(c->request);
+	}
+}
+
 void http_run(struct http *h)
 {
-	if (h)
-		MHD_run(h->daemon);
+	if (!h)
+		return;
+	see_closed(h);
+	h->resumed = false;
+	MHD_run(h->daemon);
+}
+
+unsigned http_drain(struct http *h)
+{
+	MHD_socket fd;
+
+	if (!h->draining) {
+		h->draining = true;
+		fd = MHD_quiesce_daemon(h->daemon);
+		if (fd >= 0)
+			close(fd);
+		listen_close(&h->listener);
+	}
+	return h->requests;
 }
 
 void http_close(struct http *h)
 {
 	if (!h)
 		return;
+	h->closing = true;
+	for (struct http_client *c = h->clients; c; c = c->next)
+		if (c->request)
+			http_resume(c->request);
+	MHD_run(h->daemon);
 	MHD_stop_daemon(h->daemon);
-	if (h->path)
-		unlink(h->path);
-	free(h->path);
+	listen_close(&h->listener);
+	close(h->fd);
 	free(h);
 }
 

@@ -1,33 +1,113 @@
 /* SPDX-License-Identifier: ISC */
-/* A small HTTP server for GET and HEAD inside a poll loop (libmicrohttpd, without threads): metrics,
- * health, readiness. At most 128 connections; one that is silent for ten seconds is cut. */
+/* An HTTP/1.1 server inside a poll loop (libmicrohttpd, without threads). A handler answers a request when
+ * its body is there, or later; an answer is a text, or a stream that lasts. Nothing here blocks.
+ *
+ * Limits: connections; bytes of a body (413) and of headers (431); ten seconds of silence, but not while a
+ * request waits for its answer or a stream for its data. A client that ends its side of the connection while
+ * it waits counts as closed, though it might still read. */
 #ifndef EVPIPE_HTTP_H
 #define EVPIPE_HTTP_H
 
 #include "base/buf.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
 struct http;
 
-/* Answers a GET of @path (without its query): appends to @body and returns the HTTP status. *@type is
- * text/plain in UTF-8 if it is left alone. */
-typedef int http_fn(void *self, const char *path, struct buf *body, const char **type);
+struct http_request {
+	const char *method;
+	const char *path; /* as it was sent, without its query */
+	struct span body;
+	void *user; /* the handler's own */
+	/* Called once when the request is over, if it is set; @r is freed then. @whole: all of the answer was
+	 * given to the kernel; else the client has closed the connection, was cut off, or the server ends. */
+	void (*done)(struct http_request *r, bool whole);
+};
 
-/* Listens on HOST:PORT, :PORT (all addresses) or unix:PATH; port 0: any. A socket file that nobody
- * listens on any more is replaced. Dies with 100 when the address is of none of these forms, cannot
- * be resolved or is in use, with 111 on other trouble. */
-struct http *http_open(const char *address, http_fn *answer, void *self);
+/* Handles a request: with http_reply, http_error or a stream, before it returns or later. */
+typedef void http_fn(void *self, struct http_request *r);
+
+/* All of it may be 0: the default. */
+struct http_conf {
+	unsigned max_connections; /* 128 */
+	size_t max_body; /* bytes; 1 MiB */
+	unsigned idle_s; /* 10 */
+	size_t memory; /* bytes a connection, for headers and output; libmicrohttpd's 32 KiB */
+	/* Answers with an error of the server's own or of http_error; the default is http_error's JSON. */
+	void (*error)(void *self, struct http_request *r, int status, const char *message);
+};
+
+/* Listens on an address as listen_open has them, with the umask's rights. @conf NULL: defaults. Dies with 100
+ * when it cannot listen there, with 111 on other trouble. */
+struct http *http_open(const char *address, const struct http_conf *conf, void *self);
 /* Where it listens, as text: the port is the real one. */
 const char *http_address(const struct http *h);
+/* GET is HEAD's too. @pattern: "/topics/{topic}/partitions": a part in braces stands for any one part of the
+ * path, which http_param decodes. A path without a route is answered with 404, a method with 405 and Allow.
+ * Both texts stay. Among routes that fit, the first counts. */
+void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn);
+
+/* What a server program tells about itself. */
+struct http_status {
+	void (*metrics)(void *self, struct buf *out); /* Prometheus's text format */
+	/* One line a cause; nothing appended: well. */
+	void (*unhealthy)(void *self, struct buf *causes);
+	void (*unready)(void *self, struct buf *causes);
+};
+/* Adds GET /metrics, /healthz and /readyz, the last two with 200 or 503. @s stays. */
+void http_status_routes(struct http *h, const struct http_status *s);
+
 /* In a loop: poll http_fd for POLLIN, no longer than http_timeout_ms (-1: no limit), and call http_run
- * after each poll; it does not block. All of them take NULL: then there is no server, and the
- * descriptor is -1. */
+ * after each poll. All of them take NULL: then there is no server, and the descriptor is -1. */
 int http_fd(const struct http *h);
 int http_timeout_ms(const struct http *h);
 void http_run(struct http *h);
-/* Ends it; open connections are cut. */
+/* Accepts no more connections. Returns how many requests are not answered yet: http_close can wait for 0. */
+unsigned http_drain(struct http *h);
+/* Ends it; open connections are cut, and each request's `done` is called. */
 void http_close(struct http *h);
 
 /* "libmicrohttpd 0.9.75", of the library that is loaded. */
 const char *http_library(void);
+
+/* ---- requests: texts are valid until `done` ---- */
+
+/* What stands for {name} in the route; NULL: no such name. */
+const char *http_param(const struct http_request *r, const char *name);
+/* The first of this name, decoded; "" without a value, NULL: none. */
+const char *http_query(const struct http_request *r, const char *name);
+/* The same of a header, whatever its case. */
+const char *http_header(const struct http_request *r, const char *name);
+/* Calls @each for all of a kind, in order. */
+enum http_kind { HTTP_QUERY, HTTP_HEADER };
+void http_each(const struct http_request *r, enum http_kind kind,
+	void (*each)(void *ctx, const char *name, const char *value), void *ctx);
+
+/* ---- answers: one a request ---- */
+
+/* A header of the answer to come. Cache-Control is no-store if it is not set here. */
+void http_set_header(struct http_request *r, const char *name, const char *value);
+/* Takes the text out of @body, which is empty afterwards; NULL: none. @type NULL: no Content-Type. */
+void http_reply(struct http_request *r, int status, const char *type, struct buf *body);
+/* Through conf.error; by default {"error_code":404,"message":"…"}. The message is UTF-8. */
+__attribute__((format(printf, 3, 4))) void http_error(
+	struct http_request *r, int status, const char *fmt, ...);
+
+/* A stream with a queue of at most @max_bytes. */
+void http_stream(struct http_request *r, int status, const char *type, size_t max_bytes);
+/* Returns 0; or -1 when the client is too slow: the queue would grow over its bound, and nothing of @data is
+ * taken. */
+int http_stream_put(struct http_request *r, struct span data);
+/* A stream without a queue: @fill copies up to @max bytes when the client takes some, and returns how many;
+ * 0: there is nothing, http_wake will tell. It must not end or cut the stream. */
+typedef size_t http_fill(struct http_request *r, char *to, size_t max);
+void http_stream_pull(struct http_request *r, int status, const char *type, http_fill *fill);
+void http_wake(struct http_request *r);
+/* Ends a stream when all has been written: when the queue is empty, or @fill has nothing. */
+void http_end(struct http_request *r);
+/* Cuts the connection, whatever it waits for. */
+void http_cut(struct http_request *r);
 
 #endif

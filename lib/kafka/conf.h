@@ -40,7 +40,8 @@ struct kafka_conf {
 /* Builds a configuration: @defaults without those that this librdkafka does not know, then -F, then -X
  * and -b. @own are the properties that the program's promises rest on: they are set last, and -X must not
  * name one; .value NULL: an option of the program sets it. Fails with 100 when no broker is named or a
- * property is wrong, with librdkafka's reason. Afterwards argv no longer holds the text of secrets given with -X, so call it once. */
+ * property is wrong, with librdkafka's reason. Afterwards argv no longer holds the text of secrets given
+ * with -X, so call it once. */
 int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why);
 /* The value, in a static buffer; "" when it is not set. */

@@ -30,7 +30,7 @@ struct kafka {
 	struct fetchers fetchers;
 };
 
-/* Starts the client and takes c->rd over, which is NULL then. @k must live as long as the process:
+/* Starts the client and takes c->rd over, which is NULL then. @k stays where it is until kafka_stop, for
  * librdkafka's threads use it. Fails with 100 and librdkafka's reason, or 111. */
 int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, struct trouble *why);
 /* From now on an event in @q makes wake_fd readable; once until the queue has been served empty. */

@@ -39,7 +39,8 @@ struct listing {
 };
 
 void listing_open(struct listing *l, struct kafka *k);
-/* Asks for a topic's partitions. The answer is __INVALID_ARG when that cannot be a topic's name. */
+/* Asks for a topic's partitions. The answer is __INVALID_ARG when that cannot be a topic's name. Makes a handle
+ * of the topic: one with a configuration must have been made before. */
 void listing_ask_topic(struct listing *l, const char *name);
 /* … for all topics; for the brokers alone. */
 void listing_ask_topics(struct listing *l);

@@ -13,7 +13,7 @@ enum {
 	LIMIT_DEFAULT = 1048588, /* the brokers' own default */
 	NAME_MAX_BYTES = 249,
 	ASK_MS = 5000,
-	TRIES = 2, /* of a broker that answers others, but not this */
+	TRIES = 2, /* more, of a broker that answers other questions and not this one */
 	UNKNOWN_MS = 3000, /* for how long a topic stays unknown */
 };
 
@@ -130,7 +130,7 @@ static void create(struct topics *ts, struct topic *t)
 {
 	rd_kafka_t *rk = ts->kafka->rk;
 	char why[128];
-	/* -1: as the brokers have it for new topics. */
+	/* -1: the brokers' defaults for new topics. */
 	rd_kafka_NewTopic_t *new = rd_kafka_NewTopic_new(t->name, -1, -1, why, sizeof(why));
 	rd_kafka_AdminOptions_t *options =
 		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
@@ -201,7 +201,7 @@ static void take_config(struct topics *ts, struct topic *t, const rd_kafka_Confi
 	usable(ts, t);
 }
 
-/* No answer to be had: again while Kafka is away as a whole, else without. */
+/* No answer came. Asks again while Kafka as a whole is away; else the topic is used without knowing. */
 static void take_failure(struct topics *ts, struct topic *t, rd_kafka_resp_err_t err)
 {
 	bool creating = t->state == TOPIC_CREATING;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 # The harness itself: what the other files rely on.
 
+# bats file_tags=once
 load helpers
 
 # bats test_tags=smoke

@@ -779,7 +779,7 @@ subscribed() {
 	rcli publish c 1
 	wait_lines source.out 1
 	say sink "final $RUN 1"
-	wait_file_contains m.prom '_delivery_seconds_count 1'
+	wait_file_contains m.prom 'evpipe_delivery_seconds_count{pipeline="evpipe"} 1'
 	rcli publish c 2
 	wait_exit source
 	[ "$status" -eq 111 ]

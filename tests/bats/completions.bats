@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 # Completions of bash, zsh and fish, of the built programs.
 
+# bats file_tags=once
 load helpers
 
 programs='kread kwrite kmock rsub rpub evstamp evkey evsel evbatch evack'

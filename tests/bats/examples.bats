@@ -3,6 +3,7 @@
 # The examples of the manual pages and of --help, run as they stand there: each file of
 # examples/pipelines/ ends with 0 only if it saw the effect.
 
+# bats file_tags=once
 load helpers
 
 setup() {

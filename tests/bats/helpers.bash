@@ -12,7 +12,7 @@
 # defines its own replaces by harness_teardown_file.
 #
 # Tags: smoke (the pass on an older Kafka), load (needs time or memory that a sanitized build
-# lacks). Write "# bats test_tags=smoke" above the test.
+# lacks), once (says nothing more of a sanitized build). Write "# bats test_tags=smoke" above the test.
 
 bats_require_minimum_version 1.5.0
 

@@ -3,6 +3,7 @@
 # The lints themselves: each passes on the tree, which tests/run sees, and fails on a breach put there on
 # purpose, in a copy, and names it.
 
+# bats file_tags=once
 load helpers
 
 setup() {

@@ -356,6 +356,8 @@ class Watch(threading.Thread):
             return True
         except OSError:
             return False  # the broker may be what is killed
+        finally:
+            self.looks += 1
 
     def look_once(self):
         flow = self.flow
@@ -369,7 +371,6 @@ class Watch(threading.Thread):
         if not self.groups or group != self.groups[-1]:
             self.groups.append(group)
         self.committed, self.ends = committed, ends or {}
-        self.looks += 1
 
     def run(self):
         while not self.over.is_set():

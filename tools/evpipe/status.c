@@ -281,29 +281,40 @@ static void print_metrics(struct buf *out)
 
 /* ---- to whom ---- */
 
-static int answer(void *at, const char *path, struct buf *body, const char **type)
+static void on_metrics(void *at, struct buf *out)
 {
-	struct evpipe *e = at;
+	(void)at;
+	print_metrics(out);
+}
+
+static void on_health(void *at, struct buf *causes)
+{
 	int64_t now_ms = wake_now_ms();
 
-	if (strcmp(path, "/metrics") == 0) {
-		*type = "text/plain; version=0.0.4; charset=utf-8";
-		print_metrics(body);
-		return 200;
-	}
-	scan(e, now_ms);
-	if (strcmp(path, "/healthz") == 0) {
-		find_causes(e, now_ms, body);
-	} else if (strcmp(path, "/readyz") == 0) {
-		find_unready(e, body);
-	} else {
-		buf_puts(body, "there are /metrics, /healthz and /readyz\n");
-		return 404;
-	}
-	if (body->len)
-		return 503;
-	buf_puts(body, "ok\n");
-	return 200;
+	scan(at, now_ms);
+	find_causes(at, now_ms, causes);
+}
+
+static void on_readiness(void *at, struct buf *causes)
+{
+	scan(at, wake_now_ms());
+	find_unready(at, causes);
+}
+
+/* In words: these paths are for people and probes. */
+static void on_error(void *at, struct http_request *r, int status, const char *message)
+{
+	bool reads = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+	struct buf text = {0};
+
+	(void)at;
+	(void)message;
+	if (status == 404 && !reads)
+		http_set_header(r, "Allow", "GET, HEAD");
+	buf_puts(&text,
+		reads ? "there are /metrics, /healthz and /readyz\n"
+		      : "only GET and HEAD are answered\n");
+	http_reply(r, reads ? status : 405, "text/plain; charset=utf-8", &text);
 }
 
 /* sd_notify(3), without its library. */
@@ -382,7 +393,12 @@ void status_open(struct evpipe *e, bool ready_fd, bool metrics_file)
 	e->status = s;
 	open_manager(s);
 	if (e->listen) {
-		s->http = http_open(e->listen, answer, e);
+		static const struct http_conf conf = {.error = on_error};
+		static const struct http_status about = {
+			.metrics = on_metrics, .unhealthy = on_health, .unready = on_readiness};
+
+		s->http = http_open(e->listen, &conf, e);
+		http_status_routes(s->http, &about);
 		msg_info("listening on %s", http_address(s->http));
 	}
 	metrics_counter("restarts_total", "Times the pipeline was started again.", METRICS_PIPELINE,

@@ -240,8 +240,8 @@ static bool has_answer(struct kread *r, const char *what)
 }
 
 /* Asks the leaders for the first offset of each fresh part at or after @time_ms; -1 and -2 stand for the end
- * and the beginning, as in the protocol. Returns false until the answer is there; then *@list is it, and an
- * answer that is there already stays. */
+ * and the beginning, as in the protocol. Returns false until *@answer is there; one that is there
+ * stays. */
 static bool ask_offsets(struct kread *r, int64_t time_ms, rd_kafka_topic_partition_list_t **answer)
 {
 	struct listing *l = &r->questions.listing;
@@ -264,11 +264,15 @@ static bool ask_offsets(struct kread *r, int64_t time_ms, rd_kafka_topic_partiti
 	return true;
 }
 
-static void forget_offsets(rd_kafka_topic_partition_list_t **answer)
+static void forget_offsets(struct questions *q)
 {
-	if (*answer)
-		rd_kafka_topic_partition_list_destroy(*answer);
-	*answer = NULL;
+	rd_kafka_topic_partition_list_t **all[] = {&q->low, &q->high, &q->from, &q->until};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		if (*all[i])
+			rd_kafka_topic_partition_list_destroy(*all[i]);
+		*all[i] = NULL;
+	}
 }
 
 static int64_t resolve(struct place at, int64_t low, int64_t high, int64_t timed)
@@ -326,11 +330,14 @@ static bool begin_fresh(struct kread *r)
 	struct questions *q = &r->questions;
 
 	if (!ask_offsets(r, RD_KAFKA_OFFSET_BEGINNING, &q->low) ||
-		!ask_offsets(r, RD_KAFKA_OFFSET_END, &q->high))
+		!ask_offsets(r, RD_KAFKA_OFFSET_END, &q->high) ||
+		(r->from.kind == AT_TIME && !ask_offsets(r, r->from.n, &q->from)) ||
+		(r->until.kind == AT_TIME && !ask_offsets(r, r->until.n, &q->until))) {
+		/* After a failure all are asked anew: they belong together. */
+		if (!listing_is_out(&q->listing))
+			forget_offsets(q);
 		return false;
-	if ((r->from.kind == AT_TIME && !ask_offsets(r, r->from.n, &q->from)) ||
-		(r->until.kind == AT_TIME && !ask_offsets(r, r->until.n, &q->until)))
-		return false;
+	}
 	for (int i = 0; i < q->low->cnt; i++) {
 		struct part *p = part_find(r, q->low->elems[i].topic, q->low->elems[i].partition);
 
@@ -340,10 +347,7 @@ static bool begin_fresh(struct kread *r)
 		if (!p->done)
 			begin_part(r, p);
 	}
-	forget_offsets(&q->low);
-	forget_offsets(&q->high);
-	forget_offsets(&q->from);
-	forget_offsets(&q->until);
+	forget_offsets(q);
 	return true;
 }
 
@@ -369,7 +373,7 @@ bool parts_find_ends(struct kread *r)
 		if (p->next >= p->end)
 			part_done(r, p);
 	}
-	forget_offsets(high);
+	forget_offsets(&r->questions);
 	for (size_t i = 0; i < r->part_count; i++)
 		all = all && r->parts[i].end >= 0;
 	return all;

@@ -18,7 +18,7 @@ struct partitioner {
 	size_t topics;
 };
 
-/* A topic's, in its `own`. librdkafka asks from a thread of its own, too. */
+/* The state of one topic, in its `own`. Threads of librdkafka use the atomic members, too. */
 struct partition_state {
 	const struct partitioner *all;
 	_Atomic uint64_t run, run_length;

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+/* What the parts of lib/http share. */
+#ifndef EVPIPE_HTTP_PARTS_H
+#define EVPIPE_HTTP_PARTS_H
+
+#include "http/http.h"
+#include "net/listen.h"
+
+#include <microhttpd.h>
+
+enum { HTTP_PARAMS_MAX = 8, HTTP_ROUTES_MAX = 64, HTTP_HEADERS_MAX = 16 };
+
+struct http_route {
+	const char *method, *pattern;
+	http_fn *fn;
+};
+
+struct http {
+	struct MHD_Daemon *daemon;
+	int fd; /* epoll: the daemon's descriptor, and the connections of those that wait */
+	struct listener listener;
+	struct http_conf conf;
+	void *self;
+	struct http_route routes[HTTP_ROUTES_MAX];
+	size_t route_count;
+	const struct http_status *status;
+	struct http_client *clients;
+	unsigned requests; /* with an answer that is not whole yet */
+	bool resumed; /* a request goes on in the next http_run */
+	bool closing, draining;
+};
+
+/* A connection. */
+struct http_client {
+	struct http *http;
+	int fd;
+	bool watched; /* for its end: in the server's epoll set */
+	bool closed; /* by the client */
+	struct http_request_inner *request; /* NULL: between two */
+	struct http_client *next;
+};
+
+struct http_request_inner {
+	struct http_request pub; /* first */
+	struct http_client *client;
+	struct MHD_Connection *connection;
+	char *path;
+	struct buf body;
+	size_t thrown_away; /* bytes of a body that is not wanted */
+	http_fn *fn;
+	struct {
+		struct span name;
+		char *value;
+	} params[HTTP_PARAMS_MAX];
+	size_t param_count;
+	int refused; /* the status, when no handler is called */
+	bool begun, handled, suspended, cut;
+	/* The answer. */
+	struct {
+		char *name, *value;
+	} headers[HTTP_HEADERS_MAX];
+	size_t header_count;
+	unsigned status;
+	struct MHD_Response *response; /* not queued yet */
+	bool answered;
+	/* A stream. */
+	http_fill *fill;
+	bool ended;
+	struct buf queue;
+	size_t head, queue_max;
+};
+
+static inline struct http_request_inner *http_inner(const struct http_request *r)
+{
+	return (struct http_request_inner *)(uintptr_t)r;
+}
+
+/* ---- http.c ---- */
+/* Lets the connection go on in the next http_run, if it waits. */
+void http_resume(struct http_request_inner *r);
+/* Has it wait, and sees when the client closes it. */
+void http_suspend(struct http_request_inner *r);
+
+/* ---- http-route.c ---- */
+/* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */
+void http_find_route(struct http *h, struct http_request_inner *r);
+
+/* ---- http-reply.c ---- */
+void http_refuse(struct http_request_inner *r, int status);
+/* Hands the answer to the daemon. */
+enum MHD_Result http_queue(struct http_request_inner *r);
+
+#endif

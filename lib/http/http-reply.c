@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: ISC */
+/* Answers. The daemon asks for one when the request is whole, or has gone on after it was suspended; so an
+ * answer is kept until then. */
+#include "http/http-parts.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_BYTES = 1024 }; /* that a stream has by itself, besides its connection's memory */
+
+void http_set_header(struct http_request *r, const char *name, const char *value)
+{
+	struct http_request_inner *inner = http_inner(r);
+
+	if (inner->header_count == HTTP_HEADERS_MAX)
+		return;
+	inner->headers[inner->header_count].name = mem_dup(name);
+	inner->headers[inner->header_count++].value = mem_dup(value);
+}
+
+static void answer(
+	struct http_request_inner *r, int status, const char *type, struct MHD_Response *response)
+{
+	bool cached = false;
+
+	r->answered = true;
+	r->status = (unsigned)status;
+	r->response = response;
+	if (!response)
+		return;
+	for (size_t i = 0; i < r->header_count; i++)
+		cached = cached || strcasecmp(r->headers[i].name, "Cache-Control") == 0;
+	if (type)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	if (!cached)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	for (size_t i = 0; i < r->header_count; i++)
+		MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
+	http_resume(r);
+}
+
+void http_reply(struct http_request *r, int status, const char *type, struct buf *body)
+{
+	static char empty[1];
+	bool has_body = body && body->len;
+
+	if (http_inner(r)->answered)
+		return;
+	answer(http_inner(r), status, type,
+		MHD_create_response_from_buffer(has_body ? body->len : 0,
+			has_body ? body->p : empty,
+			has_body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT));
+	if (has_body)
+		*body = (struct buf){0};
+	else if (body)
+		buf_free(body);
+}
+
+/* ---- errors ---- */
+
+static void put_json(struct buf *b, const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20)
+			buf_printf(b, "\\u%04x", (unsigned char)*text);
+		else if (*text == '"' || *text == '\\')
+			buf_printf(b, "\\%c", *text);
+		else
+			buf_putc(b, *text);
+}
+
+static void say_error(struct http_request *r, int status, const char *message)
+{
+	const struct http *h = http_inner(r)->client->http;
+	struct buf body = {0};
+
+	if (h->conf.error) {
+		h->conf.error(h->self, r, status, message);
+		return;
+	}
+	buf_printf(&body, "{\"error_code\":%d,\"message\":\"", status);
+	put_json(&body, message);
+	buf_puts(&body, "\"}\n");
+	http_reply(r, status, "application/json", &body);
+}
+
+void http_error(struct http_request *r, int status, const char *fmt, ...)
+{
+	char message[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	say_error(r, status, message);
+}
+
+void http_refuse(struct http_request_inner *r, int status)
+{
+	switch (status) {
+	case MHD_HTTP_NOT_FOUND:
+		http_error(&r->pub, status, "there is no such path");
+		break;
+	case MHD_HTTP_METHOD_NOT_ALLOWED:
+		http_error(&r->pub, status, "this path does not take %s", r->pub.method);
+		break;
+	default:
+		http_error(&r->pub, status, "the body is longer than %zu bytes",
+			r->client->http->conf.max_body);
+	}
+}
+
+/* ---- streams ---- */
+
+static ssize_t on_room(void *cls, uint64_t at, char *to, size_t max)
+{
+	struct http_request_inner *r = cls;
+	size_t n;
+
+	(void)at;
+	if (r->cut || r->client->closed || r->client->http->closing)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	n = r->fill(&r->pub, to, max);
+	if (n)
+		return (ssize_t)n;
+	if (r->ended)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	http_suspend(r);
+	return 0;
+}
+
+void http_stream_pull(struct http_request *r, int status, const char *type, http_fill *fill)
+{
+	struct http_request_inner *inner = http_inner(r);
+
+	if (inner->answered)
+		return;
+	inner->fill = fill;
+	answer(inner, status, type,
+		MHD_create_response_from_callback(
+			MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_room, inner, NULL));
+}
+
+static size_t take_queue(struct http_request *r, char *to, size_t max)
+{
+	struct http_request_inner *inner = http_inner(r);
+	size_t waiting = inner->queue.len - inner->head, n = waiting < max ? waiting : max;
+
+	if (n)
+		memcpy(to, inner->queue.p + inner->head, n);
+	inner->head += n;
+	if (inner->head == inner->queue.len) {
+		buf_clear(&inner->queue);
+		inner->head = 0;
+	}
+	return n;
+}
+
+void http_stream(struct http_request *r, int status, const char *type, size_t max_bytes)
+{
+	http_inner(r)->queue_max = max_bytes;
+	http_stream_pull(r, status, type, take_queue);
+}
+
+int http_stream_put(struct http_request *r, struct span data)
+{
+	struct http_request_inner *inner = http_inner(r);
+	struct buf *q = &inner->queue;
+
+	if (q->len - inner->head + data.len > inner->queue_max)
+		return -1;
+	if (inner->head > inner->queue_max) {
+		q->len -= inner->head;
+		memmove(q->p, q->p + inner->head, q->len);
+		inner->head = 0;
+	}
+	buf_span(q, data);
+	http_wake(r);
+	return 0;
+}
+
+void http_wake(struct http_request *r)
+{
+	if (http_inner(r)->fill)
+		http_resume(http_inner(r));
+}
+
+void http_end(struct http_request *r)
+{
+	http_inner(r)->ended = true;
+	http_wake(r);
+}
+
+void http_cut(struct http_request *r)
+{
+	http_inner(r)->cut = true;
+	http_resume(http_inner(r));
+}
+
+enum MHD_Result http_queue(struct http_request_inner *r)
+{
+	enum MHD_Result result = MHD_NO;
+
+	/* A slow reader of a stream is its writer's to judge. */
+	if (r->fill)
+		MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+	if (r->response) {
+		result = MHD_queue_response(r->connection, r->status, r->response);
+		MHD_destroy_response(r->response);
+	}
+	r->response = NULL;
+	return result;
+}

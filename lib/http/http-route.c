@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: ISC */
+/* Which handler a request is for. */
+#include "http/http-parts.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn)
+{
+	if (h->route_count == HTTP_ROUTES_MAX)
+		die(EXIT_PERM, "more than %d routes", HTTP_ROUTES_MAX);
+	h->routes[h->route_count++] = (struct http_route){method, pattern, fn};
+}
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9'    ? c - '0'
+		: c >= 'a' && c <= 'f' ? c - 'a' + 10
+		: c >= 'A' && c <= 'F' ? c - 'A' + 10
+				       : -1;
+}
+
+/* Decodes %41 and the like; others stay. Returns NULL when a NUL is among them. */
+static char *decode(struct span s)
+{
+	char *text = mem_alloc(s.len + 1), *to = text;
+
+	for (size_t i = 0; i < s.len; i++) {
+		int high = s.p[i] == '%' && i + 2 < s.len ? hex(s.p[i + 1]) : -1;
+		int low = high >= 0 ? hex(s.p[i + 2]) : -1;
+
+		*to = low < 0 ? s.p[i] : (char)(high << 4 | low);
+		i += low < 0 ? 0 : 2;
+		if (!*to++) {
+			free(text);
+			return NULL;
+		}
+	}
+	*to = '\0';
+	return text;
+}
+
+/* The next part of a path, behind its slash. Returns false at the end. */
+static bool next_part(const char **at, struct span *part)
+{
+	if (**at != '/')
+		return false;
+	part->p = *at + 1;
+	part->len = strcspn(part->p, "/");
+	*at = part->p + part->len;
+	return true;
+}
+
+static void forget_params(struct http_request_inner *r)
+{
+	while (r->param_count)
+		free(r->params[--r->param_count].value);
+}
+
+static bool part_fits(struct http_request_inner *r, struct span wanted, struct span part)
+{
+	char *text = decode(part);
+	bool fits;
+
+	if (!text)
+		return false;
+	if (wanted.len > 2 && wanted.p[0] == '{' && r->param_count < HTTP_PARAMS_MAX) {
+		r->params[r->param_count].name = (struct span){wanted.p + 1, wanted.len - 2};
+		r->params[r->param_count++].value = text;
+		return *text != '\0';
+	}
+	fits = span_is(wanted, text);
+	free(text);
+	return fits;
+}
+
+static bool path_fits(struct http_request_inner *r, const char *pattern)
+{
+	const char *path = r->path;
+	struct span wanted, part;
+
+	forget_params(r);
+	while (next_part(&pattern, &wanted))
+		if (!next_part(&path, &part) || !part_fits(r, wanted, part))
+			return false;
+	return !*pattern && !*path;
+}
+
+static bool method_fits(const char *of_route, const char *method)
+{
+	return strcmp(of_route, method) == 0 ||
+		(strcmp(of_route, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+void http_find_route(struct http *h, struct http_request_inner *r)
+{
+	struct buf allow = {0};
+
+	for (size_t i = 0; i < h->route_count; i++) {
+		const struct http_route *route = &h->routes[i];
+
+		if (!path_fits(r, route->pattern))
+			continue;
+		if (method_fits(route->method, r->pub.method)) {
+			r->fn = route->fn;
+			buf_free(&allow);
+			return;
+		}
+		buf_printf(&allow, "%s%s%s", allow.len ? ", " : "", route->method,
+			strcmp(route->method, "GET") ? "" : ", HEAD");
+	}
+	r->refused = allow.len ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
+	if (allow.len) {
+		buf_putc(&allow, '\0');
+		http_set_header(&r->pub, MHD_HTTP_HEADER_ALLOW, allow.p);
+	}
+	buf_free(&allow);
+}
+
+const char *http_param(const struct http_request *r, const char *name)
+{
+	const struct http_request_inner *inner = http_inner(r);
+
+	for (size_t i = 0; i < inner->param_count; i++)
+		if (span_is(inner->params[i].name, name))
+			return inner->params[i].value;
+	return NULL;
+}
+
+/* ---- the routes of every server program ---- */
+
+static void on_metrics(void *self, struct http_request *r)
+{
+	struct buf text = {0};
+
+	http_inner(r)->client->http->status->metrics(self, &text);
+	http_reply(r, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &text);
+}
+
+static void reply_causes(struct http_request *r, struct buf *causes)
+{
+	int status = causes->len ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
+
+	if (!causes->len)
+		buf_puts(causes, "ok\n");
+	http_reply(r, status, "text/plain; charset=utf-8", causes);
+}
+
+static void on_health(void *self, struct http_request *r)
+{
+	struct buf causes = {0};
+
+	http_inner(r)->client->http->status->unhealthy(self, &causes);
+	reply_causes(r, &causes);
+}
+
+static void on_readiness(void *self, struct http_request *r)
+{
+	struct buf causes = {0};
+
+	http_inner(r)->client->http->status->unready(self, &causes);
+	reply_causes(r, &causes);
+}
+
+void http_status_routes(struct http *h, const struct http_status *s)
+{
+	h->status = s;
+	http_route(h, "GET", "/metrics", on_metrics);
+	http_route(h, "GET", "/healthz", on_health);
+	http_route(h, "GET", "/readyz", on_readiness);
+}
