@@ -19,6 +19,7 @@
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,8 +94,14 @@ static rd_kafka_t *idle_client(void)
 static rd_kafka_mock_cluster_t *start_cluster(rd_kafka_t *rk)
 {
 	int brokers = (int)opt_int(opt.brokers, "-n", 1, 1, BROKERS_MAX);
-	rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(rk, brokers);
+	rd_kafka_mock_cluster_t *cluster;
+	sigset_t all, before;
 
+	/* The cluster's thread ends when a signal interrupts it, and then cannot be ended: it takes none. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	cluster = rd_kafka_mock_cluster_new(rk, brokers);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!cluster)
 		die(EXIT_TEMP, "cannot start the mock cluster: no port of 127.0.0.1 could be had");
 	for (int i = 0; i < opt.topics->count; i++)

@@ -58,6 +58,16 @@ load helpers
 	done
 }
 
+@test "no thread of kmock but the first takes a stop signal" {
+	kmock_start
+	pid=$(pid_of kmock)
+	for task in "/proc/$pid/task"/*; do
+		[ "${task##*/}" = "$pid" ] && continue
+		blocked=$(sed -n 's/^SigBlk:\t//p' "$task/status")
+		[ $((0x$blocked & 0x4003)) -eq $((0x4003)) ]
+	done
+}
+
 @test "kmock --ready-fd tells that it can be used" {
 	spawn kmock sh -c 'exec 5>ready; exec kmock --ready-fd 5 -t a:1' </dev/null
 	wait_lines ready 1
