@@ -54,4 +54,4 @@ lib_libevpipe_a_SOURCES = \
 	lib/flow/filter.c lib/flow/filter.h \
 	lib/flow/input.c lib/flow/input.h \
 	lib/flow/sink.c lib/flow/sink.h \
-	lib/flow/source.c lib/flow/source.h
+	lib/flow/source.c lib/flow/source-fate.c lib/flow/source.h lib/flow/source-parts.h

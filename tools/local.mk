@@ -6,7 +6,8 @@ bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kmock tools/bin/rsub t
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
 tools_bin_kread_SOURCES = tools/kread/kread.c tools/kread/acks.c tools/kread/group.c tools/kread/parts.c \
-	tools/kread/print.c tools/kread/kread.h
+	tools/kread/print.c tools/kread/wire.c \
+	tools/kread/acks.h tools/kread/group.h tools/kread/parts.h tools/kread/print.h tools/kread/wire.h
 tools_bin_kread_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kread_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
 tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/batch.c tools/kwrite/letters.c tools/kwrite/message.c \
@@ -16,7 +17,7 @@ tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
 tools_bin_kmock_SOURCES = tools/kmock.c
 tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
-tools_bin_rsub_SOURCES = tools/rsub.c
+tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/pubsub.c tools/rsub/pubsub.h
 tools_bin_rsub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS)
 tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/rpub.h

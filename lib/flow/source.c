@@ -1,27 +1,33 @@
 /* SPDX-License-Identifier: ISC */
-#include "flow/source.h"
+#include "flow/source-parts.h"
 
 #include "base/msg.h"
-#include "base/metrics.h"
+#include "base/trouble.h"
 #include "base/wake.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
 	HELLO_MS = 10000,
-	FLUSH_MS = 1000, /* for `end` to reach those who do not read */
+	END_MS = 1000,
+	LEAVE_MS = 10000,
+	TICK_MS = 1000,
+	STEP_MS = 100, /* between looks at what has no descriptor, while draining and leaving */
 	WINDOW_BYTES = 64 << 20,
 	RECORD_BYTES = 128, /* what a record weighs besides its payload and key */
 	IDLE_WINDOWS = 100,
-	STALL_US = 30000000,
 };
 
 void source_opts(struct source_opts *o)
 {
+	o->count = arg_str0("c", "count", "N", "stop after N records");
+	o->idle_exit = arg_str0(
+		NULL, "idle-exit", "TIME", "end with status 99 after TIME without a record");
 	ack_opts(&o->ack);
 	o->account = arg_str0(NULL, "account", "strict|order",
 		"order: what an acknowledged record has overtaken counts as dropped");
@@ -40,15 +46,8 @@ void source_take(struct source *s, const struct source_opts *o)
 		opt_bad("--account takes strict or order, not '%s'", account);
 	s->order = account && strcmp(account, "order") == 0;
 	s->drain_ms = opt_duration_ms(o->drain, "--drain", 10000);
-}
-
-static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low,
-	enum ledger_kind kind, int64_t taken_us)
-{
-	struct source *s = ctx;
-
-	(void)p, (void)at, (void)low, (void)kind;
-	metrics_observe(&s->delivery, taken_us);
+	s->left = opt_int(o->count, "-c", -1, 0, INT64_MAX);
+	s->idle_exit_ms = opt_duration_ms(o->idle_exit, "--idle-exit", -1);
 }
 
 /* Under evpipe, whether the records of a source that commits nothing are counted as they are acknowledged:
@@ -60,63 +59,34 @@ static bool is_counted(void)
 	return sink && *sink && member && strcmp(member, msg_prog()) == 0;
 }
 
-/* Says what evpipe saw in the line: no sink of ours, and programs that may drop records in silence. */
-static void explain(const struct source *s)
-{
-	const char *sink = getenv("EVPIPE_SINK"), *foreign = getenv("EVPIPE_FOREIGN");
-	struct span names = {foreign, foreign ? strlen(foreign) : 0};
-
-	if (s->replays && sink && !*sink)
-		msg_warn(
-			"the last member of the pipeline is no sink of ours, or has --pass: unless "
-			"a member runs a sink, nothing is ever acknowledged; end the line with "
-			"rpub, kwrite or evack");
-	while (names.len && !s->order) {
-		struct span name = span_word(&names);
-
-		msg_warn("`%.*s` is not ours: what it drops %s; use evsel, evbatch -- %.*s, or "
-			 "--account order",
-			(int)name.len, name.p, s->replays ? "is never committed" : "counts as lost",
-			(int)name.len, name.p);
-	}
-}
-
 void source_open(struct source *s, bool replays, int64_t window)
 {
+	out_open(&s->out, STDOUT_FILENO);
+	s->signal_fd = wake_open();
 	s->server.fd = -1;
-	s->start_ms = wake_now_ms();
+	s->start_ms = s->tick_ms = s->record_ms = wake_now_ms();
 	s->replays = replays;
 	s->window = window;
 	metrics_counts(METRICS_OUT);
+	if (s->left == 0)
+		source_done(s);
 	if (s->path && ack_is_evpipes(s->path)) {
 		if (!replays && !is_counted())
 			s->path = NULL;
 		else
-			explain(s);
+			source_explain(s);
 	}
 	if (!s->path)
 		return;
 	s->ledger = ledger_new((uint64_t)window, replays ? WINDOW_BYTES : UINT64_MAX, s->order);
-	ledger_on_settled(s->ledger, on_settled, s);
 	ack_server_open(&s->server, s->path, s->ledger);
 	buf_printf(&s->seq, ",\"seq\":\"%s:", s->server.run);
-	metrics_gauge("open_records", "Records read and not yet final.", METRICS_PIPELINE,
-		&s->counts.open);
-	metrics_gauge("stalled_records", "Open records that no program will account for.",
-		METRICS_PIPELINE, &s->stalled);
-	metrics_counter("late_reports_total", "Reports of records that were another's by then.",
-		METRICS_TOOL, &s->counts.late);
-	metrics_counter("stale_reports_total", "Reports of another source's records.", METRICS_TOOL,
-		&s->server.stale);
-	metrics_counter("ack_garbage_total", "Acknowledgement connections closed for garbage.",
-		METRICS_TOOL, &s->server.garbage);
-	metrics_histogram(
-		"delivery_seconds", "Time from reading a record until it was final.", &s->delivery);
+	source_count(s);
 }
 
 /* ---- records ---- */
 
-void source_emit(struct source *s, struct ledger_part *p, int64_t at, int64_t low, size_t bytes,
+void source_enter(struct source *s, struct ledger_part *p, int64_t at, int64_t low, size_t bytes,
 	int64_t now_us)
 {
 	while (!s->replays && ledger_full(s->ledger))
@@ -128,11 +98,15 @@ size_t source_room(const struct source *s, size_t most)
 {
 	uint64_t window = (uint64_t)s->window, out;
 
+	if (s->phase != SOURCE_READING || out_pending(&s->out))
+		return 0;
+	if (s->left >= 0 && most > (uint64_t)s->left)
+		most = (size_t)s->left;
 	if (!s->replays)
 		return most;
 	if (!s->server.has_sink)
 		return 0;
-	/* By order: among so many may be none that would tell what has been dropped. */
+	/* An idle sink sends no report that would tell which records were dropped: let others through. */
 	if (s->order && s->server.sink_idle)
 		window *= IDLE_WINDOWS;
 	else if (ledger_full(s->ledger))
@@ -143,9 +117,59 @@ size_t source_room(const struct source *s, size_t most)
 	return most < window - out ? most : (size_t)(window - out);
 }
 
-/* ---- while it runs ---- */
+/* ---- why it ends ---- */
 
-static void say_no_sink(const struct source *s)
+void source_done(struct source *s)
+{
+	if (s->phase == SOURCE_READING)
+		s->phase = SOURCE_FLUSHING;
+}
+
+static bool end(struct source *s, int status, const char *fmt, va_list ap)
+{
+	char text[1024];
+
+	source_done(s);
+	if (trouble_worse(s->status, status) == s->status)
+		return false;
+	s->status = status;
+	vsnprintf(text, sizeof(text), fmt, ap);
+	msg_error("%s", text);
+	return true;
+}
+
+bool source_end(struct source *s, int status, const char *fmt, ...)
+{
+	va_list ap;
+	bool counts;
+
+	va_start(ap, fmt);
+	counts = end(s, status, fmt, ap);
+	va_end(ap);
+	return counts;
+}
+
+bool source_fail(struct source *s, int status, const char *fmt, ...)
+{
+	va_list ap;
+	bool counts;
+
+	s->is_broken = true;
+	va_start(ap, fmt);
+	counts = end(s, status, fmt, ap);
+	va_end(ap);
+	return counts;
+}
+
+static void lose_output(struct source *s, int why)
+{
+	if (why == EPIPE)
+		source_fail(s, EXIT_TEMP, "the reader of standard output has gone");
+	else
+		source_fail(s, EXIT_TEMP, "cannot write standard output: %s", strerror(why));
+}
+
+static void lack_sink(struct source *s)
 {
 	const char *remedy = ack_is_evpipes(s->path)
 		? "end the pipeline with rpub, kwrite or evack"
@@ -155,7 +179,7 @@ static void say_no_sink(const struct source *s)
 	ack_server_filters(&s->server, &filters);
 	if (filters.len)
 		buf_puts(&filters, " (with --pass a sink is a filter)");
-	msg_error(
+	source_fail(s, EXIT_PERM,
 		"no sink has come to '%s' for ten seconds%s%.*s: %s; or ask for --commit written, "
 		"which may lose what is in the pipe at a crash",
 		s->path, filters.len ? ", only filters: " : "", (int)filters.len, filters.p,
@@ -163,190 +187,203 @@ static void say_no_sink(const struct source *s)
 	buf_free(&filters);
 }
 
-static int judge(struct source *s)
+/* What the members of the pipeline have done that ends it. */
+static void judge(struct source *s, int64_t now_ms)
 {
 	struct ack_server *d = &s->server;
 
-	if (s->told)
-		return 0;
-	s->told = true;
-	if (trouble_tell(&d->trouble)) {
-		/* Behind a member that asks to stop what it has handed on is still worth delivering. */
-		if (d->void_account)
-			ack_server_stop(d, d->trouble.text);
-		return d->trouble.status;
+	if (d->trouble.status)
+		source_fail(s, d->trouble.status, "%s", d->trouble.text);
+	/* If a member has asked to stop, the sink may finish the records that the member passed on. */
+	if (d->void_account && !s->told_stop) {
+		s->told_stop = true;
+		ack_server_stop(d, d->trouble.text);
 	}
-	if (d->sink_lost || (d->had_sink && !d->has_sink && !s->ended)) {
-		msg_error("the sink has gone");
-		return EXIT_TEMP;
-	}
-	if (s->replays && !d->had_sink && wake_now_ms() - s->start_ms >= HELLO_MS) {
-		say_no_sink(s);
-		return EXIT_PERM;
-	}
-	s->told = false;
-	return 0;
+	if (d->sink_lost || (d->had_sink && !d->has_sink && !s->told_end))
+		source_fail(s, EXIT_TEMP, "the sink has gone");
+	if (s->replays && !d->had_sink && now_ms - s->start_ms >= HELLO_MS)
+		lack_sink(s);
 }
 
-int source_serve(struct source *s, bool readable)
+/* ---- phases ---- */
+
+static bool drain_is_over(const struct source *s, int64_t now_ms)
 {
-	if (!s->ledger)
-		return 0;
-	if (readable)
-		ack_server_serve(&s->server, wake_now_us());
-	return judge(s);
+	return s->ledger && s->stop_ms && now_ms - s->stop_ms >= s->drain_ms;
 }
 
-void source_stop(struct source *s)
+static void begin_drain(struct source *s, int64_t now_ms)
 {
-	if (!s->stop_ms)
-		s->stop_ms = wake_now_ms();
-}
-
-bool source_gave_up(const struct source *s)
-{
-	return s->ledger && s->stop_ms && wake_now_ms() - s->stop_ms >= s->drain_ms;
-}
-
-/* Where a record stands, as its source names it. */
-static const char *place(const struct ledger_open *o)
-{
-	static char text[600];
-	const struct ledger_part *p = o->part;
-
-	if (p->partition >= 0)
-		snprintf(text, sizeof(text), "topic '%s', partition %" PRId32 ", offset %" PRId64,
-			p->topic, p->partition, o->at);
-	else if (p->topic)
-		snprintf(text, sizeof(text), "stream '%s', id %" PRId64 "-%" PRId64, p->topic,
-			o->at, o->low);
-	else
-		snprintf(text, sizeof(text), "number %" PRIu64, o->number);
-	return text;
-}
-
-static void on_stalled(void *ctx, const struct ledger_open *o)
-{
-	struct source *s = (struct source *)ctx;
-	/* Of each partition the same is said once. */
-	struct ledger_part *p = (struct ledger_part *)(uintptr_t)o->part;
-
-	if ((uintptr_t)p->user == (uintptr_t)o->number)
-		return;
-	p->user = (void *)(uintptr_t)o->number;
-	msg_error(
-		"%" PRIu64
-		" records have not been acknowledged for 30 s, the first of them %s: a program of the pipeline has swallowed them%s: filter with evsel, put it under evbatch, or give %s --account order",
-		o->count, place(o), s->replays ? ", which holds the position back" : "",
-		msg_prog());
-}
-
-void source_tick(struct source *s)
-{
-	if (!s->ledger)
-		return;
-	ack_server_serve(&s->server, wake_now_us());
-	s->counts = ledger_counts(s->ledger);
-	if (!s->order)
-		s->stalled = ledger_stalled(
-			s->ledger, s->server.sink_idle, wake_now_us(), STALL_US, on_stalled, s);
-}
-
-/* ---- the end ---- */
-
-void source_end(struct source *s, bool whole)
-{
-	if (!s->ledger)
-		return;
+	s->phase = SOURCE_DRAINING;
 	s->open = UINT64_MAX;
-	s->flush_by_ms = wake_now_ms() + FLUSH_MS;
-	if (whole)
+	s->end_by_ms = now_ms + END_MS;
+	s->told_end = !s->is_broken;
+	if (s->told_end)
 		ack_server_end(&s->server);
-	s->ended = whole;
+	ack_server_serve(&s->server, wake_now_us());
+	judge(s, now_ms);
 }
 
 /* Whether acknowledgements may still come that are worth waiting for. */
-static bool may_come(struct source *s, int64_t now)
+static bool may_come(struct source *s, int64_t now_ms)
 {
 	const struct ack_server *d = &s->server;
 	uint64_t open = ledger_counts(s->ledger).open;
 
 	if (open != s->open) {
 		s->open = open;
-		s->open_ms = now;
+		s->open_ms = now_ms;
 	}
 	if (d->sink_lost || d->void_account || (d->had_sink && !d->connections))
 		return false;
-	/* It may not have started yet, even if filters have come and gone. */
+	/* The sink may not have started yet, even if filters have come and gone. */
 	if (!d->had_sink)
-		return s->ended && !s->stop_ms && now - s->start_ms < HELLO_MS;
-	return open && now - (s->stop_ms ? s->stop_ms : s->open_ms) < s->drain_ms;
+		return s->told_end && !s->stop_ms && now_ms - s->start_ms < HELLO_MS;
+	return open && now_ms - (s->stop_ms ? s->stop_ms : s->open_ms) < s->drain_ms;
 }
 
-/* What was not written and cannot be is left out. */
-static int close_output(struct source *s, struct out *out)
+/* Output that could not be written is left out. */
+static void close_output(struct source *s)
 {
-	int ret;
-
-	if (!s->ended) {
-		out->head = 0;
-		buf_clear(&out->b);
+	if (!s->told_end) {
+		s->out.head = 0;
+		buf_clear(&s->out.b);
 	}
-	ret = out_close(out);
-	s->closed = true;
-	if (!ret || !s->ended)
-		return 0;
-	msg_error("cannot write standard output: %s", strerror(errno));
-	return EXIT_TEMP;
+	s->is_closed = true;
+	if (out_close(&s->out) && s->told_end)
+		lose_output(s, errno);
 }
 
-bool source_drains(struct source *s, struct out *out, int *status)
+static void drain(struct source *s, int64_t now_ms)
 {
-	int64_t now = wake_now_ms();
-	int failed;
+	bool hurry = s->stops > 1;
 
-	if (!s->ledger)
-		return false;
-	ack_server_serve(&s->server, wake_now_us());
-	failed = judge(s);
-	if (failed)
-		*status = failed;
-	if (!s->closed && (ack_server_flushed(&s->server) || now >= s->flush_by_ms)) {
-		failed = close_output(s, out);
-		if (failed)
-			*status = failed;
+	if (hurry) {
+		source_fail(s, EXIT_TEMP, "stopped before all records were acknowledged");
+	} else if (!s->is_closed) {
+		if (!ack_server_flushed(&s->server) && now_ms < s->end_by_ms)
+			return;
+		close_output(s);
 	}
-	return !s->closed || may_come(s, now);
-}
-
-static int tell(struct source *s)
-{
-	const struct ack_server *d = &s->server;
-	struct ledger_open o;
-
-	if (!d->had_sink || d->void_account || !ledger_first_open(s->ledger, &o))
-		return 0;
-	if (s->order && s->ended && !d->sink_lost && (!d->connections || d->sink_idle)) {
-		msg_warn(
-			"%" PRIu64
-			" records behind the last acknowledged one, the first of them %s, may have been dropped%s",
-			o.count, place(&o), s->replays ? "; they will be read again" : "");
-		return 0;
-	}
-	o.count += ledger_counts(s->ledger).forgotten;
-	msg_error("%" PRIu64 " records were not acknowledged, the first of them %s; %s", o.count,
-		place(&o), s->replays ? "they will be read again" : "they may be lost");
-	return EXIT_TEMP;
-}
-
-int source_left(struct source *s)
-{
-	int status;
-
-	if (!s->ledger)
-		return 0;
+	if (!hurry && may_come(s, now_ms))
+		return;
 	source_tick(s);
-	status = tell(s);
+	source_complain(s);
 	ack_server_close(&s->server);
-	return status;
+	s->phase = SOURCE_LEAVING;
+}
+
+static void flush(struct source *s)
+{
+	if (!out_pending(&s->out) || s->is_broken)
+		return;
+	if (out_flush(&s->out))
+		lose_output(s, errno);
+	else if (!out_pending(&s->out))
+		s->flushes++;
+}
+
+static void on_signal(struct source *s, int64_t now_ms)
+{
+	s->stops = wake_stops();
+	if (!s->stops)
+		return;
+	if (s->stops > 1 && s->phase <= SOURCE_FLUSHING)
+		die(EXIT_TEMP, "stopped before all output was written");
+	if (!s->stop_ms)
+		s->stop_ms = now_ms;
+	source_done(s);
+}
+
+void source_poll(const struct source *s, struct pollfd *p)
+{
+	bool writes = s->phase <= SOURCE_FLUSHING && !s->is_broken;
+
+	p[0] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
+	p[1] = (struct pollfd){.fd = writes ? s->out.fd : -1, .events = out_events(&s->out)};
+	p[2] = (struct pollfd){.fd = s->server.fd, .events = POLLIN};
+}
+
+int source_timeout_ms(const struct source *s, int64_t now_ms)
+{
+	int64_t idle_ms = s->record_ms + s->idle_exit_ms - now_ms;
+	int ms = s->ledger ? TICK_MS : -1;
+
+	switch (s->phase) {
+	case SOURCE_READING:
+		if (s->idle_exit_ms < 0 || idle_ms > INT32_MAX)
+			return ms;
+		return wake_least(ms, idle_ms < 0 ? 0 : (int)idle_ms);
+	case SOURCE_FLUSHING:
+		return out_pending(&s->out) && !s->is_broken ? ms : 0;
+	default:
+		return STEP_MS;
+	}
+}
+
+void source_serve(struct source *s, const struct pollfd *p, int64_t now_ms)
+{
+	if (p[0].revents)
+		on_signal(s, now_ms);
+	if (p[1].revents & OUT_GONE)
+		lose_output(s, p[1].revents & POLLNVAL ? EBADF : EPIPE);
+	else if (p[1].revents)
+		flush(s);
+	if (p[2].revents)
+		ack_server_serve(&s->server, wake_now_us());
+	if (s->server.fd >= 0)
+		judge(s, now_ms);
+}
+
+static void read_on(struct source *s, int64_t now_ms)
+{
+	/* The time in which we could not take a record does not count as silence. */
+	if (!source_room(s, 1))
+		s->record_ms = now_ms;
+	if (s->idle_exit_ms >= 0 && now_ms - s->record_ms >= s->idle_exit_ms)
+		source_end(
+			s, EXIT_TIMEOUT, "no record came for %lld ms", (long long)s->idle_exit_ms);
+}
+
+void source_step(struct source *s, int64_t now_ms)
+{
+	flush(s);
+	if (s->server.fd >= 0 && now_ms - s->tick_ms >= TICK_MS) {
+		s->tick_ms = now_ms;
+		source_tick(s);
+	}
+	if (s->phase == SOURCE_READING)
+		read_on(s, now_ms);
+	if (s->phase == SOURCE_FLUSHING && out_pending(&s->out) && drain_is_over(s, now_ms))
+		source_fail(s, EXIT_TEMP, "stopped before all output was written");
+	if (s->phase == SOURCE_FLUSHING && (s->is_broken || !out_pending(&s->out))) {
+		if (s->ledger)
+			begin_drain(s, now_ms);
+		else
+			s->phase = SOURCE_LEAVING;
+	}
+	if (s->phase == SOURCE_DRAINING)
+		drain(s, now_ms);
+	if (s->phase != SOURCE_LEAVING)
+		return;
+	/* The first signal may ask for an end that has begun for another reason. */
+	if (!s->leave_by_ms) {
+		s->leave_by_ms = now_ms + LEAVE_MS;
+		s->stops_before_leave = s->stops ? s->stops : 1;
+	}
+	if (s->stops > s->stops_before_leave || now_ms > s->leave_by_ms)
+		s->phase = SOURCE_OVER;
+}
+
+void source_left(struct source *s)
+{
+	s->phase = SOURCE_OVER;
+}
+
+int source_close(struct source *s)
+{
+	if (!s->is_closed && !s->is_broken && out_close(&s->out))
+		lose_output(s, errno);
+	s->is_closed = true;
+	return s->status;
 }

@@ -786,6 +786,40 @@ subscribed() {
 	grep -q "1 records were not acknowledged, the first of them number 2; they may be lost" source.err
 }
 
+@test "rsub ends with 100 when a member asks it to stop, though its reader has gone before" {
+	redis_start
+	mkfifo pipe
+	spawn source sh -c 'exec 5>ready; exec rsub --ready-fd 5 --ack ack --drain 10m c >pipe' </dev/null
+	exec 7<pipe
+	wait_lines ready 1
+	come sink sink
+	rcli publish c x
+	read -r _ <&7
+	exec 7<&-
+	wait_file_contains source.err "the reader of standard output has gone"
+	say sink "stop the disk is full"
+	wait_file_contains source.err "the disk is full"
+	say sink "final $RUN 1" bye
+	leave sink
+	wait_exit source
+	[ "$status" -eq 100 ]
+}
+
+@test "rsub says so when its reader takes the rest of its output not even in --drain" {
+	redis_start
+	mkfifo pipe
+	exec 7<>pipe
+	spawn source sh -c 'exec 5>ready; exec rsub -q --ready-fd 5 --ack ack --drain 500ms c >pipe' </dev/null
+	wait_lines ready 1
+	head -c 500000 /dev/zero | tr '\0' x | rcli -x publish c
+	wait_for '[ "$(cat /proc/$(pid_of source)/wchan)" != 0 ]'
+	stop source
+	wait_exit source
+	exec 7<&-
+	[ "$status" -eq 111 ]
+	[ "$(cat source.err)" = "rsub: stopped before all output was written" ]
+}
+
 @test "rsub without a sink ends as it would without a socket" {
 	subscribed
 	rcli publish c x

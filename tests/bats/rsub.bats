@@ -170,12 +170,13 @@ two words' ]
 
 @test "rsub --idle-exit ends with 99 when nothing comes, with all that came printed" {
 	redis_start
-	spawn sub rsub news --raw --idle-exit 5s
+	spawn sub rsub -q news --raw --idle-exit 5s
 	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
 	rcli publish news hello
 	wait_exit sub
 	[ "$status" -eq 99 ]
 	[ "$(cat sub.out)" = hello ]
+	[ "$(cat sub.err)" = "rsub: no record came for 5000 ms" ]
 }
 
 @test "rsub is ready only when the last subscription is confirmed" {
@@ -363,12 +364,13 @@ after' ]
 
 @test "rsub ends when its reader has gone, though its channel is idle" {
 	redis_start
-	spawn sub bash -c 'rsub --raw news | head -n 1; exit "${PIPESTATUS[0]}"'
+	spawn sub bash -c 'rsub -q --raw news | head -n 1; exit "${PIPESTATUS[0]}"'
 	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
 	rcli publish news hello
 	wait_exit sub
 	[ "$status" -eq 111 ]
 	[ "$(cat sub.out)" = hello ]
+	[ "$(cat sub.err)" = "rsub: the reader of standard output has gone" ]
 }
 
 @test "rsub ends on SIGTERM with 0 after all that it read is written" {

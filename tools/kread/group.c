@@ -11,38 +11,39 @@
  * more of them is emitted; what is open of them may become final; their positions are committed; they
  * are given up. The group waits for us so long, at most for half of max.poll.interval.ms, and librdkafka
  * fetches nothing, of partitions that are kept either. */
-#include "kread/kread.h"
+#include "kread/group.h"
 
 #include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
 
-#include <poll.h>
 #include <string.h>
 
-enum { REVOKE_MS = 5000, CLOSE_MS = 8000, LEAVE_MS = 10000, REJOIN_MS = 10000, RETRY_MS = 200 };
+enum { REVOKE_MS = 5000, CLOSE_MS = 8000, REJOIN_MS = 10000, RETRY_MS = 200 };
 
-static int64_t part_safe(const struct kread *r, const struct part *p)
+static int64_t part_safe(const struct group *g, const struct kread_part *p)
 {
-	if (r->acked)
-		return ledger_position(r->source.ledger, p->account);
-	return p->epoch == r->epoch && out_pending(&r->out) ? p->settled : p->next;
+	if (g->source->replays)
+		return ledger_position(g->source->ledger, p->account);
+	return source_has_written(g->source, p->flushes) ? p->next : p->flushed_next;
 }
 
 /* A transaction commits positions itself. */
-static bool may_commit(const struct kread *r)
+static bool may_commit(const struct group *g)
 {
-	return r->commit && !r->source.server.is_txn && !r->source.server.void_account;
+	return g->commit && !g->source->server.is_txn && !g->source->server.void_account;
 }
 
 /* What is to be committed; marks it as committed. @only: of the parts that are taken away. */
 static rd_kafka_topic_partition_list_t *positions(
-	struct kread *r, rd_kafka_topic_partition_list_t *only)
+	struct group *g, rd_kafka_topic_partition_list_t *only)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+	struct parts *all = g->parts;
 
-	for (struct part *p = r->parts; may_commit(r) && p < r->parts + r->part_count; p++) {
-		int64_t safe = part_safe(r, p);
+	for (struct kread_part *p = all->parts; may_commit(g) && p < all->parts + all->part_count;
+		p++) {
+		int64_t safe = part_safe(g, p);
 
 		if (safe < 0 || safe == p->committed)
 			continue;
@@ -50,265 +51,256 @@ static rd_kafka_topic_partition_list_t *positions(
 			continue;
 		rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = safe;
 		p->committed = safe;
-		if (r->acked)
-			p->covered = ledger_covered(r->source.ledger, p->account);
+		if (g->source->replays)
+			p->covered = ledger_covered(g->source->ledger, p->account);
 	}
 	return list;
 }
 
-static void on_commit(struct kread *r, rd_kafka_event_t *event)
+static void on_commit(struct group *g, rd_kafka_event_t *event)
 {
 	const rd_kafka_topic_partition_list_t *offsets = rd_kafka_event_topic_partition_list(event);
 	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
 
 	for (int i = 0; offsets && i < offsets->cnt; i++) {
 		const rd_kafka_topic_partition_t *o = &offsets->elems[i];
-		struct part *p = part_find(r, o->topic, o->partition);
+		struct kread_part *p = parts_find(g->parts, o->topic, o->partition);
 
 		/* Once more with the next. */
 		if (p && (err || o->err))
 			p->committed = -1;
-		else if (p && r->acked)
-			ledger_committed(r->source.ledger, p->account, p->covered);
+		else if (p && g->source->replays)
+			ledger_committed(g->source->ledger, p->account, p->covered);
 		if (!err)
 			err = o->err;
 	}
-	r->committing = false;
+	g->committing = false;
 	if (err == RD_KAFKA_RESP_ERR__NO_OFFSET)
 		return;
 	/* A rebalance is under way: nothing is amiss. */
 	if (err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
 		err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS)
 		msg_info("cannot commit positions: %s; trying again", kafka_why(err));
-	else if (err && !kafka_judge(&r->kafka, err, kafka_why(err)) && !r->commit_failed)
+	else if (err && !kafka_judge(g->kafka, err, kafka_why(err)) && !g->commit_failed)
 		msg_warn("cannot commit positions: %s; trying again", kafka_why(err));
-	r->commit_failed = err;
-	r->commit_again = err && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
+	g->commit_failed = err;
+	g->commit_again = err && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
 		err != RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS &&
 		err != RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
 }
 
-static void commit(struct kread *r, rd_kafka_topic_partition_list_t *only)
+static void commit(struct group *g, rd_kafka_topic_partition_list_t *only)
 {
-	rd_kafka_topic_partition_list_t *list = positions(r, only);
+	rd_kafka_topic_partition_list_t *list = positions(g, only);
 
-	if (list->cnt && !rd_kafka_commit_queue(r->kafka.rk, list, r->answers, NULL, NULL))
-		r->committing = true;
+	if (list->cnt && !rd_kafka_commit_queue(g->kafka->rk, list, g->answers, NULL, NULL))
+		g->committing = true;
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-void group_commit(struct kread *r)
+void group_commit(struct group *g)
 {
 	/* librdkafka takes the answer to a commit under a past generation for the loss of all. */
-	if (r->rejoining && wake_now_ms() < r->rejoin_by_ms)
+	if (g->rejoining && wake_now_ms() < g->rejoin_by_ms)
 		return;
-	if (!r->committing)
-		commit(r, NULL);
+	if (!g->committing)
+		commit(g, NULL);
 }
 
-static void give_part(struct kread *r, const char *topic, int32_t partition)
+static void give_part(struct group *g, const char *topic, int32_t partition)
 {
-	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(r->kafka.rk, topic, partition);
+	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(g->kafka->rk, topic, partition);
 
-	if (!part_find(r, topic, partition))
-		part_add(r, topic, partition);
-	rd_kafka_queue_forward(q, r->messages);
+	if (!parts_find(g->parts, topic, partition))
+		parts_add(g->parts, topic, partition);
+	rd_kafka_queue_forward(q, g->parts->messages);
 	rd_kafka_queue_destroy(q);
 }
 
-static void give(struct kread *r, rd_kafka_topic_partition_list_t *list, bool cooperative)
+static void give(struct group *g, rd_kafka_topic_partition_list_t *list, bool cooperative)
 {
 	for (int i = 0; i < list->cnt; i++)
-		give_part(r, list->elems[i].topic, list->elems[i].partition);
+		give_part(g, list->elems[i].topic, list->elems[i].partition);
 	if (cooperative)
-		rd_kafka_error_destroy(rd_kafka_incremental_assign(r->kafka.rk, list));
+		rd_kafka_error_destroy(rd_kafka_incremental_assign(g->kafka->rk, list));
 	else
-		rd_kafka_assign(r->kafka.rk, list);
+		rd_kafka_assign(g->kafka->rk, list);
 	msg_info("%d partitions were assigned", list->cnt);
-	if (r->rejoining)
-		r->rejoining--;
-	r->assigned = true;
-	r->need_ends = r->to_end;
+	if (g->rejoining)
+		g->rejoining--;
+	g->parts->known = true;
+	g->parts->need_ends = g->parts->to_end;
 	metrics_set_ready(true);
 }
 
 /* What is open of the partitions on their way out. */
-static uint64_t leaving_open(struct kread *r)
+static uint64_t leaving_open(const struct group *g)
 {
+	const struct parts *all = g->parts;
 	uint64_t n = 0;
 
-	for (struct part *p = r->parts; p < r->parts + r->part_count; p++)
+	for (const struct kread_part *p = all->parts; p < all->parts + all->part_count; p++)
 		if (p->leaving && p->account)
 			n += ledger_part_open(p->account);
 	return n;
 }
 
 /* The last step. */
-static void let_go(struct kread *r, bool lost)
+static void release(struct group *g, bool lost)
 {
-	uint64_t open = r->acked ? leaving_open(r) : 0;
-	rd_kafka_topic_partition_list_t *list = r->leaving;
+	uint64_t open = g->source->replays ? leaving_open(g) : 0;
+	rd_kafka_topic_partition_list_t *list = g->leaving;
 
-	if (open && !r->closing)
+	if (open && !g->closing)
 		msg_warn(
 			"%llu records of partitions that were taken away are not acknowledged; they will be read again",
 			(unsigned long long)open);
-	if (!lost && (r->committing || r->commit_failed)) {
-		msg_warn(
-			"cannot commit positions of partitions that were taken away; some records will be read again");
-		if (r->closing && r->status == EXIT_DONE)
-			r->status = EXIT_TEMP;
+	if (!lost && (g->committing || g->commit_failed)) {
+		const char *why =
+			"cannot commit positions of partitions that were taken away; some records will be read again";
+
+		if (!g->closing || !source_end(g->source, EXIT_TEMP, "%s", why))
+			msg_warn("%s", why);
 	}
-	for (size_t i = r->part_count; i-- > 0;)
-		if (r->parts[i].leaving) {
-			/* It may come back, with more than it had. */
-			if (r->parts[i].done)
-				part_pause(r, &r->parts[i], false);
-			part_remove(r, &r->parts[i]);
-		}
+	for (size_t i = g->parts->part_count; i-- > 0;) {
+		struct kread_part *p = &g->parts->parts[i];
+
+		if (!p->leaving)
+			continue;
+		/* It may come back, with more than it had. */
+		if (p->done)
+			parts_pause(g->parts, p, false);
+		parts_remove(g->parts, p);
+	}
 	/* Until more are given, nobody knows whether -e is done. */
-	r->assigned = r->part_count > 0;
-	r->leaving = NULL;
+	g->parts->known = g->parts->part_count > 0;
+	g->leaving = NULL;
 	/* Cooperatively the assignment that came with this is told first, and only then it rejoins. */
-	r->rejoining = r->leaving_cooperative && !lost ? 2 : 1;
-	r->rejoin_by_ms = wake_now_ms() + REJOIN_MS;
-	if (r->leaving_cooperative)
-		rd_kafka_error_destroy(rd_kafka_incremental_unassign(r->kafka.rk, list));
+	g->rejoining = g->leaving_cooperative && !lost ? 2 : 1;
+	g->rejoin_by_ms = wake_now_ms() + REJOIN_MS;
+	if (g->leaving_cooperative)
+		rd_kafka_error_destroy(rd_kafka_incremental_unassign(g->kafka->rk, list));
 	else
-		rd_kafka_assign(r->kafka.rk, NULL);
+		rd_kafka_assign(g->kafka->rk, NULL);
 	msg_info("%d partitions were taken away", list->cnt);
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-static void leave_step(struct kread *r)
+static void leave_step(struct group *g)
 {
-	bool lost = rd_kafka_assignment_lost(r->kafka.rk);
+	bool lost = rd_kafka_assignment_lost(g->kafka->rk);
 	int64_t now = wake_now_ms();
 
 	/* Who has lost them must not commit them. */
-	if (!lost && now < r->leave_by_ms && r->source.server.has_sink && leaving_open(r))
+	if (!lost && now < g->leave_by_ms && g->source->server.has_sink && leaving_open(g))
 		return;
-	if (!lost && now < r->leave_by_ms + (r->closing ? CLOSE_MS : REVOKE_MS)) {
-		if (r->committing)
+	if (!lost && now < g->leave_by_ms + (g->closing ? CLOSE_MS : REVOKE_MS)) {
+		if (g->committing)
 			return;
 		/* A coordinator that has just come back answers a little later. */
-		if (!r->leaving_committed || (r->commit_again && now >= r->leaving_retry_ms)) {
-			r->leaving_committed = true;
-			r->leaving_retry_ms = now + RETRY_MS;
-			r->commit_failed = r->commit_again = false;
-			commit(r, r->leaving);
+		if (!g->leaving_committed || (g->commit_again && now >= g->leaving_retry_ms)) {
+			g->leaving_committed = true;
+			g->leaving_retry_ms = now + RETRY_MS;
+			g->commit_failed = g->commit_again = false;
+			commit(g, g->leaving);
 		}
-		if (r->committing || r->commit_again)
+		if (g->committing || g->commit_again)
 			return;
 	}
-	let_go(r, lost);
+	release(g, lost);
 }
 
-static void take(struct kread *r, rd_kafka_topic_partition_list_t *list, bool cooperative)
+static void take(struct group *g, rd_kafka_topic_partition_list_t *list, bool cooperative)
 {
-	int64_t wait_ms = r->acked && !r->closing ? r->source.drain_ms : 0;
+	int64_t wait_ms = g->source->replays && !g->closing ? g->source->drain_ms : 0;
 
-	if (r->leaving)
-		let_go(r, true);
+	if (g->leaving)
+		release(g, true);
 	for (int i = 0; i < list->cnt; i++) {
-		struct part *p = part_find(r, list->elems[i].topic, list->elems[i].partition);
+		struct kread_part *p =
+			parts_find(g->parts, list->elems[i].topic, list->elems[i].partition);
 
 		if (p)
 			p->leaving = true;
 	}
-	if (wait_ms > r->poll_interval_ms / 2)
-		wait_ms = r->poll_interval_ms / 2;
+	if (wait_ms > g->poll_interval_ms / 2)
+		wait_ms = g->poll_interval_ms / 2;
 	msg_info("%d partitions are to be given up", list->cnt);
-	r->leaving = rd_kafka_topic_partition_list_copy(list);
-	r->leaving_cooperative = cooperative;
-	r->leaving_committed = false;
-	r->leave_by_ms = wake_now_ms() + wait_ms;
+	g->leaving = rd_kafka_topic_partition_list_copy(list);
+	g->leaving_cooperative = cooperative;
+	g->leaving_committed = false;
+	g->leave_by_ms = wake_now_ms() + wait_ms;
 }
 
-void group_serve(struct kread *r)
+void group_serve(struct group *g)
 {
 	rd_kafka_event_t *event;
 
-	while ((event = rd_kafka_queue_poll(r->answers, 0))) {
+	while ((event = rd_kafka_queue_poll(g->answers, 0))) {
 		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT)
-			on_commit(r, event);
+			on_commit(g, event);
 		rd_kafka_event_destroy(event);
 	}
-	if (r->leaving)
-		leave_step(r);
+	if (g->leaving)
+		leave_step(g);
 }
 
-static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
-	rd_kafka_topic_partition_list_t *list, void *opaque)
+void group_on_rebalance(
+	struct group *g, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list)
 {
-	bool cooperative = strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE") == 0;
-	struct kread *r = opaque;
+	bool cooperative = strcmp(rd_kafka_rebalance_protocol(g->kafka->rk), "COOPERATIVE") == 0;
 
-	for (size_t i = 0; i < r->part_count; i++)
-		r->parts[i].paused = true;
+	for (size_t i = 0; i < g->parts->part_count; i++)
+		g->parts->parts[i].paused = true;
 	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
-		give(r, list, cooperative);
+		give(g, list, cooperative);
 	else
-		take(r, list, cooperative);
+		take(g, list, cooperative);
 }
 
-bool group_again(struct part *p, const rd_kafka_message_t *m)
-{
-	bool paused = p->paused;
+/* ---- the whole ---- */
 
-	p->paused = false;
-	return paused && m->offset == p->next - 1;
+void group_open(struct group *g)
+{
+	rd_kafka_poll_set_consumer(g->kafka->rk);
+	g->queue = rd_kafka_queue_get_consumer(g->kafka->rk);
+	g->answers = rd_kafka_queue_new(g->kafka->rk);
+	kafka_wake_on(g->kafka, g->queue);
+	kafka_wake_on(g->kafka, g->answers);
 }
 
-void group_configure(rd_kafka_conf_t *conf)
+void group_subscribe(struct group *g)
 {
-	rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-}
-
-void group_open(struct kread *r)
-{
-	rd_kafka_poll_set_consumer(r->kafka.rk);
-	r->queue = rd_kafka_queue_get_consumer(r->kafka.rk);
-	r->answers = rd_kafka_queue_new(r->kafka.rk);
-	kafka_wake_on(&r->kafka, r->answers);
-}
-
-void group_subscribe(struct kread *r)
-{
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(r->topic_count);
+	rd_kafka_topic_partition_list_t *list =
+		rd_kafka_topic_partition_list_new(g->parts->topic_count);
 	rd_kafka_resp_err_t err;
 
-	for (int i = 0; i < r->topic_count; i++)
-		rd_kafka_topic_partition_list_add(list, r->topics[i], RD_KAFKA_PARTITION_UA);
-	err = rd_kafka_subscribe(r->kafka.rk, list);
+	for (int i = 0; i < g->parts->topic_count; i++)
+		rd_kafka_topic_partition_list_add(list, g->parts->topics[i], RD_KAFKA_PARTITION_UA);
+	err = rd_kafka_subscribe(g->kafka->rk, list);
 	if (err)
 		die(EXIT_PERM, "cannot subscribe: %s", kafka_why(err));
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-bool group_leave(struct kread *r)
+bool group_leave(struct group *g)
 {
-	int64_t until = wake_now_ms() + LEAVE_MS;
-	/* The first signal asks for an end that may have begun for another reason. */
-	int stops = wake_stops();
-
-	if (!stops)
-		stops = 1;
-	r->closing = true;
-	r->leave_by_ms = wake_now_ms();
-	/* Takes all partitions away, with a commit. */
-	rd_kafka_error_destroy(rd_kafka_consumer_close_queue(r->kafka.rk, r->queue));
-	while (!rd_kafka_consumer_closed(r->kafka.rk)) {
-		struct pollfd fds[] = {{.fd = r->signal_fd, .events = POLLIN},
-			{.fd = r->kafka.wake_fd, .events = POLLIN}};
-
-		poll(fds, 2, 100);
-		kafka_woken(&r->kafka);
-		kread_events(r);
-		if (wake_stops() > stops || wake_now_ms() > until) {
-			msg_warn("left the group without its answer");
-			return false;
-		}
+	if (!g->closing) {
+		g->closing = true;
+		g->leave_by_ms = wake_now_ms();
+		/* Takes all partitions away, with a commit. */
+		rd_kafka_error_destroy(rd_kafka_consumer_close_queue(g->kafka->rk, g->queue));
 	}
-	return true;
+	return group_is_left(g);
+}
+
+bool group_is_left(const struct group *g)
+{
+	return rd_kafka_consumer_closed(g->kafka->rk);
+}
+
+void group_close(struct group *g)
+{
+	rd_kafka_queue_destroy(g->answers);
+	rd_kafka_queue_destroy(g->queue);
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The partitions that are read, and from where to where. Ranges are resolved to offsets before the
- * first record is read: a reading that has an end then ends whatever happens to the topic. */
-#include "kread/kread.h"
+#include "kread/parts.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -18,15 +16,15 @@
 
 /* ---- the command line ---- */
 
-struct place place_parse(const char *option, const char *text)
+struct kread_place parts_place(const char *option, const char *text)
 {
 	struct timespec now;
-	struct place p = {0};
+	struct kread_place p = {0};
 
 	if (strcmp(text, "beginning") == 0)
-		return (struct place){AT_BEGINNING, 0};
+		return (struct kread_place){AT_BEGINNING, 0};
 	if (strcmp(text, "end") == 0)
-		return (struct place){AT_END, 0};
+		return (struct kread_place){AT_END, 0};
 	if (*text == '@') {
 		p.kind = AT_TIME;
 		clock_gettime(CLOCK_REALTIME, &now);
@@ -62,7 +60,7 @@ static bool next_range(const char **s, int64_t *low, int64_t *high)
 	return true;
 }
 
-void partitions_check(const char *text)
+void parts_check_list(const char *text)
 {
 	int64_t low, high;
 
@@ -71,7 +69,7 @@ void partitions_check(const char *text)
 			opt_bad("-p takes partitions such as 0,3-5, not '%s'", text);
 }
 
-static bool is_wanted(const struct kread *r, int32_t partition)
+static bool is_wanted(const struct parts *r, int32_t partition)
 {
 	int64_t low, high;
 
@@ -85,7 +83,7 @@ static bool is_wanted(const struct kread *r, int32_t partition)
 
 /* ---- the table ---- */
 
-static int compare(const char *topic, int32_t partition, const struct part *p)
+static int compare(const char *topic, int32_t partition, const struct kread_part *p)
 {
 	int c = strcmp(topic, p->topic);
 
@@ -93,7 +91,7 @@ static int compare(const char *topic, int32_t partition, const struct part *p)
 }
 
 /* The place of the first part that is not before it. */
-static size_t search(const struct kread *r, const char *topic, int32_t partition)
+static size_t search(const struct parts *r, const char *topic, int32_t partition)
 {
 	size_t low = 0, high = r->part_count;
 
@@ -108,7 +106,7 @@ static size_t search(const struct kread *r, const char *topic, int32_t partition
 	return low;
 }
 
-struct part *part_find(struct kread *r, const char *topic, int32_t partition)
+struct kread_part *parts_find(const struct parts *r, const char *topic, int32_t partition)
 {
 	size_t i = search(r, topic, partition);
 
@@ -117,39 +115,39 @@ struct part *part_find(struct kread *r, const char *topic, int32_t partition)
 	return &r->parts[i];
 }
 
-struct part *part_add(struct kread *r, const char *topic, int32_t partition)
+struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partition)
 {
 	size_t i = search(r, topic, partition);
-	struct part *p;
+	struct kread_part *p;
 
 	r->parts = mem_realloc(r->parts, (r->part_count + 1) * sizeof(*p));
 	p = &r->parts[i];
 	memmove(p + 1, p, (r->part_count - i) * sizeof(*p));
 	r->part_count++;
 	r->last = NULL;
-	*p = (struct part){.topic = mem_dup(topic),
+	*p = (struct kread_part){.topic = mem_dup(topic),
 		.partition = partition,
 		.begin = -1,
 		.end = -1,
 		.next = -1,
-		.settled = -1,
+		.flushed_next = -1,
 		.committed = -1,
 		.fresh = true};
 	/* Names of topics need no escapes. */
 	buf_printf(&p->head, "{\"topic\":\"%s\",\"partition\":%" PRId32 ",\"offset\":", topic,
 		partition);
-	if (r->source.ledger)
-		p->account = ledger_assign(r->source.ledger, p->topic, partition, NULL);
-	if (r->acked)
-		ledger_committed(r->source.ledger, p->account, 0);
+	if (r->source->ledger)
+		p->account = ledger_assign(r->source->ledger, p->topic, partition, NULL);
+	if (r->source->replays)
+		ledger_committed(r->source->ledger, p->account, 0);
 	return p;
 }
 
-void part_remove(struct kread *r, struct part *p)
+void parts_remove(struct parts *r, struct kread_part *p)
 {
 	metrics_lag(p->topic, p->partition, -1);
 	if (p->account)
-		ledger_end(r->source.ledger, p->account);
+		ledger_end(r->source->ledger, p->account);
 	free(p->topic);
 	buf_free(&p->head);
 	if (p->rkt)
@@ -159,50 +157,46 @@ void part_remove(struct kread *r, struct part *p)
 	memmove(p, p + 1, (size_t)(r->parts + r->part_count - p) * sizeof(*p));
 }
 
-void part_done(struct kread *r, struct part *p)
+void parts_done(struct parts *r, struct kread_part *p)
 {
 	if (p->done)
 		return;
 	p->done = true;
-	part_pause(r, p, true);
+	parts_pause(r, p, true);
 }
 
-void part_pause(struct kread *r, const struct part *p, bool pause)
+void parts_pause(struct parts *r, const struct kread_part *p, bool pause)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
 	rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
 	if (pause)
-		rd_kafka_pause_partitions(r->kafka.rk, list);
+		rd_kafka_pause_partitions(r->kafka->rk, list);
 	else
-		rd_kafka_resume_partitions(r->kafka.rk, list);
+		rd_kafka_resume_partitions(r->kafka->rk, list);
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
-void part_eof(struct kread *r, const rd_kafka_message_t *m)
+void parts_eof(struct parts *r, const rd_kafka_message_t *m)
 {
-	struct part *p = part_find(r, rd_kafka_topic_name(m->rkt), m->partition);
+	struct kread_part *p = parts_find(r, rd_kafka_topic_name(m->rkt), m->partition);
 
 	/* Records before it that kread.c left out, for the same reasons, are to be read again. */
-	if (!p || p->done || p->leaving || r->ending)
+	if (!p || p->done || p->leaving || source_phase(r->source) != SOURCE_READING)
 		return;
 	/* The last offsets may belong to no record: marks of transactions, or compacted away. */
 	if (m->offset > p->next) {
-		if (p->epoch != r->epoch) {
-			p->epoch = r->epoch;
-			p->settled = p->next;
-		}
-		p->next = m->offset;
+		parts_advance(r, p, m->offset);
 		if (p->account)
 			ledger_skip(p->account, p->next);
 	}
 	if (r->to_end || p->end >= 0)
-		part_done(r, p);
+		parts_done(r, p);
 }
 
-bool parts_all_done(const struct kread *r)
+bool parts_all_done(const struct parts *r)
 {
-	if (!r->assigned || r->need_ends)
+	if (!r->known || r->need_ends)
 		return false;
 	for (size_t i = 0; i < r->part_count; i++)
 		if (!r->parts[i].done)
@@ -210,14 +204,14 @@ bool parts_all_done(const struct kread *r)
 	return true;
 }
 
-void parts_lag(struct kread *r)
+void parts_lag(const struct parts *r)
 {
-	for (struct part *p = r->parts; p < r->parts + r->part_count; p++) {
+	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++) {
 		int64_t low, high;
 
 		if (p->next >= 0 &&
 			!rd_kafka_get_watermark_offsets(
-				r->kafka.rk, p->topic, p->partition, &low, &high) &&
+				r->kafka->rk, p->topic, p->partition, &low, &high) &&
 			high >= 0)
 			metrics_lag(p->topic, p->partition, high > p->next ? high - p->next : 0);
 	}
@@ -226,7 +220,7 @@ void parts_lag(struct kread *r)
 /* ---- ranges ---- */
 
 /* Whether the brokers have answered the question that is out. false, too, when it is to be asked again. */
-static bool has_answer(struct kread *r, const char *what)
+static bool has_answer(struct parts *r, const char *what)
 {
 	struct listing *l = &r->questions.listing;
 
@@ -234,7 +228,7 @@ static bool has_answer(struct kread *r, const char *what)
 		return false;
 	if (l->err) {
 		msg_info("cannot ask for %s: %s", what, kafka_why(l->err));
-		kafka_judge(&r->kafka, l->err, kafka_why(l->err));
+		kafka_judge(r->kafka, l->err, kafka_why(l->err));
 	}
 	return !l->err;
 }
@@ -242,7 +236,7 @@ static bool has_answer(struct kread *r, const char *what)
 /* Asks the leaders for the first offset of each fresh part at or after @time_ms; -1 and -2 stand for the end
  * and the beginning, as in the protocol. Returns false until *@answer is there; one that is there
  * stays. */
-static bool ask_offsets(struct kread *r, int64_t time_ms, rd_kafka_topic_partition_list_t **answer)
+static bool ask_offsets(struct parts *r, int64_t time_ms, rd_kafka_topic_partition_list_t **answer)
 {
 	struct listing *l = &r->questions.listing;
 
@@ -252,7 +246,7 @@ static bool ask_offsets(struct kread *r, int64_t time_ms, rd_kafka_topic_partiti
 		rd_kafka_topic_partition_list_t *list =
 			rd_kafka_topic_partition_list_new((int)r->part_count);
 
-		for (struct part *p = r->parts; p < r->parts + r->part_count; p++)
+		for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
 			if (p->fresh)
 				rd_kafka_topic_partition_list_add(list, p->topic, p->partition)
 					->offset = time_ms;
@@ -264,7 +258,7 @@ static bool ask_offsets(struct kread *r, int64_t time_ms, rd_kafka_topic_partiti
 	return true;
 }
 
-static void forget_offsets(struct questions *q)
+static void forget_offsets(struct parts_questions *q)
 {
 	rd_kafka_topic_partition_list_t **all[] = {&q->low, &q->high, &q->from, &q->until};
 
@@ -275,7 +269,7 @@ static void forget_offsets(struct questions *q)
 	}
 }
 
-static int64_t resolve(struct place at, int64_t low, int64_t high, int64_t timed)
+static int64_t resolve(struct kread_place at, int64_t low, int64_t high, int64_t timed)
 {
 	switch (at.kind) {
 	case AT_BEGINNING:
@@ -294,8 +288,8 @@ static int64_t resolve(struct place at, int64_t low, int64_t high, int64_t timed
 	return timed >= 0 ? timed : high;
 }
 
-static void set_range(struct kread *r, struct part *p, int64_t low, int64_t high, int64_t from_time,
-	int64_t until_time)
+static void set_range(struct parts *r, struct kread_part *p, int64_t low, int64_t high,
+	int64_t from_time, int64_t until_time)
 {
 	p->begin = resolve(r->from, low, high, from_time);
 	if (p->begin < low) {
@@ -316,18 +310,18 @@ static void set_range(struct kread *r, struct part *p, int64_t low, int64_t high
 	p->fresh = false;
 }
 
-static void begin_part(struct kread *r, struct part *p)
+static void begin_part(struct parts *r, struct kread_part *p)
 {
-	p->rkt = rd_kafka_topic_new(r->kafka.rk, p->topic, NULL);
+	p->rkt = rd_kafka_topic_new(r->kafka->rk, p->topic, NULL);
 	if (rd_kafka_consume_start_queue(p->rkt, p->partition, p->next, r->messages))
 		die(EXIT_TEMP, "topic '%s', partition %" PRId32 ": cannot start: %s", p->topic,
 			p->partition, kafka_why(rd_kafka_last_error()));
 }
 
 /* Resolves and starts the fresh parts. Returns false until it is done. */
-static bool begin_fresh(struct kread *r)
+static bool begin_fresh(struct parts *r)
 {
-	struct questions *q = &r->questions;
+	struct parts_questions *q = &r->questions;
 
 	if (!ask_offsets(r, RD_KAFKA_OFFSET_BEGINNING, &q->low) ||
 		!ask_offsets(r, RD_KAFKA_OFFSET_END, &q->high) ||
@@ -339,7 +333,8 @@ static bool begin_fresh(struct kread *r)
 		return false;
 	}
 	for (int i = 0; i < q->low->cnt; i++) {
-		struct part *p = part_find(r, q->low->elems[i].topic, q->low->elems[i].partition);
+		struct kread_part *p =
+			parts_find(r, q->low->elems[i].topic, q->low->elems[i].partition);
 
 		set_range(r, p, q->low->elems[i].offset, q->high->elems[i].offset,
 			q->from ? q->from->elems[i].offset : -1,
@@ -351,7 +346,7 @@ static bool begin_fresh(struct kread *r)
 	return true;
 }
 
-bool parts_find_ends(struct kread *r)
+bool parts_find_ends(struct parts *r)
 {
 	rd_kafka_topic_partition_list_t **high = &r->questions.high;
 	bool all = true;
@@ -364,14 +359,15 @@ bool parts_find_ends(struct kread *r)
 		return false;
 	/* Meanwhile parts may have come and gone. */
 	for (int i = 0; i < (*high)->cnt; i++) {
-		struct part *p = part_find(r, (*high)->elems[i].topic, (*high)->elems[i].partition);
+		struct kread_part *p =
+			parts_find(r, (*high)->elems[i].topic, (*high)->elems[i].partition);
 
 		if (!p || p->end >= 0)
 			continue;
 		p->end = (*high)->elems[i].offset;
 		p->fresh = false;
 		if (p->next >= p->end)
-			part_done(r, p);
+			parts_done(r, p);
 	}
 	forget_offsets(&r->questions);
 	for (size_t i = 0; i < r->part_count; i++)
@@ -381,14 +377,14 @@ bool parts_find_ends(struct kread *r)
 
 /* ---- topics ---- */
 
-static void add_topic(struct kread *r, const rd_kafka_metadata_topic_t *t)
+static void add_topic(struct parts *r, const rd_kafka_metadata_topic_t *t)
 {
 	int64_t low, high;
 
 	for (int i = 0; i < t->partition_cnt; i++)
 		if (is_wanted(r, t->partitions[i].id) &&
-			!part_find(r, t->topic, t->partitions[i].id))
-			part_add(r, t->topic, t->partitions[i].id);
+			!parts_find(r, t->topic, t->partitions[i].id))
+			parts_add(r, t->topic, t->partitions[i].id);
 	if (!r->partitions || r->follow_new)
 		return;
 	for (const char *s = r->partitions; *s && next_range(&s, &low, &high);)
@@ -398,7 +394,7 @@ static void add_topic(struct kread *r, const rd_kafka_metadata_topic_t *t)
 }
 
 /* A topic named as it is. Returns false until it is looked up. */
-static bool look_up(struct kread *r, const char *name)
+static bool look_up(struct parts *r, const char *name)
 {
 	struct listing *l = &r->questions.listing;
 	const rd_kafka_metadata_t *md;
@@ -427,12 +423,12 @@ static bool look_up(struct kread *r, const char *name)
 		die(EXIT_PERM, "'%s' cannot be a topic's name", name);
 	snprintf(text, sizeof(text), "topic '%s': %s", name, kafka_why(err));
 	if (err)
-		kafka_judge(&r->kafka, err, text);
+		kafka_judge(r->kafka, err, text);
 	return false;
 }
 
 /* Topics that match a regular expression. Returns false until they are looked up. */
-static bool match(struct kread *r, const char *pattern)
+static bool match(struct parts *r, const char *pattern)
 {
 	struct listing *l = &r->questions.listing;
 	char why[128];
@@ -457,7 +453,7 @@ static bool match(struct kread *r, const char *pattern)
 	return known;
 }
 
-bool parts_resolve(struct kread *r)
+bool parts_resolve(struct parts *r)
 {
 	int *known = &r->questions.topics_known;
 	bool fresh = false;
@@ -473,6 +469,6 @@ bool parts_resolve(struct kread *r)
 		return false;
 	*known = 0;
 	/* Records of parts that turn up from now on are all new. */
-	r->from = (struct place){AT_BEGINNING, 0};
+	r->from = (struct kread_place){AT_BEGINNING, 0};
 	return true;
 }

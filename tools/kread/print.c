@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* A message as a record, evpipe-record(5). */
-#include "kread/kread.h"
+#include "kread/print.h"
 
 #include "json/json.h"
+#include "kread/wire.h"
 #include "record/record.h"
 
 #include <string.h>
@@ -30,29 +30,12 @@ static bool put_inline(struct buf *b, struct span payload)
 	return true;
 }
 
-/* Asking librdkafka for headers costs it an allocation even where there are none, a fifth of all that
- * a record costs. A message of the present format stands in memory as it came over the wire: key,
- * length of the payload as a varint, payload, number of headers. When the key's end, the length and
- * the payload's beginning agree with that, the byte behind the payload is that number. */
-static bool has_no_headers(const rd_kafka_message_t *m)
-{
-	const unsigned char *p = m->key, *payload = m->payload;
-	uint64_t zigzag = (uint64_t)m->len << 1;
-
-	if (!m->key_len || !m->len)
-		return false;
-	for (p += m->key_len; zigzag >= 0x80; zigzag >>= 7, p++)
-		if (p >= payload || *p != (unsigned char)(zigzag | 0x80))
-			return false;
-	return p + 1 == payload && *p == zigzag && payload[m->len] == 0;
-}
-
 static void put_headers(struct buf *b, const rd_kafka_message_t *m)
 {
 	rd_kafka_headers_t *headers;
 	struct span name, value;
 
-	if (has_no_headers(m) || rd_kafka_message_headers(m, &headers))
+	if (wire_has_no_headers(m) || rd_kafka_message_headers(m, &headers))
 		return;
 	for (size_t i = 0;
 		!rd_kafka_header_get_all(headers, i, &name.p, (const void **)&value.p, &value.len);
@@ -65,18 +48,19 @@ static void put_headers(struct buf *b, const rd_kafka_message_t *m)
 		buf_putc(b, ']');
 }
 
-void print_record(struct kread *r, const struct part *p, const rd_kafka_message_t *m)
+void print_record(
+	struct source *s, const struct kread_part *p, const rd_kafka_message_t *m, bool inline_json)
 {
 	struct span key = {m->key, m->key_len}, payload = {m->payload, m->len};
-	struct buf *b = &r->out.b;
+	struct buf *b = &s->out.b;
 	rd_kafka_timestamp_type_t type;
 	int64_t ts = rd_kafka_message_timestamp(m, &type);
 	int32_t broker = rd_kafka_message_broker_id(m);
 
 	buf_put(b, p->head.p, p->head.len);
 	buf_int(b, m->offset);
-	if (r->source.ledger)
-		source_put_seq(&r->source, b);
+	if (p->account)
+		source_put_seq(s, b);
 	if (type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) {
 		buf_puts(b,
 			type == RD_KAFKA_TIMESTAMP_CREATE_TIME
@@ -92,7 +76,7 @@ void print_record(struct kread *r, const struct part *p, const rd_kafka_message_
 	buf_putc(b, ',');
 	record_put_bytes(b, "key", key);
 	buf_putc(b, ',');
-	if (r->as_json && payload.p) {
+	if (inline_json && payload.p) {
 		buf_puts(b, "\"payload\"");
 		if (put_inline(b, payload)) {
 			buf_put(b, "}\n", 2);

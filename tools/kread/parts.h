@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/* The partitions that are read, and from where to where. Ranges are resolved to offsets before the first
+ * record is read: a reading that has an end then ends whatever happens to the topic. */
+#ifndef EVPIPE_KREAD_PARTS_H
+#define EVPIPE_KREAD_PARTS_H
+
+#include "ack/ledger.h"
+#include "base/buf.h"
+#include "flow/source.h"
+#include "kafka/kafka.h"
+#include "kafka/listing.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A partition that is read. Offsets are -1 while not known. */
+struct kread_part {
+	char *topic;
+	int32_t partition;
+	rd_kafka_topic_t *rkt; /* without a group: what rd_kafka_consume_start was given */
+	int64_t begin; /* records before it are left out */
+	int64_t end; /* done when it is reached */
+	int64_t next; /* after the last record that was emitted */
+	int64_t flushed_next; /* `next` as of the last time all output had been written */
+	int64_t committed;
+	uint64_t flushes; /* source.flushes when `next` changed last */
+	bool fresh; /* its offsets have to be asked for */
+	bool done; /* has reached its end */
+	bool leaving; /* is taken away: nothing more of it is emitted */
+	bool paused; /* by a rebalance, and nothing has come since */
+	struct ledger_part *account; /* with a socket */
+	uint64_t covered; /* how many of its records the last commit asked for covers */
+	struct buf head; /* {"topic":"x","partition":3,"offset": */
+};
+
+/* Where a range begins or ends. */
+struct kread_place {
+	enum { AT_BEGINNING, AT_END, AT_OFFSET, AT_FIRST, AT_LAST, AT_TIME } kind;
+	int64_t n;
+};
+
+/* What the brokers are asked for, and have answered, of the partitions that are being resolved. */
+struct parts_questions {
+	struct listing listing;
+	int topics_known; /* of the command line */
+	rd_kafka_topic_partition_list_t *low, *high, *from, *until;
+};
+
+struct parts {
+	/* set by the program */
+	struct kafka *kafka;
+	rd_kafka_queue_t *messages; /* where those of all partitions go */
+	struct source *source; /* whose ledger has an account of each partition */
+	const char **topics; /* names, or "^regex" */
+	int topic_count;
+	const char *partitions; /* "0,3-5" or NULL */
+	struct kread_place from, until;
+	bool has_until, to_end, follow_new;
+
+	struct kread_part *parts; /* by topic and partition */
+	size_t part_count;
+	bool known; /* the group has assigned partitions, or all ranges are resolved */
+	bool need_ends; /* for -e, of partitions just assigned */
+	/* internal */
+	struct parts_questions questions;
+	/* the partition of the message before */
+	struct kread_part *last;
+	const rd_kafka_topic_t *last_rkt;
+};
+
+/* "beginning end N -N +N @TIME". Dies with 100. */
+struct kread_place parts_place(const char *option, const char *text);
+/* Checks the form of -p. Dies with 100. */
+void parts_check_list(const char *text);
+
+/* NULL: not read (any more). */
+struct kread_part *parts_find(const struct parts *r, const char *topic, int32_t partition);
+/* The same for a message. Call parts_new_batch between batches: it remembers librdkafka's pointers. */
+static inline struct kread_part *parts_of(struct parts *r, const rd_kafka_message_t *m)
+{
+	if (!r->last || m->rkt != r->last_rkt || m->partition != r->last->partition) {
+		r->last = parts_find(r, rd_kafka_topic_name(m->rkt), m->partition);
+		r->last_rkt = m->rkt;
+	}
+	return r->last;
+}
+static inline void parts_new_batch(struct parts *r)
+{
+	r->last = NULL;
+}
+/* Pointers to other partitions move, here and in parts_remove. */
+struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partition);
+void parts_remove(struct parts *r, struct kread_part *p);
+/* Its end is reached: nothing more of it is fetched. */
+void parts_done(struct parts *r, struct kread_part *p);
+/* Nothing of it is fetched until it is resumed: librdkafka remembers that beyond the assignment. */
+void parts_pause(struct parts *r, const struct kread_part *p, bool pause);
+/* The next record to emit is at @next. */
+static inline void parts_advance(const struct parts *r, struct kread_part *p, int64_t next)
+{
+	if (p->flushes != r->source->flushes) {
+		p->flushes = r->source->flushes;
+		p->flushed_next = p->next;
+	}
+	p->next = next;
+}
+/* librdkafka says that the end of a partition is at the message's offset. */
+void parts_eof(struct parts *r, const rd_kafka_message_t *m);
+bool parts_all_done(const struct parts *r);
+/* Looks the topics up, resolves the ranges of partitions not known before, and starts them. Returns false
+ * until it is done: call it again when librdkafka has woken the loop, and a little later when no question
+ * is out. Dies with 100. */
+bool parts_resolve(struct parts *r);
+/* Asks for the ends of partitions that have none, for -e. As above. */
+bool parts_find_ends(struct parts *r);
+static inline bool parts_is_asking(const struct parts *r)
+{
+	return listing_is_out(&r->questions.listing);
+}
+/* Tells the metrics how far behind each partition is. */
+void parts_lag(const struct parts *r);
+
+#endif

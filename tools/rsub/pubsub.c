@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: ISC */
+#include "rsub/pubsub.h"
+
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "base/wake.h"
+#include "json/json.h"
+#include "record/record.h"
+
+#include <string.h>
+
+enum { SHOWN_MAX = 10 };
+
+/* ---- messages ---- */
+
+static void refuse(struct pubsub *s, enum errclass c, struct span channel, const char *why)
+{
+	s->refused++;
+	metrics.errors[c]++;
+	if (s->shown[c]++ < SHOWN_MAX)
+		msg_error("message %llu, channel %.*s: %s (%s)",
+			(unsigned long long)metrics.records_in,
+			(int)(channel.len < 100 ? channel.len : 100), channel.p, why,
+			errclass_name(c));
+	if (s->shown[c] == SHOWN_MAX)
+		msg_error("further messages refused as %s are only counted", errclass_name(c));
+}
+
+static bool same(const struct buf *b, struct span s)
+{
+	return b->len == s.len && (!s.len || memcmp(b->p, s.p, s.len) == 0);
+}
+
+/* A record up to its payload. Most messages come on the channel of the one before. */
+static int put_head(struct pubsub *s, const struct redis_message *m)
+{
+	struct buf *h = &s->head;
+	struct span pattern = m->pattern.p ? m->pattern : SPAN("");
+
+	if (!h->len || !same(&s->channel, m->channel) || !same(&s->pattern, pattern)) {
+		buf_clear(h);
+		if (!json_utf8(m->channel))
+			return -1;
+		buf_putc(h, '{');
+		record_put_bytes(h, "channel", m->channel);
+		if (pattern.len) {
+			buf_putc(h, ',');
+			record_put_bytes(h, "pattern", pattern);
+		}
+		buf_clear(&s->channel);
+		buf_span(&s->channel, m->channel);
+		buf_clear(&s->pattern);
+		buf_span(&s->pattern, pattern);
+	}
+	buf_span(&s->source->out.b, buf_as_span(h));
+	return 0;
+}
+
+static void on_message(struct pubsub *s, const struct redis_message *m)
+{
+	struct buf *b = &s->source->out.b;
+	size_t before = b->len;
+
+	metrics.records_in++;
+	if (m->too_big) {
+		refuse(s, CLASS_TOO_LARGE, m->channel, "the payload is longer than --max-line");
+		return;
+	}
+	if (s->raw) {
+		buf_span(b, m->payload);
+	} else {
+		if (put_head(s, m)) {
+			refuse(s, CLASS_INVALID_RECORD, SPAN("?"), "its name is not UTF-8");
+			return;
+		}
+		if (s->account)
+			source_put_seq(s->source, b);
+		buf_putc(b, ',');
+		record_put_bytes(b, "payload", m->payload);
+		buf_putc(b, '}');
+	}
+	if (b->len - before > s->max_line) {
+		b->len = before;
+		refuse(s, CLASS_TOO_LARGE, m->channel, "its record is longer than --max-line");
+		return;
+	}
+	buf_putc(b, s->end);
+	source_emit(s->source, s->account, 0, 0, m->payload.len, s->now_us);
+}
+
+/* ---- Redis ---- */
+
+static void subscribe(struct pubsub *s)
+{
+	if (s->channel_count) {
+		s->channels[0] = "SUBSCRIBE";
+		redis_subscribe(&s->redis, s->channel_count + 1, s->channels);
+	}
+	if (s->pattern_count) {
+		s->patterns[0] = "PSUBSCRIBE";
+		redis_subscribe(&s->redis, s->pattern_count + 1, s->patterns);
+	}
+	s->unconfirmed = s->channel_count + s->pattern_count;
+}
+
+static void say_gap(struct pubsub *s, const char *been)
+{
+	msg_error("gap: the connection to redis at %s %s lost for %.1f s: "
+		  "what was published meanwhile is lost",
+		s->redis.url.name, been, (double)(wake_now_ms() - s->gap_since_ms) / 1000);
+	s->has_gap = false;
+}
+
+static void on_confirmed(struct pubsub *s)
+{
+	if (s->unconfirmed == 0 || --s->unconfirmed)
+		return;
+	metrics_set_ready(true);
+	msg_info("subscribed at redis at %s", s->redis.url.name);
+	if (s->has_gap)
+		say_gap(s, "was");
+}
+
+static void on_lost(struct pubsub *s)
+{
+	s->is_behind = false;
+	metrics_set_ready(false);
+	if (s->unconfirmed || s->has_gap)
+		return;
+	s->has_gap = true;
+	s->gap_since_ms = s->redis.away_ms;
+	s->gaps++;
+}
+
+static void on_error(struct pubsub *s, struct span text)
+{
+	/* A keep-alive that is refused (MISCONF does that) shows that the link is alive. */
+	if (!s->unconfirmed)
+		return;
+	if (redis_fault(text) == REDIS_FAULT_AWAY) {
+		redis_lose(&s->redis, text);
+		return;
+	}
+	source_end(s->source, EXIT_PERM, "redis at %s refuses the subscription: %.*s",
+		s->redis.url.name, (int)(text.len < 200 ? text.len : 200), text.p);
+}
+
+/* Prints what has come, up to a block of output; what is left stays for the next turn. */
+static void on_replies(struct pubsub *s, int64_t now_ms)
+{
+	struct redis_message m;
+
+	s->is_behind = true;
+	s->now_us = now_ms * 1000;
+	while (source_phase(s->source) == SOURCE_READING &&
+		out_pending(&s->source->out) < OUT_BLOCK) {
+		switch (redis_next_push(&s->redis, s->max_line, &m)) {
+		case REDIS_PUSH_MESSAGE:
+			on_message(s, &m);
+			s->source->record_ms = now_ms;
+			break;
+		case REDIS_PUSH_CONFIRMED:
+			on_confirmed(s);
+			break;
+		case REDIS_PUSH_ERROR:
+			on_error(s, m.text);
+			break;
+		case REDIS_PUSH_NONE:
+			if (!redis_read(&s->redis)) {
+				s->is_behind = false;
+				return;
+			}
+			break;
+		case REDIS_PUSH_OTHER: /* the answer to a keep-alive */
+			break;
+		}
+	}
+}
+
+static void on_redis(struct pubsub *s, short revents, int64_t now_ms)
+{
+	switch (redis_step(&s->redis, revents, now_ms)) {
+	case REDIS_CAME:
+		subscribe(s);
+		break;
+	case REDIS_WENT:
+		on_lost(s);
+		break;
+	case REDIS_FAILED:
+		source_end(s->source, EXIT_PERM, "%s", s->redis.trouble.text);
+		return;
+	case REDIS_SAME:
+		break;
+	}
+	if (s->redis.state == REDIS_UP)
+		on_replies(s, now_ms);
+	redis_flush(&s->redis, now_ms);
+}
+
+/* ---- the whole ---- */
+
+void pubsub_open(struct pubsub *s, const struct redis_opts *o)
+{
+	metrics_counts(METRICS_IN | METRICS_ERRORS);
+	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
+		METRICS_PIPELINE, &s->gaps);
+	redis_open(&s->redis, o, REDIS_SUBSCRIBER);
+	if (s->source->ledger && !s->raw)
+		s->account = ledger_assign(s->source->ledger, NULL, -1, NULL);
+}
+
+void pubsub_poll(struct pubsub *s, struct pollfd *p)
+{
+	s->rests = source_phase(s->source) != SOURCE_READING ||
+		(s->redis.state == REDIS_UP && out_pending(&s->source->out));
+	*p = (struct pollfd){.fd = s->rests || s->is_behind ? -1 : redis_fd(&s->redis),
+		.events = redis_events(&s->redis)};
+}
+
+int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms)
+{
+	if (s->rests)
+		return -1;
+	return s->is_behind ? 0 : redis_timeout_ms(&s->redis, now_ms);
+}
+
+void pubsub_serve(struct pubsub *s, short revents, int64_t now_ms)
+{
+	if (!s->rests)
+		on_redis(s, revents, now_ms);
+	else
+		redis_heard(&s->redis, now_ms);
+	if (source_phase(s->source) != SOURCE_READING && s->has_gap)
+		say_gap(s, "has been");
+}
+
+void pubsub_close(struct pubsub *s)
+{
+	if (s->has_gap)
+		say_gap(s, "has been");
+	redis_close(&s->redis);
+	if (s->refused)
+		msg_warn("%llu messages were refused", (unsigned long long)s->refused);
+}

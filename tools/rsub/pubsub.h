@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+/* Pub/sub: one connection to Redis that subscribes to channels and patterns, and prints each message as a
+ * record of a source. Never blocks. See rsub.c for the design. */
+#ifndef EVPIPE_PUBSUB_H
+#define EVPIPE_PUBSUB_H
+
+#include "base/buf.h"
+#include "base/errclass.h"
+#include "flow/source.h"
+#include "redis/subscribe.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pubsub {
+	/* to be set before pubsub_open */
+	struct source *source; /* opened */
+	int channel_count, pattern_count;
+	const char **channels, **patterns; /* from [1] on; [0] is free for the command's name */
+	bool raw;
+	char end; /* of a line */
+	size_t max_line;
+
+	uint64_t refused; /* messages */
+	/* internal */
+	struct redis redis;
+	struct ledger_part *account; /* NULL: records have no numbers */
+	struct buf head, channel, pattern; /* the beginning of a record, and of which ones */
+	int64_t now_us;
+	int unconfirmed; /* subscriptions */
+	bool has_gap;
+	uint64_t gaps;
+	int64_t gap_since_ms;
+	uint64_t shown[CLASS_COUNT];
+	bool is_behind; /* messages were read that are not yet printed */
+	bool rests; /* the connection is left alone in this turn */
+};
+
+/* Takes the options; connects nothing yet. Dies with 100 when they are wrong. */
+void pubsub_open(struct pubsub *s, const struct redis_opts *o);
+/* Fills in one entry, whose revents pubsub_serve takes. While output is pending, and after READING, the
+ * connection is left alone, and its silence is our own. */
+void pubsub_poll(struct pubsub *s, struct pollfd *p);
+/* -1: never. Call after pubsub_poll. */
+int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms);
+void pubsub_serve(struct pubsub *s, short revents, int64_t now_ms);
+/* Closes the connection, and reports a gap that is still open, and how many messages were refused. */
+void pubsub_close(struct pubsub *s);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: ISC */
+/* rsub - print what is published on Redis channels as records.
+ *
+ * DESIGN: one connection, one poll() loop. Messages are read where they stand in the receive buffer
+ * and printed straight into the output buffer; nothing is allocated for a message. Output is
+ * written before every wait.
+ *
+ * - While output is pending nothing is read, so memory is bounded by OUT_BLOCK, one message and what
+ *   one read brings. Redis then keeps the messages, up to its client-output-buffer-limit, at which
+ *   it cuts us off.
+ * - Pub/sub cannot replay. A connection lost after all subscriptions were confirmed is a gap: counted
+ *   when it happens, one line on stderr when it is over or the program ends.
+ * - It is ready while all subscriptions are confirmed.
+ * - With a socket each record has a number, and at the end it is told how many nobody has acknowledged
+ *   (source.h). Nothing waits for acknowledgements while it reads, since Redis would not.
+ * - SIGTERM: reading stops, what was read is written, exit 0; a second one ends it at once.
+ * - A vanished reader is noticed by POLLERR on standard output, on an idle channel too. */
+#include "base/line.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "base/opt.h"
+#include "base/trouble.h"
+#include "base/wake.h"
+#include "flow/source.h"
+#include "redis/link.h"
+#include "redis/url.h"
+#include "rsub/pubsub.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+enum {
+	WINDOW = 1 << 18, /* numbers kept account of: more than the pipeline holds */
+	LARGE = 1 << 20, /* an output buffer over this is given back when empty */
+};
+
+static struct {
+	struct opt_common common;
+	struct redis_opts redis;
+	struct source_opts source;
+	struct arg_str *patterns, *max_line, *channels;
+	struct arg_lit *raw, *nul;
+} opt;
+
+static struct rsub {
+	struct source source;
+	struct pubsub pubsub;
+} self;
+
+/* ---- the command line ---- */
+
+static void parse_options(int argc, char **argv)
+{
+	static const char *const examples[] = {
+		"rsub -p 'sse:*' | evkey .tenantId | kwrite -t '{channel#sse:}'",
+		"rsub -u \"$CACHE\" --raw -c 10 news",
+		NULL,
+	};
+	static const struct opt_page page = {
+		.prog = "rsub",
+		.summary = "Prints what is published on Redis channels as records.",
+		.examples = examples,
+		.libraries = {link_library},
+	};
+
+	opt.patterns = arg_strn(
+		"p", "pattern", "PATTERN", 0, 1000, "subscribe to the channels that match");
+	opt.raw = arg_lit0(NULL, "raw", "print payloads alone, one a line");
+	opt.nul = arg_lit0("0", NULL, "end lines with NUL instead of LF");
+	opt.max_line = arg_str0(NULL, "max-line", "SIZE", "longest line printed (default 64M)");
+	opt.channels = arg_strn(NULL, NULL, "CHANNEL", 0, 1000, "a channel's name");
+	source_opts(&opt.source);
+	redis_opts(&opt.redis);
+	opt_common(&opt.common);
+	void *table[] = {opt.patterns, opt.raw, opt.nul, opt.max_line, SOURCE_ENTRIES(opt.source),
+		REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common), opt.channels, arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
+
+/* With room in front for the command's name. */
+static const char **names(const struct arg_str *a, const char *what)
+{
+	const char **list = mem_alloc(((size_t)a->count + 1) * sizeof(*list));
+
+	for (int i = 0; i < a->count; i++) {
+		if (!a->sval[i][0])
+			opt_bad("a %s must not be empty", what);
+		list[i + 1] = a->sval[i];
+	}
+	return list;
+}
+
+static void take_options(struct rsub *s)
+{
+	struct pubsub *b = &s->pubsub;
+
+	if (!opt.channels->count && !opt.patterns->count)
+		opt_bad("name a CHANNEL or a -p PATTERN");
+	b->channel_count = opt.channels->count;
+	b->channels = names(opt.channels, "CHANNEL");
+	b->pattern_count = opt.patterns->count;
+	b->patterns = names(opt.patterns, "PATTERN");
+	for (int i = 0; opt.patterns->count && i < opt.channels->count; i++)
+		if (strpbrk(opt.channels->sval[i], "*?["))
+			msg_warn("'%s' is the name of a channel; -p goes before each pattern",
+				opt.channels->sval[i]);
+	b->raw = opt.raw->count;
+	b->end = opt.nul->count ? '\0' : '\n';
+	b->max_line = (size_t)opt_size(opt.max_line, "--max-line", LINE_MAX_DEFAULT);
+	source_take(&s->source, &opt.source);
+}
+
+/* ---- the loop ---- */
+
+static void loop(struct rsub *s)
+{
+	while (source_phase(&s->source) < SOURCE_LEAVING) {
+		struct pollfd p[SOURCE_FDS + 1];
+		int64_t now_ms = wake_now_ms();
+		int timeout =
+			wake_least(metrics_tick(now_ms), source_timeout_ms(&s->source, now_ms));
+
+		source_poll(&s->source, p);
+		pubsub_poll(&s->pubsub, &p[SOURCE_FDS]);
+		timeout = wake_least(timeout, pubsub_timeout_ms(&s->pubsub, now_ms));
+		if (poll(p, SOURCE_FDS + 1, timeout) < 0) {
+			if (errno != EINTR)
+				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			continue;
+		}
+		now_ms = wake_now_ms();
+		source_serve(&s->source, p, now_ms);
+		pubsub_serve(&s->pubsub, p[SOURCE_FDS].revents, now_ms);
+		source_step(&s->source, now_ms);
+		if (!out_pending(&s->source.out) && s->source.out.b.cap > LARGE)
+			buf_free(&s->source.out.b);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct rsub *s = &self;
+
+	parse_options(argc, argv);
+	take_options(s);
+	source_open(&s->source, false, WINDOW);
+	s->pubsub.source = &s->source;
+	pubsub_open(&s->pubsub, &opt.redis);
+	loop(s);
+	pubsub_close(&s->pubsub);
+	metrics_flush();
+	return trouble_worse(
+		source_close(&s->source), s->pubsub.refused ? EXIT_REFUSED : EXIT_DONE);
+}
