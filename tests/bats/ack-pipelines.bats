@@ -90,6 +90,7 @@ with open("out", "ab", 0) as out:
 	all_committed
 }
 
+# bats test_tags=newest
 @test "when all is dropped, all is committed" {
 	numbers 1 500
 	pipeline "evsel false | collect"
@@ -137,6 +138,7 @@ with open("out", "ab", 0) as out:
 	all_committed
 }
 
+# bats test_tags=newest
 @test "dead letters are committed once they are kept" {
 	numbers 1 200
 	echo 'nonsense' | EVPIPE_ACK='' kwrite --raw -t "$topic"

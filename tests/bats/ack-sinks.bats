@@ -282,6 +282,7 @@ sinks() {
 
 # ---- kwrite ----
 
+# bats test_tags=newest
 @test "kwrite reports nothing that the broker has not confirmed, and nothing past it" {
 	source_start
 	sink it kwrite -t "$TOPIC" --on-error skip

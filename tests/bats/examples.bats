@@ -29,6 +29,7 @@ example() {
 	example a-mock-cluster
 }
 
+# bats test_tags=newest
 @test "example: a mock in a script" {
 	example a-mock-in-a-script
 }

@@ -11,8 +11,9 @@
 # Servers started in setup_file belong to the file and are ended by teardown_file, which a file that
 # defines its own replaces by harness_teardown_file.
 #
-# Tags: smoke (the pass on an older Kafka), load (needs time or memory that a sanitized build
-# lacks), once (says nothing more of a sanitized build). Write "# bats test_tags=smoke" above the test.
+# Tags: smoke (the passes on an older Kafka and with the newest librdkafka), newest (the latter alone), load
+# (needs time or memory that a sanitized build lacks), once (says nothing more of a sanitized build). Write
+# "# bats test_tags=smoke" above the test.
 
 bats_require_minimum_version 1.5.0
 

@@ -4,6 +4,7 @@
 
 load helpers
 
+# bats test_tags=newest
 @test "kmock prints its address as its first and only line" {
 	kmock_start
 	[ "$(wc -l <kmock.out)" -eq 1 ]
@@ -12,6 +13,7 @@ load helpers
 	grep -q '1 brokers' meta
 }
 
+# bats test_tags=newest
 @test "kmock has the topics and partitions it was told of" {
 	kmock_start -t orders:3 -t payments:1
 	kcat -q -L -b "$KAFKA_BROKERS" >meta
@@ -20,6 +22,7 @@ load helpers
 	grep -q ' 2 topics' meta
 }
 
+# bats test_tags=newest
 @test "kmock has as many brokers as asked for" {
 	kmock_start -n 3 -t orders:1
 	[ "$(tr ',' '\n' <<<"$KAFKA_BROKERS" | sort -u | wc -l)" -eq 3 ]
@@ -27,18 +30,21 @@ load helpers
 	grep -q '3 brokers' meta
 }
 
+# bats test_tags=newest
 @test "kcat writes to kmock and reads from it" {
 	kmock_start -t orders:1
 	seq 100 | kproduce orders
 	[ "$(kconsume orders | md5sum)" = "$(seq 100 | md5sum)" ]
 }
 
+# bats test_tags=newest
 @test "kwrite writes to kmock and kread reads from it" {
 	kmock_start -t orders:2
 	seq 100 | sed 's/.*/{"key":"&","payload":"&"}/' | kwrite -t orders
 	[ "$(kread -e --raw orders | sort -n | md5sum)" = "$(seq 100 | md5sum)" ]
 }
 
+# bats test_tags=newest
 @test "kread reads from kmock in a group and goes on where it stopped" {
 	kmock_start -t orders:1
 	seq 10 | kwrite --raw -t orders
@@ -48,6 +54,7 @@ load helpers
 	[ "$(kread -c 4 "$@" | xargs)" = "7 8 9 10" ]
 }
 
+# bats test_tags=newest
 @test "SIGTERM and SIGINT end kmock with 0" {
 	for signal in TERM INT; do
 		kmock_start
@@ -68,6 +75,7 @@ load helpers
 	done
 }
 
+# bats test_tags=newest
 @test "kmock --ready-fd tells that it can be used" {
 	spawn kmock sh -c 'exec 5>ready; exec kmock --ready-fd 5 -t a:1' </dev/null
 	wait_lines ready 1
@@ -75,6 +83,7 @@ load helpers
 	grep -q 'with 1 partitions' meta
 }
 
+# bats test_tags=newest
 @test "kmock refuses topics it cannot make" {
 	for topic in a a: :3 a:0 a:x a:10001; do
 		run -100 kmock -t "$topic"
@@ -85,6 +94,7 @@ load helpers
 	run -100 kmock -n 0
 }
 
+# bats test_tags=newest
 @test "kmock on a full disk ends with 111" {
 	run -111 sh -c 'kmock >/dev/full'
 	[ "$output" = "kmock: cannot write standard output: No space left on device" ]

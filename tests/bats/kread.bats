@@ -206,6 +206,7 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	[ "$(cat first rest | md5sum)" = "$(numbered 1 3000 | md5sum)" ]
 }
 
+# bats test_tags=newest
 @test "-e in a group leaves out what came after the assignment" {
 	topic=$(new_topic)
 	group=$(unique)
@@ -255,6 +256,7 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	[ -z "$output" ]
 }
 
+# bats test_tags=newest
 @test "-c in a group commits just what was printed" {
 	group=$(unique)
 	for n in 7 1 12; do
@@ -469,6 +471,7 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 		"$prefix-a a $prefix-b b" ]
 }
 
+# bats test_tags=newest
 @test "a regular expression reads the topics that match, in a group" {
 	prefix=$(unique re)
 	for name in a b c; do
@@ -510,6 +513,7 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	done
 }
 
+# bats test_tags=newest
 @test "-p refuses a partition the topic does not have" {
 	run -100 kread -e -p 0,3 "$RANGE"
 	[[ $output == "kread: topic '$RANGE' has no partition 3"* ]]
@@ -615,6 +619,7 @@ committed() {
 	[ -z "$(committed "$group" "$topic")" ]
 }
 
+# bats test_tags=newest
 @test "two members share the partitions, and each record comes once" {
 	topic=$(new_topic 4)
 	group=$(unique)
@@ -721,6 +726,7 @@ committed() {
 	[[ $output != *wrong-one* ]]
 }
 
+# bats test_tags=newest
 @test "a wrong password ends it with 100 in a group" {
 	run -100 timeout 120 kread -g g --commit never -b "$KAFKA_SASL" \
 		-X security.protocol=sasl_plaintext -X sasl.mechanism=PLAIN \
@@ -844,6 +850,15 @@ teardown_file() {
 	[[ $output == "kread: conf, line 2: "*no.such* ]]
 	run -100 kread -F absent -e "$RANGE"
 	[[ $output == "kread: cannot open 'absent': No such file or directory" ]]
+}
+
+# bats test_tags=newest
+@test "a full queue is looked at again at once, where librdkafka has a property for that" {
+	topic=$(new_topic)
+	kread -X fetch.queue.backoff.ms=7 -v -X debug=conf -e "$topic" 2>err || skip "before 2.2 it has none"
+	grep -q 'fetch.queue.backoff.ms = 7$' err
+	kread -v -X debug=conf -e "$topic" 2>err
+	grep -q 'fetch.queue.backoff.ms = 1$' err
 }
 
 @test "-X wins over -F" {

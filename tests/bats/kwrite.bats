@@ -279,6 +279,7 @@ batch() {
 	[[ $output == "kwrite: -z: "*rar* ]]
 }
 
+# bats test_tags=newest
 @test "the producer is idempotent" {
 	topic=$(new_topic)
 	records 1 1 | kwrite -t "$topic"
@@ -310,12 +311,14 @@ batch() {
 
 # ---- topics that do not exist ----
 
+# bats test_tags=newest
 @test "--create makes a topic that does not exist" {
 	topic=$(unique made)
 	records 1 10 | kwrite -t "$topic" --create
 	[ "$(kconsume "$topic" | xargs)" = "$(seq 10 | xargs)" ]
 }
 
+# bats test_tags=newest
 @test "a topic that does not exist refuses its records alone" {
 	topic=$(new_topic)
 	none=$(unique none)
@@ -389,6 +392,7 @@ large() {
 
 # ---- input that stays open ----
 
+# bats test_tags=newest
 @test "no record waits for the next" {
 	topic=$(new_topic)
 	spawn_fed fed -t "$topic"
@@ -533,6 +537,7 @@ teardown_file() {
 	wait_lines ready.fd 1
 }
 
+# bats test_tags=newest
 @test "--ready-fd tells nothing while no broker answers" {
 	mkfifo in
 	exec 7<>in

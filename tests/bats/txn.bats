@@ -88,6 +88,7 @@ asked() {
 	run -100 kwrite --ack a --txn x -t y --pass </dev/null
 }
 
+# bats test_tags=newest
 @test "each record is written once, and the group's position with it" {
 	in=$(new_topic 3) out=$(new_topic 2)
 	numbers 1 5000 "$in"
@@ -245,6 +246,7 @@ asked() {
 	exec 5>&-
 }
 
+# bats test_tags=newest
 @test "a record that the broker refuses takes the transaction back, and is named" {
 	out=$(new_topic 1)
 	source_start
@@ -257,6 +259,7 @@ asked() {
 	[ "$(reports | grep -c final)" -eq 0 ]
 }
 
+# bats test_tags=newest
 @test "two that write transactions under one ID: the first is fenced, with 111" {
 	out=$(new_topic 1) GROUP=$(unique g)
 	source_start
