@@ -12,8 +12,8 @@ FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat')
 PASSING=('kwrite -t out --pass' 'rpub out --pass')
 SINKS=('kwrite -t out' 'rpub out' evack)
 SOURCES=('kread events' 'rsub events')
-# To come, with a loop of one phase: kwrite --pass and rsub, and rsub for --idle-exit.
-TELL_OF_READERS=('rpub out --pass' 'kread events')
+# To come, with flow/sink: kwrite --pass.
+TELL_OF_READERS=('rpub out --pass' "${SOURCES[@]}")
 
 setup_file() {
 	kmock_start -t out:1 -t events:1 -t none:1
@@ -361,7 +361,7 @@ idle() {
 }
 
 @test "nothing comes for --idle-exit" {
-	each 'kread none' -- idle
+	each 'kread none' 'rsub none' -- idle
 }
 
 # ---- permanent trouble ----
