@@ -44,7 +44,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/record/record.c lib/record/record-read.c lib/record/record-write.c \
 	lib/record/record-parts.h lib/record/record.h \
 	lib/record/template.c lib/record/template.h \
-	lib/ack/client.c lib/ack/client.h \
+	lib/ack/client.c lib/ack/client-connect.c lib/ack/client-parts.h lib/ack/client.h \
 	lib/ack/list.c lib/ack/list.h \
 	lib/ack/server.c lib/ack/server-message.c lib/ack/server.h lib/ack/server-parts.h \
 	lib/ack/label.c lib/ack/label.h \

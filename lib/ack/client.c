@@ -7,9 +7,11 @@
  * The end of the connection is not the end of input: a source that was killed leaves whole records in
  * the pipe. They are handled as ever and the missing `end` is told at the close. But a connection that
  * ends while input goes on has been cut, and since nothing can be reported any more, the program ends
- * after a while. */
+ * after a while.
+ *
+ * Files: client.c records and reports; client-connect.c the way to the source. */
 #define _GNU_SOURCE
-#include "ack/client.h"
+#include "ack/client-parts.h"
 
 #include "base/msg.h"
 #include "base/wake.h"
@@ -18,22 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
-	CONNECT_MS = 10000, /* to find somebody who listens */
-	RETRY_MS = 50,
-	ABSENT_MAX_MS =
-		1000, /* the longest time between two looks for a socket that need not come */
 	CUT_MS = 10000, /* from a connection's end to the input's */
-	CLOSE_MS = 10000, /* to be rid of the last reports */
+	CLOSE_MS = 10000, /* for the last reports to leave */
 	LIST_MAX = 32 << 10, /* bytes of a report's line, about */
 	LINE_MAX_IN = 16 << 20, /* an answer with all positions of a transaction is long */
 };
-
-/* Off, all zero, is ACK_CONNECTING too. */
-enum state { ACK_CONNECTING, ACK_WAITING, ACK_UP, ACK_LOST, ACK_CLOSED };
 
 void ack_opts(struct ack_opts *o)
 {
@@ -56,122 +50,6 @@ bool ack_is_evpipes(const char *path)
 	size_t n = directory ? strlen(directory) : 0;
 
 	return n && strncmp(path, directory, n) == 0 && strcmp(path + n, "/ack") == 0;
-}
-
-/* ---- the connection ---- */
-
-static void close_socket(struct ack *a, enum state next)
-{
-	if (a->fd >= 0)
-		close(a->fd);
-	a->fd = -1;
-	a->state = next;
-}
-
-void ack_open(struct ack *a, const char *path, enum ack_role role)
-{
-	*a = (struct ack){.fd = -1,
-		.path = path,
-		.role = role,
-		.on = path,
-		.optional = path && ack_is_evpipes(path)};
-}
-
-static void say_hello(struct ack *a)
-{
-	static const char *const roles[] = {"filter", "sink", "txn"};
-
-	buf_printf(&a->out, "hello %s %ld %s\n", msg_prog(), (long)getpid(), roles[a->role]);
-	a->state = ACK_WAITING;
-}
-
-/* What poll says of standard input. */
-static short input_events(void)
-{
-	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 1 ? p.revents : 0;
-}
-
-/* A source that is told to stop, or has nothing to read, may have gone before anybody could connect.
- * Nothing came from it and nothing will: there is nothing to acknowledge. */
-static bool nothing_came(short input)
-{
-	return (input & POLLHUP) && !(input & POLLIN);
-}
-
-static void turn_off(struct ack *a)
-{
-	close_socket(a, ACK_CLOSED);
-	a->on = false;
-}
-
-/* There is no socket at evpipe's path. @input: what poll said of standard input before the look. */
-static void wait_for_source(struct ack *a, short input, int64_t now_ms)
-{
-	a->absent = true;
-	if (!input) {
-		close_socket(a, ACK_CONNECTING);
-		a->give_up_ms = now_ms + CONNECT_MS;
-		a->retry_ms = now_ms + wake_backoff_ms(&a->backoff_ms, RETRY_MS, ABSENT_MAX_MS);
-		return;
-	}
-	turn_off(a);
-	if (a->role == ACK_TXN) {
-		a->on = true;
-		trouble_set(&a->trouble, EXIT_PERM,
-			"records come, but no source that could be asked for their positions: the pipeline begins with kread -g");
-	}
-}
-
-static void on_no_source(struct ack *a, int error, short input, int64_t now_ms)
-{
-	a->absent = false;
-	if (error != ENOENT && error != ECONNREFUSED && error != EAGAIN && error != EINTR) {
-		trouble_set(&a->trouble, EXIT_PERM,
-			"cannot connect to the acknowledgement socket '%s': %s", a->path,
-			strerror(error));
-		close_socket(a, ACK_CLOSED);
-	} else if (nothing_came(input)) {
-		turn_off(a);
-	} else if (a->optional && error == ENOENT) {
-		wait_for_source(a, input, now_ms);
-	} else if (now_ms >= a->give_up_ms) {
-		trouble_set(&a->trouble, EXIT_TEMP,
-			"no source listens on the acknowledgement socket '%s': give the same --ack (or $EVPIPE_ACK) to the source, or none to any",
-			a->path);
-		close_socket(a, ACK_CLOSED);
-	} else {
-		close_socket(a, ACK_CONNECTING);
-		a->retry_ms = now_ms + RETRY_MS;
-	}
-}
-
-static void try_connect(struct ack *a, bool input_came, int64_t now_ms)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	short input;
-
-	if (!a->give_up_ms)
-		a->give_up_ms = now_ms + CONNECT_MS;
-	if (now_ms < a->retry_ms && !input_came)
-		return;
-	if (strlen(a->path) >= sizeof(address.sun_path)) {
-		trouble_set(&a->trouble, EXIT_PERM, "--ack: the path '%s' is longer than %zu bytes",
-			a->path, sizeof(address.sun_path) - 1);
-		close_socket(a, ACK_CLOSED);
-		return;
-	}
-	memcpy(address.sun_path, a->path, strlen(a->path));
-	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (a->fd < 0)
-		die(EXIT_TEMP, "cannot make a socket: %s", strerror(errno));
-	/* Before the connect: then it comes from a source only if that listens by now. */
-	input = input_events();
-	if (connect(a->fd, (struct sockaddr *)&address, sizeof(address)))
-		on_no_source(a, errno, input, now_ms);
-	else
-		say_hello(a);
 }
 
 bool ack_greeted(const struct ack *a)
@@ -210,7 +88,7 @@ static bool is_run(struct span s)
 	return label_split((struct span){seq, sizeof(seq)}, &run, &label) == 0;
 }
 
-/* A reply to a question; only the last one's counts. */
+/* A reply to a question. Only the reply to the last question counts. */
 static bool on_reply(struct ack *a, struct span positions, bool aborted)
 {
 	if (!a->questions)
@@ -254,19 +132,19 @@ static bool on_line(struct ack *a, struct span line)
 
 static void lose(struct ack *a, int64_t now_ms)
 {
-	/* Before its greeting, and nothing has come: its output is about to close too. */
-	if (!a->run[0] && !a->stopped && now_ms < a->give_up_ms && !(input_events() & POLLIN)) {
+	/* The source closed before its greeting, and has printed nothing: its output will close too. */
+	if (!a->run[0] && !a->stopped && now_ms < a->give_up_ms && !(ack_client_input() & POLLIN)) {
 		buf_clear(&a->out);
 		a->sent = 0;
-		close_socket(a, ACK_CONNECTING);
-		a->retry_ms = now_ms + RETRY_MS;
+		ack_client_close(a, ACK_CONNECTING);
+		a->retry_ms = now_ms + ACK_RETRY_MS;
 		return;
 	}
 	if (!a->run[0] || (a->questions && !a->ended))
 		trouble_set(&a->trouble, EXIT_TEMP,
 			"the source has closed the acknowledgement socket%s",
 			a->questions ? " and left a question unanswered" : "");
-	close_socket(a, ACK_LOST);
+	ack_client_close(a, ACK_LOST);
 	a->give_up_ms = now_ms + CUT_MS;
 }
 
@@ -274,7 +152,7 @@ static void on_garbage(struct ack *a, struct span line)
 {
 	trouble_set(&a->trouble, EXIT_TEMP, "what listens on '%s' is no source: it says '%.*s'",
 		a->path, (int)(line.len < 60 ? line.len : 60), line.p);
-	close_socket(a, ACK_CLOSED);
+	ack_client_close(a, ACK_CLOSED);
 }
 
 static void on_lines(struct ack *a)
@@ -336,21 +214,22 @@ static void end_list(struct ack *a)
 static bool has_news(const struct ack *a)
 {
 	return a->listing ||
-		(a->role != ACK_FILTER && a->state == ACK_UP && a->idle != a->idle_told);
+		(a->role != ACK_FILTER && a->state == ACK_UP && a->idle != a->idle_reported);
 }
 
-/* What was only noted becomes lines. */
+/* Reports and idleness that were noted become lines. */
 static void put_news(struct ack *a)
 {
 	end_list(a);
 	if (has_news(a)) {
 		buf_puts(&a->out, a->idle ? "idle\n" : "busy\n");
-		a->idle_told = a->idle;
+		a->idle_reported = a->idle;
 	}
 }
 
-/* Writes what goes. A peer that has gone is found by reading, after its last words; one that has not
- * (no memory for a socket's buffer is no end of it) is to see that reports are missing from here on. */
+/* Writes as much as the socket takes. The end of the connection is found by reading, behind the source's last
+ * lines. If send fails for a live source (ENOBUFS), close our side: the source must not believe that later
+ * reports are complete. */
 static void transmit(struct ack *a)
 {
 	while (a->fd >= 0) {
@@ -416,8 +295,8 @@ void ack_serve(struct ack *a, short revents, int64_t now_ms)
 	if (!a->on || a->state == ACK_CLOSED)
 		return;
 	if (a->state == ACK_CONNECTING && !a->trouble.status)
-		try_connect(a, revents, now_ms);
-	/* Only poll's word is worth a system call, and the news. */
+		ack_client_connect(a, revents, now_ms);
+	/* Without an event there is nothing to read. */
 	if (revents & (POLLIN | POLLHUP | POLLERR))
 		receive(a, now_ms);
 	transmit(a);
@@ -478,7 +357,7 @@ bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *lab
 		a->unlabelled++;
 		return true;
 	}
-	/* Nearly all: our run and a number. */
+	/* The usual case: our run and a number. */
 	if (seq->type != JSON_STRING || seq->text.len <= AT || seq->text.len > AT + DIGITS_MAX ||
 		memcmp(p, a->run, LABEL_RUN_LEN) || p[LABEL_RUN_LEN] != ':' || p[AT] == '0')
 		return take_label(a, seq, label);
@@ -501,8 +380,8 @@ void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label
 		end_list(a);
 	a->listing = true;
 	a->list_kind = kind;
-	/* The source takes a report for the end of idleness. */
-	a->idle_told = false;
+	/* For the source a report ends idleness. */
+	a->idle_reported = false;
 	ack_list_add(&a->list, label);
 }
 
@@ -552,14 +431,14 @@ static void free_all(struct ack *a)
 	a->sent = 0;
 }
 
-/* Waits until all has been written or the peer has gone. Returns false when it took too long. */
+/* Waits until all is written or the source has closed. Returns false when it took too long. */
 static bool drain(struct ack *a)
 {
 	int64_t until = wake_now_ms() + CLOSE_MS, now;
 
 	put_news(a);
-	/* Without it the source takes the connection for lost, and stops: there may be nobody else to tell it
-	 * that its records come no further. */
+	/* Without `bye` the source takes the connection for lost, and stops: maybe no other program tells it
+	 * that its records get no further. */
 	if (a->ended || a->stopped)
 		buf_puts(&a->out, "bye\n");
 	for (;;) {
@@ -582,10 +461,10 @@ int ack_close(struct ack *a)
 		return EXIT_DONE;
 	if (a->fd >= 0)
 		receive(a, wake_now_ms());
-	/* Who has to stop before the greeting has come says so all the same. */
+	/* A `stop` is sent even before the greeting has come. */
 	if (a->fd >= 0 && (a->state == ACK_UP || a->stopped))
 		rid = drain(a);
-	close_socket(a, ACK_CLOSED);
+	ack_client_close(a, ACK_CLOSED);
 	free_all(a);
 	if (a->unlabelled && a->role != ACK_FILTER)
 		msg_warn("%llu records had no seq: they were delivered, but account for nothing",
@@ -610,6 +489,6 @@ void ack_abandon(struct ack *a)
 		return;
 	if (a->state == ACK_UP)
 		transmit(a);
-	close_socket(a, ACK_CLOSED);
+	ack_client_close(a, ACK_CLOSED);
 	free_all(a);
 }

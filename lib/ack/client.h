@@ -2,7 +2,7 @@
 /* The acknowledgement socket as filters and sinks see it (evpipe-ack(7)); server.h is the source's end.
  *
  * Nothing here waits but ack_close: reports coalesce while the socket is full, so that delivery never
- * depends on who reads them. Without a path (struct all zero) all functions do nothing.
+ * depends on the source. Without a path (struct all zero) all functions do nothing.
  *
  * In a loop: put ack_pollfd into the array, call ack_serve after each poll, read no input while
  * !ack_greeted, look at trouble.status, and ack_close last, before standard output is closed. Nothing
@@ -48,8 +48,8 @@ struct ack {
 	struct ack_list list; /* the report that can take more labels; it is not in out yet */
 	bool listing;
 	enum ack_kind list_kind;
-	bool idle, idle_told; /* as it is; as the source knows it */
-	bool stopped; /* we have told it to */
+	bool idle, idle_reported; /* as it is; as the source knows it */
+	bool stopped; /* we have sent `stop` */
 	unsigned questions; /* without a reply */
 };
 
