@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What peers say, and what becomes of it. */
+/* The messages of peers, and their effect on the ledger and the source. */
 #include "ack/server-parts.h"
 
 #include "base/msg.h"
@@ -79,7 +79,7 @@ static void on_hello(struct ack_server *d, struct ack_peer *p, struct span line)
 
 /* ---- reports ---- */
 
-/* Whether a message is of this run; "no" is for the caller to ignore. */
+/* Whether a message is of this run; the caller ignores it if not. */
 static bool is_ours(struct ack_server *d, struct ack_peer *p, struct span run)
 {
 	if (run.len != LABEL_RUN_LEN) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * DESIGN: net/peers has the connections; what is sent is little (a greeting, an end, the answer to one
- * question at a time), so a peer that does not read is found by what waits for it.
+ * question at a time): a peer for which much waits does not read.
  *
- * A report is a fact about records, whoever sends it and however late: what stood before garbage on a
- * line has counted.
+ * A report is a fact about records, whichever program sends it and however late: labels before garbage on
+ * a line count.
  *
  * Files: server.c the server; server-message.c what peers say.
  */

@@ -18,14 +18,14 @@ struct ack_server {
 	int fd; /* for poll: POLLIN; -1: off */
 	char run[LABEL_RUN_LEN + 1];
 	unsigned connections; /* open ones that have said hello */
-	bool had_sink; /* a sink has, ever */
+	bool had_sink; /* a sink has said hello, ever */
 	bool has_sink; /* … and is connected */
-	bool is_txn; /* … as one that writes transactions: the source does not commit */
-	bool sink_idle; /* it holds nothing: said `idle`, and no `busy` or report since */
+	bool is_txn; /* … and writes transactions: the source does not commit */
+	bool sink_idle; /* the sink holds nothing: `idle` has come, and no `busy` or report since */
 	bool sink_lost; /* its connection has ended without bye: stop reading, exit 111 */
 	struct trouble trouble; /* with a status: the source stops and exits with it */
-	bool void_account; /* … and to commit nothing more: what counts as final may not be */
-	uint64_t garbage, stale; /* connections closed for it; reports of another run */
+	bool void_account; /* … and commits nothing more: the ledger may be wrong about what is final */
+	uint64_t garbage, stale; /* connections closed for garbage; reports of another run */
 	/* internal */
 	struct ledger *ledger;
 	struct peers peers;
@@ -43,7 +43,7 @@ void ack_server_on_txn(
 	struct ack_server *d, void (*metadata)(void *ctx, struct buf *out), void *ctx);
 /* Takes a connected stream socket over, as if it had been accepted. */
 void ack_server_add(struct ack_server *d, int fd);
-/* Accepts, reads, writes what goes. Call when fd is readable, and in any case once a second. */
+/* Accepts, reads, sends. Call when fd is readable, and in any case once a second. */
 void ack_server_serve(struct ack_server *d, int64_t now_us);
 /* Tells all, also those to come, that the last number given was the last of a clean stop. Call before
  * standard output is closed, and ack_server_serve until ack_server_flushed. */

@@ -93,7 +93,7 @@ static void feed(struct child *c)
 			return;
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* It need not read all of it, if it ends well. */
+		/* A program that exits with 0 need not read all of its input. */
 		if (n < 0)
 			break;
 		c->input.p += n;
@@ -159,7 +159,7 @@ void child_kill(struct child *c)
 {
 	if (!c->pid)
 		return;
-	/* Of one that has ended, children may be left that hold its output. */
+	/* Children of a program that has ended may still hold its output. */
 	if (c->pid_fd >= 0 || c->out_fd >= 0)
 		kill(-c->pid, SIGKILL);
 	if (c->pid_fd >= 0)

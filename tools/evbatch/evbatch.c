@@ -2,18 +2,18 @@
 /* evbatch - run any program safely in the middle of a pipe, a batch at a time.
  *
  * DESIGN: a program that knows nothing of seq may drop, split, fold or reorder records as it likes, if it is
- * run on a batch: its output is held until it has ended and the program has exited with 0, and then each
- * record of it gets as its label just the numbers that the batch was made of, as part I of P. The
- * source takes them for final when all P parts are. No output at all is a declared drop.
+ * run on a batch: evbatch keeps the output until it has ended and the program has exited with 0. Then
+ * each record of the output gets as its label just the numbers of the batch, as part I of P. The source
+ * takes these numbers for final when all P parts are. No output at all is a declared drop.
  *
  *	head <= … < tail	batches, in the order of input
  *
- * - The last one may still be filling; the others run (at most -P), wait for their next attempt, or are
- *   done; they are written in order, one output line at a time as standard output takes them.
+ * - The last batch may still be filling; the others run (at most -P), wait for their next attempt, or are
+ *   done; batches are written in order, one output line at a time as standard output takes them.
  * - A batch is run when it is full, when its first record is -t old, or when no more can come, and there
  *   is a run free for it. Input is read while there is a batch to put it into.
- * - A failed run has written nothing and is tried again; after ATTEMPTS of them what came before is
- *   finished, and all from it on is left open.
+ * - A failed run has written nothing and is tried again; after ATTEMPTS of them the batches before it are
+ *   finished, and all from it on stays open.
  * - EOF: all batches are written, then exit. First SIGTERM: ignored while input is open, and the command
  *   does not see it; the second, or one after EOF, ends it and the command at once. */
 #include "ack/client.h"
@@ -39,7 +39,8 @@ enum {
 	RETRY_MS = 250, /* before the second attempt, doubled for each further one */
 	INPUT_MAX = 16 << 20, /* bytes after which a batch is full */
 	OUTPUT_MAX = 64 << 20, /* bytes that the command may write beyond those of its input */
-	RANGES_MAX = 4096, /* the same of its numbers: they stand in each label */
+	RANGES_MAX =
+		4096, /* ranges of numbers after which a batch is full: they stand in each label */
 };
 
 /* ---- trouble ---- */
@@ -75,7 +76,7 @@ static bool is_full(const struct evbatch *s, const struct evbatch_batch *b)
 		b->numbers.count >= RANGES_MAX;
 }
 
-/* The batch that takes the next record; NULL: none can. */
+/* The batch for the next record; NULL: no batch has room. */
 static struct evbatch_batch *open_batch(struct evbatch *s)
 {
 	struct evbatch_batch *b = s->tail > s->head ? evbatch_at(s, s->tail - 1) : NULL;
@@ -107,7 +108,7 @@ static bool take_label(struct evbatch *s, struct evbatch_batch *b, const struct 
 	uint64_t from, to;
 
 	buf_clear(&s->scratch);
-	/* A seq of somebody else's is none. */
+	/* A seq that is not evpipe's is no label. */
 	if (seq->type != JSON_STRING || json_string(seq, &s->scratch, &text) ||
 		label_split(text, &run, &rest) || label_parse(&label, rest))
 		return true;

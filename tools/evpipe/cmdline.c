@@ -95,7 +95,7 @@ bool cmdline_has_source(const struct evpipe *e)
 	return is_kind(&e->members[0], PROGRAM_SOURCE);
 }
 
-/* ---- what the source is told of the others ---- */
+/* ---- what the first member is told of the others ---- */
 
 /* What a jq program says that may print nothing for a line, or more than one. A program in a file is
  * not looked into. */

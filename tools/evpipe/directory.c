@@ -55,7 +55,7 @@ void directory_open(struct evpipe *e, const char *parent)
 	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		die(EXIT_PERM, "cannot open '%s': %s", lock, strerror(errno));
-	/* Held until the end. */
+	/* The lock is held until evpipe ends. */
 	if (flock(fd, LOCK_EX | LOCK_NB))
 		die(EXIT_PERM, "the directory '%s' is another evpipe's", parent);
 	free(lock);

@@ -19,9 +19,8 @@
  * The status is that of the member that failed first. With --restart the unit, never one member alone,
  * is started again after a back-off, unless it ended with 0, with 100, or for a signal.
  *
- * Files: evpipe.c the command line, the loop, restarts; evpipe-line.c members and what they mean;
- * evpipe-directory.c $EVPIPE_DIR; evpipe-members.c processes; evpipe-status.c metrics, health,
- * readiness.
+ * Files: evpipe.c the command line, the loop, restarts; cmdline.c the members and which are ours;
+ * directory.c $EVPIPE_DIR; members.c processes; status.c metrics, health, readiness.
  */
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
@@ -42,7 +41,7 @@ enum {
 	BACKOFF_MIN_MS = 1000,
 	BACKOFF_MAX_MS = 30000,
 	RAN_WELL_MS = 60000, /* after this the next back-off is the first again */
-	LOOK_MS = 1000, /* how often to see whether what a member left has ended */
+	LOOK_MS = 1000, /* between two looks whether the children that a member left have ended */
 };
 
 /* ---- the command line ---- */
@@ -83,7 +82,7 @@ static void parse_options(int argc, char **argv)
 		OPT_COMMON_ENTRIES(opt.common), opt.members, arg_end(5)};
 	const char *posixly = getenv("POSIXLY_CORRECT");
 
-	/* Options behind the first word are the members'. */
+	/* Options behind the first word belong to the members. */
 	setenv("POSIXLY_CORRECT", "1", 1);
 	opt_parse(argc, argv, table, &opt.common, &page);
 	if (!posixly)
@@ -112,7 +111,7 @@ static void take_options(struct evpipe *e)
 	cmdline_parse(e, opt.members->count, opt.members->sval);
 	e->name = pipeline_name();
 	setenv("EVPIPE_NAME", e->name, 1);
-	/* Anew, for the name. */
+	/* Again, since the name is known now. */
 	metrics_init("evpipe", opt_file(opt.common.metrics, "--metrics"));
 	directory_open(e, opt_file(opt.directory, "-d"));
 }
@@ -137,7 +136,7 @@ static void begin(struct evpipe *e, int64_t now_ms)
 	status_run(e);
 }
 
-/* Returns the status to end with, or -1 when there is to be another run. */
+/* Returns the status to end with, or -1 when another run follows. */
 static int finish(struct evpipe *e, int64_t now_ms)
 {
 	int status = members_verdict(e);
@@ -156,7 +155,7 @@ static int finish(struct evpipe *e, int64_t now_ms)
 	wait_ms = wake_backoff_ms(&e->backoff_ms, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
 	msg_warn("starting again in %.1f s", (double)wait_ms / 1000);
 	e->start_ms = now_ms + wait_ms;
-	e->status_then = status;
+	e->last_status = status;
 	status_run(e);
 	return -1;
 }
@@ -189,7 +188,7 @@ static int until_ms(int timeout, int64_t at_ms, int64_t now_ms)
 	return timeout < 0 || ms < timeout ? (int)(ms < INT_MAX ? ms : INT_MAX) : timeout;
 }
 
-/* Milliseconds until something is to be done without an event; -1: never. */
+/* Milliseconds until something is due without an event; -1: never. */
 static int timeout_ms(struct evpipe *e, int64_t now_ms)
 {
 	int timeout = status_serve(e, now_ms);
@@ -199,7 +198,7 @@ static int timeout_ms(struct evpipe *e, int64_t now_ms)
 	if (e->step_ms)
 		timeout = until_ms(timeout, e->step_ms, now_ms);
 	for (int i = 0; i < e->count; i++)
-		if (e->members[i].ended && !e->members[i].gone)
+		if (e->members[i].ended && !e->members[i].empty)
 			return until_ms(timeout, now_ms + LOOK_MS, now_ms);
 	return timeout;
 }
@@ -224,10 +223,10 @@ static int run(struct evpipe *e, int wake_fd)
 		if (e->running) {
 			members_reap(e, now_ms);
 			members_step(e, now_ms);
-			if (members_gone(e))
+			if (members_all_ended(e))
 				status = finish(e, now_ms);
 		} else if (e->stops) {
-			status = e->status_then;
+			status = e->last_status;
 		} else if (now_ms >= e->start_ms) {
 			e->restarts++;
 			begin(e, now_ms);
@@ -242,7 +241,7 @@ int main(int argc, char **argv)
 	struct evpipe *e = &self;
 	int status, wake_fd;
 
-	/* Those of a pipeline that this one is a member of. */
+	/* They belong to a pipeline that this evpipe is a member of. */
 	unsetenv("EVPIPE_DIR");
 	unsetenv("EVPIPE_ACK");
 	unsetenv("EVPIPE_MEMBER");

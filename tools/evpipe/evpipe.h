@@ -24,15 +24,15 @@ struct member {
 	/* Of this run: */
 	pid_t pid; /* 0: not started */
 	bool own_group; /* a process group of its own, called as pid */
-	bool ended; /* it was waited for */
-	bool gone; /* and nothing is left of its group */
-	bool told; /* it was sent SIGTERM by us before it ended */
+	bool ended; /* the process was waited for */
+	bool empty; /* … and no process is left in its group */
+	bool asked; /* we sent it SIGTERM before it ended */
 	bool forced; /* … after --drain */
 	int wait_status;
 	int64_t ended_ms;
 };
 
-/* What is done next to end a run. */
+/* The next step of the stop order. */
 enum stop_step { STOP_SOURCE, STOP_ALL, STOP_AGAIN, STOP_KILL };
 
 struct status;
@@ -42,8 +42,8 @@ struct evpipe {
 	struct member *members;
 	int count;
 	const char *name;
-	char *parent; /* the directory that holds those of the runs */
-	bool keep; /* it is that of -d */
+	char *parent; /* holds the directories of the runs */
+	bool keep; /* the parent was given by -d */
 	const char *listen;
 	int64_t drain_ms, grace_ms;
 	bool restart;
@@ -52,18 +52,18 @@ struct evpipe {
 	bool running;
 	int64_t start_ms; /* of this run, or of the next */
 	enum stop_step step;
-	int64_t step_ms; /* when step is due; 0: no end is in sight */
+	int64_t step_ms; /* when step is due; 0: the run goes on */
 	int start_status; /* not 0: a member could not be started */
 	/* All runs. */
 	int stops; /* stop signals so far */
 	uint64_t restarts;
 	int64_t backoff_ms;
-	int status_then; /* of the last run, */
-	char why[512]; /* and why it failed */
+	int last_status; /* of the last run */
+	char why[512]; /* the sentence about its failure */
 	struct status *status;
 };
 
-/* ---- evpipe-line.c: the command line ---- */
+/* ---- cmdline.c: the members ---- */
 
 /* Splits the operands at their '|' into e->members. Dies with 100. */
 void cmdline_parse(struct evpipe *e, int argc, const char *const *argv);
@@ -76,20 +76,21 @@ const char *cmdline_sink(const struct evpipe *e);
  * by spaces, and a NUL. */
 void cmdline_foreign(const struct evpipe *e, struct buf *names);
 
-/* ---- evpipe-members.c: processes ---- */
+/* ---- members.c: processes ---- */
 
 /* Sets up signals; returns the descriptor of wake_open, which wakes for an ended child too. */
 int members_open(void);
 /* Looks all programs up, then starts them, the source last. Returns 0, or the status to end with when
  * one cannot be started; what was started then ends by members_step. */
 int members_start(struct evpipe *e);
-/* Takes notice of those which have ended; begins to end the others when one has failed. */
+/* Waits for members that have ended; begins to stop the others when one has failed. */
 void members_reap(struct evpipe *e, int64_t now_ms);
 /* Begins the end of the run at a time, unless an earlier one is set. */
 void members_stop(struct evpipe *e, int64_t at_ms);
 /* Does what is due of the stop order. */
 void members_step(struct evpipe *e, int64_t now_ms);
-bool members_gone(const struct evpipe *e);
+/* No process of the run is left. */
+bool members_all_ended(const struct evpipe *e);
 bool member_failed(const struct member *m);
 /* "exit 111, temporary trouble". */
 void member_describe(const struct member *m, char *text, size_t size);
@@ -97,16 +98,16 @@ void member_describe(const struct member *m, char *text, size_t size);
  * sentence about it, and prints the table. */
 int members_verdict(struct evpipe *e);
 
-/* ---- evpipe-directory.c ---- */
+/* ---- directory.c ---- */
 
-/* Finds where the directories of the runs go: @parent, that of -d, or NULL. Dies. */
+/* Finds the parent of the runs' directories: @parent, which -d gave, or NULL. Dies. */
 void directory_open(struct evpipe *e, const char *parent);
 /* Makes the directory of the next run and sets $EVPIPE_DIR and $EVPIPE_ACK. Dies. */
 void directory_make(struct evpipe *e);
-/* Removes it, unless it is to stay for -d. */
+/* Removes it; under -d it stays. */
 void directory_leave(struct evpipe *e);
 
-/* ---- evpipe-status.c: metrics, health, readiness ---- */
+/* ---- status.c: metrics, health, readiness ---- */
 
 /* Opens what --listen, --ready-fd, --metrics and $NOTIFY_SOCKET ask for. Dies. */
 void status_open(struct evpipe *e, bool ready_fd, bool metrics_file);
@@ -117,7 +118,7 @@ void status_run(struct evpipe *e);
 /* For poll: the servers' and the directory's descriptors, -1 for none. */
 int status_http_fd(const struct evpipe *e);
 int status_ready_fd(const struct evpipe *e);
-/* Serves what is due; returns ms until it is to be called again, -1 never. */
+/* Serves requests and scans the members' files when that is due. Returns ms until the next call, -1: no limit. */
 int status_serve(struct evpipe *e, int64_t now_ms);
 void status_close(struct evpipe *e);
 

@@ -161,7 +161,7 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 	_exit(EXIT_PERM);
 }
 
-/* Keyboard input goes to the terminal's foreground group alone, so who reads it stays in ours. */
+/* Keyboard input goes to the terminal's foreground group alone: a member that reads it stays in our group. */
 static bool reads_terminal(const struct evpipe *e, const struct member *m)
 {
 	return m == e->members && !cmdline_has_source(e) && isatty(STDIN_FILENO);
@@ -173,7 +173,7 @@ static pid_t start(const struct evpipe *e, const struct member *m, int in, int o
 	pid_t parent = getpid(), pid;
 	sigset_t all, mask;
 
-	/* What comes to the child before it has put off our handlers would be taken for ours. */
+	/* A signal to the child must wait until the child has put off our handlers. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &mask);
 	pid = fork();
@@ -239,18 +239,18 @@ static int foreign_status(const struct member *m, int code)
 		return EXIT_PERM;
 	case 128 + SIGINT: /* a shell's, when we have ended what it ran */
 	case 128 + SIGTERM:
-		return m->told && !m->forced ? EXIT_DONE : EXIT_TEMP;
+		return m->asked && !m->forced ? EXIT_DONE : EXIT_TEMP;
 	}
 	return EXIT_TEMP;
 }
 
-/* Whether it has died of the signal that was to stop it. */
+/* Whether it has died of the signal by which it was asked to stop. */
 static bool was_asked(const struct member *m)
 {
 	int sig = WTERMSIG(m->wait_status);
 
-	/* In our group it got the keyboard's too. */
-	return (sig == SIGTERM && m->told && !m->forced) || (sig == SIGINT && !m->own_group);
+	/* In our group it got Ctrl-C too. */
+	return (sig == SIGTERM && m->asked && !m->forced) || (sig == SIGINT && !m->own_group);
 }
 
 /* A member's exit status in terms of ours. */
@@ -261,7 +261,7 @@ static int status_of(const struct member *m)
 	if (!m->ended)
 		return EXIT_DONE;
 	if (WIFSIGNALED(m->wait_status)) {
-		/* SIGPIPE: its reader has gone, and why says the reader's status. */
+		/* SIGPIPE: its reader has ended; the reader's status tells why. */
 		return was_asked(m) || WTERMSIG(m->wait_status) == SIGPIPE ? EXIT_DONE : EXIT_TEMP;
 	}
 	if (!m->ours)
@@ -323,13 +323,13 @@ static void on_end(struct evpipe *e, struct member *m, int wait_status, int64_t 
 		members_stop(e, now_ms);
 		return;
 	}
-	/* One that ends before those in front of it: they are given the time to see it. */
+	/* A member that ends before those in front of it: they get the time to notice. */
 	for (struct member *before = e->members; before < m; before++)
 		if (!before->ended)
 			members_stop(e, now_ms + e->drain_ms + GRACE_MS);
 }
 
-/* Children of a member's that outlived it, such as those of a shell. */
+/* Children that outlived a member, such as those of a shell. */
 static bool has_left_some(const struct member *m)
 {
 	return m->own_group && kill(-m->pid, 0) == 0;
@@ -348,10 +348,10 @@ void members_reap(struct evpipe *e, int64_t now_ms)
 	for (int i = 0; i < e->count; i++) {
 		struct member *m = &e->members[i];
 
-		if (m->ended && !m->gone)
-			m->gone = !has_left_some(m);
+		if (m->ended && !m->empty)
+			m->empty = !has_left_some(m);
 		all_ended = all_ended && (m->ended || !m->pid);
-		left = left || (m->ended && !m->gone);
+		left = left || (m->ended && !m->empty);
 	}
 	if (all_ended && left && !e->step_ms) {
 		e->step = STOP_ALL;
@@ -359,10 +359,10 @@ void members_reap(struct evpipe *e, int64_t now_ms)
 	}
 }
 
-bool members_gone(const struct evpipe *e)
+bool members_all_ended(const struct evpipe *e)
 {
 	for (int i = 0; i < e->count; i++)
-		if (e->members[i].pid && !e->members[i].gone)
+		if (e->members[i].pid && !e->members[i].empty)
 			return false;
 	return true;
 }
@@ -371,10 +371,10 @@ bool members_gone(const struct evpipe *e)
 
 static void send_signal(struct member *m, int sig)
 {
-	if (!m->pid || m->gone)
+	if (!m->pid || m->empty)
 		return;
 	if (sig != SIGCONT && !m->ended)
-		m->told = true;
+		m->asked = true;
 	kill(m->own_group ? -m->pid : m->pid, sig);
 }
 
@@ -393,7 +393,7 @@ static void say_forced(const struct evpipe *e)
 	size_t n = 0;
 
 	for (int i = 0; i < e->count && n < sizeof(names); i++)
-		if (e->members[i].pid && !e->members[i].gone)
+		if (e->members[i].pid && !e->members[i].empty)
 			n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", n ? ", " : "",
 				e->members[i].name);
 	if (n)
@@ -441,13 +441,13 @@ void members_step(struct evpipe *e, int64_t now_ms)
 
 /* ---- the verdict ---- */
 
-/* Of two that failed together, who is more likely the cause than the consequence. */
+/* Of two that failed together, the one with the higher rank is the likelier cause. */
 static int rank(const struct member *m)
 {
 	return status_of(m) == EXIT_PERM ? 2 : WIFSIGNALED(m->wait_status) ? 1 : 0;
 }
 
-/* A source that was asked to stop for good waits for what is open: when it ends says nothing. */
+/* A source that was asked to stop for good waits for open records: the time of its end tells nothing. */
 static bool is_stopped_source(const struct evpipe *e, const struct member *m)
 {
 	return m == e->members && cmdline_has_source(e) && status_of(m) == EXIT_PERM;
@@ -460,12 +460,12 @@ static const struct member *first_failed(const struct evpipe *e)
 	for (const struct member *m = e->members; m < e->members + e->count; m++)
 		if (member_failed(m) && (!first || m->ended_ms < first->ended_ms))
 			first = m;
-	/* Of those ended by force, the one that the others were waiting for. */
+	/* Of those ended by force, the first: the others waited for it. */
 	for (const struct member *m = e->members; first && first->forced; m++)
 		if (m->forced && member_failed(m))
 			return m;
 	for (const struct member *m = e->members; first && m < e->members + e->count; m++)
-		/* Equals: the reader, since it is the writer who ends with 111 when it has gone. */
+		/* Equals: the reader, since a writer ends with 111 when its reader has ended. */
 		if (member_failed(m) &&
 			(m->ended_ms <= first->ended_ms + TOGETHER_MS || is_stopped_source(e, m)) &&
 			(!cause || rank(m) >= rank(cause)))

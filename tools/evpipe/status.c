@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What evpipe knows of its members, from the files they keep in $EVPIPE_DIR: the merged metrics, health
- * and readiness; told over HTTP, by --ready-fd, --metrics and to a service manager. */
+/* Metrics, health and readiness of the members, from the files that they keep in $EVPIPE_DIR; served over HTTP,
+ * and told by --ready-fd, --metrics and to a service manager. */
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
 
@@ -49,7 +49,7 @@ struct status {
 	int notify; /* the service manager's socket, -1 none */
 	struct sockaddr_un manager;
 	socklen_t manager_len;
-	char told[512]; /* to it */
+	char reported[512]; /* to the manager, last */
 	bool was_ready, ready;
 	int64_t scan_ms; /* the next */
 	struct file *files; /* of this run */
@@ -179,7 +179,7 @@ static void file_causes(
 {
 	const struct member *m = member_named(e, f->name);
 
-	/* What an ended program has left behind is said of the program. */
+	/* The end of a member is a cause by itself; its file tells nothing more. */
 	if (m && m->ended)
 		return;
 	if (f->down_ms && now_ms - f->down_ms >= e->grace_ms)
@@ -327,8 +327,8 @@ static void notify(struct status *s, const char *state, struct span text)
 		line++;
 	buf_printf(&b, "%sSTATUS=%.*s\n", state, (int)(line < 300 ? line : 300), text.p);
 	buf_putc(&b, '\0');
-	if (s->notify >= 0 && strcmp(b.p, s->told) != 0) {
-		snprintf(s->told, sizeof(s->told), "%s", b.p);
+	if (s->notify >= 0 && strcmp(b.p, s->reported) != 0) {
+		snprintf(s->reported, sizeof(s->reported), "%s", b.p);
 		if (sendto(s->notify, b.p, b.len - 1, MSG_NOSIGNAL | MSG_DONTWAIT,
 			    (struct sockaddr *)&s->manager, s->manager_len) < 0)
 			msg_warn("cannot write to $NOTIFY_SOCKET: %s", strerror(errno));
