@@ -92,6 +92,20 @@ static unsigned sextet(char c)
 	return c == '+' ? 62 : c == '/' ? 63 : 64;
 }
 
+bool buf_is_base64(struct span s)
+{
+	size_t pad = 0;
+
+	if (s.len % 4)
+		return false;
+	if (s.len && s.p[s.len - 1] == '=')
+		pad = s.p[s.len - 2] == '=' ? 2 : 1;
+	for (size_t i = 0; i < s.len - pad; i++)
+		if (sextet(s.p[i]) > 63)
+			return false;
+	return !pad || !(sextet(s.p[s.len - pad - 1]) & (pad == 2 ? 0x0f : 0x03));
+}
+
 int buf_unbase64(struct buf *b, struct span s)
 {
 	size_t pad;

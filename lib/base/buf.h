@@ -83,6 +83,8 @@ void buf_int(struct buf *b, int64_t n);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Standard alphabet, padded (RFC 4648 section 4). */
 void buf_base64(struct buf *b, const void *p, size_t n);
+/* Whether @s is canonical: padded, and the bits that the padding leaves over are zero. */
+bool buf_is_base64(struct span s);
 /* Appends the bytes that @s stands for. Returns 0, or -1 and leaves @b as it was when @s is not
  * canonical padded base64. */
 int buf_unbase64(struct buf *b, struct span s);

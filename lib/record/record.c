@@ -216,33 +216,6 @@ static inline int want_integer(
 	return refuse_integer(v, name, bits, e);
 }
 
-/* 6 bits and, at 0x40, that it is one. */
-static unsigned base64_digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return 0x40 | (unsigned)(c - 'A');
-	if (c >= 'a' && c <= 'z')
-		return 0x40 | (unsigned)(c - 'a' + 26);
-	if (c >= '0' && c <= '9')
-		return 0x40 | (unsigned)(c - '0' + 52);
-	return c == '+' ? 0x40 | 62 : c == '/' ? 0x40 | 63 : 0;
-}
-
-/* Padded, and no bit set that stands for nothing: just what buf_unbase64 takes. */
-static bool base64_canonical(struct span s)
-{
-	size_t pad = 0;
-
-	if (s.len % 4)
-		return false;
-	if (s.len && s.p[s.len - 1] == '=')
-		pad = s.p[s.len - 2] == '=' ? 2 : 1;
-	for (size_t i = 0; i < s.len - pad; i++)
-		if (!base64_digit(s.p[i]))
-			return false;
-	return !pad || !(base64_digit(s.p[s.len - pad - 1]) & (pad == 2 ? 0x0f : 0x03));
-}
-
 static bool base64_value(const struct json_value *v)
 {
 	struct buf b = {0};
@@ -250,9 +223,9 @@ static bool base64_value(const struct json_value *v)
 	bool ok = v->type == JSON_STRING && !v->lone;
 
 	if (ok && !v->escaped)
-		return base64_canonical(v->text);
+		return buf_is_base64(v->text);
 	/* Some encoders write "\/": rare enough to decode it into memory of its own. */
-	ok = ok && json_string(v, &b, &s) == 0 && base64_canonical(s);
+	ok = ok && json_string(v, &b, &s) == 0 && buf_is_base64(s);
 	buf_free(&b);
 	return ok;
 }

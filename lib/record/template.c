@@ -199,6 +199,14 @@ static int put_value(const struct part *part, const struct json_value *v, struct
 	}
 }
 
+/* Returns 0 when a record's bytes were found, else refuses the record. */
+static int want_bytes(const struct part *part, enum record_bytes found, struct record_error *e)
+{
+	if (found == RECORD_NULL)
+		return missing(part, e);
+	return found == RECORD_BAD ? -1 : 0;
+}
+
 static int put_payload_value(const struct part *part, const struct record *r, struct buf *scratch,
 	struct buf *out, struct record_error *e)
 {
@@ -206,14 +214,8 @@ static int put_payload_value(const struct part *part, const struct record *r, st
 	struct span payload;
 	struct json why;
 
-	switch (record_payload(r, scratch, &payload, e)) {
-	case RECORD_BAD:
+	if (want_bytes(part, record_payload(r, scratch, &payload, e), e) < 0)
 		return -1;
-	case RECORD_NULL:
-		return missing(part, e);
-	case RECORD_BYTES:
-		break;
-	}
 	switch (path_find(part->path, payload, &v, &why)) {
 	case 1:
 		return put_value(part, &v, out, e);
@@ -243,14 +245,8 @@ static int put_key(const struct part *part, const struct record *r, struct buf *
 {
 	struct span key;
 
-	switch (record_key(r, scratch, &key, e)) {
-	case RECORD_BAD:
+	if (want_bytes(part, record_key(r, scratch, &key, e), e) < 0)
 		return -1;
-	case RECORD_NULL:
-		return missing(part, e);
-	case RECORD_BYTES:
-		break;
-	}
 	buf_span(out, key);
 	return 0;
 }
