@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* evkey - take the partition key out of the payload.
  *
- * DESIGN: a key path (.a.b[0]) is found by our own scanner, in one pass over the payload and without
- * a byte of it changed; any other expression goes to libjq, which only looks. The key is the text of a
- * string, number or boolean, and replaces the record's key; everything else of the line stays as it
- * was. A payload that is not JSON and one without the field are two classes, so that the operator
- * can tell which contract was broken. */
+ * DESIGN: our own scanner finds a key path (.a.b[0]) in one pass over the payload and changes no byte. Any other
+ * expression goes to libjq, which only reads. The key is the text of a string, number or boolean, and replaces
+ * the record's key; all other bytes of the line stay. A payload that is not JSON (json-decode) and a payload
+ * without the field (missing-key) are refused under two classes, so that the operator can tell which contract
+ * was broken. */
 #include "base/buf.h"
 #include "jq/expr.h"
 #include "flow/filter.h"
@@ -21,6 +21,14 @@ struct evkey {
 	bool null_ok;
 	struct buf payload, key;
 };
+
+static struct {
+	struct opt_common common;
+	struct input_opts input;
+	struct ack_opts ack;
+	struct arg_str *expr;
+	struct arg_lit *null_ok;
+} opt;
 
 static enum filter_verdict refuse(
 	struct record_error *e, enum errclass c, const char *what, const char *why)
@@ -79,7 +87,7 @@ static enum filter_verdict by_expr(struct evkey *k, const struct record *r, stru
 	struct json bad;
 	char why[200];
 
-	/* libjq is lenient (NaN, bytes that are not UTF-8): what is JSON is decided here. */
+	/* libjq also takes NaN, and bytes that are not UTF-8: decide here whether the payload is JSON. */
 	if (json_parse(payload, &whole, &bad))
 		return refuse(e, bad.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE,
 			"the payload is not JSON", bad.why);
@@ -120,46 +128,53 @@ static enum filter_verdict on_record(
 	return k->path ? by_path(k, r, payload, out, e) : by_expr(k, r, payload, out, e);
 }
 
-static const char *const examples[] = {
-	"rsub -p 'sse:*' | evkey .tenantId | kwrite -t '{channel#sse:}'",
-	"evkey '.order.id // .id' <records.ndjson",
-	NULL,
-};
+/* ---- the command line ---- */
 
-int main(int argc, char **argv)
+static void parse_options(int argc, char **argv)
 {
+	static const char *const examples[] = {
+		"rsub -p 'sse:*' | evkey .tenantId | kwrite -t '{channel#sse:}'",
+		"evkey '.order.id // .id' <records.ndjson",
+		NULL,
+	};
 	static const struct opt_page page = {
 		.prog = "evkey",
 		.summary = "Takes the partition key of each record out of its JSON payload.",
 		.examples = examples,
 		.libraries = {expr_library},
 	};
-	struct evkey k = {0};
-	struct opt_common common;
-	struct input_opts input;
-	struct ack_opts ack;
-	struct arg_lit *null_ok =
-		arg_lit0(NULL, "null-ok", "no such field: a null key, not an error");
-	struct arg_str *expr = arg_str1(NULL, NULL, "EXPR", "key path (.a.b[0]) or jq expression");
-	struct arg_end *end = arg_end(8);
+
+	opt.expr = arg_str1(NULL, NULL, "EXPR", "key path (.a.b[0]) or jq expression");
+	opt.null_ok = arg_lit0(NULL, "null-ok", "no such field: a null key, not an error");
+	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	ack_opts(&opt.ack);
+	opt_common(&opt.common);
+	void *table[] = {opt.expr, opt.null_ok, INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
+
+static void take_options(struct evkey *k)
+{
 	char why[300];
 
-	opt_common(&common);
-	input_opts(&input, INPUT_DEAD_TO_FILE);
-	ack_opts(&ack);
-	void *table[] = {expr, null_ok, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
-		OPT_COMMON_ENTRIES(common), end};
-	opt_parse(argc, argv, table, &common, &page);
+	k->text = opt_text(opt.expr, "EXPR");
+	k->null_ok = opt.null_ok->count;
+	k->path = path_parse(k->text);
+	if (!k->path && !(k->expr = expr_compile(k->text, why, sizeof(why))))
+		opt_bad("'%s' is not a jq expression: %s", k->text, why);
+}
 
-	k.text = opt_text(expr, "EXPR");
-	k.null_ok = null_ok->count;
-	k.path = path_parse(k.text);
-	if (!k.path && !(k.expr = expr_compile(k.text, why, sizeof(why))))
-		opt_bad("'%s' is not a jq expression: %s", k.text, why);
+int main(int argc, char **argv)
+{
+	struct evkey k = {0};
+
+	parse_options(argc, argv);
+	take_options(&k);
 	return filter_run(&(struct filter){
 		.each = on_record,
 		.self = &k,
-		.input = &input,
-		.ack = &ack,
+		.input = &opt.input,
+		.ack = &opt.ack,
 	});
 }

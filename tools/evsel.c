@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /* evsel - keep the records for which a jq expression holds; turn dead letters back into records.
  *
- * DESIGN: the expression sees the record with its payload parsed, where that is JSON: the text of the
- * payload is put in the place of the string in a copy of the line, which libjq reads and nobody else. What
- * passes is the line that came. A drop is declared, so that the source goes on past it; whatever an
- * expression cannot decide is refused and never taken for a drop.
+ * DESIGN: the expression sees the record with its payload parsed, where the payload is JSON: a copy of the
+ * line has the payload's text in place of the string. Only libjq reads that copy; evsel hands on the line as
+ * it came. A drop is declared, so that the source goes on past the record. A record that the expression
+ * cannot decide is refused, never dropped.
  *
- * --undead cuts the record out of its dead letter as it stands there. A dead letter that comes as a
- * record's payload (out of a topic of dead letters) gives its record the seq of the record that brought
- * it, since that is what the source waits for. */
+ * --undead copies the record out of its dead letter as it stands there. A dead letter may come as the payload
+ * of a record (from a topic of dead letters): the record in it then gets the seq of the record around it,
+ * because the source waits for that seq. */
 #include "ack/client.h"
 #include "base/buf.h"
 #include "jq/expr.h"
@@ -25,9 +25,17 @@ struct evsel {
 	struct buf payload, line, text;
 };
 
+static struct {
+	struct opt_common common;
+	struct input_opts input;
+	struct ack_opts ack;
+	struct arg_str *expr;
+	struct arg_lit *invert, *undead;
+} opt;
+
 /* ---- selecting ---- */
 
-/* The record as the expression sees it. @is_json: whether its payload is an object's, or JSON. */
+/* The record as the expression sees it. *@is_json: the payload is an object or an array, or its text is JSON. */
 static struct span view(struct evsel *s, const struct record *r, bool *is_json)
 {
 	struct json_value v;
@@ -144,7 +152,7 @@ static enum filter_verdict undead(void *self, struct span line, const struct rec
 	if (r && record_payload(r, &s->payload, &letter, e) != RECORD_BYTES)
 		letter = SPAN("");
 	if (open_letter(s, letter, &inner)) {
-		/* What is not even JSON is so classed already. */
+		/* A line that is not JSON keeps its class, json-decode. */
 		if (r || e->class != CLASS_JSON_DECODE)
 			record_refuse(e, CLASS_INVALID_RECORD, "not a dead letter");
 		return FILTER_REFUSE;
@@ -162,55 +170,61 @@ static enum filter_verdict undead(void *self, struct span line, const struct rec
 	return FILTER_EDITED;
 }
 
-/* ---- options ---- */
+/* ---- the command line ---- */
 
-static const char *const examples[] = {
-	"kread -e orders | evsel '.payload.total > 100'",
-	"evsel --invert '.headers | index(\"test\")' <records.ndjson",
-	"evsel --undead <dead.ndjson | kwrite",
-	NULL,
-};
-
-int main(int argc, char **argv)
+static void parse_options(int argc, char **argv)
 {
+	static const char *const examples[] = {
+		"kread -e orders | evsel '.payload.total > 100'",
+		"evsel --invert '.headers | index(\"test\")' <records.ndjson",
+		"evsel --undead <dead.ndjson | kwrite",
+		NULL,
+	};
 	static const struct opt_page page = {
 		.prog = "evsel",
 		.summary = "Keeps the records for which a jq expression holds.",
 		.examples = examples,
 		.libraries = {expr_library},
 	};
-	struct evsel s = {0};
-	struct opt_common common;
-	struct input_opts input;
-	struct ack_opts ack;
-	struct arg_lit *invert =
-		arg_lit0(NULL, "invert", "keep the records for which it does not hold");
-	struct arg_lit *dead = arg_lit0(
-		NULL, "undead", "turn dead letters back into their records; takes no EXPR");
-	struct arg_str *expr = arg_str0(NULL, NULL, "EXPR",
+
+	opt.expr = arg_str0(NULL, NULL, "EXPR",
 		"jq expression; . is the record, .payload its JSON when it is JSON");
-	struct arg_end *end = arg_end(8);
+	opt.invert = arg_lit0(NULL, "invert", "keep the records for which it does not hold");
+	opt.undead = arg_lit0(
+		NULL, "undead", "turn dead letters back into their records; takes no EXPR");
+	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	ack_opts(&opt.ack);
+	opt_common(&opt.common);
+	void *table[] = {opt.expr, opt.invert, opt.undead, INPUT_ENTRIES(opt.input),
+		ACK_ENTRIES(opt.ack), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
+
+static void take_options(struct evsel *s)
+{
+	const char *text = opt_text(opt.expr, "EXPR");
 	char why[300];
 
-	opt_common(&common);
-	input_opts(&input, INPUT_DEAD_TO_FILE);
-	ack_opts(&ack);
-	void *table[] = {expr, invert, dead, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
-		OPT_COMMON_ENTRIES(common), end};
-	opt_parse(argc, argv, table, &common, &page);
-
-	if (dead->count && (expr->count || invert->count))
+	if (opt.undead->count && (text || opt.invert->count))
 		opt_bad("--undead takes neither EXPR nor --invert");
-	if (!dead->count && !expr->count)
+	if (!opt.undead->count && !text)
 		opt_bad("nothing to do: give EXPR or --undead");
-	s.invert = invert->count;
-	if (expr->count && !(s.expr = expr_compile(opt_text(expr, "EXPR"), why, sizeof(why))))
-		opt_bad("'%s' is not a jq expression: %s", expr->sval[0], why);
+	s->invert = opt.invert->count;
+	if (text && !(s->expr = expr_compile(text, why, sizeof(why))))
+		opt_bad("'%s' is not a jq expression: %s", text, why);
+}
+
+int main(int argc, char **argv)
+{
+	struct evsel s = {0};
+
+	parse_options(argc, argv);
+	take_options(&s);
 	return filter_run(&(struct filter){
-		.each = dead->count ? NULL : select_record,
-		.line = dead->count ? undead : NULL,
+		.each = opt.undead->count ? NULL : select_record,
+		.line = opt.undead->count ? undead : NULL,
 		.self = &s,
-		.input = &input,
-		.ack = &ack,
+		.input = &opt.input,
+		.ack = &opt.ack,
 	});
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 /* evstamp - provenance: stamp an origin, drop records of given origins, limit hops.
  *
- * DESIGN: two bridges that mirror each other echo every record for ever unless each drops what the
- * other one brought. The origin stands in a field of the payload (.source) or in a header; it is looked
- * at before it is stamped, so `--drop nas-worker --set cloud-run-api` in one direction and
- * `--drop cloud-run-api` in the other close the loop. A drop is a declared choice and counted; a
- * record over the hop limit is an error (`loop`), since a guard that works never lets one get there.
+ * DESIGN: two bridges that mirror each other echo every record for ever unless each drops the records that the
+ * other one brought. The origin stands in a field of the payload (.source) or in a header. The origin is read
+ * before the record is stamped, so `--drop nas-worker --set cloud-run-api` in one direction and
+ * `--drop cloud-run-api` in the other close the loop. A drop is a declared choice and counted. A record over
+ * the hop limit is an error (`loop`): a guard that works lets no record get so far.
  *
- * A payload is edited in place: the new text is spliced in and all other bytes stay. What is not JSON
+ * A payload is edited in place: the new text is spliced in and all other bytes stay. A payload that is not JSON
  * has no origin: it passes --drop, and cannot be stamped.
  *
- * Most payloads are not parsed for --drop: one that nowhere holds a name's bytes, nor an escape \u that
- * could stand for one of them, has another origin or none, and is no case for dropping. */
+ * Most payloads are not parsed for --drop. A payload that holds neither the bytes of a name nor an escape \u
+ * that could stand for one of them has another origin or none, and is not dropped. */
 #include "base/buf.h"
 #include "flow/filter.h"
 #include "base/num.h"
@@ -48,6 +48,13 @@ struct evstamp {
 	struct buf payload, scratch, text, edited;
 };
 
+static struct {
+	struct opt_common common;
+	struct input_opts input;
+	struct ack_opts ack;
+	struct arg_str *set, *drop, *only, *at, *max_hops;
+} opt;
+
 static enum filter_verdict refuse(
 	struct record_error *e, enum errclass c, const char *what, const char *why)
 {
@@ -57,7 +64,7 @@ static enum filter_verdict refuse(
 
 /* ---- reading a mark ---- */
 
-/* Finds the member in the payload: s->seen. false, with @e, when there is no JSON to look into. */
+/* Finds the member in the payload and leaves it in s->seen. Returns false, with @e, when the payload is not JSON. */
 static bool look(
 	struct evstamp *s, const struct record *r, const struct place *p, struct record_error *e)
 {
@@ -244,7 +251,7 @@ static enum filter_verdict on_record(
 	return stamp(s, &counted, out, e);
 }
 
-/* ---- options ---- */
+/* ---- the command line ---- */
 
 static struct path *must_parse(const char *text)
 {
@@ -272,60 +279,64 @@ static void parse_at(struct evstamp *s, const char *at)
 	s->hops.path = path_sibling(s->origin.path, s->hops.name);
 }
 
-static const char *const examples[] = {
-	"rsub -p 'sse:*' | evstamp --drop nas-worker --set cloud-run-api | kwrite -t '{channel#sse:}'",
-	"evstamp --drop cloud-run-api <records.ndjson",
-	"evstamp --at header:origin --set site-a --max-hops 3 <records.ndjson",
-	NULL,
-};
-
-int main(int argc, char **argv)
+static void parse_options(int argc, char **argv)
 {
+	static const char *const examples[] = {
+		"rsub -p 'sse:*' | evstamp --drop nas-worker --set cloud-run-api | kwrite -t '{channel#sse:}'",
+		"evstamp --drop cloud-run-api <records.ndjson",
+		"evstamp --at header:origin --set site-a --max-hops 3 <records.ndjson",
+		NULL,
+	};
 	static const struct opt_page page = {
 		.prog = "evstamp",
 		.summary =
 			"Stamps the origin of records, drops those of given origins, limits hops.",
 		.examples = examples,
 	};
-	struct evstamp s = {.max_hops = -1};
-	struct opt_common common;
-	struct input_opts input;
-	struct ack_opts ack;
-	struct arg_str *set = arg_str0(NULL, "set", "NAME", "write NAME as the record's origin");
-	struct arg_str *drop = arg_strn(NULL, "drop", "NAME", 0, 64, "drop records of this origin");
-	struct arg_str *only =
-		arg_strn(NULL, "only", "NAME", 0, 64, "drop records of any other origin");
-	struct arg_str *at = arg_str0(NULL, "at", "PLACE",
+
+	opt.set = arg_str0(NULL, "set", "NAME", "write NAME as the record's origin");
+	opt.drop = arg_strn(NULL, "drop", "NAME", 0, 64, "drop records of this origin");
+	opt.only = arg_strn(NULL, "only", "NAME", 0, 64, "drop records of any other origin");
+	opt.at = arg_str0(NULL, "at", "PLACE",
 		"where the origin stands: .PATH in the payload, or header:NAME (default .source)");
-	struct arg_str *max_hops = arg_str0(NULL, "max-hops", "N",
+	opt.max_hops = arg_str0(NULL, "max-hops", "N",
 		"refuse a record that was stamped so N times before, counted in 'hops' beside PLACE");
-	struct arg_end *end = arg_end(8);
+	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	ack_opts(&opt.ack);
+	opt_common(&opt.common);
+	void *table[] = {opt.set, opt.drop, opt.only, opt.at, opt.max_hops,
+		INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack), OPT_COMMON_ENTRIES(opt.common),
+		arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
 
-	opt_common(&common);
-	input_opts(&input, INPUT_DEAD_TO_FILE);
-	ack_opts(&ack);
-	void *table[] = {set, drop, only, at, max_hops, INPUT_ENTRIES(input), ACK_ENTRIES(ack),
-		OPT_COMMON_ENTRIES(common), end};
-	opt_parse(argc, argv, table, &common, &page);
-
-	s.set = opt_text(set, "--set");
-	if (s.set && !json_utf8((struct span){s.set, strlen(s.set)}))
+static void take_options(struct evstamp *s)
+{
+	s->set = opt_text(opt.set, "--set");
+	if (s->set && !json_utf8((struct span){s->set, strlen(s->set)}))
 		opt_bad("--set takes a name in UTF-8");
-	if (s.set) {
-		json_put_text(&s.json, (struct span){s.set, strlen(s.set)});
-	}
-	s.max_hops = opt_int(max_hops, "--max-hops", -1, 0, 1000000);
-	s.drop = drop->sval;
-	s.drop_count = drop->count;
-	s.only = only->sval;
-	s.only_count = only->count;
-	if (!s.set && s.max_hops < 0 && !s.drop_count && !s.only_count)
+	if (s->set)
+		json_put_text(&s->json, (struct span){s->set, strlen(s->set)});
+	s->max_hops = opt_int(opt.max_hops, "--max-hops", -1, 0, 1000000);
+	s->drop = opt.drop->sval;
+	s->drop_count = opt.drop->count;
+	s->only = opt.only->sval;
+	s->only_count = opt.only->count;
+	if (!s->set && s->max_hops < 0 && !s->drop_count && !s->only_count)
 		opt_bad("nothing to do: give --set, --drop, --only or --max-hops");
-	parse_at(&s, at->count ? opt_text(at, "--at") : ".source");
+	parse_at(s, opt.at->count ? opt_text(opt.at, "--at") : ".source");
+}
+
+int main(int argc, char **argv)
+{
+	struct evstamp s = {0};
+
+	parse_options(argc, argv);
+	take_options(&s);
 	return filter_run(&(struct filter){
 		.each = on_record,
 		.self = &s,
-		.input = &input,
-		.ack = &ack,
+		.input = &opt.input,
+		.ack = &opt.ack,
 	});
 }
