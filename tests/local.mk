@@ -75,7 +75,7 @@ tests_unit_test_resp_SOURCES = tests/unit/test-resp.c tests/unit/resp-text.h tes
 tests_unit_test_resp_CPPFLAGS = $(AM_CPPFLAGS) $(HIREDIS_CFLAGS)
 tests_unit_test_resp_LDADD = $(UNIT_LDADD) $(HIREDIS_LIBS)
 tests_unit_test_template_LDADD = $(UNIT_LDADD)
-tests_unit_test_tls_LDADD = $(UNIT_LDADD) $(CRYPTO_LIBS)
+tests_unit_test_tls_LDADD = $(UNIT_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 
 # ---- fuzz: each tests/fuzz/fuzz-NAME.c; needs clang ----
 .PHONY: check-fuzz

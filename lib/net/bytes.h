@@ -26,7 +26,7 @@ struct bytes {
 	bool more, broken;
 };
 
-/* What stands between a connection and its socket. */
+/* A layer between a connection and its socket. */
 struct bytes_layer {
 	int (*shake)(struct bytes *b);
 	ssize_t (*read)(struct bytes *b, void *p, size_t n);
@@ -34,7 +34,7 @@ struct bytes_layer {
 	void (*close)(struct bytes *b); /* not the descriptor */
 };
 
-/* What the connections of a client have in common: its layer, and what that needs, behind. */
+/* The part that all connections of a client share: the layer's own members follow it. */
 struct bytes_client {
 	void (*start)(struct bytes_client *client, struct bytes *b);
 };
@@ -57,7 +57,7 @@ static inline short bytes_want(const struct bytes *b, bool output)
 {
 	return (short)(b->read_want | (output ? b->write_want : 0));
 }
-/* What poll has found: a read, or a write, may get on. */
+/* By poll's revents: a read, or a write, may make progress. */
 static inline bool bytes_can_read(const struct bytes *b, short revents)
 {
 	return (revents & (b->read_want | POLLERR | POLLHUP | POLLNVAL)) || b->more;
@@ -71,7 +71,7 @@ static inline bool bytes_pending(const struct bytes *b)
 {
 	return b->more;
 }
-/* Closes the descriptor; tells the peer when that needs no waiting. May be called again. */
+/* Closes the descriptor, after TLS's close_notify where that needs no waiting. May be called again. */
 void bytes_close(struct bytes *b);
 
 #endif

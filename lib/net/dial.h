@@ -19,7 +19,7 @@ enum dial_state {
 	DIAL_RESOLVING,
 	DIAL_CONNECTING,
 	DIAL_CONNECTED, /* take the descriptor */
-	DIAL_FAILED, /* `why` tells the reason; call dial_retry or dial_start */
+	DIAL_FAILED, /* for the reason `why`; call dial_retry or dial_start */
 };
 
 struct dial {

@@ -55,7 +55,7 @@ static int bad_certificate(struct bytes *b, long code)
 	}
 }
 
-/* What the server, by an alert, or OpenSSL says against the handshake. */
+/* The server's alert, or OpenSSL's own reason, as trouble. */
 static int refused(struct bytes *b, unsigned long error)
 {
 	switch (ERR_GET_REASON(error)) {

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: ISC */
+/* DESIGN
+ * The state is AWAY, UP or REFUSED; the link below has its own. A publisher's link that is up is asked for its
+ * ROLE first, and the client is UP with the answer.
+ *
+ *	held_head <= held_sure <= held_tail	a publisher's integer replies, in the order of the commands
+ *
+ * link_reply puts them in at held_tail; ROLE's answer moves held_sure there; redis_next gives those below held_sure to the
+ * caller. The link answers in order, so all commands sent before ROLE stand below held_tail when ROLE's answer comes.
+ *
+ * A lost link is not dialled again before the caller has taken all results. */
 #define _GNU_SOURCE
 #include "redis/client.h"
 
@@ -44,10 +54,10 @@ void redis_close(struct redis *r)
 
 static void came(struct redis *r)
 {
-	if (r->said_away)
+	if (r->reported_away)
 		msg_warn("redis at %s is there after %.1f s", r->url.name,
 			(double)(r->now_ms - r->away_ms) / 1000);
-	r->said_away = r->said_replica = false;
+	r->reported_away = r->reported_replica = false;
 	r->state = REDIS_UP;
 	r->news = REDIS_CAME;
 	dial_reset(&r->link.dial);
@@ -77,10 +87,10 @@ static void on_lost(struct redis *r)
 		r->news = REDIS_FAILED;
 		return;
 	}
-	if (!r->said_away)
+	if (!r->reported_away)
 		msg_warn("%s redis at %s: %s; trying again", was_up ? "lost" : "cannot reach",
 			r->url.name, why->text);
-	r->said_away = true;
+	r->reported_away = true;
 }
 
 void redis_lose(struct redis *r, struct span why)
@@ -105,12 +115,12 @@ static void put_role(struct redis *r)
 
 static void on_replica(struct redis *r)
 {
-	if (!r->said_replica)
+	if (!r->reported_replica)
 		msg_warn(
 			"redis at %s is a replica: PUBLISH there does not reach the subscribers of its "
 			"primary; trying again until it is one",
 			r->url.name);
-	r->said_away = r->said_replica = true;
+	r->reported_away = r->reported_replica = true;
 	link_drop(&r->link, EXIT_TEMP, "it is a replica");
 	on_lost(r);
 }

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: ISC */
-/* A program's Redis: it finds the server, comes back to it after an outage, says once that Redis is away and once
- * that it is back, and makes sure that a publisher's server is a primary. Never blocks, ends no program.
+/* A program's Redis server: the client finds it, comes back to it after an outage, says once that Redis is away and
+ * once that it is back, and makes sure that a publisher's server is a primary. It never blocks and never ends the
+ * program.
  *
- * Each command has a key, which decides where it goes, and a tag, a number of the caller's. What becomes of the
- * command comes back with the tag, once, in the order of the commands of one key:
+ * Each command has a key, which decides where the command goes, and a tag, a number that the caller chooses. The
+ * result of a command comes back with the command's tag, once. Results of one key come in the order of the commands,
+ * but that an error may come before replies that wait for ROLE. A result is one of:
  *
- * - its reply. That of a publisher's command, but for an error, comes only once the server has said by ROLE, behind
- *   it, that it is still a primary: a server that had just become a replica answers PUBLISH as if nothing were;
- * - or REDIS_AGAIN: the connection was lost before. Send it again; the server may or may not have done it.
+ * - The reply. A server that has just become a replica answers PUBLISH as if nothing had happened. So a publisher's
+ *   reply, unless it is an error, is given only after ROLE, sent behind the command, has answered "master".
+ * - REDIS_AGAIN: the connection was lost before that. The server may or may not have done the command: send it again.
  *
- * Today there is one server and one link (link.h). Sentinel's answer or a cluster's slot map chooses the link
- * behind the same calls; the descriptor is then that of an epoll set. */
+ * Today there is one server and one link (link.h). With Sentinel or a cluster the client chooses the link behind the
+ * same calls, and redis_fd is an epoll set of all links. */
 #ifndef EVPIPE_REDIS_CLIENT_H
 #define EVPIPE_REDIS_CLIENT_H
 
@@ -52,7 +54,7 @@ struct redis {
 	/* internal */
 	enum redis_use use;
 	struct link_login login;
-	bool said_away, said_replica, role_unknown;
+	bool reported_away, reported_replica, role_unknown;
 	bool role_sent; /* a ROLE is unanswered */
 	bool hurry;
 	size_t behind, behind_bytes; /* commands since the last ROLE */
@@ -76,7 +78,7 @@ int redis_timeout_ms(const struct redis *r, int64_t now_ms);
 /* Goes on with what is due; call each turn of the loop with the descriptor's revents, then take replies until there
  * are none, send, and call redis_flush. It reads once when there is something. */
 enum redis_news redis_step(struct redis *r, short revents, int64_t now_ms);
-/* Sends what goes, and asks for the ROLE when that is due. A loss is told by a later step. */
+/* Sends pending commands, and ROLE when it is due. A later step reports a loss. */
 void redis_flush(struct redis *r, int64_t now_ms);
 /* No more commands come: replies are not to wait for company. */
 static inline void redis_hurry(struct redis *r)
@@ -112,10 +114,11 @@ enum redis_got {
 	REDIS_REPLY,
 	REDIS_AGAIN,
 };
-/* What became of a command. A publisher's reply keeps its type and number, no text; spans are valid until the next call. */
+/* The next result of a command. Of a publisher's replies only errors have a text; the others are integers. Spans are
+ * valid until the next call. */
 enum redis_got redis_next(struct redis *r, struct link_reply *reply);
 
-/* Gives the link up for a reason that the server told; the next step tells of it. */
+/* Gives the link up for a reason that the server gave. The next step returns REDIS_WENT. */
 void redis_lose(struct redis *r, struct span why);
 
 #endif

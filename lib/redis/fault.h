@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What an error reply means for the command, the server and the program. */
+/* Error replies by their consequence. */
 #ifndef EVPIPE_REDIS_FAULT_H
 #define EVPIPE_REDIS_FAULT_H
 

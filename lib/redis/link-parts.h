@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* What the files of link.h have of one another. */
+/* Between link.c and login.c. */
 #ifndef EVPIPE_REDIS_LINK_PARTS_H
 #define EVPIPE_REDIS_LINK_PARTS_H
 
 #include "redis/link.h"
 
 /* ---- link.c ---- */
-/* The link is lost for this reason; the news tells of it. */
+/* The link is lost for this reason; link_step returns LINK_LOST. */
 void link_lose(struct link *l, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

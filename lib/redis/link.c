@@ -3,8 +3,8 @@
  * DOWN, DIALING, SHAKING, LOGIN (login.c), UP: link_step takes one step from where the link stands, and from
  * each of them the way back is link_lose.
  *
- * A loss is noticed wherever bytes are moved, but told by link_step alone: what came before it can still be
- * taken, and the owner does that first. */
+ * Any function that moves bytes may notice a loss, but only link_step reports it: the owner first takes the replies
+ * that came before the loss. */
 #define _GNU_SOURCE
 #include "redis/link-parts.h"
 
@@ -91,7 +91,7 @@ void link_bad(struct link *l, const char *why)
 	link_lose(l, EXIT_TEMP, "this is not the redis protocol: %s", why);
 }
 
-/* TLS tells its own reasons, some of them for the configuration. */
+/* A reason of TLS may be one of the configuration. */
 static void lose_bytes(struct link *l)
 {
 	struct trouble why = l->bytes.trouble;
@@ -172,8 +172,8 @@ void link_flush(struct link *l)
 	sent = bytes_write(&l->bytes, l->out.p + l->head, n);
 	if (sent < 0 && errno == EAGAIN)
 		return;
-	/* After an error the server sees our end, and what it said before is still to be read, up to its own
-	 * end, of which the next poll tells. */
+	/* After an error bytes_write has closed our side. Replies may still be waiting: the server's end, which the next
+	 * poll reports, loses the link. */
 	l->head += sent < 0 ? n : (size_t)sent;
 	compact_out(l);
 }
@@ -218,7 +218,7 @@ void link_command(struct link *l, uint64_t tag, int argc, const char *const *arg
 
 /* ---- replies ---- */
 
-/* Whether all of the array whose head has been taken has come. What has been seen of it is not looked at again. */
+/* Takes the array whose head was taken before, if all of it has come. A later call goes on where this one stopped. */
 static enum resp_type take_array(struct link *l, struct link_reply *reply)
 {
 	struct resp c = l->resp;

@@ -85,13 +85,14 @@ int link_timeout_ms(const struct link *l, int64_t now_ms);
 /* Goes on with what is due; call each turn of the loop with the descriptor's revents. Reads once when
  * there is something. */
 enum link_news link_step(struct link *l, short revents, int64_t now_ms);
-/* Reads once more, without a poll. Returns whether something came. A loss is told by the next step. */
+/* Reads once more, without a poll. Returns whether something came. The next step reports a loss. */
 bool link_read(struct link *l);
-/* Sends what goes. A loss is told by a later step, once all that came has been read. */
+/* Sends pending commands. A later step reports a loss, once the replies that came before it have been read. */
 void link_flush(struct link *l);
 /* The time without a step was the owner's choice (not reading): it does not count as silence. */
 void link_heard(struct link *l, int64_t now_ms);
-/* Closes, with this reason of the owner's; no news tells of it. What has been read can still be taken. */
+/* Closes for a reason of the owner's; link_step does not report it. Replies that have been read can still be
+ * taken. */
 void link_drop(struct link *l, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -147,8 +148,8 @@ static inline bool link_take_tag(struct link *l, uint64_t *tag)
 	return true;
 }
 
-/* For what comes unasked, published messages: the walk over what has been read. What asks for them is appended
- * to link_begin's buffer and not committed, since no reply comes. */
+/* For published messages, which are no replies: the walk over the bytes that have been read. SUBSCRIBE and its kin
+ * are appended to link_begin's buffer without a commit, since no reply answers them. */
 static inline struct resp *link_pushed(struct link *l)
 {
 	return &l->resp;

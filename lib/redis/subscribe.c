@@ -31,7 +31,7 @@ static enum resp_type take_message(
 	return got == RESP_LARGE ? RESP_STRING : got;
 }
 
-/* What is no message: all of it must be there. */
+/* Takes the rest of a push that is no message, if all of it has come. */
 static enum redis_push take_other(struct resp *c, uint64_t left, struct span what)
 {
 	if (resp_skip(c, &left) != RESP_NIL)

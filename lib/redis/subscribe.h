@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a server tells a subscriber (redis_open with REDIS_SUBSCRIBER). Messages are read where they stand. */
+/* Published messages and confirmations, for a client of the use REDIS_SUBSCRIBER. Spans point into the receive
+ * buffer; nothing is copied. */
 #ifndef EVPIPE_REDIS_SUBSCRIBE_H
 #define EVPIPE_REDIS_SUBSCRIBE_H
 
@@ -21,9 +22,9 @@ struct redis_message {
 	struct span text;
 };
 /* The next one that has come. A payload longer than @max_payload is passed over. Spans are valid until the next
- * call, redis_read or redis_step. Bytes that are no RESP lose the link: REDIS_PUSH_NONE, and the next step tells. */
+ * call, redis_read or redis_step. Bytes that are no RESP lose the link: REDIS_PUSH_NONE, and the next step reports it. */
 enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redis_message *m);
-/* One read more, without a poll. Returns whether something came. A loss is told by the next step. */
+/* Reads once more, without a poll. Returns whether something came. The next step reports a loss. */
 static inline bool redis_read(struct redis *r)
 {
 	return link_read(&r->link);

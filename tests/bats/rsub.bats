@@ -263,6 +263,23 @@ after' ]
 	[ "$(counter m up)" -eq 1 ]
 }
 
+# A server that cannot save refuses writes, and PING.
+@test "rsub keeps an idle connection whose keep-alive is refused" {
+	mkdir gone
+	redis_start redis --save '3600 1' --dir "$PWD/gone"
+	rmdir gone
+	rcli bgsave
+	wait_for 'rcli ping | grep -q MISCONF'
+	subscribe sub news --raw -c 1
+	# Idle again after the keep-alive: its answer has been read.
+	wait_for 'grep -q lost sub.err || rcli client list | grep "sub=1" | grep "cmd=ping" | grep -q "idle=[1-9]"'
+	rcli publish news hello
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	[ "$(cat sub.out)" = hello ]
+	run ! grep -E 'lost|gap' sub.err
+}
+
 @test "rsub that is stopped while Redis is away tells the gap that is still open" {
 	redis_start
 	subscribe sub news

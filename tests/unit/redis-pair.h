@@ -27,7 +27,7 @@ static inline int pair_up(struct link *l)
 
 static inline int pair_client(struct redis *r, enum redis_use use)
 {
-	*r = (struct redis){.use = use, .state = REDIS_UP, .said_away = true};
+	*r = (struct redis){.use = use, .state = REDIS_UP, .reported_away = true};
 	r->url.name = strdup("test");
 	return pair_up(&r->link);
 }

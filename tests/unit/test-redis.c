@@ -146,7 +146,7 @@ static void a_replica_takes_back_what_it_answered(void **state)
 	int fd = pair_client(&r, REDIS_PUBLISHER);
 
 	(void)state;
-	r.said_replica = true;
+	r.reported_replica = true;
 	publish(&r, 1, 2);
 	redis_hurry(&r);
 	redis_flush(&r, 0);
@@ -184,7 +184,7 @@ static void a_publisher_comes_with_its_first_role(void **state)
 		struct redis r;
 		int fd = pair_client(&r, REDIS_PUBLISHER);
 
-		r.said_replica = true;
+		r.reported_replica = true;
 		r.state = REDIS_AWAY;
 		r.link.news = LINK_CAME;
 		assert_int_equal(redis_step(&r, 0, 0), REDIS_SAME);

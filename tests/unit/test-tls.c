@@ -3,6 +3,7 @@
  * memory, so the test says how many of them arrive at a time. */
 #define _GNU_SOURCE
 #include "net/tls.h"
+#include "redis/link.h"
 #include "base/msg.h"
 #include "test.h"
 
@@ -13,6 +14,7 @@
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { DAY = 24 * 3600 };
@@ -486,6 +488,64 @@ static void files_that_cannot_be_used_are_named(void **state)
 	}
 }
 
+/* The whole of a connection to Redis: the link's loop waits for what TLS wants, byte by byte, and no reply is left
+ * lying in OpenSSL. */
+static void a_redis_link_goes_through_tls(void **state)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct tls_config config = {.ca_file = ca.file, .name = "redis.example"};
+	struct trouble why = {0};
+	struct bytes_client *client = tls_open(&config, &why);
+	struct link_login login = {.client = "me", .tls = client};
+	struct link_reply reply;
+	struct server server;
+	struct link l;
+	enum link_news news = LINK_SAME;
+	char dir[] = "/tmp/test-tls.XXXXXX", bytes[200];
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), n = 0;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", dir);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	assert_int_equal(listen(listener, 8), 0);
+	link_open(&l, "test", sun.sun_path, NULL, &login);
+	link_dial(&l, 0);
+	assert_int_equal(link_step(&l, 0, 0), LINK_SAME);
+	assert_int_equal(l.state, LINK_SHAKING);
+	assert_int_equal(link_events(&l), POLLIN);
+	server_open(&server, &server_cert, false, TLS1_3_VERSION, accept(listener, NULL, NULL));
+	server.piece = 1;
+	for (int turn = 0; news == LINK_SAME && turn < 100000; turn++) {
+		short got = poll_now(link_fd(&l), link_events(&l));
+
+		if (got || link_timeout_ms(&l, 0) == 0)
+			news = link_step(&l, got, 0);
+		server_turn(&server);
+		if (n <= 0 && (n = SSL_read(server.ssl, bytes, sizeof(bytes))) > 0)
+			assert_int_equal(SSL_write(server.ssl, "+OK\r\n", 5), 5);
+	}
+	assert_int_equal(news, LINK_CAME);
+	server.piece = SIZE_MAX;
+	for (uint64_t tag = 0; tag < 3; tag++) {
+		link_command(&l, tag, 1, (const char *const[]){"PING"});
+		SSL_write(server.ssl, "+PONG\r\n", 7);
+	}
+	server_turn(&server);
+	link_step(&l, poll_now(link_fd(&l), link_events(&l)), 0);
+	for (uint64_t tag = 0; tag < 3; tag++) {
+		assert_int_equal(link_reply(&l, &reply), RESP_STATUS);
+		assert_int_equal(reply.tag, tag);
+	}
+	assert_int_equal(link_timeout_ms(&l, 0), 5000);
+	link_close(&l);
+	server_close(&server);
+	close(listener);
+	tls_free(client);
+	unlink(sun.sun_path);
+	rmdir(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -499,6 +559,7 @@ int main(void)
 		cmocka_unit_test(plain_bytes_go_as_they_are),
 		cmocka_unit_test(after_a_failed_write_the_peer_sees_the_end),
 		cmocka_unit_test(files_that_cannot_be_used_are_named),
+		cmocka_unit_test(a_redis_link_goes_through_tls),
 	};
 
 	test_seed_init();

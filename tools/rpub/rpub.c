@@ -6,7 +6,7 @@
  *
  * - The commands that a lost connection left unanswered are encoded again, in order: published at least once,
  *   the order of a channel kept, nothing that was read lost.
- * - A record is done when Redis has answered, and has said behind the answer that it is a primary (client.h).
+ * - A record is done when Redis has answered its PUBLISH, and a ROLE behind it with "master" (redis/client.h).
  * - While Redis is away no input is read. The sink's window bounds what is kept.
  * - A refused record has a slot, with nothing sent for it or sent again.
  * - EOF: all records done, then exit; 111 without the source's word that this is all. First SIGTERM:
@@ -145,7 +145,7 @@ static void send_again(struct rpub *s)
 
 		if (slot->sent || slot->slot.refused)
 			continue;
-		/* What could be encoded once can be again. */
+		/* This cannot fail: the same line was encoded before. */
 		if (command_put(s, sink_text(&s->sink, &slot->slot), &r, &is_record, &error))
 			die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
 		redis_commit(&s->redis, i);

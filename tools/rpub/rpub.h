@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A record on its way: the sink's slot, and what Redis has said. */
+/* A record on its way: the sink's slot, and Redis's reply. */
 struct rpub_slot {
 	struct sink_slot slot;
 	int64_t receivers;
