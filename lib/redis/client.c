@@ -202,12 +202,14 @@ static void grow_held(struct redis *r)
 	r->held_cap = cap;
 }
 
-static void hold(struct redis *r, const struct link_reply *reply)
+/* Returns true. */
+static bool hold(struct redis *r, const struct link_reply *reply)
 {
 	if (r->held_tail - r->held_head == r->held_cap)
 		grow_held(r);
 	r->held[r->held_tail++ & (r->held_cap - 1)] =
 		(struct redis_held){reply->tag, reply->value.n};
+	return true;
 }
 
 static enum redis_got give_held(struct redis *r, struct link_reply *reply, enum redis_got got)
@@ -234,27 +236,28 @@ static enum redis_got next_again(struct redis *r, struct link_reply *reply)
 
 enum redis_got redis_next(struct redis *r, struct link_reply *reply)
 {
-	for (;;) {
+	bool holds = r->use == REDIS_PUBLISHER;
+
+	while (r->held_head == r->held_sure) {
 		enum resp_type type;
 
-		if (r->held_head < r->held_sure)
-			return give_held(r, reply, REDIS_REPLY);
-		if (r->link.state == LINK_DOWN && r->link.news == LINK_SAME)
-			return next_again(r, reply);
-		if (r->link.state != LINK_DOWN && r->link.state != LINK_UP)
-			return REDIS_NONE;
-		type = link_reply(&r->link, reply);
+		if (r->link.state != LINK_UP) {
+			if (r->link.state != LINK_DOWN)
+				return REDIS_NONE;
+			if (r->link.news == LINK_SAME)
+				return next_again(r, reply);
+		}
+		do
+			type = link_reply(&r->link, reply);
+		while (holds && type == RESP_INTEGER && reply->tag < TAG_PING && hold(r, reply));
 		if (type == RESP_MORE)
 			return REDIS_NONE;
 		if (reply->tag == TAG_ROLE)
 			on_role(r, reply);
-		else if (reply->tag == TAG_PING)
-			continue;
-		else if (r->use == REDIS_PUBLISHER && type != RESP_ERROR)
-			hold(r, reply);
-		else
+		else if (reply->tag != TAG_PING && !(holds && type != RESP_ERROR && hold(r, reply)))
 			return REDIS_REPLY;
 	}
+	return give_held(r, reply, REDIS_REPLY);
 }
 
 /* ---- commands ---- */
