@@ -263,6 +263,7 @@ sinks() {
 		bad "&" >bad
 		seq 9999 | sed "s/.*/$(cat bad)/" >records
 		run -1 "$@" -q --on-error skip <records
+		wait_file_contains source.out "$sink: gone"
 		[ "$(heard $sink | grep -c drop)" -gt 0 ]
 		[ "$(reports $sink | grep -c drop)" -eq 9999 ]' sinks
 }

@@ -83,6 +83,7 @@ told() {
 		run -100 evack <in
 		[[ $output == *"(seq '$bad')"* ]]
 	done
+	wait_for '[ "$(grep -c gone source.out)" -eq 3 ]'
 	run ! grep -q "final $RUN [23]" source.out
 	[ "$(grep -c "final $RUN 1$" source.out)" -eq 3 ]
 }

@@ -127,6 +127,7 @@ asked() {
 	wait_exit it
 	[ "$status" -eq 0 ]
 	[ "$(committed "$out" | xargs)" = "p1 p2 p3 p4" ]
+	wait_file_contains source.out 'kwrite: gone'
 	[ "$(reports | tail -n 3 | xargs)" = "final $RUN 4 bye gone" ]
 }
 
@@ -160,6 +161,7 @@ asked() {
 	exec 5>&-
 	reply "$out" 0 4
 	wait_exit it || cat it.err
+	wait_file_contains source.out 'kwrite: gone'
 	[ "$(reports | grep -v offsets | xargs)" = "final $RUN 1 3 2.1/2 2.2/2 bye gone" ]
 	[ "$(committed "$out" | wc -l)" -eq 4 ]
 }
@@ -227,6 +229,7 @@ asked() {
 	reply "$out" 0 3
 	wait_exit it
 	[ "$status" -eq 1 ]
+	wait_file_contains source.out 'kwrite: gone'
 	[ "$(reports | grep -v offsets | xargs)" = "final $RUN 1 dead $RUN 2 final $RUN 3 bye gone" ]
 	[ "$(committed "$dead" | jq -r .error.class)" = invalid-record ]
 	[ "$(committed "$out" | xargs)" = "p1 p3" ]
@@ -242,6 +245,7 @@ asked() {
 	wait_exit it
 	[ "$status" -eq 1 ]
 	[ "$(committed "$out" | xargs)" = "p1 p2" ]
+	wait_file_contains source.out 'kwrite: gone'
 	[ "$(reports | grep final | cut -d' ' -f3- | tr - ' ')" = "1 2" ]
 	exec 5>&-
 }
