@@ -77,7 +77,8 @@ void listing_ask_topic(struct listing *l, const char *name)
 		return;
 	}
 	l->err = RD_KAFKA_RESP_ERR__INVALID_ARG;
-	l->is_out = l->answered = true;
+	l->is_out = true;
+	l->answered = true;
 }
 
 void listing_ask_topics(struct listing *l)
