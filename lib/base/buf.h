@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Spans (bytes that belong to someone else) and a growable byte buffer. What appends makes its own room, and
- * ends the program with 111 when there is no memory: none of it can fail. */
+/* Spans (bytes that another object owns) and a growable byte buffer. Every function that appends makes its own
+ * room, and ends the program with 111 when there is no memory: no append can fail. */
 #ifndef EVPIPE_BUF_H
 #define EVPIPE_BUF_H
 
@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Bytes owned by someone else; p == NULL means "not there", which is not the same as empty. */
+/* Bytes that another object owns; p == NULL means "not there", which is not the same as empty. */
 struct span {
 	const char *p;
 	size_t len;
@@ -42,7 +42,7 @@ static inline struct span span_word(struct span *rest)
 	return word;
 }
 
-/* Readers of a buffer's end may load, never use, up to this many bytes behind it. */
+/* A scanner may load, but must not use, up to this many bytes behind a buffer's end. */
 enum { BUF_SLACK = 64 };
 
 /* cap does not count the slack: BUF_SLACK bytes behind cap are always allocated. All zero is empty. */
@@ -51,7 +51,7 @@ struct buf {
 	size_t len, cap;
 };
 
-/* What buf_room does when there is no room yet. */
+/* The slow path of buf_room. */
 char *buf_grow(struct buf *b, size_t n);
 /* Makes room for @n more bytes and returns where they go; len stays. */
 static inline char *buf_room(struct buf *b, size_t n)

@@ -21,8 +21,8 @@ void line_free(struct line *l)
 	l->p = NULL;
 }
 
-/* Makes room for a read worth its system call: moves what is needed to the front, and grows the
- * block only when that frees less than half of it, so that moving costs at most a copy a byte. */
+/* Makes room for a read that is worth its system call. Moves the bytes in use to the front; grows the block
+ * instead when that would free less than half of it, so that each byte is moved about once. */
 static void make_room(struct line *l)
 {
 	size_t from = l->at;
@@ -33,7 +33,7 @@ static void make_room(struct line *l)
 		l->base += from;
 		l->at = l->seen = l->filled = 0;
 		if (l->cap > LARGE) {
-			/* A long line has gone by: give its memory back. */
+			/* The block grew for a long line: give that memory back. */
 			free(l->p);
 			l->cap = BLOCK;
 			l->p = mem_alloc(l->cap + BUF_SLACK);

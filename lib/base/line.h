@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Lines out of a descriptor, in big blocks, without a copy a line.
  *
- * A line is ended by LF (or NUL); what stands behind the last end at EOF is torn and never a line.
- * Lines that a sink has not finished with can be kept: their bytes stay, found again by their
- * place in the stream, until they are released in order. Of a line over the limit only the first
- * LINE_HEAD_MAX bytes stay, and what follows them takes no memory and has no place. */
+ * LF (or NUL) ends a line; text behind the last line end at EOF is torn and never a line. A sink can keep the
+ * lines it has not finished with: their bytes stay, found by their place in the stream, until the sink releases
+ * them in order. Of a line over the limit only the first LINE_HEAD_MAX bytes stay; the rest of the line takes
+ * no memory and has no place. */
 #ifndef EVPIPE_LINE_H
 #define EVPIPE_LINE_H
 
@@ -22,7 +22,7 @@ enum line_status {
 	LINE_NONE, /* no whole line yet: read more */
 	LINE_WHOLE, /* text is the line without its end */
 	LINE_LONG, /* a line over the limit: text is its first LINE_HEAD_MAX bytes, or all of it */
-	LINE_TORN, /* EOF: text is what stood behind the last line end. Told once */
+	LINE_TORN, /* EOF: text is the rest behind the last line end. Returned once */
 	LINE_END, /* EOF: nothing is left */
 };
 
@@ -36,7 +36,7 @@ struct line {
 	size_t seen; /* bytes before this were searched for a line end */
 	size_t filled; /* bytes before this were read */
 	uint64_t base; /* place in the stream of p[0] */
-	uint64_t keep; /* place of the first byte to keep; all below `at` may go when >= base+at */
+	uint64_t keep; /* place of the first byte to keep; >= base+at: the caller keeps nothing */
 	bool keeping;
 	bool over; /* the line that is being read is over the limit */
 	uint64_t dropped; /* bytes of that line which were read and not kept */
@@ -45,10 +45,10 @@ struct line {
 	uint64_t number; /* of the line handed out last, from 1 */
 };
 
-/* @fd stays the caller's, who closes it. The block grows up to @max, and over it while lines are kept;
- * the program ends with 111 when there is no memory. */
+/* The caller keeps @fd and closes it. The block grows up to @max, and above @max while lines are kept.
+ * Ends the program with 111 when there is no memory. */
 void line_init(struct line *l, int fd, char end, size_t max);
-/* One read(2); call when poll says POLLIN (then it does not block) or when blocking is meant.
+/* One read(2). Does not block after poll has said POLLIN.
  * Returns bytes read, 0 at EOF, -1 with errno (EAGAIN and EINTR included). */
 ssize_t line_read(struct line *l);
 /* Hands out the next line. text points into the block: valid until the next line_read, or, with

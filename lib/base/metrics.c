@@ -78,8 +78,8 @@ static void copy_init(struct copy *c, char *text)
 		c->temporary = mem_printf("%s.%ld.tmp", text, (long)getpid());
 }
 
-/* What evpipe calls this member: the program's name, or that with a number. Another name is that of a
- * script or an evbatch which runs this program, and not this program's to use. */
+/* evpipe's name for this member: the program's name, or that name with a number. $EVPIPE_MEMBER may also be the
+ * name of a script or an evbatch that runs this program: then this program must not use it. */
 static const char *member_name(const char *tool)
 {
 	const char *name = getenv("EVPIPE_MEMBER");
@@ -91,7 +91,7 @@ static const char *member_name(const char *tool)
 	return name;
 }
 
-/* A program that has ended is not ready; one that was killed may have left the file. */
+/* A program that has ended is not ready. Called at the start too: a killed run may have left the file. */
 static void unready(void)
 {
 	if (self.ready_path && self.pid == getpid())

@@ -28,7 +28,7 @@ void msg_setup(int level, bool json)
 	as_json = json;
 }
 
-/* What a message quotes may be anybody's, and a terminal obeys it. */
+/* A message may quote text from anywhere, and a terminal obeys control characters. */
 void msg_clean(char *text)
 {
 	for (char *s = text; *s; s++)

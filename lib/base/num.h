@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Numbers as users type them. All return 0, or -1 when the text is not wholly a number of the form, or one
- * that does not fit into 64 bits. Nothing is allocated, no locale is asked. */
+/* Numbers as users type them. All functions return 0, or -1 when the whole text is not a number of that form or
+ * the number does not fit into 64 bits. They allocate nothing and ignore the locale. */
 #ifndef EVPIPE_NUM_H
 #define EVPIPE_NUM_H
 

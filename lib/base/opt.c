@@ -94,8 +94,8 @@ _Noreturn static void print_version(const struct opt_page *page)
 	end_page();
 }
 
-/* A descriptor that came closed would be the next file's: output in the dead letters. Opened the
- * wrong way round, its reads and writes fail as they should. */
+/* When descriptor 0, 1 or 2 comes closed, the next file that is opened would get its number, and output would go
+ * into the dead letters. Opened the wrong way round, reads and writes fail as they should. */
 static void fill_standard_descriptors(void)
 {
 	static const int flags[] = {O_WRONLY, O_RDONLY, O_WRONLY};
@@ -145,7 +145,7 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 		char text[400] = "";
 		FILE *f = fmemopen(text, sizeof(text), "w");
 
-		/* argtable2 prints whole lines, each with the program's name; the first will do. */
+		/* argtable2 prints lines, each with the program's name in front: take the first. */
 		if (f) {
 			arg_print_errors(f, end, page->prog);
 			fclose(f);

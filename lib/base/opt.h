@@ -23,10 +23,10 @@ void opt_common(struct opt_common *o);
 /* Names a library that the program links, and its version: "librdkafka 2.0.2". */
 typedef const char *opt_library_fn(void);
 
-/* What --help and --version print besides the table. */
+/* The texts that --help and --version print besides the table. */
 struct opt_page {
 	const char *prog;
-	const char *summary; /* one line: what the program, or the command, does */
+	const char *summary; /* one line: the job of the program, or of the command */
 	const char *const *examples; /* NULL-ended: command lines */
 	opt_library_fn *libraries[4]; /* NULL-ended */
 };

@@ -18,8 +18,9 @@ enum kind {
 	OUT_PIECES
 };
 
-/* The usual 64 KB fill so fast that the processes of a pipeline wake each other all the time: with
- * 256 KB three of them take a tenth less (245 byte payloads), with more hardly less. It may be refused. */
+/* A pipe of the usual 64 KB fills so fast that the processes of a pipeline wake each other all the time. With
+ * 256 KB three processes take a tenth less CPU (payloads of 245 bytes); more room gains little. The kernel may
+ * refuse. */
 static void widen(int fd)
 {
 	enum { PIPE_SIZE = 256 << 10 };
@@ -87,8 +88,8 @@ static ssize_t write_some(struct out *o)
 	return write_piece(o->fd, p, n);
 }
 
-/* A reader that keeps up but never quite catches up must not make the buffer grow for ever. A byte is
- * moved at most about once: what moves is no more than what was written since. */
+/* A reader that keeps up but never catches up must not make the buffer grow for ever. Each byte is moved at most
+ * about once: a move copies no more bytes than were written since the last one. */
 static void reclaim(struct out *o)
 {
 	size_t n = out_pending(o);
@@ -135,7 +136,7 @@ int out_close(struct out *o)
 		else if (out_pending(o))
 			poll(&(struct pollfd){.fd = o->fd, .events = POLLOUT}, 1, -1);
 	}
-	/* EBADF: it was never open, and nothing was to be written. */
+	/* EBADF: standard output came closed, and nothing had to be written. */
 	if (close(o->fd) && !err && errno != EBADF)
 		err = errno;
 	buf_free(&o->b);

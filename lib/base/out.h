@@ -23,17 +23,17 @@ struct out {
 /* Flush at the latest when this much is pending. */
 enum { OUT_BLOCK = 64 << 10 };
 
-/* Takes @fd over, and out_close closes it. Never fails: what is wrong with it out_flush will tell. */
+/* Takes @fd over; out_close closes it. Never fails: out_flush reports what is wrong with @fd. */
 void out_open(struct out *o, int fd);
 static inline size_t out_pending(const struct out *o)
 {
 	return o->b.len - o->head;
 }
-/* Writes what goes without blocking. Returns 0 (also when some is left), or -1 with errno; EPIPE:
- * the reader has gone. */
+/* Writes as much as is possible without blocking. Returns 0 (also when bytes are left), or -1 with errno; EPIPE:
+ * the reader has closed its end. */
 int out_flush(struct out *o);
-/* In struct pollfd .revents, whatever .events: the reader has gone (a pipe says POLLERR, a socket POLLHUP),
- * on an idle topic too. */
+/* In struct pollfd .revents, whatever .events: the reader has closed its end (a pipe says POLLERR, a socket
+ * POLLHUP). poll reports it without a write, so also while a topic is idle. */
 enum { OUT_GONE = POLLERR | POLLHUP | POLLNVAL };
 /* For struct pollfd .events: POLLOUT while something is pending, else 0. */
 short out_events(const struct out *o);

@@ -15,11 +15,11 @@ struct prom_line {
 	enum prom_kind kind;
 	struct span name; /* of the family, or of the sample */
 	struct span labels; /* of a sample, with their braces; empty when it has none */
-	struct span rest; /* the help, the type, or the value with what may stand behind it */
+	struct span rest; /* the help, the type, or the value with its time stamp, if any */
 };
 
-/* Takes the next line off the front of @text; other comments, blank lines and what is none of these
- * are passed over. Returns false at the end. */
+/* Takes the next line off the front of @text. Skips other comments, blank lines and lines of no such form.
+ * Returns false at the end. */
 bool prom_next(struct span *text, struct prom_line *line);
 /* The value of a label, as it is written between its quotes; p NULL: not there. */
 struct span prom_label(struct span labels, const char *name);
@@ -32,8 +32,8 @@ struct prom {
 	size_t count, texts;
 };
 
-/* Adds an exposition; @text must live until prom_free. A sample with the name and the labels of one
- * from an earlier text is added to that one. */
+/* Adds an exposition; @text must live until prom_free. A sample that an earlier text has with the same name and
+ * labels is added to that sample. */
 void prom_add(struct prom *p, struct span text);
 /* Appends all of it: each family once, its samples together. */
 void prom_print(const struct prom *p, struct buf *out);

@@ -15,7 +15,7 @@
 static int pipe_fds[2] = {-1, -1};
 static int stops;
 
-/* A full pipe wakes anyway, and holds more stops than anyone counts; for another reason none may be lost. */
+/* EAGAIN: the pipe is full, so the loop will wake. On any other error try again: a signal must not be lost. */
 static void put(unsigned char byte)
 {
 	for (int tries = 0; tries < 5 && write(pipe_fds[1], &byte, 1) < 0 && errno != EAGAIN;
@@ -41,7 +41,7 @@ int wake_open(void)
 	for (size_t i = 0; i < sizeof(stop_signals) / sizeof(*stop_signals); i++) {
 		struct sigaction old;
 
-		/* nohup and its kin: what came ignored stays ignored. */
+		/* Under nohup SIGHUP comes ignored, and stays so. */
 		if (sigaction(stop_signals[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN &&
 			stop_signals[i] == SIGHUP)
 			continue;
@@ -95,7 +95,7 @@ int64_t wake_backoff_ms(int64_t *ms, int64_t min_ms, int64_t max_ms)
 	*ms = *ms ? *ms * 2 : min_ms;
 	if (*ms > max_ms)
 		*ms = max_ms;
-	/* Up to a quarter less, so that many clients of one server do not come back together. */
+	/* Up to a quarter less, so that the clients of one server do not all come back at once. */
 	return *ms -
 		(int64_t)(((uint64_t)wake_now_us() * 2654435761u >> 7) % (uint64_t)(*ms / 4 + 1));
 }

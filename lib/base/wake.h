@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What wakes a poll loop: signals through a descriptor, and the monotonic clock. */
+/* A poll loop is woken by signals, through a descriptor; and the monotonic clock. */
 #ifndef EVPIPE_WAKE_H
 #define EVPIPE_WAKE_H
 
@@ -12,10 +12,10 @@ int wake_open(void);
 /* Reads the descriptor dry; never blocks. Returns how many stop signals (SIGTERM, SIGINT, SIGHUP)
  * have come in all. */
 int wake_stops(void);
-/* For a program that ends with its input: whether it is to end now. The first stop signal is ignored
- * while input is open; a second one ends it, and so does the first to come once @input_ended has been
- * told here. Call when the descriptor is ready, and in each round after the end of input: a signal
- * to the whole pipeline may be seen only after the end that it caused. */
+/* For a program that ends with its input: whether the program must end now. While input is open the first stop
+ * signal is ignored and the second ends the program; once a call had @input_ended, the first one does. Call when
+ * the descriptor is ready, and in each round after the end of input: a signal to the whole pipeline may arrive
+ * only after the end of input that it caused. */
 bool wake_must_end(bool input_ended);
 /* Makes POLLIN come true on the descriptor from any thread; safe in callbacks of a library. */
 void wake_poke(void);

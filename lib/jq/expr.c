@@ -21,7 +21,7 @@ static void on_message(void *data, jv message)
 	struct expr *e = data;
 	jv text = jq_format_error(message);
 
-	/* The first says it; a summary with the count follows. */
+	/* The first message names the fault; libjq's summary with the count follows. */
 	if (!e->message[0])
 		snprintf(e->message, sizeof(e->message), "%s", jv_string_value(text));
 	jv_free(text);

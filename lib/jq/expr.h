@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* jq expressions, by libjq. For looking at JSON only: libjq 1.6 holds numbers as doubles (64-bit
- * integers, 1.10 and 1E400 come out changed), so nothing that passes on goes through it.
+/* jq expressions, by libjq, which only read JSON: libjq 1.6 holds numbers as doubles (64-bit integers, 1.10 and
+ * 1E400 come out changed), so no payload that is handed on goes through it.
  *
- * A program may run for ever ("def f: f; f"), and nothing here ends it: it is the user's own. */
+ * A user's expression may run for ever ("def f: f; f"); nothing here stops it. */
 #ifndef EVPIPE_EXPR_H
 #define EVPIPE_EXPR_H
 
@@ -27,12 +27,12 @@ enum expr_result {
  * EXPR_BAD_JSON. */
 enum expr_result expr_text(
 	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size);
-/* Whether the program's first output is one that jq takes for true: any but false and null; no output is
- * not. EXPR_TEXT: *@holds says it; else EXPR_ERROR or EXPR_BAD_JSON. */
+/* EXPR_TEXT: *@holds tells whether the first output is true as jq sees it, anything but false and null; without
+ * an output it is false. Else EXPR_ERROR or EXPR_BAD_JSON. */
 enum expr_result expr_holds(
 	struct expr *e, struct span json, bool *holds, char *why, size_t why_size);
 
-/* "libjq 1.7", of the library that was built with; without its version where configure did not learn it. */
+/* "libjq 1.7", of the library at build time; only "libjq" where configure found no version. */
 const char *expr_library(void);
 
 #endif

@@ -2,7 +2,7 @@
 /* Any text made ready to stand between quotes. */
 #include "json/json-block.h"
 
-/* Whether what is read behind an allocation passes unseen. */
+/* Whether a read behind the end of an allocation goes unnoticed: not under AddressSanitizer. */
 #define CAREFREE JSON_SIMD
 #ifdef __SANITIZE_ADDRESS__
 #undef CAREFREE
@@ -32,7 +32,7 @@ static char *encode_control(char *d, unsigned char c)
 	return d + 5;
 }
 
-/* The loops write this much more than what counts, at most. */
+/* The loops write at most so many bytes behind the end of their output. */
 enum { ESCAPE_SPILL = 80 };
 
 #if JSON_SIMD
@@ -179,8 +179,8 @@ bool json_escape(struct buf *b, struct span s)
 	char tail[TAIL + 64];
 	int high = 0;
 
-	/* In steps, so that little room is asked for in advance. Nothing may be read behind the last
-	 * bytes that is not sure to be there: seldom, they go through a copy. */
+	/* In steps, so that little room is reserved in advance. The loop reads behind the last bytes: when those
+	 * are near the end of a page, which is rare, they go through a copy. */
 	while (s.len) {
 		size_t n = s.len < STEP ? s.len : STEP;
 		char *to = buf_room(b, 6 * n + ESCAPE_SPILL);

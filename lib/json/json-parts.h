@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the files of json.h have of one another. */
+/* Functions that the files of lib/json share. */
 #ifndef EVPIPE_JSON_PARTS_H
 #define EVPIPE_JSON_PARTS_H
 

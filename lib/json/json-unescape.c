@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What stands between quotes, decoded: escapes are judged, taken out, compared, counted. */
+/* Decodes the text between quotes: checks, removes, compares and counts escapes. */
 #include "json/json-block.h"
 
 static const signed char hex_digit[256] = {
@@ -27,7 +27,7 @@ static const signed char hex_digit[256] = {
 	['F'] = 16,
 };
 
-/* What the character behind a backslash stands for; 0 is no escape, 'u' is told apart before. */
+/* The character that an escape stands for, by the one behind the backslash; 0: no escape. The caller handles 'u'. */
 static const char escape_for[256] = {
 	['"'] = '"',
 	['\\'] = '\\',
@@ -117,7 +117,7 @@ static int decode_escape(const char **p, const char *end, char *to)
 	return 4;
 }
 
-/* They write this much more than what counts, at most. (Callers of record_header count on it.) */
+/* The loops write at most so many bytes behind the end of their output (record_header's contract has it too). */
 enum { UNESCAPE_SPILL = 64 };
 
 #if JSON_SIMD
@@ -197,7 +197,7 @@ static size_t unescape_block(char **to, const char *p, size_t n, uint64_t starts
 	return from;
 }
 
-/* Returns the end of what was written, which needs room for the text and UNESCAPE_SPILL more. */
+/* Returns the end of the output. @d needs room for the text and UNESCAPE_SPILL more bytes. */
 static char *unescape(char *d, const char *p, const char *end)
 {
 	uint64_t carry = 0;

@@ -7,8 +7,8 @@
  * string's end (json-string.c), taking escapes out (json-unescape.c), putting them in
  * (json-escape.c), take 64 bytes at once instead, turn them into bit masks (json-block.h) and walk the
  * set bits. Without SSE2 (or with JSON_NO_SIMD) plain loops do the same; the tests hold the two
- * against each other. (JSON_NO_COMPRESS leaves out what needs AVX-512, JSON_NO_SHUFFLE all that is
- * newer than SSE2.)
+ * against each other. (JSON_NO_COMPRESS leaves the AVX-512 loops out, JSON_NO_SHUFFLE all loops newer
+ * than SSE2.)
  *
  * An error is judged by where it is: at or behind the end of the text, whatever was found, the
  * reason is "unexpected end". */

@@ -74,7 +74,7 @@ bool json_equals(const struct json_value *v, struct span text);
 /* Decodes the text between the quotes, which json_value has passed, appending to @b (which must not
  * own the text). Returns 0, or -1 when it holds a lone surrogate (then @b is as it was). */
 int json_unescape(struct buf *b, struct span text);
-/* The same, but points at the text itself when nothing is to be decoded; else at @b's end. */
+/* The same, but without an escape *@out is the text itself, and nothing is appended. */
 int json_string(const struct json_value *v, struct buf *b, struct span *out);
 /* Appends with quotes not added. @s must be valid UTF-8. Escapes " \ and controls alone. Returns
  * whether all of it was ASCII. */
@@ -93,12 +93,12 @@ static inline void json_put_member(struct buf *b, const char *name, struct span 
 	buf_put(b, "\":", 2);
 	json_put_text(b, value);
 }
-/* Whether a JSON text, or the text between the quotes of a string that holds one, may have a string
- * that stands for @plain, or a number that is written so: whether its bytes are anywhere in it, or
- * an escape that could hide one. Only false tells something; nothing is parsed. */
+/* Whether a JSON text, or the text between the quotes of a string that holds one, may have a string that stands
+ * for @plain, or a number written so. Parses nothing: true when the bytes of @plain, or an escape that could hide
+ * one of them, are anywhere in the text. False is certain. */
 bool json_may_hold(struct span text, struct span plain);
-/* Place in the escaped text of the @decoded-th byte of what it decodes to, which must begin a
- * character (or be the end). */
+/* The place in the escaped text that decodes to the @decoded-th byte of its decoded form. That byte must begin a
+ * character, or be the end. */
 const char *json_seek(struct span text, size_t decoded);
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms, up to U+10FFFF)? */
 bool json_utf8(struct span s);

@@ -9,7 +9,7 @@
 
 struct path;
 
-/* NULL when @s is not of this form (it may be a jq expression still: one with a negative index is).
+/* NULL when @s is not of this form (it may still be a jq expression, as one with a negative index is).
  * Free with path_free. */
 struct path *path_parse(const char *s);
 void path_free(struct path *p);

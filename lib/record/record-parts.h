@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the files of record.h have of one another. */
+/* Functions that the files of lib/record/record* share. */
 #ifndef EVPIPE_RECORD_PARTS_H
 #define EVPIPE_RECORD_PARTS_H
 

@@ -9,7 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Messages go to terminals and into dead letters: what is cut or no text becomes '?'. */
+/* Messages go to terminals and into dead letters: control characters, and bytes that are not UTF-8 or were
+ * truncated, become '?'. */
 static void make_printable(char *p)
 {
 	const char *end = p + strlen(p);

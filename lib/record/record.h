@@ -24,7 +24,7 @@ struct record_error {
 	char message[256];
 	bool is_payload; /* maybe: the line looks like no record at all */
 };
-/* For programs with --raw: hints at it where that may be what was meant. */
+/* For programs with --raw: adds a hint at --raw when the line looks like a payload. */
 void record_hint_raw(struct record_error *e);
 /* Fills in @e, so that the message is printable UTF-8 whatever the arguments hold. Returns -1. */
 int record_refuse(struct record_error *e, enum errclass class, const char *fmt, ...)
@@ -32,7 +32,7 @@ int record_refuse(struct record_error *e, enum errclass class, const char *fmt, 
 
 /* Parses and checks types: integers where integers belong, headers as described, exactly one of
  * payload and payload_b64, at most one of key and key_b64, base64 canonical, no lone surrogate in a
- * field of ours: what it has passed can be read and edited without failing. Returns 0 or -1.
+ * field of ours: a record that passed can be read and edited without failing. Returns 0 or -1.
  * @line needs BUF_SLACK readable bytes behind it and must outlive @r. */
 int record_parse(struct record *r, struct span line, struct record_error *e);
 
@@ -71,8 +71,8 @@ void record_set_seq(const struct record *r, struct span seq, struct buf *out);
  * is not null. */
 void record_splice_payload(
 	const struct record *r, size_t from, size_t to, struct span with, struct buf *out);
-/* Members of the record, whoever's they are, get these values (JSON texts) in place; those that are not
- * there stand in front. At most 8. */
+/* Members of the record, ours or not, get these values (JSON texts) in place; members that are missing are put in
+ * front. At most 8. */
 struct record_member {
 	const char *name;
 	struct span value;

@@ -281,7 +281,7 @@ static int put_field(const struct part *part, const struct record *r, struct buf
 	return 0;
 }
 
-/* Takes the prefix or suffix off what stands in @out from @at on. */
+/* Removes the prefix or suffix from the text in @out that begins at @at. */
 static int strip(const struct part *part, struct buf *out, size_t at, struct record_error *e)
 {
 	size_t n = strlen(part->strip), len = out->len - at;

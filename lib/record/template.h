@@ -11,7 +11,7 @@ struct template;
 /* NULL with a sentence in @why when it is no template. Free with template_free. */
 struct template *template_parse(const char *s, char *why, size_t why_size);
 void template_free(struct template *t);
-/* The text itself when nothing is to be filled in, else NULL. */
+/* The text, when the template has no fields; else NULL. */
 const char *template_constant(const struct template *t);
 /* Appends the expansion to @out. Returns 0, or -1 with @e (missing-field, prefix-mismatch,
  * json-decode for {payload.x}) and @out as it was. @scratch is cleared and used. */

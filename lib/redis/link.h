@@ -157,7 +157,7 @@ static inline struct resp *link_pushed(struct link *l)
 /* The link is lost: these bytes are no RESP. */
 void link_bad(struct link *l, const char *why);
 
-/* "hiredis 0.14.1", of the library that was built with. */
+/* "hiredis 0.14.1", of the library at build time. */
 const char *link_library(void);
 
 #endif
