@@ -139,7 +139,7 @@ static inline enum resp_type take_short(struct resp *r, struct resp_value *v)
 	char type = *r->p;
 	size_t n = 0;
 
-	for (unsigned digit; (digit = (unsigned)*p - '0') < 10 && n < 10000; p++)
+	for (unsigned digit; p < r->p + 6 && (digit = (unsigned)*p - '0') < 10; p++)
 		n = n * 10 + digit;
 	if (p == r->p + 1 || p[0] != '\r' || p[1] != '\n')
 		return RESP_MORE;
