@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "ack/label.h"
 
-/* Takes a number from the front of @s; 0: there is none of the form. */
+/* Takes a number from the front of @s. Returns 0 if no number of this form stands there. */
 static uint64_t take_number(struct span *s)
 {
 	uint64_t n = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* A record's `seq` is RUN ":" LABEL (evpipe-ack(7)). RUN: 16 lower-case hex digits, one a source's
- * lifetime. LABEL: a number, a set of numbers "3", "3-5,9" where records were folded into one, and
- * behind it ".I/P" where it is part I of P that were made of one input. */
+/* A record's `seq` is RUN ":" LABEL (evpipe-ack(7)). RUN: 16 lower-case hex digits, the same for a source's
+ * lifetime. LABEL: a number, or a set of numbers "3-5,9" if records were folded into one; behind it ".I/P" if
+ * the record is part I of P that were made of one input. */
 #ifndef EVPIPE_LABEL_H
 #define EVPIPE_LABEL_H
 
@@ -24,7 +24,7 @@ struct label {
 int label_parse(struct label *l, struct span text);
 /* Walks the ranges of the set, ascending. Start with *@rest = l->set. false: no more. */
 bool label_range(struct span *rest, uint64_t *from, uint64_t *to);
-/* Cuts a seq. Returns 0, or -1 when it is none. The label is not checked. */
+/* Splits a seq. Returns 0, or -1 if the text is no seq. The label is not checked. */
 int label_split(struct span seq, struct span *run, struct span *label);
 
 #endif

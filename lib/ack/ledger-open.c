@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What is open, for metrics and for complaints. */
+/* Open numbers, for metrics and for complaints. */
 #include "ack/ledger-parts.h"
 
 struct ledger_counts ledger_counts(const struct ledger *l)
@@ -22,8 +22,8 @@ bool ledger_first_open(const struct ledger *l, struct ledger_open *o)
 	return true;
 }
 
-/* Whether an open number is below one that the sink has done with or asks for, and the sink does not
- * say that it holds it. */
+/* Whether an open number is below one that the sink has reported or asks about, although the sink has not
+ * named it. */
 static bool may_be_lost(const struct ledger *l, const struct ledger_entry *x)
 {
 	if (l->waits_to && x->asked == l->question)

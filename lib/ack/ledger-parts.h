@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the parts of lib/ledger share. */
+/* Inside the ledger: for ledger.c and its parts. */
 #ifndef EVPIPE_LEDGER_PARTS_H
 #define EVPIPE_LEDGER_PARTS_H
 
@@ -12,10 +12,10 @@ struct ledger_split {
 	uint32_t parts, left;
 	enum ledger_kind kind; /* the best of the parts so far: FINAL before DEAD before DROP */
 	uint32_t members; /* entries that point here */
-	uint64_t question; /* the last that named a part of it */
-	uint32_t unnamed; /* parts that it has not named and that are not reported */
+	uint64_t question; /* the last question that named a part */
+	uint32_t unnamed; /* parts that this question has not named and that are not reported */
 	size_t set_len;
-	/* A bit each part that is reported, one each that the question named, the text of the set. */
+	/* A bit for each part that is reported; a bit for each that the question named; the text of the set. */
 	unsigned char *seen, *named;
 	char *set;
 };
@@ -25,8 +25,9 @@ struct ledger_entry {
 	struct ledger_part *part; /* NULL: its assignment has ended */
 	struct ledger_split *split; /* some of its parts are reported */
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
-	uint64_t asked; /* the last question that named it, all its parts if it was split */
-	uint64_t ordinal; /* how many of its partition came before it */
+	uint64_t
+		asked; /* the last question that named the number, with all its parts if it was split */
+	uint64_t ordinal; /* how many numbers of its partition came before */
 	uint32_t bytes;
 	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
 	uint32_t part_before, part_after;
@@ -39,12 +40,12 @@ struct ledger {
 	ledger_settled_fn *settled;
 	void *ctx;
 	uint64_t last; /* number given */
-	uint64_t mark; /* in order: all below it is settled; the sink has reported it */
-	uint64_t known; /* ended numbers below it are forgotten */
+	uint64_t mark; /* in order: the sink has reported this number, and all below are settled */
+	uint64_t known; /* ended numbers below this one are forgotten */
 	uint64_t question; /* transactions asked about */
 	uint64_t reported; /* highest number in any report of the sink */
-	uint64_t waits_to; /* the last question waits for what is to there; 0: it does not */
-	bool commits; /* what is not committed fills the window */
+	uint64_t waits_to; /* the last question waits for numbers up to this one; 0: for none */
+	bool commits; /* uncommitted records fill the window */
 	uint64_t uncommitted;
 	struct ledger_counts counts;
 	struct ledger_part *parts;
@@ -61,7 +62,7 @@ struct ledger {
 uint32_t ledger_entry_find(const struct ledger *l, uint64_t number);
 /* Takes an entry out of all lists. */
 void ledger_entry_forget(struct ledger *l, uint32_t e);
-/* An open number becomes final, dropped or dead; of one whose assignment has ended the report is counted. */
+/* An open number becomes final, dropped or dead. If its assignment has ended, the report is only counted. */
 void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Reports, and the numbers that a transaction names: what they may say, and what it does. */
+/* Reports, and the questions of transactions: whether they are allowed, and their effect. */
 #include "ack/ledger-parts.h"
 
 #include "base/mem.h"
@@ -9,7 +9,7 @@
 
 /* ---- reports ---- */
 
-/* In order: the sink has reported @number. */
+/* In order: the sink has reported @number, which settles all numbers below. */
 static void pass_over(struct ledger *l, uint64_t number)
 {
 	while (l->head != NONE && l->entries[l->head].number < number) {
@@ -39,8 +39,8 @@ static void set_bit(unsigned char *bits, uint32_t part)
 	bits[(part - 1) / 8] |= (unsigned char)(1 << (part - 1) % 8);
 }
 
-/* What a report does to one of its numbers: TAKEN: nothing is against it; WAIT: there is nothing left
- * to do for it. */
+/* Whether a report may settle one of its numbers. TAKEN: yes; WAIT: yes, but nothing is left to do; else why
+ * not. */
 static enum ledger_answer look(
 	const struct ledger *l, bool sink, const struct label *label, uint64_t number)
 {
@@ -48,7 +48,7 @@ static enum ledger_answer look(
 	const struct ledger_split *s;
 
 	if (e == NONE) {
-		/* A filter may learn only after the sink what it has to say. */
+		/* A filter may report a drop after the sink has reported a later number. */
 		if (number < l->known || (l->order && !sink && number < l->mark))
 			return LEDGER_WAIT;
 		return LEDGER_TWICE;
@@ -65,7 +65,7 @@ static enum ledger_answer look(
 	return LEDGER_TAKEN;
 }
 
-/* What a report does to all of its numbers. */
+/* Whether a report may settle all of its numbers. */
 static enum ledger_answer check(const struct ledger *l, bool sink, const struct label *label)
 {
 	struct span rest = label->set;
@@ -250,7 +250,7 @@ enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 	if (worst != LEDGER_TAKEN)
 		return worst;
 	for (e = l->head; e != NONE && l->entries[e].number <= highest; e = l->entries[e].after) {
-		/* Its reports will vouch for these. */
+		/* The transaction's reports will vouch for these numbers. */
 		if (l->order && l->entries[e].number < first)
 			l->entries[e].asked = l->question;
 		if (l->entries[e].asked == l->question)

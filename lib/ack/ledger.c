@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * DESIGN: one entry an open number, in a pool that grows to the window and is found through a hash
- * table; numbers are dense, so that its chains are of one entry but for stragglers. Two lists run through
+ * table; numbers are dense, so that almost all chains have one entry. Two lists run through
  * the entries, both ascending: all open numbers, and those of one partition. So the head of a
- * partition's list is what holds its position back, and nothing is ever searched. What is settled leaves
- * at once; only the parts of a label that was split are remembered, and the numbers of ended
- * assignments, so that a late report can be told from a second one.
+ * partition's list holds its position back, and nothing is ever searched. A settled number leaves at once.
+ * Remembered are only the parts of a label that was split, and the numbers of ended assignments: so a late
+ * report differs from a second report.
  *
  * Files: ledger.c entries, partitions, positions and the window; ledger-report.c reports and transactions;
  * ledger-open.c what is open.
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers of ended assignments that are remembered at most. */
+/* At most so many numbers of ended assignments are remembered. */
 enum { ENDED_MAX = 1 << 16 };
 
 /* ---- the table ---- */

@@ -78,7 +78,7 @@ static const char *place(const struct ledger_open *o)
 static void on_stalled(void *ctx, const struct ledger_open *o)
 {
 	struct source *s = (struct source *)ctx;
-	/* Of each partition the same is said once. */
+	/* The same number is reported once for each partition. */
 	struct ledger_part *p = (struct ledger_part *)(uintptr_t)o->part;
 
 	if ((uintptr_t)p->user == (uintptr_t)o->number)

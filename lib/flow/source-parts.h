@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What source.c (the phases) and source-fate.c (what becomes of the records) share. */
+/* Between source.c, the phases, and source-fate.c, the fate of the records. */
 #ifndef EVPIPE_SOURCE_PARTS_H
 #define EVPIPE_SOURCE_PARTS_H
 

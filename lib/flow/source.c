@@ -17,9 +17,9 @@ enum {
 	END_MS = 1000,
 	LEAVE_MS = 10000,
 	TICK_MS = 1000,
-	STEP_MS = 100, /* between looks at what has no descriptor, while draining and leaving */
+	STEP_MS = 100, /* between two steps while draining and leaving */
 	WINDOW_BYTES = 64 << 20,
-	RECORD_BYTES = 128, /* what a record weighs besides its payload and key */
+	RECORD_BYTES = 128, /* how much a record takes in the window besides its payload and key */
 	IDLE_WINDOWS = 100,
 };
 
@@ -187,7 +187,7 @@ static void lack_sink(struct source *s)
 	buf_free(&filters);
 }
 
-/* What the members of the pipeline have done that ends it. */
+/* Looks whether a member of the pipeline has ended it. */
 static void judge(struct source *s, int64_t now_ms)
 {
 	struct ack_server *d = &s->server;

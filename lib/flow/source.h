@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What sources have in common: how they end, and what becomes of their records (evpipe-ack(7)). A source
+/* The common part of all sources: their end, and the fate of their records (evpipe-ack(7)). A source
  * owns standard output, the signals, the acknowledgement socket, the options --ack, --account, --drain, -c
  * and --idle-exit, and the exit status. It goes through these phases and never back:
  *

@@ -53,7 +53,8 @@ void acks_open(struct acks *a)
 {
 	struct source *s = a->group->source;
 
-	/* What does not wait is bounded by what the pipes hold, but for what a filter swallows. */
+	/* A source that does not wait has no more open records than the pipes hold, but for those that a
+	 * filter swallows. */
 	source_open(s, a->follows, a->follows ? a->window : 1 << 18);
 	if (a->follows)
 		ack_server_on_txn(&s->server, on_metadata, a->group);
@@ -71,7 +72,7 @@ void acks_commit(struct acks *a)
 		uint64_t covered = ledger_covered(s->ledger, p->account);
 
 		due += covered - p->covered;
-		/* The transaction that has reported them has moved the position. */
+		/* The transaction whose reports made them final has committed the position. */
 		if (s->server.is_txn) {
 			p->covered = covered;
 			ledger_committed(s->ledger, p->account, covered);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What becomes of the records decides what is committed. */
+/* Which positions are committed, by the fate of the records: --commit, --window. */
 #ifndef EVPIPE_KREAD_ACKS_H
 #define EVPIPE_KREAD_ACKS_H
 

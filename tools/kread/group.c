@@ -2,15 +2,15 @@
 /* The consumer group: partitions come and go, positions are committed.
  *
  * A position is committed only when all records before it are final or, with --commit written, when
- * their bytes have left the process (part_safe): the loop takes messages only when nothing is pending,
- * so that is either `next`, or, while the output of the present epoch is stuck, what it was before that.
+ * their bytes have left the process (part_safe). The loop takes messages only when no output is pending, so
+ * the position is `next`, or `flushed_next` while output is stuck.
  *
  * One commit is out at a time, so that none can overtake another and a position never goes back.
  *
- * Partitions that are taken away are let go in steps, while the loop goes on (group_serve): nothing
- * more of them is emitted; what is open of them may become final; their positions are committed; they
- * are given up. The group waits for us so long, at most for half of max.poll.interval.ms, and librdkafka
- * fetches nothing, of partitions that are kept either. */
+ * Partitions that are taken away are released in steps, while the loop goes on (group_serve): their records
+ * are no longer emitted; their open records may become final; their positions are committed; they are given
+ * up. The group waits for us so long, at most for half of max.poll.interval.ms, and librdkafka fetches
+ * nothing meanwhile, not even from partitions that are kept. */
 #include "kread/group.h"
 
 #include "base/msg.h"
@@ -34,7 +34,7 @@ static bool may_commit(const struct group *g)
 	return g->commit && !g->source->server.is_txn && !g->source->server.void_account;
 }
 
-/* What is to be committed; marks it as committed. @only: of the parts that are taken away. */
+/* Positions to commit, which are marked as committed. @only: not NULL: of these partitions alone. */
 static rd_kafka_topic_partition_list_t *positions(
 	struct group *g, rd_kafka_topic_partition_list_t *only)
 {
@@ -66,7 +66,7 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 		const rd_kafka_topic_partition_t *o = &offsets->elems[i];
 		struct kread_part *p = parts_find(g->parts, o->topic, o->partition);
 
-		/* Once more with the next. */
+		/* The next commit names it again. */
 		if (p && (err || o->err))
 			p->committed = -1;
 		else if (p && g->source->replays)
@@ -133,7 +133,7 @@ static void give(struct group *g, rd_kafka_topic_partition_list_t *list, bool co
 	metrics_set_ready(true);
 }
 
-/* What is open of the partitions on their way out. */
+/* How many records of partitions that are taken away are open. */
 static uint64_t leaving_open(const struct group *g)
 {
 	const struct parts *all = g->parts;
@@ -145,7 +145,7 @@ static uint64_t leaving_open(const struct group *g)
 	return n;
 }
 
-/* The last step. */
+/* The last step: gives up the partitions that are taken away. */
 static void release(struct group *g, bool lost)
 {
 	uint64_t open = g->source->replays ? leaving_open(g) : 0;
@@ -167,15 +167,15 @@ static void release(struct group *g, bool lost)
 
 		if (!p->leaving)
 			continue;
-		/* It may come back, with more than it had. */
+		/* The partition may come back, and have more records then. */
 		if (p->done)
 			parts_pause(g->parts, p, false);
 		parts_remove(g->parts, p);
 	}
-	/* Until more are given, nobody knows whether -e is done. */
+	/* Without partitions it is not known whether -e is done. */
 	g->parts->known = g->parts->part_count > 0;
 	g->leaving = NULL;
-	/* Cooperatively the assignment that came with this is told first, and only then it rejoins. */
+	/* In the cooperative protocol two callbacks follow: this assignment, then the one after the rejoin. */
 	g->rejoining = g->leaving_cooperative && !lost ? 2 : 1;
 	g->rejoin_by_ms = wake_now_ms() + REJOIN_MS;
 	if (g->leaving_cooperative)
@@ -191,7 +191,7 @@ static void leave_step(struct group *g)
 	bool lost = rd_kafka_assignment_lost(g->kafka->rk);
 	int64_t now = wake_now_ms();
 
-	/* Who has lost them must not commit them. */
+	/* Another member may have the partitions that we have lost: do not commit them. */
 	if (!lost && now < g->leave_by_ms && g->source->server.has_sink && leaving_open(g))
 		return;
 	if (!lost && now < g->leave_by_ms + (g->closing ? CLOSE_MS : REVOKE_MS)) {

@@ -19,7 +19,7 @@ struct group {
 	struct source *source;
 	int64_t poll_interval_ms; /* max.poll.interval.ms */
 
-	rd_kafka_queue_t *queue; /* all that the group says, but messages */
+	rd_kafka_queue_t *queue; /* events of the group; messages have a queue of their own */
 	bool committing; /* a commit is not answered yet */
 	/* internal */
 	rd_kafka_queue_t *answers; /* to commits */
@@ -44,10 +44,10 @@ void group_on_rebalance(
 void group_subscribe(struct group *g);
 /* Commits without waiting, unless an answer is still out. */
 void group_commit(struct group *g);
-/* Takes answers to commits, and lets partitions go that are taken away. Call each turn. */
+/* Takes answers to commits, and releases partitions that are taken away. Call each turn. */
 void group_serve(struct group *g);
-/* Whether the message was taken before, while a rebalance was pausing its partition: then it comes twice. Call
- * with each one of that partition, before it is emitted. */
+/* Whether the message was taken before: a message that is taken while a rebalance pauses its partition comes
+ * twice. Call with each message of a partition before it is emitted. */
 static inline bool group_again(struct kread_part *p, const rd_kafka_message_t *m)
 {
 	bool paused = p->paused;

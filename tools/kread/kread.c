@@ -62,7 +62,7 @@ struct kread {
 	int64_t paid_until_us; /* --rate */
 	bool early; /* the rate allowed no record when it was asked last */
 	int64_t now_us; /* of the batch of messages that is printed */
-	size_t message_bytes; /* how long those of the last batch were */
+	size_t message_bytes; /* mean size of a message in the last batch */
 	bool more; /* there may be more messages at once */
 	int64_t second_ms, refresh_ms;
 };
@@ -192,7 +192,7 @@ static void start_kafka(struct kread *r)
 	metrics_up("kafka", false);
 }
 
-/* ---- what the queue gives ---- */
+/* ---- messages and events ---- */
 
 static void emit(struct kread *r, struct kread_part *p, const rd_kafka_message_t *m)
 {
@@ -207,7 +207,7 @@ static void emit(struct kread *r, struct kread_part *p, const rd_kafka_message_t
 		r->now_us);
 }
 
-/* librdkafka goes on behind what it cannot read; then the position would pass over it. */
+/* librdkafka goes on behind a batch that it cannot read; the position would pass over the batch. */
 static void unreadable(struct kread *r, const rd_kafka_message_t *m, int status)
 {
 	source_end(&r->source, status, "topic '%s', partition %d, offset %lld cannot be read: %s",
@@ -309,7 +309,7 @@ static void serve_events(struct kread *r)
 		group_serve(&r->group);
 }
 
-/* Takes what messages there are, a batch at most.
+/* Takes the messages that have come, a batch at most.
  *
  * One by one: when a rebalance pauses a partition while librdkafka before 2.1 collects a batch, it throws away
  * what it has collected, and yet goes on behind it afterwards. */
@@ -339,7 +339,7 @@ static void take_messages(struct kread *r)
 
 /* ---- the loop ---- */
 
-/* What is done from time to time while the source has work. */
+/* Work that is due from time to time, until the group is left. */
 static void tick(struct kread *r, int64_t now_ms)
 {
 	struct parts *parts = &r->parts;
@@ -367,7 +367,7 @@ static void tick(struct kread *r, int64_t now_ms)
 		source_done(&r->source);
 }
 
-/* For how long nothing has to be done if nothing happens. What but --rate holds records back wakes. */
+/* How long to wait for an event. Only --rate holds records back without an event that ends it. */
 static int wait_ms(const struct kread *r, int64_t now_ms)
 {
 	int due_ms = wake_least(metrics_tick(now_ms), source_timeout_ms(&r->source, now_ms));

@@ -90,7 +90,7 @@ static int compare(const char *topic, int32_t partition, const struct kread_part
 	return c ? c : (partition > p->partition) - (partition < p->partition);
 }
 
-/* The place of the first part that is not before it. */
+/* The index of the first partition that is not before this one. */
 static size_t search(const struct parts *r, const char *topic, int32_t partition)
 {
 	size_t low = 0, high = r->part_count;
@@ -181,10 +181,10 @@ void parts_eof(struct parts *r, const rd_kafka_message_t *m)
 {
 	struct kread_part *p = parts_find(r, rd_kafka_topic_name(m->rkt), m->partition);
 
-	/* Records before it that kread.c left out, for the same reasons, are to be read again. */
+	/* Records before the end that kread.c left out, for the same reasons, must be read again. */
 	if (!p || p->done || p->leaving || source_phase(r->source) != SOURCE_READING)
 		return;
-	/* The last offsets may belong to no record: marks of transactions, or compacted away. */
+	/* The last offsets may have no record: they are marks of transactions, or were compacted away. */
 	if (m->offset > p->next) {
 		parts_advance(r, p, m->offset);
 		if (p->account)
@@ -305,7 +305,7 @@ static void set_range(struct parts *r, struct kread_part *p, int64_t low, int64_
 	if (p->end > high)
 		p->end = high;
 	p->done = p->end >= 0 && p->begin >= p->end;
-	/* Fetching beyond the end would be refused; what comes before `begin` is left out. */
+	/* Fetching beyond the end would be refused; records before `begin` are left out. */
 	p->next = p->begin < high ? p->begin : high;
 	p->fresh = false;
 }

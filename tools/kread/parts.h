@@ -27,8 +27,8 @@ struct kread_part {
 	uint64_t flushes; /* source.flushes when `next` changed last */
 	bool fresh; /* its offsets have to be asked for */
 	bool done; /* has reached its end */
-	bool leaving; /* is taken away: nothing more of it is emitted */
-	bool paused; /* by a rebalance, and nothing has come since */
+	bool leaving; /* it is taken away: its records are no longer emitted */
+	bool paused; /* by a rebalance, and no message has come since */
 	struct ledger_part *account; /* with a socket */
 	uint64_t covered; /* how many of its records the last commit asked for covers */
 	struct buf head; /* {"topic":"x","partition":3,"offset": */
@@ -40,7 +40,7 @@ struct kread_place {
 	int64_t n;
 };
 
-/* What the brokers are asked for, and have answered, of the partitions that are being resolved. */
+/* Questions to the brokers, and their answers, about partitions that are being resolved. */
 struct parts_questions {
 	struct listing listing;
 	int topics_known; /* of the command line */
@@ -92,9 +92,9 @@ static inline void parts_new_batch(struct parts *r)
 /* Pointers to other partitions move, here and in parts_remove. */
 struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partition);
 void parts_remove(struct parts *r, struct kread_part *p);
-/* Its end is reached: nothing more of it is fetched. */
+/* The end of @p is reached: it is not fetched any more. */
 void parts_done(struct parts *r, struct kread_part *p);
-/* Nothing of it is fetched until it is resumed: librdkafka remembers that beyond the assignment. */
+/* Stops fetching, or resumes it. librdkafka remembers this beyond the assignment. */
 void parts_pause(struct parts *r, const struct kread_part *p, bool pause);
 /* The next record to emit is at @next. */
 static inline void parts_advance(const struct parts *r, struct kread_part *p, int64_t next)

@@ -27,7 +27,8 @@ struct pubsub {
 	/* internal */
 	struct redis redis;
 	struct ledger_part *account; /* NULL: records have no numbers */
-	struct buf head, channel, pattern; /* the beginning of a record, and of which ones */
+	struct buf head, channel,
+		pattern; /* the beginning of records of this channel and pattern */
 	int64_t now_us;
 	int unconfirmed; /* subscriptions */
 	bool has_gap;

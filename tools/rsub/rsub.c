@@ -5,16 +5,17 @@
  * and printed straight into the output buffer; nothing is allocated for a message. Output is
  * written before every wait.
  *
- * - While output is pending nothing is read, so memory is bounded by OUT_BLOCK, one message and what
- *   one read brings. Redis then keeps the messages, up to its client-output-buffer-limit, at which
- *   it cuts us off.
- * - Pub/sub cannot replay. A connection lost after all subscriptions were confirmed is a gap: counted
- *   when it happens, one line on stderr when it is over or the program ends.
- * - It is ready while all subscriptions are confirmed.
- * - With a socket each record has a number, and at the end it is told how many nobody has acknowledged
- *   (source.h). Nothing waits for acknowledgements while it reads, since Redis would not.
- * - SIGTERM: reading stops, what was read is written, exit 0; a second one ends it at once.
- * - A vanished reader is noticed by POLLERR on standard output, on an idle channel too. */
+ * - While output is pending nothing is read, so memory is bounded by OUT_BLOCK, one message and one read.
+ *   Redis then keeps the messages, up to its client-output-buffer-limit, at which it closes the connection.
+ * - Pub/sub cannot replay. A connection lost after all subscriptions were confirmed is a gap: it is counted
+ *   at once, and reported when it is over or the program ends.
+ * - rsub is ready while all subscriptions are confirmed.
+ * - With a socket each record has a number, and at the end rsub reports how many records nobody has
+ *   acknowledged (flow/source.h). Reading never waits for acknowledgements, since Redis would not wait.
+ * - SIGTERM: reading stops, the output is written, exit 0; a second signal ends rsub at once.
+ * - If the reader goes, POLLERR on standard output reports it, on an idle channel too.
+ *
+ * Files: rsub.c the command line and the loop; pubsub.c subscriptions and messages. */
 #include "base/line.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -32,7 +33,7 @@
 #include <string.h>
 
 enum {
-	WINDOW = 1 << 18, /* numbers kept account of: more than the pipeline holds */
+	WINDOW = 1 << 18, /* open records at most: more than the pipeline holds */
 	LARGE = 1 << 20, /* an output buffer over this is given back when empty */
 };
 
@@ -79,7 +80,7 @@ static void parse_options(int argc, char **argv)
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
-/* With room in front for the command's name. */
+/* A list of the names, with room in front for the command's name. */
 static const char **names(const struct arg_str *a, const char *what)
 {
 	const char **list = mem_alloc(((size_t)a->count + 1) * sizeof(*list));
