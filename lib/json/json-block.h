@@ -127,7 +127,7 @@ static inline bool block_can_shuffle(void)
 #endif
 }
 
-/* A processor with AVX-512 VBMI2 (servers since 2019, AMD's since 2022) can pick from 64 bytes at once: 6 to 8 %
+/* A processor with AVX-512 VBMI2 (servers since 2019, AMD's since 2022) can pick from 64 bytes at once: 2 to 8 %
  * of evkey's and evstamp's CPU time on records whose payload is JSON in a string. */
 static inline bool block_can_compress(void)
 {
