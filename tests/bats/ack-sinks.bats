@@ -500,6 +500,7 @@ assert p.wait(60) == 111
 		sink it bash -c "\"\$@\" --pass | true; exit \${PIPESTATUS[0]}" sh "$@"
 		wait_exit it
 		[ "$status" -eq 111 ]
+		[ "$(cat it.err)" = "$sink: the reader of standard output has gone" ]
 		wait_file_contains source.out "$sink: gone"
 		[ "$(reports $sink)" = gone ]
 		exec 5>&-' sinks

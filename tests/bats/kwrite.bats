@@ -430,7 +430,7 @@ large() {
 	wait_for 'stop fed; ! alive "$(pid_of fed)"'
 	wait_exit fed
 	[ "$status" -eq 111 ]
-	[[ $(cat fed.err) == "kwrite: stopped by a signal: "*" records were not delivered" ]]
+	[[ $(cat fed.err) == "kwrite: ended by a signal: "*" records were not delivered, and input is left" ]]
 }
 
 @test "a torn last line ends it with 111, and all before it is written" {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
-/* Messages between their line and librdkafka: those of one read, or a part of them, sorted by partition.
- *
- * librdkafka copies a message into memory of its own when it takes it, and its broker's thread reads
- * partition by partition. Keyed messages cost a fifth less when those of one partition are taken one
+/* DESIGN: librdkafka copies a message into memory of its own when it takes the message, and its broker's thread
+ * reads partition by partition. Keyed messages cost a fifth less when messages of one partition are taken one
  * behind the other, probably since they then lie so in memory (245 bytes, six partitions, 2.0.2).
  *
- * Only the order between partitions changes. What has one key goes into one list whatever partition
- * that is, and the number of partitions it goes by stays the same while a batch is filled. A batch is
- * sent before the loop waits for anything. */
-#include "kwrite/kwrite.h"
+ * Only the order between partitions changes. Messages of one key go into one list, whatever partition
+ * the list is for, and the number of partitions that chooses the list stays the same while a batch is filled.
+ * A batch is sent before the loop waits for anything. */
+#include "kwrite/batch.h"
+
+#include "kwrite/partition.h"
 
 #include <time.h>
 
@@ -33,45 +33,37 @@ static size_t list_of(const struct message *m)
 	return ((size_t)p + s->first_list) % BATCH_LISTS;
 }
 
-bool batch_is_full(const struct kwrite *s)
+void batch_add(struct batch *b, const struct message *m, struct delivery *d)
 {
-	return s->batch.count == BATCH;
-}
-
-void batch_add(struct kwrite *s, const struct message *m)
-{
-	struct batch *b = &s->batch;
 	struct batch_list *list = &b->lists[list_of(m)];
 	uint16_t i = (uint16_t)b->count++;
 
-	b->waiting[i] = (struct waiting){.m = *m, .slot = s->head - 1};
+	b->entries[i] = (struct batch_entry){.m = *m, .delivery = d};
 	if (list->count++)
-		b->waiting[list->last].next = i;
+		b->entries[list->last].next = i;
 	else
 		list->first = i;
 	list->last = i;
 	b->left++;
 }
 
-bool batch_send(struct kwrite *s)
+bool batch_send(struct batch *b, struct deliveries *ds)
 {
-	struct batch *b = &s->batch;
 	int64_t now_ms = b->left ? utc_now_ms() : 0;
 
 	for (size_t l = 0; l < BATCH_LISTS && b->left; l++) {
 		struct batch_list *list = &b->lists[l];
 
 		for (; list->count; list->count--, b->left--) {
-			struct waiting *w = &b->waiting[list->first];
+			struct batch_entry *e = &b->entries[list->first];
 
-			if (w->m.ts == 0)
-				w->m.ts = now_ms;
-			if (!ring_produce(s, w->slot, &w->m))
+			if (e->m.ts == 0)
+				e->m.ts = now_ms;
+			if (!deliveries_produce(ds, e->delivery, &e->m))
 				return false;
-			list->first = w->next;
+			list->first = e->next;
 		}
 	}
 	b->count = 0;
-	buf_clear(&s->shape.scratch);
 	return true;
 }

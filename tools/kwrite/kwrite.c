@@ -5,16 +5,12 @@
  * DESIGN: one poll loop; deliveries wake it.
  *
  * Lines stay in the input's block until the broker has answered for their records, so that a
- * refused one can be kept as it came. slots[] has the records that were read and not yet let go,
- * in input order: tail <= i < head, slot i at i % RING. A delivery report, which carries i, only
- * marks its slot; release() lets go in order, and refuses those that failed: none is forgotten
- * before it is durable. A line that is refused at once has a slot as well, since what is reported to
- * the source (evpipe-ack(7)) is reported in input order, up to the first record still held. Behind
- * one that was refused under --on-error stop nothing is reported: the source's position stays there.
+ * refused record can be kept as it came. The sink (flow/sink.h) has a slot for each record on its way. A
+ * delivery report carries the slot and only marks it; deliveries_judge looks at marked records in the order of
+ * input and refuses those that failed.
  *
- * Standard input is not listened to before the source has greeted, and while the window is full, a
- * topic is asked about, or a line could not be handed over (`held`): that is all there is of back
- * pressure. While brokers are away
+ * Standard input is not read while the window is full, while a topic is asked about, while a line waits for
+ * room, or while a transaction takes no lines: that is all there is of back pressure. While brokers are away
  * librdkafka keeps what it has and sends it again in order (idempotence, message.timeout.ms=0).
  *
  * Messages are handed to librdkafka partition by partition, those of one read at a time, before the loop
@@ -24,37 +20,37 @@
  * one: librdkafka's batches are smaller than the brokers' default, and where a topic allows less,
  * no more than that is out at a time.
  *
- * With --pass it is a filter: what is let go is written to standard output with where Kafka has it, and
- * nothing is said of it. While the reader is slow nothing is let go, and the window fills.
- *
  * Ends: EOF, all delivered, 0, or 1 when some were refused; a torn last line, 111; a refused record
  * under --on-error stop, what was read before it delivered, 1; EOF without the source's word that it
  * is whole, 111. The first SIGTERM or SIGINT is
  * ignored while input is open, the second ends at once with 111 and says what was not delivered.
  *
- * Files: kwrite.c the command line, lines, the loop; kwrite-message.c makes messages of lines;
- * kwrite-batch.c hands them over; kwrite-ring.c has the records on their way; kwrite-topics.c asks about
- * topics.
+ * Files: kwrite.c the command line, lines, the loop; message.c makes messages of lines; batch.c hands them
+ * over; delivery.c has the records on their way; deadletters.c writes dead letters to a topic; txn.c has
+ * transactions; partition.c chooses partitions.
  */
-#include "kwrite/kwrite.h"
-
 #include "ack/client.h"
-#include "base/msg.h"
-#include "flow/input.h"
 #include "base/metrics.h"
+#include "base/msg.h"
 #include "base/opt.h"
-#include "record/record.h"
-#include "record/template.h"
 #include "base/wake.h"
+#include "flow/sink.h"
+#include "kafka/kafka.h"
+#include "kafka/topics.h"
+#include "kwrite/batch.h"
+#include "kwrite/deadletters.h"
+#include "kwrite/delivery.h"
+#include "kwrite/message.h"
+#include "kwrite/partition.h"
+#include "kwrite/txn.h"
+#include "record/template.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { TICK_MS = 1000 };
+enum { TICK_MS = 1000, SLOTS = 32768, WINDOW_BYTES = 8 << 20 };
 
 static struct {
 	struct opt_common common;
@@ -65,7 +61,17 @@ static struct {
 	struct arg_lit *now, *raw, *nul, *create, *pass;
 } opt;
 
-static struct kwrite self;
+static struct kwrite {
+	struct kafka kafka;
+	struct topics topics;
+	struct partitioner partitioner;
+	struct shape shape;
+	struct batch batch;
+	struct sink sink;
+	struct deliveries deliveries;
+	struct deadletters dead;
+	struct txn txn;
+} self;
 
 /* ---- the command line ---- */
 
@@ -145,6 +151,12 @@ static void take_options(struct shape *shape)
 		opt_bad("-0 needs --raw: a record is one line");
 }
 
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+	(void)rk, (void)opaque;
+	deliveries_report(&self.deliveries, m);
+}
+
 static void start(struct kwrite *s)
 {
 	const struct kafka_prop defaults[] = {
@@ -185,9 +197,10 @@ static void start(struct kwrite *s)
 	s->partitioner.in_runs =
 		strcmp(kafka_conf_text(&conf, "partitioner"), "murmur2_random") == 0 &&
 		kafka_conf_int(&conf, "sticky.partitioning.linger.ms") == 10;
+	s->dead.compressed = s->shape.compressed;
 	if (s->partitioner.in_runs)
 		rd_kafka_conf_set(conf.rd, "sticky.partitioning.linger.ms", "0", NULL, 0);
-	rd_kafka_conf_set_dr_msg_cb(conf.rd, ring_on_delivery);
+	rd_kafka_conf_set_dr_msg_cb(conf.rd, on_delivery);
 	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		die(why.status, "%s", why.text);
 	metrics_up("kafka", false);
@@ -195,172 +208,129 @@ static void start(struct kwrite *s)
 
 /* ---- lines ---- */
 
-/* false: it is not for us. With --pass what is none of our source's goes on like the rest. */
-static bool take_label(
-	struct kwrite *s, const struct message *m, bool refused, struct ack_label *label)
-{
-	*label = (struct ack_label){0};
-	return (refused && m->seq.type == JSON_ABSENT) || ack_take(&s->ack, &m->seq, label) ||
-		!s->ack.trouble.status;
-}
-
-/* Does what can be done with the line in s->text. */
-static void take_line(struct kwrite *s)
+/* Makes a message of the line, or refuses it. false: the line has to wait. */
+static bool take_line(struct kwrite *s, struct span line)
 {
 	struct record_error e = {0};
 	struct message m = {0};
-	struct ack_label label;
-	enum outcome outcome = message_make(&s->shape, &s->topics, s->text, &m, &e);
+	enum outcome outcome = message_make(&s->shape, &s->topics, line, &m, &e);
+	struct delivery *d = outcome == READY ? deliveries_take(&s->deliveries, &m) : NULL;
 
-	s->held = outcome == WAIT;
-	if (outcome != WAIT && !take_label(s, &m, outcome == REFUSED, &label)) {
-		input_stop(&s->in);
-	} else if (outcome == READY) {
-		ring_take(s, &m, &label);
-		batch_add(s, &m);
-		return;
-	} else if (outcome == REFUSED) {
-		ring_refuse(s, &label, m.is_record, &e);
+	if (d) {
+		batch_add(&s->batch, &m, d);
+		return true;
 	}
+	if (outcome == REFUSED)
+		sink_refuse_line(&s->sink, &m.seq, m.is_record, &e);
 	if (m.headers)
 		rd_kafka_headers_destroy(m.headers);
+	return outcome != WAIT;
 }
 
-static bool may_take(struct kwrite *s, int64_t now_ms)
+static bool is_ready(struct kwrite *s, int64_t now_ms)
 {
-	return ack_greeted(&s->ack) && txn_accepts(s, now_ms) && letters_ready(s);
+	return !s->batch.left && txn_accepts(&s->txn, now_ms) && deadletters_ready(&s->dead) &&
+		deadletters_have_room(&s->dead);
 }
 
-/* Takes lines until there are no whole ones left, the batch is full or something has to be waited for.
- * Returns whether more input is wanted. */
+/* Takes lines until there are none, the batch is full or something has to be waited for. Returns whether more
+ * may be taken once the batch is sent. */
 static bool fill_batch(struct kwrite *s)
 {
-	if (s->held && !input_ended(&s->in) && letters_have_room(s))
-		take_line(s);
-	while (!s->held && letters_have_room(s) && !batch_is_full(s)) {
-		enum input_got got;
+	struct span line;
 
-		/* What was refused at once waits for nothing. */
-		if (!ring_has_room(s))
-			ring_release(s);
-		if (!ring_has_room(s))
+	while (!batch_is_full(&s->batch)) {
+		if (!deadletters_have_room(&s->dead) || !sink_next(&s->sink, &line))
 			return false;
-		got = input_take(&s->in, &s->text);
-		if (got == INPUT_NONE)
-			return !input_ended(&s->in);
-		if (got == INPUT_LONG)
-			ring_refuse_big(s);
-		else
-			take_line(s);
+		/* A line that waits may just want the batch gone. */
+		if (!take_line(s, line))
+			return s->batch.count;
 	}
-	return false;
+	return true;
 }
 
-/* Takes lines as long as nothing has to be waited for. Returns whether more input is wanted. */
-static bool take_lines(struct kwrite *s)
+static bool send_batch(struct kwrite *s)
 {
-	bool hungry, full;
-
-	do {
-		hungry = fill_batch(s);
-		/* A line that is held may just want the batch gone. */
-		full = s->batch.count && (s->held || batch_is_full(s));
-		if (!batch_send(s))
-			return false;
-	} while (full);
-	return hungry;
+	if (!batch_send(&s->batch, &s->deliveries))
+		return false;
+	buf_clear(&s->shape.scratch);
+	return true;
 }
 
-/* ---- events ---- */
-
-static void on_signal(struct kwrite *s)
+static void take_lines(struct kwrite *s)
 {
-	if (!wake_must_end(input_ended(&s->in)))
-		return;
-	dead_sync(&s->in.dead);
-	ack_abandon(&s->ack);
-	die(EXIT_TEMP, "stopped by a signal: %" PRIu64 " records were not delivered",
-		s->head - s->tail + s->held);
+	bool more;
+
+	do
+		more = fill_batch(s);
+	while (send_batch(s) && more);
 }
 
-/* Writes what was let go, which makes room for more. */
-static void on_output(struct kwrite *s)
+static void hand_on(void *kwrite, const struct sink_slot *slot, struct span line, struct buf *out)
 {
-	while (s->pass && !s->gone) {
-		/* What was let go may have been refused. */
-		dead_sync(&s->in.dead);
-		if (out_flush(&s->out) == 0) {
-			if (out_pending(&s->out) || !ring_has_done(s))
-				return;
-			ring_release(s);
-			continue;
-		}
-		if (errno != EPIPE)
-			die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-		s->gone = true;
-	}
+	const struct kwrite *s = kwrite;
+
+	deliveries_hand_on(&s->deliveries, (const struct delivery *)slot, line, out);
 }
+
+static void settle(void *kwrite, enum ack_kind kind, const struct ack_label *label)
+{
+	struct kwrite *s = kwrite;
+
+	txn_settle(&s->txn, kind, label);
+}
+
+static void keep(void *kwrite, struct sink_slot *slot, struct span letter)
+{
+	struct kwrite *s = kwrite;
+
+	deadletters_produce(&s->dead, (struct delivery *)slot, letter);
+}
+
+/* ---- the loop ---- */
 
 /* The configuration is at fault, or librdkafka cannot go on. */
 static void check_trouble(struct kwrite *s)
 {
-	if (!s->kafka.trouble.status)
-		return;
-	if (s->txn.id)
-		txn_fail(s, s->kafka.trouble.status, "%s", s->kafka.trouble.text);
-	dead_sync(&s->in.dead);
-	if (s->kafka.trouble.status == EXIT_PERM) {
-		ack_stop(&s->ack, s->kafka.trouble.text);
-		ack_close(&s->ack);
-	}
-	ack_abandon(&s->ack);
-	die(s->kafka.trouble.status, "%s; %" PRIu64 " records were not delivered",
-		s->kafka.trouble.text, s->head - s->tail + s->held);
+	const struct trouble *why = &s->kafka.trouble;
+
+	if (why->status && s->txn.id)
+		txn_fail(&s->txn, why->status, "%s", why->text);
+	if (why->status)
+		sink_die(&s->sink, why->status, "%s; %" PRIu64 " records were not delivered",
+			why->text, sink_count(&s->sink));
 }
 
 static void loop(struct kwrite *s)
 {
-	bool hungry = true; /* no whole line is left in the block */
+	while (sink_runs(&s->sink) || !txn_is_done(&s->txn)) {
+		int64_t now_ms = wake_now_ms();
+		struct pollfd p[SINK_FDS + 1];
+		int wait_ms;
+		bool up;
 
-	ack_serve(&s->ack, 0, wake_now_ms());
-	while (!s->gone &&
-		(!input_ended(&s->in) || s->tail < s->head || out_pending(&s->out) ||
-			!txn_is_done(s))) {
-		int64_t now = wake_now_ms();
-		bool up, reads = hungry && may_take(s, now);
-		struct pollfd fds[] = {
-			{.fd = s->signal_fd, .events = POLLIN},
-			{.fd = s->kafka.wake_fd, .events = POLLIN},
-			{.fd = reads ? STDIN_FILENO : -1, .events = POLLIN},
-			ack_pollfd(&s->ack),
-			{.fd = s->pass ? STDOUT_FILENO : -1, .events = out_events(&s->out)},
-		};
-		int wait_ms = wake_least(
-			wake_least(TICK_MS, metrics_tick(now)), ack_timeout_ms(&s->ack, now));
-
-		poll(fds, 5, wake_least(wait_ms, txn_timeout_ms(s, now)));
-		now = wake_now_ms();
-		if (fds[0].revents || input_ended(&s->in))
-			on_signal(s);
-		if (fds[1].revents)
+		sink_poll(&s->sink, p, is_ready(s, now_ms));
+		p[SINK_FDS] = (struct pollfd){.fd = s->kafka.wake_fd, .events = POLLIN};
+		wait_ms = wake_least(TICK_MS, sink_timeout_ms(&s->sink, now_ms));
+		if (poll(p, SINK_FDS + 1, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
+			0) {
+			if (errno != EINTR)
+				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			continue;
+		}
+		now_ms = wake_now_ms();
+		if (p[SINK_FDS].revents)
 			kafka_woken(&s->kafka);
 		rd_kafka_poll(s->kafka.rk, 0);
 		topics_serve(&s->topics);
-		ring_release(s);
-		if (fds[2].revents)
-			input_read(&s->in);
+		deliveries_judge(&s->deliveries);
+		sink_serve(&s->sink, p);
 		partition_next_run(&s->partitioner);
-		txn_step(s, now);
-		if (batch_send(s) && may_take(s, now))
-			hungry = take_lines(s);
-		ring_release(s);
-		if (fds[4].revents & OUT_GONE)
-			s->gone = true;
-		dead_sync(&s->in.dead);
-		on_output(s);
-		ack_serve(&s->ack, fds[3].revents, wake_now_ms());
-		if (s->ack.trouble.status)
-			input_stop(&s->in);
+		txn_step(&s->txn, now_ms);
+		if (send_batch(s) && is_ready(s, now_ms))
+			take_lines(s);
+		deliveries_judge(&s->deliveries);
+		sink_flush(&s->sink, wake_now_ms());
 		up = kafka_tick(&s->kafka);
 		metrics_up("kafka", up);
 		if (up)
@@ -369,50 +339,51 @@ static void loop(struct kwrite *s)
 	}
 }
 
-static int finish(struct kwrite *s)
+static void open_sink(struct kwrite *s)
 {
-	int status = EXIT_DONE, refused;
+	bool pass = opt.pass->count, txn = opt.txn->count;
 
-	/* Reports leave first: a source that drains sees them before the end. */
-	if (s->gone)
-		ack_abandon(&s->ack);
-	else
-		status = ack_close(&s->ack);
-	if (s->pass && !s->gone && out_close(&s->out))
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	refused = input_close(&s->in);
-	if (topics_close(&s->topics))
-		kafka_stop(&s->kafka);
-	metrics_flush();
-	return s->gone ? EXIT_TEMP : status ? status : refused;
+	sink_open(&s->sink,
+		&(struct sink_setup){.input = &opt.input,
+			.ack = &opt.ack,
+			.end = opt.nul->count ? '\0' : '\n',
+			.role = pass  ? ACK_FILTER
+				: txn ? ACK_TXN
+				      : ACK_SINK,
+			.slot_bytes = sizeof(struct delivery),
+			.slots = SLOTS,
+			.window_bytes = WINDOW_BYTES,
+			.self = s,
+			.hand_on = hand_on,
+			.settle = txn ? settle : NULL,
+			.keep = keep});
+	s->dead = (struct deadletters){
+		.name = input_dead_topic(&s->sink.in), .kafka = &s->kafka, .topics = &s->topics};
+	s->deliveries = (struct deliveries){.sink = &s->sink,
+		.kafka = &s->kafka,
+		.dead = &s->dead,
+		.txn = &s->txn,
+		.raw = s->shape.raw};
 }
 
 int main(int argc, char **argv)
 {
 	struct kwrite *s = &self;
 	rd_kafka_queue_t *queue;
+	int status;
 
 	parse_options(argc, argv);
 	take_options(&s->shape);
-	input_open(&s->in, &opt.input, opt.nul->count ? '\0' : '\n', &s->ack, letters_give, s);
-	s->signal_fd = wake_open();
+	open_sink(s);
 	start(s);
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
 	kafka_wake_on(&s->kafka, queue);
 	rd_kafka_queue_destroy(queue);
 	topics_open(&s->topics, &s->kafka, opt.create->count, partition_prepare, &s->partitioner);
-	metrics_counts(METRICS_OUT | METRICS_FORWARDED);
-	s->pass = opt.pass->count;
-	if (s->pass)
-		out_open(&s->out, STDOUT_FILENO);
-	ack_open(&s->ack, ack_path(&opt.ack),
-		s->pass			 ? ACK_FILTER
-			: opt.txn->count ? ACK_TXN
-					 : ACK_SINK);
-	s->dead_topic = input_dead_topic(&s->in);
-	if (opt.txn->count)
-		txn_open(s, opt_text(opt.txn, "--txn"));
-
+	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
 	loop(s);
-	return finish(s);
+	status = sink_close(&s->sink);
+	if (topics_close(&s->topics))
+		kafka_stop(&s->kafka);
+	return status;
 }

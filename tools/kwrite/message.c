@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* From a line to a message: the record's fields, the templates' expansions, the size on the wire. */
-#include "kwrite/kwrite.h"
+#include "kwrite/message.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -59,8 +58,10 @@ static int take_partition(const struct shape *shape, const struct record *r, str
 /* Room for @n bytes that leaves those of other messages where they are. */
 static bool make_room(struct buf *scratch, size_t n)
 {
+	enum { SCRATCH = 128 << 10 };
+
 	if (!scratch->len)
-		buf_room(scratch, n > BATCH_SCRATCH ? n : BATCH_SCRATCH);
+		buf_room(scratch, n > SCRATCH ? n : SCRATCH);
 	return scratch->cap - scratch->len >= n;
 }
 
@@ -163,8 +164,7 @@ enum outcome message_make(struct shape *shape, struct topics *ts, struct span li
 
 	if (!shape->raw && record_parse(&r, line, e)) {
 		record_hint_raw(e);
-		if (r.seq.type == JSON_STRING && input_accounts(e->class))
-			m->seq = r.seq;
+		m->seq = r.seq;
 		return REFUSED;
 	}
 	m->is_record = !shape->raw;

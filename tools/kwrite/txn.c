@@ -23,7 +23,7 @@
  * librdkafka's calls block, but can be taken up again: they are given SLICE_MS at a time, with a turn of
  * the loop between. Nothing else could be done meanwhile, and this is no consumer that would be
  * missed. */
-#include "kwrite/kwrite.h"
+#include "kwrite/txn.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -48,17 +48,16 @@ enum {
 	LABELS_MAX = 256 << 10, /* bytes */
 };
 
-void txn_open(struct kwrite *s, const char *id)
+void txn_open(struct txn *t, const char *id, struct sink *s, struct kafka *k)
 {
-	s->txn = (struct txn){.id = id, .state = TXN_STARTING, .asked_ms = wake_now_ms()};
+	*t = (struct txn){
+		.id = id, .sink = s, .kafka = k, .state = TXN_STARTING, .asked_ms = wake_now_ms()};
 }
 
 /* ---- what is in it ---- */
 
-void txn_take(struct kwrite *s, enum ack_kind kind, const struct ack_label *label)
+void txn_settle(struct txn *t, enum ack_kind kind, const struct ack_label *label)
 {
-	struct txn *t = &s->txn;
-
 	if (!t->run_count || t->runs[t->run_count - 1].kind != kind) {
 		ack_list_text(&t->labels);
 		t->runs = mem_realloc(t->runs, (t->run_count + 1) * sizeof(*t->runs));
@@ -68,15 +67,15 @@ void txn_take(struct kwrite *s, enum ack_kind kind, const struct ack_label *labe
 	t->delivered += kind == ACK_FINAL;
 }
 
-bool txn_is_empty(const struct kwrite *s)
+/* All that was read is committed. */
+static bool is_empty(const struct txn *t)
 {
-	return s->head == s->txn.begun && !s->txn.run_count;
+	return t->sink->tail == t->begun && !t->run_count;
 }
 
 /* Reports what the committed transaction has settled, in the order in which it came. */
-static void report(struct kwrite *s)
+static void report(struct txn *t)
 {
-	struct txn *t = &s->txn;
 	struct span all = ack_list_text(&t->labels);
 
 	for (size_t i = 0; i < t->run_count; i++) {
@@ -87,7 +86,7 @@ static void report(struct kwrite *s)
 			struct ack_label label = {.text = span_word(&rest)};
 
 			if (label.text.len)
-				ack_report(&s->ack, t->runs[i].kind, &label);
+				ack_report(&t->sink->ack, t->runs[i].kind, &label);
 		}
 	}
 	metrics.forwarded += t->delivered;
@@ -96,13 +95,13 @@ static void report(struct kwrite *s)
 
 /* ---- failing ---- */
 
-static void end_transaction(struct kwrite *s)
+static void end_transaction(struct txn *t)
 {
 	int64_t until = wake_now_ms() + ABORT_MS;
-	bool again = s->txn.state > TXN_STARTING;
+	bool again = t->state > TXN_STARTING;
 
 	while (again && wake_now_ms() < until) {
-		rd_kafka_error_t *error = rd_kafka_abort_transaction(s->kafka.rk, SLICE_MS);
+		rd_kafka_error_t *error = rd_kafka_abort_transaction(t->kafka->rk, SLICE_MS);
 
 		again = error && rd_kafka_error_is_retriable(error);
 		if (error)
@@ -110,7 +109,7 @@ static void end_transaction(struct kwrite *s)
 	}
 }
 
-void txn_fail(struct kwrite *s, int status, const char *fmt, ...)
+void txn_fail(struct txn *t, int status, const char *fmt, ...)
 {
 	char why[512];
 	va_list ap;
@@ -118,22 +117,16 @@ void txn_fail(struct kwrite *s, int status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	dead_sync(&s->in.dead);
-	end_transaction(s);
-	if (status != EXIT_TEMP) {
-		ack_stop(&s->ack, why);
-		ack_close(&s->ack);
-	}
-	ack_abandon(&s->ack);
-	metrics_flush();
-	die(status, "%s%s", why,
-		s->txn.state == TXN_STARTING
+	dead_sync(&t->sink->in.dead);
+	end_transaction(t);
+	sink_die(t->sink, status, "%s%s", why,
+		t->state == TXN_STARTING
 			? ""
 			: "; the transaction is aborted, nothing of it was written");
 }
 
 /* Whether a call of librdkafka has done its work; if not, it is to be called again. */
-static bool is_done(struct kwrite *s, rd_kafka_error_t *error, const char *what)
+static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 {
 	rd_kafka_resp_err_t code;
 	char why[400];
@@ -141,7 +134,7 @@ static bool is_done(struct kwrite *s, rd_kafka_error_t *error, const char *what)
 	if (!error)
 		return true;
 	if (rd_kafka_error_is_retriable(error)) {
-		msg_info("transaction '%s': %s: %s", s->txn.id, what, rd_kafka_error_string(error));
+		msg_info("transaction '%s': %s: %s", t->id, what, rd_kafka_error_string(error));
 		rd_kafka_error_destroy(error);
 		return false;
 	}
@@ -150,40 +143,39 @@ static bool is_done(struct kwrite *s, rd_kafka_error_t *error, const char *what)
 	rd_kafka_error_destroy(error);
 	if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
 		code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
-		txn_fail(s, EXIT_TEMP,
+		txn_fail(t, EXIT_TEMP,
 			"another kwrite writes transactions as '%s', or this one was too slow: %s",
-			s->txn.id, why);
+			t->id, why);
 	if (kafka_is_config_error(code) || code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT ||
 		code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
-		txn_fail(s, EXIT_PERM, "transaction '%s': cannot %s: %s", s->txn.id, what, why);
-	txn_fail(s, EXIT_TEMP, "transaction '%s': cannot %s: %s", s->txn.id, what, why);
+		txn_fail(t, EXIT_PERM, "transaction '%s': cannot %s: %s", t->id, what, why);
+	txn_fail(t, EXIT_TEMP, "transaction '%s': cannot %s: %s", t->id, what, why);
 }
 
 /* ---- one after the other ---- */
 
-static void begin(struct kwrite *s)
+static void begin(struct txn *t)
 {
-	struct txn *t = &s->txn;
 
-	while (!is_done(s, rd_kafka_begin_transaction(s->kafka.rk), "begin"))
+	while (!is_done(t, rd_kafka_begin_transaction(t->kafka->rk), "begin"))
 		;
 	t->state = TXN_OPEN;
-	t->begun = s->head;
+	t->begun = t->sink->tail;
 	t->delivered = 0;
 	t->run_count = 0;
 	ack_list_clear(&t->labels);
 }
 
-static void ask(struct kwrite *s, int64_t now_ms)
+static void ask(struct txn *t, int64_t now_ms)
 {
-	s->txn.asked = s->head;
-	s->txn.asked_ms = now_ms;
-	s->txn.state = TXN_ASKED;
-	ack_ask(&s->ack, ack_list_text(&s->txn.labels));
+	t->asked = t->sink->tail;
+	t->asked_ms = now_ms;
+	t->state = TXN_ASKED;
+	ack_ask(&t->sink->ack, ack_list_text(&t->labels));
 }
 
 /* "BASE64 TOPIC P O TOPIC P O …" */
-static rd_kafka_error_t *send_offsets(struct kwrite *s, struct span rest)
+static rd_kafka_error_t *send_offsets(struct txn *t, struct span rest)
 {
 	struct span base64 = span_word(&rest);
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
@@ -207,9 +199,9 @@ static rd_kafka_error_t *send_offsets(struct kwrite *s, struct span rest)
 			->offset = strtoll(offset.p, NULL, 10);
 	}
 	if (!group && !error)
-		txn_fail(s, EXIT_TEMP, "the source's reply holds no metadata of a group");
+		txn_fail(t, EXIT_TEMP, "the source's reply holds no metadata of a group");
 	if (group && list->cnt)
-		error = rd_kafka_send_offsets_to_transaction(s->kafka.rk, list, group, OFFSETS_MS);
+		error = rd_kafka_send_offsets_to_transaction(t->kafka->rk, list, group, OFFSETS_MS);
 	if (group)
 		rd_kafka_consumer_group_metadata_destroy(group);
 	rd_kafka_topic_partition_list_destroy(list);
@@ -217,22 +209,21 @@ static rd_kafka_error_t *send_offsets(struct kwrite *s, struct span rest)
 	return error;
 }
 
-static void on_reply(struct kwrite *s)
+static void on_reply(struct txn *t)
 {
-	struct txn *t = &s->txn;
-	struct buf *reply = &s->ack.reply;
+	struct buf *reply = &t->sink->ack.reply;
 
-	s->ack.has_reply = false;
-	if (s->ack.aborted)
-		txn_fail(s, EXIT_TEMP,
+	t->sink->ack.has_reply = false;
+	if (t->sink->ack.aborted)
+		txn_fail(t, EXIT_TEMP,
 			"the group has given partitions away that records of this transaction are of");
 	/* More has been taken since. */
-	if (t->asked != s->head) {
+	if (t->asked != t->sink->tail) {
 		t->state = TXN_OPEN;
 		return;
 	}
 	t->state = TXN_SENDING;
-	if (txn_is_empty(s) && reply->len == t->committed.len &&
+	if (is_empty(t) && reply->len == t->committed.len &&
 		memcmp(reply->p, t->committed.p, reply->len) == 0)
 		t->state = TXN_OPEN;
 	buf_clear(&t->committed);
@@ -241,116 +232,113 @@ static void on_reply(struct kwrite *s)
 	*buf_room(&t->committed, 1) = '\0';
 }
 
-static void commit(struct kwrite *s)
+static void commit(struct txn *t)
 {
-	struct txn *t = &s->txn;
 	rd_kafka_error_t *error = NULL;
 
 	if (t->state == TXN_SENDING) {
-		error = send_offsets(s, buf_as_span(&t->committed));
+		error = send_offsets(t, buf_as_span(&t->committed));
 		/* The source may have left the group since: nothing is lost but drops. */
-		if (error && txn_is_empty(s) && rd_kafka_error_txn_requires_abort(error)) {
+		if (error && is_empty(t) && rd_kafka_error_txn_requires_abort(error)) {
 			rd_kafka_error_destroy(error);
-			end_transaction(s);
+			end_transaction(t);
 			buf_clear(&t->committed);
-			begin(s);
+			begin(t);
 			return;
 		}
-		if (is_done(s, error, "commit positions"))
+		if (is_done(t, error, "commit positions"))
 			t->state = TXN_COMMITTING;
 	}
 	if (t->state != TXN_COMMITTING ||
-		!is_done(s, rd_kafka_commit_transaction(s->kafka.rk, SLICE_MS), "commit"))
+		!is_done(t, rd_kafka_commit_transaction(t->kafka->rk, SLICE_MS), "commit"))
 		return;
-	report(s);
-	begin(s);
+	report(t);
+	begin(t);
 }
 
 /* ---- when ---- */
 
 /* When the source is to be asked; INT64_MAX: not for what is there. */
-static int64_t due_ms(const struct kwrite *s)
+static int64_t due_ms(const struct txn *t)
 {
-	const struct txn *t = &s->txn;
-	bool full = s->head - t->begun >= RECORDS_MAX || t->labels.text.len >= LABELS_MAX ||
-		!ring_has_room(s);
+	bool full = t->sink->tail - t->begun >= RECORDS_MAX || t->labels.text.len >= LABELS_MAX ||
+		!sink_has_room(t->sink);
 
-	if (t->state == TXN_ASKED && t->asked == s->head)
+	if (t->state == TXN_ASKED && t->asked == t->sink->tail)
 		return INT64_MAX;
 	/* A source that has said `end` leaves when all is reported. */
-	if (txn_is_empty(s))
-		return input_ended(&s->in) || s->ack.ended ? INT64_MAX : t->asked_ms + IDLE_MS;
-	if (input_ended(&s->in))
+	if (is_empty(t))
+		return input_ended(&t->sink->in) || t->sink->ack.ended ? INT64_MAX
+								       : t->asked_ms + IDLE_MS;
+	if (input_ended(&t->sink->in))
 		return 0;
 	if (t->state == TXN_ASKED)
 		return t->asked_ms + INTERVAL_MS;
-	if (s->head - t->begun >= QUIET_RECORDS &&
+	if (t->sink->tail - t->begun >= QUIET_RECORDS &&
 		t->moved_ms + QUIET_MS < t->first_ms + INTERVAL_MS)
 		return full ? 0 : t->moved_ms + QUIET_MS;
 	return full ? 0 : t->first_ms + INTERVAL_MS;
 }
 
-bool txn_accepts(const struct kwrite *s, int64_t now_ms)
+bool txn_accepts(const struct txn *t, int64_t now_ms)
 {
-	const struct txn *t = &s->txn;
 
 	if (!t->id)
 		return true;
 	if (t->state == TXN_ASKED && now_ms < t->asked_ms + PATIENCE_MS)
 		return false;
-	return (t->state == TXN_OPEN || t->state == TXN_ASKED) && now_ms < due_ms(s);
+	return (t->state == TXN_OPEN || t->state == TXN_ASKED) && now_ms < due_ms(t);
 }
 
-int txn_timeout_ms(const struct kwrite *s, int64_t now_ms)
+int txn_timeout_ms(const struct txn *t, int64_t now_ms)
 {
-	const struct txn *t = &s->txn;
-	int64_t at = due_ms(s);
+	int64_t at = due_ms(t);
 
-	if (!t->id || !ack_greeted(&s->ack))
+	if (!t->id || !ack_greeted(&t->sink->ack))
 		return -1;
 	if (t->state != TXN_OPEN && t->state != TXN_ASKED)
 		return 0;
 	if (t->state == TXN_ASKED && now_ms < t->asked_ms + PATIENCE_MS)
 		at = t->asked_ms + PATIENCE_MS;
 	/* Deliveries wake it. */
-	if (at == INT64_MAX || (at <= now_ms && s->tail < s->head))
+	if (at == INT64_MAX || (at <= now_ms && t->sink->head < t->sink->tail))
 		return -1;
 	return at > now_ms ? (int)(at - now_ms) : 0;
 }
 
-bool txn_is_done(const struct kwrite *s)
+bool txn_is_done(const struct txn *t)
 {
-	const struct txn *t = &s->txn;
 
-	return !t->id || t->state == TXN_STARTING || (t->state == TXN_OPEN && txn_is_empty(s));
+	return !t->id || t->state == TXN_STARTING || (t->state == TXN_OPEN && is_empty(t));
 }
 
-void txn_step(struct kwrite *s, int64_t now_ms)
+void txn_step(struct txn *t, int64_t now_ms)
 {
-	struct txn *t = &s->txn;
 
-	if (!t->id || !ack_greeted(&s->ack))
+	if (!t->id || !ack_greeted(&t->sink->ack))
 		return;
 	if (t->state == TXN_STARTING) {
-		if (!is_done(s, rd_kafka_init_transactions(s->kafka.rk, SLICE_MS), "begin"))
+		if (!is_done(t, rd_kafka_init_transactions(t->kafka->rk, SLICE_MS), "begin"))
 			return;
-		begin(s);
+		begin(t);
 	}
-	if (txn_is_empty(s))
+	if (is_empty(t))
 		t->first_ms = now_ms;
-	if (t->moved != s->head)
+	if (t->moved != t->sink->tail)
 		t->moved_ms = now_ms;
-	t->moved = s->head;
-	if (t->state == TXN_ASKED && s->ack.has_reply)
-		on_reply(s);
-	if (t->state == TXN_ASKED && ack_pollfd(&s->ack).fd < 0 && txn_is_empty(s))
+	t->moved = t->sink->tail;
+	if (t->state == TXN_ASKED && t->sink->ack.has_reply)
+		on_reply(t);
+	if (t->state == TXN_ASKED && ack_pollfd(&t->sink->ack).fd < 0 && is_empty(t))
 		t->state = TXN_OPEN;
-	else if (t->state == TXN_ASKED && ack_pollfd(&s->ack).fd < 0)
-		txn_fail(s, EXIT_TEMP,
+	else if (t->state == TXN_ASKED && ack_pollfd(&t->sink->ack).fd < 0)
+		txn_fail(t, EXIT_TEMP,
 			"the source has gone and left the positions of a transaction unanswered");
-	if ((t->state == TXN_OPEN || t->state == TXN_ASKED) && s->tail == s->head &&
-		now_ms >= due_ms(s))
-		ask(s, now_ms);
+	if ((t->state == TXN_OPEN || t->state == TXN_ASKED) && t->sink->head == t->sink->tail &&
+		now_ms >= due_ms(t))
+		ask(t, now_ms);
 	if (t->state == TXN_SENDING || t->state == TXN_COMMITTING)
-		commit(s);
+		commit(t);
+	if (is_empty(t) && !sink_count(t->sink))
+		ack_idle(&t->sink->ack);
 }

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+/* Records between their line and Kafka's answer. A delivery report only marks its record; deliveries_judge
+ * looks at marked records in the order of input and refuses those that Kafka has refused. */
+#ifndef KWRITE_DELIVERY_H
+#define KWRITE_DELIVERY_H
+
+#include "flow/sink.h"
+#include "kafka/kafka.h"
+#include "kwrite/deadletters.h"
+#include "kwrite/message.h"
+#include "kwrite/txn.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A record on its way: the sink's slot, and where Kafka has it. */
+struct delivery {
+	struct sink_slot slot;
+	struct topic *topic;
+	size_t bytes; /* counted in topic->out_bytes */
+	int64_t offset;
+	int32_t partition;
+	rd_kafka_resp_err_t err;
+	bool answered; /* Kafka has the record, or will not have it: err */
+};
+
+struct deliveries {
+	struct sink *sink;
+	struct kafka *kafka;
+	struct deadletters *dead;
+	struct txn *txn;
+	bool raw; /* lines are payloads, not records */
+	/* internal */
+	uint64_t
+		judged; /* records before this one are done, refused, or wait for their dead letter */
+};
+
+/* Takes the line of sink_next, which has become the message. NULL: it is another source's. */
+struct delivery *deliveries_take(struct deliveries *ds, const struct message *m);
+/* Hands the message to librdkafka, with its headers. false: there is no room. */
+bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct message *m);
+/* Takes a delivery report. */
+void deliveries_report(struct deliveries *ds, const rd_kafka_message_t *m);
+/* Call each turn after reports were taken, and after messages were produced. */
+void deliveries_judge(struct deliveries *ds);
+/* Appends to @out the line of a delivered record with where it was written; a payload as it came. */
+void deliveries_hand_on(
+	const struct deliveries *ds, const struct delivery *d, struct span line, struct buf *out);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+/* From a line to a message: the record's fields, the templates' expansions, the size on the wire. */
+#ifndef KWRITE_MESSAGE_H
+#define KWRITE_MESSAGE_H
+
+#include "base/buf.h"
+#include "kafka/topics.h"
+#include "record/record.h"
+#include "record/template.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PARTITION_KEEP = -2, BATCH_BYTES = 1000000 };
+
+/* How lines become messages. */
+struct shape {
+	struct template *topic, *key; /* key may be NULL */
+	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's */
+	bool now, raw, compressed;
+	/* internal */
+	struct topic *constant; /* the topic, when it is the same for all */
+	struct buf name, scratch, keys;
+};
+
+struct message {
+	struct topic *topic;
+	struct span key, payload; /* p == NULL: none */
+	rd_kafka_headers_t *headers; /* the caller's to destroy; may be NULL */
+	int32_t partition;
+	int64_t ts; /* 0: now */
+	size_t bytes; /* what it may take in a batch */
+	bool is_record; /* set even when it is refused, as is seq */
+	struct json_value seq;
+};
+
+enum outcome {
+	READY,
+	WAIT, /* for what is known of its topic, or for room: try again after events */
+	REFUSED
+};
+
+/* Spans of @m point into the line and into shape->scratch, which may be cleared once they are not needed;
+ * WAIT also says that the scratch is full. @m is all zero before. */
+enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
+	struct message *m, struct record_error *e);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+/* kwrite --txn: records, and the positions of what they were made of, become visible in one step. */
+#ifndef KWRITE_TXN_H
+#define KWRITE_TXN_H
+
+#include "ack/client.h"
+#include "base/buf.h"
+#include "flow/sink.h"
+#include "kafka/kafka.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Labels of one kind in a row, from a byte of the list on. */
+struct txn_run {
+	enum ack_kind kind;
+	size_t from;
+};
+
+struct txn {
+	const char *id; /* NULL: no transactions */
+	struct sink *sink;
+	struct kafka *kafka;
+	enum { TXN_STARTING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
+	uint64_t begun, asked; /* records read before it began, before the source was asked */
+	uint64_t moved; /* records read when last looked, … */
+	int64_t moved_ms; /* … and when there were more */
+	int64_t first_ms, asked_ms;
+	struct ack_list labels; /* of records that were released */
+	struct txn_run *runs;
+	size_t run_count;
+	uint64_t delivered;
+	struct buf committed; /* the reply that is being, or was committed last */
+};
+
+void txn_open(struct txn *t, const char *id, struct sink *s, struct kafka *k);
+/* The sink's `settle`: reports this once the present transaction is committed. */
+void txn_settle(struct txn *t, enum ack_kind kind, const struct ack_label *label);
+/* Does what is due. Call each turn, before lines are taken. */
+void txn_step(struct txn *t, int64_t now_ms);
+/* Whether lines may be taken. */
+bool txn_accepts(const struct txn *t, int64_t now_ms);
+/* Milliseconds until txn_step is to be called; -1 none. */
+int txn_timeout_ms(const struct txn *t, int64_t now_ms);
+/* After the end of input, with all delivered: whether the last one is committed. */
+bool txn_is_done(const struct txn *t);
+/* Aborts and ends the program. */
+_Noreturn void txn_fail(struct txn *t, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif
