@@ -12,8 +12,7 @@ FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat')
 PASSING=('kwrite -t out --pass' 'rpub out --pass')
 SINKS=('kwrite -t out' 'rpub out' evack)
 SOURCES=('kread events' 'rsub events')
-# To come, with flow/sink: kwrite --pass.
-TELL_OF_READERS=('rpub out --pass' "${SOURCES[@]}")
+TELL_OF_READERS=("${PASSING[@]}" "${SOURCES[@]}")
 
 setup_file() {
 	kmock_start -t out:1 -t events:1 -t none:1
