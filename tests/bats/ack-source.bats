@@ -542,6 +542,22 @@ committed() {
 	run ! grep -q end peer-sink.out
 }
 
+@test "with --commit written and a socket, what a reader that goes has not been given is not committed" {
+	topic_with 0
+	seq -f "%.0f $(printf '%02000d' 0)" 1000 | kproduce "$topic"
+	mkfifo pipe
+	spawn source sh -c 'exec kread --raw -g "$0" --commit written --ack ack "$1" >pipe' \
+		"$group" "$topic" </dev/null
+	exec 7<pipe
+	head -c 1000 <&7 >seen
+	wait_for '[ -n "$(committed)" ]'
+	exec 7<&-
+	wait_exit source
+	[ "$status" -eq 111 ]
+	# No more than the pipe took: a record is over 2000 bytes long.
+	[ "$(committed)" -le $(((262144 + 1000) / 2000)) ]
+}
+
 # ---- the window ----
 
 @test "a full window pauses reading until it is committed, and membership is kept" {

@@ -680,6 +680,20 @@ committed() {
 	[ -z "$(kread -e -g "$group" --commit written "$topic")" ]
 }
 
+@test "a group that does not let it leave before a second signal is an end with 111, and an error" {
+	kmock_start -t topic:1
+	echo x | kproduce topic
+	spawn_ready member -v -g group --commit never topic
+	wait_lines member.out 1
+	stop kmock STOP
+	stop member
+	wait_file_contains member.err "1 partitions are to be given up"
+	stop member
+	wait_exit member
+	[ "$status" -eq 111 ]
+	grep -qxF 'kread: left the group without its answer' member.err
+}
+
 # ---- standard output ----
 
 @test "a full disk ends it with 111" {
