@@ -40,7 +40,8 @@ stop() {
 
 # has FILE LINE, has_lines FILE COUNT
 has() {
-	grep -qxF -e "$2" "$1"
+	# Reads all of it: a writer in a pipe must not see its reader end.
+	[ -n "$(grep -xF -e "$2" "$1")" ]
 }
 has_lines() {
 	[ "$(wc -l <"$1")" -ge "$2" ]
