@@ -41,7 +41,7 @@ stop() {
 # has FILE LINE, has_lines FILE COUNT
 has() {
 	# Reads all of it: a writer in a pipe must not see its reader end.
-	[ -n "$(grep -xF -e "$2" "$1")" ]
+	[ "$(grep -cxF -e "$2" "$1")" -gt 0 ]
 }
 has_lines() {
 	[ "$(wc -l <"$1")" -ge "$2" ]
