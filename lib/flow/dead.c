@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: a dead letter is appended whole under flock(2), since filters of one pipeline may share
- * the file; what a killed writer left torn is ended with a LF first, and what a full disk cut short
- * is taken back. fdatasync is put off to dead_sync, so that a block of bad lines costs one. */
+/* DESIGN: a dead letter is appended whole under flock(2), since programs of one pipeline may share
+ * the file. A torn letter of a killed writer is ended with a LF first, and a letter that a full disk has
+ * truncated is taken back. fdatasync is put off to dead_sync, so that a block of bad lines costs one. */
 #define _GNU_SOURCE
 #include "flow/dead.h"
 
@@ -22,10 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Messages of one class after which further ones are only counted. */
+/* So many messages of one class are shown; further ones are only counted. */
 enum { SHOWN_MAX = 10 };
 
-/* A new name is durable when its directory is. */
+/* A new file is durable once its directory is synced. */
 static void sync_directory(const char *file)
 {
 	char *copy = mem_dup(file);
@@ -90,7 +90,7 @@ static void write_all(struct dead *d, struct span s)
 	}
 }
 
-/* Takes the file for one dead letter and remembers where it begins. */
+/* Locks the file for one dead letter and notes where the letter begins. */
 static void lock(struct dead *d)
 {
 	struct stat st;

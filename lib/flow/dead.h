@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What becomes of a refused record: --on-error stop|skip, --dead-letter FILE|kafka:TOPIC
- * (evpipe-record(5)).
+/* Refused records: --on-error stop|skip, --dead-letter FILE|kafka:TOPIC (evpipe-record(5)).
  * A dead letter is {"error":{"tool","class","message","at"},"record":…} and a LF; "line" or
  * "line_b64" instead of "record" when the line was not one, and behind it "length" when only the
  * beginning of a line over the limit is there. */

@@ -128,7 +128,7 @@ int filter_run(const struct filter *f)
 			die(EXIT_TEMP, "ended by a second signal with %s left",
 				input_ended(&r.in) ? "output" : "input");
 		if (p[1].revents & OUT_GONE && !out_pending(&r.out))
-			buf_putc(&r.out.b, '\n'); /* the write tells the reason */
+			buf_putc(&r.out.b, '\n'); /* out_flush will then fail, with the reason */
 		if (p[2].revents)
 			on_input(&r);
 		ack_serve(&r.ack, p[3].revents, wake_now_ms());

@@ -37,8 +37,8 @@ struct filter {
  * pipe is lost); the second ends it at once. Ends as soon as the reader has gone, with input or
  * without.
  *
- * Drops and dead letters are reported to the source; of what is handed on nothing is said. A record of
- * another source's run passes as it came: the sink will tell. */
+ * Drops and dead letters are reported to the source; records that are handed on are not. A record of
+ * another source's run passes as it came: the sink will judge it. */
 int filter_run(const struct filter *f);
 
 #endif

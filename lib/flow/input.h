@@ -78,8 +78,8 @@ void input_refuse(struct input *in, enum errclass c, struct span line, bool is_r
 /* Reports a refused record: it is in a dead letter, or dropped. Under `stop` nothing is reported, so that
  * the source's position stays before the record. dead_sync goes between this and ack_serve. */
 void input_account(struct input *in, const struct ack_label *label);
-/* Whether a line that record_parse has refused as @c may account for the seq found in it. Not one that
- * is not JSON: it may be two records in one. */
+/* Whether a line that record_parse has refused as @c may account for the seq found in it. A line that is
+ * not JSON may not: it may be two records in one. */
 bool input_accounts(enum errclass c);
 /* Says that the last line was torn, or how many records were refused, and closes the dead letters.
  * Returns EXIT_DONE, EXIT_REFUSED, or EXIT_TEMP when the last line was torn. */

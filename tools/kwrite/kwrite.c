@@ -163,15 +163,15 @@ static void start(struct kwrite *s)
 		{"enable.idempotence", "true"},
 		{"acks", "all"},
 		{"partitioner", "murmur2_random"},
-		/* Measured: a longer one adds itself to the way of each record, and gains little. */
+		/* Measured: a longer linger delays each record by as much, and gains little. */
 		{"linger.ms", "1"},
 		{"topic.metadata.propagation.max.ms", "3000"},
-		/* The window bounds what is kept; what a broker takes, this must not refuse. */
+		/* The sink's window bounds memory. librdkafka must not refuse a message that a broker takes. */
 		{"queue.buffering.max.messages", "100000"},
 		{"queue.buffering.max.kbytes", "1048576"},
 		{"message.max.bytes", "1000000000"},
 		{"batch.size", "1000000"},
-		/* A transaction has its own end. */
+		/* A transaction has a time-out of its own. */
 		{opt.txn->count ? NULL : "message.timeout.ms", "0"},
 		{0},
 	};
@@ -242,7 +242,7 @@ static bool fill_batch(struct kwrite *s)
 	while (!batch_is_full(&s->batch)) {
 		if (!deadletters_have_room(&s->dead) || !sink_next(&s->sink, &line))
 			return false;
-		/* A line that waits may just want the batch gone. */
+		/* The line may wait only until the batch is sent. */
 		if (!take_line(s, line))
 			return s->batch.count;
 	}

@@ -55,7 +55,7 @@ static int take_partition(const struct shape *shape, const struct record *r, str
 	return 0;
 }
 
-/* Room for @n bytes that leaves those of other messages where they are. */
+/* Makes room for @n bytes without moving the bytes of other messages. false: there is none. */
 static bool make_room(struct buf *scratch, size_t n)
 {
 	enum { SCRATCH = 128 << 10 };
@@ -72,7 +72,7 @@ static enum outcome take_fields(
 	buf_clear(&shape->keys);
 	if (shape->key && template_expand(shape->key, r, &shape->name, &shape->keys, e))
 		return REFUSED;
-	/* All that is decoded fits: spans of the scratch stay where they are. */
+	/* The decoded fields are no longer than the line, so the scratch does not move under its spans. */
 	if (!make_room(&shape->scratch, r->line.len + 64 + shape->keys.len))
 		return WAIT;
 	if (record_payload(r, &shape->scratch, &m->payload, e) == RECORD_BAD)
@@ -84,7 +84,7 @@ static enum outcome take_fields(
 		return REFUSED;
 	}
 	m->ts = shape->now ? 0 : record_int(&r->ts, 0);
-	/* What is printed of a message without a time. */
+	/* kread prints -1 for a message without a time. */
 	if (m->ts == -1)
 		m->ts = 0;
 	if (take_partition(shape, r, m, e) || take_headers(shape, r, m, e))
@@ -115,7 +115,8 @@ static struct topic *find_topic(
 	return t;
 }
 
-/* May the message go now, by its size? Alone in a batch it takes what the broker will count. */
+/* Whether the message may go now, by its size: m->bytes is first the size that the broker counts for the
+ * message alone in a batch. */
 static enum outcome check_size(const struct shape *shape, struct message *m, struct record_error *e)
 {
 	size_t headers = m->headers ? rd_kafka_header_cnt(m->headers) : 0;
@@ -131,7 +132,7 @@ static enum outcome check_size(const struct shape *shape, struct message *m, str
 			t->name, t->limit, m->bytes);
 		return REFUSED;
 	}
-	/* Time and place may take more further back in a batch. */
+	/* Further back in a batch the deltas of time and offset may take more bytes. */
 	m->bytes += 20;
 	if (t->limit < BATCH_BYTES && t->out_bytes && t->out_bytes + m->bytes > t->limit)
 		return WAIT;

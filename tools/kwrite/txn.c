@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: ISC */
-/* kwrite --txn: records, and the positions of what they were made of, become visible in one step.
+/* kwrite --txn: records, and the positions of the source's records they were made of, become visible in one
+ * step.
  *
- * DESIGN: A transaction is open all the time. INTERVAL_MS after its first record, or sooner when there
- * are many and no more come, since the source's window may be full, the gate is closed: no more lines
- * are taken, and when Kafka has answered for all, the source is asked for the positions that stand for
- * just these labels. Its reply carries the group's metadata under which they were computed, so that
- * the broker refuses them once the group has changed. Positions are sent, the transaction is
- * committed, and only then what has become of the records is reported, dead letters and drops too.
+ * DESIGN: A transaction is always open. It is closed to further lines INTERVAL_MS after its first record, or
+ * sooner: when it is large, or when it has many records and no more come (the source's window may be full).
+ * When Kafka has answered for all its records, kwrite asks the source for the positions that belong to just
+ * their labels. The source's reply carries the group's metadata under which the positions were computed, so
+ * that the broker refuses them once the group has changed. kwrite sends the positions, commits the
+ * transaction, and only then reports its records, dead letters and drops too.
  *
- * The source answers when no number below the highest is missing. If that takes longer, a filter has
- * something that belongs here, or a record is the first of several parts: the gate is opened again, and
- * the question asked anew with all that has come. A reply to less than all is not used.
+ * The source answers when no number below the highest is missing. If the answer takes longer than
+ * PATIENCE_MS, a filter may hold a record that belongs to this transaction, or a record is the first of
+ * several parts. Then the transaction takes lines again, and the question is asked anew with all labels. The
+ * reply to an overtaken question is not used.
  *
- * Without records the source is asked once a second: what filters have dropped moves positions too.
- * Drops behind the last record of all may be read, and dropped, again.
+ * Without records kwrite asks once a second: records that filters have dropped move positions too.
+ * Drops behind the last record may be read, and dropped, again.
  *
- * A transaction is never taken up again after a failure. An ended assignment, a fence or an abortable
- * error ends the program with 111: nothing was visible, and the next one begins where the last commit
- * stands. So does a record that the broker refuses, with 1: its neighbours cannot be written without
- * it. What is told by the record itself or by its topic is refused before, as ever.
+ * After a failure no transaction is taken up again. An ended assignment, a fence or an abortable
+ * error ends the program with 111: nothing was visible, and the next kwrite begins where the last commit
+ * stands. A record that the broker refuses ends the program with 1: the other records of the transaction
+ * cannot be written without it. A record that kwrite itself refuses is no part of the transaction's writes.
  *
- * librdkafka's calls block, but can be taken up again: they are given SLICE_MS at a time, with a turn of
- * the loop between. Nothing else could be done meanwhile, and this is no consumer that would be
- * missed. */
+ * librdkafka's calls block, but can be repeated until they have done their work: each is given SLICE_MS, with a
+ * turn of the loop between. There is nothing else to do meanwhile, and no consumer that must poll. */
 #include "kwrite/txn.h"
 
 #include "base/mem.h"
@@ -39,10 +40,10 @@ enum {
 	INTERVAL_MS = 100,
 	QUIET_MS = 10,
 	QUIET_RECORDS = 1000,
-	PATIENCE_MS = 50, /* with the source, before more is taken */
+	PATIENCE_MS = 50, /* for the source's answer, before more lines are taken */
 	IDLE_MS = 1000,
 	SLICE_MS = 100,
-	OFFSETS_MS = 5000, /* this one call cannot be taken up again */
+	OFFSETS_MS = 5000, /* rd_kafka_send_offsets_to_transaction cannot be repeated */
 	ABORT_MS = 5000,
 	RECORDS_MAX = 100000,
 	LABELS_MAX = 256 << 10, /* bytes */
@@ -54,7 +55,7 @@ void txn_open(struct txn *t, const char *id, struct sink *s, struct kafka *k)
 		.id = id, .sink = s, .kafka = k, .state = TXN_STARTING, .asked_ms = wake_now_ms()};
 }
 
-/* ---- what is in it ---- */
+/* ---- its records ---- */
 
 void txn_settle(struct txn *t, enum ack_kind kind, const struct ack_label *label)
 {
@@ -73,7 +74,7 @@ static bool is_empty(const struct txn *t)
 	return t->sink->tail == t->begun && !t->run_count;
 }
 
-/* Reports what the committed transaction has settled, in the order in which it came. */
+/* Reports the records of the committed transaction, in the order of input. */
 static void report(struct txn *t)
 {
 	struct span all = ack_list_text(&t->labels);
@@ -125,7 +126,7 @@ void txn_fail(struct txn *t, int status, const char *fmt, ...)
 			: "; the transaction is aborted, nothing of it was written");
 }
 
-/* Whether a call of librdkafka has done its work; if not, it is to be called again. */
+/* Whether a call of librdkafka has done its work. If not, call it again. */
 static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 {
 	rd_kafka_resp_err_t code;
@@ -152,7 +153,7 @@ static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 	txn_fail(t, EXIT_TEMP, "transaction '%s': cannot %s: %s", t->id, what, why);
 }
 
-/* ---- one after the other ---- */
+/* ---- begin, ask, commit ---- */
 
 static void begin(struct txn *t)
 {
@@ -193,7 +194,7 @@ static rd_kafka_error_t *send_offsets(struct txn *t, struct span rest)
 		snprintf(name, sizeof(name), "%.*s", (int)topic.len, topic.p);
 		if (!offset.len)
 			break;
-		/* Each number is ended by a space or the end of the buffer's text. */
+		/* A space or the NUL behind the text ends each number. */
 		rd_kafka_topic_partition_list_add(
 			list, name, (int32_t)strtol(partition.p, NULL, 10))
 			->offset = strtoll(offset.p, NULL, 10);
@@ -217,7 +218,7 @@ static void on_reply(struct txn *t)
 	if (t->sink->ack.aborted)
 		txn_fail(t, EXIT_TEMP,
 			"the group has given partitions away that records of this transaction are of");
-	/* More has been taken since. */
+	/* More records have been taken since the question. */
 	if (t->asked != t->sink->tail) {
 		t->state = TXN_OPEN;
 		return;
@@ -228,7 +229,7 @@ static void on_reply(struct txn *t)
 		t->state = TXN_OPEN;
 	buf_clear(&t->committed);
 	buf_span(&t->committed, buf_as_span(reply));
-	/* For strtoll. */
+	/* strtoll needs an end. */
 	*buf_room(&t->committed, 1) = '\0';
 }
 
@@ -238,7 +239,7 @@ static void commit(struct txn *t)
 
 	if (t->state == TXN_SENDING) {
 		error = send_offsets(t, buf_as_span(&t->committed));
-		/* The source may have left the group since: nothing is lost but drops. */
+		/* The source may have left the group. Without records only drops are lost. */
 		if (error && is_empty(t) && rd_kafka_error_txn_requires_abort(error)) {
 			rd_kafka_error_destroy(error);
 			end_transaction(t);
@@ -258,7 +259,7 @@ static void commit(struct txn *t)
 
 /* ---- when ---- */
 
-/* When the source is to be asked; INT64_MAX: not for what is there. */
+/* The time to ask the source; INT64_MAX: the present records give no reason to. */
 static int64_t due_ms(const struct txn *t)
 {
 	bool full = t->sink->tail - t->begun >= RECORDS_MAX || t->labels.text.len >= LABELS_MAX ||
@@ -266,7 +267,7 @@ static int64_t due_ms(const struct txn *t)
 
 	if (t->state == TXN_ASKED && t->asked == t->sink->tail)
 		return INT64_MAX;
-	/* A source that has said `end` leaves when all is reported. */
+	/* A source that has sent `end` leaves once all records are reported. */
 	if (is_empty(t))
 		return input_ended(&t->sink->in) || t->sink->ack.ended ? INT64_MAX
 								       : t->asked_ms + IDLE_MS;

@@ -22,15 +22,16 @@ struct txn {
 	struct sink *sink;
 	struct kafka *kafka;
 	enum { TXN_STARTING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
-	uint64_t begun, asked; /* records read before it began, before the source was asked */
-	uint64_t moved; /* records read when last looked, … */
-	int64_t moved_ms; /* … and when there were more */
+	uint64_t begun, asked; /* sink->tail when it began, when the source was asked */
+	uint64_t moved; /* sink->tail in the last turn */
+	int64_t moved_ms; /* when sink->tail last moved */
 	int64_t first_ms, asked_ms;
 	struct ack_list labels; /* of records that were released */
 	struct txn_run *runs;
 	size_t run_count;
 	uint64_t delivered;
-	struct buf committed; /* the reply that is being, or was committed last */
+	struct buf
+		committed; /* the source's reply whose positions are being committed, or were last */
 };
 
 void txn_open(struct txn *t, const char *id, struct sink *s, struct kafka *k);
