@@ -66,6 +66,15 @@ static struct sink_slot *add_slot(struct sink *s, const struct ack_label *label)
 	return slot;
 }
 
+/* The same for a line that the program does not take: its members of the slot are zero. */
+static struct sink_slot *add_empty_slot(struct sink *s, const struct ack_label *label)
+{
+	struct sink_slot *slot = add_slot(s, label);
+
+	memset(slot + 1, 0, s->setup.slot_bytes - sizeof(*slot));
+	return slot;
+}
+
 static void refuse_long(struct sink *s)
 {
 	struct ack_label label;
@@ -74,7 +83,7 @@ static void refuse_long(struct sink *s)
 	sink_release(s);
 	s->refusing = s->tail;
 	/* The slot is there before its dead letter: a topic may have it at once. */
-	slot = add_slot(s, &(struct ack_label){0});
+	slot = add_empty_slot(s, &(struct ack_label){0});
 	slot->done = slot->refused = slot->is_long = true;
 	input_refuse_long(&s->in, s->line, &label);
 	put_label(s, slot, &label);
@@ -124,7 +133,7 @@ void sink_refuse_line(
 		input_stop(&s->in);
 		return;
 	}
-	add_slot(s, &label);
+	add_empty_slot(s, &label);
 	sink_refuse(s, s->tail - 1, e->class, is_record, "%s", e->message);
 }
 

@@ -123,7 +123,8 @@ bool sink_next(struct sink *s, struct span *line);
 /* Gives the line of sink_next the slot tail - 1, whose own members are the program's to fill in. @seq: as
  * record_parse has found it. NULL: the record is another source's; the program ends. */
 struct sink_slot *sink_take(struct sink *s, const struct json_value *seq);
-/* Refuses the line of sink_next, which takes a slot too. @seq: may be found in it nevertheless. */
+/* Refuses the line of sink_next, which takes a slot too; the program's members of it are zero, as they are
+ * for a line over the limit. @seq: may be found in the line nevertheless. */
 void sink_refuse_line(
 	struct sink *s, const struct json_value *seq, bool is_record, const struct record_error *e);
 /* The record is delivered, or its dead letter is durable in a topic. */
