@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: a dead letter is appended whole under flock(2), since programs of one pipeline may share
- * the file. A torn letter of a killed writer is ended with a LF first, and a letter that a full disk has
- * truncated is taken back. fdatasync is put off to dead_sync, so that a block of bad lines costs one. */
+ * the file. Under the lock the open file is compared with the one that has the name now: a rotation may have
+ * moved or removed it, and a letter in a file without a name is lost. A torn letter of a killed writer is ended
+ * with a LF first, and a letter that a full disk has truncated is taken back. fdatasync is put off to dead_sync,
+ * so that a block of bad lines costs one. */
 #define _GNU_SOURCE
 #include "flow/dead.h"
 
@@ -9,6 +11,7 @@
 #include "base/msg.h"
 #include "json/json.h"
 #include "base/metrics.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +26,7 @@
 #include <unistd.h>
 
 /* So many messages of one class are shown; further ones are only counted. */
-enum { SHOWN_MAX = 10 };
+enum { SHOWN_MAX = 10, LOCK_MS = 10000, LOCK_STEP_MAX_US = 10000 };
 
 /* A new file is durable once its directory is synced. */
 static void sync_directory(const char *file)
@@ -38,10 +41,26 @@ static void sync_directory(const char *file)
 	free(copy);
 }
 
+/* Whether opening the file may succeed later without a change by the user. */
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOSPC ||
+		error == EDQUOT || error == EIO;
+}
+
+static void open_file(struct dead *d, bool first)
+{
+	d->fd = open(d->file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (d->fd < 0)
+		die(first && !is_shortage(errno) ? EXIT_PERM : EXIT_TEMP,
+			"cannot open the dead-letter file '%s': %s", d->file, strerror(errno));
+	sync_directory(d->file);
+}
+
 void dead_open(
 	struct dead *d, const char *on_error, const char *file, dead_give_fn *give, void *ctx)
 {
-	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1};
+	*d = (struct dead){.policy = DEAD_STOP, .file = file, .fd = -1, .lock_ms = LOCK_MS};
 	metrics_counts(METRICS_ERRORS | METRICS_DEAD_LETTERS);
 	if (on_error && file)
 		die(EXIT_PERM,
@@ -63,10 +82,7 @@ void dead_open(
 		return;
 	}
 	d->policy = DEAD_FILE;
-	d->fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-	if (d->fd < 0)
-		die(EXIT_TEMP, "cannot open the dead-letter file '%s': %s", file, strerror(errno));
-	sync_directory(file);
+	open_file(d, true);
 }
 
 static void write_all(struct dead *d, struct span s)
@@ -78,8 +94,10 @@ static void write_all(struct dead *d, struct span s)
 			continue;
 		if (n < 0) {
 			int saved = errno;
+			struct stat st;
 
-			if (d->start >= 0 && ftruncate(d->fd, d->start))
+			if (d->start >= 0 && !fstat(d->fd, &st) && st.st_size > d->start &&
+				ftruncate(d->fd, d->start))
 				msg_error("cannot take back a torn dead letter in '%s': %s",
 					d->file, strerror(errno));
 			die(EXIT_TEMP, "cannot write to the dead-letter file '%s': %s", d->file,
@@ -90,17 +108,45 @@ static void write_all(struct dead *d, struct span s)
 	}
 }
 
-/* Locks the file for one dead letter and notes where the letter begins. */
+/* A lock of the kernel has no limit of time; so it is asked for again and again. */
+static void take_lock(struct dead *d)
+{
+	int64_t until_ms = wake_now_ms() + d->lock_ms;
+	long step_us = 50;
+
+	/* Another error: the file system has no locks. */
+	while (flock(d->fd, LOCK_EX | LOCK_NB) && (errno == EWOULDBLOCK || errno == EINTR)) {
+		if (wake_now_ms() >= until_ms)
+			die(EXIT_TEMP,
+				"cannot lock the dead-letter file '%s' within %d ms: another program holds its lock",
+				d->file, d->lock_ms);
+		nanosleep(&(struct timespec){.tv_nsec = step_us * 1000}, NULL);
+		step_us = step_us * 2 < LOCK_STEP_MAX_US ? step_us * 2 : LOCK_STEP_MAX_US;
+	}
+}
+
+/* Locks the file for one dead letter, which is the one that has the name now, and notes where the letter
+ * begins. */
 static void lock(struct dead *d)
 {
-	struct stat st;
+	struct stat st, named;
 	char last;
 
-	while (flock(d->fd, LOCK_EX) && errno == EINTR)
-		;
+	take_lock(d);
 	d->start = -1;
 	if (fstat(d->fd, &st) || !S_ISREG(st.st_mode))
 		return;
+	while (stat(d->file, &named) || named.st_dev != st.st_dev || named.st_ino != st.st_ino) {
+		msg_info("the dead-letter file '%s' was moved or removed; it is opened anew",
+			d->file);
+		dead_sync(d);
+		close(d->fd);
+		open_file(d, false);
+		d->replaced = true;
+		take_lock(d);
+		if (fstat(d->fd, &st) || !S_ISREG(st.st_mode))
+			return;
+	}
 	d->start = st.st_size;
 	if (st.st_size && pread(d->fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
 		write_all(d, SPAN("\n"));
@@ -239,8 +285,9 @@ int dead_close(struct dead *d)
 	if (!d->refused)
 		return EXIT_DONE;
 	if (dead_keeps(d))
-		msg_warn("%llu records were refused; they are in '%s'",
-			(unsigned long long)d->refused, d->file);
+		msg_warn("%llu records were refused; they are in '%s'%s",
+			(unsigned long long)d->refused, d->file,
+			d->replaced ? " and in the file that had this name before" : "");
 	else if (d->policy == DEAD_SKIP)
 		msg_warn("%llu records were refused and skipped", (unsigned long long)d->refused);
 	return EXIT_REFUSED;

@@ -24,6 +24,8 @@ struct dead {
 	bool dirty; /* written, not yet synced */
 	bool stopped; /* a record was refused under DEAD_STOP: end with 1 after what came before it */
 	struct buf b;
+	bool replaced; /* the file of this name is not the one that earlier letters went to */
+	int lock_ms; /* how long another program may hold the file's lock */
 	int64_t start; /* length of the file before the dead letter being written; -1 no file */
 	uint64_t refused;
 	uint64_t shown[CLASS_COUNT];
@@ -37,14 +39,16 @@ static inline bool dead_keeps(const struct dead *d)
 	return d->policy >= DEAD_FILE;
 }
 /* @on_error: "stop", "skip" or NULL; @file: NULL or the dead-letter file, which is opened for
- * appending. With @give "kafka:TOPIC" is given there instead. A torn last line of an earlier run is
- * ended first. Dies with 100 on bad arguments, 111 when the file cannot be opened. */
+ * appending, and made with mode 0600 if it is not there. With @give "kafka:TOPIC" is given there instead. A
+ * torn last line of an earlier run is ended first. Dies with 100 on bad arguments and when the file cannot be
+ * opened, with 111 when the machine has no room for it. */
 void dead_open(
 	struct dead *d, const char *on_error, const char *file, dead_give_fn *give, void *ctx);
 /* Refuses one line: counts, tells the user (the first ten of a class, with where: "line 7: …"), and
  * writes the dead letter. @is_record: the line is a JSON object and stands in "record" as it came.
- * Returns true when the program may go on; false under `stop`. Dies with 111 when a dead letter cannot be
- * written. */
+ * A file that was moved, removed or replaced is made anew. May block for lock_ms (10 s) while another program
+ * holds the file's lock. Returns true when the program may go on; false under `stop`. Dies with 111 when a dead
+ * letter cannot be written. */
 bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_record, uint64_t number,
 	const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* The same for a line over the limit of @max bytes: it was @length bytes long, and @head is what was kept. */

@@ -186,6 +186,16 @@ dead_full() {
 	ends 111 "cannot write to the dead-letter file '/dev/full': No space left on device*"
 }
 
+dead_nowhere() {
+	record >records
+	starts 'exec "$1" --dead-letter none/dead "${@:2}" <records >it.seen'
+	ends 100 "cannot open the dead-letter file 'none/dead': No such file or directory"
+}
+
+@test "the dead-letter file cannot be opened" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_nowhere
+}
+
 @test "a dead letter cannot be written" {
 	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_full
 }

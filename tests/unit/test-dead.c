@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -287,13 +288,13 @@ static void open_nowhere(void)
 	dead_open(&d, NULL, "/nonexistent/dead", NULL, NULL);
 }
 
-static void wrong_choices_are_permanent_and_a_file_that_cannot_be_opened_temporary(void **state)
+static void wrong_choices_and_a_file_that_cannot_be_opened_are_permanent(void **state)
 {
 	(void)state;
 	assert_int_equal(run(open_both), EXIT_PERM);
 	assert_int_equal(run(open_nonsense), EXIT_PERM);
 	expect_errors("prog: --on-error takes stop or skip, not 'maybe'\n");
-	assert_int_equal(run(open_nowhere), EXIT_TEMP);
+	assert_int_equal(run(open_nowhere), EXIT_PERM);
 	expect_errors("prog: cannot open the dead-letter file '/nonexistent/dead': No such file or "
 		      "directory\n");
 }
@@ -433,6 +434,150 @@ static void programs_that_share_the_file_do_not_mix_their_letters(void **state)
 	assert_int_equal(whole_letters(), 4 * 300);
 }
 
+/* ---- the file is moved or removed by others ---- */
+
+/* One letter before @change and one behind it, so that only the second stands in the file of this name. */
+static void refuse_around(void (*change)(void))
+{
+	struct dead d;
+
+	dead_open(&d, NULL, file, NULL, NULL);
+	dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"0\"}"), true, 1, "loop");
+	change();
+	dead_refuse(&d, CLASS_LOOP, SPAN("{\"payload\":\"1\"}"), true, 1, "loop");
+	_exit(dead_close(&d));
+}
+
+static void move_it(void)
+{
+	rename(file, "dead.1");
+}
+
+static void remove_it(void)
+{
+	unlink(file);
+}
+
+static void replace_it(void)
+{
+	remove_it();
+	write_file(file, "");
+}
+
+static void empty_it(void)
+{
+	if (truncate(file, 0))
+		_exit(50);
+}
+
+static void refuse_around_move(void)
+{
+	refuse_around(move_it);
+}
+
+static void refuse_around_removal(void)
+{
+	refuse_around(remove_it);
+}
+
+static void refuse_around_replacement(void)
+{
+	refuse_around(replace_it);
+}
+
+static void refuse_around_emptying(void)
+{
+	refuse_around(empty_it);
+}
+
+static void letters_go_to_the_file_that_has_the_name_now(void **state)
+{
+	struct buf b = {0};
+
+	(void)state;
+	assert_int_equal(run(refuse_around_move), EXIT_REFUSED);
+	expect_file(LOOP_LETTER);
+	read_file("dead.1", &b);
+	assert_non_null(strstr(b.p, "{\"payload\":\"0\"}}\n"));
+	read_file(errors, &b);
+	assert_non_null(strstr(b.p,
+		"prog: warning: 2 records were refused; they are in 'dead' and in the file that had this name before\n"));
+	buf_free(&b);
+	unlink(file);
+	assert_int_equal(run(refuse_around_removal), EXIT_REFUSED);
+	expect_file(LOOP_LETTER);
+	unlink(file);
+	assert_int_equal(run(refuse_around_replacement), EXIT_REFUSED);
+	expect_file(LOOP_LETTER);
+	unlink(file);
+	assert_int_equal(run(refuse_around_emptying), EXIT_REFUSED);
+	expect_file(LOOP_LETTER);
+}
+
+static void move_directory(void)
+{
+	if (rename("there", "elsewhere"))
+		_exit(50);
+}
+
+static void refuse_without_directory(void)
+{
+	struct dead d;
+
+	dead_open(&d, NULL, "there/dead", NULL, NULL);
+	move_directory();
+	dead_refuse(&d, CLASS_LOOP, SPAN("{}"), true, 1, "loop");
+	_exit(50);
+}
+
+static void a_file_that_cannot_be_made_anew_ends_the_program_for_now(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir("there", 0700), 0);
+	assert_int_equal(run(refuse_without_directory), EXIT_TEMP);
+	expect_errors(
+		"prog: warning: line 1: loop (loop)\n"
+		"prog: cannot open the dead-letter file 'there/dead': No such file or directory\n");
+	unlink("elsewhere/dead");
+	rmdir("elsewhere");
+}
+
+static void a_new_file_is_readable_by_its_owner_alone(void **state)
+{
+	struct stat st;
+	mode_t mask = umask(0);
+
+	(void)state;
+	assert_int_equal(run(refuse_one), EXIT_REFUSED);
+	umask(mask);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void refuse_under_another_lock(void)
+{
+	struct dead d;
+	int other;
+
+	dead_open(&d, NULL, file, NULL, NULL);
+	d.lock_ms = 50;
+	other = open(file, O_RDONLY);
+	if (flock(other, LOCK_EX))
+		_exit(50);
+	dead_refuse(&d, CLASS_LOOP, SPAN("{}"), true, 1, "loop");
+	_exit(51);
+}
+
+static void another_holder_of_the_lock_does_not_stop_the_program_for_ever(void **state)
+{
+	(void)state;
+	assert_int_equal(run(refuse_under_another_lock), EXIT_TEMP);
+	expect_errors("prog: warning: line 1: loop (loop)\n"
+		      "prog: cannot lock the dead-letter file 'dead' within 50 ms: another program "
+		      "holds its lock\n");
+	expect_file("");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,14 +590,19 @@ int main(void)
 		cmocka_unit_test_setup(skip_tells_the_first_ten_of_a_class_and_counts_all, setup),
 		cmocka_unit_test_setup(nothing_refused_is_done_and_leaves_an_empty_file, setup),
 		cmocka_unit_test_setup(
-			wrong_choices_are_permanent_and_a_file_that_cannot_be_opened_temporary,
-			setup),
+			wrong_choices_and_a_file_that_cannot_be_opened_are_permanent, setup),
 		cmocka_unit_test_setup(a_torn_tail_of_an_earlier_run_is_ended_and_kept, setup),
 		cmocka_unit_test_setup(what_a_full_disk_cut_short_is_taken_back, setup),
 		cmocka_unit_test_setup(
 			a_dead_letter_that_cannot_be_written_ends_the_program, setup),
 		cmocka_unit_test_setup(
 			programs_that_share_the_file_do_not_mix_their_letters, setup),
+		cmocka_unit_test_setup(letters_go_to_the_file_that_has_the_name_now, setup),
+		cmocka_unit_test_setup(
+			a_file_that_cannot_be_made_anew_ends_the_program_for_now, setup),
+		cmocka_unit_test_setup(a_new_file_is_readable_by_its_owner_alone, setup),
+		cmocka_unit_test_setup(
+			another_holder_of_the_lock_does_not_stop_the_program_for_ever, setup),
 	};
 	char directory[] = "/tmp/test-dead.XXXXXX";
 	int failed;
@@ -461,6 +611,7 @@ int main(void)
 		return 1;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	unlink(file);
+	unlink("dead.1");
 	unlink(errors);
 	rmdir(directory);
 	return failed;
