@@ -34,7 +34,7 @@ include() {
 	run -0 copy/tests/lint/rooms
 	include lib/base/num.c '"ack/label.h"'
 	include lib/base/buf.c '"num.h"'
-	include lib/redis/redis.c '"kafka/kafka.h"'
+	include lib/redis/client.c '"kafka/kafka.h"'
 	include lib/jq/expr.c '"record/record.h"'
 	include lib/record/template.c '"json/json-block.h"'
 	include lib/flow/dead.c '<librdkafka/rdkafka.h>'
@@ -45,7 +45,7 @@ include() {
 	echo '/* SPDX-License-Identifier: ISC */' >copy/lib/attic/attic.c
 	sees rooms 'lib/base/num.c: base must not include "ack/label.h"' \
 		'lib/base/buf.c: "num.h" does not name its room' \
-		'lib/redis/redis.c: redis must not include "kafka/kafka.h"' \
+		'lib/redis/client.c: redis must not include "kafka/kafka.h"' \
 		'lib/jq/expr.c: jq must not include "record/record.h"' \
 		'lib/record/template.c: "json/json-block.h" is for its own room' \
 		'lib/flow/dead.c: must not include <librdkafka/rdkafka.h>' \
