@@ -200,6 +200,26 @@ batch() {
 	[ "$(kconsume "$topic" -f '%T')" -ge "$before" ]
 }
 
+@test "the times around 0 are written as they are, and 0 is said to become that of writing" {
+	topic=$(new_topic)
+	before=$(date +%s%3N)
+	printf '{"ts":%d,"payload":"x"}\n' -5 -1 0 0 1 | kwrite -t "$topic" 2>err
+	kconsume "$topic" -f '%T\n' >stamps
+	[ "$(sed '3,4d' stamps | xargs)" = "-5 -1 1" ]
+	[ "$(sed -n 3p stamps)" -ge "$before" ]
+	[ "$(grep -c 'a record has ts 0' err)" -eq 1 ]
+	kread -e "$topic" | jq .ts | sed '3,4d' | xargs >seen
+	[ "$(cat seen)" = "-5 -1 1" ]
+}
+
+@test "a header's name with a NUL is written whole" {
+	topic=$(new_topic)
+	echo '{"headers":["a\u0000b","v"],"payload":"x"}' | kwrite -t "$topic"
+	[[ $(batch "$topic" 61 100) == *066100620276 ]]
+	kread -e "$topic" | jq -c .headers >seen
+	[ "$(cat seen)" = '["a","v"]' ]
+}
+
 @test "--now gives each record the time of writing" {
 	topic=$(new_topic)
 	before=$(date +%s%3N)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "kwrite/message.h"
 
+#include "base/msg.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -84,9 +86,11 @@ static enum outcome take_fields(
 		return REFUSED;
 	}
 	m->ts = shape->now ? 0 : record_int(&r->ts, 0);
-	/* kread prints -1 for a message without a time. */
-	if (m->ts == -1)
-		m->ts = 0;
+	if (m->ts == 0 && !shape->now && !shape->zero_reported && record_int(&r->ts, -1) == 0) {
+		msg_warn(
+			"a record has ts 0, which librdkafka cannot write: it gets the time of writing, as will others; this is said once");
+		shape->zero_reported = true;
+	}
 	if (take_partition(shape, r, m, e) || take_headers(shape, r, m, e))
 		return REFUSED;
 	return READY;

@@ -21,6 +21,7 @@ struct shape {
 	/* internal */
 	struct topic *constant; /* the topic, when it is the same for all */
 	struct buf name, scratch, keys;
+	bool zero_reported; /* the record with the time 0 */
 };
 
 struct message {
@@ -28,7 +29,7 @@ struct message {
 	struct span key, payload; /* p == NULL: none */
 	rd_kafka_headers_t *headers; /* the caller's to destroy; may be NULL */
 	int32_t partition;
-	int64_t ts; /* 0: now */
+	int64_t ts; /* 0: now; -1: none */
 	size_t bytes; /* what it may take in a batch */
 	bool is_record; /* set even when it is refused, as is seq */
 	struct json_value seq;
