@@ -109,7 +109,8 @@ static struct span with_blanks(struct span v)
 	return *to == '}' ? (struct span){from, (size_t)(to - from)} : v;
 }
 
-/* What the dead letter holds: in it, or decoded into s->text. Returns 0, or -1 when it is none. */
+/* Finds the record that the dead letter holds: a span of the letter, or decoded into s->text. Returns 0, or -1
+ * when the line is no dead letter. */
 static int open_letter(struct evsel *s, struct span letter, struct span *inner)
 {
 	struct json_value name, v, error = {0};

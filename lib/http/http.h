@@ -49,7 +49,7 @@ const char *http_address(const struct http *h);
  * Both texts stay. Among routes that fit, the first counts. */
 void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn);
 
-/* What a server program tells about itself. */
+/* How a server program describes its own state. */
 struct http_status {
 	void (*metrics)(void *self, struct buf *out); /* Prometheus's text format */
 	/* One line a cause; nothing appended: well. */
@@ -74,7 +74,7 @@ const char *http_library(void);
 
 /* ---- requests: texts are valid until `done` ---- */
 
-/* What stands for {name} in the route; NULL: no such name. */
+/* The part of the path that {name} of the route stands for; NULL: the route has no such name. */
 const char *http_param(const struct http_request *r, const char *name);
 /* The first of this name, decoded; "" without a value, NULL: none. */
 const char *http_query(const struct http_request *r, const char *name);

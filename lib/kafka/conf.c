@@ -229,7 +229,7 @@ int64_t kafka_conf_int(const struct kafka_conf *c, const char *name)
 	return strtoll(kafka_conf_text(c, name), NULL, 10);
 }
 
-/* What all programs want unless -F or -X say otherwise. */
+/* Defaults of all programs; -F and -X overrule them. */
 static int set_common(struct kafka_conf *c, struct trouble *why)
 {
 	char id[64];

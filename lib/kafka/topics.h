@@ -61,7 +61,8 @@ struct topic *topics_get(struct topics *ts, struct span name);
 void topics_serve(struct topics *ts);
 /* Returns false while a question is out: see listing_close. */
 bool topics_close(struct topics *ts);
-/* What is known of it now. Asks the brokers when nothing is, one topic at a time, without waiting. */
+/* Returns the state of the topic as known now. Asks the brokers when nothing is known, one topic at a time,
+ * without waiting. */
 enum topic_state topic_look(struct topics *ts, struct topic *t);
 /* A broker has refused a message because the topic does not exist, or has another limit: ask again before
  * the next use. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* What a batch has made: labelled with the numbers that it was made of, or refused, and written in order
- * as standard output takes it. */
-#include "base/msg.h"
+/* The output of a batch: it is labelled with the numbers of the batch's records, or refused, and written in
+ * order as standard output takes it. */
 #include "evbatch/evbatch.h"
+
 #include "base/metrics.h"
+#include "base/msg.h"
 #include "record/record.h"
 
 #include <string.h>
@@ -75,7 +76,7 @@ static void make_seq(struct evbatch *s, const struct evbatch_batch *b)
 		buf_printf(&s->seq, ".%u/%u", b->part, b->parts);
 }
 
-/* What stands behind RUN ":". */
+/* The label: the part of a seq behind RUN and its colon. */
 static struct ack_label label_of(const struct buf *seq)
 {
 	return (struct ack_label){

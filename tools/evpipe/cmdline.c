@@ -97,8 +97,8 @@ bool cmdline_has_source(const struct evpipe *e)
 
 /* ---- what the first member is told of the others ---- */
 
-/* What a jq program says that may print nothing for a line, or more than one. A program in a file is
- * not looked into. */
+/* False when the jq program has a word that may print nothing for a line, or more than one line. A program
+ * in a file is not read. */
 static bool jq_is_one_to_one(const struct member *m)
 {
 	static const char *const words[] = {"select", "empty", "limit", "first", "last", "until",
