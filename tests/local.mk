@@ -20,7 +20,7 @@ check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
 	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-label tests/unit/test-ledger \
 	tests/unit/test-line tests/unit/test-link tests/unit/test-listen \
-	tests/unit/test-metrics tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path \
+	tests/unit/test-metrics tests/unit/test-msg tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path \
 	tests/unit/test-prom tests/unit/test-record tests/unit/test-redis \
 	tests/unit/test-resp tests/unit/test-sink tests/unit/test-template tests/unit/test-tls tests/unit/test-wire
 # prop-mutants: that prop-ledger sees each broken rule.
@@ -61,6 +61,7 @@ tests_unit_test_ledger_LDADD = $(UNIT_LDADD)
 tests_unit_test_line_LDADD = $(UNIT_LDADD)
 tests_unit_test_listen_LDADD = $(UNIT_LDADD)
 tests_unit_test_metrics_LDADD = $(UNIT_LDADD)
+tests_unit_test_msg_LDADD = $(UNIT_LDADD)
 tests_unit_test_num_LDADD = $(UNIT_LDADD)
 tests_unit_test_link_SOURCES = tests/unit/test-link.c tests/unit/redis-pair.h tests/unit/test.h
 tests_unit_test_link_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS)

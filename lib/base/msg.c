@@ -28,12 +28,76 @@ void msg_setup(int level, bool json)
 	as_json = json;
 }
 
+/* The length in bytes of the character of UTF-8 at @s and its number; 0: there is none. A NUL ends the text. */
+static size_t decode(const char *s, unsigned *code)
+{
+	static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+	unsigned char c = (unsigned char)*s;
+	size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+
+	*code = n > 1 ? c & (0x7fu >> n) : c;
+	for (size_t i = 1; i < n; i++) {
+		if (((unsigned char)s[i] & 0xc0) != 0x80)
+			return 0;
+		*code = *code << 6 | ((unsigned char)s[i] & 0x3f);
+	}
+	return n && (*code < least[n] || *code > 0x10ffff || (*code >= 0xd800 && *code < 0xe000))
+		? 0
+		: n;
+}
+
+/* Controls (C0, DEL, C1), what turns the direction of text, and other ends of lines. */
+static bool is_control(unsigned code)
+{
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c || code == 0x200e ||
+		code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
+		(code >= 0x2066 && code <= 0x2069);
+}
+
 /* A message may quote text from anywhere, and a terminal obeys control characters. */
 void msg_clean(char *text)
 {
-	for (char *s = text; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
+	char *out = text;
+	unsigned code;
+
+	for (const char *s = text; *s;) {
+		size_t n = decode(s, &code);
+
+		if (!n || is_control(code)) {
+			*out++ = '?';
+			s += n ? n : 1;
+			continue;
+		}
+		while (n--)
+			*out++ = *s++;
+	}
+	*out = '\0';
+}
+
+/* Appends @text as the inside of a string of JSON, up to @end; returns its end. */
+static char *escape(char *o, const char *end, const char *s)
+{
+	unsigned code;
+
+	while (*s && o < end - 6) {
+		size_t n = decode(s, &code);
+
+		if (!n) {
+			*o++ = '?';
+			s++;
+			continue;
+		}
+		if (is_control(code)) {
+			o += sprintf(o, "\\u%04x", code);
+			s += n;
+			continue;
+		}
+		if (code == '"' || code == '\\')
+			*o++ = '\\';
+		while (n--)
+			*o++ = *s++;
+	}
+	return o;
 }
 
 /* One write a message, so that messages of the members of a pipeline do not mix. */
@@ -45,17 +109,10 @@ static void say(const char *level, const char *fmt, va_list ap)
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	if (as_json) {
-		char *o = line, *end = line + sizeof(line) - 16;
+		char *o = line;
 
 		o += sprintf(o, "{\"level\":\"%s\",\"tool\":\"%.64s\",\"message\":\"", level, prog);
-		for (const char *s = text; *s && o < end; s++) {
-			if (*s == '"' || *s == '\\')
-				*o++ = '\\';
-			if ((unsigned char)*s < 0x20)
-				o += sprintf(o, "\\u%04x", (unsigned char)*s);
-			else
-				*o++ = *s;
-		}
+		o = escape(o, line + sizeof(line) - 8, text);
 		o += sprintf(o, "\"}\n");
 		n = (size_t)(o - line);
 	} else {

@@ -17,10 +17,12 @@ enum {
 /* Names the program in every message. @prog must live on. Call first in main. */
 void msg_init(const char *prog);
 const char *msg_prog(void);
-/* @level: -1 quiet (errors only), 0, 1 verbose. @json: one JSON object a message. */
+/* @level: -1 quiet (errors only), 0, 1 verbose. @json: one JSON object a message, with control
+ * characters as escapes. */
 void msg_setup(int level, bool json);
 
-/* Makes @text fit for a terminal and for one line: control characters become '?'. */
+/* Makes @text fit for a terminal and for one line: control characters, also C1 and those that turn the direction of
+ * text, and bytes that are not UTF-8, such as a character that was truncated, become '?'. */
 void msg_clean(char *text);
 
 /* Prints an error and exits with @status. */

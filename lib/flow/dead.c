@@ -179,12 +179,7 @@ static void begin(struct dead *d, enum errclass c, const char *message)
 	buf_clear(&d->b);
 	buf_printf(&d->b, "{\"error\":{\"tool\":\"%s\",\"class\":\"%s\",\"message\":\"", msg_prog(),
 		errclass_name(c));
-	/* The message may quote bytes of a line that is not UTF-8. */
-	if (json_utf8(text))
-		json_escape(&d->b, text);
-	else
-		for (const char *s = message; *s; s++)
-			json_escape(&d->b, (struct span){(unsigned char)*s < 0x80 ? s : "?", 1});
+	json_escape(&d->b, text);
 	buf_printf(&d->b, "\",\"at\":\"%s.%03ldZ\"},", at, ts.tv_nsec / 1000000);
 }
 
@@ -229,6 +224,7 @@ bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_reco
 	va_start(ap, fmt);
 	vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
 	va_end(ap);
+	msg_clean(message);
 	if (!count(d, c, message))
 		return false;
 	if (!dead_keeps(d))

@@ -6,26 +6,10 @@
  * and edited without failing. */
 #include "record/record-parts.h"
 
+#include "base/msg.h"
+
 #include <stdarg.h>
 #include <stdio.h>
-
-/* Messages go to terminals and into dead letters: control characters, and bytes that are not UTF-8 or were
- * truncated, become '?'. */
-static void make_printable(char *p)
-{
-	const char *end = p + strlen(p);
-	size_t n;
-
-	for (; p < end; p += n) {
-		n = 1;
-		while (*p & 0x80 && n < 4 && p + n < end && !json_utf8((struct span){p, n}))
-			n++;
-		if ((unsigned char)*p < 0x20 || *p == 0x7f || !json_utf8((struct span){p, n})) {
-			*p = '?';
-			n = 1;
-		}
-	}
-}
 
 int record_refuse(struct record_error *e, enum errclass class, const char *fmt, ...)
 {
@@ -36,7 +20,7 @@ int record_refuse(struct record_error *e, enum errclass class, const char *fmt, 
 	va_start(ap, fmt);
 	vsnprintf(e->message, sizeof(e->message), fmt, ap);
 	va_end(ap);
-	make_printable(e->message);
+	msg_clean(e->message);
 	return -1;
 }
 
