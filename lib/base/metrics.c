@@ -329,6 +329,18 @@ void metrics_print(struct buf *b)
 
 /* ---- the files ---- */
 
+/* Makes a file that was not there, so that a link of another user is never followed. What an earlier process with
+ * this process's id has left is removed. */
+static int create(const char *path)
+{
+	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = open(path, flags, 0644);
+
+	if (fd < 0 && errno == EEXIST && unlink(path) == 0)
+		fd = open(path, flags, 0644);
+	return fd;
+}
+
 static void copy_write(struct copy *c)
 {
 	int fd;
@@ -336,7 +348,7 @@ static void copy_write(struct copy *c)
 
 	if (!c->path)
 		return;
-	fd = open(c->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = create(c->temporary);
 	ok = fd >= 0 && write(fd, self.text.p, self.text.len) == (ssize_t)self.text.len;
 	if (fd >= 0 && close(fd))
 		ok = false;
@@ -386,7 +398,7 @@ void metrics_set_ready(bool ready)
 	if (!ready)
 		unready();
 	if (self.ready_path && ready) {
-		int fd = open(self.ready_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		int fd = create(self.ready_path);
 
 		if (fd < 0)
 			msg_warn("cannot make '%s': %s", self.ready_path, strerror(errno));

@@ -159,6 +159,29 @@ steady_filter() {
 	[ ! -e "$(cat out)" ]
 }
 
+@test "a directory of XDG_RUNTIME_DIR where others may write is not used" {
+	for mode in 777 1777 770; do
+		chmod "$mode" runtime
+		evpipe sh -c 'echo "$EVPIPE_DIR"' '|' cat >out
+		[[ $(cat out) == /tmp/evpipe-evpipe.* ]]
+	done
+	chmod 700 runtime
+	evpipe sh -c 'echo "$EVPIPE_DIR"' '|' cat >out
+	[[ $(cat out) == "$T/runtime/"* ]]
+	[ "$(id -u)" = 0 ] || skip "the rest needs root"
+	chown nobody runtime
+	evpipe sh -c 'echo "$EVPIPE_DIR"' '|' cat >out
+	[[ $(cat out) == /tmp/evpipe-evpipe.* ]]
+}
+
+@test "the lock of -d is no link to a file elsewhere" {
+	mkdir dir
+	ln -s "$T/victim" dir/lock
+	attempt -d dir true '|' cat
+	ended_with 100 'cannot open'
+	[ ! -e victim ]
+}
+
 @test "-d keeps the directory of the last run, behind a link" {
 	evpipe -d dir sh -c 'echo 1 >"$EVPIPE_DIR/file"; echo "$EVPIPE_DIR"' '|' cat >one
 	[ "$(cat dir/current/file)" = 1 ]

@@ -399,6 +399,41 @@ static void a_directory_that_is_not_there_is_warned_of_once(void **state)
 	unlink("errors");
 }
 
+/* Another user who may write in the directory has put links where a file is made next. */
+static void no_link_is_followed(void **state)
+{
+	static const char *const members[] = {"victim", "m.prom"};
+	char name[64];
+	int fd = open("victim", O_WRONLY | O_CREAT, 0600);
+
+	(void)state;
+	assert_int_equal(write(fd, "kept", 4), 4);
+	close(fd);
+	snprintf(name, sizeof(name), "m.prom.%ld.tmp", (long)getpid());
+	assert_int_equal(symlink("victim", name), 0);
+	metrics_init("tool", "m.prom");
+	metrics_flush();
+	assert_string_equal(slurp("victim"), "kept");
+	assert_non_null(strstr(slurp("m.prom"), "evpipe_ready"));
+	assert_int_equal(access(name, F_OK), -1);
+	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
+		unlink(members[i]);
+}
+
+static void nor_where_readiness_is_shown(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	metrics_init("tool", NULL);
+	assert_int_equal(symlink("../victim", "d/ready/tool"), 0);
+	metrics_set_ready(true);
+	assert_int_equal(access("d/victim", F_OK), -1);
+	assert_int_equal(lstat("d/ready/tool", &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	metrics_set_ready(false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,6 +457,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_program_that_ends_is_not_ready, setup_directory, teardown_directory),
 		cmocka_unit_test_setup(a_directory_that_is_not_there_is_warned_of_once, setup),
+		cmocka_unit_test_setup(no_link_is_followed, setup),
+		cmocka_unit_test_setup_teardown(
+			nor_where_readiness_is_shown, setup_directory, teardown_directory),
 	};
 	char directory[] = "/tmp/test-metrics.XXXXXX";
 	int failed;

@@ -33,6 +33,17 @@ static void remove_all(const char *path)
 	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* The variable may be inherited from another user, by sudo -E or su: the owner of a directory, and whoever may write
+ * there, can replace what is in it. */
+static bool is_own_directory(const char *path)
+{
+	struct stat st;
+
+	return *path == '/' && stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+		st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)) &&
+		access(path, W_OK | X_OK) == 0;
+}
+
 void directory_open(struct evpipe *e, const char *parent)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -41,8 +52,12 @@ void directory_open(struct evpipe *e, const char *parent)
 
 	e->keep = parent != NULL;
 	if (!parent) {
-		bool usable = runtime && *runtime == '/' && access(runtime, W_OK | X_OK) == 0;
+		bool usable = runtime && is_own_directory(runtime);
 
+		if (runtime && *runtime && !usable)
+			msg_info(
+				"XDG_RUNTIME_DIR '%s' is no directory of this user's alone; /tmp is used",
+				runtime);
 		e->parent = mem_dup(usable ? runtime : "/tmp");
 		return;
 	}
@@ -52,7 +67,7 @@ void directory_open(struct evpipe *e, const char *parent)
 	if (!e->parent)
 		die(EXIT_PERM, "cannot use the directory '%s': %s", parent, strerror(errno));
 	lock = mem_printf("%s/lock", e->parent);
-	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fd = open(lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		die(EXIT_PERM, "cannot open '%s': %s", lock, strerror(errno));
 	/* The lock is held until evpipe ends. */
