@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
 #include "base/opt.h"
 
 #include "config.h"
@@ -167,6 +168,63 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 		if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC))
 			opt_bad("--ready-fd takes an open descriptor above 2, not %d", fd);
 		metrics_ready_fd(fd);
+	}
+}
+
+bool opt_is_secret(const char *name)
+{
+	static const char *const parts[] = {"password", "passwd", "secret", "token", ".key.pem",
+		"oauthbearer.config", "rediscli_auth"};
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		if (strcasestr(name, parts[i]))
+			return true;
+	return false;
+}
+
+/* As far as a password may reach that is not written with %XX. */
+static void mask_urls(char *word)
+{
+	for (char *s = word; (s = strstr(s, "://"));) {
+		char *colon, *at;
+
+		s += 3;
+		at = memrchr(s, '@', strcspn(s, "? \t\n'\""));
+		colon = at ? memchr(s, ':', (size_t)(at - s)) : NULL;
+		if (colon)
+			memset(colon + 1, 'x', (size_t)(at - colon) - 1);
+	}
+}
+
+/* The word may be the text of a shell, with more than one name in it. */
+static void mask_values(char *word)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	char *value = word;
+
+	while ((value = strchr(value, '='))) {
+		char *name = value++;
+		char saved = *name;
+		bool secret;
+
+		while (name > word && strchr(letters, name[-1]))
+			name--;
+		value[-1] = '\0';
+		secret = opt_is_secret(name);
+		value[-1] = saved;
+		if (secret)
+			memset(value, 'x', strlen(value));
+	}
+}
+
+void opt_mask_words(int count, const char *const *words)
+{
+	for (int i = 0; i < count; i++) {
+		char *word = (char *)(uintptr_t)words[i];
+
+		mask_urls(word);
+		mask_values(word);
 	}
 }
 

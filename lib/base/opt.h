@@ -52,6 +52,12 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 /* Dies with 100 and "try 'x --help'" at the end of the sentence. */
 _Noreturn void opt_bad(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Whether a value of this name is a secret, which ps must not show: sasl.password, client_secret. */
+bool opt_is_secret(const char *name);
+/* Overwrites, in the command line that ps shows, the secrets in @words, which are another program's: the password of
+ * a URL, and what stands behind the NAME= of a secret. Copy the words before. */
+void opt_mask_words(int count, const char *const *words);
+
 /* Values with their defaults, in milliseconds, in bytes; die with opt_bad when the text is wrong or out of
  * [min, max]. @name is the option as the message has it. */
 int64_t opt_duration_ms(const struct arg_str *a, const char *name, int64_t absent);

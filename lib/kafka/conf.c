@@ -124,12 +124,6 @@ static int read_file(
 #define BAD_OPTION(why, fmt, ...)                                                                  \
 	trouble_set(why, EXIT_PERM, fmt "; try '%s --help'", __VA_ARGS__, msg_prog())
 
-static bool is_secret(const char *name)
-{
-	return strcasestr(name, "password") || strcasestr(name, "secret") ||
-		strcasestr(name, ".key.pem") || strcasestr(name, "oauthbearer.config");
-}
-
 /* -X. */
 static int set_option(
 	struct kafka_conf *c, const char *text, const struct kafka_prop *own, struct trouble *why)
@@ -146,7 +140,7 @@ static int set_option(
 	else
 		bad = set_prop(c, "-X", name, value + 1, why);
 	/* argtable's text is that of argv, which ps shows. */
-	if (is_secret(name))
+	if (opt_is_secret(name))
 		memset((char *)(uintptr_t)value + 1, 'x', strlen(value + 1));
 	free(name);
 	return bad;

@@ -483,3 +483,11 @@ sys.stdout.buffer.write(data)' >out
 		[[ $output == *"try 'evbatch --help'" ]]
 	done
 }
+
+@test "secrets of the command do not show in evbatch's own command line" {
+	echo '{"payload":"1"}' | evbatch -- sh -c 'tr "\0" "\n" <"/proc/$PPID/cmdline" >seen; echo "$1" >given; cat' \
+		sh redis://:s3cr3t@h >out
+	[ "$(cat given)" = redis://:s3cr3t@h ]
+	[ "$(tail -n 1 seen)" = redis://:xxxxxx@h ]
+	run ! grep s3cr3t seen
+}

@@ -61,6 +61,16 @@ steady_filter() {
 
 # ---- wiring ----
 
+@test "secrets of members do not show in its own command line, and the members have them" {
+	script show <<<'printf "%s\n" "$@" >given; tr "\0" "\n" <"/proc/$PPID/cmdline" >seen; cat'
+	evpipe -n pair ./show -u redis://me:s3cr3t@h:1/0 -X sasl.password=s3cr3t -Xssl.key.password=s3cr3t \
+		--url=redis://:s3/cr3t@h "PASSWORD=s3cr3t rpub -u 'redis://:s3cr3t@h' 'sse:{topic}'" \
+		http://h:80/ sasl.username=alice '|' cat </dev/null
+	[ "$(grep -c 's3/\?cr3t' given)" -eq 5 ]
+	run ! grep 's3/\?cr3t' seen
+	[ "$(grep -c -x -e redis://me:xxxxxx@h:1/0 -e sasl.password=xxxxxx -e http://h:80/ -e sasl.username=alice seen)" -eq 4 ]
+}
+
 @test "members are connected in order, from standard input to standard output" {
 	seq 1000 | evpipe sed 's/^/a/' '|' sed 's/^/b/' '|' sed 's/^/c/' >out 2>err
 	[ ! -s err ]

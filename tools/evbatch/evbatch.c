@@ -414,6 +414,7 @@ static void take_options(struct evbatch *s)
 	for (int i = 0; i < opt.command->count; i++)
 		s->argv[i] = mem_dup(opt.command->sval[i]);
 	s->argv[opt.command->count] = NULL;
+	opt_mask_words(opt.command->count, opt.command->sval);
 }
 
 /* The command is no member of the pipeline, even if it is one of ours. */

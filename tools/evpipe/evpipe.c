@@ -109,6 +109,7 @@ static void take_options(struct evpipe *e)
 	e->restart = opt.restart->count;
 	e->listen = opt_text(opt.listen, "--listen");
 	cmdline_parse(e, opt.members->count, opt.members->sval);
+	opt_mask_words(opt.members->count, opt.members->sval);
 	e->name = pipeline_name();
 	setenv("EVPIPE_NAME", e->name, 1);
 	/* Again, since the name is known now. */
