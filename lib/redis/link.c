@@ -58,6 +58,9 @@ static void lose(struct link *l, int status, const char *fmt, va_list ap)
 
 	bytes_close(&l->bytes);
 	dial_stop(&l->dial);
+	/* What a login has no answer to is no command of the owner's. */
+	if (l->state == LINK_LOGIN)
+		l->tags.head = l->tags.tail;
 	l->state = LINK_DOWN;
 	l->trouble = (struct trouble){0};
 	vsnprintf(why, sizeof(why), fmt, ap);
