@@ -66,7 +66,8 @@ static void came(struct redis *r)
 static void went(struct redis *r)
 {
 	if (r->state == REDIS_UP) {
-		r->away_ms = r->now_ms;
+		/* Messages come unasked, and may have waited; what a publisher reads are answers. */
+		r->away_ms = r->use == REDIS_SUBSCRIBER ? r->link.alive_ms : r->link.heard_ms;
 		r->news = REDIS_WENT;
 	}
 	r->state = REDIS_AWAY;

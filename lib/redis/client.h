@@ -49,7 +49,7 @@ struct redis {
 	struct redis_url url; /* url.name is for messages */
 	struct trouble trouble; /* REDIS_REFUSED: the sentence to end with */
 	bool reachable; /* REDIS_UP, and it answers: for health */
-	int64_t away_ms; /* when the present or last outage began (monotonic) */
+	int64_t away_ms; /* when the server was last heard before the present or last outage (monotonic) */
 	struct link link;
 	/* internal */
 	enum redis_use use;

@@ -138,11 +138,15 @@ static bool read_some(struct link *l)
 	l->resp.end = l->in.p + l->in.len;
 	if (n == 0)
 		link_lose(l, EXIT_TEMP, "the server closed the connection");
-	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+	else if (n < 0 && errno == EAGAIN)
+		l->empty_ms = l->now_ms;
+	else if (n < 0 && errno != EINTR)
 		lose_bytes(l);
 	if (n <= 0)
 		return false;
 	l->heard_ms = l->now_ms;
+	/* These bytes may have waited since then: the process did not read, or was stopped. */
+	l->alive_ms = l->empty_ms;
 	return true;
 }
 
@@ -345,7 +349,7 @@ static void on_up(struct link *l, short revents)
 	if (l->state != LINK_UP || l->heard_ms == l->now_ms || l->now_ms < silent_until_ms(l))
 		return;
 	if (l->silent_ms <= l->heard_ms) {
-		l->silent_ms = l->now_ms;
+		l->silent_ms = l->empty_ms = l->now_ms;
 		l->news = LINK_SILENT;
 	} else if (l->answers) {
 		l->answers = false;

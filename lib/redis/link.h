@@ -49,6 +49,9 @@ struct link_tags { /* a ring */
 struct link {
 	enum link_state state;
 	struct trouble trouble; /* why it was lost last */
+	int64_t heard_ms; /* when something was read last */
+	int64_t alive_ms; /* all that the server had sent before this time has been read, if the owner
+			   * reads until link_read returns false */
 	bool answers; /* false: LINK_UP, but a command has had no answer for a second */
 	char *name; /* of the server, for sentences */
 	struct dial dial;
@@ -65,7 +68,8 @@ struct link {
 	size_t scanned; /* bytes behind it that have been looked at */
 	uint64_t scan_left; /* values behind them */
 	enum link_news news;
-	int64_t now_ms, deadline_ms, heard_ms, silent_ms;
+	int64_t now_ms, deadline_ms, silent_ms;
+	int64_t empty_ms; /* when the socket was last known to be empty */
 };
 
 /* @host, @port as for dial_set. All are copied, but for @login. Connects nothing yet. */

@@ -71,5 +71,5 @@ void link_on_login(struct link *l)
 	l->state = LINK_UP;
 	l->news = LINK_CAME;
 	l->answers = true;
-	l->heard_ms = l->silent_ms = l->now_ms;
+	l->heard_ms = l->silent_ms = l->empty_ms = l->alive_ms = l->now_ms;
 }

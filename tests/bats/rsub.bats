@@ -39,6 +39,17 @@ counter() {
 	awk -v name="evpipe_$2" '{ sub(/\{.*\}/, "", $1) } $1 == name { print $2 }' "$1"
 }
 
+# gap_seconds FILE: the length of the first gap that is told there, in whole seconds.
+gap_seconds() {
+	sed -n 's/.*gap: .* for \([0-9]*\)\.[0-9] s.*/\1/p' "$1" | head -n 1
+}
+
+# let_pass SECONDS: what is lost for so long, at least.
+let_pass() {
+	local until=$((SECONDS + $1 + 1))
+	wait_for "[ \$SECONDS -ge $until ]"
+}
+
 all_bytes() {
 	python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(256)))'
 }
@@ -485,8 +496,10 @@ after' ]
 	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
 	publish_numbers news 1 20000 1000
 	wait_for '[ "$(redis_subscribers news)" -eq 0 ]'
+	let_pass 3
 	cat <pipe >seen 7>&- &
 	wait_file_contains sub.err 'gap: '
+	[ "$(gap_seconds sub.err)" -ge 3 ]
 	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
 	rcli publish news last
 	wait_file_contains seen last
@@ -494,6 +507,40 @@ after' ]
 	wait_exit sub
 	[ "$(counter m gaps_total)" -eq 1 ]
 	[ "$(grep -c 'gap: ' sub.err)" -eq 1 ]
+}
+
+@test "rsub tells a gap from the last sign of life, not from when it found the loss" {
+	redis_start
+	subscribe sub news --raw
+	rcli publish news before
+	wait_lines sub.out 1
+	kill -STOP "$(pid_of sub)"
+	rcli client kill type pubsub
+	let_pass 3
+	kill -CONT "$(pid_of sub)"
+	wait_file_contains sub.err 'gap: '
+	[ "$(gap_seconds sub.err)" -ge 3 ]
+	stop sub
+	wait_exit sub
+}
+
+@test "rsub tells a gap as long as the server's replies were kept back on the way" {
+	redis_start
+	mkfifo orders
+	exec 6<>orders
+	spawn proxy "$ROOT/tests/bats/redis-proxy" proxy.sock "$REDIS_SOCK" <orders
+	wait_file_contains proxy.out listening
+	subscribe sub news --raw -u unix:proxy.sock
+	echo hold >&6
+	wait_file_contains proxy.out 'did hold'
+	rcli publish news lost
+	let_pass 2
+	echo cut >&6
+	wait_file_contains sub.err 'gap: '
+	[ "$(gap_seconds sub.err)" -ge 2 ]
+	stop sub
+	wait_exit sub
+	stop proxy
 }
 
 @test "rsub refuses a message over --max-line, counts it, and goes on" {
