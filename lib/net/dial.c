@@ -103,6 +103,22 @@ static void drop_addrs(struct dial *d)
 
 /* ---- the addresses ---- */
 
+/* Puts the addresses up to a bad one behind the others. */
+static void begin_behind_bad(struct dial *d)
+{
+	struct addrinfo *a = d->addrs, *tail;
+
+	while (a && (!d->is_bad || memcmp(a->ai_addr, &d->last, a->ai_addrlen) != 0))
+		a = a->ai_next;
+	if (!a || !a->ai_next)
+		return;
+	for (tail = a->ai_next; tail->ai_next; tail = tail->ai_next)
+		;
+	tail->ai_next = d->addrs;
+	d->addrs = d->addr = a->ai_next;
+	a->ai_next = NULL;
+}
+
 static void connect_next(struct dial *d, int err, int64_t now_ms)
 {
 	int on = 1;
@@ -174,8 +190,10 @@ static void on_resolving(struct dial *d, int64_t now_ms)
 	drop_request(d);
 	if (err)
 		fail(d, gai_strerror(err));
-	else
+	else {
+		begin_behind_bad(d);
 		connect_next(d, 0, now_ms);
+	}
 }
 
 /* ---- the whole ---- */
@@ -245,6 +263,12 @@ void dial_retry(struct dial *d, int64_t now_ms)
 void dial_reset(struct dial *d)
 {
 	d->backoff_ms = 0;
+	d->is_bad = false;
+}
+
+void dial_blame(struct dial *d)
+{
+	d->is_bad = true;
 }
 
 int dial_fd(const struct dial *d)
@@ -286,6 +310,9 @@ int dial_take(struct dial *d)
 {
 	int fd = d->fd;
 
+	if (d->addr)
+		memcpy(&d->last, d->addr->ai_addr, d->addr->ai_addrlen);
+	d->is_bad = true;
 	d->fd = -1;
 	dial_stop(d);
 	return fd;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* The way to a server, for a poll loop: a name is resolved without blocking, to IPv4 and IPv6; its addresses
- * are tried one after the other, each for at most DIAL_MS; a further attempt begins after a back-off. A Unix
+ * are tried one after the other, each for at most DIAL_MS, beginning behind one that connected but proved to be of no use; a further attempt begins after a back-off. A Unix
  * socket is reached the same way. One dial is one attempt at a time; a process has as many as it likes. */
 #ifndef EVPIPE_NET_DIAL_H
 #define EVPIPE_NET_DIAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum {
 	DIAL_MS = 5000, /* for the name, and for each address */
@@ -30,6 +32,8 @@ struct dial {
 	int fd;
 	struct addrinfo *addrs, *addr;
 	struct dial_request *request; /* to the resolver */
+	struct sockaddr_storage last; /* the address that was connected last */
+	bool is_bad; /* … and it has not proved to be of use */
 	int64_t until_ms, backoff_ms;
 };
 
@@ -43,8 +47,11 @@ void dial_free(struct dial *d);
 void dial_start(struct dial *d, int64_t now_ms);
 /* Begins one after a back-off, which doubles each time from DIAL_BACKOFF_MIN_MS to DIAL_BACKOFF_MAX_MS. */
 void dial_retry(struct dial *d, int64_t now_ms);
-/* The next back-off is the shortest again: call when the server has proved to be of use. */
+/* The next back-off is the shortest again, and the next attempt begins at the first address: call when the server
+ * has proved to be of use. */
 void dial_reset(struct dial *d);
+/* The next attempt begins behind the address that was connected last: call when its server is of no use any more. */
+void dial_blame(struct dial *d);
 /* Ends an attempt under way; the state is DIAL_IDLE then. */
 void dial_stop(struct dial *d);
 

@@ -60,7 +60,8 @@ static void came(struct redis *r)
 	r->reported_away = r->reported_replica = false;
 	r->state = REDIS_UP;
 	r->news = REDIS_CAME;
-	dial_reset(&r->link.dial);
+	if (r->use != REDIS_SUBSCRIBER)
+		dial_reset(&r->link.dial);
 }
 
 static void went(struct redis *r)
@@ -71,6 +72,7 @@ static void went(struct redis *r)
 		r->news = REDIS_WENT;
 	}
 	r->state = REDIS_AWAY;
+	r->is_useful = false;
 	r->role_sent = false;
 	r->behind = r->behind_bytes = 0;
 }
@@ -98,6 +100,7 @@ void redis_lose(struct redis *r, struct span why)
 {
 	int n = (int)(why.len < 200 ? why.len : 200);
 
+	dial_blame(&r->link.dial);
 	link_drop(&r->link, EXIT_TEMP, "%.*s", n, why.p);
 	on_lost(r);
 }

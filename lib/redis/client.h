@@ -54,6 +54,7 @@ struct redis {
 	/* internal */
 	enum redis_use use;
 	struct link_login login;
+	bool is_useful; /* a subscriber's server, on this link: it has sent more than confirmations */
 	bool reported_away, reported_replica, role_unknown;
 	bool role_sent; /* a ROLE is unanswered */
 	bool hurry;

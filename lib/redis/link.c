@@ -354,6 +354,7 @@ static void on_up(struct link *l, short revents)
 	} else if (l->answers) {
 		l->answers = false;
 	} else {
+		dial_blame(&l->dial);
 		link_lose(l, EXIT_TEMP, "no answer for %d s", LOST_MS / 1000);
 	}
 }

@@ -96,5 +96,9 @@ enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redi
 		return REDIS_PUSH_NONE;
 	at->p = c.p;
 	at->skip = c.skip;
+	if (!r->is_useful && (push == REDIS_PUSH_MESSAGE || push == REDIS_PUSH_OTHER)) {
+		r->is_useful = true;
+		dial_reset(&r->link.dial);
+	}
 	return push;
 }

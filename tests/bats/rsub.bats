@@ -190,6 +190,31 @@ two words' ]
 	[ "$(cat sub.err)" = "rsub: no record came for 5000 ms" ]
 }
 
+# The first address is of a server that accepts and says nothing.
+@test "rsub and rpub go on to a name's next address when the first one accepts but does not answer" {
+	redis_start
+	cc -shared -fPIC -o two-addresses.so "$ROOT/tests/bats/two-addresses.c"
+	spawn frozen python3 -u - "$REDIS_PORT" <<-'EOP'
+		import signal, socket, sys
+		s = socket.socket()
+		s.bind(("127.0.0.2", int(sys.argv[1])))
+		s.listen(64)
+		print("listening")
+		signal.pause()
+	EOP
+	wait_file_contains frozen.out listening
+	export REDIS_URL=redis://cache:$REDIS_PORT
+	spawn sub env LD_PRELOAD="$PWD/two-addresses.so" rsub --raw -c 1 news
+	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
+	spawn pub env LD_PRELOAD="$PWD/two-addresses.so" rpub news <<<'{"payload":"hello"}'
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	wait_exit sub
+	[ "$(cat sub.out)" = hello ]
+	grep -q 'no answer within 5 s; trying again' sub.err
+	stop frozen
+}
+
 @test "rsub is ready only when the last subscription is confirmed" {
 	mkfifo confirm
 	python3 -u - 3<>confirm >port <<-'EOP' &
