@@ -72,7 +72,7 @@ static void went(struct redis *r)
 		r->news = REDIS_WENT;
 	}
 	r->state = REDIS_AWAY;
-	r->is_useful = false;
+	r->is_useful = r->is_asked = r->has_answered = false;
 	r->role_sent = false;
 	r->behind = r->behind_bytes = 0;
 }
@@ -280,9 +280,10 @@ static void on_silence(struct redis *r)
 {
 	static const char *const ping[] = {"PING"};
 
-	if (r->use == REDIS_SUBSCRIBER)
+	if (r->use == REDIS_SUBSCRIBER) {
 		link_words(link_begin(&r->link), 1, ping);
-	else if (r->use == REDIS_COMMANDS)
+		r->is_asked = true;
+	} else if (r->use == REDIS_COMMANDS)
 		link_command(&r->link, TAG_PING, 1, ping);
 	else if (!r->role_sent)
 		put_role(r);

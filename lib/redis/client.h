@@ -55,6 +55,8 @@ struct redis {
 	enum redis_use use;
 	struct link_login login;
 	bool is_useful; /* a subscriber's server, on this link: it has sent more than confirmations */
+	bool is_asked; /* a subscriber's PING is unanswered */
+	bool has_answered; /* … and one was answered well on this link */
 	bool reported_away, reported_replica, role_unknown;
 	bool role_sent; /* a ROLE is unanswered */
 	bool hurry;

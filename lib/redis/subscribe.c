@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "redis/subscribe.h"
 
+#include "redis/fault.h"
+
 void redis_subscribe(struct redis *r, int count, const char *const *names)
 {
 	link_words(link_begin(&r->link), count, names);
@@ -36,6 +38,8 @@ static enum redis_push take_other(struct resp *c, uint64_t left, struct span wha
 {
 	if (resp_skip(c, &left) != RESP_NIL)
 		return REDIS_PUSH_NONE;
+	if (span_is(what, "pong"))
+		return REDIS_PUSH_PONG;
 	return span_is(what, "subscribe") || span_is(what, "psubscribe") ? REDIS_PUSH_CONFIRMED
 									 : REDIS_PUSH_OTHER;
 }
@@ -96,9 +100,22 @@ enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redi
 		return REDIS_PUSH_NONE;
 	at->p = c.p;
 	at->skip = c.skip;
-	if (!r->is_useful && (push == REDIS_PUSH_MESSAGE || push == REDIS_PUSH_OTHER)) {
+	if (push == REDIS_PUSH_PONG) {
+		r->is_asked = false;
+		r->has_answered = true;
+	}
+	if (!r->is_useful && (push == REDIS_PUSH_MESSAGE || push == REDIS_PUSH_PONG)) {
 		r->is_useful = true;
 		dial_reset(&r->link.dial);
 	}
 	return push;
+}
+
+bool redis_is_pong(struct redis *r, struct span error)
+{
+	bool was_asked = r->is_asked;
+
+	r->is_asked = false;
+	/* A server that has answered a PING knows the command: what it may still refuse has a name of its own. */
+	return was_asked && !(r->has_answered && redis_fault(error) == REDIS_FAULT_COMMAND);
 }

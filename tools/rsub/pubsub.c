@@ -134,10 +134,15 @@ static void on_lost(struct pubsub *s)
 
 static void on_error(struct pubsub *s, struct span text)
 {
-	/* A keep-alive that is refused (MISCONF does that) shows that the link is alive. */
-	if (!s->unconfirmed)
+	enum redis_fault fault = redis_fault(text);
+
+	if (!s->unconfirmed) {
+		if (!redis_is_pong(&s->redis, text))
+			redis_lose(&s->redis, text);
 		return;
-	if (redis_fault(text) == REDIS_FAULT_AWAY) {
+	}
+	/* What was confirmed before is refused for good only by a reason of the configuration. */
+	if (fault == REDIS_FAULT_AWAY || (fault == REDIS_FAULT_COMMAND && s->has_gap)) {
 		redis_lose(&s->redis, text);
 		return;
 	}
@@ -171,7 +176,8 @@ static void on_replies(struct pubsub *s, int64_t now_ms)
 				return;
 			}
 			break;
-		case REDIS_PUSH_OTHER: /* the answer to a keep-alive */
+		case REDIS_PUSH_PONG:
+		case REDIS_PUSH_OTHER:
 			break;
 		}
 	}
