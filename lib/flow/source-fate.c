@@ -104,6 +104,7 @@ void source_complain(struct source *s)
 {
 	const struct ack_server *d = &s->server;
 	struct ledger_open o;
+	uint64_t forgotten;
 
 	if (!d->had_sink || d->void_account || !ledger_first_open(s->ledger, &o))
 		return;
@@ -114,8 +115,11 @@ void source_complain(struct source *s)
 			o.count, place(&o), s->replays ? "; they will be read again" : "");
 		return;
 	}
-	o.count += ledger_counts(s->ledger).forgotten;
-	msg_error("%" PRIu64 " records were not acknowledged, the first of them %s; %s", o.count,
-		place(&o), s->replays ? "they will be read again" : "they may be lost");
+	forgotten = ledger_counts(s->ledger).forgotten;
+	/* Of what was forgotten some may have been acknowledged since. */
+	msg_error("%s%" PRIu64 " records were not acknowledged, the first of them %s%s; %s",
+		forgotten ? "at most " : "", o.count + forgotten, place(&o),
+		forgotten ? " at the latest" : "",
+		s->replays ? "they will be read again" : "they may be lost");
 	s->status = trouble_worse(s->status, EXIT_TEMP);
 }

@@ -789,6 +789,20 @@ subscribed() {
 	grep -qE "[34] records were not acknowledged, the first of them number [13]; they may be lost" source.err
 }
 
+# It keeps 262144 numbers: what is acknowledged beyond them is not known any more.
+@test "rsub says at most of a loss when it could not keep all numbers" {
+	subscribed
+	come sink sink
+	rcli config set client-output-buffer-limit 'pubsub 0 0 0'
+	python3 -c 'print("PUBLISH c x\r\n" * 262200, end="")' | rcli --pipe >pipe.log
+	wait_lines source.out 262200
+	say sink "final $RUN 1-20"
+	leave sink
+	wait_exit source
+	[ "$status" -eq 111 ]
+	grep -qE "at most 262(200|180) records were not acknowledged, the first of them number [0-9]+ at the latest; they may be lost" source.err
+}
+
 @test "rsub names what the drain has not brought, and its status is 111" {
 	subscribed --drain 500ms -c 2 --metrics m.prom
 	come sink sink
