@@ -799,3 +799,17 @@ delivered() {
 	run -0 kread -q -e -g "$topic" --commit written "$topic"
 	[ "$output" = "" ]
 }
+
+@test "evpipe --restart: rsub tells and counts the time between two runs as a gap" {
+	redis_start
+	spawn unit evpipe --restart -d . --listen "unix:$PWD/http" rsub --raw news '|' cat
+	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
+	run ! grep 'gap: ' unit.err
+	kill -KILL "$(pgrep -P "$(pid_of unit)" -x rsub)"
+	wait_file_contains unit.err 'gap: the unit was started again'
+	wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
+	wait_for 'curl -s --unix-socket http http://localhost/metrics | grep -qx "evpipe_gaps_total{.*} 1"'
+	stop unit
+	wait_exit unit
+	[ "$(grep -c 'gap: ' unit.err)" -eq 1 ]
+}

@@ -34,6 +34,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,13 +129,26 @@ static void begin(struct evpipe *e, int64_t now_ms)
 		*m = (struct member){.argv = m->argv, .name = m->name, .ours = m->ours};
 	}
 	e->step = STOP_SOURCE;
-	e->step_ms = 0;
+	e->step_ms = e->source_stop_ms = 0;
 	e->start_ms = now_ms;
 	e->running = true;
 	e->start_status = members_start(e);
 	if (e->start_status)
 		members_stop(e, now_ms);
 	status_run(e);
+}
+
+/* For a source that cannot replay. */
+static void tell_next_run(const struct evpipe *e)
+{
+	const struct member *m = &e->members[0];
+	char text[24];
+
+	if (!m->ended)
+		return;
+	snprintf(text, sizeof(text), "%lld",
+		(long long)(e->source_stop_ms ? e->source_stop_ms : m->ended_ms));
+	setenv("EVPIPE_READ_UNTIL", text, 1);
 }
 
 /* Returns the status to end with, or -1 when another run follows. */
@@ -144,6 +158,7 @@ static int finish(struct evpipe *e, int64_t now_ms)
 	int64_t wait_ms;
 
 	e->running = false;
+	tell_next_run(e);
 	if (e->start_status) {
 		status = e->start_status;
 		strcpy(e->why, "a member could not be started");
@@ -248,6 +263,7 @@ int main(int argc, char **argv)
 	unsetenv("EVPIPE_MEMBER");
 	unsetenv("EVPIPE_SINK");
 	unsetenv("EVPIPE_FOREIGN");
+	unsetenv("EVPIPE_READ_UNTIL");
 	parse_options(argc, argv);
 	take_options(e);
 	wake_fd = members_open();

@@ -53,6 +53,7 @@ struct evpipe {
 	int64_t start_ms; /* of this run, or of the next */
 	enum stop_step step;
 	int64_t step_ms; /* when step is due; 0: the run goes on */
+	int64_t source_stop_ms; /* when the first member was asked to end; 0: it was not */
 	int start_status; /* not 0: a member could not be started */
 	/* All runs. */
 	int stops; /* stop signals so far */

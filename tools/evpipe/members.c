@@ -412,6 +412,8 @@ void members_step(struct evpipe *e, int64_t now_ms)
 	while (e->running && e->step_ms && now_ms >= e->step_ms) {
 		switch (e->step) {
 		case STOP_SOURCE:
+			if (!e->members[0].ended)
+				e->source_stop_ms = now_ms;
 			/* The others end with their input. A stopped process would hold them up. */
 			send_signal(&e->members[0], SIGTERM);
 			for (int i = 0; i < e->count; i++)

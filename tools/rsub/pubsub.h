@@ -32,6 +32,7 @@ struct pubsub {
 	int64_t now_us;
 	int unconfirmed; /* subscriptions */
 	bool has_gap;
+	bool is_restart; /* the gap is between the last run and this one */
 	uint64_t gaps;
 	int64_t gap_since_ms;
 	uint64_t shown[CLASS_COUNT];
