@@ -340,6 +340,30 @@ after' ]
 	stop proxy
 }
 
+# What the login has no answer to is no command of rsub's or rpub's.
+@test "rsub and rpub try again after a connection that is lost in the middle of the login" {
+	redis_start
+	mkfifo orders
+	exec 6<>orders
+	spawn proxy "$ROOT/tests/bats/redis-proxy" proxy.sock "$REDIS_SOCK" <orders
+	wait_file_contains proxy.out listening
+	export REDIS_URL=unix:proxy.sock
+	for name in rsub rpub; do
+		echo hold >&6
+		wait_for '[ "$(tail -n 1 proxy.out)" = "did hold" ]'
+		spawn "$name" "$name" news <<<'{"payload":"hello"}'
+		wait_for "grep -q '^< CLIENT SETNAME $name' proxy.out && tail -n 1 proxy.out | grep -q '^kept'"
+		echo cut >&6
+		[ "$name" != rsub ] || wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
+		[ "$name" != rsub ] || rcli publish news there
+		[ "$name" != rsub ] || wait_lines rsub.out 1
+		[ "$name" != rsub ] || stop rsub
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
+	done
+	stop proxy
+}
+
 @test "rsub that is stopped while Redis is away tells the gap that is still open" {
 	redis_start
 	subscribe sub news

@@ -11,8 +11,7 @@ int getaddrinfo_a(int mode, struct gaicb **list, int count, struct sigevent *eve
 
 	(void)mode, (void)count;
 	if (getaddrinfo("127.0.0.2", port, list[0]->ar_request, &list[0]->ar_result) ||
-		getaddrinfo(
-			"127.0.0.1", port, list[0]->ar_request, &list[0]->ar_result->ai_next))
+		getaddrinfo("127.0.0.1", port, list[0]->ar_request, &list[0]->ar_result->ai_next))
 		return EAI_FAIL;
 	event->sigev_notify_function(event->sigev_value);
 	return 0;
