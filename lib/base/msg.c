@@ -100,6 +100,19 @@ static char *escape(char *o, const char *end, const char *s)
 	return o;
 }
 
+bool msg_errno_is_limit(int error)
+{
+	return error == EMFILE || error == ENFILE;
+}
+
+const char *msg_errno(int error)
+{
+	return error == EMFILE ? "Too many open files; raise the limit (ulimit -n)"
+		: error == ENFILE
+		? "Too many open files in the whole system; raise the limit (sysctl fs.file-max)"
+		: strerror(error);
+}
+
 /* One write a message, so that messages of the members of a pipeline do not mix. */
 static void say(const char *level, const char *fmt, va_list ap)
 {

@@ -25,6 +25,11 @@ void msg_setup(int level, bool json);
  * text, and bytes that are not UTF-8, such as a character that was truncated, become '?'. */
 void msg_clean(char *text);
 
+/* strerror's text; for EMFILE and ENFILE with the remedy. What fails so is temporary: a status must not be EXIT_PERM. */
+const char *msg_errno(int error);
+/* Whether @error says that descriptors have run out: EMFILE, ENFILE. */
+bool msg_errno_is_limit(int error);
+
 /* Prints an error and exits with @status. */
 _Noreturn void die(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* An error that does not end the program by itself; shown even with -q. */

@@ -132,6 +132,27 @@ steady_filter() {
 	[ "$(said 'true | ./show | cat')" = '/ack unset unset' ]
 }
 
+@test "the first member is told the unit's name, which another unit on the host does not have" {
+	name=$(unique unit)
+	script source <<<'echo "$EVPIPE_UNIT" >>"$1"; mkfifo "idle.$1"; trap "exit 0" TERM; read -r <>"idle.$1"'
+	script second <<<'echo "${EVPIPE_UNIT-unset}" >>others; cat'
+	spawn one evpipe -n "$name" ./source one '|' ./second
+	wait_for '[ -s one ]'
+	spawn two evpipe -n "$name" ./source two '|' ./second
+	wait_for '[ -s two ]'
+	EVPIPE_UNIT=inherited spawn three evpipe -n "$name-2" ./source three '|' ./second
+	wait_for '[ -s three ]'
+	[ "$(cat one two three)" = "$name"$'\n'"$name-2"$'\n'"$name-2-2" ]
+	stop one KILL
+	wait_exit one
+	attempt -n "$name" sh -c 'echo "$EVPIPE_UNIT"' '|' cat
+	[ "$(cat out)" = "$name" ]
+	wait_for '[ "$(sort -u others)" = unset ]'
+	stop two
+	wait_exit two
+	[ "$status" -eq 0 ]
+}
+
 @test "behind a program that is no source, filters and sinks wait for none" {
 	kmock_start -t t:1 -t out:1
 	echo '{"key":"k","payload":"1"}' >in

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* evpipe's command line: members between bars, which of them are ours, and what the others mean. */
-#include "evpipe/evpipe.h"
+#include "evpipe/cmdline.h"
 
 #include "base/mem.h"
 #include "base/msg.h"

@@ -2,7 +2,9 @@
 /* The directory of a run: made anew for each, so that no program of an earlier run can meet one of this
  * run in it. With -d it is DIR/run.XXXXXX, and DIR/current is a link to the last one. */
 #define _GNU_SOURCE
-#include "evpipe/evpipe.h"
+#include "evpipe/directory.h"
+
+#include "evpipe/cmdline.h"
 
 #include "base/mem.h"
 #include "base/msg.h"

@@ -20,10 +20,18 @@
  * is started again after a back-off, unless it ended with 0, with 100, or for a signal.
  *
  * Files: evpipe.c the command line, the loop, restarts; cmdline.c the members and which are ours;
- * directory.c $EVPIPE_DIR; members.c processes; status.c metrics, health, readiness.
+ * unit.c the unit's name; directory.c $EVPIPE_DIR; members.c processes; ends.c how they ended and which is the
+ * cause; status.c metrics, health, readiness.
  */
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
+
+#include "evpipe/cmdline.h"
+#include "evpipe/directory.h"
+#include "evpipe/ends.h"
+#include "evpipe/members.h"
+#include "evpipe/status.h"
+#include "evpipe/unit.h"
 
 #include "base/msg.h"
 #include "base/metrics.h"
@@ -113,6 +121,7 @@ static void take_options(struct evpipe *e)
 	opt_mask_words(opt.members->count, opt.members->sval);
 	e->name = pipeline_name();
 	setenv("EVPIPE_NAME", e->name, 1);
+	e->unit = unit_take_name(e->name);
 	/* Again, since the name is known now. */
 	metrics_init("evpipe", opt_file(opt.common.metrics, "--metrics"));
 	directory_open(e, opt_file(opt.directory, "-d"));
@@ -264,6 +273,7 @@ int main(int argc, char **argv)
 	unsetenv("EVPIPE_SINK");
 	unsetenv("EVPIPE_FOREIGN");
 	unsetenv("EVPIPE_READ_UNTIL");
+	unsetenv("EVPIPE_UNIT");
 	parse_options(argc, argv);
 	take_options(e);
 	wake_fd = members_open();

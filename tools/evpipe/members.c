@@ -2,7 +2,10 @@
 /* evpipe's processes: started from the last to the first, so that nothing is read before all are
  * there; ended in the order of section "Stop order" of evpipe(1); waited for with what they left. */
 #define _GNU_SOURCE
-#include "evpipe/evpipe.h"
+#include "evpipe/members.h"
+
+#include "evpipe/cmdline.h"
+#include "evpipe/ends.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -25,8 +28,6 @@ enum {
 	GRACE_MS = 1000,
 	AGAIN_MS = 200, /* between the two signals that end a program of ours at once */
 	KILL_MS = 2000,
-	/* A program's end is seen a little after its neighbours have seen its pipes closed. */
-	TOGETHER_MS = 100,
 };
 
 static struct sigaction pipe_action; /* SIGPIPE's, as we were started */
@@ -124,6 +125,8 @@ static void tell_source(const struct evpipe *e)
 	cmdline_foreign(e, &foreign);
 	setenv("EVPIPE_FOREIGN", foreign.p, 1);
 	setenv("EVPIPE_SINK", cmdline_sink(e), 1);
+	if (e->unit)
+		setenv("EVPIPE_UNIT", e->unit, 1);
 	buf_free(&foreign);
 }
 
@@ -215,97 +218,6 @@ int members_start(struct evpipe *e)
 		}
 	}
 	return 0;
-}
-
-/* ---- their ends ---- */
-
-static int foreign_status(const struct member *m, int code)
-{
-	const char *slash = strrchr(m->argv[0], '/'), *name = slash ? slash + 1 : m->argv[0];
-
-	switch (code) {
-	case 0:
-	case EXIT_TIMEOUT:
-	case EXIT_PERM:
-	case EXIT_TEMP:
-		return code;
-	case 1: /* no line has matched */
-		return strcmp(name, "grep") && strcmp(name, "egrep") && strcmp(name, "fgrep") &&
-				strcmp(name, "rg")
-			? EXIT_TEMP
-			: EXIT_DONE;
-	case 126: /* what a shell, env, stdbuf say of a program that cannot be run */
-	case 127:
-		return EXIT_PERM;
-	case 128 + SIGINT: /* a shell's, when we have ended what it ran */
-	case 128 + SIGTERM:
-		return m->asked && !m->forced ? EXIT_DONE : EXIT_TEMP;
-	}
-	return EXIT_TEMP;
-}
-
-/* Whether it has died of the signal by which it was asked to stop. */
-static bool was_asked(const struct member *m)
-{
-	int sig = WTERMSIG(m->wait_status);
-
-	/* In our group it got Ctrl-C too. */
-	return (sig == SIGTERM && m->asked && !m->forced) || (sig == SIGINT && !m->own_group);
-}
-
-/* A member's exit status in terms of ours. */
-static int status_of(const struct member *m)
-{
-	int code = WEXITSTATUS(m->wait_status);
-
-	if (!m->ended)
-		return EXIT_DONE;
-	if (WIFSIGNALED(m->wait_status)) {
-		/* SIGPIPE: its reader has ended; the reader's status tells why. */
-		return was_asked(m) || WTERMSIG(m->wait_status) == SIGPIPE ? EXIT_DONE : EXIT_TEMP;
-	}
-	if (!m->ours)
-		return foreign_status(m, code);
-	return code == EXIT_DONE || code == EXIT_REFUSED || code == EXIT_TIMEOUT ||
-			code == EXIT_PERM
-		? code
-		: EXIT_TEMP;
-}
-
-bool member_failed(const struct member *m)
-{
-	return status_of(m) != EXIT_DONE;
-}
-
-void member_describe(const struct member *m, char *text, size_t size)
-{
-	int code = WEXITSTATUS(m->wait_status);
-	const char *means = "";
-
-	if (!m->ended) {
-		snprintf(text, size, m->pid ? "still runs" : "was not started");
-		return;
-	}
-	if (WIFSIGNALED(m->wait_status)) {
-		int sig = WTERMSIG(m->wait_status);
-		const char *abbreviation = sigabbrev_np(sig);
-
-		snprintf(text, size, "killed by SIG%s%s", abbreviation ? abbreviation : "?",
-			m->forced		 ? " of ours"
-				: was_asked(m)	 ? " that asked it to stop"
-				: sig == SIGPIPE ? ", its reader had gone"
-						 : "");
-		return;
-	}
-	if (m->ours || code == EXIT_PERM || code == EXIT_TEMP)
-		means = code == EXIT_REFUSED   ? ", records were refused"
-			: code == EXIT_TIMEOUT ? ", timed out"
-			: code == EXIT_PERM    ? ", permanent trouble"
-			: code == EXIT_TEMP    ? ", temporary trouble"
-					       : "";
-	else if (code == 1 && !member_failed(m))
-		means = ", no match";
-	snprintf(text, size, "exit %d%s", code, means);
 }
 
 /* ---- waiting for them ---- */
@@ -439,56 +351,4 @@ void members_step(struct evpipe *e, int64_t now_ms)
 			break;
 		}
 	}
-}
-
-/* ---- the verdict ---- */
-
-/* Of two that failed together, the one with the higher rank is the likelier cause. */
-static int rank(const struct member *m)
-{
-	return status_of(m) == EXIT_PERM ? 2 : WIFSIGNALED(m->wait_status) ? 1 : 0;
-}
-
-/* A source that was asked to stop for good waits for open records: the time of its end tells nothing. */
-static bool is_stopped_source(const struct evpipe *e, const struct member *m)
-{
-	return m == e->members && cmdline_has_source(e) && status_of(m) == EXIT_PERM;
-}
-
-static const struct member *first_failed(const struct evpipe *e)
-{
-	const struct member *first = NULL, *cause = NULL;
-
-	for (const struct member *m = e->members; m < e->members + e->count; m++)
-		if (member_failed(m) && (!first || m->ended_ms < first->ended_ms))
-			first = m;
-	/* Of those ended by force, the first: the others waited for it. */
-	for (const struct member *m = e->members; first && first->forced; m++)
-		if (m->forced && member_failed(m))
-			return m;
-	for (const struct member *m = e->members; first && m < e->members + e->count; m++)
-		/* Equals: the reader, since a writer ends with 111 when its reader has ended. */
-		if (member_failed(m) &&
-			(m->ended_ms <= first->ended_ms + TOGETHER_MS || is_stopped_source(e, m)) &&
-			(!cause || rank(m) >= rank(cause)))
-			cause = m;
-	return cause;
-}
-
-int members_verdict(struct evpipe *e)
-{
-	const struct member *cause = first_failed(e);
-
-	e->why[0] = '\0';
-	for (int i = 0; i < e->count; i++) {
-		const struct member *m = &e->members[i];
-		char how[128];
-
-		member_describe(m, how, sizeof(how));
-		if (m == cause)
-			snprintf(e->why, sizeof(e->why), "%s: %s", m->name, how);
-		if (cause)
-			msg_error("%s: %s%s", m->name, how, m == cause ? " (failed first)" : "");
-	}
-	return cause ? status_of(cause) : EXIT_DONE;
 }

@@ -2,7 +2,9 @@
 /* Metrics, health and readiness of the members, from the files that they keep in $EVPIPE_DIR; served over HTTP,
  * and told by --ready-fd, --metrics and to a service manager. */
 #define _GNU_SOURCE
-#include "evpipe/evpipe.h"
+#include "evpipe/status.h"
+
+#include "evpipe/ends.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
