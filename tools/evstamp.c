@@ -295,8 +295,8 @@ static void parse_options(int argc, char **argv)
 	};
 
 	opt.set = arg_str0(NULL, "set", "NAME", "write NAME as the record's origin");
-	opt.drop = arg_strn(NULL, "drop", "NAME", 0, 64, "drop records of this origin");
-	opt.only = arg_strn(NULL, "only", "NAME", 0, 64, "drop records of any other origin");
+	opt.drop = opt_many(NULL, "drop", "NAME", 0, "drop records of this origin");
+	opt.only = opt_many(NULL, "only", "NAME", 0, "drop records of any other origin");
 	opt.at = arg_str0(NULL, "at", "PLACE",
 		"where the origin stands: .PATH in the payload, or header:NAME (default .source)");
 	opt.max_hops = arg_str0(NULL, "max-hops", "N",

@@ -48,7 +48,7 @@ static void parse_options(int argc, char **argv)
 	};
 
 	opt.brokers = arg_str0("n", "brokers", "N", "how many brokers (default 1)");
-	opt.topics = arg_strn("t", "topic", "TOPIC:PARTITIONS", 0, 1000,
+	opt.topics = opt_many("t", "topic", "TOPIC:PARTITIONS", 0,
 		"a topic to begin with; others are made with 4 partitions when first asked for");
 	opt_common(&opt.common);
 	void *table[] = {opt.brokers, opt.topics, OPT_COMMON_ENTRIES(opt.common), arg_end(5)};

@@ -3,6 +3,7 @@
 #include "base/opt.h"
 
 #include "config.h"
+#include "base/mem.h"
 #include "base/msg.h"
 #include "base/metrics.h"
 #include "base/num.h"
@@ -22,6 +23,32 @@ void opt_common(struct opt_common *o)
 	o->log = arg_str0(NULL, "log", "text|json", "form of messages (default text)");
 	o->metrics = arg_file0(NULL, "metrics", "FILE", "rewrite FILE with counters once a second");
 	o->ready_fd = arg_int0(NULL, "ready-fd", "N", "write a line to descriptor N when ready");
+}
+
+/* argtable wants to know how many values there may be before it sees the command line. So these get their room in
+ * opt_parse. */
+static struct arg_str **many;
+static size_t many_count;
+
+struct arg_str *opt_many(const char *shortopts, const char *longopts, const char *datatype, int min,
+	const char *glossary)
+{
+	struct arg_str *a = arg_strn(shortopts, longopts, datatype, min, min + 3, glossary);
+
+	if (!a)
+		return NULL;
+	many = mem_realloc(many, (many_count + 1) * sizeof(struct arg_str *));
+	return many[many_count++] = a;
+}
+
+static void make_room(int argc)
+{
+	for (size_t i = 0; i < many_count; i++) {
+		struct arg_str *a = many[i];
+
+		a->hdr.maxcount += argc;
+		a->sval = mem_alloc((size_t)a->hdr.maxcount * sizeof(*a->sval));
+	}
 }
 
 /* The command that opt_run has found. */
@@ -137,6 +164,7 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	for (void **t = table; !end; t++)
 		if (((struct arg_hdr *)*t)->flag & ARG_TERMINATOR)
 			end = *t;
+	make_room(argc);
 	errors = arg_parse(argc, argv, table);
 	if (o->help->count)
 		print_help(table, page);

@@ -43,6 +43,11 @@ struct opt_command {
  * "prog COMMAND --help" prints a command's own options. An unknown command dies with 100 and "try 'prog --help'". */
 int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt_command *commands);
 
+/* As arg_strn, with no limit but the command line's: an option or operand that may be given any number of times, or
+ * at least @min times. */
+struct arg_str *opt_many(const char *shortopts, const char *longopts, const char *datatype, int min,
+	const char *glossary);
+
 /* Parses. --help and --version print and exit 0; bad usage dies with 100 and "try 'x --help'"; sets up
  * messages and metrics. @table ends with arg_end. An option given twice where one is meant is an
  * error. Operands may start with '-' only after "--". */

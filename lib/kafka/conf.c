@@ -21,9 +21,9 @@ void kafka_opts(struct kafka_opts *o)
 {
 	o->brokers = arg_str0("b", "brokers", "HOST:PORT[,...]",
 		"where the cluster is first asked (default $KAFKA_BROKERS)");
-	o->props = arg_strn("X", NULL, "PROP=VALUE", 0, 200, "set a librdkafka property");
+	o->props = opt_many("X", NULL, "PROP=VALUE", 0, "set a librdkafka property");
 	o->file = arg_file0("F", NULL, "FILE", "read properties, one PROP=VALUE a line, from FILE");
-	o->resolve = arg_strn(NULL, "resolve", "HOST:PORT:ADDR[:PORT]", 0, 100,
+	o->resolve = opt_many(NULL, "resolve", "HOST:PORT:ADDR[:PORT]", 0,
 		"connect to ADDR when HOST:PORT is meant, as in curl");
 }
 

@@ -49,6 +49,12 @@ enum record_bytes record_key(
 	return read_bytes(&r->key, &r->key_b64, "key", scratch, bytes, e);
 }
 
+enum record_bytes record_name(const struct json_value *text, const struct json_value *base64,
+	struct buf *scratch, struct span *bytes, struct record_error *e)
+{
+	return read_bytes(text, base64, "name", scratch, bytes, e);
+}
+
 int record_next_header(
 	const struct record *r, struct json *j, struct json_value *name, struct json_value *value)
 {
@@ -149,10 +155,12 @@ void record_place(const struct record *r, struct buf *out)
 		place_text(out, "topic ", &r->topic);
 		place_int(out, ", partition ", &r->partition);
 		place_int(out, ", offset ", &r->offset);
-	} else if (r->stream.type == JSON_STRING) {
+	} else if (r->stream.type == JSON_STRING || r->stream_b64.type == JSON_STRING) {
 		place_text(out, "stream ", &r->stream);
+		place_text(out, "stream in base64 ", &r->stream_b64);
 		place_text(out, ", id ", &r->id);
 	} else {
 		place_text(out, "channel ", &r->channel);
+		place_text(out, "channel in base64 ", &r->channel_b64);
 	}
 }

@@ -233,7 +233,8 @@ static size_t member_named(
 {
 	size_t i = 0;
 
-	while (i < count && !json_is(name, members[i].name))
+	while (i < count && !json_is(name, members[i].name) &&
+		!(members[i].instead && json_is(name, members[i].instead)))
 		i++;
 	return i;
 }

@@ -69,6 +69,7 @@ static inline struct json_value *field_at(struct record *r, const char *p, size_
 	switch (p[1]) {
 	case 'c':
 		FIELD(channel);
+		FIELD(channel_b64);
 		break;
 	case 'h':
 		FIELD(headers);
@@ -88,10 +89,12 @@ static inline struct json_value *field_at(struct record *r, const char *p, size_
 		FIELD(partition);
 		FIELD(payload_b64);
 		FIELD(pattern);
+		FIELD(pattern_b64);
 		break;
 	case 's':
 		FIELD(seq);
 		FIELD(stream);
+		FIELD(stream_b64);
 		break;
 	case 't':
 		FIELD(topic);
@@ -122,8 +125,11 @@ static struct json_value *field_named(struct record *r, const struct json_value 
 		FIELD(payload),
 		FIELD(payload_b64),
 		FIELD(channel),
+		FIELD(channel_b64),
 		FIELD(pattern),
+		FIELD(pattern_b64),
 		FIELD(stream),
+		FIELD(stream_b64),
 		FIELD(id),
 		FIELD(seq),
 #undef FIELD
@@ -281,6 +287,31 @@ static int want_key(struct record *r, struct record_error *e)
 	return 0;
 }
 
+/* A name in Redis, whose bytes need not be text. */
+static int refuse_name(struct json_value *text, const struct json_value *base64, const char *name,
+	struct record_error *e)
+{
+	char other[32];
+
+	if (want_text(text, name, e) < 0)
+		return -1;
+	snprintf(other, sizeof(other), "%s_b64", name);
+	if (want_base64(base64, other, e) < 0)
+		return -1;
+	if (text->type == JSON_ABSENT || base64->type == JSON_ABSENT)
+		return 0;
+	return record_refuse(
+		e, CLASS_INVALID_RECORD, "both '%s' and '%s' are there: keep one", name, other);
+}
+
+static inline int want_name(struct json_value *text, const struct json_value *base64,
+	const char *name, struct record_error *e)
+{
+	if (base64->type == JSON_ABSENT)
+		return want_text(text, name, e);
+	return refuse_name(text, base64, name, e);
+}
+
 static int want_payload(struct record *r, struct record_error *e)
 {
 	struct json_value *v = &r->payload;
@@ -347,10 +378,10 @@ int record_parse(struct record *r, struct span line, struct record_error *e)
 		want_integer(&r->partition, "partition", 32, e) < 0 ||
 		want_integer(&r->offset, "offset", 64, e) < 0 ||
 		want_text(&r->tstype, "tstype", e) < 0 || want_integer(&r->ts, "ts", 64, e) < 0 ||
-		want_text(&r->channel, "channel", e) < 0 ||
-		want_text(&r->pattern, "pattern", e) < 0 ||
-		want_text(&r->stream, "stream", e) < 0 || want_text(&r->id, "id", e) < 0 ||
-		want_text(&r->seq, "seq", e) < 0)
+		want_name(&r->channel, &r->channel_b64, "channel", e) < 0 ||
+		want_name(&r->pattern, &r->pattern_b64, "pattern", e) < 0 ||
+		want_name(&r->stream, &r->stream_b64, "stream", e) < 0 ||
+		want_text(&r->id, "id", e) < 0 || want_text(&r->seq, "seq", e) < 0)
 		return -1;
 	return 0;
 }

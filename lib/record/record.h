@@ -14,7 +14,7 @@ struct record {
 	struct span line;
 	struct json_value topic, partition, offset, tstype, ts, headers;
 	struct json_value key, key_b64, payload, payload_b64;
-	struct json_value channel, pattern, stream, id, seq;
+	struct json_value channel, channel_b64, pattern, pattern_b64, stream, stream_b64, id, seq;
 	const char *payload_name; /* the opening quote of the payload member's name */
 };
 
@@ -31,7 +31,7 @@ int record_refuse(struct record_error *e, enum errclass class, const char *fmt, 
 	__attribute__((format(printf, 3, 4)));
 
 /* Parses and checks types: integers where integers belong, headers as described, exactly one of
- * payload and payload_b64, at most one of key and key_b64, base64 canonical, no lone surrogate in a
+ * payload and payload_b64, at most one of key and key_b64 and so on, base64 canonical, no lone surrogate in a
  * field of ours: a record that passed can be read and edited without failing. Returns 0 or -1.
  * @line needs BUF_SLACK readable bytes behind it and must outlive @r. */
 int record_parse(struct record *r, struct span line, struct record_error *e);
@@ -47,6 +47,10 @@ enum record_bytes record_payload(
 	const struct record *r, struct buf *scratch, struct span *bytes, struct record_error *e);
 enum record_bytes record_key(
 	const struct record *r, struct buf *scratch, struct span *bytes, struct record_error *e);
+
+/* The bytes of channel, pattern or stream and its _b64: as above; RECORD_NULL when neither is there. */
+enum record_bytes record_name(const struct json_value *text, const struct json_value *base64,
+	struct buf *scratch, struct span *bytes, struct record_error *e);
 
 /* Walks headers in order. Start with *@j all zero. Returns 1 with name and value (value.p NULL: a
  * null value), 0 at the end, -1 (@e). Decoded bytes go to @scratch, which moves when it grows:
@@ -76,6 +80,7 @@ void record_splice_payload(
 struct record_member {
 	const char *name;
 	struct span value;
+	const char *instead; /* a member of this name is replaced as well; NULL: none */
 };
 void record_set_members(
 	const struct record *r, const struct record_member *members, size_t count, struct buf *out);

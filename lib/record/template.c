@@ -251,6 +251,20 @@ static int put_key(const struct part *part, const struct record *r, struct buf *
 	return 0;
 }
 
+static int put_name(const struct part *part, const struct json_value *text,
+	const struct json_value *base64, struct buf *scratch, struct buf *out,
+	struct record_error *e)
+{
+	struct span name;
+
+	if (base64->type != JSON_STRING)
+		return put_value(part, text, out, e);
+	if (want_bytes(part, record_name(text, base64, scratch, &name, e), e) < 0)
+		return -1;
+	buf_span(out, name);
+	return 0;
+}
+
 static int put_field(const struct part *part, const struct record *r, struct buf *scratch,
 	struct buf *out, struct record_error *e)
 {
@@ -262,9 +276,9 @@ static int put_field(const struct part *part, const struct record *r, struct buf
 	case TOPIC:
 		return put_value(part, &r->topic, out, e);
 	case CHANNEL:
-		return put_value(part, &r->channel, out, e);
+		return put_name(part, &r->channel, &r->channel_b64, scratch, out, e);
 	case STREAM:
-		return put_value(part, &r->stream, out, e);
+		return put_name(part, &r->stream, &r->stream_b64, scratch, out, e);
 	case PARTITION:
 		return put_value(part, &r->partition, out, e);
 	case OFFSET:

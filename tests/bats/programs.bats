@@ -169,6 +169,32 @@ attempt() {
 	done
 }
 
+@test "an option or operand that may be repeated may be repeated thousands of times" {
+	many() { mapfile -t many < <(seq -f "$1" 2500); }
+	echo '{"topic":"t","payload":"x"}' >in
+	many '--drop=d%g'
+	[ "$(evstamp "${many[@]}" <in)" = "$(cat in)" ]
+	many '--only=o%g'
+	[ "$(evstamp "${many[@]}" <in | wc -l)" -eq 0 ]
+	many w%g
+	[ "$(evbatch -- sh -c 'shift 2499; echo "{\"payload\":\"$1\"}"' sh "${many[@]}" <in)" = '{"payload":"w2500"}' ]
+	[ "$(evpipe sh -c 'shift 4999; echo $1' sh "${many[@]}" "${many[@]}")" = w2500 ]
+	many '-Xclient.id=%g'
+	attempt kread -e "${many[@]}" events >out
+	[ "$status" -eq 0 ]
+	many '--resolve=h%g:1:127.0.0.1'
+	attempt kread -e "${many[@]}" events >out
+	[ "$status" -eq 0 ]
+	many '^none.%g'
+	attempt kread -q -e "${many[@]}" events >out
+	[ "$status" -eq 0 ]
+	many '-tt%g:1'
+	spawn mock kmock "${many[@]}"
+	wait_lines mock.out 1
+	[ "$(kcat -L -b "$(cat mock.out)" | grep -c '  topic "t')" -eq 2500 ]
+	stop mock
+}
+
 # ---- standard descriptors ----
 
 @test "a closed standard input is an error and not another file's descriptor" {

@@ -141,6 +141,58 @@ all_bytes() {
 	cmp payload seen
 }
 
+@test "rsub prints a channel and a pattern that are not UTF-8 as channel_b64 and pattern_b64" {
+	redis_start
+	spawn sub rsub -p $'bc:\xff*' -c 2
+	wait_for '[ "$(redis_patterns)" -eq 1 ]'
+	rcli publish $'bc:\xff\x01' one
+	rcli publish $'bc:\xffx\xc3\xa4' two
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	[ "$(cat sub.out)" = '{"channel_b64":"YmM6/wE=","pattern_b64":"YmM6/yo=","payload":"one"}
+{"channel_b64":"YmM6/3jDpA==","pattern_b64":"YmM6/yo=","payload":"two"}' ]
+}
+
+@test "rsub and rpub copy messages of channels that are not UTF-8 to channels of the same bytes" {
+	redis_start
+	redis_start other
+	spawn sub rsub $'a\xfe' $'b\xff' c -c 3
+	wait_for '[ "$(redis_subscribers c)" -eq 1 ]'
+	spawn seen redis-cli -s other.sock subscribe $'a\xfe' $'b\xff' c
+	wait_lines seen.out 9
+	rcli publish $'a\xfe' 1
+	rcli publish $'b\xff' 2
+	rcli publish c 3
+	wait_exit sub
+	rpub -u unix:other.sock --pass '{channel}' <sub.out >passed
+	[ "$(jq -r '.receivers, .channel // .channel_b64' passed | tr '\n' ' ')" = '1 Yf4= 1 Yv8= 1 c ' ]
+	# From one kind of name to the other.
+	[ "$(rpub -u unix:other.sock --pass c <sub.out | jq -c '[.channel, .channel_b64]' | sort -u)" = '["c",null]' ]
+	[ "$(rpub -u unix:other.sock --pass $'\xff' <sub.out | jq -c '[.channel, .channel_b64]' | sort -u)" = '[null,"/w=="]' ]
+	wait_lines seen.out 27
+	[ "$(tail -n +10 seen.out | head -n 9 | base64 -w0)" = "$(printf 'message\na\xfe\n1\nmessage\nb\xff\n2\nmessage\nc\n3\n' | base64 -w0)" ]
+}
+
+@test "rsub subscribes to the channels and patterns that a file names, and to any number of them" {
+	redis_start
+	seq -f 'c.%g' 3000 >names
+	printf 'p.[%s]\n' a b >patterns
+	printf '\n\nlast one' >>names
+	mapfile -t given < <(seq -f 'd.%g' 2500)
+	spawn sub rsub "${given[@]}" --channels-from names --patterns-from patterns -c 5
+	wait_for '[ "$(redis_patterns)" -eq 2 ]'
+	wait_for '[ "$(redis_subscribers "last one")" -eq 1 ]'
+	for channel in d.2500 c.1 c.3000 'last one' p.b; do rcli publish "$channel" "$channel"; done
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	[ "$(jq -r .payload sub.out | paste -sd ,)" = 'd.2500,c.1,c.3000,last one,p.b' ]
+	: >none
+	for file in none missing .; do
+		run -100 rsub --channels-from "$file"
+		[[ $output == *"'$file'"* ]]
+	done
+}
+
 @test "rsub prints an empty payload as an empty string" {
 	redis_start
 	subscribe sub news -c 1
@@ -556,6 +608,19 @@ after' ]
 	wait_exit sub
 	[ "$(counter m gaps_total)" -eq 1 ]
 	[ "$(grep -c 'gap: ' sub.err)" -eq 1 ]
+	# Whose fault it was, and which limit of the server it met.
+	grep -q 'gap: .*standard output was full.*client-output-buffer-limit pubsub' sub.err
+}
+
+@test "rsub blames its reader for no gap that is the server's, though messages come fast" {
+	redis_start
+	subscribe sub news --raw
+	publish_numbers news 1 20000
+	wait_lines sub.out 20000
+	redis_stop
+	redis_start
+	wait_file_contains sub.err 'gap: '
+	run ! grep 'gap: .*standard output' sub.err
 }
 
 @test "rsub tells a gap from the last sign of life, not from when it found the loss" {

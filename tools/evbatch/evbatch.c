@@ -393,7 +393,7 @@ static void parse_options(int argc, char **argv)
 	opt.time = arg_str0("t", NULL, "TIME",
 		"time after which a batch is run that is not full (default 200ms)");
 	opt.runs = arg_str0("P", NULL, "N", "batches that run side by side (default 1)");
-	opt.command = arg_strn(NULL, NULL, "CMD", 1, 1000,
+	opt.command = opt_many(NULL, NULL, "CMD", 1,
 		"command that reads records and writes records; behind -- when it has options");
 	opt_common(&opt.common);
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);

@@ -85,7 +85,7 @@ static void parse_options(int argc, char **argv)
 		arg_str0(NULL, "drain", "TIME", "how long the unit may take to stop (default 10s)");
 	opt.grace = arg_str0(NULL, "health-grace", "TIME",
 		"how long a server may be away until health is red (default 10s)");
-	opt.members = arg_strn(NULL, NULL, "CMD", 1, 4000, "a member's words; '|' between members");
+	opt.members = opt_many(NULL, NULL, "CMD", 1, "a member's words; '|' between members");
 	opt_common(&opt.common);
 	void *table[] = {opt.name, opt.directory, opt.listen, opt.restart, opt.drain, opt.grace,
 		OPT_COMMON_ENTRIES(opt.common), opt.members, arg_end(5)};

@@ -96,7 +96,7 @@ static void parse_options(int argc, char **argv)
 	opt.rate = arg_str0(NULL, "rate", "N", "at most N records a second");
 	opt.follow_new =
 		arg_lit0(NULL, "follow-new", "read topics and partitions that appear later");
-	opt.topics = arg_strn(NULL, NULL, "TOPIC|^REGEX", 1, 1000, "what to read");
+	opt.topics = opt_many(NULL, NULL, "TOPIC|^REGEX", 1, "what to read");
 	source_opts(&opt.source);
 	acks_opts(&opt.acks);
 	kafka_opts(&opt.kafka);

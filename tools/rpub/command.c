@@ -103,10 +103,28 @@ int command_put(
 	return -1;
 }
 
+/* The bytes of a name need not be text: the member's name says what they are. */
+static void put_name(struct record_member *m, const char *text, const char *base64,
+	struct span name, struct buf *out)
+{
+	bool is_text = json_utf8(name);
+
+	*m = (struct record_member){
+		.name = is_text ? text : base64, .instead = is_text ? base64 : text};
+	if (is_text) {
+		json_put_text(out, name);
+	} else {
+		buf_putc(out, '"');
+		buf_base64(out, name.p, name.len);
+		buf_putc(out, '"');
+	}
+	m->value = buf_as_span(out);
+}
+
 void command_pass(struct rpub *s, struct span line, int64_t receivers, struct buf *out)
 {
 	const char *constant = template_constant(s->template);
-	struct record_member members[2] = {{.name = "receivers"}, {.name = "channel"}};
+	struct record_member members[2] = {{.name = "receivers"}};
 	struct record_error e;
 	struct buf name = {0};
 	struct record r;
@@ -124,11 +142,7 @@ void command_pass(struct rpub *s, struct span line, int64_t receivers, struct bu
 		buf_puts(&s->channel, constant);
 	else
 		template_expand(s->template, &r, &s->scratch, &s->channel, &e);
-	/* The bytes of a key need not be text. */
-	if (json_utf8(buf_as_span(&s->channel))) {
-		json_put_text(&name, buf_as_span(&s->channel));
-		members[count++].value = buf_as_span(&name);
-	}
+	put_name(&members[count++], "channel", "channel_b64", buf_as_span(&s->channel), &name);
 	record_set_members(&r, members, count, out);
 	buf_free(&name);
 }

@@ -4,13 +4,16 @@
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/wake.h"
-#include "json/json.h"
 #include "record/record.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_MAX = 10 };
+enum {
+	SHOWN_MAX = 10,
+	COMMAND_NAMES = 10000,
+	SLOW_MS = 100, /* standard output was full for so long while messages waited */
+};
 
 /* ---- messages ---- */
 
@@ -33,15 +36,13 @@ static bool same(const struct buf *b, struct span s)
 }
 
 /* A record up to its payload. Most messages come on the channel of the one before. */
-static int put_head(struct pubsub *s, const struct redis_message *m)
+static void put_head(struct pubsub *s, const struct redis_message *m)
 {
 	struct buf *h = &s->head;
 	struct span pattern = m->pattern.p ? m->pattern : SPAN("");
 
 	if (!h->len || !same(&s->channel, m->channel) || !same(&s->pattern, pattern)) {
 		buf_clear(h);
-		if (!json_utf8(m->channel))
-			return -1;
 		buf_putc(h, '{');
 		record_put_bytes(h, "channel", m->channel);
 		if (pattern.len) {
@@ -54,7 +55,6 @@ static int put_head(struct pubsub *s, const struct redis_message *m)
 		buf_span(&s->pattern, pattern);
 	}
 	buf_span(&s->source->out.b, buf_as_span(h));
-	return 0;
 }
 
 static void on_message(struct pubsub *s, const struct redis_message *m)
@@ -70,10 +70,7 @@ static void on_message(struct pubsub *s, const struct redis_message *m)
 	if (s->raw) {
 		buf_span(b, m->payload);
 	} else {
-		if (put_head(s, m)) {
-			refuse(s, CLASS_INVALID_RECORD, SPAN("?"), "its name is not UTF-8");
-			return;
-		}
+		put_head(s, m);
 		if (s->account)
 			source_put_seq(s->source, b);
 		buf_putc(b, ',');
@@ -91,26 +88,38 @@ static void on_message(struct pubsub *s, const struct redis_message *m)
 
 /* ---- Redis ---- */
 
+/* A command has a limit of a million words. */
+static void ask_for(struct pubsub *s, const struct names *n, const char *command)
+{
+	for (int i = 0; i < n->count; i += COMMAND_NAMES) {
+		int count = n->count - i < COMMAND_NAMES ? n->count - i : COMMAND_NAMES;
+		const char *kept = n->list[i];
+
+		n->list[i] = command;
+		redis_subscribe(&s->redis, count + 1, n->list + i);
+		n->list[i] = kept;
+	}
+	s->unconfirmed += n->count;
+}
+
 static void subscribe(struct pubsub *s)
 {
-	if (s->channel_count) {
-		s->channels[0] = "SUBSCRIBE";
-		redis_subscribe(&s->redis, s->channel_count + 1, s->channels);
-	}
-	if (s->pattern_count) {
-		s->patterns[0] = "PSUBSCRIBE";
-		redis_subscribe(&s->redis, s->pattern_count + 1, s->patterns);
-	}
-	s->unconfirmed = s->channel_count + s->pattern_count;
+	s->unconfirmed = 0;
+	ask_for(s, &s->channels, "SUBSCRIBE");
+	ask_for(s, &s->patterns, "PSUBSCRIBE");
 }
+
+#define SLOW                                                                                       \
+	"; standard output was full, and redis cuts a slow subscriber off: see its "               \
+	"client-output-buffer-limit pubsub"
 
 static void say_gap(struct pubsub *s, const char *been)
 {
 	msg_error("gap: the %s redis at %s %s lost for %.1f s: "
-		  "what was published meanwhile is lost",
+		  "what was published meanwhile is lost%s",
 		s->is_restart ? "unit was started again, and" : "connection to", s->redis.url.name,
-		been, (double)(wake_now_ms() - s->gap_since_ms) / 1000);
-	s->has_gap = s->is_restart = false;
+		been, (double)(wake_now_ms() - s->gap_since_ms) / 1000, s->was_slow ? SLOW : "");
+	s->has_gap = s->is_restart = s->was_slow = false;
 }
 
 static void on_confirmed(struct pubsub *s)
@@ -130,6 +139,7 @@ static void on_lost(struct pubsub *s)
 	if (s->unconfirmed || s->has_gap)
 		return;
 	s->has_gap = true;
+	s->was_slow = s->rested_ms >= SLOW_MS;
 	s->gap_since_ms = s->redis.away_ms;
 	s->gaps++;
 }
@@ -198,6 +208,9 @@ static void on_redis(struct pubsub *s, short revents, int64_t now_ms)
 		source_end(s->source, EXIT_PERM, "%s", s->redis.trouble.text);
 		return;
 	case REDIS_SAME:
+		/* All that had come was read in the last turn, and that was not the end. */
+		if (!s->is_behind && !s->rested)
+			s->rested_ms = 0;
 		break;
 	}
 	if (s->redis.state == REDIS_UP)
@@ -245,10 +258,14 @@ int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms)
 
 void pubsub_serve(struct pubsub *s, short revents, int64_t now_ms)
 {
-	if (!s->rests)
+	if (!s->rests) {
 		on_redis(s, revents, now_ms);
-	else
+	} else {
 		redis_heard(&s->redis, now_ms);
+		s->rested_ms += now_ms - s->served_ms;
+	}
+	s->served_ms = now_ms;
+	s->rested = s->rests;
 	if (source_phase(s->source) != SOURCE_READING && s->has_gap)
 		say_gap(s, "has been");
 }

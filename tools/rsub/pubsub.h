@@ -8,6 +8,7 @@
 #include "base/errclass.h"
 #include "flow/source.h"
 #include "redis/subscribe.h"
+#include "rsub/names.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -17,8 +18,7 @@
 struct pubsub {
 	/* to be set before pubsub_open */
 	struct source *source; /* opened */
-	int channel_count, pattern_count;
-	const char **channels, **patterns; /* from [1] on; [0] is free for the command's name */
+	struct names channels, patterns;
 	bool raw;
 	char end; /* of a line */
 	size_t max_line;
@@ -35,9 +35,12 @@ struct pubsub {
 	bool is_restart; /* the gap is between the last run and this one */
 	uint64_t gaps;
 	int64_t gap_since_ms;
+	int64_t served_ms; /* the last turn */
+	int64_t rested_ms; /* how long messages waited for standard output since all had been read */
+	bool was_slow; /* when the connection was lost */
 	uint64_t shown[CLASS_COUNT];
 	bool is_behind; /* messages were read that are not yet printed */
-	bool rests; /* the connection is left alone in this turn */
+	bool rests, rested; /* the connection is left alone in this turn, was in the last */
 };
 
 /* Takes the options; connects nothing yet. Dies with 100 when they are wrong. */

@@ -17,7 +17,6 @@
  *
  * Files: rsub.c the command line and the loop; pubsub.c subscriptions and messages. */
 #include "base/line.h"
-#include "base/mem.h"
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/opt.h"
@@ -42,6 +41,7 @@ static struct {
 	struct redis_opts redis;
 	struct source_opts source;
 	struct arg_str *patterns, *max_line, *channels;
+	struct arg_file *channels_from, *patterns_from;
 	struct arg_lit *raw, *nul;
 } opt;
 
@@ -66,43 +66,32 @@ static void parse_options(int argc, char **argv)
 		.libraries = {link_library},
 	};
 
-	opt.patterns = arg_strn(
-		"p", "pattern", "PATTERN", 0, 1000, "subscribe to the channels that match");
+	opt.patterns =
+		opt_many("p", "pattern", "PATTERN", 0, "subscribe to the channels that match");
+	opt.channels_from = arg_file0(NULL, "channels-from", "FILE",
+		"subscribe to the channels that FILE names, one a line");
+	opt.patterns_from = arg_file0(NULL, "patterns-from", "FILE", "the same for patterns");
 	opt.raw = arg_lit0(NULL, "raw", "print payloads alone, one a line");
 	opt.nul = arg_lit0("0", NULL, "end lines with NUL instead of LF");
 	opt.max_line = arg_str0(NULL, "max-line", "SIZE", "longest line printed (default 64M)");
-	opt.channels = arg_strn(NULL, NULL, "CHANNEL", 0, 1000, "a channel's name");
+	opt.channels = opt_many(NULL, NULL, "CHANNEL", 0, "a channel's name");
 	source_opts(&opt.source);
 	redis_opts(&opt.redis);
 	opt_common(&opt.common);
-	void *table[] = {opt.patterns, opt.raw, opt.nul, opt.max_line, SOURCE_ENTRIES(opt.source),
-		REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common), opt.channels, arg_end(8)};
+	void *table[] = {opt.patterns, opt.channels_from, opt.patterns_from, opt.raw, opt.nul,
+		opt.max_line, SOURCE_ENTRIES(opt.source), REDIS_ENTRIES(opt.redis),
+		OPT_COMMON_ENTRIES(opt.common), opt.channels, arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
-}
-
-/* A list of the names, with room in front for the command's name. */
-static const char **names(const struct arg_str *a, const char *what)
-{
-	const char **list = mem_alloc(((size_t)a->count + 1) * sizeof(*list));
-
-	for (int i = 0; i < a->count; i++) {
-		if (!a->sval[i][0])
-			opt_bad("a %s must not be empty", what);
-		list[i + 1] = a->sval[i];
-	}
-	return list;
 }
 
 static void take_options(struct rsub *s)
 {
 	struct pubsub *b = &s->pubsub;
 
-	if (!opt.channels->count && !opt.patterns->count)
+	names_take(&b->channels, opt.channels, opt.channels_from, "--channels-from", "CHANNEL");
+	names_take(&b->patterns, opt.patterns, opt.patterns_from, "--patterns-from", "PATTERN");
+	if (!b->channels.count && !b->patterns.count)
 		opt_bad("name a CHANNEL or a -p PATTERN");
-	b->channel_count = opt.channels->count;
-	b->channels = names(opt.channels, "CHANNEL");
-	b->pattern_count = opt.patterns->count;
-	b->patterns = names(opt.patterns, "PATTERN");
 	for (int i = 0; opt.patterns->count && i < opt.channels->count; i++)
 		if (strpbrk(opt.channels->sval[i], "*?["))
 			msg_warn("'%s' is the name of a channel; -p goes before each pattern",
