@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "base/out.h"
 
+#include "base/wake.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -103,6 +105,8 @@ static void reclaim(struct out *o)
 
 int out_flush(struct out *o)
 {
+	bool moved = !o->stuck_ms;
+
 	while (out_pending(o)) {
 		ssize_t n = write_some(o);
 
@@ -112,13 +116,22 @@ int out_flush(struct out *o)
 			if (errno != EAGAIN && errno != EWOULDBLOCK)
 				return -1;
 			reclaim(o);
+			if (moved)
+				o->stuck_ms = wake_now_ms();
 			return 0;
 		}
 		o->head += (size_t)n;
+		moved = true;
 	}
 	o->head = 0;
+	o->stuck_ms = 0;
 	buf_clear(&o->b);
 	return 0;
+}
+
+int64_t out_stuck_ms(const struct out *o, int64_t now_ms)
+{
+	return o->stuck_ms ? now_ms - o->stuck_ms : 0;
 }
 
 short out_events(const struct out *o)

@@ -12,12 +12,14 @@
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct out {
 	int fd;
 	int kind; /* internal */
 	struct buf b; /* append here */
 	size_t head; /* bytes of b already written */
+	int64_t stuck_ms; /* internal */
 };
 
 /* Flush at the latest when this much is pending. */
@@ -32,6 +34,8 @@ static inline size_t out_pending(const struct out *o)
 /* Writes as much as is possible without blocking. Returns 0 (also when bytes are left), or -1 with errno; EPIPE:
  * the reader has closed its end. */
 int out_flush(struct out *o);
+/* For how many milliseconds the reader has taken nothing of what is pending, by the last out_flush. */
+int64_t out_stuck_ms(const struct out *o, int64_t now_ms);
 /* In struct pollfd .revents, whatever .events: the reader has closed its end (a pipe says POLLERR, a socket
  * POLLHUP). poll reports it without a write, so also while a topic is idle. */
 enum { OUT_GONE = POLLERR | POLLHUP | POLLNVAL };

@@ -65,11 +65,22 @@ int wake_stops(void)
 bool wake_must_end(bool input_ended)
 {
 	static int at_end = -1;
+	static bool told;
 
 	wake_stops();
 	if (input_ended && at_end < 0)
 		at_end = stops;
+	if (stops == 1 && !input_ended && !told) {
+		msg_warn(
+			"a signal came: waiting for the end of input; a second signal ends it at once");
+		told = true;
+	}
 	return stops > 1 || (input_ended && stops > at_end);
+}
+
+bool wake_signalled(void)
+{
+	return stops;
 }
 
 void wake_poke(void)

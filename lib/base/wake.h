@@ -13,10 +13,12 @@ int wake_open(void);
  * have come in all. */
 int wake_stops(void);
 /* For a program that ends with its input: whether the program must end now. While input is open the first stop
- * signal is ignored and the second ends the program; once a call had @input_ended, the first one does. Call when
+ * signal only makes a warning, that the end of input is waited for, and the second ends the program; once a call had @input_ended, the first one does. Call when
  * the descriptor is ready, and in each round after the end of input: a signal to the whole pipeline may arrive
  * only after the end of input that it caused. */
 bool wake_must_end(bool input_ended);
+/* Whether a stop signal had come by the last call of one of these two. */
+bool wake_signalled(void);
 /* Makes POLLIN come true on the descriptor from any thread; safe in callbacks of a library. */
 void wake_poke(void);
 

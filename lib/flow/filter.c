@@ -81,6 +81,13 @@ static void on_output(struct run *r)
 	r->gone = true;
 }
 
+static void on_signal(struct run *r)
+{
+	if (input_must_end(&r->in, out_stuck_ms(&r->out, wake_now_ms())))
+		die(EXIT_TEMP, "ended by a signal with %s left",
+			input_ended(&r->in) ? "output" : "input");
+}
+
 /* Reports leave before standard output is closed: a source that drains sees them before the end. */
 static int finish(struct run *r)
 {
@@ -117,16 +124,17 @@ int filter_run(const struct filter *f)
 			{.fd = wanted ? STDIN_FILENO : -1, .events = POLLIN},
 			ack_pollfd(&r.ack),
 		};
+		int timeout_ms = wake_least(metrics_tick(now_ms), ack_timeout_ms(&r.ack, now_ms));
 
-		if (poll(p, 4, wake_least(metrics_tick(now_ms), ack_timeout_ms(&r.ack, now_ms))) <
-			0) {
+		if (wake_signalled())
+			timeout_ms = wake_least(timeout_ms, INPUT_LOOK_MS);
+		if (poll(p, 4, timeout_ms) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
 		}
-		if (p[0].revents && wake_stops() > 1)
-			die(EXIT_TEMP, "ended by a second signal with %s left",
-				input_ended(&r.in) ? "output" : "input");
+		if (p[0].revents || input_ended(&r.in) || wake_signalled())
+			on_signal(&r);
 		if (p[1].revents & OUT_GONE && !out_pending(&r.out))
 			buf_putc(&r.out.b, '\n'); /* out_flush will then fail, with the reason */
 		if (p[2].revents)

@@ -33,8 +33,8 @@ struct filter {
 };
 
 /* Runs from standard input to standard output until EOF and returns the exit status. The first
- * SIGTERM or SIGINT is ignored while input is open (a filter ends on EOF, so that nothing in the
- * pipe is lost); the second ends it at once. Ends as soon as the reader has gone, with input or
+ * SIGTERM or SIGINT only makes a warning while input is open (a filter ends on EOF, so that nothing in the
+ * pipe is lost); the second ends it at once, and so does the first after EOF. Ends as soon as the reader has gone, with input or
  * without.
  *
  * Drops and dead letters are reported to the source; records that are handed on are not. A record of

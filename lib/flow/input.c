@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
 #include "flow/input.h"
 
 #include "base/msg.h"
 #include "base/metrics.h"
+#include "base/wake.h"
 #include "record/record.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* A server or a reader that is there again sooner was not away, for the user who ends the program. */
+enum { STILL_MS = 1000 };
 
 void input_opts(struct input_opts *o, enum input_letters to)
 {
@@ -44,6 +51,27 @@ void input_read(struct input *in)
 	if (line_read(&in->line) < 0 && errno != EINTR && errno != EAGAIN)
 		die(EXIT_TEMP, "cannot read standard input: %s", strerror(errno));
 	in->drained = false;
+}
+
+bool input_is_closed(const struct input *in)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLRDHUP};
+	struct stat st;
+
+	if (in->ended || in->line.eof)
+		return true;
+	/* A device that is no terminal, such as /dev/null, has no writer that could close it. */
+	if (fstat(STDIN_FILENO, &st) == 0 &&
+		(S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(STDIN_FILENO))))
+		return true;
+	return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLRDHUP | POLLERR);
+}
+
+bool input_must_end(const struct input *in, int64_t still_ms)
+{
+	if (wake_stops() && still_ms >= STILL_MS && input_is_closed(in))
+		return true;
+	return wake_must_end(in->ended);
 }
 
 enum input_got input_take(struct input *in, struct span *text)

@@ -53,6 +53,15 @@ static inline bool input_ended(const struct input *in)
 {
 	return in->ended;
 }
+/* Whether nobody writes to the input any more: it has ended, its writer has closed it, or it is a file. Lines may be
+ * left in it. */
+bool input_is_closed(const struct input *in);
+/* Whether a signal must end the program: as wake_must_end says, or at the first one when nobody writes to the input
+ * any more, read or not, and the program has stood still for a second. @still_ms: for how long nothing was taken from
+ * it, by a server or by the reader of its output. Call when wake's descriptor is ready, and each turn after a signal
+ * or the end of input; at least each INPUT_LOOK_MS after a signal, since standing still makes no event. */
+bool input_must_end(const struct input *in, int64_t still_ms);
+enum { INPUT_LOOK_MS = 100 };
 /* Lets no more lines come. */
 static inline void input_stop(struct input *in)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "flow/sink.h"
+#include "flow/sink-parts.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -17,6 +17,12 @@
 
 enum { WAKE, INPUT, ACK, OUTPUT }; /* of the SINK_FDS entries */
 
+void sink_opts(struct sink_opts *o)
+{
+	o->retry_for = arg_str0(NULL, "retry-for", "TIME",
+		"give up when the server is away for so long (default never)");
+}
+
 static bool hands_on(const struct sink *s)
 {
 	return s->setup.role == ACK_FILTER;
@@ -33,7 +39,10 @@ static void on_letter(void *sink, struct span letter)
 
 void sink_open(struct sink *s, const struct sink_setup *setup)
 {
-	*s = (struct sink){.setup = *setup};
+	*s = (struct sink){.setup = *setup, .up_ms = INT64_MAX};
+	if (setup->opts)
+		s->retry_ms = opt_duration_ms(setup->opts->retry_for, "--retry-for", 0);
+	s->alive_ms = wake_now_ms();
 	s->slots = mem_alloc(setup->slots * setup->slot_bytes);
 	s->wake_fd = wake_open();
 	input_open(&s->in, setup->input, setup->end, &s->ack, setup->keep ? on_letter : NULL, s);
@@ -227,6 +236,9 @@ int sink_timeout_ms(const struct sink *s, int64_t now_ms)
 {
 	int timeout_ms = wake_least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms));
 
+	/* A server that takes nothing makes no event. */
+	if (s->retry_ms || wake_signalled())
+		timeout_ms = wake_least(timeout_ms, INPUT_LOOK_MS);
 	return s->has_more ? 0 : timeout_ms;
 }
 
@@ -237,19 +249,49 @@ static void read_input(struct sink *s)
 	input_read(&s->in);
 }
 
+/* Unless there was nothing to deliver: then the sink ends as ever. */
+static void end_by_signal(struct sink *s)
+{
+	char left[SINK_LEFT_MAX];
+
+	if (sink_left(s, left, sizeof(left)) || s->head < s->tail)
+		sink_end(s, EXIT_TEMP, "ended by a signal: %s", left);
+}
+
 void sink_serve(struct sink *s, const struct pollfd *p)
 {
-	bool ended = input_ended(&s->in);
+	if (p[WAKE].revents || input_ended(&s->in) || wake_signalled()) {
+		int64_t now_ms = wake_now_ms();
+		int64_t still_ms = out_stuck_ms(&s->out, now_ms);
 
-	if ((p[WAKE].revents || ended) && wake_must_end(ended))
-		sink_die(s, EXIT_TEMP,
-			"ended by a signal: %" PRIu64 " records were not delivered%s",
-			sink_count(s), ended ? "" : ", and input is left");
+		if (now_ms - s->up_ms > still_ms)
+			still_ms = now_ms - s->up_ms;
+		if (input_must_end(&s->in, still_ms))
+			end_by_signal(s);
+	}
 	if (p[INPUT].revents)
 		read_input(s);
 	s->ack_events = p[ACK].revents;
 	if (p[OUTPUT].revents & OUT_GONE)
 		s->reader_gone = true;
+}
+
+/* Whether a record, or a line that was read, waits for the server. */
+static bool waits(const struct sink *s)
+{
+	return s->head < s->tail ? !sink_slot(s, s->head)->done : s->has_line;
+}
+
+void sink_server(struct sink *s, bool up, int64_t now_ms)
+{
+	if (s->up_ms == INT64_MAX || up)
+		s->up_ms = now_ms;
+	if (up && (s->head != s->alive_head || !waits(s)))
+		s->alive_ms = now_ms;
+	s->alive_head = s->head;
+	if (s->retry_ms && now_ms - s->alive_ms >= s->retry_ms)
+		sink_die(s, EXIT_TIMEOUT, "gave up: the server has taken nothing for %s",
+			s->setup.opts->retry_for->sval[0]);
 }
 
 /* Writing makes room for records that wait to be handed on. */
@@ -302,20 +344,32 @@ int sink_close(struct sink *s)
 	return status;
 }
 
-void sink_die(struct sink *s, int status, const char *fmt, ...)
+void sink_end(struct sink *s, int status, const char *fmt, ...)
 {
-	char why[512];
+	char why[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	dead_close(&s->in.dead);
-	if (status != EXIT_TEMP) {
+	if (status == EXIT_PERM || status == EXIT_REFUSED) {
 		ack_stop(&s->ack, why);
 		ack_close(&s->ack);
 	}
 	ack_abandon(&s->ack);
 	metrics_flush();
 	die(status, "%s", why);
+}
+
+void sink_die(struct sink *s, int status, const char *fmt, ...)
+{
+	char why[512], left[SINK_LEFT_MAX];
+	bool is_left = sink_left(s, left, sizeof(left));
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	sink_end(s, status, "%s%s%s", why, is_left ? "; " : "", is_left ? left : "");
 }

@@ -14,6 +14,7 @@
  *	sink_poll(s, p, ready);			the program's own descriptors stand behind
  *	poll(p, SINK_FDS + 1, wake_least(sink_timeout_ms(s, now), …));
  *	sink_serve(s, p);
+ *	sink_server(s, up, now);		where there is a server that can be away
  *	while (sink_next(s, &line))		until sink_take or sink_refuse_line it stays the next line
  *		…
  *	sink_flush(s, now);
@@ -44,9 +45,18 @@ struct sink_slot {
 	bool is_long; /* a line over the limit, of which only the beginning is there */
 };
 
+/* The option --retry-for TIME, of sinks that deliver to a server. */
+struct sink_opts {
+	struct arg_str *retry_for;
+};
+void sink_opts(struct sink_opts *o);
+#define SINK_ENTRIES(o) (o).retry_for
+
 struct sink_setup {
 	const struct input_opts *input;
 	const struct ack_opts *ack;
+	const struct sink_opts *opts; /* NULL: there is no server */
+	bool raw; /* lines are payloads, which name no place that they come from */
 	char end; /* of a line: '\n' or '\0' */
 	enum ack_role role; /* ACK_FILTER: records are handed on (--pass) */
 	size_t slot_bytes; /* of the program's slots */
@@ -71,6 +81,7 @@ struct sink {
 	struct out out;
 	uint64_t head,
 		tail; /* head <= i < tail: slots in use; head is the next out, tail the next in */
+	uint64_t settled; /* with settle: records before this one are final; the program sets it */
 	/* internal */
 	struct sink_setup setup;
 	char *slots;
@@ -82,6 +93,10 @@ struct sink {
 	bool has_more; /* lines can be taken without waiting for anything */
 	int wake_fd;
 	short ack_events; /* of the last poll */
+	int64_t retry_ms; /* --retry-for; 0: for ever */
+	int64_t up_ms; /* when the server was last there; INT64_MAX: there is none */
+	int64_t alive_ms; /* when it last delivered something, or had nothing to deliver */
+	uint64_t alive_head; /* the head at that time */
 };
 
 /* Opens all that the sink owns; dies when that fails. Call before any thread is started. */
@@ -145,9 +160,12 @@ bool sink_runs(const struct sink *s);
 void sink_poll(struct sink *s, struct pollfd *p, bool ready);
 /* Milliseconds that poll may wait, -1 for ever. Call after sink_poll. */
 int sink_timeout_ms(const struct sink *s, int64_t now_ms);
-/* Takes signals, input, and a reader of standard output that has gone. Ends the program with 111 at
- * the second signal, or at the first after the end of input. */
+/* Takes signals, input, and a reader of standard output that has gone. Ends the program with 111 when
+ * input_must_end, where a server that is away takes nothing. */
 void sink_serve(struct sink *s, const struct pollfd *p);
+/* Whether the server is there. Call each turn, once deliveries were taken; a program that never calls it has no
+ * server. Ends the program with 99 when nothing was delivered for --retry-for. */
+void sink_server(struct sink *s, bool up, int64_t now_ms);
 /* Releases slots, hands records on while standard output takes them, syncs the dead letters, and lets reports
  * leave. Call before the wait. */
 void sink_flush(struct sink *s, int64_t now_ms);
@@ -159,8 +177,9 @@ void sink_release(struct sink *s);
 /* Reports leave before standard output is closed: a source that drains sees them before the end. Returns the
  * exit status, for which the sentence has been said. */
 int sink_close(struct sink *s);
-/* Ends the program for a reason that no record is at fault for. Reports of what was released leave; unless
- * the trouble is temporary the source is asked to stop. */
+/* Ends the program for a reason that no record is at fault for, and says how many records were not delivered and
+ * which is the first of them. Reports of what was released leave; when the trouble is permanent the source is
+ * asked to stop. */
 _Noreturn void sink_die(struct sink *s, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -242,12 +242,97 @@ signalled_twice() {
 	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- signalled_twice
 }
 
+AWAY=('kwrite -b 127.0.0.1:1 -t out' 'kwrite -b 127.0.0.1:1 -t out --pass'
+	'rpub -u redis://127.0.0.1:1 out' 'rpub -u redis://127.0.0.1:1 out --pass')
+
 @test "a second signal while the server is away" {
-	set -- 'kwrite -b 127.0.0.1:1 -t out' 'kwrite -b 127.0.0.1:1 -t out --pass' \
-		'rpub -u redis://127.0.0.1:1 out' 'rpub -u redis://127.0.0.1:1 out --pass'
-	each "$@" -- starts_one "$(record)"
+	each "${AWAY[@]}" -- starts_one "$(record)"
 	all_have 'evpipe_up.* 0$'
-	each "$@" -- signalled_twice
+	each "${AWAY[@]}" -- signalled_twice
+}
+
+# A sink reads no further than its server lets it, so it may not have read the end of its input.
+signalled_once() {
+	stop "it$((ended + 1))" TERM
+	ends_one 111 "ended by a signal: 3 records were not delivered; the first is line 1 (topic 'src', partition 2, offset 7)"
+}
+
+from_src() {
+	printf '{"topic":"src","partition":2,"offset":%d,"payload":"x"}\n' 7 8 9
+}
+
+@test "a first signal once nobody writes to the input, while the server is away" {
+	each "${AWAY[@]}" -- starts_one "$(from_src)"
+	close_inputs
+	all_have 'evpipe_up.* 0$'
+	each "${AWAY[@]}" -- signalled_once
+}
+
+signalled_on_a_file() {
+	from_src >records
+	starts 'exec "$@" --metrics m <records'
+	wait_for 'grep -q "evpipe_up.* 0$" m'
+	stop it INT
+	ends 111 "ended by a signal: 3 records were not delivered; the first is line 1*"
+	rm -f m
+}
+
+@test "a first signal while the input is a file and the server is away" {
+	each "${AWAY[@]}" -- signalled_on_a_file
+}
+
+signalled_before_the_end() {
+	mkfifo later
+	starts 'exec "$@" --metrics m <later'
+	exec 7>later
+	from_src >&7
+	wait_for 'grep -q "evpipe_up.* 0$" m'
+	stop it
+	[[ " ${words[*]} " == *" -q "* ]] ||
+		wait_file_contains it.err 'waiting for the end of input; a second signal'
+	exec 7>&-
+	ends 111 "ended by a signal: 3 records were not delivered; the first is line 1*"
+	rm -f later m
+}
+
+@test "the input ends after a first signal, while the server is away" {
+	each "${AWAY[@]}" -- signalled_before_the_end
+}
+
+gives_up() {
+	from_src >records
+	starts 'exec "$@" --retry-for 300ms <records'
+	ends 99 "gave up: the server has taken nothing for 300ms; 3 records were not delivered; the first is line 1 (topic 'src', partition 2, offset 7)"
+}
+
+@test "--retry-for ends a sink whose server is away" {
+	each "${AWAY[@]}" -- gives_up
+}
+
+gives_up_on_open_input() {
+	starts 'exec "$@" --retry-for 300ms <in'
+	exec 5>in
+	from_src >&5
+	ends 99 "gave up: the server has taken nothing for 300ms*, and input is left*"
+}
+
+@test "--retry-for ends a sink whose server is away while its input is open" {
+	each "${AWAY[@]}" -- gives_up_on_open_input
+}
+
+says_that_it_waits() {
+	local it=it$((ended + 1))
+	stop "$it" TERM
+	[[ " ${words[*]} " == *" -q "* ]] ||
+		wait_file_contains "$it.err" "$program: warning: a signal came: waiting for the end of input; a second signal ends it at once"
+	stop "$it" INT
+	ends_one 111 '*signal*'
+}
+
+@test "a first signal while the input is open says that its end is waited for" {
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record)"
+	all_have 'records_in_total.* 1$'
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- says_that_it_waits
 }
 
 # Behind a pipe that nobody reads, in which nothing more has room.

@@ -2,6 +2,7 @@
 """Servers, networks and readers that are away or slow, and rebalances."""
 import contextlib
 import ctypes
+import re
 import signal
 import subprocess
 import sys
@@ -134,6 +135,34 @@ def sink_broker_away(rig):
         progress(flow)
     no_rebalance(flow)
     return flow.finish()
+
+
+@case("term-sink-away", sink="redis")
+@case("term-broker-away", sink="kafka")
+@case("retry-sink-away", sink="redis", retries=True)
+@case("retry-broker-away", sink="kafka", retries=True)
+def stop_while_away(rig, sink, retries=False):
+    """The sink's server is away when one signal comes to all members: none of them waits for it for ever. With
+    --retry-for the sink gives up by itself. What was not delivered is read again."""
+    flow = Flow(rig, sink=sink, session_ms=POLL_MS, source=["--drain", "1s"],
+                sink_options=["--retry-for", "4s"] if retries else [])
+    proxy = flow.redis.proxy if sink == "redis" else sink_proxy(rig, flow)
+    for _ in range(rig.pick(1, 3, 20)):
+        flow.start()
+        proxy.leave()
+        if not retries:
+            flow.until_steady(flow.delivered, "a pipeline whose sink's server is away")
+            flow.unit.signal(signal.SIGTERM)
+        statuses = flow.unit.wait()
+        if statuses[0] != 111 or statuses[-1] != (99 if retries else 111):
+            raise Failure(f"statuses {statuses} though the sink's server was away")
+        flow.facts["crashes"] += 1
+        proxy.back()
+    flow.unit.start()
+    text = flow.finish()
+    if not re.search("[1-9][0-9]* records? w.* not delivered.*; the first is line .*topic", flow.errors()):
+        raise Failure("the sink did not say what it has not delivered")
+    return text
 
 
 @case("net-reset", side="both")

@@ -304,7 +304,7 @@ static nfds_t poll_commands(struct evbatch *s, struct pollfd *p)
 
 static void on_signal(struct evbatch *s)
 {
-	if (!wake_must_end(input_ended(&s->in)))
+	if (!input_must_end(&s->in, out_stuck_ms(&s->out, wake_now_ms())))
 		return;
 	forget_from(s, s->head);
 	die(EXIT_TEMP, "ended by a signal with %llu batches unfinished%s",
@@ -325,13 +325,15 @@ static void turn(struct evbatch *s, int wake_fd)
 	};
 	nfds_t n = 4 + poll_commands(s, p + 4);
 
+	if (wake_signalled())
+		timeout = wake_least(timeout, INPUT_LOOK_MS);
 	if (poll(p, n, more ? 0 : wake_least(timeout, due_ms(s, now_ms))) < 0) {
 		if (errno != EINTR)
 			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 		return;
 	}
 	now_ms = wake_now_ms();
-	if (p[0].revents || input_ended(&s->in))
+	if (p[0].revents || input_ended(&s->in) || wake_signalled())
 		on_signal(s);
 	if (p[1].revents & OUT_GONE && !out_pending(&s->out))
 		buf_putc(&s->out.b, '\n'); /* the write tells the reason */

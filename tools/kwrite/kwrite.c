@@ -23,7 +23,8 @@
  * Ends: EOF, all delivered, 0, or 1 when some were refused; a torn last line, 111; a refused record
  * under --on-error stop, what was read before it delivered, 1; EOF without the source's word that it
  * is whole, 111. The first SIGTERM or SIGINT is
- * ignored while input is open, the second ends at once with 111 and says what was not delivered.
+ * ignored while input is open, the second ends at once with 111 and says what was not delivered. While the
+ * brokers are away and nobody writes to the input any more, the first does. --retry-for ends with 99.
  *
  * Files: kwrite.c the command line, lines, the loop; message.c makes messages of lines; batch.c hands them
  * over; delivery.c has the records on their way; deadletters.c writes dead letters to a topic; txn.c has
@@ -46,7 +47,6 @@
 #include "record/template.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <string.h>
 
@@ -56,6 +56,7 @@ static struct {
 	struct opt_common common;
 	struct input_opts input;
 	struct ack_opts ack;
+	struct sink_opts sink;
 	struct kafka_opts kafka;
 	struct arg_str *topic, *key, *partition, *codec, *txn;
 	struct arg_lit *now, *raw, *nul, *create, *pass;
@@ -104,12 +105,14 @@ static void parse_options(int argc, char **argv)
 	opt.txn = arg_str0(NULL, "txn", "ID",
 		"exactly once: write in transactions, and the source's positions with them");
 	input_opts(&opt.input, INPUT_DEAD_TO_TOPIC);
+	sink_opts(&opt.sink);
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.topic, opt.key, opt.partition, opt.now, opt.codec, opt.raw, opt.nul,
-		opt.create, opt.pass, opt.txn, INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
-		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
+		opt.create, opt.pass, opt.txn, INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink),
+		ACK_ENTRIES(opt.ack), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
+		arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -297,8 +300,7 @@ static void check_trouble(struct kwrite *s)
 	if (why->status && s->txn.id)
 		txn_fail(&s->txn, why->status, "%s", why->text);
 	if (why->status)
-		sink_die(&s->sink, why->status, "%s; %" PRIu64 " records were not delivered",
-			why->text, sink_count(&s->sink));
+		sink_die(&s->sink, why->status, "%s", why->text);
 }
 
 static void loop(struct kwrite *s)
@@ -336,6 +338,7 @@ static void loop(struct kwrite *s)
 		if (up)
 			metrics_set_ready(true);
 		check_trouble(s);
+		sink_server(&s->sink, up, wake_now_ms());
 	}
 }
 
@@ -346,6 +349,8 @@ static void open_sink(struct kwrite *s)
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
 			.ack = &opt.ack,
+			.opts = &opt.sink,
+			.raw = s->shape.raw,
 			.end = opt.nul->count ? '\0' : '\n',
 			.role = pass  ? ACK_FILTER
 				: txn ? ACK_TXN

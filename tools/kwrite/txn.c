@@ -161,7 +161,7 @@ static void begin(struct txn *t)
 	while (!is_done(t, rd_kafka_begin_transaction(t->kafka->rk), "begin"))
 		;
 	t->state = TXN_OPEN;
-	t->begun = t->sink->tail;
+	t->begun = t->sink->settled = t->sink->tail;
 	t->delivered = 0;
 	t->run_count = 0;
 	ack_list_clear(&t->labels);

@@ -10,7 +10,8 @@
  * - While Redis is away no input is read. The sink's window bounds what is kept.
  * - A refused record has a slot, with nothing sent for it or sent again.
  * - EOF: all records done, then exit; 111 without the source's word that this is all. First SIGTERM:
- *   ignored while input is open; the second, or one after EOF, ends it at once.
+ *   ignored while input is open; the second, or one after EOF, ends it at once, and so does the first while
+ *   Redis is away and nobody writes to the input any more. --retry-for ends it with 99.
  *
  * Files: rpub.c the command line, Redis, the loop; command.c makes commands of lines. */
 #include "rpub/rpub.h"
@@ -34,6 +35,7 @@ static struct {
 	struct opt_common common;
 	struct input_opts input;
 	struct ack_opts ack;
+	struct sink_opts sink;
 	struct redis_opts redis;
 	struct arg_lit *raw, *nul, *pass;
 	struct arg_str *channel;
@@ -196,6 +198,7 @@ static void loop(struct rpub *s)
 		now_ms = wake_now_ms();
 		on_redis(s, p[SINK_FDS].revents, now_ms);
 		sink_serve(&s->sink, p);
+		sink_server(&s->sink, s->redis.state == REDIS_UP, now_ms);
 		if (s->redis.state == REDIS_UP)
 			on_lines(s);
 		sink_flush(&s->sink, now_ms);
@@ -249,11 +252,12 @@ static void parse_options(int argc, char **argv)
 		arg_str1(NULL, NULL, "CHANNEL", "a channel's name, a template: 'sse:{topic}'");
 	redis_opts(&opt.redis);
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	sink_opts(&opt.sink);
 	ack_opts(&opt.ack);
 	opt_common(&opt.common);
 	void *table[] = {opt.channel, opt.raw, opt.nul, opt.pass, INPUT_ENTRIES(opt.input),
-		ACK_ENTRIES(opt.ack), REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common),
-		arg_end(8)};
+		SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack), REDIS_ENTRIES(opt.redis),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -276,6 +280,8 @@ int main(int argc, char **argv)
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
 			.ack = &opt.ack,
+			.opts = &opt.sink,
+			.raw = s->raw,
 			.end = opt.nul->count ? '\0' : '\n',
 			.role = opt.pass->count ? ACK_FILTER : ACK_SINK,
 			.slot_bytes = sizeof(struct rpub_slot),
