@@ -37,7 +37,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/redis/resp.c lib/redis/resp.h \
 	lib/redis/client.c lib/redis/client.h \
 	lib/redis/fault.c lib/redis/fault.h \
-	lib/redis/link.c lib/redis/login.c lib/redis/link-parts.h lib/redis/link.h \
+	lib/redis/link.c lib/redis/login.c lib/redis/probe.c lib/redis/link-parts.h lib/redis/link.h \
 	lib/redis/subscribe.c lib/redis/subscribe.h \
 	lib/redis/url.c lib/redis/url.h \
 	lib/http/http.c lib/http/http-reply.c lib/http/http-route.c lib/http/http-parts.h lib/http/http.h \

@@ -64,14 +64,14 @@ tests_unit_test_metrics_LDADD = $(UNIT_LDADD)
 tests_unit_test_msg_LDADD = $(UNIT_LDADD)
 tests_unit_test_num_LDADD = $(UNIT_LDADD)
 tests_unit_test_link_SOURCES = tests/unit/test-link.c tests/unit/redis-pair.h tests/unit/test.h
-tests_unit_test_link_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS)
+tests_unit_test_link_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tests_unit_test_opt_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS)
 tests_unit_test_out_LDADD = $(UNIT_LDADD)
 tests_unit_test_path_LDADD = $(UNIT_LDADD)
 tests_unit_test_prom_LDADD = $(UNIT_LDADD)
 tests_unit_test_record_LDADD = $(UNIT_LDADD)
 tests_unit_test_redis_SOURCES = tests/unit/test-redis.c tests/unit/redis-pair.h tests/unit/test.h
-tests_unit_test_redis_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS)
+tests_unit_test_redis_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tests_unit_test_resp_SOURCES = tests/unit/test-resp.c tests/unit/resp-text.h tests/unit/test.h
 tests_unit_test_resp_CPPFLAGS = $(AM_CPPFLAGS) $(HIREDIS_CFLAGS)
 tests_unit_test_resp_LDADD = $(UNIT_LDADD) $(HIREDIS_LIBS)
@@ -80,7 +80,7 @@ tests_unit_test_template_LDADD = $(UNIT_LDADD)
 tests_unit_test_wire_SOURCES = tests/unit/test-wire.c tests/unit/test.h tools/kread/wire.c
 tests_unit_test_wire_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tests_unit_test_wire_LDADD = $(UNIT_LDADD) $(KAFKA_LIBS)
-tests_unit_test_tls_LDADD = $(UNIT_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
+tests_unit_test_tls_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 
 # ---- fuzz: each tests/fuzz/fuzz-NAME.c; needs clang ----
 .PHONY: check-fuzz

@@ -22,10 +22,10 @@ tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
 tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/names.c tools/rsub/pubsub.c \
 	tools/rsub/names.h tools/rsub/pubsub.h
 tools_bin_rsub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
-tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS)
+tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/rpub.h
 tools_bin_rpub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
-tools_bin_rpub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS)
+tools_bin_rpub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_evstamp_SOURCES = tools/evstamp.c
 tools_bin_evstamp_LDADD = $(EV_LDADD)
 tools_bin_evkey_SOURCES = tools/evkey.c

@@ -18,6 +18,7 @@ struct bytes {
 	/* Why the handshake, a read or a write failed. EXIT_PERM: a certificate, ours or the server's, or a
 	 * server that speaks no TLS; else EXIT_TEMP. */
 	struct trouble trouble;
+	bool is_tls; /* the peer speaks TLS, whether or not the handshake succeeds */
 	/* internal */
 	const struct bytes_layer *layer; /* NULL: plain */
 	void *state; /* the layer's */

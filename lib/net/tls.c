@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,9 @@ static int bad_certificate(struct bytes *b, long code)
 /* The server's alert, or OpenSSL's own reason, as trouble. */
 static int refused(struct bytes *b, unsigned long error)
 {
+	if (ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET ||
+		ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+		b->is_tls = true;
 	switch (ERR_GET_REASON(error)) {
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
 		return bad_certificate(b, SSL_get_verify_result(b->state));
@@ -182,6 +186,14 @@ void tls_free(struct bytes_client *client)
 	free(tls);
 }
 
+const char *tls_library(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "OpenSSL %s", OpenSSL_version(OPENSSL_VERSION_STRING));
+	return text;
+}
+
 /* ---- a connection ---- */
 
 static int tls_shake(struct bytes *b)
@@ -192,6 +204,7 @@ static int tls_shake(struct bytes *b)
 	errno = 0;
 	got = SSL_connect(b->state);
 	if (got == 1) {
+		b->is_tls = true;
 		b->read_want = POLLIN;
 		b->more = true; /* what came behind the handshake may be here already */
 		return 1;

@@ -16,5 +16,7 @@ struct tls_config {
  * connections are closed. */
 struct bytes_client *tls_open(const struct tls_config *config, struct trouble *why);
 void tls_free(struct bytes_client *client);
+/* "OpenSSL 3.0.17", of the library that runs. */
+const char *tls_library(void);
 
 #endif

@@ -30,21 +30,39 @@ enum {
 #define TAG_ROLE UINT64_MAX
 #define TAG_PING (UINT64_MAX - 1)
 
+static struct bytes_client *open_tls(const struct tls_config *config)
+{
+	struct trouble why = {0};
+	struct bytes_client *tls = tls_open(config, &why);
+
+	if (!tls)
+		die(EXIT_PERM, "%s", why.text);
+	return tls;
+}
+
 void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
 {
 	*r = (struct redis){.use = use};
 	redis_url_read(&r->url, o);
-	r->login = (struct link_login){.user = r->url.user,
+	if (r->url.kind != REDIS_SERVER)
+		die(EXIT_PERM, "sentinels and clusters are not supported by this version");
+	if (r->url.tls)
+		r->tls = open_tls(&r->url.tls_config);
+	r->login = (struct link_login){.what = "redis",
+		.user = r->url.user,
 		.password = r->url.password,
+		.password_file = r->url.password_file,
 		.client = msg_prog(),
-		.db = r->url.db};
-	link_open(&r->link, r->url.name, r->url.host, r->url.port, &r->login);
+		.db = r->url.db,
+		.tls = r->tls};
+	link_open(&r->link, r->url.name, r->url.at[0].host, r->url.at[0].port, &r->login);
 	metrics_up("redis", false);
 }
 
 void redis_close(struct redis *r)
 {
 	link_close(&r->link);
+	tls_free(r->tls);
 	redis_url_free(&r->url);
 	free(r->held);
 	r->held = NULL;
@@ -160,7 +178,7 @@ static void on_role(struct redis *r, const struct link_reply *reply)
 		msg_warn("redis at %s does not know ROLE: a replica would not be noticed",
 			r->url.name);
 		r->role_unknown = true;
-	} else if (reply->value.type == RESP_ERROR) {
+	} else if (reply->value.type == RESP_ERROR && !r->role_unknown) {
 		on_role_error(r, reply->value.text);
 		return;
 	} else if (reply->value.type == RESP_ARRAY) {

@@ -54,6 +54,7 @@ struct redis {
 	/* internal */
 	enum redis_use use;
 	struct link_login login;
+	struct bytes_client *tls;
 	bool is_useful; /* a subscriber's server, on this link: it has sent more than confirmations */
 	bool is_asked; /* a subscriber's PING is unanswered */
 	bool has_answered; /* … and one was answered well on this link */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
  * DOWN, DIALING, SHAKING, LOGIN (login.c), UP: link_step takes one step from where the link stands, and from
- * each of them the way back is link_lose.
+ * each of them the way back is link_lose. A server that answers nothing on a first connection gets a second one,
+ * PROBING (probe.c), before the loss is reported.
  *
  * Any function that moves bytes may notice a loss, but only link_step reports it: the owner first takes the replies
  * that came before the loss. */
@@ -10,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <hiredis.h>
@@ -19,7 +21,8 @@
 #include <string.h>
 
 enum {
-	LOGIN_MS = 5000, /* for shaking hands, and for the login */
+	SHAKE_MS = 3000, /* hands */
+	LOGIN_MS = 5000,
 	ASK_MS = 5000, /* of silence */
 	ANSWER_MS = 1000, /* after that the server does not answer */
 	LOST_MS = 20000, /* of silence */
@@ -39,9 +42,21 @@ void link_open(struct link *l, const char *name, const char *host, const char *p
 	dial_set(&l->dial, host, port);
 }
 
+void link_to(struct link *l, const char *name, const char *host, const char *port)
+{
+	char *copy = mem_dup(name);
+
+	free(l->name);
+	l->name = copy;
+	l->is_probed = l->speaks_tls = false;
+	l->refused_ms = 0;
+	dial_set(&l->dial, host, port);
+}
+
 void link_close(struct link *l)
 {
 	bytes_close(&l->bytes);
+	tls_free(l->probe_tls);
 	dial_free(&l->dial);
 	buf_free(&l->in);
 	buf_free(&l->out);
@@ -100,7 +115,7 @@ static void lose_bytes(struct link *l)
 	struct trouble why = l->bytes.trouble;
 
 	if (why.status == EXIT_PERM)
-		link_lose(l, EXIT_PERM, "redis at %s: %s", l->name, why.text);
+		link_lose(l, EXIT_PERM, "%s at %s: %s", l->login->what, l->name, why.text);
 	else
 		link_lose(l, EXIT_TEMP, "%s", why.text);
 }
@@ -171,11 +186,15 @@ static void compact_out(struct link *l)
 
 void link_flush(struct link *l)
 {
+	if (link_unsent(l) && (l->state == LINK_UP || l->state == LINK_LOGIN))
+		link_send(l);
+}
+
+void link_send(struct link *l)
+{
 	size_t n = link_unsent(l);
 	ssize_t sent;
 
-	if (!n || (l->state != LINK_UP && l->state != LINK_LOGIN))
-		return;
 	sent = bytes_write(&l->bytes, l->out.p + l->head, n);
 	if (sent < 0 && errno == EAGAIN)
 		return;
@@ -318,9 +337,14 @@ static void on_dialing(struct link *l, short revents)
 		link_lose(l, EXIT_TEMP, "%s", l->dial.why);
 	if (got != DIAL_CONNECTED)
 		return;
-	bytes_open(&l->bytes, dial_take(&l->dial), l->login->tls, l->dial.host);
+	if (l->probe) {
+		link_begin_probe(l, dial_take(&l->dial));
+		return;
+	}
+	bytes_open(&l->bytes, dial_take(&l->dial),
+		l->speaks_tls ? l->login->tls_if_spoken : l->login->tls, l->dial.host);
 	l->state = LINK_SHAKING;
-	l->deadline_ms = l->now_ms + LOGIN_MS;
+	l->deadline_ms = l->now_ms + SHAKE_MS;
 	on_shaking(l);
 }
 
@@ -361,6 +385,7 @@ static void on_up(struct link *l, short revents)
 
 enum link_news link_step(struct link *l, short revents, int64_t now_ms)
 {
+	enum link_state state = l->state;
 	enum link_news news;
 
 	l->now_ms = now_ms;
@@ -370,10 +395,17 @@ enum link_news link_step(struct link *l, short revents, int64_t now_ms)
 		on_shaking(l);
 	else if (l->state == LINK_LOGIN)
 		on_login(l, revents);
+	else if (l->state == LINK_PROBING)
+		link_on_probing(l, revents);
 	else if (l->state == LINK_UP)
 		on_up(l, revents);
-	if ((l->state == LINK_SHAKING || l->state == LINK_LOGIN) && now_ms >= l->deadline_ms)
+	if (l->state == LINK_SHAKING && now_ms >= l->deadline_ms)
+		link_lose(l, EXIT_TEMP, "no answer to the TLS handshake within %d s",
+			SHAKE_MS / 1000);
+	else if (l->state == LINK_LOGIN && now_ms >= l->deadline_ms)
 		link_lose(l, EXIT_TEMP, "no answer within %d s", LOGIN_MS / 1000);
+	if (l->news == LINK_LOST && link_should_probe(l, state))
+		link_dial(l, now_ms);
 	news = l->news;
 	l->news = LINK_SAME;
 	return news;

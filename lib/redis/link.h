@@ -21,6 +21,7 @@ enum link_state {
 	LINK_DOWN,
 	LINK_DIALING, /* or waiting for the end of a back-off */
 	LINK_SHAKING, /* hands, for TLS */
+	LINK_PROBING, /* finding out why the server did not answer: it may speak TLS, or not */
 	LINK_LOGIN,
 	LINK_UP,
 };
@@ -34,11 +35,18 @@ enum link_news {
 
 /* How to log in. It is read at each login, and must live on. */
 struct link_login {
+	const char *what; /* the server is, for sentences: "redis" */
 	const char *user, *password; /* NULL: none */
+	const char
+		*password_file; /* NULL; else its first line is the password, read at each login */
 	const char *client; /* the name that CLIENT LIST shows */
 	int db;
 	struct bytes_client *tls; /* tls_open's; NULL: plain */
+	struct bytes_client
+		*tls_if_spoken; /* plain, or through this where the port speaks TLS; else NULL */
 };
+
+enum link_probe { LINK_PROBE_NONE, LINK_PROBE_PLAIN, LINK_PROBE_TLS };
 
 struct link_tags { /* a ring */
 	uint64_t *p;
@@ -58,6 +66,12 @@ struct link {
 	/* internal */
 	const struct link_login *login;
 	struct bytes bytes;
+	enum link_probe probe; /* of the connection to come, or the present one */
+	struct trouble probed; /* why it is probed */
+	struct bytes_client *probe_tls;
+	bool is_probed; /* since the last login */
+	bool speaks_tls; /* as a probe has found */
+	int64_t refused_ms; /* the login has been refused since then; 0: it was not */
 	struct buf out, in;
 	size_t head; /* bytes of out already sent */
 	size_t begun; /* out's length before the command that link_begin has lent it for */
@@ -75,6 +89,8 @@ struct link {
 /* @host, @port as for dial_set. All are copied, but for @login. Connects nothing yet. */
 void link_open(struct link *l, const char *name, const char *host, const char *port,
 	const struct link_login *login);
+/* Goes elsewhere from the next link_dial on. The link is down. */
+void link_to(struct link *l, const char *name, const char *host, const char *port);
 /* Closes, sending nothing more, and frees all. */
 void link_close(struct link *l);
 
@@ -160,6 +176,9 @@ static inline struct resp *link_pushed(struct link *l)
 }
 /* The link is lost: these bytes are no RESP. */
 void link_bad(struct link *l, const char *why);
+
+/* The first line of a password file; the caller clears and frees it. NULL: *@why has the sentence and EXIT_PERM. */
+char *link_password(const char *file, struct trouble *why);
 
 /* "hiredis 0.14.1", of the library at build time. */
 const char *link_library(void);

@@ -5,20 +5,65 @@
 
 #include "base/msg.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-enum step { STEP_AUTH, STEP_SELECT, STEP_NAME }; /* the commands' tags */
+enum {
+	REFUSED_MS = 4000, /* a password file may be behind the server for so long */
+};
 
-void link_begin_login(struct link *l)
+enum step { STEP_PING, STEP_AUTH, STEP_SELECT, STEP_NAME }; /* the commands' tags */
+
+char *link_password(const char *file, struct trouble *why)
+{
+	char *text = NULL;
+	size_t cap = 0;
+	FILE *f = fopen(file, "re");
+	ssize_t n;
+
+	if (!f) {
+		trouble_set(why, EXIT_PERM, "cannot open the password file '%s': %s", file,
+			strerror(errno));
+		return NULL;
+	}
+	n = getline(&text, &cap, f);
+	fclose(f);
+	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+		text[--n] = '\0';
+	if (n > 0)
+		return text;
+	free(text);
+	trouble_set(why, EXIT_PERM, "the password file '%s' has no first line", file);
+	return NULL;
+}
+
+static void put_auth(struct link *l, const char *password)
+{
+	const char *user = l->login->user;
+
+	if (user)
+		link_command(l, STEP_AUTH, 3, (const char *const[]){"AUTH", user, password});
+	else if (password)
+		link_command(l, STEP_AUTH, 2, (const char *const[]){"AUTH", password});
+}
+
+static void put_login(struct link *l)
 {
 	const struct link_login *by = l->login;
+	struct trouble why = {0};
+	char *password = by->password_file ? link_password(by->password_file, &why) : NULL;
 	char db[16];
 
-	if (by->user)
-		link_command(
-			l, STEP_AUTH, 3, (const char *const[]){"AUTH", by->user, by->password});
-	else if (by->password)
-		link_command(l, STEP_AUTH, 2, (const char *const[]){"AUTH", by->password});
+	if (why.status) {
+		link_lose(l, EXIT_TEMP, "%s", why.text);
+		return;
+	}
+	put_auth(l, password ? password : by->password);
+	if (password)
+		explicit_bzero(password, strlen(password));
+	free(password);
 	snprintf(db, sizeof(db), "%d", by->db);
 	if (by->db)
 		link_command(l, STEP_SELECT, 2, (const char *const[]){"SELECT", db});
@@ -26,16 +71,40 @@ void link_begin_login(struct link *l)
 	link_flush(l);
 }
 
+void link_begin_login(struct link *l)
+{
+	/* A password is not shown to a port that may speak TLS, nor before that is known. */
+	if (!l->login->tls_if_spoken || l->speaks_tls) {
+		put_login(l);
+		return;
+	}
+	link_command(l, STEP_PING, 1, (const char *const[]){"PING"});
+	link_flush(l);
+}
+
 /* The name is of use to people alone: its refusal does not count, unless all would be refused. */
 static bool counts(uint64_t step, enum redis_fault fault, struct span error)
 {
+	if (step == STEP_PING)
+		return false;
 	return step != STEP_NAME || fault == REDIS_FAULT_AWAY ||
 		(fault == REDIS_FAULT_CONFIG && !span_starts(error, "NOPERM"));
+}
+
+/* Whether the password file may yet get the password that the server wants: it is changed in two places. */
+static bool may_change(struct link *l)
+{
+	if (!l->login->password_file)
+		return false;
+	if (!l->refused_ms)
+		l->refused_ms = l->now_ms;
+	return l->now_ms - l->refused_ms < REFUSED_MS;
 }
 
 static void on_error(struct link *l, uint64_t step, struct span error)
 {
 	enum redis_fault fault = redis_fault(error);
+	const char *what = l->login->what;
 	int n = (int)(error.len < 200 ? error.len : 200);
 
 	if (!counts(step, fault, error))
@@ -43,12 +112,15 @@ static void on_error(struct link *l, uint64_t step, struct span error)
 	if (fault == REDIS_FAULT_AWAY)
 		link_lose(l, EXIT_TEMP, "%.*s", n, error.p);
 	else if (span_starts(error, "NOAUTH"))
-		link_lose(l, EXIT_PERM,
-			"redis at %s wants a password: give it by --password-file, in the URL or in "
-			"$REDISCLI_AUTH",
-			l->name);
+		link_lose(l, EXIT_PERM, "%s at %s wants a password%s", what, l->name,
+			strcmp(what, "redis") ? ""
+					      : ": give it by --password-file, in the URL or in "
+						"$REDISCLI_AUTH");
+	else if (step == STEP_AUTH && may_change(l))
+		link_lose(l, EXIT_TEMP,
+			"it refuses the login: %.*s; the password file is read again", n, error.p);
 	else
-		link_lose(l, EXIT_PERM, "redis at %s refuses the %s: %.*s", l->name,
+		link_lose(l, EXIT_PERM, "%s at %s refuses the %s: %.*s", what, l->name,
 			fault == REDIS_FAULT_COMMAND && step == STEP_SELECT ? "database number"
 									    : "login",
 			n, error.p);
@@ -65,11 +137,15 @@ void link_on_login(struct link *l)
 			return;
 		if (type == RESP_ERROR)
 			on_error(l, reply.tag, reply.value.text);
+		if (reply.tag == STEP_PING && l->state == LINK_LOGIN)
+			put_login(l);
 	}
 	if (l->state != LINK_LOGIN)
 		return;
 	l->state = LINK_UP;
 	l->news = LINK_CAME;
+	l->is_probed = false;
+	l->refused_ms = 0;
 	l->answers = true;
 	l->heard_ms = l->silent_ms = l->empty_ms = l->alive_ms = l->now_ms;
 }

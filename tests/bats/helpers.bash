@@ -209,7 +209,7 @@ redis_start() {
 		[ -e "$dir/$name.port" ] || free_port >"$dir/$name.port"
 		port=$(<"$dir/$name.port")
 		rm -f "$dir/$name.sock"
-		SPAWN_DIR=$dir spawn "$name" redis-server --bind 127.0.0.1 --port "$port" \
+		SPAWN_DIR=$dir spawn "$name" redis-server --bind 127.0.0.1 "${REDIS_PORT_FLAG:---port}" "$port" \
 			--unixsocket "$dir/$name.sock" --dir "$dir" --dbfilename "$name.rdb" \
 			--save '' --appendonly no --daemonize no "$@" </dev/null
 		until [ -S "$dir/$name.sock" ] && redis-cli -s "$dir/$name.sock" ping >/dev/null 2>&1; do
@@ -227,6 +227,48 @@ redis_start() {
 	: >"$dir/$name.started"
 	[ "$name" != redis ] || export REDIS_PORT=$port REDIS_SOCK=$dir/redis.sock \
 		REDIS_URL=redis://127.0.0.1:$port
+}
+
+# redis_tls_start CERT [OPTION…]: the same, whose TCP port speaks TLS with a certificate of make_certs.
+redis_tls_start() {
+	local cert=$1
+	shift
+	REDIS_PORT_FLAG=--tls-port redis_start redis --port 0 --tls-cert-file "$CERTS/$cert.pem" \
+		--tls-key-file "$CERTS/$cert.key" --tls-ca-cert-file "$CERTS/ca.pem" --tls-auth-clients no "$@"
+}
+
+# make_certs: certificates of a CA of our own in $CERTS, NAME.pem and NAME.key: ca, other-ca, and of the first
+# address (127.0.0.1), name (redis.test), expired, future, client; stray is the second's.
+make_certs() {
+	CERTS=$(harness_scope)/certs
+	export CERTS
+	mkdir -p "$CERTS"
+	(
+		cd "$CERTS" || exit 1
+		key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+		for ca in ca other-ca; do
+			openssl req -x509 "${key[@]}" -keyout $ca.key -out $ca.pem -subj "/CN=$ca" -days 2
+		done
+		printf '[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=db\nrand_serial=yes\npolicy=p\n%s\n' \
+			'default_md=sha256' 'copy_extensions=copy' '[p]' 'commonName=supplied' >ca.conf
+		: >db
+		day=$((24 * 3600))
+		while read -r name ca san from to; do
+			openssl req -new "${key[@]}" -keyout "$name.key" -out "$name.csr" -subj "/CN=$name" \
+				-addext "subjectAltName=$san"
+			openssl ca -batch -notext -config ca.conf -cert "$ca.pem" -keyfile "$ca.key" \
+				-in "$name.csr" -out "$name.pem" \
+				-startdate "$(date -u -d "@$((EPOCHSECONDS + from * day))" +%Y%m%d%H%M%SZ)" \
+				-enddate "$(date -u -d "@$((EPOCHSECONDS + to * day))" +%Y%m%d%H%M%SZ)"
+		done <<-'EOC'
+			address ca IP:127.0.0.1 -1 2
+			name ca DNS:redis.test -1 2
+			expired ca IP:127.0.0.1 -2 -1
+			future ca IP:127.0.0.1 1 2
+			stray other-ca IP:127.0.0.1 -1 2
+			client ca DNS:client -1 2
+		EOC
+	) >"$CERTS.log" 2>&1 || { cat "$CERTS.log" >&2; return 1; }
 }
 
 # redis_stop [NAME [SIGNAL]]: ends it at once (or by SIGNAL) and waits until it is gone.

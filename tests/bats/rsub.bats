@@ -351,21 +351,28 @@ after' ]
 	[ "$(counter m up)" -eq 1 ]
 }
 
-# A server that cannot save refuses writes, and PING.
-@test "rsub keeps an idle connection whose keep-alive is refused" {
+# A server that cannot save refuses writes, and PING, which is what rpub asks where there is no ROLE.
+@test "rsub and rpub keep an idle connection whose keep-alive is refused" {
 	mkdir gone
-	redis_start redis --save '3600 1' --dir "$PWD/gone"
+	redis_start redis --save '3600 1' --dir "$PWD/gone" --rename-command ROLE ''
 	rmdir gone
 	rcli bgsave
 	wait_for 'rcli ping | grep -q MISCONF'
 	subscribe sub news --raw -c 1
+	mkfifo in
+	spawn pub sh -c 'exec rpub --raw news <in'
+	exec 7>in
 	# Idle again after the keep-alive: its answer has been read.
 	wait_for 'grep -q lost sub.err || rcli client list | grep "sub=1" | grep "cmd=ping" | grep -q "idle=[1-9]"'
-	rcli publish news hello
+	wait_for 'grep -q lost pub.err || rcli client list | grep name=rpub | grep "cmd=ping" | grep -q "idle=[1-9]"'
+	echo hello >&7
+	exec 7>&-
 	wait_exit sub
 	[ "$status" -eq 0 ]
 	[ "$(cat sub.out)" = hello ]
-	run ! grep -E 'lost|gap' sub.err
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	run ! grep -E 'lost|gap' sub.err pub.err
 }
 
 @test "rsub connects again, with a gap, after an error that answers no command of its own" {

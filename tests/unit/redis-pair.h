@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const struct link_login pair_login = {.client = "test"};
+static const struct link_login pair_login = {.what = "redis", .client = "test"};
 
 /* @l is up, as if it had dialled and logged in at 0. Returns the server's end. */
 static inline int pair_up(struct link *l)

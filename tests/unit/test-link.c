@@ -292,30 +292,32 @@ static void the_login_ends_as_the_server_says(void **state)
 		const char *heard, *says, *why;
 		int status;
 	} rows[] = {
-		{{.client = "me"}, "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n",
-			"+OK\r\n"},
-		{{.client = "me"}, NULL, "-NOPERM no\r\n"},
-		{{.client = "me"}, NULL, "-ERR unknown command\r\n"},
-		{{.client = "me", .password = "s", .db = 3},
+		{{.what = "redis", .client = "me"},
+			"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n", "+OK\r\n"},
+		{{.what = "redis", .client = "me"}, NULL, "-NOPERM no\r\n"},
+		{{.what = "redis", .client = "me"}, NULL, "-ERR unknown command\r\n"},
+		{{.what = "redis", .client = "me", .password = "s", .db = 3},
 			"*2\r\n$4\r\nAUTH\r\n$1\r\ns\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"
 			"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n",
 			"+OK\r\n+OK\r\n+OK\r\n"},
-		{{.client = "me", .user = "u", .password = "s"},
+		{{.what = "redis", .client = "me", .user = "u", .password = "s"},
 			"*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\ns\r\n"
 			"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n",
 			"-WRONGPASS no\r\n", "redis at test refuses the login: WRONGPASS no",
 			EXIT_PERM},
-		{{.client = "me"}, NULL, "-NOAUTH Authentication required.\r\n",
+		{{.what = "redis", .client = "me"}, NULL, "-NOAUTH Authentication required.\r\n",
 			"redis at test wants a password: give it by --password-file, in the URL or in "
 			"$REDISCLI_AUTH",
 			EXIT_PERM},
-		{{.client = "me", .db = 99}, NULL, "-ERR DB index is out of range\r\n",
+		{{.what = "redis", .client = "me", .db = 99}, NULL,
+			"-ERR DB index is out of range\r\n",
 			"redis at test refuses the database number: ERR DB index is out of range",
 			EXIT_PERM},
-		{{.client = "me"}, NULL, "-LOADING wait\r\n", "LOADING wait", EXIT_TEMP},
-		{{.client = "me"}, NULL, "-DENIED no\r\n",
+		{{.what = "redis", .client = "me"}, NULL, "-LOADING wait\r\n", "LOADING wait",
+			EXIT_TEMP},
+		{{.what = "redis", .client = "me"}, NULL, "-DENIED no\r\n",
 			"redis at test refuses the login: DENIED no", EXIT_PERM},
-		{{.client = "me"}, NULL, NULL, "no answer within 5 s", EXIT_TEMP},
+		{{.what = "redis", .client = "me"}, NULL, NULL, "no answer within 5 s", EXIT_TEMP},
 	};
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	char dir[] = "/tmp/test-link.XXXXXX";

@@ -496,7 +496,7 @@ static void a_redis_link_goes_through_tls(void **state)
 	struct tls_config config = {.ca_file = ca.file, .name = "redis.example"};
 	struct trouble why = {0};
 	struct bytes_client *client = tls_open(&config, &why);
-	struct link_login login = {.client = "me", .tls = client};
+	struct link_login login = {.what = "redis", .client = "me", .tls = client};
 	struct link_reply reply;
 	struct server server;
 	struct link l;

@@ -20,6 +20,7 @@
 #include "base/metrics.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -241,7 +242,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "rpub",
 		.summary = "Publishes each record's payload on a Redis channel.",
 		.examples = examples,
-		.libraries = {link_library},
+		.libraries = {link_library, tls_library},
 	};
 
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");

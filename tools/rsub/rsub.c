@@ -23,7 +23,7 @@
 #include "base/trouble.h"
 #include "base/wake.h"
 #include "flow/source.h"
-#include "redis/link.h"
+#include "net/tls.h"
 #include "redis/url.h"
 #include "rsub/pubsub.h"
 
@@ -63,7 +63,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "rsub",
 		.summary = "Prints what is published on Redis channels as records.",
 		.examples = examples,
-		.libraries = {link_library},
+		.libraries = {link_library, tls_library},
 	};
 
 	opt.patterns =
