@@ -35,8 +35,9 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 {
 	/* FAIL comes to on_error as well. CONFWARN names a property for the other kind of client,
 	 * which a shared -F file may hold. After GETPID librdkafka tries again until it works. FAIL
-	 * follows REQTMOUT. */
-	static const char *const quiet[] = {"FAIL", "CONFWARN", "GETPID", "REQTMOUT", NULL};
+	 * follows REQTMOUT. OFFSET tells of a consumer's positions, which the program tells better. */
+	static const char *const quiet[] = {
+		"FAIL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", NULL};
 	bool is_quiet = level > LOG_WARNING;
 
 	(void)rk;

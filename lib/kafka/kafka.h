@@ -47,6 +47,12 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
 /* The error is the configuration's fault (login, certificate, permission, a group's protocol),
  * never a record's: nothing is dead-lettered, exit 100. */
 bool kafka_is_config_error(rd_kafka_resp_err_t err);
+/* How many answers with metadata have come: librdkafka asks for them after each failed fetch, and fetches anew when
+ * they are there. */
+static inline unsigned kafka_metadata(const struct kafka *k)
+{
+	return k->liveness.metadata;
+}
 /* "reason" as librdkafka has it, without its "Broker: " and "Local: ". Static. */
 const char *kafka_why(rd_kafka_resp_err_t err);
 

@@ -27,6 +27,8 @@ static void *run(void *listing)
 
 	if (l->kind == LISTING_OFFSETS)
 		l->err = ask_offsets(l);
+	else if (l->kind == LISTING_COMMITTED)
+		l->err = rd_kafka_committed(l->kafka->rk, l->offsets, LISTING_MS);
 	else
 		l->err = rd_kafka_metadata(l->kafka->rk, l->kind == LISTING_TOPICS, l->topic,
 			&l->metadata, LISTING_MS);
@@ -99,6 +101,14 @@ void listing_ask_offsets(struct listing *l, rd_kafka_topic_partition_list_t *lis
 {
 	forget(l);
 	l->kind = LISTING_OFFSETS;
+	l->offsets = list;
+	ask(l);
+}
+
+void listing_ask_committed(struct listing *l, rd_kafka_topic_partition_list_t *list)
+{
+	forget(l);
+	l->kind = LISTING_COMMITTED;
 	l->offsets = list;
 	ask(l);
 }

@@ -34,7 +34,13 @@ struct listing {
 	pthread_t thread;
 	bool is_out, has_thread;
 	_Atomic bool answered;
-	enum { LISTING_TOPIC, LISTING_TOPICS, LISTING_BROKERS, LISTING_OFFSETS } kind;
+	enum {
+		LISTING_TOPIC,
+		LISTING_TOPICS,
+		LISTING_BROKERS,
+		LISTING_OFFSETS,
+		LISTING_COMMITTED
+	} kind;
 	rd_kafka_topic_t *topic;
 };
 
@@ -49,6 +55,9 @@ void listing_ask_brokers(struct listing *l);
  * stands for the end and -2 for the beginning, as in the protocol. Takes @list over. The answer is an error
  * when one partition has one; a time after the last record has the offset -1. */
 void listing_ask_offsets(struct listing *l, rd_kafka_topic_partition_list_t *list);
+/* … for the positions that the client's group has committed, with their metadata; RD_KAFKA_OFFSET_INVALID: none.
+ * Takes @list over. Each partition has its own error. */
+void listing_ask_committed(struct listing *l, rd_kafka_topic_partition_list_t *list);
 /* A question was asked, and its answer has not been taken. */
 bool listing_is_out(const struct listing *l);
 /* Takes the answer. false: it has not come yet. */

@@ -8,6 +8,7 @@
 /* Keys of requests in Kafka's protocol. */
 enum {
 	FETCH = 1,
+	METADATA = 3,
 	JOIN_GROUP = 11,
 	SYNC_GROUP = 14,
 	SASL_HANDSHAKE = 17,
@@ -40,6 +41,8 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	struct liveness *l = opaque;
 
 	(void)rk, (void)fd, (void)version, (void)number, (void)size, (void)rtt;
+	if (!err && api == METADATA)
+		l->metadata++;
 	/* A full pipe wakes the loop, too. */
 	if (!err && !is_login(api) && brokers_answered(l->brokers, wake_now_ms(), broker, id) &&
 		write(l->wake_fd, "", 1) < 0)

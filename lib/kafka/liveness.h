@@ -13,6 +13,7 @@
 struct liveness {
 	struct brokers *brokers;
 	int64_t fetch_wait_ms; /* how long a broker may keep a request for messages */
+	_Atomic unsigned metadata; /* how many answers with metadata have come */
 	int wake_fd; /* a byte is written when brokers_tick has something new to say */
 };
 

@@ -97,6 +97,35 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	[ "$(payloads -e -o "@$iso")" = "0.4 0.5 0.6 0.7 0.8 0.9 1.4 1.5 1.6 1.7 1.8 1.9" ]
 }
 
+@test "-o @ with ten digits takes seconds, and --until too" {
+	s=$((OLD_MS / 1000 + 2))
+	[ "$(payloads -e -o "@$s")" = "$(payloads -e -o "@${s}000")" ]
+	[ "$(payloads -o "@$s" --until "@$((s + 2))")" = "0.2 0.3 1.2 1.3" ]
+}
+
+@test "a time before 1990 is warned of" {
+	run -0 kread -e -o @99999999999 "$RANGE"
+	[[ $output == "kread: warning: -o: '@99999999999' is a time before 1990: milliseconds since the epoch have 13 digits"* ]]
+	run -0 --separate-stderr kread -e -o @0 "$RANGE"
+	# shellcheck disable=SC2154 # run sets it
+	[ -z "$stderr" ]
+}
+
+@test "the words and forms of kcat and rpk are taken" {
+	local word
+	for word in beginning earliest oldest start; do
+		[ "$(payloads -e -o "$word")" = "$ALL" ]
+	done
+	for word in end latest newest; do
+		[ -z "$(payloads -e -o "$word")" ]
+		[ "$(payloads --until "$word")" = "$ALL" ]
+	done
+	ms=$((OLD_MS + 2000))
+	[ "$(payloads -o "s@$ms" --until "e@$((ms + 2000))")" = "0.2 0.3 1.2 1.3" ]
+	run -100 kread -e -o "e@$ms" "$RANGE"
+	run -100 kread --until "s@$ms" "$RANGE"
+}
+
 @test "-o @-1h begins an hour ago" {
 	[ "$(payloads -e -o @-1h)" = "0.5 0.6 0.7 0.8 0.9 1.5 1.6 1.7 1.8 1.9" ]
 }
@@ -187,8 +216,13 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	done
 }
 
-@test "--until before -o reads nothing and ends" {
-	run -0 kread -o 5 --until 3 "$RANGE"
+@test "--until before -o is refused" {
+	local range
+	for range in "5 3" "90 39" "+5 +3" "-3 -5" "end -1" "@1700000002 @1700000001" "@-1h @-2h"; do
+		run -100 kread -o "${range% *}" --until "${range#* }" "$RANGE"
+		[[ ${lines[0]} == "kread: --until ${range#* } comes before -o ${range% *}: there is nothing between"* ]]
+	done
+	run -0 --separate-stderr kread -o 5 --until 5 "$RANGE"
 	[ -z "$output" ]
 }
 

@@ -16,7 +16,10 @@
 #include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
+#include "kread/follow.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { REVOKE_MS = 5000, CLOSE_MS = 8000, REJOIN_MS = 10000, RETRY_MS = 200 };
@@ -34,6 +37,23 @@ static bool may_commit(const struct group *g)
 	return g->commit && !g->source->server.is_txn && !g->source->server.void_account;
 }
 
+/* The marks of the records below go with it. */
+static void put_position(struct group *g, rd_kafka_topic_partition_list_t *list,
+	struct kread_part *p, int64_t position)
+{
+	rd_kafka_topic_partition_t *to =
+		rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
+	struct buf text = {0};
+
+	to->offset = p->committed = position;
+	marks_settle(&p->marks, position);
+	if (g->no_metadata || !p->marks.past_count)
+		return;
+	marks_print(&p->marks, &text);
+	to->metadata = text.p; /* freed with the list */
+	to->metadata_size = text.len;
+}
+
 /* Positions to commit, which are marked as committed. @only: not NULL: of these partitions alone. */
 static rd_kafka_topic_partition_list_t *positions(
 	struct group *g, rd_kafka_topic_partition_list_t *only)
@@ -49,8 +69,7 @@ static rd_kafka_topic_partition_list_t *positions(
 			continue;
 		if (only && !rd_kafka_topic_partition_list_find(only, p->topic, p->partition))
 			continue;
-		rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = safe;
-		p->committed = safe;
+		put_position(g, list, p, safe);
 		if (g->source->replays)
 			p->covered = ledger_covered(g->source->ledger, p->account);
 	}
@@ -66,12 +85,14 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 		const rd_kafka_topic_partition_t *o = &offsets->elems[i];
 		struct kread_part *p = parts_find(g->parts, o->topic, o->partition);
 
-		/* The next commit names it again. */
-		if (p && (err || o->err))
+		if (o->err == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE)
+			g->no_metadata = true;
+		/* The next commit names it again, but for a topic that has gone. */
+		if (p && (err || o->err) && o->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 			p->committed = -1;
 		else if (p && g->source->replays)
 			ledger_committed(g->source->ledger, p->account, p->covered);
-		if (!err)
+		if (!err && o->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 			err = o->err;
 	}
 	g->committing = false;
@@ -107,30 +128,96 @@ void group_commit(struct group *g)
 		commit(g, NULL);
 }
 
-static void give_part(struct group *g, const char *topic, int32_t partition)
+/* Whether it was there when the process began. */
+static bool was_there(const struct group *g, const rd_kafka_topic_partition_t *o)
 {
-	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(g->kafka->rk, topic, partition);
+	for (int i = 0; g->at_start && i < g->at_start->topic_cnt; i++)
+		if (!strcmp(g->at_start->topics[i].topic, o->topic))
+			return o->partition < g->at_start->topics[i].partition_cnt;
+	return false;
+}
 
-	if (!parts_find(g->parts, topic, partition))
-		parts_add(g->parts, topic, partition);
+/* The process that was given it at the start begins where the option says. What has appeared since then, and
+ * what was made anew, is read from its beginning. */
+static int64_t begin_without_position(struct group *g, const rd_kafka_topic_partition_t *o)
+{
+	rd_kafka_topic_partition_t *past =
+		rd_kafka_topic_partition_list_find(g->past, o->topic, o->partition);
+
+	if (past && !g->commit && g->begin == GROUP_LATEST && past->offset >= 0)
+		return past->offset;
+	if (past && g->commit && past->offset > 0)
+		follow_anew(g->parts, o->topic, o->partition, past->offset);
+	if (past)
+		return RD_KAFKA_OFFSET_BEGINNING;
+	if (g->begin == GROUP_ERROR)
+		source_end(g->source, EXIT_PERM,
+			"topic '%s', partition %" PRId32
+			": no position is committed, and auto.offset.reset=error",
+			o->topic, o->partition);
+	return g->begin == GROUP_LATEST && !g->had_assignment && was_there(g, o)
+		? RD_KAFKA_OFFSET_END
+		: RD_KAFKA_OFFSET_BEGINNING;
+}
+
+/* Sets o->offset to where librdkafka is to begin. */
+static void give_part(struct group *g, rd_kafka_topic_partition_t *o)
+{
+	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(g->kafka->rk, o->topic, o->partition);
+	struct kread_part *p = parts_find(g->parts, o->topic, o->partition);
+
+	if (!p) {
+		p = parts_add(g->parts, o->topic, o->partition);
+		if (o->offset >= 0)
+			o->offset = follow_begin(p, o->offset, o->metadata, o->metadata_size);
+		else if (!o->err && !g->closing)
+			o->offset = begin_without_position(g, o);
+	}
 	rd_kafka_queue_forward(q, g->parts->messages);
 	rd_kafka_queue_destroy(q);
 }
 
-static void give(struct group *g, rd_kafka_topic_partition_list_t *list, bool cooperative)
+/* @list: with the positions that were committed. */
+static void give(struct group *g, rd_kafka_topic_partition_list_t *list)
 {
 	for (int i = 0; i < list->cnt; i++)
-		give_part(g, list->elems[i].topic, list->elems[i].partition);
-	if (cooperative)
+		give_part(g, &list->elems[i]);
+	if (g->arriving_cooperative)
 		rd_kafka_error_destroy(rd_kafka_incremental_assign(g->kafka->rk, list));
 	else
 		rd_kafka_assign(g->kafka->rk, list);
 	msg_info("%d partitions were assigned", list->cnt);
+	g->had_assignment = true;
 	if (g->rejoining)
 		g->rejoining--;
 	g->parts->known = true;
 	g->parts->need_ends = g->parts->to_end;
 	metrics_set_ready(true);
+	rd_kafka_topic_partition_list_destroy(g->arriving);
+	g->arriving = NULL;
+}
+
+/* librdkafka is told of the assignment when its positions are known. */
+static void arrive_step(struct group *g)
+{
+	struct listing *l = &g->listing;
+	int64_t now = wake_now_ms();
+
+	if (g->arriving->cnt == 0 || g->closing) {
+		give(g, g->arriving);
+		return;
+	}
+	if (!listing_is_out(l) && now >= g->ask_ms)
+		listing_ask_committed(l, rd_kafka_topic_partition_list_copy(g->arriving));
+	if (!listing_take(l))
+		return;
+	if (!l->err) {
+		give(g, l->offsets);
+		return;
+	}
+	msg_info("cannot ask for positions: %s", kafka_why(l->err));
+	kafka_judge(g->kafka, l->err, kafka_why(l->err));
+	g->ask_ms = now + RETRY_MS;
 }
 
 /* How many records of partitions that are taken away are open. */
@@ -143,6 +230,18 @@ static uint64_t leaving_open(const struct group *g)
 		if (p->leaving && p->account)
 			n += ledger_part_open(p->account);
 	return n;
+}
+
+static void remember(struct group *g, const struct kread_part *p)
+{
+	rd_kafka_topic_partition_t *past =
+		rd_kafka_topic_partition_list_find(g->past, p->topic, p->partition);
+
+	if (!past)
+		past = rd_kafka_topic_partition_list_add(g->past, p->topic, p->partition);
+	past->offset = !g->commit	   ? p->next
+		: g->source->server.is_txn ? part_safe(g, p)
+					   : p->committed;
 }
 
 /* The last step: gives up the partitions that are taken away. */
@@ -167,6 +266,7 @@ static void release(struct group *g, bool lost)
 
 		if (!p->leaving)
 			continue;
+		remember(g, p);
 		/* The partition may come back, and have more records then. */
 		if (p->done)
 			parts_pause(g->parts, p, false);
@@ -214,6 +314,8 @@ static void take(struct group *g, rd_kafka_topic_partition_list_t *list, bool co
 {
 	int64_t wait_ms = g->source->replays && !g->closing ? g->source->drain_ms : 0;
 
+	if (g->arriving)
+		give(g, g->arriving);
 	if (g->leaving)
 		release(g, true);
 	for (int i = 0; i < list->cnt; i++) {
@@ -232,44 +334,7 @@ static void take(struct group *g, rd_kafka_topic_partition_list_t *list, bool co
 	g->leave_by_ms = wake_now_ms() + wait_ms;
 }
 
-void group_serve(struct group *g)
-{
-	rd_kafka_event_t *event;
-
-	while ((event = rd_kafka_queue_poll(g->answers, 0))) {
-		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT)
-			on_commit(g, event);
-		rd_kafka_event_destroy(event);
-	}
-	if (g->leaving)
-		leave_step(g);
-}
-
-void group_on_rebalance(
-	struct group *g, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list)
-{
-	bool cooperative = strcmp(rd_kafka_rebalance_protocol(g->kafka->rk), "COOPERATIVE") == 0;
-
-	for (size_t i = 0; i < g->parts->part_count; i++)
-		g->parts->parts[i].paused = true;
-	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
-		give(g, list, cooperative);
-	else
-		take(g, list, cooperative);
-}
-
-/* ---- the whole ---- */
-
-void group_open(struct group *g)
-{
-	rd_kafka_poll_set_consumer(g->kafka->rk);
-	g->queue = rd_kafka_queue_get_consumer(g->kafka->rk);
-	g->answers = rd_kafka_queue_new(g->kafka->rk);
-	kafka_wake_on(g->kafka, g->queue);
-	kafka_wake_on(g->kafka, g->answers);
-}
-
-void group_subscribe(struct group *g)
+static void subscribe(struct group *g)
 {
 	rd_kafka_topic_partition_list_t *list =
 		rd_kafka_topic_partition_list_new(g->parts->topic_count);
@@ -281,6 +346,88 @@ void group_subscribe(struct group *g)
 	if (err)
 		die(EXIT_PERM, "cannot subscribe: %s", kafka_why(err));
 	rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* To tell what has appeared later, the topics of the start must be known. */
+static void start_step(struct group *g)
+{
+	struct listing *l = &g->listing;
+
+	if (g->begin == GROUP_LATEST) {
+		if (!listing_is_out(l) && wake_now_ms() >= g->ask_ms)
+			listing_ask_topics(l);
+		if (!listing_take(l))
+			return;
+		g->ask_ms = wake_now_ms() + RETRY_MS;
+		if (l->err) {
+			kafka_judge(g->kafka, l->err, kafka_why(l->err));
+			return;
+		}
+		g->at_start = l->metadata;
+		l->metadata = NULL;
+	}
+	subscribe(g);
+	g->subscribed = true;
+}
+
+void group_serve(struct group *g)
+{
+	rd_kafka_event_t *event;
+
+	while ((event = rd_kafka_queue_poll(g->answers, 0))) {
+		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT)
+			on_commit(g, event);
+		rd_kafka_event_destroy(event);
+	}
+	if (!g->subscribed && !g->closing)
+		start_step(g);
+	if (g->arriving)
+		arrive_step(g);
+	if (g->leaving)
+		leave_step(g);
+}
+
+void group_on_rebalance(
+	struct group *g, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list)
+{
+	bool cooperative = strcmp(rd_kafka_rebalance_protocol(g->kafka->rk), "COOPERATIVE") == 0;
+
+	for (size_t i = 0; i < g->parts->part_count; i++)
+		g->parts->parts[i].paused = true;
+	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		g->arriving = rd_kafka_topic_partition_list_copy(list);
+		g->arriving_cooperative = cooperative;
+		g->ask_ms = 0;
+	} else {
+		take(g, list, cooperative);
+	}
+}
+
+/* ---- the whole ---- */
+
+void group_open(struct group *g)
+{
+	rd_kafka_poll_set_consumer(g->kafka->rk);
+	g->queue = rd_kafka_queue_get_consumer(g->kafka->rk);
+	g->answers = rd_kafka_queue_new(g->kafka->rk);
+	kafka_wake_on(g->kafka, g->queue);
+	kafka_wake_on(g->kafka, g->answers);
+	listing_open(&g->listing, g->kafka);
+	g->past = rd_kafka_topic_partition_list_new(8);
+}
+
+void group_take_reset(struct group *g, struct kafka_conf *conf)
+{
+	const char *reset = kafka_conf_text(conf, "auto.offset.reset");
+	char why[256];
+
+	g->begin = !strcmp(reset, "latest") || !strcmp(reset, "largest") || !strcmp(reset, "end")
+		? GROUP_LATEST
+		: !strcmp(reset, "error") ? GROUP_ERROR
+					  : GROUP_EARLIEST;
+	if (g->begin == GROUP_ERROR)
+		g->parts->gap_stops = "auto.offset.reset=error";
+	rd_kafka_conf_set(conf->rd, "auto.offset.reset", "earliest", why, sizeof(why));
 }
 
 bool group_leave(struct group *g)
@@ -299,8 +446,12 @@ bool group_is_left(const struct group *g)
 	return rd_kafka_consumer_closed(g->kafka->rk);
 }
 
-void group_close(struct group *g)
+bool group_close(struct group *g)
 {
+	if (g->at_start)
+		rd_kafka_metadata_destroy(g->at_start);
+	rd_kafka_topic_partition_list_destroy(g->past);
 	rd_kafka_queue_destroy(g->answers);
 	rd_kafka_queue_destroy(g->queue);
+	return listing_close(&g->listing);
 }

@@ -18,12 +18,24 @@ struct group {
 	struct parts *parts;
 	struct source *source;
 	int64_t poll_interval_ms; /* max.poll.interval.ms */
+	/* Where a partition begins for which the group has no position; LATEST: only those that were there at the
+	 * start, and only at the first assignment. */
+	enum group_begin { GROUP_EARLIEST, GROUP_LATEST, GROUP_ERROR } begin;
 
 	rd_kafka_queue_t *queue; /* events of the group; messages have a queue of their own */
 	bool committing; /* a commit is not answered yet */
 	/* internal */
 	rd_kafka_queue_t *answers; /* to commits */
 	bool commit_failed, commit_again; /* commit_again: with the same members it may succeed */
+	struct listing listing; /* for positions */
+	bool subscribed, had_assignment;
+	const struct rd_kafka_metadata *at_start; /* for LATEST */
+	rd_kafka_topic_partition_list_t *arriving; /* partitions whose positions are asked for */
+	bool arriving_cooperative;
+	int64_t ask_ms; /* when to ask again */
+	bool no_metadata; /* the brokers take none with a commit */
+	rd_kafka_topic_partition_list_t
+		*past; /* up to where this process read partitions that it gave up */
 	rd_kafka_topic_partition_list_t *leaving; /* partitions on their way out */
 	bool leaving_cooperative, leaving_committed;
 	int64_t leaving_retry_ms; /* when a commit that failed is tried again */
@@ -40,11 +52,13 @@ void group_open(struct group *g);
 /* librdkafka gives or takes partitions; @err tells which. */
 void group_on_rebalance(
 	struct group *g, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list);
-/* Dies with 100. */
-void group_subscribe(struct group *g);
+/* Reads auto.offset.reset and sets it to what reading needs: librdkafka goes to the beginning when a position is
+ * no longer there (follow.h says the rest). */
+void group_take_reset(struct group *g, struct kafka_conf *conf);
 /* Commits without waiting, unless an answer is still out. */
 void group_commit(struct group *g);
-/* Takes answers to commits, and releases partitions that are taken away. Call each turn. */
+/* Subscribes; takes answers to commits; looks up positions of partitions that are given, and releases those that
+ * are taken away. Call each turn. Dies with 100. */
 void group_serve(struct group *g);
 /* Whether the message was taken before: a message that is taken while a rebalance pauses its partition comes
  * twice. Call with each message of a partition before it is emitted. */
@@ -59,6 +73,7 @@ static inline bool group_again(struct kread_part *p, const rd_kafka_message_t *m
 bool group_leave(struct group *g);
 /* Whether the group was left. If not, librdkafka must not be stopped: that would wait for the same. */
 bool group_is_left(const struct group *g);
-void group_close(struct group *g);
+/* Returns false when librdkafka must not be stopped: see listing_close. */
+bool group_close(struct group *g);
 
 #endif

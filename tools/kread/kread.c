@@ -29,6 +29,7 @@
 #include "flow/source.h"
 #include "kafka/kafka.h"
 #include "kread/acks.h"
+#include "kread/follow.h"
 #include "kread/group.h"
 #include "kread/parts.h"
 #include "kread/print.h"
@@ -43,7 +44,7 @@ static struct {
 	struct kafka_opts kafka;
 	struct source_opts source;
 	struct acks_opts acks;
-	struct arg_str *group, *partitions, *from, *until, *rate;
+	struct arg_str *group, *partitions, *from, *until, *rate, *on_gap;
 	struct arg_lit *to_end, *json, *raw, *nul, *follow_new;
 	struct arg_str *topics;
 } opt;
@@ -60,6 +61,7 @@ struct kread {
 	char terminator;
 	int64_t rate; /* records a second; -1: no limit */
 	int64_t paid_until_us; /* --rate */
+	unsigned metadata; /* how many answers with metadata had come at the last proof */
 	bool early; /* the rate allowed no record when it was asked last */
 	int64_t now_us; /* of the batch of messages that is printed */
 	size_t message_bytes; /* mean size of a message in the last batch */
@@ -96,6 +98,8 @@ static void parse_options(int argc, char **argv)
 	opt.rate = arg_str0(NULL, "rate", "N", "at most N records a second");
 	opt.follow_new =
 		arg_lit0(NULL, "follow-new", "read topics and partitions that appear later");
+	opt.on_gap = arg_str0(NULL, "on-gap", "go|stop",
+		"what to do when records are gone before they were read (default go)");
 	opt.topics = opt_many(NULL, NULL, "TOPIC|^REGEX", 1, "what to read");
 	source_opts(&opt.source);
 	acks_opts(&opt.acks);
@@ -103,8 +107,8 @@ static void parse_options(int argc, char **argv)
 	opt_common(&opt.common);
 	void *table[] = {opt.group, opt.partitions, opt.from, opt.until, opt.to_end,
 		SOURCE_ENTRIES(opt.source), ACKS_ENTRIES(opt.acks), opt.json, opt.raw, opt.nul,
-		opt.rate, opt.follow_new, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
-		opt.topics, arg_end(5)};
+		opt.rate, opt.follow_new, opt.on_gap, KAFKA_ENTRIES(opt.kafka),
+		OPT_COMMON_ENTRIES(opt.common), opt.topics, arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -115,12 +119,15 @@ static void take_ranges(struct parts *s)
 	s->partitions = opt_text(opt.partitions, "-p");
 	if (s->partitions)
 		parts_check_list(s->partitions);
-	s->from = opt.from->count ? parts_place("-o", opt.from->sval[0]) : (struct kread_place){0};
+	s->from = opt.from->count ? place_parse("-o", opt.from->sval[0]) : (struct kread_place){0};
 	s->has_until = opt.until->count;
 	if (s->has_until)
-		s->until = parts_place("--until", opt.until->sval[0]);
+		s->until = place_parse("--until", opt.until->sval[0]);
 	s->to_end = opt.to_end->count;
 	s->follow_new = opt.follow_new->count;
+	if (s->has_until && place_is_before(s->until, s->from))
+		opt_bad("--until %s comes before -o %s: there is nothing between",
+			opt.until->sval[0], opt.from->count ? opt.from->sval[0] : "beginning");
 	if (s->has_until && s->to_end)
 		opt_bad("-e and --until exclude each other");
 	if (s->follow_new && (s->has_until || s->to_end))
@@ -136,6 +143,7 @@ static void take_options(struct kread *r)
 	if (r->group.name && (opt.partitions->count || opt.from->count || opt.until->count))
 		opt_bad("-p, -o and --until cannot be combined with -g: the group has its own positions");
 	take_ranges(&r->parts);
+	follow_open(&r->parts, opt_text(opt.on_gap, "--on-gap"));
 	r->rate = opt_int(opt.rate, "--rate", -1, 1, 1000000000);
 	r->as_json = opt.json->count;
 	r->raw = opt.raw->count;
@@ -184,6 +192,7 @@ static void start_kafka(struct kread *r)
 
 	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why))
 		die(why.status, "%s", why.text);
+	group_take_reset(&r->group, &conf);
 	if (r->group.name)
 		rd_kafka_conf_set_rebalance_cb(conf.rd, on_rebalance);
 	r->group.poll_interval_ms = kafka_conf_int(&conf, "max.poll.interval.ms");
@@ -197,6 +206,7 @@ static void start_kafka(struct kread *r)
 static void emit(struct kread *r, struct kread_part *p, const rd_kafka_message_t *m)
 {
 	parts_advance(&r->parts, p, m->offset + 1);
+	marks_put(&p->marks, m->offset, marks_sum(m));
 	if (!r->raw) {
 		print_record(&r->source, p, m, r->as_json);
 	} else if (m->payload) {
@@ -242,9 +252,6 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 		source_end(&r->source, EXIT_PERM, "topic '%s', partition %d has gone: %s",
 			rd_kafka_topic_name(m->rkt), (int)m->partition, kafka_why(m->err));
 		return;
-	case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-		source_end(&r->source, EXIT_PERM, "%s", text);
-		return;
 	default:
 		msg_warn("%s", text);
 	}
@@ -252,17 +259,29 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 
 static void take(struct kread *r, const rd_kafka_message_t *m)
 {
+	unsigned metadata = kafka_metadata(&r->kafka);
+	bool is_stale = metadata != r->metadata;
 	struct kread_part *p;
 
+	/* librdkafka fetches again then, perhaps of another log. */
+	if (is_stale) {
+		r->metadata = metadata;
+		follow_prove(&r->parts);
+	}
 	if (m->err) {
 		take_error(r, m);
 		return;
 	}
 	p = parts_of(&r->parts, m);
 	/* After a rebalance, messages of partitions we no longer have may still come. */
-	if (!p || p->done || p->leaving || source_phase(&r->source) != SOURCE_READING ||
-		m->offset < p->begin || group_again(p, m))
+	if (!p || p->done || p->leaving || (is_stale && p->proof) ||
+		source_phase(&r->source) != SOURCE_READING || group_again(p, m) ||
+		!follow_takes(&r->parts, p, m->offset, m))
 		return;
+	if (m->offset < p->begin) {
+		parts_advance(&r->parts, p, m->offset + 1);
+		return;
+	}
 	if (p->end >= 0 && m->offset >= p->end) {
 		parts_done(&r->parts, p);
 		return;
@@ -351,6 +370,7 @@ static void tick(struct kread *r, int64_t now_ms)
 	if (now_ms - r->second_ms >= TICK_MS) {
 		r->second_ms = now_ms;
 		parts_lag(parts);
+		follow_tick(parts);
 		if (r->group.name)
 			group_commit(&r->group);
 	}
@@ -420,7 +440,6 @@ static void open_queues(struct kread *r)
 	if (r->group.name) {
 		group_open(&r->group);
 		r->queue = r->group.queue;
-		group_subscribe(&r->group);
 	} else {
 		r->queue = rd_kafka_queue_get_main(r->kafka.rk);
 		kafka_wake_on(&r->kafka, r->queue);
@@ -429,6 +448,8 @@ static void open_queues(struct kread *r)
 
 static void close_kafka(struct kread *r)
 {
+	bool may_stop = true;
+
 	if (r->group.name && !group_is_left(&r->group)) {
 		source_end(&r->source, EXIT_TEMP, "left the group without its answer");
 		return;
@@ -436,11 +457,11 @@ static void close_kafka(struct kread *r)
 	while (r->parts.part_count)
 		parts_remove(&r->parts, r->parts.parts);
 	if (r->group.name)
-		group_close(&r->group);
+		may_stop = group_close(&r->group);
 	else
 		rd_kafka_queue_destroy(r->queue);
 	rd_kafka_queue_destroy(r->messages);
-	if (listing_close(&r->parts.questions.listing))
+	if (listing_close(&r->parts.questions.listing) && may_stop)
 		kafka_stop(&r->kafka);
 }
 

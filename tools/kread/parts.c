@@ -4,42 +4,16 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/metrics.h"
-#include "base/num.h"
 #include "base/opt.h"
+#include "kread/follow.h"
 
 #include <inttypes.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- the command line ---- */
-
-struct kread_place parts_place(const char *option, const char *text)
-{
-	struct timespec now;
-	struct kread_place p = {0};
-
-	if (strcmp(text, "beginning") == 0)
-		return (struct kread_place){AT_BEGINNING, 0};
-	if (strcmp(text, "end") == 0)
-		return (struct kread_place){AT_END, 0};
-	if (*text == '@') {
-		p.kind = AT_TIME;
-		clock_gettime(CLOCK_REALTIME, &now);
-		if (num_time_ms(
-			    text + 1, now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000, &p.n) ||
-			p.n < 0)
-			opt_bad("%s: '%s' is no time: give @MS since the epoch, @2026-01-31T10:00:00Z or @-1h",
-				option, text);
-		return p;
-	}
-	p.kind = *text == '-' ? AT_LAST : *text == '+' ? AT_FIRST : AT_OFFSET;
-	if (num_i64(text + (p.kind != AT_OFFSET), &p.n) || p.n < 0)
-		opt_bad("%s takes beginning, end, N, +N, -N or @TIME, not '%s'", option, text);
-	return p;
-}
 
 /* One "3" or "3-5" of a list; moves *s behind it and its comma. */
 static bool next_range(const char **s, int64_t *low, int64_t *high)
@@ -115,6 +89,14 @@ struct kread_part *parts_find(const struct parts *r, const char *topic, int32_t 
 	return &r->parts[i];
 }
 
+static void open_account(const struct parts *r, struct kread_part *p)
+{
+	if (r->source->ledger)
+		p->account = ledger_assign(r->source->ledger, p->topic, p->partition, NULL);
+	if (r->source->replays)
+		ledger_committed(r->source->ledger, p->account, 0);
+}
+
 struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partition)
 {
 	size_t i = search(r, topic, partition);
@@ -132,15 +114,28 @@ struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partiti
 		.next = -1,
 		.flushed_next = -1,
 		.committed = -1,
+		.replayed = -1,
 		.fresh = true};
 	/* Names of topics need no escapes. */
 	buf_printf(&p->head, "{\"topic\":\"%s\",\"partition\":%" PRId32 ",\"offset\":", topic,
 		partition);
-	if (r->source->ledger)
-		p->account = ledger_assign(r->source->ledger, p->topic, partition, NULL);
-	if (r->source->replays)
-		ledger_committed(r->source->ledger, p->account, 0);
+	open_account(r, p);
 	return p;
+}
+
+void parts_restart(struct parts *r, struct kread_part *p, int64_t next)
+{
+	if (p->account)
+		ledger_end(r->source->ledger, p->account);
+	open_account(r, p);
+	p->begin = p->committed = -1;
+	p->covered = 0;
+	p->next = p->flushed_next = next;
+	p->flushes = r->source->flushes;
+	if (p->end >= 0) {
+		p->end = -1;
+		r->need_ends = true;
+	}
 }
 
 void parts_remove(struct parts *r, struct kread_part *p)
@@ -149,6 +144,7 @@ void parts_remove(struct parts *r, struct kread_part *p)
 	if (p->account)
 		ledger_end(r->source->ledger, p->account);
 	free(p->topic);
+	marks_free(&p->marks);
 	buf_free(&p->head);
 	if (p->rkt)
 		rd_kafka_topic_destroy(p->rkt);
@@ -183,6 +179,8 @@ void parts_eof(struct parts *r, const rd_kafka_message_t *m)
 
 	/* Records before the end that kread.c left out, for the same reasons, must be read again. */
 	if (!p || p->done || p->leaving || source_phase(r->source) != SOURCE_READING)
+		return;
+	if (!follow_takes(r, p, m->offset, NULL))
 		return;
 	/* The last offsets may have no record: they are marks of transactions, or were compacted away. */
 	if (m->offset > p->next) {
@@ -269,37 +267,20 @@ static void forget_offsets(struct parts_questions *q)
 	}
 }
 
-static int64_t resolve(struct kread_place at, int64_t low, int64_t high, int64_t timed)
-{
-	switch (at.kind) {
-	case AT_BEGINNING:
-		return low;
-	case AT_END:
-		return high;
-	case AT_OFFSET:
-		return at.n;
-	case AT_FIRST:
-		return at.n < high - low ? low + at.n : high;
-	case AT_LAST:
-		return at.n < high - low ? high - at.n : low;
-	case AT_TIME:
-		break;
-	}
-	return timed >= 0 ? timed : high;
-}
-
 static void set_range(struct parts *r, struct kread_part *p, int64_t low, int64_t high,
 	int64_t from_time, int64_t until_time)
 {
-	p->begin = resolve(r->from, low, high, from_time);
+	p->begin = place_offset(r->from, low, high, from_time);
 	if (p->begin < low) {
-		msg_warn("topic '%s', partition %" PRId32 ": offset %" PRId64
-			 " is no longer kept; reading begins at %" PRId64,
-			p->topic, p->partition, p->begin, low);
+		follow_lost(r, p, p->begin, low);
 		p->begin = low;
 	}
+	if (p->begin > high)
+		msg_warn("topic '%s', partition %" PRId32 ": offset %" PRId64
+			 " is beyond the end, %" PRId64 "; records up to it are left out",
+			p->topic, p->partition, p->begin, high);
 	if (r->has_until)
-		p->end = resolve(r->until, low, high, until_time);
+		p->end = place_offset(r->until, low, high, until_time);
 	else if (r->to_end)
 		p->end = high;
 	if (p->end > high)
@@ -366,7 +347,8 @@ bool parts_find_ends(struct parts *r)
 			continue;
 		p->end = (*high)->elems[i].offset;
 		p->fresh = false;
-		if (p->next >= p->end)
+		/* A position beyond the end, or one that is not proved: librdkafka will say more. */
+		if (p->next == p->end && !p->proof)
 			parts_done(r, p);
 	}
 	forget_offsets(&r->questions);
@@ -469,6 +451,6 @@ bool parts_resolve(struct parts *r)
 		return false;
 	*known = 0;
 	/* Records of parts that turn up from now on are all new. */
-	r->from = (struct kread_place){AT_BEGINNING, 0};
+	r->from = (struct kread_place){AT_FIRST, 0};
 	return true;
 }

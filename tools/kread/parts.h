@@ -9,6 +9,8 @@
 #include "flow/source.h"
 #include "kafka/kafka.h"
 #include "kafka/listing.h"
+#include "kread/marks.h"
+#include "kread/place.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,15 +31,16 @@ struct kread_part {
 	bool done; /* has reached its end */
 	bool leaving; /* it is taken away: its records are no longer emitted */
 	bool paused; /* by a rebalance, and no message has come since */
+	/* Whether what comes follows what was read (follow.h). */
+	struct marks marks; /* of records that were read */
+	int proof;
+	bool prove_again; /* metadata have come meanwhile */
+	struct kread_mark tried; /* what the record that was asked for is compared with */
+	int64_t same, other; /* up to here the log is the same, from here on another */
+	int64_t replayed; /* the last offset that came again after a proof; -1 */
 	struct ledger_part *account; /* with a socket */
 	uint64_t covered; /* how many of its records the last commit asked for covers */
 	struct buf head; /* {"topic":"x","partition":3,"offset": */
-};
-
-/* Where a range begins or ends. */
-struct kread_place {
-	enum { AT_BEGINNING, AT_END, AT_OFFSET, AT_FIRST, AT_LAST, AT_TIME } kind;
-	int64_t n;
 };
 
 /* Questions to the brokers, and their answers, about partitions that are being resolved. */
@@ -60,6 +63,8 @@ struct parts {
 
 	struct kread_part *parts; /* by topic and partition */
 	size_t part_count;
+	const char *gap_stops; /* the option by which a gap ends reading; NULL: none */
+	uint64_t gaps, lost; /* counters: lost counts records */
 	bool known; /* the group has assigned partitions, or all ranges are resolved */
 	bool need_ends; /* for -e, of partitions just assigned */
 	/* internal */
@@ -69,8 +74,6 @@ struct parts {
 	const rd_kafka_topic_t *last_rkt;
 };
 
-/* "beginning end N -N +N @TIME". Dies with 100. */
-struct kread_place parts_place(const char *option, const char *text);
 /* Checks the form of -p. Dies with 100. */
 void parts_check_list(const char *text);
 
@@ -92,6 +95,9 @@ static inline void parts_new_batch(struct parts *r)
 /* Pointers to other partitions move, here and in parts_remove. */
 struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partition);
 void parts_remove(struct parts *r, struct kread_part *p);
+/* Its present assignment ends; the next begins at @next, -1: at its beginning. Its end, if it has one, is asked
+ * for anew. */
+void parts_restart(struct parts *r, struct kread_part *p, int64_t next);
 /* The end of @p is reached: it is not fetched any more. */
 void parts_done(struct parts *r, struct kread_part *p);
 /* Stops fetching, or resumes it. librdkafka remembers this beyond the assignment. */

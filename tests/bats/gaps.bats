@@ -1,0 +1,312 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kread: what does not follow what was read before is said, counted, and stops it where it is asked to.
+
+load helpers
+
+setup_file() {
+	kafka_start
+}
+
+topics() {
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" "$@"
+}
+
+# group_at OFFSET TOPIC: prints a group that has this position in partition 0, committed without metadata.
+group_at() {
+	local group
+	group=$(unique group)
+	topics commit "$group" "$2" 0 "$1" && echo "$group"
+}
+
+# position GROUP TOPIC: prints the position of partition 0.
+position() {
+	python3 -B - "$KAFKA_BROKERS" "$@" <<-'END'
+	import os, sys
+	sys.path.insert(0, os.environ["ROOT"] + "/tests/faults")
+	import wire
+	print(wire.Kafka(sys.argv[1]).committed(sys.argv[2], sys.argv[3], 1)[0])
+	END
+}
+
+# The same, and the metadata behind it.
+position_and_metadata() {
+	python3 -B - "$KAFKA_BROKERS" "$@" <<-'END'
+	import os, struct, sys
+	sys.path.insert(0, os.environ["ROOT"] + "/tests/faults")
+	from wire import OFFSET_FETCH, Broker, array, string
+	group, topic = sys.argv[2:]
+	body = string(group) + array([string(topic) + array([struct.pack(">i", 0)])])
+	r = Broker(sys.argv[1]).call(OFFSET_FETCH, 2, body)
+	r.array(lambda: (r.string(), r.array(lambda: (print(r.get("iq")[1], r.string()), r.get("h")))))
+	END
+}
+
+# metric NAME FILE: prints a counter's value.
+metric() {
+	sed -n "s/^evpipe_$1{.*} //p" "$2"
+}
+
+# ends_at STATUS ARGUMENT…: a quiet kread, its records in out, what it says in err.
+ends_at() {
+	local want=$1 status=0
+	shift
+	kread -q --metrics m.prom --commit written "$@" >out 2>err || status=$?
+	[ "$status" -eq "$want" ] || { echo "status $status"; cat err; return 1; }
+}
+
+@test "records that were deleted before they were read are an error with a count, also with -q" {
+	topic=$(new_topic)
+	seq 0 99 | kproduce "$topic"
+	group=$(group_at 5 "$topic")
+	topics trim "$topic" 0 80
+	ends_at 0 -e -g "$group" "$topic"
+	[ "$(jq -r .offset out | xargs)" = "$(seq 80 99 | xargs)" ]
+	[ "$(cat err)" = "kread: 75 records of topic '$topic', partition 0 were deleted before they were read: offsets 5 to 79" ]
+	[ "$(metric lost_records_total m.prom)" = 75 ]
+	[ "$(metric gaps_total m.prom)" = 1 ]
+	# What is committed now is whole.
+	ends_at 0 -e -g "$group" "$topic"
+	[ ! -s out ]
+	[ ! -s err ]
+	[ "$(metric lost_records_total m.prom)" = 0 ]
+}
+
+@test "all records were deleted, and none has come since" {
+	topic=$(new_topic)
+	seq 0 9 | kproduce "$topic"
+	group=$(group_at 3 "$topic")
+	topics trim "$topic" 0 10
+	ends_at 0 -e -g "$group" "$topic"
+	grep -q "^kread: 7 records of topic .* offsets 3 to 9$" err
+	[ "$(position "$group" "$topic")" = 10 ]
+}
+
+@test "--on-gap stop ends at deleted records with 100, and the position stays" {
+	topic=$(new_topic)
+	seq 0 99 | kproduce "$topic"
+	group=$(group_at 5 "$topic")
+	topics trim "$topic" 0 80
+	for i in 1 2; do
+		ends_at 100 -e --on-gap stop -g "$group" "$topic"
+		[ ! -s out ]
+		grep -q "75 records .*offsets 5 to 79; this ends it: --on-gap stop$" err
+		[ "$(position "$group" "$topic")" = 5 ]
+	done
+	ends_at 0 -e --on-gap go -g "$group" "$topic"
+	[ "$(wc -l <out)" -eq 20 ]
+}
+
+@test "--on-gap takes nothing else" {
+	run -100 kread --on-gap later x
+	[[ ${lines[0]} == "kread: --on-gap takes go or stop, not 'later'"* ]]
+}
+
+@test "records that are deleted while it reads are told with their count" {
+	topic=$(new_topic)
+	seq -f "%.0f $(printf '%0200d' 0)" 0 2999 | kproduce "$topic"
+	mkfifo pipe
+	# What librdkafka has fetched is not gone: it is to fetch no more while the pipe is full.
+	spawn it sh -c 'exec kread "$@" >pipe' - -q -g "$(unique group)" --commit written \
+		-X queued.min.messages=1 "$topic" </dev/null
+	exec 7<pipe
+	wait_for "[ \$(timeout 0.2 head -c 1 <&7 | wc -c) = 1 ]"
+	seq -f "%.0f $(printf '%0200d' 0)" 3000 3999 | kproduce "$topic"
+	topics trim "$topic" 0 3500
+	cat <&7 >out &
+	wait_for "grep -q '\"offset\":3999,' out"
+	[ "$(cat it.err)" = "kread: 500 records of topic '$topic', partition 0 were deleted before they were read: offsets 3000 to 3499" ]
+	[ "$(wc -l <out)" -eq 3500 ]
+}
+
+@test "a position beyond the end is told, and all is read" {
+	topic=$(new_topic)
+	seq 0 9 | kproduce "$topic"
+	group=$(group_at 1000 "$topic")
+	ends_at 100 -e --on-gap stop -g "$group" "$topic"
+	[ ! -s out ]
+	ends_at 0 -e -g "$group" "$topic"
+	[ "$(wc -l <out)" -eq 10 ]
+	[ "$(cat err)" = "kread: topic '$topic', partition 0: the position 1000 is beyond the end, 10; reading begins again at 0" ]
+	[ "$(metric gaps_total m.prom)" = 1 ]
+	[ "$(position "$group" "$topic")" = 10 ]
+}
+
+@test "a position beyond the end of an empty topic is told, and what comes is read" {
+	topic=$(new_topic)
+	group=$(group_at 7 "$topic")
+	spawn it kread -q -g "$group" --commit written "$topic" </dev/null
+	wait_file_contains it.err "the position 7 is beyond the end, 0; reading begins again at 0"
+	echo new | kproduce "$topic"
+	wait_lines it.out 1
+}
+
+@test "-o of deleted records is told with their count" {
+	topic=$(new_topic 2)
+	for p in 0 1; do seq 0 9 | kproduce "$topic" -p "$p"; done
+	topics trim "$topic" 1 6
+	run -0 --separate-stderr kread -q -e -o 2 "$topic"
+	[ "${#lines[@]}" -eq 12 ]
+	# shellcheck disable=SC2154 # run sets it
+	[ "$stderr" = "kread: 4 records of topic '$topic', partition 1 were deleted before they were read: offsets 2 to 5" ]
+	run -100 kread -q -e --on-gap stop -o 2 "$topic"
+}
+
+@test "a mark of a transaction is no gap" {
+	topic=$(new_topic)
+	from=$(new_topic)
+	for i in 1 2; do
+		echo "$i" | kproduce "$from"
+		evpipe kread -g "$topic" -e "$from" '|' kwrite -t "$topic" --txn "$topic"
+	done
+	# A record, a mark, a record, a mark.
+	for at in 1 2 3; do
+		ends_at 0 -e --on-gap stop -g "$(group_at $at "$topic")" "$topic"
+		[ ! -s err ]
+	done
+}
+
+@test "auto.offset.reset=error ends with 100 without a position, and beyond the end" {
+	topic=$(new_topic)
+	seq 3 | kproduce "$topic"
+	ends_at 100 -e -X auto.offset.reset=error -g "$(unique group)" "$topic"
+	grep -q "no position is committed" err
+	ends_at 100 -e -X auto.offset.reset=error -g "$(group_at 9 "$topic")" "$topic"
+	grep -q "the position 9 is beyond the end, 3" err
+}
+
+@test "auto.offset.reset=latest begins at the end, and skips nothing of partitions and topics that appear later" {
+	group=$(unique group)
+	topic=$(new_topic)
+	seq 3 | kproduce "$topic"
+	spawn it kread --raw -g "$group" --commit written --follow-new -X auto.offset.reset=latest \
+		-X topic.metadata.refresh.interval.ms=300 "^$topic" </dev/null
+	wait_for '[ "$(position "$group" "$topic")" = 3 ]'
+	topics grow "$topic" 2
+	seq 10 29 | kproduce "$topic" -p 1
+	topics create "$topic-later" 1
+	seq 30 39 | kproduce "$topic-later"
+	wait_lines it.out 30
+	echo 40 | kproduce "$topic"
+	wait_lines it.out 31
+	[ "$(sort -n it.out | xargs)" = "$(seq 10 40 | xargs)" ]
+	# And begins there again.
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
+	seq 41 43 | kproduce "$topic" -p 1
+	kread --raw -e -g "$group" --commit written -X auto.offset.reset=latest "^$topic" >out
+	[ "$(xargs <out)" = "41 42 43" ]
+}
+
+# ---- a log that is another one ----
+
+# delete_and_make TOPIC [PAUSE_S]: the topic anew, under its name.
+delete_and_make() {
+	topics delete "$1"
+	sleep "${2:-0}"
+	topics create "$1" 1
+}
+
+# reads_anew OLD NEW ARGUMENT…: whether a kread that has read OLD records reads NEW records of a topic that takes
+# its place.
+reads_anew() {
+	local old=$1 new=$2 topic
+	shift 2
+	topic=$(new_topic)
+	seq -f old%g "$old" | kproduce "$topic"
+	spawn it kread -q --raw --metrics m.prom "$@" "$topic" </dev/null
+	wait_lines it.out "$old"
+	delete_and_make "$topic"
+	seq -f new%g "$new" | kproduce "$topic"
+	wait_for "[ \$(grep -c new it.out) -ge $new ]"
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ "$(grep -v old it.out | sort -u | wc -l)" -eq "$new" ]
+	grep -q "^kread: topic '$topic', partition 0: its log is not the one that was read up to $old: .* goes back to its beginning$" it.err
+	[ "$(metric gaps_total m.prom)" = 1 ]
+}
+
+# bats test_tags=smoke
+@test "a topic that is made anew under a reader is read from its beginning, if it is longer than it was" {
+	reads_anew 10 30 -g "$(unique group)" --commit written
+}
+
+@test "a topic that is made anew under a reader is read from its beginning, if it is shorter than it was" {
+	reads_anew 10 5 -g "$(unique group)" --commit written
+}
+
+@test "a topic that is made anew is read from its beginning without a group too" {
+	reads_anew 10 30 -o 0
+	reads_anew 10 10 -p 0
+}
+
+@test "a topic that is made anew ends a reading with --on-gap stop" {
+	topic=$(new_topic)
+	group=$(unique group)
+	seq 10 | kproduce "$topic"
+	spawn it kread -q --raw --on-gap stop -g "$group" --commit written "$topic" </dev/null
+	wait_lines it.out 10
+	delete_and_make "$topic"
+	seq 30 | kproduce "$topic"
+	wait_exit it
+	[ "$status" -eq 100 ]
+	[ "$(wc -l <it.out)" -eq 10 ]
+}
+
+@test "a position that was committed in another log is seen at the next start" {
+	topic=$(new_topic)
+	group=$(unique group)
+	seq 10 | kproduce "$topic"
+	ends_at 0 -e -g "$group" "$topic"
+	before=$(position_and_metadata "$group" "$topic")
+	delete_and_make "$topic"
+	seq 30 | kproduce "$topic"
+	# Kafka forgets the positions of a deleted topic. This is one that came too late.
+	# shellcheck disable=SC2086 # an offset and words of metadata
+	topics commit "$group" "$topic" 0 ${before%% *} "${before#* }"
+	ends_at 0 -e -g "$group" "$topic"
+	[ "$(wc -l <out)" -eq 30 ]
+	grep -q "partition 0: its log is not the one that was read up to 10" err
+	ends_at 0 -e -g "$group" "$topic"
+	[ ! -s out ]
+	[ ! -s err ]
+}
+
+@test "a reading goes back to where the logs part" {
+	topic=$(new_topic)
+	group=$(unique group)
+	for i in {1..100}; do echo "{\"ts\":$((1700000000000 + i)),\"payload\":\"a$i\"}"; done >a
+	for i in {1..400}; do echo "{\"ts\":$((1700000001000 + i)),\"payload\":\"b$i\"}"; done >b
+	for i in {1..630}; do echo "{\"ts\":$((1700000002000 + i)),\"payload\":\"c$i\"}"; done >c
+	kwrite -t "$topic" <a
+	kwrite -t "$topic" <b
+	spawn it kread -q --raw -g "$group" --commit written "$topic" </dev/null
+	wait_lines it.out 500
+	topics delete "$topic"
+	topics create "$topic" 1
+	cat a c | kwrite -t "$topic"
+	wait_for '[ $(grep -c c it.out) -ge 630 ]'
+	[ "$(grep c it.out | sort -u | wc -l)" -eq 630 ]
+	# Not every record has a mark: a few of those that are the same come again.
+	back=$(sed -n 's/.* not the one that was read up to 500: .*; reading goes back to //p' it.err)
+	[ "$back" -le 100 ]
+	[ "$back" -gt 0 ]
+	[ "$(wc -l <it.out)" -eq $((1130 + 100 - back)) ]
+}
+
+@test "a pipeline with acknowledgements goes back, and nothing is left open" {
+	topic=$(new_topic)
+	to=$(new_topic)
+	seq -f old%g 10 | kproduce "$topic"
+	spawn unit evpipe kread -g "$topic" "$topic" '|' kwrite -t "$to" </dev/null
+	wait_for '[ "$(position "$topic" "$topic")" = 10 ]'
+	delete_and_make "$topic"
+	seq -f new%g 30 | kproduce "$topic"
+	wait_for '[ "$(position "$topic" "$topic")" = 30 ]'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	[ "$(kconsume "$to" | xargs)" = "$(seq -f old%g 10 | xargs) $(seq -f new%g 30 | xargs)" ]
+}

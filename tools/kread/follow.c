@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: ISC */
+#include "kread/follow.h"
+
+#include "base/metrics.h"
+#include "base/msg.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PROOF_NONE, PROOF_DUE, PROOF_ASKED }; /* DUE: librdkafka does not know the partition now */
+
+void follow_open(struct parts *r, const char *on_gap)
+{
+	if (on_gap && strcmp(on_gap, "go") && strcmp(on_gap, "stop"))
+		opt_bad("--on-gap takes go or stop, not '%s'", on_gap);
+	if (on_gap && !strcmp(on_gap, "stop"))
+		r->gap_stops = "--on-gap stop";
+	metrics_counter("gaps_total", "Places where records may be missing or come again.",
+		METRICS_PIPELINE, &r->gaps);
+	metrics_counter("lost_records_total", "Records that were deleted before they were read.",
+		METRICS_PIPELINE, &r->lost);
+}
+
+/* Says it and counts it. Returns whether reading may go on. */
+__attribute__((format(printf, 2, 3))) static bool gap(struct parts *r, const char *fmt, ...)
+{
+	char text[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	r->gaps++;
+	if (r->gap_stops)
+		source_end(r->source, EXIT_PERM, "%s; this ends it: %s", text, r->gap_stops);
+	else
+		msg_error("%s", text);
+	return !r->gap_stops;
+}
+
+void follow_anew(struct parts *r, const char *topic, int32_t partition, int64_t next)
+{
+	gap(r,
+		"topic '%s', partition %" PRId32 ": deleted and made anew after position %" PRId64
+		"; reading begins at the beginning",
+		topic, partition, next);
+}
+
+/* ---- the proof ---- */
+
+/* From now on librdkafka hands out the records from @offset on. Returns false when it cannot now. */
+static bool seek(struct parts *r, const struct kread_part *p, int64_t offset)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_error_t *error;
+	bool done;
+
+	rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = offset;
+	error = rd_kafka_seek_partitions(r->kafka->rk, list, 0);
+	done = !error && list->elems[0].err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+	rd_kafka_error_destroy(error);
+	rd_kafka_topic_partition_list_destroy(list);
+	return done;
+}
+
+static void ask(struct parts *r, struct kread_part *p)
+{
+	p->proof = seek(r, p, p->tried.offset) ? PROOF_ASKED : PROOF_DUE;
+}
+
+static void begin_proof(struct kread_part *p)
+{
+	p->same = -1;
+	p->other = INT64_MAX;
+	p->tried = marks_at(&p->marks, marks_count(&p->marks) - 1);
+	p->prove_again = false;
+}
+
+int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, size_t size)
+{
+	p->next = p->committed = next;
+	marks_parse(&p->marks, metadata, size, next);
+	if (!marks_count(&p->marks))
+		return next;
+	begin_proof(p);
+	p->proof = PROOF_ASKED;
+	return p->tried.offset;
+}
+
+void follow_prove(struct parts *r)
+{
+	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++) {
+		if (p->done || p->leaving || p->next < 0 || !marks_count(&p->marks))
+			continue;
+		p->prove_again = p->proof == PROOF_ASKED;
+		if (p->proof == PROOF_NONE)
+			begin_proof(p);
+		if (p->proof != PROOF_ASKED)
+			ask(r, p);
+	}
+}
+
+void follow_tick(struct parts *r)
+{
+	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
+		if (p->proof == PROOF_DUE)
+			ask(r, p);
+}
+
+/* The mark in the middle between those known to be the same and those known to be others. */
+static bool find_mark(struct kread_part *p)
+{
+	size_t low = 0, high = marks_count(&p->marks);
+
+	while (low < high && marks_at(&p->marks, low).offset <= p->same)
+		low++;
+	while (low < high && marks_at(&p->marks, high - 1).offset >= p->other)
+		high--;
+	if (low == high)
+		return false;
+	p->tried = marks_at(&p->marks, low + (high - low) / 2);
+	return true;
+}
+
+/* ---- going back ---- */
+
+/* Reading goes back to @next, -1: the beginning. What was emitted is of an assignment that has ended. */
+static void go_back(struct parts *r, struct kread_part *p, int64_t next)
+{
+	marks_cut(&p->marks, next < 0 ? 0 : next);
+	parts_restart(r, p, next);
+	p->proof = PROOF_NONE;
+	p->replayed = -1;
+}
+
+/* The end of the log as librdkafka knows it, -1: not known. */
+static int64_t end_of(const struct parts *r, const struct kread_part *p, int64_t *low)
+{
+	int64_t high;
+
+	if (rd_kafka_get_watermark_offsets(r->kafka->rk, p->topic, p->partition, low, &high)) {
+		*low = -1;
+		return -1;
+	}
+	return high;
+}
+
+/* All marks are compared, or no further ones are there: p->same is the last record that is the same. */
+static void part_ways(struct parts *r, struct kread_part *p)
+{
+	char where[64] = "its beginning";
+
+	if (p->same >= 0)
+		snprintf(where, sizeof(where), "%" PRId64, p->same + 1);
+	if (!gap(r,
+		    "topic '%s', partition %" PRId32
+		    ": its log is not the one that was read up to %" PRId64
+		    ": it was truncated, or the topic was made anew; reading goes back to %s",
+		    p->topic, p->partition, p->next, where))
+		return;
+	/* librdkafka knows the partition: it has just handed out something of it. */
+	seek(r, p, p->same >= 0 ? p->same + 1 : RD_KAFKA_OFFSET_BEGINNING);
+	go_back(r, p, p->same >= 0 ? p->same + 1 : -1);
+}
+
+static void search_on(struct parts *r, struct kread_part *p)
+{
+	if (find_mark(p))
+		ask(r, p);
+	else
+		part_ways(r, p);
+}
+
+/* The log has other records than were read: what is at its end or beyond cannot be compared. */
+static void is_other(struct parts *r, struct kread_part *p, int64_t offset)
+{
+	int64_t low, end = end_of(r, p, &low);
+
+	p->other = offset;
+	if (end >= 0 && end < p->other)
+		p->other = end;
+	search_on(r, p);
+}
+
+/* Returns whether the record still has to be judged. */
+static bool compare(
+	struct parts *r, struct kread_part *p, int64_t offset, const rd_kafka_message_t *m)
+{
+	bool first = p->other == INT64_MAX;
+
+	if (m && offset == p->tried.offset && marks_sum(m) == p->tried.sum) {
+		if (!first) {
+			p->same = offset;
+			search_on(r, p);
+			return false;
+		}
+	} else if (!first || offset <= p->tried.offset) {
+		is_other(r, p, p->tried.offset);
+		return false;
+	}
+	/* It is the same, or it is gone and cannot be compared. */
+	p->proof = PROOF_NONE;
+	p->replayed = offset == p->tried.offset ? offset : offset - 1;
+	if (p->prove_again) {
+		begin_proof(p);
+		ask(r, p);
+		return false;
+	}
+	return offset != p->tried.offset;
+}
+
+/* ---- gaps ---- */
+
+bool follow_lost(struct parts *r, const struct kread_part *p, int64_t from, int64_t to)
+{
+	r->lost += (uint64_t)(to - from);
+	return gap(r,
+		"%" PRId64 " records of topic '%s', partition %" PRId32
+		" were deleted before they were read: offsets %" PRId64 " to %" PRId64,
+		to - from, p->topic, p->partition, from, to - 1);
+}
+
+static bool forward(struct parts *r, const struct kread_part *p, int64_t offset)
+{
+	int64_t low;
+
+	end_of(r, p, &low);
+	if (low > offset)
+		low = offset;
+	/* Else they are marks of transactions, or were compacted away. */
+	return low <= p->next || follow_lost(r, p, p->next, low);
+}
+
+/* librdkafka goes to the beginning when the position is beyond the end. */
+static bool backward(struct parts *r, struct kread_part *p, int64_t offset, bool is_end)
+{
+	int64_t low, end = end_of(r, p, &low);
+
+	/* An end that was told before the records that were read. */
+	if (is_end && (end < 0 || end >= p->next))
+		return false;
+	if (marks_count(&p->marks)) {
+		p->same = -1;
+		is_other(r, p, p->next);
+		return false;
+	}
+	if (!gap(r,
+		    "topic '%s', partition %" PRId32 ": the position %" PRId64
+		    " is beyond the end, %" PRId64 "; reading begins again at %" PRId64,
+		    p->topic, p->partition, p->next, end, offset))
+		return false;
+	go_back(r, p, offset);
+	return true;
+}
+
+bool follow_judge(
+	struct parts *r, struct kread_part *p, int64_t offset, const rd_kafka_message_t *m)
+{
+	/* Records that come before librdkafka has sought are of another place. */
+	if (p->proof == PROOF_DUE || (p->proof == PROOF_ASKED && !compare(r, p, offset, m)))
+		return false;
+	if (p->next < 0 || offset == p->next)
+		return true;
+	if (offset > p->next)
+		return forward(r, p, offset);
+	/* Marks may have been thinned: what lies between the mark and the position comes again. */
+	if (p->replayed >= 0 && offset > p->replayed) {
+		p->replayed = m ? offset : p->replayed;
+		return false;
+	}
+	return backward(r, p, offset, !m);
+}
