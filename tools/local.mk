@@ -34,6 +34,7 @@ tools_bin_evkey_LDADD = $(EV_LDADD) $(JQ_LIBS)
 tools_bin_evsel_SOURCES = tools/evsel.c
 tools_bin_evsel_LDADD = $(EV_LDADD) $(JQ_LIBS)
 tools_bin_evbatch_SOURCES = tools/evbatch/evbatch.c tools/evbatch/numbers.c tools/evbatch/output.c \
+	tools/evbatch/runs.c \
 	tools/evbatch/evbatch.h tools/evbatch/numbers.h
 tools_bin_evbatch_LDADD = $(EV_LDADD)
 tools_bin_evack_SOURCES = tools/evack.c

@@ -5,6 +5,7 @@
 
 #include "base/msg.h"
 #include "base/wake.h"
+#include "net/peers.h"
 
 #include <errno.h>
 #include <string.h>
@@ -32,7 +33,24 @@ void ack_open(struct ack *a, const char *path, enum ack_role role)
 		.path = path,
 		.role = role,
 		.on = path,
-		.optional = path && ack_is_evpipes(path)};
+		.optional = path && ack_is_evpipes(path),
+		/* A source takes a sink for busy and a filter for idle. */
+		.idle = role == ACK_FILTER,
+		.idle_reported = role == ACK_FILTER};
+}
+
+/* In a directory that others can write to, another user may listen first. */
+static bool is_foreign(struct ack *a)
+{
+	uid_t uid;
+
+	if (peers_trust(a->fd, &uid))
+		return false;
+	trouble_set(&a->trouble, EXIT_PERM,
+		"the acknowledgement socket '%s' is another user's (uid %ld): give a path in a directory of your own",
+		a->path, (long)uid);
+	ack_client_close(a, ACK_CLOSED);
+	return true;
 }
 
 static void say_hello(struct ack *a)
@@ -87,7 +105,7 @@ static void on_no_source(struct ack *a, int error, short input, int64_t now_ms)
 	if (error != ENOENT && error != ECONNREFUSED && error != EAGAIN && error != EINTR) {
 		trouble_set(&a->trouble, EXIT_PERM,
 			"cannot connect to the acknowledgement socket '%s': %s", a->path,
-			strerror(error));
+			msg_errno(error));
 		ack_client_close(a, ACK_CLOSED);
 	} else if (nothing_came(input)) {
 		turn_off(a);
@@ -122,11 +140,11 @@ void ack_client_connect(struct ack *a, bool input_came, int64_t now_ms)
 	memcpy(address.sun_path, a->path, strlen(a->path));
 	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0)
-		die(EXIT_TEMP, "cannot make a socket: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot make a socket: %s", msg_errno(errno));
 	/* Before the connect: a source that has printed this input listens by now. */
 	input = ack_client_input();
 	if (connect(a->fd, (struct sockaddr *)&address, sizeof(address)))
 		on_no_source(a, errno, input, now_ms);
-	else
+	else if (!is_foreign(a))
 		say_hello(a);
 }

@@ -213,8 +213,7 @@ static void end_list(struct ack *a)
 
 static bool has_news(const struct ack *a)
 {
-	return a->listing ||
-		(a->role != ACK_FILTER && a->state == ACK_UP && a->idle != a->idle_reported);
+	return a->listing || (a->state == ACK_UP && a->idle != a->idle_reported);
 }
 
 /* Reports and idleness that were noted become lines. */
@@ -352,7 +351,7 @@ bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *lab
 	*label = (struct ack_label){0};
 	if (!a->on)
 		return true;
-	a->idle = false;
+	a->idle = a->idle && a->role == ACK_FILTER;
 	if (seq->type <= JSON_NULL) {
 		a->unlabelled++;
 		return true;
@@ -380,14 +379,20 @@ void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label
 		end_list(a);
 	a->listing = true;
 	a->list_kind = kind;
-	/* For the source a report ends idleness. */
-	a->idle_reported = false;
+	/* For the source a sink's report ends idleness. */
+	if (a->role != ACK_FILTER)
+		a->idle_reported = false;
 	ack_list_add(&a->list, label);
 }
 
 void ack_idle(struct ack *a)
 {
 	a->idle = true;
+}
+
+void ack_busy(struct ack *a)
+{
+	a->idle = false;
 }
 
 void ack_ask(struct ack *a, struct span labels)

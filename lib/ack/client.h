@@ -88,8 +88,12 @@ bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *lab
 /* Reports. Sinks report in the order of arrival, and only up to the first record they still hold.
  * Only after the fact is durable. No label: nothing. */
 void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label);
-/* A sink holds nothing unanswered; ack_take ends that. Call whenever it is so: it is told once. */
+/* Call whenever it is so: a change is told once.
+ * idle: a sink holds nothing unanswered and reads its input; a filter holds no record for long.
+ * busy: it holds records, or lets them wait in its input, and has a reason to: its server is away, a command is
+ * at work. So the source does not blame another program for the delay. For a sink ack_take says it too. */
 void ack_idle(struct ack *a);
+void ack_busy(struct ack *a);
 /* A transaction of these labels (as ack_list_text gives them; may be empty) asks for positions.
  *
  * While a question waits (for a number that some filter holds, and that may yet come here) more

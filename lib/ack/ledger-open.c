@@ -22,17 +22,20 @@ bool ledger_first_open(const struct ledger *l, struct ledger_open *o)
 	return true;
 }
 
-/* Whether an open number is below one that the sink has reported or asks about, although the sink has not
- * named it. */
-static bool may_be_lost(const struct ledger *l, const struct ledger_entry *x)
+/* Whether nobody says that it holds an open number: it is below one that the sink has reported or asks about,
+ * although the sink has not named it, or the sink is idle. */
+static bool is_overdue(
+	const struct ledger *l, const struct ledger_entry *x, enum ledger_members members)
 {
+	if (members != LEDGER_WORK)
+		return members == LEDGER_SINK_IDLE;
 	if (l->waits_to && x->asked == l->question)
 		return false;
 	return x->number <= l->reported || x->number <= l->waits_to;
 }
 
-uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_t limit_us,
-	void (*fn)(void *ctx, const struct ledger_open *o), void *ctx)
+uint64_t ledger_stalled(struct ledger *l, enum ledger_members members, int64_t now_us,
+	int64_t limit_us, void (*fn)(void *ctx, const struct ledger_open *o), void *ctx)
 {
 	uint64_t sum = 0;
 
@@ -43,7 +46,7 @@ uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_
 		for (uint32_t e = p->head; e != NONE; e = l->entries[e].part_after) {
 			struct ledger_entry *x = &l->entries[e];
 
-			if (!sink_idle && !may_be_lost(l, x)) {
+			if (!is_overdue(l, x, members)) {
 				x->overdue_us = 0;
 				continue;
 			}

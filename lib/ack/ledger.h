@@ -128,12 +128,17 @@ struct ledger_open {
 };
 /* The lowest open number, and in o->count how many are open. Returns false if none is. */
 bool ledger_first_open(const struct ledger *l, struct ledger_open *o);
+/* What the members of the pipeline say of themselves. */
+enum ledger_members {
+	LEDGER_WORK,
+	LEDGER_SINK_IDLE, /* the sink holds nothing, nor does a filter say that it holds something */
+	LEDGER_FILTER_BUSY, /* a filter holds records and has said so: no number is overdue */
+};
 /* Finds numbers that have been overdue for @limit_us without a break. A number is overdue if it is open
- * although the sink has reported a later one, or has said that it holds nothing (@sink_idle), or although a
- * transaction of the sink waits for it. Calls @fn once for each partition with such numbers, with the lowest
- * and their count; returns the sum. Call about once a second: the time begins when a call finds a number
- * overdue. */
-uint64_t ledger_stalled(struct ledger *l, bool sink_idle, int64_t now_us, int64_t limit_us,
-	void (*fn)(void *ctx, const struct ledger_open *o), void *ctx);
+ * although the sink has reported a later one, or is idle, or although a transaction of the sink waits for it.
+ * Calls @fn once for each partition with such numbers, with the lowest and their count; returns the sum. Call
+ * about once a second: the time begins when a call finds a number overdue. */
+uint64_t ledger_stalled(struct ledger *l, enum ledger_members members, int64_t now_us,
+	int64_t limit_us, void (*fn)(void *ctx, const struct ledger_open *o), void *ctx);
 
 #endif

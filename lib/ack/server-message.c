@@ -145,6 +145,16 @@ static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind
 	} while (line.len);
 }
 
+static void on_busy(struct ack_server *d, struct ack_peer *p, bool busy)
+{
+	if (p->role != FILTER) {
+		d->sink_idle = !busy;
+		return;
+	}
+	d->busy += (unsigned)busy - (unsigned)p->busy;
+	p->busy = busy;
+}
+
 static void on_stop(struct ack_server *d, struct ack_peer *p, struct span reason)
 {
 	char text[200];
@@ -164,6 +174,8 @@ void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 	struct span labels = buf_as_span(&p->question);
 	const struct ledger_part *part = NULL;
 	struct buf *out = peer_out(&p->peer);
+	size_t before;
+	bool is_member;
 
 	switch (ledger_txn(d->ledger, labels)) {
 	case LEDGER_WAIT:
@@ -179,9 +191,15 @@ void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 		twice(d, p, labels);
 		break;
 	default:
+		before = out->len;
 		buf_puts(out, "offsets ");
-		d->metadata(d->ctx, out);
-		while ((part = ledger_next_part(d->ledger, part))) {
+		is_member = d->metadata(d->ctx, out);
+		if (!is_member && labels.len) {
+			out->len = before;
+			peer_tell(&d->peers, &p->peer, "abort %s\n", d->run);
+			break;
+		}
+		while (is_member && (part = ledger_next_part(d->ledger, part))) {
 			int64_t position = ledger_txn_position(d->ledger, part);
 
 			if (position >= 0)
@@ -233,10 +251,10 @@ void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line,
 		on_report(d, p, LEDGER_DROP, line, now_us);
 	else if (span_is(verb, "dead"))
 		on_report(d, p, LEDGER_DEAD, line, now_us);
-	else if (span_is(verb, "idle") && !line.len && p->role != FILTER)
-		d->sink_idle = true;
-	else if (span_is(verb, "busy") && !line.len && p->role != FILTER)
-		d->sink_idle = false;
+	else if (span_is(verb, "idle") && !line.len)
+		on_busy(d, p, false);
+	else if (span_is(verb, "busy") && !line.len)
+		on_busy(d, p, true);
 	else if (span_is(verb, "offsets"))
 		on_offsets(d, p, line);
 	else if (span_is(verb, "stop"))

@@ -13,6 +13,7 @@ struct ack_peer {
 	struct peer peer;
 	enum role role;
 	bool bye;
+	bool busy; /* a filter */
 	char name[ACK_NAME_MAX_BYTES + 1], pid[12];
 	struct buf question;
 	bool asks; /* question waits for an answer */

@@ -29,7 +29,15 @@ static void tell_end(struct ack_server *d, struct peer *p)
 static void on_opened(void *ctx, struct peer *p)
 {
 	struct ack_server *d = ctx;
+	uid_t uid;
 
+	if (!peers_trust(p->fd, &uid)) {
+		msg_warn(
+			"refused a process of another user (uid %ld) on the acknowledgement socket",
+			(long)uid);
+		p->closed = true;
+		return;
+	}
 	peer_tell(&d->peers, p, "run %s\n", d->run);
 	if (d->ended)
 		tell_end(d, p);
@@ -57,6 +65,7 @@ static void on_freed(void *ctx, struct peer *peer)
 
 	if (p->role != NOBODY && p->role != REFUSED)
 		d->connections--;
+	d->busy -= p->busy;
 	if (p->role == SINK || p->role == TXN) {
 		d->has_sink = false;
 		d->sink_lost = d->sink_lost || !p->bye;
@@ -84,6 +93,7 @@ void ack_server_serve(struct ack_server *d, int64_t now_us)
 	if (d->fd < 0)
 		return;
 	peers_serve(&d->peers, now_us);
+	trouble_take(&d->trouble, &d->peers.trouble);
 	if (d->asked) {
 		d->asked = false;
 		for (struct ack_peer *p = first(d); p; p = next(p))
@@ -133,7 +143,7 @@ static void listen_on(struct ack_server *d, const char *path)
 
 	if (peers_listen(&d->peers, path, 0600, &why) == 0)
 		return;
-	if (errno == EADDRINUSE)
+	if (errno == EADDRINUSE && why.status == EXIT_PERM)
 		die(EXIT_PERM,
 			"another source listens on '%s': a pipeline has one source; run two pipelines",
 			path);
@@ -153,7 +163,7 @@ void ack_server_open(struct ack_server *d, const char *path, struct ledger *l)
 
 	*d = (struct ack_server){.ledger = l};
 	if (getentropy(random, sizeof(random)))
-		die(EXIT_TEMP, "cannot get random numbers: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot get random numbers: %s", msg_errno(errno));
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(d->run + 2 * i, 3, "%02x", random[i]);
 	peers_open(&d->peers, &events, d);
@@ -163,7 +173,7 @@ void ack_server_open(struct ack_server *d, const char *path, struct ledger *l)
 }
 
 void ack_server_on_txn(
-	struct ack_server *d, void (*metadata)(void *ctx, struct buf *out), void *ctx)
+	struct ack_server *d, bool (*metadata)(void *ctx, struct buf *out), void *ctx)
 {
 	d->metadata = metadata;
 	d->ctx = ctx;

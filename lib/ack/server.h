@@ -22,6 +22,7 @@ struct ack_server {
 	bool has_sink; /* … and is connected */
 	bool is_txn; /* … and writes transactions: the source does not commit */
 	bool sink_idle; /* the sink holds nothing: `idle` has come, and no `busy` or report since */
+	unsigned busy; /* filters that have said that they hold records */
 	bool sink_lost; /* its connection has ended without bye: stop reading, exit 111 */
 	struct trouble trouble; /* with a status: the source stops and exits with it */
 	bool void_account; /* … and commits nothing more: the ledger may be wrong about what is final */
@@ -30,8 +31,9 @@ struct ack_server {
 	struct ledger *ledger;
 	struct peers peers;
 	bool ended, asked; /* `end` has been sent; a transaction waits for its answer */
-	/* Appends the consumer group's metadata, in base64, for a transaction's answer. */
-	void (*metadata)(void *ctx, struct buf *out);
+	/* Appends the consumer group's metadata, in base64, for a transaction's answer. false: no position may be
+	 * committed under them, since the group has given the partitions away. */
+	bool (*metadata)(void *ctx, struct buf *out);
 	void *ctx;
 };
 
@@ -40,7 +42,7 @@ struct ack_server {
 void ack_server_open(struct ack_server *d, const char *path, struct ledger *l);
 /* Without it a sink that writes transactions is refused. */
 void ack_server_on_txn(
-	struct ack_server *d, void (*metadata)(void *ctx, struct buf *out), void *ctx);
+	struct ack_server *d, bool (*metadata)(void *ctx, struct buf *out), void *ctx);
 /* Takes a connected stream socket over, as if it had been accepted. */
 void ack_server_add(struct ack_server *d, int fd);
 /* Accepts, reads, sends. Call when fd is readable, and in any case once a second. */

@@ -4,13 +4,16 @@
 
 #include "base/msg.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,27 +27,123 @@ static void close_fd(int *fd)
 static void make_pipe(int fds[2], int ours)
 {
 	if (pipe2(fds, O_CLOEXEC) || fcntl(fds[ours], F_SETFL, O_NONBLOCK))
-		die(EXIT_TEMP, "cannot make a pipe: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot make a pipe: %s", msg_errno(errno));
 }
 
+/* ---- what must not outlive us ---- */
+
+/* A process that waits for our end, be it by SIGKILL, and then ends all groups of commands. Over a pipe it is told
+ * of each: the number of a group that begins, and the same below 0 once it has ended. The kernel's own way, a
+ * signal at the death of the parent, reaches the command alone and not what it has started. */
+static pid_t guard_pid;
+static int guard_fd = -1;
+
+_Noreturn static void guard(int fd)
+{
+	enum { GROUPS_MAX = 1024 };
+	static pid_t groups[GROUPS_MAX];
+	size_t count = 0;
+	pid_t word;
+
+	/* What is sent to our group, or typed on the terminal, is not for it. */
+	setpgid(0, 0);
+	dup2(fd, 0);
+	close_range(1, ~0U, 0);
+	while (read(0, &word, sizeof(word)) == sizeof(word)) {
+		if (word > 0 && count < GROUPS_MAX)
+			groups[count++] = word;
+		for (size_t i = 0; i < count && word < 0; i++)
+			if (groups[i] == -word)
+				groups[i--] = groups[--count];
+	}
+	while (count)
+		kill(-groups[--count], SIGKILL);
+	_exit(0);
+}
+
+static void start_guard(void)
+{
+	sigset_t all, before;
+	int fds[2];
+
+	if (guard_fd >= 0)
+		return;
+	if (pipe2(fds, O_CLOEXEC))
+		die(EXIT_TEMP, "cannot make a pipe: %s", msg_errno(errno));
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	guard_pid = fork();
+	if (guard_pid == 0)
+		guard(fds[0]);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	close(fds[0]);
+	if (guard_pid < 0)
+		die(EXIT_TEMP, "cannot start a process: %s", msg_errno(errno));
+	guard_fd = fds[1];
+}
+
+static void tell_guard(pid_t word)
+{
+	while (write(guard_fd, &word, sizeof(word)) < 0 && errno == EINTR)
+		;
+}
+
+void child_end_all(void)
+{
+	if (guard_fd < 0)
+		return;
+	close_fd(&guard_fd);
+	while (waitpid(guard_pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* ---- starting ---- */
+
+/* In the new process, which shares our memory until it runs another program. Returns why it cannot. */
+static int become(char *const argv[], int in, int out, pid_t parent, const sigset_t *mask)
+{
+	struct sigaction defaults = {.sa_handler = SIG_DFL}, old;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		if (sigaction(sig, NULL, &old) == 0 &&
+			(sig == SIGPIPE ||
+				(old.sa_handler != SIG_IGN && old.sa_handler != SIG_DFL)))
+			sigaction(sig, &defaults, NULL);
+	setpgid(0, 0);
+	tell_guard(getpid());
+	/* Until the guard knows of us we depend on the kernel's word; our parent may have died before it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(EXIT_TEMP);
+	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
+		return errno;
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execvp(argv[0], argv);
+	return errno;
+}
+
+/* Signals are blocked meanwhile: our handlers must not run in the new process. */
 static int spawn(struct child *c, char *const argv[], int in, int out)
 {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t defaults;
-	int error;
+	pid_t parent = getpid();
+	volatile int error = 0;
+	sigset_t all, before;
 
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
-	posix_spawnattr_setsigdefault(&attributes, &defaults);
-	error = posix_spawnp(&c->pid, argv[0], &actions, &attributes, argv, environ);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
+	start_guard();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	c->pid = vfork();
+	if (c->pid == 0) {
+		error = become(argv, in, out, parent, &before);
+		_exit(127);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (c->pid < 0)
+		return errno;
+	if (error) {
+		waitpid(c->pid, NULL, 0);
+		tell_guard(-c->pid);
+	}
 	return error;
 }
 
@@ -73,7 +172,7 @@ int child_start(struct child *c, char *const argv[], struct span input, size_t o
 	}
 	c->pid_fd = pidfd_open(c->pid, 0);
 	if (c->pid_fd < 0)
-		die(EXIT_TEMP, "cannot watch a child: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot watch a child: %s", msg_errno(errno));
 	return 0;
 }
 
@@ -139,8 +238,75 @@ enum child_state child_serve(struct child *c, const struct pollfd *p)
 	if (c->pid_fd >= 0 || c->out_fd >= 0)
 		return CHILD_RUNS;
 	close_fd(&c->in_fd);
+	tell_guard(-c->pid);
 	c->pid = 0;
 	return CHILD_DONE;
+}
+
+bool child_lingers(const struct child *c)
+{
+	return c->pid && c->pid_fd < 0 && c->out_fd >= 0;
+}
+
+/* Whether a process has the pipe open. */
+static bool has_open(const char *pid, const char *pipe)
+{
+	char path[64], target[64];
+	struct dirent *entry;
+	bool found = false;
+	ssize_t n;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
+	dir = opendir(path);
+	while (dir && !found && (entry = readdir(dir))) {
+		n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		if (n > 0)
+			target[n] = '\0';
+		found = n > 0 && strcmp(target, pipe) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static void name_process(const char *pid, char *name, size_t size)
+{
+	char path[64], comm[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
+	file = fopen(path, "re");
+	if (file) {
+		if (fgets(comm, sizeof(comm), file))
+			comm[strcspn(comm, "\n")] = '\0';
+		fclose(file);
+	}
+	snprintf(name, size, "process %.20s (%s)", pid, comm);
+}
+
+bool child_holder(const struct child *c, char *name, size_t size)
+{
+	struct dirent *entry;
+	struct stat st;
+	bool found = false;
+	char pipe[64];
+	DIR *proc;
+
+	if (fstat(c->out_fd, &st))
+		return false;
+	snprintf(pipe, sizeof(pipe), "pipe:[%llu]", (unsigned long long)st.st_ino);
+	proc = opendir("/proc");
+	while (proc && !found && (entry = readdir(proc))) {
+		long pid = strtol(entry->d_name, NULL, 10);
+
+		found = pid > 0 && pid != (long)getpid() && has_open(entry->d_name, pipe);
+		if (found)
+			name_process(entry->d_name, name, size);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
 }
 
 void child_why(const struct child *c, char *why, size_t size)
@@ -164,6 +330,7 @@ void child_kill(struct child *c)
 		kill(-c->pid, SIGKILL);
 	if (c->pid_fd >= 0)
 		waitpid(c->pid, NULL, 0);
+	tell_guard(-c->pid);
 	close_fd(&c->pid_fd);
 	close_fd(&c->in_fd);
 	close_fd(&c->out_fd);

@@ -3,7 +3,8 @@
  * it may read first and write then, or both by turns, or not read at all. Standard error is ours.
  *
  * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in order, and all
- * that it has started can be ended with it. SIGCHLD must not be ignored. */
+ * that it has started can be ended with it. If we end, be it by SIGKILL, so does the group: a small process of
+ * its own, started with the first child, sees to that. SIGCHLD must not be ignored. */
 #ifndef EVPIPE_CHILD_H
 #define EVPIPE_CHILD_H
 
@@ -38,7 +39,14 @@ enum child_state child_serve(struct child *c, const struct pollfd *p);
 void child_why(const struct child *c, char *why, size_t size);
 /* The output was too much: another run on the same input would give the same. */
 bool child_overflowed(const struct child *c);
+/* It has ended, but its output is still open: a process that it has started holds it. */
+bool child_lingers(const struct child *c);
+/* Which process that is: "process 77 (sleep)"; the first one found in /proc, which is read through. Returns false
+ * when none is found. */
+bool child_holder(const struct child *c, char *name, size_t size);
 /* Ends it and what it has started, at once; nothing when none runs. Waits for its end. */
 void child_kill(struct child *c);
+/* At the end of the program, after the last child: ends all groups, those too that a child has left behind. */
+void child_end_all(void);
 
 #endif

@@ -356,7 +356,7 @@ static void copy_write(struct copy *c)
 		ok = false;
 	if (!ok) {
 		if (!c->warned)
-			msg_warn("cannot write metrics to '%s': %s", c->path, strerror(errno));
+			msg_warn("cannot write metrics to '%s': %s", c->path, msg_errno(errno));
 		unlink(c->temporary);
 	}
 	c->warned = !ok;
@@ -401,13 +401,13 @@ void metrics_set_ready(bool ready)
 		int fd = create(self.ready_path);
 
 		if (fd < 0)
-			msg_warn("cannot make '%s': %s", self.ready_path, strerror(errno));
+			msg_warn("cannot make '%s': %s", self.ready_path, msg_errno(errno));
 		else
 			close(fd);
 	}
 	if (ready && self.ready_fd >= 0) {
 		if (write(self.ready_fd, "\n", 1) < 0)
-			msg_warn("cannot write to the --ready-fd descriptor: %s", strerror(errno));
+			msg_warn("cannot write to the --ready-fd descriptor: %s", msg_errno(errno));
 		close(self.ready_fd);
 		self.ready_fd = -1;
 	}

@@ -37,7 +37,7 @@ int wake_open(void)
 	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
 	if (pipe2(pipe_fds, O_NONBLOCK | O_CLOEXEC))
-		die(EXIT_TEMP, "cannot make a pipe: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot make a pipe: %s", msg_errno(errno));
 	for (size_t i = 0; i < sizeof(stop_signals) / sizeof(*stop_signals); i++) {
 		struct sigaction old;
 

@@ -53,7 +53,7 @@ static void open_file(struct dead *d, bool first)
 	d->fd = open(d->file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	if (d->fd < 0)
 		die(first && !is_shortage(errno) ? EXIT_PERM : EXIT_TEMP,
-			"cannot open the dead-letter file '%s': %s", d->file, strerror(errno));
+			"cannot open the dead-letter file '%s': %s", d->file, msg_errno(errno));
 	sync_directory(d->file);
 }
 
@@ -99,9 +99,9 @@ static void write_all(struct dead *d, struct span s)
 			if (d->start >= 0 && !fstat(d->fd, &st) && st.st_size > d->start &&
 				ftruncate(d->fd, d->start))
 				msg_error("cannot take back a torn dead letter in '%s': %s",
-					d->file, strerror(errno));
+					d->file, msg_errno(errno));
 			die(EXIT_TEMP, "cannot write to the dead-letter file '%s': %s", d->file,
-				strerror(saved));
+				msg_errno(saved));
 		}
 		s.p += n;
 		s.len -= (size_t)n;
@@ -267,7 +267,7 @@ void dead_sync(struct dead *d)
 	/* EINVAL: a pipe or a device, which has nothing to sync. */
 	if (fdatasync(d->fd) && errno != EINVAL && errno != EROFS)
 		die(EXIT_TEMP, "cannot sync the dead-letter file '%s': %s", d->file,
-			strerror(errno));
+			msg_errno(errno));
 	d->dirty = false;
 }
 
@@ -276,7 +276,7 @@ int dead_close(struct dead *d)
 	dead_sync(d);
 	if (d->fd >= 0 && close(d->fd))
 		die(EXIT_TEMP, "cannot close the dead-letter file '%s': %s", d->file,
-			strerror(errno));
+			msg_errno(errno));
 	d->fd = -1;
 	if (!d->refused)
 		return EXIT_DONE;

@@ -49,7 +49,7 @@ const char *input_dead_topic(const struct input *in)
 void input_read(struct input *in)
 {
 	if (line_read(&in->line) < 0 && errno != EINTR && errno != EAGAIN)
-		die(EXIT_TEMP, "cannot read standard input: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot read standard input: %s", msg_errno(errno));
 	in->drained = false;
 }
 

@@ -17,6 +17,8 @@
 
 enum { WAKE, INPUT, ACK, OUTPUT }; /* of the SINK_FDS entries */
 
+enum { HELD_MS = 5000 }; /* after that long a filter says that it holds a record */
+
 void sink_opts(struct sink_opts *o)
 {
 	o->retry_for = arg_str0(NULL, "retry-for", "TIME",
@@ -224,6 +226,7 @@ void sink_poll(struct sink *s, struct pollfd *p, bool ready)
 	bool reads = takes && input_wants(&s->in) && ack_greeted(&s->ack);
 
 	s->has_more = takes && !input_wants(&s->in);
+	s->is_ready = ready;
 
 	p[WAKE] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
 	p[INPUT] = (struct pollfd){.fd = reads ? STDIN_FILENO : -1, .events = POLLIN};
@@ -239,7 +242,26 @@ int sink_timeout_ms(const struct sink *s, int64_t now_ms)
 	/* A server that takes nothing makes no event. */
 	if (s->retry_ms || wake_signalled())
 		timeout_ms = wake_least(timeout_ms, INPUT_LOOK_MS);
+	if (hands_on(s) && sink_count(s) && now_ms < s->moved_ms + HELD_MS)
+		timeout_ms = wake_least(timeout_ms, (int)(s->moved_ms + HELD_MS - now_ms));
 	return s->has_more ? 0 : timeout_ms;
+}
+
+/* Whether the oldest record has been here for long. */
+static bool is_held(struct sink *s, int64_t now_ms)
+{
+	if (s->moved != s->head || !sink_count(s))
+		s->moved_ms = now_ms;
+	s->moved = s->head;
+	return now_ms >= s->moved_ms + HELD_MS;
+}
+
+static void tell_busy(struct sink *s, int64_t now_ms)
+{
+	if (s->is_ready && !(hands_on(s) ? is_held(s, now_ms) : sink_count(s)))
+		ack_idle(&s->ack);
+	else
+		ack_busy(&s->ack);
 }
 
 static void read_input(struct sink *s)
@@ -315,8 +337,8 @@ void sink_flush(struct sink *s, int64_t now_ms)
 	sink_release(s);
 	dead_sync(&s->in.dead);
 	write_output(s);
-	if (!s->setup.settle && !sink_count(s))
-		ack_idle(&s->ack);
+	if (!s->setup.settle)
+		tell_busy(s, now_ms);
 	ack_serve(&s->ack, s->ack_events, now_ms);
 	s->ack_events = 0;
 	if (s->ack.trouble.status)

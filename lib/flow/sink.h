@@ -91,6 +91,9 @@ struct sink {
 	bool reader_gone; /* of standard output */
 	uint64_t refusing; /* the slot of the dead letter that is being made */
 	bool has_more; /* lines can be taken without waiting for anything */
+	bool is_ready; /* the program takes lines */
+	uint64_t moved; /* head, when it last moved … */
+	int64_t moved_ms; /* … and when that was; or when there last was no record */
 	int wake_fd;
 	short ack_events; /* of the last poll */
 	int64_t retry_ms; /* --retry-for; 0: for ever */
@@ -167,7 +170,8 @@ void sink_serve(struct sink *s, const struct pollfd *p);
  * server. Ends the program with 99 when nothing was delivered for --retry-for. */
 void sink_server(struct sink *s, bool up, int64_t now_ms);
 /* Releases slots, hands records on while standard output takes them, syncs the dead letters, and lets reports
- * leave. Call before the wait. */
+ * leave. Tells the source whether it is busy: it has records, or lets them wait since it is not ready; with
+ * --pass, if that takes long. Call before the wait. */
 void sink_flush(struct sink *s, int64_t now_ms);
 /* Releases slots alone, which makes room for lines. */
 void sink_release(struct sink *s);

@@ -93,11 +93,16 @@ static void on_stalled(void *ctx, const struct ledger_open *o)
 
 void source_tick(struct source *s)
 {
+	enum ledger_members members;
+
 	ack_server_serve(&s->server, wake_now_us());
 	s->counts = ledger_counts(s->ledger);
+	members = s->server.busy      ? LEDGER_FILTER_BUSY
+		: s->server.sink_idle ? LEDGER_SINK_IDLE
+				      : LEDGER_WORK;
 	if (!s->order)
-		s->stalled = ledger_stalled(
-			s->ledger, s->server.sink_idle, wake_now_us(), STALL_US, on_stalled, s);
+		s->stalled =
+			ledger_stalled(s->ledger, members, wake_now_us(), STALL_US, on_stalled, s);
 }
 
 void source_complain(struct source *s)

@@ -83,12 +83,17 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	bool config = kafka_is_config_error(err) ||
 		(err == RD_KAFKA_RESP_ERR__SSL && is_tls_config(text));
+	/* It would try for ever to make a socket. */
+	bool limit = strstr(text, strerror(EMFILE)) || strstr(text, strerror(ENFILE));
+	char cause[400];
 
-	if (!config && err != RD_KAFKA_RESP_ERR__FATAL &&
+	if (!config && !limit && err != RD_KAFKA_RESP_ERR__FATAL &&
 		err != RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
 		return false;
-	trouble_set(&k->trouble, config ? EXIT_PERM : EXIT_TEMP, "%s", text);
-	brokers_cut_after(k->trouble.text);
+	snprintf(cause, sizeof(cause), "%s", text);
+	brokers_cut_after(cause);
+	trouble_set(&k->trouble, config ? EXIT_PERM : EXIT_TEMP, "%s%s", cause,
+		limit ? "; raise the limit (ulimit -n)" : "");
 	return true;
 }
 
@@ -154,7 +159,7 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 
 	*k = (struct kafka){.resolves = c->resolves};
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC))
-		return trouble_set(why, EXIT_TEMP, "cannot make a pipe: %s", strerror(errno));
+		return trouble_set(why, EXIT_TEMP, "cannot make a pipe: %s", msg_errno(errno));
 	k->wake_fd = fds[0];
 	k->wake_in = fds[1];
 	brokers_open(&k->brokers);

@@ -25,7 +25,7 @@ ssize_t bytes_read(struct bytes *b, void *p, size_t n)
 	ssize_t got = b->layer ? b->layer->read(b, p, n) : read(b->fd, p, n);
 
 	if (got < 0 && errno != EAGAIN && errno != EINTR)
-		trouble_set(&b->trouble, EXIT_TEMP, "%s", strerror(errno));
+		trouble_set(&b->trouble, EXIT_TEMP, "%s", msg_errno(errno));
 	return got;
 }
 
@@ -40,7 +40,7 @@ ssize_t bytes_write(struct bytes *b, const void *p, size_t n)
 	if (sent >= 0 || errno == EAGAIN)
 		return sent;
 	err = errno;
-	trouble_set(&b->trouble, EXIT_TEMP, "%s", strerror(err));
+	trouble_set(&b->trouble, EXIT_TEMP, "%s", msg_errno(err));
 	shutdown(b->fd, SHUT_WR);
 	errno = err;
 	return -1;

@@ -5,6 +5,7 @@
 #include "net/dial.h"
 
 #include "base/mem.h"
+#include "base/msg.h"
 #include "base/wake.h"
 
 #include <errno.h>
@@ -31,8 +32,15 @@ struct dial_request {
 
 static void fail(struct dial *d, const char *why)
 {
+	d->error = 0;
 	snprintf(d->why, sizeof(d->why), "%s", why);
 	d->state = DIAL_FAILED;
+}
+
+static void fail_errno(struct dial *d, int error)
+{
+	fail(d, msg_errno(error));
+	d->error = error;
 }
 
 static void close_fd(struct dial *d)
@@ -81,6 +89,7 @@ static struct dial_request *request_new(const struct dial *d)
 	struct sigevent sev = {.sigev_notify = SIGEV_THREAD,
 		.sigev_notify_function = on_answer,
 		.sigev_value.sival_ptr = q};
+	int saved;
 
 	*q = (struct dial_request){.holders = 2,
 		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
@@ -89,8 +98,10 @@ static struct dial_request *request_new(const struct dial *d)
 	q->cb = (struct gaicb){.ar_name = q->host, .ar_service = q->port, .ar_request = &hints};
 	if (q->fd >= 0 && getaddrinfo_a(GAI_NOWAIT, list, 1, &sev) == 0)
 		return q;
+	saved = errno;
 	q->holders = 1;
 	request_release(q);
+	errno = saved;
 	return NULL;
 }
 
@@ -142,7 +153,7 @@ static void connect_next(struct dial *d, int err, int64_t now_ms)
 		}
 		close_fd(d);
 	}
-	fail(d, strerror(err));
+	fail_errno(d, err);
 }
 
 static void connect_unix(struct dial *d)
@@ -155,7 +166,7 @@ static void connect_unix(struct dial *d)
 		d->state = DIAL_CONNECTED;
 		return;
 	}
-	fail(d, strerror(errno));
+	fail_errno(d, errno);
 	close_fd(d);
 }
 
@@ -233,6 +244,7 @@ void dial_start(struct dial *d, int64_t now_ms)
 		.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
 
 	dial_stop(d);
+	d->error = 0;
 	if (!d->port) {
 		connect_unix(d);
 		return;
@@ -245,7 +257,10 @@ void dial_start(struct dial *d, int64_t now_ms)
 	if (!d->request)
 		d->request = request_new(d);
 	if (!d->request) {
-		fail(d, "its name cannot be resolved");
+		if (msg_errno_is_limit(errno))
+			fail_errno(d, errno);
+		else
+			fail(d, "its name cannot be resolved");
 		return;
 	}
 	d->state = DIAL_RESOLVING;

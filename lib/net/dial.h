@@ -28,6 +28,7 @@ struct dial {
 	enum dial_state state;
 	char *host, *port; /* or host alone: the path of a Unix socket */
 	char why[128];
+	int error; /* errno's value for it; 0: it has none */
 	/* internal */
 	int fd;
 	struct addrinfo *addrs, *addr;

@@ -21,7 +21,8 @@ enum { BACKLOG = 128 };
 
 static int refuse(struct trouble *why, const char *address, const char *reason, int error)
 {
-	trouble_set(why, EXIT_PERM, "cannot listen on '%s': %s", address, reason);
+	trouble_set(why, msg_errno_is_limit(error) ? EXIT_TEMP : EXIT_PERM,
+		"cannot listen on '%s': %s", address, reason);
 	errno = error;
 	return -1;
 }
@@ -70,7 +71,7 @@ static int make_socket(int family, struct trouble *why)
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
-		trouble_set(why, EXIT_TEMP, "cannot make a socket: %s", strerror(errno));
+		trouble_set(why, EXIT_TEMP, "cannot make a socket: %s", msg_errno(errno));
 	return fd;
 }
 
@@ -85,6 +86,14 @@ static int clear_path(const struct sockaddr_un *a, const char *address, struct t
 		return 0;
 	if (!S_ISSOCK(st.st_mode))
 		return refuse(why, address, "the path is in use, by what is no socket", EEXIST);
+	if (st.st_uid != geteuid()) {
+		char reason[100];
+
+		snprintf(reason, sizeof(reason),
+			"the path is another user's socket (uid %ld): use a directory of your own",
+			(long)st.st_uid);
+		return refuse(why, address, reason, EPERM);
+	}
 	fd = make_socket(AF_UNIX, why);
 	if (fd < 0)
 		return -1;
@@ -95,7 +104,7 @@ static int clear_path(const struct sockaddr_un *a, const char *address, struct t
 		return refuse(why, address, "the path is in use", EADDRINUSE);
 	if (unlink(a->sun_path) && errno != ENOENT)
 		return trouble_set(why, EXIT_PERM, "cannot replace the dead socket '%s': %s",
-			a->sun_path, strerror(errno));
+			a->sun_path, msg_errno(errno));
 	return 0;
 }
 
@@ -137,7 +146,7 @@ static int open_unix(
 
 		close(l->fd);
 		l->fd = -1;
-		return refuse(why, address, strerror(error), error);
+		return refuse(why, address, msg_errno(error), error);
 	}
 	keep_file(l, path);
 	snprintf(l->address, sizeof(l->address), "unix:%s", path);
@@ -234,7 +243,7 @@ static int listen_tcp(struct listener *l, const char *address, struct trouble *w
 		return refuse(why, address, reason, EINVAL);
 	if (ret)
 		return refuse(why, address,
-			errno == EADDRINUSE ? "the port is in use" : strerror(errno), errno);
+			errno == EADDRINUSE ? "the port is in use" : msg_errno(errno), errno);
 	name_address(l);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Listening sockets: TCP and Unix. A socket file that nobody listens on any more is replaced, one that
- * answers is not. A socket file is removed by listen_close, or at the exit of the process that made it: a
+/* Listening sockets: TCP and Unix. A socket file of ours that nobody listens on any more is replaced, one that
+ * answers or is another user's is not. A socket file is removed by listen_close, or at the exit of the process that made it: a
  * child that exits leaves its parent's. */
 #ifndef EVPIPE_NET_LISTEN_H
 #define EVPIPE_NET_LISTEN_H
@@ -22,7 +22,7 @@ struct listener {
  * rights of the socket file, 0600 for instance; 0: the umask's. @l stays where it is until listen_close.
  * Blocks for the resolver and for one connect to a socket file. Returns 0, or -1 with a sentence in @why:
  * EXIT_PERM when the address has none of these forms, cannot be resolved, is not allowed or in use (errno is
- * EADDRINUSE when another process listens there); EXIT_TEMP on other trouble. */
+ * EADDRINUSE when another process listens there); EXIT_TEMP on other trouble, such as too many open files. */
 int listen_open(struct listener *l, const char *address, mode_t mode, struct trouble *why);
 /* The same for a socket file at @path. */
 int listen_unix(struct listener *l, const char *path, mode_t mode, struct trouble *why);

@@ -115,6 +115,16 @@ static void read_peer(struct peers *s, struct peer *p, int64_t now_us)
 
 /* ---- connections ---- */
 
+bool peers_trust(int fd, uid_t *uid)
+{
+	struct ucred other = {.uid = (uid_t)-1};
+	socklen_t size = sizeof(other);
+	bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &other, &size) == 0;
+
+	*uid = other.uid;
+	return known && (other.uid == geteuid() || other.uid == 0);
+}
+
 void peers_add(struct peers *s, int fd)
 {
 	struct peer *p;
@@ -129,7 +139,7 @@ void peers_add(struct peers *s, int fd)
 	p->fd = fd;
 	/* A peer that cannot be heard must not wait for an answer. */
 	if (!watch(s, p, EPOLL_CTL_ADD)) {
-		msg_warn("cannot listen to a connection: %s", strerror(errno));
+		msg_warn("cannot listen to a connection: %s", msg_errno(errno));
 		close(fd);
 		free(p);
 		return;
@@ -146,6 +156,9 @@ static void accept_all(struct peers *s)
 
 	while ((fd = accept4(s->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
 		peers_add(s, fd);
+	if (msg_errno_is_limit(errno) || errno == ENOMEM || errno == ENOBUFS)
+		trouble_set(&s->trouble, EXIT_TEMP, "cannot take a connection on '%s': %s",
+			s->listener.path, msg_errno(errno));
 }
 
 void peers_serve(struct peers *s, int64_t now_us)
@@ -196,7 +209,7 @@ void peers_open(struct peers *s, const struct peers_events *events, void *ctx)
 	*s = (struct peers){.events = events, .ctx = ctx, .listener.fd = -1};
 	s->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->fd < 0)
-		die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot poll: %s", msg_errno(errno));
 }
 
 int peers_listen(struct peers *s, const char *path, mode_t mode, struct trouble *why)
@@ -206,7 +219,7 @@ int peers_listen(struct peers *s, const char *path, mode_t mode, struct trouble 
 	if (listen_unix(&s->listener, path, mode, why))
 		return -1;
 	if (epoll_ctl(s->fd, EPOLL_CTL_ADD, s->listener.fd, &e))
-		die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		die(EXIT_TEMP, "cannot poll: %s", msg_errno(errno));
 	return 0;
 }
 

@@ -33,6 +33,7 @@ struct peers {
 	int fd; /* for poll: POLLIN; -1: closed */
 	struct peer *first; /* then next */
 	unsigned count;
+	struct trouble trouble; /* no further connection can be taken: too many open files */
 	/* internal */
 	struct listener listener;
 	const struct peers_events *events;
@@ -50,6 +51,10 @@ struct peers_events {
 	void (*freed)(void *ctx,
 		struct peer *p); /* its connection has ended; for the user's own memory */
 };
+
+/* Whether the process at the other end of a Unix socket, at the time of its connect or listen, was of our user or
+ * root's. *@uid: whose it was. */
+bool peers_trust(int fd, uid_t *uid);
 
 /* @events and what it points to stay. Dies with 111. */
 void peers_open(struct peers *s, const struct peers_events *events, void *ctx);

@@ -105,7 +105,7 @@ static int failed(struct bytes *b, int got, short *want)
 	case SSL_ERROR_SYSCALL:
 		b->broken = true;
 		errno = system_error ? system_error : ECONNRESET;
-		return trouble_set(&b->trouble, EXIT_TEMP, "%s", strerror(errno));
+		return trouble_set(&b->trouble, EXIT_TEMP, "%s", msg_errno(errno));
 	default:
 		b->broken = true;
 		errno = EPROTO;

@@ -100,9 +100,11 @@ static void on_lost(struct redis *r)
 {
 	const struct trouble *why = &r->link.trouble;
 	bool was_up = r->state == REDIS_UP;
+	/* Without descriptors of our own it would wait for ever. */
+	bool is_limit = msg_errno_is_limit(r->link.dial.error);
 
 	went(r);
-	if (why->status == EXIT_PERM) {
+	if (why->status == EXIT_PERM || is_limit) {
 		r->trouble = *why;
 		r->state = REDIS_REFUSED;
 		r->news = REDIS_FAILED;

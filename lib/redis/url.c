@@ -249,7 +249,7 @@ static void check_password_file(const char *file)
 	if (!file)
 		return;
 	if (!text)
-		die(EXIT_PERM, "%s", why.text);
+		die(why.status, "%s", why.text);
 	explicit_bzero(text, strlen(text));
 	free(text);
 }

@@ -212,6 +212,47 @@ told() {
 	[ "$status" -eq 111 ]
 }
 
+@test "another user's socket is permanent trouble, at both ends" {
+	[ "$(id -u)" -eq 0 ] || skip "this needs a second user"
+	mkdir shared
+	chmod 1777 shared
+	chmod a+x "$T"
+	spawn other setpriv --reuid=65534 --clear-groups python3 -c '
+import os, socket, time
+s = socket.socket(socket.AF_UNIX)
+s.bind("shared/ack")
+os.chmod("shared/ack", 0o777)
+s.listen()
+print("listening", flush=True)
+time.sleep(1000)' </dev/null
+	wait_file_contains other.out listening
+	rec 1 >in
+	run -100 evsel --ack shared/ack . <in
+	[ "$output" = "evsel: the acknowledgement socket 'shared/ack' is another user's (uid 65534): give a path in a directory of your own" ]
+	run -100 rsub -u "unix:$T/no" --ack shared/ack x
+	[ "$output" = "rsub: cannot listen on 'shared/ack': the path is another user's socket (uid 65534): use a directory of your own" ]
+	stop other
+	run -100 rsub -u "unix:$T/no" --ack shared/ack x
+	[[ $output == *"is another user's socket (uid 65534)"* ]]
+	[ -S shared/ack ]
+}
+
+@test "without descriptors it is 111, with cause and remedy" {
+	local limit program
+	rec 1 >in
+	for program in "evsel ." "evbatch -- cat" "evkey .a --dead-letter dead" "rpub -u unix:$T/no x" \
+		"rsub -u unix:$T/no x" "kwrite -b 127.0.0.1:1 -t x"; do
+		for limit in 5 6; do
+			run timeout -s KILL 5 bash -c "ulimit -n $limit; exec $program <in"
+			case $status in
+			0 | 1 | 137) continue ;;
+			esac
+			[ "$status" -eq 111 ]
+			[[ $output == *"Too many open files; raise the limit (ulimit -n)"* ]]
+		done
+	done
+}
+
 @test "a path that is no socket is permanent trouble" {
 	rec 1 >records
 	echo >file

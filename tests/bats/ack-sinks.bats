@@ -145,6 +145,58 @@ sinks() {
 		[ "$status" -eq 0 ]' sinks
 }
 
+@test "it is busy while its server is away, though it has delivered all that it has read" {
+	source_start
+	proxied
+	sink pub rpub -u "$PROXY" "$TOPIC"
+	rec 1 >&5
+	wait_for "[ \"\$(heard rpub | tail -n 1)\" = idle ]"
+	stop proxy
+	exec 6>&-
+	wait_for "[ \"\$(heard rpub | tail -n 1)\" = busy ]"
+	rm -f orders proxy.sock
+	proxied
+	rec 2 >&5
+	wait_file_contains source.out "rpub: final $RUN 2"
+	source_does end 2
+	exec 5>&-
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	harness_end "$T"
+	rm -f ack commands in source.out
+
+	source_start
+	sink it kwrite -t '{topic}'
+	wait_file_contains source.out "kwrite: idle"
+	kill -STOP "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
+	printf '{"seq":"%s:1","topic":"%s","payload":"x"}\n' "$RUN" "$TOPIC" >&5
+	wait_for "[ \"\$(heard kwrite | tail -n 1)\" = busy ]"
+	kill -CONT "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
+	wait_file_contains source.out "kwrite: final $RUN 1"
+	source_does end 1
+	exec 5>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+}
+
+@test "with --pass it is busy while its server is away" {
+	source_start
+	proxied
+	sink pub rpub --pass -u "$PROXY" "$TOPIC"
+	rec 1 >&5
+	wait_lines pub.out 1
+	stop proxy
+	exec 6>&-
+	wait_for "[ \"\$(heard rpub | tail -n 1)\" = busy ]"
+	rm -f orders proxy.sock
+	proxied
+	wait_for "[ \"\$(heard rpub | tail -n 1)\" = idle ]"
+	source_does end 1
+	exec 5>&-
+	wait_exit pub
+	[ "$status" -eq 0 ]
+}
+
 @test "input waits for the greeting" {
 	SCRIPT='
 		rm -f ack commands source.out

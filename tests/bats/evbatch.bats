@@ -274,6 +274,58 @@ script() {
 	[ "$(cat late.out)" = "{\"seq\":\"$RUN:1\",\"payload\":\"late\"}" ]
 }
 
+@test "a process that keeps the output of a command that has ended is named" {
+	script cmd <<-'EOT'
+	cat
+	(echo $BASHPID >holder; exec sleep 1000) &
+	EOT
+	rec 1 >in
+	spawn held sh -c 'exec evbatch -- ./cmd <in'
+	wait_file_contains held.err "keeps its output open"
+	[ "$(cat held.err)" = "evbatch: warning: './cmd' has ended, but process $(cat holder) (sleep) keeps its output open: the batch of 1 records from line 1 on waits for it" ]
+	[ ! -s held.out ]
+	kill "$(cat holder)"
+	wait_exit held
+	[ "$status" -eq 0 ]
+	[ "$(labels <held.out)" = 1 ]
+	[ "$(wc -l <held.err)" -eq 1 ]
+}
+
+@test "a command and what it has started end with evbatch, though by SIGKILL" {
+	script cmd <<-'EOT'
+	sleep 1000 &
+	echo $! >child
+	echo $$ >pid
+	sleep 1000
+	EOT
+	mkfifo in
+	spawn killed sh -c 'exec evbatch -n 1 -P 2 -- ./cmd <in'
+	exec 5>in
+	rec 1 >&5
+	wait_for '[ -s pid ]'
+	kill -KILL "$(pid_of killed)"
+	wait_for '! alive "$(cat pid)"'
+	wait_for '! alive "$(cat child)"'
+	exec 5>&-
+}
+
+@test "the source is told when a batch takes long, and when it does no more" {
+	source_start
+	source_does end 2
+	mkfifo in
+	spawn slow sh -c 'exec evbatch -n 1 -- sh -c "until [ -e go ]; do sleep 0.02; done; cat" <in'
+	exec 5>in
+	rec 1 >&5
+	wait_file_contains source.out "evbatch: busy"
+	: >go
+	wait_file_contains source.out "evbatch: idle"
+	rec 2 >&5
+	exec 5>&-
+	wait_exit slow
+	[ "$status" -eq 0 ]
+	told busy idle bye
+}
+
 @test "a command that is not there is permanent trouble" {
 	source_start
 	rec 1 >in

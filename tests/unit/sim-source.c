@@ -394,8 +394,9 @@ void sim_check_stall(struct sim *s)
 	if (!s->swallowed)
 		sim_violate(s, "I10: %llu is open, and nobody has swallowed it",
 			(unsigned long long)o.number);
-	ledger_stalled(s->l, idle, 1 << 20, 30, name_open, s);
-	named = ledger_stalled(s->l, idle, 1 << 21, 30, name_open, s);
+	ledger_stalled(s->l, idle ? LEDGER_SINK_IDLE : LEDGER_WORK, 1 << 20, 30, name_open, s);
+	named = ledger_stalled(
+		s->l, idle ? LEDGER_SINK_IDLE : LEDGER_WORK, 1 << 21, 30, name_open, s);
 	if (!named || (idle && named != o.count))
 		sim_violate(s, "I10: of %d open ones %d are named", (int)o.count, (int)named);
 }

@@ -603,16 +603,26 @@ static void idle_is_told_once_and_taken_back(void **state)
 	end(&s, &a);
 }
 
-static void a_filter_is_never_idle(void **state)
+static void a_filter_is_idle_until_it_says_busy(void **state)
 {
+	struct ack_label label;
 	struct source s;
 	struct ack a;
 
 	(void)state;
 	begin(&s, &a, ACK_FILTER);
 	ack_idle(&a);
+	take(&a, RUN ":1", &label);
 	turn(&a);
 	assert_string_equal(heard(&s), "");
+	ack_busy(&a);
+	turn(&a);
+	report(&a, ACK_DROP, 1);
+	ack_busy(&a);
+	turn(&a);
+	ack_idle(&a);
+	turn(&a);
+	assert_string_equal(heard(&s), "busy\ndrop " RUN " 1\nidle\n");
 	end(&s, &a);
 }
 
@@ -968,7 +978,7 @@ int main(void)
 		cmocka_unit_test(a_record_of_another_run_is_of_two_sources),
 		cmocka_unit_test(records_without_a_seq_are_counted),
 		cmocka_unit_test(idle_is_told_once_and_taken_back),
-		cmocka_unit_test(a_filter_is_never_idle),
+		cmocka_unit_test(a_filter_is_idle_until_it_says_busy),
 		cmocka_unit_test(a_full_socket_makes_lines_longer_and_not_more),
 		cmocka_unit_test(lines_are_not_over_some_32k),
 		cmocka_unit_test(what_the_source_says_may_come_in_pieces),

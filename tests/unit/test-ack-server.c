@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -269,6 +270,24 @@ static void idle_is_taken_back_by_busy_and_by_a_report(void **state)
 	close(fd);
 }
 
+static void filters_are_busy_until_they_are_not_or_have_gone(void **state)
+{
+	int one = member("filter"), two = member("filter");
+
+	(void)state;
+	say(one, "busy\nbusy\n");
+	assert_int_equal(d.busy, 1);
+	say(two, "busy\n");
+	assert_int_equal(d.busy, 2);
+	say(one, "idle\nidle\n");
+	assert_int_equal(d.busy, 1);
+	assert_false(d.sink_idle);
+	close(two);
+	ack_server_serve(&d, 0);
+	assert_int_equal(d.busy, 0);
+	close(one);
+}
+
 static void a_stop_is_told_once_with_name_and_reason(void **state)
 {
 	int fd = member("filter");
@@ -344,9 +363,9 @@ static void garbage_closes_its_connection_alone(void **state)
 	static const char *const filters[] = {"final RUN 1\n", "drop\n", "drop RUN\n",
 		"drop RUN \n", "drop RUN 1 \n", "drop RUN  1\n", "drop 1\n", "drop RUN1 1\n",
 		"drop RUN 0\n", "drop RUN 01\n", "drop RUN 2\n", "drop RUN 1-2\n", "drop RUN 1.1\n",
-		"drop RUN 1.2/1\n", "drop RUN x\n", "drop RUN 99999999999999999999\n", "idle\n",
-		"busy\n", "offsets RUN 1\n", "hello x 1 filter\n", "bye now\n", "bye\nbye\n", "\n",
-		"drop RUN 1\r\n", "run RUN\n", "end RUN 1\n"};
+		"drop RUN 1.2/1\n", "drop RUN x\n", "drop RUN 99999999999999999999\n", "idle x\n",
+		"busy 1\n", "offsets RUN 1\n", "hello x 1 filter\n", "bye now\n", "bye\nbye\n",
+		"\n", "drop RUN 1\r\n", "run RUN\n", "end RUN 1\n"};
 	int sink = member("sink");
 	size_t n = 0;
 
@@ -481,10 +500,13 @@ static void a_peer_that_does_not_read_holds_nobody_up(void **state)
 
 /* ---- transactions ---- */
 
-static void put_metadata(void *ctx, struct buf *out)
+static bool is_member = true;
+
+static bool put_metadata(void *ctx, struct buf *out)
 {
 	(void)ctx;
 	buf_puts(out, "bWV0YQ==");
+	return is_member;
 }
 
 static void without_metadata_a_txn_is_refused(void **state)
@@ -554,11 +576,31 @@ static void a_transaction_of_an_ended_assignment_aborts(void **state)
 	close(fd);
 }
 
-static void put_much(void *ctx, struct buf *out)
+static void a_member_that_the_group_has_left_behind_commits_nothing(void **state)
+{
+	int filter = member("filter"), fd;
+
+	(void)state;
+	ack_server_on_txn(&d, put_metadata, NULL);
+	fd = member("txn");
+	emit(2);
+	say(filter, "drop RUN 1\n");
+	is_member = false;
+	say(fd, "offsets RUN\n");
+	expect(fd, "offsets bWV0YQ==\n");
+	say(fd, "offsets RUN 2\n");
+	is_member = true;
+	expect(fd, "abort RUN\n");
+	close(filter);
+	close(fd);
+}
+
+static bool put_much(void *ctx, struct buf *out)
 {
 	(void)ctx;
 	for (int i = 0; i < 1 << 17; i++)
 		buf_puts(out, "bWV0YQAA");
+	return true;
 }
 
 static void who_asks_and_does_not_read_is_cut_off(void **state)
@@ -600,6 +642,25 @@ static int dial(const char *path)
 		return -1;
 	}
 	return fd;
+}
+
+static void without_a_descriptor_for_its_sink_it_says_so(void **state)
+{
+	struct rlimit before, few;
+	int fd;
+
+	(void)state;
+	ack_server_close(&d);
+	ack_server_open(&d, "./sock", l);
+	fd = dial("./sock");
+	getrlimit(RLIMIT_NOFILE, &before);
+	few = (struct rlimit){.rlim_cur = (rlim_t)fd + 1, .rlim_max = before.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &few);
+	serve();
+	setrlimit(RLIMIT_NOFILE, &before);
+	assert_int_equal(d.trouble.status, EXIT_TEMP);
+	assert_non_null(strstr(d.trouble.text, "ulimit -n"));
+	close(fd);
 }
 
 /* Opens in a child; its exit status. */
@@ -707,6 +768,7 @@ int main(void)
 		test(a_second_sink_is_refused_and_not_heard),
 		test(one_sink_in_a_lifetime),
 		test(idle_is_taken_back_by_busy_and_by_a_report),
+		test(filters_are_busy_until_they_are_not_or_have_gone),
 		test(a_stop_is_told_once_with_name_and_reason),
 		test(reports_are_told_apart),
 		test(lines_come_in_any_pieces),
@@ -721,10 +783,12 @@ int main(void)
 		test(whom_nothing_can_be_sent_sees_the_end),
 		test(who_cannot_be_heard_sees_the_end),
 		test(without_metadata_a_txn_is_refused),
+		test(a_member_that_the_group_has_left_behind_commits_nothing),
 		test(a_transaction_is_answered_when_nothing_is_open_below),
 		test(an_overtaken_question_is_told_so),
 		test(a_transaction_of_an_ended_assignment_aborts),
 		test(a_transaction_of_the_future_is_garbage),
+		test(without_a_descriptor_for_its_sink_it_says_so),
 		test(who_asks_and_does_not_read_is_cut_off),
 		test(the_socket_is_private_and_goes_with_its_source),
 		test(a_dead_socket_is_replaced_and_nothing_else),

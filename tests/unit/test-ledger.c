@@ -392,11 +392,11 @@ static void note(void *ctx, const struct ledger_open *o)
 		(long long)o->at, (unsigned long long)o->count);
 }
 
-static void check_stalled(bool idle, int64_t now_us, const char *expected)
+static void check_stalled(enum ledger_members members, int64_t now_us, const char *expected)
 {
 	struct buf got = {0};
 
-	ledger_stalled(l, idle, now_us, 30, note, &got);
+	ledger_stalled(l, members, now_us, 30, note, &got);
 	buf_putc(&got, '\0');
 	assert_string_equal(got.p, expected);
 	buf_free(&got);
@@ -407,15 +407,15 @@ static void what_is_overdue_is_named(void **state)
 	(void)state;
 	begin(100, false);
 	emit("pppq");
-	check_stalled(false, 100, "");
+	check_stalled(LEDGER_WORK, 100, "");
 	taken(final("2"));
-	check_stalled(false, 200, "");
-	check_stalled(false, 229, "");
-	check_stalled(false, 230, "t 0 10 1;");
-	check_stalled(true, 300, "t 0 10 1;");
-	check_stalled(true, 330, "t 1 20 1;t 0 10 2;");
+	check_stalled(LEDGER_WORK, 200, "");
+	check_stalled(LEDGER_WORK, 229, "");
+	check_stalled(LEDGER_WORK, 230, "t 0 10 1;");
+	check_stalled(LEDGER_SINK_IDLE, 300, "t 0 10 1;");
+	check_stalled(LEDGER_SINK_IDLE, 330, "t 1 20 1;t 0 10 2;");
 	taken(final("1"));
-	check_stalled(true, 330, "t 1 20 1;t 0 12 1;");
+	check_stalled(LEDGER_SINK_IDLE, 330, "t 1 20 1;t 0 12 1;");
 }
 
 /* A sink that cannot deliver is not to be taken for a filter that swallows. */
@@ -425,13 +425,17 @@ static void what_the_sink_may_hold_is_not_overdue(void **state)
 	begin(100, false);
 	emit("pppp");
 	taken(drop("4"));
-	check_stalled(false, 100, "");
-	check_stalled(false, 200, "");
-	check_stalled(true, 300, "");
-	check_stalled(false, 400, "");
+	check_stalled(LEDGER_WORK, 100, "");
+	check_stalled(LEDGER_WORK, 200, "");
+	check_stalled(LEDGER_SINK_IDLE, 300, "");
+	check_stalled(LEDGER_WORK, 400, "");
 	taken(final("2"));
-	check_stalled(false, 500, "");
-	check_stalled(false, 530, "t 0 10 1;");
+	check_stalled(LEDGER_WORK, 500, "");
+	check_stalled(LEDGER_WORK, 530, "t 0 10 1;");
+	/* A filter may hold it. */
+	check_stalled(LEDGER_FILTER_BUSY, 540, "");
+	check_stalled(LEDGER_WORK, 600, "");
+	check_stalled(LEDGER_WORK, 630, "t 0 10 1;");
 }
 
 static void what_a_transaction_waits_for_is_overdue(void **state)
@@ -440,17 +444,17 @@ static void what_a_transaction_waits_for_is_overdue(void **state)
 	begin(100, false);
 	emit("pppp");
 	assert_int_equal(ask("1 3"), LEDGER_WAIT);
-	check_stalled(false, 100, "");
-	check_stalled(false, 130, "t 0 11 1;");
+	check_stalled(LEDGER_WORK, 100, "");
+	check_stalled(LEDGER_WORK, 130, "t 0 11 1;");
 	assert_int_equal(ask("1 3 2"), LEDGER_TAKEN);
-	check_stalled(false, 200, "");
+	check_stalled(LEDGER_WORK, 200, "");
 	assert_int_equal(ask("1 3 2 4.1/2"), LEDGER_WAIT);
-	check_stalled(false, 300, "");
-	check_stalled(false, 330, "t 0 13 1;");
+	check_stalled(LEDGER_WORK, 300, "");
+	check_stalled(LEDGER_WORK, 330, "t 0 13 1;");
 	taken(final("4.2/2"));
 	assert_int_equal(ask("2 3"), LEDGER_WAIT);
-	check_stalled(false, 400, "t 0 13 1;");
-	check_stalled(false, 430, "t 0 10 2;");
+	check_stalled(LEDGER_WORK, 400, "t 0 13 1;");
+	check_stalled(LEDGER_WORK, 430, "t 0 10 2;");
 }
 
 int main(void)

@@ -35,10 +35,7 @@
 #include <unistd.h>
 
 enum {
-	ATTEMPTS = 5,
-	RETRY_MS = 250, /* before the second attempt, doubled for each further one */
 	INPUT_MAX = 16 << 20, /* bytes after which a batch is full */
-	OUTPUT_MAX = 64 << 20, /* bytes that the command may write beyond those of its input */
 	RANGES_MAX =
 		4096, /* ranges of numbers after which a batch is full: they stand in each label */
 };
@@ -58,7 +55,7 @@ static void forget_from(struct evbatch *s, uint64_t cut)
 }
 
 /* The same, and s->trouble is said, to the source too when it is permanent. */
-static void give_up(struct evbatch *s, uint64_t cut)
+void evbatch_give_up(struct evbatch *s, uint64_t cut)
 {
 	if (s->trouble.status != s->reported) {
 		s->reported = trouble_tell(&s->trouble);
@@ -70,7 +67,7 @@ static void give_up(struct evbatch *s, uint64_t cut)
 
 /* ---- input to batches ---- */
 
-static bool is_full(const struct evbatch *s, const struct evbatch_batch *b)
+bool evbatch_is_full(const struct evbatch *s, const struct evbatch_batch *b)
 {
 	return b->records >= s->batch_records || b->input.len >= INPUT_MAX ||
 		b->numbers.count >= RANGES_MAX;
@@ -82,7 +79,7 @@ static struct evbatch_batch *open_batch(struct evbatch *s)
 	struct evbatch_batch *b = s->tail > s->head ? evbatch_at(s, s->tail - 1) : NULL;
 
 	if (b && b->state == BATCH_FILLING)
-		return is_full(s, b) ? NULL : b;
+		return evbatch_is_full(s, b) ? NULL : b;
 	return s->tail - s->head <= s->runs ? evbatch_at(s, s->tail) : NULL;
 }
 
@@ -116,14 +113,14 @@ static bool take_label(struct evbatch *s, struct evbatch_batch *b, const struct 
 		trouble_set(&s->trouble, EXIT_PERM,
 			"line %llu: the record is part of another already: evbatch does not nest; put both commands under one: evbatch -- sh -c 'first | second'",
 			(unsigned long long)s->in.line.number);
-		give_up(s, s->tail);
+		evbatch_give_up(s, s->tail);
 		return false;
 	}
 	if (b->labelled && memcmp(b->run, run.p, LABEL_RUN_LEN)) {
 		trouble_set(&s->trouble, EXIT_PERM,
 			"line %llu: records of two sources: run two pipelines",
 			(unsigned long long)s->in.line.number);
-		give_up(s, s->tail);
+		evbatch_give_up(s, s->tail);
 		return false;
 	}
 	memcpy(b->run, run.p, LABEL_RUN_LEN);
@@ -181,86 +178,6 @@ static bool wants_input(struct evbatch *s)
 	return input_wants(&s->in) && open_batch(s) && ack_greeted(&s->ack);
 }
 
-/* ---- running them ---- */
-
-static bool is_due(struct evbatch *s, const struct evbatch_batch *b, int64_t now_ms)
-{
-	if (b->state == BATCH_WAITS)
-		return now_ms >= b->retry_ms;
-	return b->state == BATCH_FILLING &&
-		(is_full(s, b) || input_ended(&s->in) || now_ms >= b->since_ms + s->batch_ms);
-}
-
-static void start(struct evbatch *s, uint64_t i)
-{
-	struct evbatch_batch *b = evbatch_at(s, i);
-	int error;
-
-	if (!b->records) {
-		/* Its first record was not taken. */
-		s->tail = i;
-		return;
-	}
-	b->attempts++;
-	error = child_start(
-		&b->command, s->argv, buf_as_span(&b->input), OUTPUT_MAX + b->input.len);
-	if (error) {
-		trouble_set(&s->trouble, error == EAGAIN || error == ENOMEM ? EXIT_TEMP : EXIT_PERM,
-			"cannot run '%s': %s", s->argv[0], strerror(error));
-		give_up(s, i);
-		return;
-	}
-	b->state = BATCH_RUNS;
-	s->running++;
-}
-
-static void start_due(struct evbatch *s, int64_t now_ms)
-{
-	for (uint64_t i = s->head; i < s->tail && s->running < s->runs; i++)
-		if (is_due(s, evbatch_at(s, i), now_ms))
-			start(s, i);
-}
-
-static void on_failure(struct evbatch *s, uint64_t i, int64_t now_ms)
-{
-	struct evbatch_batch *b = evbatch_at(s, i);
-	char why[100], place[80];
-
-	child_why(&b->command, why, sizeof(why));
-	snprintf(place, sizeof(place), "the batch of %llu records from line %llu on",
-		(unsigned long long)b->records, (unsigned long long)b->first_line);
-	if (b->attempts >= ATTEMPTS || child_overflowed(&b->command)) {
-		trouble_set(&s->trouble, EXIT_TEMP,
-			"'%s' %s on %s, attempt %u: nothing of it was written", s->argv[0], why,
-			place, b->attempts);
-		give_up(s, i);
-		return;
-	}
-	b->state = BATCH_WAITS;
-	b->retry_ms = now_ms + wake_backoff_ms(&b->backoff_ms, RETRY_MS, RETRY_MS << ATTEMPTS);
-	msg_warn("'%s' %s on %s: tried again in %lld ms", s->argv[0], why, place,
-		(long long)(b->retry_ms - now_ms));
-}
-
-static void serve_commands(struct evbatch *s, const struct pollfd *p, int64_t now_ms)
-{
-	for (uint64_t i = s->head; i < s->tail; i++) {
-		struct evbatch_batch *b = evbatch_at(s, i);
-		enum child_state state;
-
-		if (b->state != BATCH_RUNS)
-			continue;
-		state = child_serve(&b->command, p);
-		p += CHILD_FDS;
-		if (state == CHILD_RUNS)
-			continue;
-		s->running--;
-		b->state = BATCH_DONE;
-		if (state == CHILD_FAILED)
-			on_failure(s, i, now_ms);
-	}
-}
-
 /* ---- the loop ---- */
 
 static void flush(struct evbatch *s)
@@ -273,33 +190,6 @@ static void flush(struct evbatch *s)
 	}
 	msg_error("the reader of standard output has gone");
 	s->closed = true;
-}
-
-/* Milliseconds until a batch is due that nothing else will wake; -1 none. */
-static int due_ms(struct evbatch *s, int64_t now_ms)
-{
-	int due = -1;
-
-	for (uint64_t i = s->head; i < s->tail && s->running < s->runs; i++) {
-		const struct evbatch_batch *b = evbatch_at(s, i);
-		int64_t at = b->state == BATCH_WAITS ? b->retry_ms : b->since_ms + s->batch_ms;
-
-		if (b->state == BATCH_FILLING || b->state == BATCH_WAITS)
-			due = wake_least(due, is_due(s, b, now_ms) ? 0 : (int)(at - now_ms));
-	}
-	return due;
-}
-
-static nfds_t poll_commands(struct evbatch *s, struct pollfd *p)
-{
-	nfds_t n = 0;
-
-	for (uint64_t i = s->head; i < s->tail; i++)
-		if (evbatch_at(s, i)->state == BATCH_RUNS) {
-			child_poll(&evbatch_at(s, i)->command, p + n);
-			n += CHILD_FDS;
-		}
-	return n;
 }
 
 static void on_signal(struct evbatch *s)
@@ -323,11 +213,11 @@ static void turn(struct evbatch *s, int wake_fd)
 		{.fd = wants_input(s) ? STDIN_FILENO : -1, .events = POLLIN},
 		ack_pollfd(&s->ack),
 	};
-	nfds_t n = 4 + poll_commands(s, p + 4);
+	nfds_t n = 4 + runs_poll(s, p + 4);
 
 	if (wake_signalled())
 		timeout = wake_least(timeout, INPUT_LOOK_MS);
-	if (poll(p, n, more ? 0 : wake_least(timeout, due_ms(s, now_ms))) < 0) {
+	if (poll(p, n, more ? 0 : wake_least(timeout, runs_due_ms(s, now_ms))) < 0) {
 		if (errno != EINTR)
 			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 		return;
@@ -337,14 +227,18 @@ static void turn(struct evbatch *s, int wake_fd)
 		on_signal(s);
 	if (p[1].revents & OUT_GONE && !out_pending(&s->out))
 		buf_putc(&s->out.b, '\n'); /* the write tells the reason */
-	serve_commands(s, p + 4, now_ms);
+	runs_serve(s, p + 4, now_ms);
 	if (p[2].revents)
 		input_read(&s->in);
 	if (output_write(s))
-		give_up(s, s->head);
+		evbatch_give_up(s, s->head);
 	on_lines(s);
-	start_due(s, now_ms);
+	runs_start(s, now_ms);
 	dead_sync(&s->in.dead);
+	if (runs_are_slow(s, now_ms))
+		ack_busy(&s->ack);
+	else
+		ack_idle(&s->ack);
 	ack_serve(&s->ack, p[3].revents, now_ms);
 	if (s->ack.trouble.status)
 		input_stop(&s->in);
@@ -364,6 +258,7 @@ static int finish(struct evbatch *s)
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	refused = input_close(&s->in);
 	metrics_flush();
+	child_end_all();
 	if (s->closed)
 		return EXIT_TEMP;
 	return trouble_worse(trouble_worse(s->trouble.status, status), refused);

@@ -31,6 +31,8 @@ struct evbatch_batch {
 	int64_t backoff_ms, retry_ms;
 	unsigned attempts;
 	struct child command;
+	int64_t lingers_ms; /* since when the command has ended and its output has not; 0: it has */
+	bool is_named; /* the process that holds the output */
 	bool labelled;
 	char run[LABEL_RUN_LEN + 1];
 	struct numbers numbers;
@@ -60,6 +62,25 @@ static inline struct evbatch_batch *evbatch_at(struct evbatch *s, uint64_t i)
 {
 	return &s->ring[i % EVBATCH_RING];
 }
+
+/* ---- evbatch.c ---- */
+
+bool evbatch_is_full(const struct evbatch *s, const struct evbatch_batch *b);
+/* Says s->trouble, to the source too when it is permanent; input ends, and the batches from @cut on are
+ * forgotten: neither written nor reported. */
+void evbatch_give_up(struct evbatch *s, uint64_t cut);
+
+/* ---- runs.c ---- */
+
+/* Starts what is due and has a run free for it. */
+void runs_start(struct evbatch *s, int64_t now_ms);
+/* Fills in CHILD_FDS entries for each that runs, and returns how many; runs_serve takes them back after poll. */
+nfds_t runs_poll(struct evbatch *s, struct pollfd *p);
+void runs_serve(struct evbatch *s, const struct pollfd *p, int64_t now_ms);
+/* Milliseconds until a batch is due, or something is to be said, that nothing else will wake; -1 none. */
+int runs_due_ms(struct evbatch *s, int64_t now_ms);
+/* Whether the oldest batch has been here for so long that the source is to know. */
+bool runs_are_slow(struct evbatch *s, int64_t now_ms);
 
 /* ---- output.c ---- */
 

@@ -340,6 +340,9 @@ void txn_step(struct txn *t, int64_t now_ms)
 		ask(t, now_ms);
 	if (t->state == TXN_SENDING || t->state == TXN_COMMITTING)
 		commit(t);
-	if (is_empty(t) && !sink_count(t->sink))
+	/* Between two questions it reads no input for a moment: that is not worth a word. */
+	if (is_empty(t) && !sink_count(t->sink) && (t->state == TXN_OPEN || t->state == TXN_ASKED))
 		ack_idle(&t->sink->ack);
+	else
+		ack_busy(&t->sink->ack);
 }

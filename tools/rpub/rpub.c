@@ -168,7 +168,7 @@ static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 		metrics_set_ready(false);
 		break;
 	case REDIS_FAILED:
-		sink_die(&s->sink, EXIT_PERM, "%s", s->redis.trouble.text);
+		sink_die(&s->sink, s->redis.trouble.status, "%s", s->redis.trouble.text);
 	case REDIS_SAME:
 		break;
 	}

@@ -205,7 +205,7 @@ static void on_redis(struct pubsub *s, short revents, int64_t now_ms)
 		on_lost(s);
 		break;
 	case REDIS_FAILED:
-		source_end(s->source, EXIT_PERM, "%s", s->redis.trouble.text);
+		source_end(s->source, s->redis.trouble.status, "%s", s->redis.trouble.text);
 		return;
 	case REDIS_SAME:
 		/* All that had come was read in the last turn, and that was not the end. */
