@@ -22,6 +22,16 @@ bool ledger_first_open(const struct ledger *l, struct ledger_open *o)
 	return true;
 }
 
+void ledger_each_open(const struct ledger *l, const struct ledger_part *p,
+	void (*fn)(void *ctx, const struct ledger_open *o), void *ctx)
+{
+	for (uint32_t e = p->head; e != NONE; e = l->entries[e].part_after) {
+		struct ledger_open o = open_at(l, e, 1);
+
+		fn(ctx, &o);
+	}
+}
+
 /* Whether nobody says that it holds an open number: it is below one that the sink has reported or asks about,
  * although the sink has not named it, or the sink is idle. */
 static bool is_overdue(

@@ -128,6 +128,9 @@ struct ledger_open {
 };
 /* The lowest open number, and in o->count how many are open. Returns false if none is. */
 bool ledger_first_open(const struct ledger *l, struct ledger_open *o);
+/* Calls @fn with each open number of the partition, ascending; count is 1. @fn changes nothing. */
+void ledger_each_open(const struct ledger *l, const struct ledger_part *p,
+	void (*fn)(void *ctx, const struct ledger_open *o), void *ctx);
 /* What the members of the pipeline say of themselves. */
 enum ledger_members {
 	LEDGER_WORK,

@@ -220,7 +220,8 @@ bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_reco
 	va_list ap;
 	int n;
 
-	n = snprintf(message, sizeof(message), "line %llu: ", (unsigned long long)number);
+	n = number ? snprintf(message, sizeof(message), "line %llu: ", (unsigned long long)number)
+		   : 0;
 	va_start(ap, fmt);
 	vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
 	va_end(ap);

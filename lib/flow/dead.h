@@ -44,7 +44,7 @@ static inline bool dead_keeps(const struct dead *d)
  * opened, with 111 when the machine has no room for it. */
 void dead_open(
 	struct dead *d, const char *on_error, const char *file, dead_give_fn *give, void *ctx);
-/* Refuses one line: counts, tells the user (the first ten of a class, with where: "line 7: …"), and
+/* Refuses one line: counts, tells the user (the first ten of a class, with where: "line 7: …", but for a @number of 0), and
  * writes the dead letter. @is_record: the line is a JSON object and stands in "record" as it came.
  * A file that was moved, removed or replaced is made anew. May block for lock_ms (10 s) while another program
  * holds the file's lock. Returns true when the program may go on; false under `stop`. Dies with 111 when a dead

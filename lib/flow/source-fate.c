@@ -37,8 +37,10 @@ static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low
 {
 	struct source *s = (struct source *)ctx;
 
-	(void)p, (void)at, (void)low, (void)kind;
+	(void)kind;
 	metrics_observe(&s->delivery, taken_us);
+	if (s->settled)
+		s->settled(s->settled_ctx, p, at, low);
 }
 
 void source_count(struct source *s)

@@ -96,9 +96,14 @@ void source_enter(struct source *s, struct ledger_part *p, int64_t at, int64_t l
 
 size_t source_room(const struct source *s, size_t most)
 {
+	return out_pending(&s->out) ? 0 : source_window(s, most);
+}
+
+size_t source_window(const struct source *s, size_t most)
+{
 	uint64_t window = (uint64_t)s->window, out;
 
-	if (s->phase != SOURCE_READING || out_pending(&s->out))
+	if (s->phase != SOURCE_READING)
 		return 0;
 	if (s->left >= 0 && most > (uint64_t)s->left)
 		most = (size_t)s->left;

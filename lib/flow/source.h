@@ -61,6 +61,9 @@ struct source {
 	bool replays; /* nothing is emitted before the sink's hello, and nothing above the window */
 	int64_t drain_ms;
 	int64_t record_ms; /* when a record came last, for --idle-exit: the program sets it */
+	/* Called with each number that is settled, where ledger_emit had it; NULL: nobody wants to know. */
+	void (*settled)(void *ctx, struct ledger_part *p, int64_t at, int64_t low);
+	void *settled_ctx;
 	/* internal */
 	enum source_phase phase;
 	int status, signal_fd, stops, stops_before_leave;
@@ -122,6 +125,8 @@ bool source_fail(struct source *s, int status, const char *fmt, ...)
 
 /* How many records may be printed now, @most at most: 0 also while output is pending. */
 size_t source_room(const struct source *s, size_t most);
+/* The same whatever is pending: how many may be asked for. */
+size_t source_window(const struct source *s, size_t most);
 /* Appends the member with the number that source_emit will give, and a comma before it. */
 static inline void source_put_seq(const struct source *s, struct buf *b)
 {

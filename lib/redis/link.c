@@ -29,7 +29,8 @@ enum {
 	BLOCK = 64 << 10, /* read at once */
 	LARGE = 1 << 20, /* buffers over this are given back when empty */
 	STRING_MAX = 64 << 20,
-	REPLY_MAX = 64 << 20, /* of an array that is taken whole */
+	REPLY_MAX =
+		1 << 30, /* of an array that is taken whole: an entry may have strings of 512 MB */
 };
 
 void link_open(struct link *l, const char *name, const char *host, const char *port,

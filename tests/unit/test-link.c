@@ -175,7 +175,7 @@ static void bytes_that_are_no_reply_lose_the_link(void **state)
 			"this is not the redis protocol: a value begins with a byte that none has"},
 		{":1x\r\n", "this is not the redis protocol: a number does not end as one"},
 		{"*1\r\n$x\r\n", "this is not the redis protocol: a number does not end as one"},
-		{"*1\r\n$67108865\r\n", "this is not the redis protocol: a reply is too long"},
+		{"*1\r\n$1073741825\r\n", "this is not the redis protocol: a reply is too long"},
 		{":1\r\n:2\r\n", "it answered what was not asked"},
 		{"*3\r\n$7\r\nmessage\r\n$x\r\n",
 			"this is not the redis protocol: a number does not end as one", true},

@@ -44,9 +44,8 @@ static void read_file(struct names *n, const char *path, const char *what)
 void names_take(struct names *n, const struct arg_str *given, const struct arg_file *file,
 	const char *option, const char *what)
 {
-	const char *path = opt_file(file, option);
+	const char *path = file ? opt_file(file, option) : NULL;
 
-	*n = (struct names){0};
 	for (int i = 0; i < given->count; i++) {
 		if (!given->sval[i][0])
 			opt_bad("a %s must not be empty", what);

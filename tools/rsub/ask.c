@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: ISC */
+/* What Redis is asked for: by the step, and besides. */
+#include "rsub/streams.h"
+
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "rsub/command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	BATCH = 1000, /* new entries at once, at most */
+	BLOCK_MS = 1000, /* how long Redis waits for new entries, */
+	BUSY_MS = 50, /* and while records are on their way, whose XACK waits behind */
+	IDS = 1000, /* in one XCLAIM */
+};
+
+struct buf *streams_begin(
+	struct streams *s, const struct stream *st, size_t words, const char *name)
+{
+	struct buf *b = redis_begin(&s->redis, (struct span){st->name, strlen(st->name)});
+
+	if (b)
+		command_begin(b, words, name);
+	return b;
+}
+
+void streams_commit(struct streams *s, enum ask what, const struct stream *st, uint64_t count)
+{
+	redis_commit(&s->redis,
+		(uint64_t)what << 56 | (uint64_t)(st->acks.round & 0xff) << 48 |
+			(uint64_t)(st - s->streams) << 24 | count);
+	if (what == ASK_QUIET || what == ASK_QUEUE || (what == ASK_INFO && count))
+		s->quiet++;
+	else if (what != ASK_ACK)
+		s->asked++;
+}
+
+void streams_step(struct streams *s, enum streams_step step)
+{
+	s->step = step;
+	s->has_asked = false;
+	s->at = 0;
+	s->cursor = (struct id){0};
+	s->delivery_count = 0;
+}
+
+/* ---- the step's ---- */
+
+static void put_names(struct buf *b, const struct stream *st, const char *group)
+{
+	command_text(b, st->name);
+	command_text(b, group);
+}
+
+static void put_bare(struct streams *s, const struct stream *st, const char *name)
+{
+	if (streams_begin(s, st, 1, name))
+		streams_commit(s, ASK_QUEUE, st, 0);
+}
+
+/* All at one moment, so that the numbers fit one another. */
+static void ask_info(struct streams *s, const struct stream *st, bool waits)
+{
+	struct buf *b;
+
+	put_bare(s, st, "MULTI");
+	b = streams_begin(s, st, 3, "XINFO");
+	if (!b)
+		return;
+	command_text(b, "STREAM");
+	command_text(b, st->name);
+	streams_commit(s, ASK_QUEUE, st, 0);
+	if (s->group) {
+		b = streams_begin(s, st, 3, "XINFO");
+		command_text(b, "GROUPS");
+		command_text(b, st->name);
+		streams_commit(s, ASK_QUEUE, st, 0);
+		b = streams_begin(s, st, 3, "XPENDING");
+		put_names(b, st, s->group);
+		streams_commit(s, ASK_QUEUE, st, 0);
+	}
+	if (streams_begin(s, st, 1, "EXEC"))
+		streams_commit(s, ASK_INFO, st, !waits);
+}
+
+static void lowest(void *ctx, const struct ledger_open *o)
+{
+	struct id *id = (struct id *)ctx;
+
+	*id = id_least(*id, (struct id){(uint64_t)o->at, (uint64_t)o->low});
+}
+
+/* Where a group stood that is there no more: before the first entry that is not final, as far as it is known. */
+static struct id position(const struct streams *s, const struct stream *st)
+{
+	struct id at = st->has_read ? st->read : st->info.delivered;
+	struct id first = {UINT64_MAX, UINT64_MAX};
+
+	if (st->account)
+		ledger_each_open(s->source->ledger, st->account, lowest, &first);
+	if (st->info.consumers > 1 && st->info.pending)
+		first = id_least(first, st->info.pending_first);
+	if (st->info.consumers > 1)
+		at = id_least(at, st->info.delivered);
+	return id_least(at, id_before(first));
+}
+
+static void ask_group(struct streams *s, struct stream *st)
+{
+	struct buf *b = streams_begin(s, st, 6, "XGROUP");
+
+	if (!b)
+		return;
+	command_text(b, "CREATE");
+	put_names(b, st, s->group);
+	if (st->had_group)
+		command_id(b, st->rewound = position(s, st));
+	else if (s->from_end)
+		command_text(b, "$");
+	else
+		command_id(b, s->from);
+	command_text(b, "MKSTREAM");
+	streams_commit(s, ASK_GROUP, st, 0);
+}
+
+static void set_up(struct streams *s)
+{
+	bool all = true;
+
+	for (int i = 0; i < s->count; i++) {
+		struct stream *st = &s->streams[i];
+
+		if (!s->has_asked && !s->has_no_info) {
+			ask_info(s, st, true);
+			all = false;
+		} else if (s->group && !st->has_group && !s->denied[0]) {
+			ask_group(s, st);
+			all = false;
+		}
+	}
+	s->has_asked = true;
+	if (!all)
+		return;
+	metrics_set_ready(!s->is_stalled);
+	s->info_ms = s->now_ms + 1000;
+	streams_step(s, s->group ? STREAMS_OWN : STREAMS_NEW);
+}
+
+static void know(void *ctx, const struct ledger_open *o)
+{
+	id_set_add((struct id_set *)ctx, (struct id){(uint64_t)o->at, (uint64_t)o->low});
+}
+
+void streams_know(struct streams *s, struct stream *st)
+{
+	st->known.count = 0;
+	if (st->account)
+		ledger_each_open(s->source->ledger, st->account, know, &st->known);
+	for (uint64_t i = st->acks.head; i < st->acks.tail; i++)
+		id_set_add(&st->known, st->acks.ids[i & (st->acks.cap - 1)]);
+	id_set_sort(&st->known);
+}
+
+/* How often the entries that are read next were delivered. */
+static void ask_deliveries(struct streams *s, const struct stream *st, size_t count, bool own)
+{
+	struct buf *b;
+
+	s->delivery_count = 0;
+	if (!s->max_deliveries)
+		return;
+	b = streams_begin(s, st, own ? 7 : 8, "XPENDING");
+	if (!b)
+		return;
+	put_names(b, st, s->group);
+	if (!own) {
+		command_text(b, "IDLE");
+		command_number(b, s->claim_idle_ms);
+	}
+	command_id(b, s->cursor);
+	command_text(b, "+");
+	/* Behind the cursor: one may stand on it. */
+	command_number(b, (int64_t)count + 1);
+	if (own)
+		command_text(b, s->consumer);
+	streams_commit(s, ASK_DELIVERIES, st, 0);
+}
+
+static void ask_own(struct streams *s, struct stream *st, size_t room)
+{
+	struct buf *b;
+
+	if (!s->has_asked)
+		streams_know(s, st);
+	s->has_asked = true;
+	ask_deliveries(s, st, room, true);
+	b = streams_begin(s, st, 9, "XREADGROUP");
+	if (!b)
+		return;
+	command_text(b, "GROUP");
+	command_text(b, s->group);
+	command_text(b, s->consumer);
+	command_text(b, "COUNT");
+	command_number(b, (int64_t)room);
+	command_text(b, "STREAMS");
+	command_text(b, st->name);
+	command_id(b, s->cursor);
+	streams_commit(s, ASK_OWN, st, 0);
+}
+
+static void ask_claim(struct streams *s, struct stream *st, size_t room)
+{
+	struct buf *b;
+
+	if (!s->has_asked)
+		streams_know(s, st);
+	s->has_asked = true;
+	ask_deliveries(s, st, room, false);
+	b = streams_begin(s, st, 8, "XAUTOCLAIM");
+	if (!b)
+		return;
+	put_names(b, st, s->group);
+	command_text(b, s->consumer);
+	command_number(b, s->claim_idle_ms);
+	command_id(b, s->cursor);
+	command_text(b, "COUNT");
+	command_number(b, (int64_t)room);
+	streams_commit(s, ASK_CLAIM, st, 0);
+}
+
+/* How long Redis may wait for new entries; -1: not at all. */
+static int block_ms(const struct streams *s)
+{
+	if (s->to_end)
+		return -1;
+	for (int i = 0; i < s->count; i++)
+		if (s->streams[i].acks.head < s->streams[i].acks.tail ||
+			(s->follows && ledger_part_open(s->streams[i].account)))
+			return BUSY_MS;
+	return BLOCK_MS;
+}
+
+/* COUNT is for each stream: when there is no room for all, some have to wait for the next time. */
+static void ask_new(struct streams *s, size_t room)
+{
+	int streams = 0, taken = 0, block = block_ms(s);
+	struct buf *b;
+
+	for (int i = 0; i < s->count; i++)
+		streams += !s->streams[i].is_done;
+	if (!streams) {
+		source_done(s->source);
+		return;
+	}
+	if ((size_t)streams > room)
+		streams = (int)room;
+	b = streams_begin(s, s->streams,
+		(s->group ? 7 : 4) + (block < 0 ? 0 : 2) + 2 * (size_t)streams,
+		s->group ? "XREADGROUP" : "XREAD");
+	if (!b)
+		return;
+	if (s->group) {
+		command_text(b, "GROUP");
+		command_text(b, s->group);
+		command_text(b, s->consumer);
+	}
+	command_text(b, "COUNT");
+	command_number(b, (int64_t)(room / (size_t)streams));
+	if (block >= 0) {
+		command_text(b, "BLOCK");
+		command_number(b, block);
+	}
+	command_text(b, "STREAMS");
+	for (int i = s->first; taken < streams; i++)
+		if (!s->streams[i % s->count].is_done) {
+			command_text(b, s->streams[i % s->count].name);
+			s->streams[i % s->count].is_asked = true;
+			taken++;
+		}
+	for (int i = s->first; taken; i++)
+		if (!s->streams[i % s->count].is_done) {
+			if (s->group)
+				command_text(b, ">");
+			else
+				command_id(b, s->streams[i % s->count].read);
+			taken--;
+		}
+	s->streams_asked = streams;
+	s->room_asked = room / (size_t)streams;
+	streams_commit(s, ASK_NEW, s->streams, 0);
+}
+
+static void go_on(struct streams *s, size_t pending)
+{
+	struct stream *st = &s->streams[s->at];
+	size_t room = source_window(s->source, BATCH);
+
+	switch (s->step) {
+	case STREAMS_SETUP:
+		set_up(s);
+		return;
+	case STREAMS_OWN:
+	case STREAMS_CLAIM:
+		if (room > STREAMS_PENDING)
+			room = STREAMS_PENDING;
+		if (room && s->step == STREAMS_OWN)
+			ask_own(s, st, room);
+		else if (room)
+			ask_claim(s, st, room);
+		return;
+	case STREAMS_NEW:
+		if (s->group && !s->has_no_claim && s->now_ms >= s->claim_ms && !pending) {
+			streams_step(s, STREAMS_CLAIM);
+			return;
+		}
+		room = s->batch * (size_t)s->count;
+		room = source_window(s->source, pending + (room < BATCH ? room : BATCH));
+		if (room > pending)
+			ask_new(s, room - pending);
+		return;
+	}
+}
+
+void streams_ask(struct streams *s, size_t pending)
+{
+	enum streams_step before;
+
+	if (s->now_ms < s->retry_ms)
+		return;
+	do {
+		before = s->step;
+		if (!s->asked && source_phase(s->source) == SOURCE_READING)
+			go_on(s, pending);
+	} while (s->step != before);
+	if (s->now_ms >= s->info_ms && !s->has_no_info && s->step != STREAMS_SETUP) {
+		s->info_ms = s->now_ms + 1000;
+		for (int i = 0; i < s->count; i++)
+			ask_info(s, &s->streams[i], false);
+	}
+}
+
+/* ---- what is final, and what is on its way ---- */
+
+void streams_ack(struct streams *s)
+{
+	dead_sync(&s->dead);
+	for (int i = 0; i < s->count && s->now_ms >= s->retry_ms; i++) {
+		struct stream *st = &s->streams[i];
+		uint64_t count;
+
+		while ((count = xack_due(&st->acks))) {
+			struct buf *b = streams_begin(s, st, 3 + (size_t)count, "XACK");
+
+			if (!b)
+				return;
+			put_names(b, st, s->group);
+			xack_put(&st->acks, count, b);
+			streams_commit(s, ASK_ACK, st, count);
+		}
+	}
+}
+
+/* XCLAIM with JUSTID changes neither entry nor count of deliveries, only how long it was idle. */
+static void claim_ids(
+	struct streams *s, const struct stream *st, const struct id_set *ids, int64_t idle_ms)
+{
+	for (size_t at = 0; at < ids->count; at += IDS) {
+		size_t count = ids->count - at < IDS ? ids->count - at : IDS;
+		struct buf *b = streams_begin(s, st, count + 8, "XCLAIM");
+
+		if (!b)
+			return;
+		put_names(b, st, s->group);
+		command_text(b, s->consumer);
+		command_number(b, 0);
+		for (size_t i = at; i < at + count; i++)
+			command_id(b, ids->ids[i]);
+		command_text(b, "IDLE");
+		command_number(b, idle_ms);
+		command_text(b, "JUSTID");
+		streams_commit(s, ASK_QUIET, st, 0);
+	}
+}
+
+void streams_renew(struct streams *s)
+{
+	if (!s->follows || s->now_ms < s->renew_ms || s->now_ms < s->retry_ms)
+		return;
+	s->renew_ms = s->now_ms + s->claim_idle_ms / 3;
+	for (int i = 0; i < s->count; i++) {
+		struct id_set open = {0};
+
+		ledger_each_open(s->source->ledger, s->streams[i].account, know, &open);
+		claim_ids(s, &s->streams[i], &open, 0);
+		free(open.ids);
+	}
+}
+
+void streams_hand_back(struct streams *s, struct stream *st)
+{
+	claim_ids(s, st, &st->back, s->claim_idle_ms);
+	st->back.count = 0;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: one connection. Redis answers in the order of the commands, and a read that waits for entries (BLOCK) holds
+ * up what is sent behind it: so it waits for a second at most, and for 50 ms while records are on their way, whose XACK
+ * comes next. One read is out at a time; when its answer was full the next one is sent before the entries are printed.
+ *
+ * After each login the steps are gone through again:
+ *
+ *	SETUP   what each stream and its group are (info.c); a group that is not there is made.
+ *	OWN     the consumer's pending entries: of its last run, and of an answer that was lost with the connection.
+ *	        Those that are on their way are known by the ledger and passed over.
+ *	CLAIM   pending entries that have been idle for --claim-idle, to the cursor 0-0: their consumer is dead. Again
+ *	        after half that time. Entries of our own do not become idle: they are claimed anew, by their ids alone.
+ *	NEW     new entries.
+ *
+ * An entry is acknowledged once its record is final: exactly those ids, in any order. What Redis has not confirmed is
+ * sent again after a lost connection; it does no harm twice. Records not yet acknowledged there count for the window.
+ *
+ * A group that is gone is made again from where it was: before the first record that is not final. What was read
+ * since comes again then: records on their way are not printed twice, and final ones only acknowledged.
+ *
+ * Errors: a server that is there but cannot write (OOM, NOREPLICAS, MISCONF, LOADING) is asked again, with a back-off.
+ * READONLY loses the link, since the primary is elsewhere. At the end entries that were read but not printed are
+ * left to others: their idle time is set to --claim-idle.
+ *
+ * Files: streams.c options and the turn of the loop; ask.c commands; answer.c answers; entries.c entries;
+ * info.c what was lost; entry.c
+ * records; xack.c ids to acknowledge; id.c, command.c. */
+#define _GNU_SOURCE
+#include "rsub/streams.h"
+
+#include "base/metrics.h"
+#include "base/mem.h"
+#include "base/msg.h"
+#include "base/trouble.h"
+#include "base/wake.h"
+#include "record/record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- options ---- */
+
+void streams_opts(struct streams_opts *o)
+{
+	o->streams = opt_many("s", "stream", "STREAM", 0, "read a stream instead of channels");
+	o->group = arg_str0("g", "group", "GROUP",
+		"with -s: in this consumer group, which is made if it is not there");
+	o->consumer = arg_str0(
+		"n", "consumer", "NAME", "name in the group (default the unit's and the host's)");
+	o->from = arg_str0(NULL, "from", "ID|$|0",
+		"with -s: after which entry a new group, or reading without one, begins (default 0)");
+	o->commit = arg_str0(NULL, "commit", "acked|written",
+		"with -g: acknowledge what is delivered (default), or what has left the process");
+	o->window = arg_str0(
+		NULL, "window", "N", "at most N records not yet acknowledged (default 10000)");
+	o->claim_idle = arg_str0(NULL, "claim-idle", "TIME",
+		"with -g: take over what another consumer has left for TIME (default 1m)");
+	o->max_deliveries = arg_str0(NULL, "max-deliveries", "N",
+		"with -g: what was delivered N times in vain is a dead letter");
+	o->field = arg_str0(NULL, "field", "NAME", "the field of the payload (default payload)");
+	o->key_field = arg_str0(NULL, "key-field", "NAME", "the field of the key (default none)");
+	o->to_end = arg_lit0("e", "to-end", "with -s: stop at the end as it stood at the start");
+	o->dead_letter = arg_file0(NULL, "dead-letter", "FILE",
+		"with -s: append refused records to FILE, durably, and go on");
+}
+
+const char *streams_options(const struct streams_opts *o)
+{
+	const struct {
+		int count;
+		const char *name;
+	} options[] = {
+		{o->group->count, "-g"},
+		{o->consumer->count, "-n"},
+		{o->from->count, "--from"},
+		{o->commit->count, "--commit"},
+		{o->window->count, "--window"},
+		{o->claim_idle->count, "--claim-idle"},
+		{o->max_deliveries->count, "--max-deliveries"},
+		{o->field->count, "--field"},
+		{o->key_field->count, "--key-field"},
+		{o->to_end->count, "-e"},
+		{o->dead_letter->count, "--dead-letter"},
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+		if (options[i].count)
+			return options[i].name;
+	return NULL;
+}
+
+static void take_from(struct streams *s, const char *from)
+{
+	s->from_end = from && strcmp(from, "$") == 0;
+	if (from && !s->from_end && id_parse((struct span){from, strlen(from)}, &s->from))
+		opt_bad("--from takes the id of an entry, 0 or $, not '%s'", from);
+}
+
+static void take_commit(struct streams *s, const char *commit)
+{
+	if (commit && strcmp(commit, "acked") && strcmp(commit, "written"))
+		opt_bad("--commit takes acked or written, not '%s'", commit);
+	s->follows = s->group && !(commit && strcmp(commit, "written") == 0);
+	if (s->follows && !s->source->path)
+		opt_bad("-g acknowledges what is delivered, and is told so over a socket: run the pipeline with evpipe, or give each of its programs --ack PATH; or ask for --commit written, which may lose what is in the pipe at a crash");
+	if (s->follows && s->raw)
+		opt_bad("--raw prints no numbers that could be acknowledged: ask for --commit written, which may lose what is in the pipe at a crash");
+}
+
+/* A name that a consumer has again when it is started again, and no other one has. */
+static const char *default_consumer(void)
+{
+	static char name[200];
+	const char *unit = getenv("EVPIPE_UNIT");
+	char host[100] = "localhost";
+
+	gethostname(host, sizeof(host) - 1);
+	snprintf(name, sizeof(name), "%s%s%s", unit ? unit : "", unit ? "@" : "", host);
+	return name;
+}
+
+void streams_take(struct streams *s, const struct streams_opts *o)
+{
+	const char *file = opt_file(o->dead_letter, "--dead-letter");
+
+	s->group = opt_text(o->group, "-g");
+	s->consumer = opt_text(o->consumer, "-n");
+	if (!s->group &&
+		(s->consumer || o->commit->count || o->claim_idle->count ||
+			o->max_deliveries->count || o->window->count))
+		opt_bad("-n, --commit, --window, --claim-idle and --max-deliveries need a group: -g");
+	if (!s->consumer)
+		s->consumer = default_consumer();
+	take_from(s, opt_text(o->from, "--from"));
+	take_commit(s, opt_text(o->commit, "--commit"));
+	s->window = opt_int(o->window, "--window", 10000, 1, 10000000);
+	if (!s->follows && o->window->count)
+		opt_bad("--window needs -g with --commit acked");
+	s->claim_idle_ms = opt_duration_ms(o->claim_idle, "--claim-idle", 60000);
+	if (s->claim_idle_ms < 1)
+		opt_bad("--claim-idle must be above 0");
+	s->max_deliveries = opt_int(o->max_deliveries, "--max-deliveries", 0, 1, INT32_MAX);
+	if (s->max_deliveries && !file)
+		opt_bad("--max-deliveries needs --dead-letter FILE");
+	s->to_end = o->to_end->count;
+	s->form = (struct entry_form){.field = opt_text(o->field, "--field"),
+		.key_field = opt_text(o->key_field, "--key-field"),
+		.raw = s->raw,
+		.end = s->end};
+	if (!s->form.field)
+		s->form.field = "payload";
+	dead_open(&s->dead, NULL, file, NULL, NULL);
+}
+
+/* ---- opening ---- */
+
+static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low)
+{
+	struct streams *s = (struct streams *)ctx;
+	struct xack *a = &s->streams[-1 - p->partition].acks;
+
+	xack_add(a, (struct id){(uint64_t)at, (uint64_t)low});
+	a->ready = a->tail;
+}
+
+static void open_stream(struct streams *s, struct stream *st, const char *name)
+{
+	st->name = name;
+	st->read = s->from;
+	st->end = (struct id){UINT64_MAX, UINT64_MAX};
+	buf_putc(&st->head, '{');
+	record_put_bytes(&st->head, "stream", (struct span){name, strlen(name)});
+	buf_puts(&st->head, ",\"id\":\"");
+	if (s->source->ledger && !s->raw)
+		st->account = ledger_assign(
+			s->source->ledger, name, -1 - (int32_t)(st - s->streams), NULL);
+}
+
+void streams_open(struct streams *s, const struct redis_opts *o)
+{
+	enum { LOOSE = 1 << 18 }; /* open records at most, where nothing waits for them */
+
+	source_open(s->source, s->follows, s->follows ? s->window : LOOSE);
+	if (s->follows) {
+		s->source->settled = on_settled;
+		s->source->settled_ctx = s;
+	}
+	metrics_counts(METRICS_IN | METRICS_ERRORS | METRICS_DEAD_LETTERS);
+	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
+		METRICS_PIPELINE, &s->gaps);
+	metrics_counter("lost_records_total",
+		"Records that were trimmed or deleted before they were read.", METRICS_PIPELINE,
+		&s->lost);
+	s->batch = 16;
+	s->count = s->names.count;
+	s->streams = mem_alloc((size_t)s->count * sizeof(*s->streams));
+	memset(s->streams, 0, (size_t)s->count * sizeof(*s->streams));
+	for (int i = 0; i < s->count; i++)
+		open_stream(s, &s->streams[i], s->names.list[i + 1]);
+	redis_open(&s->redis, o, REDIS_COMMANDS);
+}
+
+void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how)
+{
+	s->gaps++;
+	s->lost += count;
+	if (count)
+		msg_error("gap: stream '%s': %llu entries %s are gone: trimmed or deleted",
+			st->name, (unsigned long long)count, how);
+	else
+		msg_error(
+			"gap: stream '%s': entries %s are gone: trimmed or deleted", st->name, how);
+}
+
+/* ---- the loop ---- */
+
+void streams_poll(struct streams *s, struct pollfd *p)
+{
+	s->rests = source_phase(s->source) == SOURCE_READING && out_pending(&s->source->out);
+	*p = (struct pollfd){.fd = s->rests || s->is_behind ? -1 : redis_fd(&s->redis),
+		.events = redis_events(&s->redis)};
+}
+
+int streams_timeout_ms(const struct streams *s, int64_t now_ms)
+{
+	int timeout = -1;
+
+	if (s->rests)
+		return -1;
+	if (s->is_behind)
+		return 0;
+	if (s->retry_ms > now_ms)
+		timeout = (int)(s->retry_ms - now_ms);
+	return wake_least(timeout, redis_timeout_ms(&s->redis, now_ms));
+}
+
+static void on_redis(struct streams *s, short revents)
+{
+	switch (redis_step(&s->redis, revents, s->now_ms)) {
+	case REDIS_CAME:
+		s->retry_ms = s->backoff_ms = 0;
+		streams_step(s, STREAMS_SETUP);
+		break;
+	case REDIS_WENT:
+		metrics_set_ready(false);
+		s->is_stalled = false;
+		break;
+	case REDIS_FAILED:
+		source_end(s->source, EXIT_PERM, "%s", s->redis.trouble.text);
+		return;
+	case REDIS_SAME:
+		break;
+	}
+	if (s->is_stalled)
+		metrics_up("redis", false);
+	streams_results(s);
+}
+
+/* Whether all that was asked is answered, and what was final is acknowledged. */
+static bool is_done(const struct streams *s)
+{
+	if (s->redis.state == REDIS_REFUSED || s->source->server.void_account)
+		return true;
+	if (s->asked || s->quiet)
+		return false;
+	for (int i = 0; i < s->count; i++)
+		if (s->streams[i].acks.head < s->streams[i].acks.tail)
+			return false;
+	return true;
+}
+
+/* Without acknowledgements: what is printed has been written when nothing is pending. */
+static void release_written(struct streams *s)
+{
+	if (!s->follows && out_pending(&s->source->out) && source_phase(s->source) < SOURCE_LEAVING)
+		return;
+	for (int i = 0; i < s->count; i++)
+		s->streams[i].acks.ready = s->streams[i].acks.tail;
+}
+
+void streams_serve(struct streams *s, short revents, int64_t now_ms)
+{
+	s->now_ms = now_ms;
+	release_written(s);
+	if (!s->rests)
+		on_redis(s, revents);
+	else
+		redis_heard(&s->redis, now_ms);
+	if (s->redis.state == REDIS_UP) {
+		if (s->group && !s->source->server.void_account) {
+			streams_ack(s);
+			streams_renew(s);
+		}
+		streams_ask(s, 0);
+	}
+	redis_flush(&s->redis, now_ms);
+	if (source_phase(s->source) == SOURCE_LEAVING && is_done(s))
+		source_left(s->source);
+}
+
+void streams_close(struct streams *s)
+{
+	uint64_t left = 0;
+
+	for (int i = 0; i < s->count; i++) {
+		struct stream *st = &s->streams[i];
+
+		left += st->acks.tail - st->acks.head;
+		buf_free(&st->head);
+		free(st->known.ids);
+		free(st->back.ids);
+		free(st->acks.ids);
+	}
+	if (left && !s->source->server.void_account) {
+		msg_error(
+			"redis at %s has not confirmed %llu acknowledgements: those records will be read again",
+			s->redis.url.name, (unsigned long long)left);
+		s->status = EXIT_TEMP;
+	}
+	s->status = trouble_worse(s->status, dead_close(&s->dead));
+	redis_close(&s->redis);
+	free(s->streams);
+	buf_free(&s->record);
+	buf_free(&s->form.headers);
+}
