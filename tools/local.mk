@@ -41,8 +41,10 @@ tools_bin_evbatch_SOURCES = tools/evbatch/evbatch.c tools/evbatch/numbers.c tool
 tools_bin_evbatch_LDADD = $(EV_LDADD)
 tools_bin_evack_SOURCES = tools/evack.c
 tools_bin_evack_LDADD = $(EV_LDADD)
-tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/directory.c tools/evpipe/cmdline.c \
-	tools/evpipe/members.c tools/evpipe/ends.c tools/evpipe/status.c tools/evpipe/unit.c \
-	tools/evpipe/evpipe.h tools/evpipe/directory.h tools/evpipe/cmdline.h tools/evpipe/members.h \
-	tools/evpipe/ends.h tools/evpipe/status.h tools/evpipe/unit.h
+tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evpipe/directory.c \
+	tools/evpipe/directory.h tools/evpipe/cmdline.c tools/evpipe/cmdline.h \
+	tools/evpipe/members.c tools/evpipe/members.h tools/evpipe/ends.c tools/evpipe/ends.h \
+	tools/evpipe/strays.c tools/evpipe/strays.h tools/evpipe/health.c tools/evpipe/health.h \
+	tools/evpipe/manager.c tools/evpipe/manager.h tools/evpipe/status.c tools/evpipe/status.h \
+	tools/evpipe/unit.c tools/evpipe/unit.h
 tools_bin_evpipe_LDADD = $(EV_LDADD) $(MICROHTTPD_LIBS)

@@ -362,6 +362,22 @@ static void copy_write(struct copy *c)
 	c->warned = !ok;
 }
 
+/* Also when somebody has removed it with its directory, or the file system was full. */
+static void make_ready_file(void)
+{
+	static bool warned;
+	int fd;
+
+	if (!self.ready || !self.ready_path || access(self.ready_path, F_OK) == 0)
+		return;
+	fd = create(self.ready_path);
+	if (fd >= 0)
+		close(fd);
+	else if (!warned)
+		msg_warn("cannot make '%s': %s", self.ready_path, msg_errno(errno));
+	warned = fd < 0;
+}
+
 void metrics_flush(void)
 {
 	if (!self.file.path && !self.member.path)
@@ -370,6 +386,7 @@ void metrics_flush(void)
 	self.print(&self.text);
 	copy_write(&self.file);
 	copy_write(&self.member);
+	make_ready_file();
 }
 
 int metrics_tick(int64_t now_ms)
@@ -397,14 +414,7 @@ void metrics_set_ready(bool ready)
 	self.due_ms = 0;
 	if (!ready)
 		unready();
-	if (self.ready_path && ready) {
-		int fd = create(self.ready_path);
-
-		if (fd < 0)
-			msg_warn("cannot make '%s': %s", self.ready_path, msg_errno(errno));
-		else
-			close(fd);
-	}
+	make_ready_file();
 	if (ready && self.ready_fd >= 0) {
 		if (write(self.ready_fd, "\n", 1) < 0)
 			msg_warn("cannot write to the --ready-fd descriptor: %s", msg_errno(errno));

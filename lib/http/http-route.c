@@ -140,21 +140,26 @@ static void on_metrics(void *self, struct http_request *r)
 	http_reply(r, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
-static void reply_causes(struct http_request *r, struct buf *causes)
+static void reply_causes(struct http_request *r, struct buf *causes,
+	void (*note)(void *self, struct buf *text), void *self)
 {
 	int status = causes->len ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
 
-	if (!causes->len)
+	if (!causes->len) {
 		buf_puts(causes, "ok\n");
+		if (note)
+			note(self, causes);
+	}
 	http_reply(r, status, "text/plain; charset=utf-8", causes);
 }
 
 static void on_health(void *self, struct http_request *r)
 {
 	struct buf causes = {0};
+	const struct http_status *s = http_inner(r)->client->http->status;
 
-	http_inner(r)->client->http->status->unhealthy(self, &causes);
-	reply_causes(r, &causes);
+	s->unhealthy(self, &causes);
+	reply_causes(r, &causes, s->note, self);
 }
 
 static void on_readiness(void *self, struct http_request *r)
@@ -162,7 +167,7 @@ static void on_readiness(void *self, struct http_request *r)
 	struct buf causes = {0};
 
 	http_inner(r)->client->http->status->unready(self, &causes);
-	reply_causes(r, &causes);
+	reply_causes(r, &causes, NULL, NULL);
 }
 
 void http_status_routes(struct http *h, const struct http_status *s)

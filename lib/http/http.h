@@ -55,6 +55,8 @@ struct http_status {
 	/* One line a cause; nothing appended: well. */
 	void (*unhealthy)(void *self, struct buf *causes);
 	void (*unready)(void *self, struct buf *causes);
+	void (*note)(
+		void *self, struct buf *text); /* lines below a healthy one's "ok"; NULL: none */
 };
 /* Adds GET /metrics, /healthz and /readyz, the last two with 200 or 503. @s stays. */
 void http_status_routes(struct http *h, const struct http_status *s);

@@ -169,6 +169,77 @@ red_for_rpub() {
 	wait_for green
 }
 
+# ok_but TEXT: healthy; the line below, which ends with TEXT, says why that is not known for sure.
+ok_but() {
+	[[ $(get /healthz) == $'ok\n'*"$1"$'\n200' ]]
+}
+
+@test "a directory that has gone does not turn health red, and is made again" {
+	redis_start
+	spawn sub rsub --raw copy
+	wait_for '[ "$(redis_subscribers copy)" -eq 1 ]'
+	spawn unit evpipe --listen unix:http rsub news '|' evstamp --drop x '|' rpub copy
+	wait_for ready
+	# All are connected then.
+	rcli publish news '"x"'
+	wait_lines sub.out 1
+	mv runtime/* gone
+	wait_for '[ -e runtime/*/ready/rsub ] && [ -e runtime/*/ready/evstamp ] && [ -s runtime/*/metrics/rsub.prom ]'
+	green
+	# Where it cannot be made the unit goes on.
+	mv runtime gone/too
+	touch runtime
+	wait_for 'ok_but "Not a directory"'
+	wait_file_contains unit.err "metrics': Not a directory: metrics are old, and a member that is stuck is not seen"
+	ready
+	rcli publish news '"x"'
+	wait_lines sub.out 2
+	rm runtime
+	mkdir -m 700 runtime
+	wait_for green
+	wait_for ready
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	[ "$(grep -c 'metrics are old' unit.err)" -eq 1 ]
+}
+
+@test "a full file system does not turn health red, and a stuck member does" {
+	[ "$(id -u)" = 0 ] && command -v unshare >/dev/null && unshare -m true || skip "a mount needs root"
+	redis_start
+	spawn sub rsub --raw copy
+	wait_for '[ "$(redis_subscribers copy)" -eq 1 ]'
+	cat >small <<-'EOT'
+	mkdir small.d
+	mount -t tmpfs -o size=200k,mode=700 tmpfs small.d
+	XDG_RUNTIME_DIR=$PWD/small.d evpipe --listen unix:http rsub -u "unix:$PWD/redis.sock" news '|' evstamp --drop x '|' rpub -u "unix:$PWD/redis.sock" copy &
+	until [ -e full ]; do sleep 0.02; done
+	cat /dev/zero >small.d/zeros
+	: >filled
+	until [ -e empty ]; do sleep 0.02; done
+	rm small.d/zeros
+	wait
+	EOT
+	spawn unit unshare -m sh ./small
+	wait_for ready
+	rcli publish news '"x"'
+	wait_lines sub.out 1
+	touch full
+	wait_for '[ -e filled ]'
+	wait_for 'ok_but "No space left on device"'
+	rcli publish news '"x"'
+	wait_lines sub.out 2
+	touch empty
+	wait_for green
+	pid=$(pgrep -x -P "$(pgrep -x -P "$(pid_of unit)" evpipe)" evstamp)
+	kill -STOP "$pid"
+	wait_for '[[ $(get /healthz) == "evstamp: has not written its metrics for "*" s: stopped or stuck"* ]]'
+	kill -CONT "$pid"
+	wait_for green
+	pkill -TERM -x -P "$(pid_of unit)" evpipe
+	wait_exit unit
+}
+
 @test "a member of ours that never tells anything is red" {
 	printf '#!/bin/sh\nexec cat\n' >silent
 	chmod +x silent
@@ -262,6 +333,45 @@ manager() {
 		stop manager KILL
 		wait_exit manager
 	done
+}
+
+# fed NAME: how often the watchdog was.
+fed() {
+	grep -c '^WATCHDOG=1$' manager
+}
+
+@test "the watchdog hears of a healthy unit, twice in its time, and not of an unhealthy one" {
+	manager "$T/notify"
+	export NOTIFY_SOCKET=$T/notify WATCHDOG_USEC=400000
+	spawn unit evpipe --health-grace 1ms sh -c 'echo "${WATCHDOG_USEC-}${WATCHDOG_PID-}" >seen; exec ./kread' '|' ./rpub
+	wait_for '[ "$(fed)" -ge 5 ]'
+	says rpub 0
+	wait_file_contains manager 'STATUS=rpub: no connection to server-of-rpub'
+	fed_before=$(fed)
+	# The manager is told of each second of it: some of them go by.
+	wait_for '[ "$(grep -c "STATUS=rpub: no connection" manager)" -ge 4 ]'
+	[ "$(fed)" -eq "$fed_before" ]
+	says rpub 1
+	wait_for '[ "$(fed)" -gt "$fed_before" ]'
+	stop unit
+	wait_exit unit
+	[ "$(cat seen)" = "" ]
+	# For another process.
+	before=$(grep -c STATUS=running manager)
+	WATCHDOG_PID=1 spawn unit evpipe ./kread '|' ./rpub
+	wait_for "[ \$(grep -c STATUS=running manager) -gt $before ]"
+	fed_before=$(fed)
+	says rpub 0
+	wait_for '[ "$(tail -n 1 manager | grep -c "STATUS=rpub: no")" -eq 1 ]'
+	[ "$(fed)" -eq "$fed_before" ]
+	stop unit
+	wait_exit unit
+	# In our own name.
+	WATCHDOG_PID=1 spawn unit sh -c 'WATCHDOG_PID=$$ exec evpipe ./kread "|" ./rpub'
+	says rpub 1
+	wait_for '[ "$(fed)" -gt "$fed_before" ]'
+	stop unit
+	wait_exit unit
 }
 
 # ---- addresses ----

@@ -667,6 +667,149 @@ none_left() {
 	[ "$status" -eq 100 ]
 }
 
+# restarting [OPTION…]: a unit whose sink is killed when the file kill is there; it counts its runs in runs.
+restarting() {
+	script sink <<<'echo "$EVPIPE_DIR" >>runs; while read -r line; do [ ! -e kill ] || { rm kill; kill -KILL $$; }; done'
+	script ticks <<<'while sleep 0.05; do echo x; done'
+	spawn unit evpipe --restart "$@" ./ticks '|' ./sink
+	wait_lines runs 1
+}
+
+@test "--restart outlives a directory that has vanished, with and without -d" {
+	restarting
+	mv runtime gone
+	touch kill
+	wait_lines runs 2
+	[[ $(sed -n 2p runs) == /tmp/evpipe-evpipe.* ]]
+	[ -d "$(sed -n 2p runs)" ]
+	grep -qF "the unit's directory is in '/tmp' from now on: '$T/runtime' has gone" unit.err
+	mkdir -m 700 runtime
+	touch kill
+	wait_lines runs 3
+	[[ $(sed -n 3p runs) == "$T/runtime/"* ]]
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	[ ! -e "$(sed -n 2p runs)" ]
+	rm runs
+	mkdir parent
+	restarting -d parent/dir
+	rm -r parent/dir
+	touch kill
+	wait_lines runs 2
+	[ "$(readlink -f parent/dir/current)" = "$(tail -n 1 runs)" ]
+	attempt -d parent/dir true '|' cat
+	ended_with 100 "the directory 'parent/dir' is another evpipe's"
+	# Nothing can be made where its parent is no directory.
+	rm -r parent
+	touch parent kill
+	wait_file_contains unit.err "cannot make the directory '$T/parent/dir': Not a directory"
+	wait_for '[ "$(grep -c "starting again" unit.err)" -ge 3 ]'
+	rm parent
+	mkdir parent
+	wait_lines runs 3
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+}
+
+@test "a directory that cannot be made is permanent or temporary trouble at the first start, and leaves nothing" {
+	touch file
+	attempt --restart -d file/dir true '|' cat
+	ended_with 100 "cannot make the directory 'file/dir': Not a directory"
+	[ "$(id -u)" = 0 ] || skip "the rest needs root"
+	command -v unshare >/dev/null && unshare -m true || skip "the rest needs a mount"
+	# A file system with room for one directory and not for what is in it.
+	cat >full <<-'EOT'
+	mkdir full.d
+	mount -t tmpfs -o nr_inodes=2,mode=700 tmpfs full.d
+	XDG_RUNTIME_DIR=$PWD/full.d timeout 100 evpipe --restart true '|' cat
+	echo "$?" "$(ls full.d)" >said
+	EOT
+	unshare -m sh ./full 2>err
+	cat err
+	[ "$(cat said)" = '111 ' ]
+	grep -q "cannot make the directory '$T/full.d/evpipe-evpipe.*No space left on device" err
+}
+
+@test "--restart outlives a program that is missing for a moment" {
+	restarting
+	mv sink away
+	# The shell that runs it has it open.
+	touch kill
+	wait_file_contains unit.err "there is no program './sink' that can be run"
+	mv away sink
+	wait_lines runs 2
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	# What a shell says of it is no reason to give up either.
+	script source <<<'echo x; exec sleep 1000'
+	spawn unit evpipe --restart ./source '|' sh -c 'exec ./sink'
+	wait_lines runs 3
+	mv sink away
+	pkill -KILL -P "$(pid_of unit)" -x sink
+	wait_file_contains unit.err 'sh: exit 127'
+	mv away sink
+	wait_lines runs 4
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+}
+
+@test "a member killed again and again does not make the waits grow" {
+	restarting
+	for n in 2 3 4 5 6 7 8 9; do
+		touch kill
+		wait_lines runs $n
+	done
+	stop unit
+	wait_exit unit
+	sed -n 's/.*starting again in \(.*\) s$/\1/p' unit.err >waits
+	[ "$(wc -l <waits)" -eq 8 ]
+	head -n 1 waits | awk '{ exit !($1 >= 0.1 && $1 <= 0.3) }'
+	awk '$1 > 1 { bad = 1 } END { exit bad }' waits
+}
+
+@test "what members leave in groups of their own is ended with the run, and named" {
+	script leaver <<-'EOT'
+	setsid sh -c 'sleep 1001 & echo $! >daemon.id; exec sleep 1002' <>/dev/null >&0 2>&0 &
+	until [ -s daemon.id ]; do sleep 0.01; done
+	cat
+	EOT
+	attempt cat '|' ./leaver </dev/null
+	ended_with 0 'members have left processes, which are ended: sleep ('
+	wait_for '! alive "$(cat daemon.id)"'
+	run ! pgrep -f 'sleep 100[12]'
+	# It may not want to.
+	script stubborn <<<'trap "" TERM; echo $$ >stubborn.id; while :; do sleep 0.1; done'
+	script leaver <<<'setsid ./stubborn <>/dev/null >&0 2>&0 & until [ -s stubborn.id ]; do sleep 0.01; done; cat'
+	attempt cat '|' ./leaver </dev/null
+	[ "$status" -eq 0 ]
+	wait_for '! alive "$(cat stubborn.id)"'
+	# What was there before, or is not to be found, is left alone.
+	script leaver <<<'env -u EVPIPE_RUN setsid sleep 1003 <>/dev/null >&0 2>&0 & cat'
+	export EVPIPE_RUN=of-an-outer-pipeline
+	timeout 100 sh -c 'sleep 1004 & exec evpipe cat "|" ./leaver' </dev/null 2>err
+	[ ! -s err ]
+	[ "$(pgrep -c -f 'sleep 100[34]')" -eq 2 ]
+	pkill -f 'sleep 100[34]'
+}
+
+@test "evbatch killed: its command is ended before the next run" {
+	script source <<<'echo "{\"payload\":\"x\"}"; exec sleep 1000'
+	script work <<<'echo $$ >>works; exec sleep 1005'
+	spawn unit evpipe --restart ./source '|' evbatch -n 1 -- ./work '|' cat
+	wait_lines works 1
+	pkill -KILL -P "$(pid_of unit)" -x evbatch
+	wait_lines works 2
+	wait_for '! alive "$(head -n 1 works)"'
+	stop unit
+	stop unit
+	wait_exit unit
+	wait_for '! alive "$(tail -n 1 works)"'
+}
+
 @test "a stop signal ends a unit that waits for its restart, and one that runs" {
 	script sink <<<'exit 111'
 	spawn unit evpipe --restart true '|' ./sink

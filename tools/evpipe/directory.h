@@ -5,10 +5,15 @@
 
 #include "evpipe/evpipe.h"
 
-/* Finds the parent of the runs' directories: @parent, which -d gave, or NULL. Dies. */
-void directory_open(struct evpipe *e, const char *parent);
-/* Makes the directory of the next run and sets $EVPIPE_DIR and $EVPIPE_ACK. Dies. */
-void directory_make(struct evpipe *e);
+#include "base/trouble.h"
+
+/* Finds the parent of the runs' directories: @parent, which -d gave, or NULL. */
+int directory_open(struct evpipe *e, const char *parent, struct trouble *why);
+/* Makes the directory of the next run and sets $EVPIPE_DIR and $EVPIPE_ACK. Both return 0, or -1 with a sentence in
+ * @why; nothing is left half-made. */
+int directory_make(struct evpipe *e, struct trouble *why);
+/* Makes the directory of this run again when it has been removed. Returns true when it has. */
+bool directory_mend(struct evpipe *e, int64_t now_ms);
 /* Removes it; under -d it stays. */
 void directory_leave(struct evpipe *e);
 

@@ -32,7 +32,7 @@ static int foreign_status(const struct member *m, int code)
 			: EXIT_DONE;
 	case 126: /* what a shell, env, stdbuf say of a program that cannot be run */
 	case 127:
-		return EXIT_PERM;
+		return m->again ? EXIT_TEMP : EXIT_PERM;
 	case 128 + SIGINT: /* a shell's, when we have ended what it ran */
 	case 128 + SIGTERM:
 		return m->asked && !m->forced ? EXIT_DONE : EXIT_TEMP;
@@ -66,6 +66,14 @@ static int status_of(const struct member *m)
 			code == EXIT_PERM
 		? code
 		: EXIT_TEMP;
+}
+
+bool ends_killed(const struct member *m)
+{
+	int status = m->wait_status;
+
+	return m->ended && !m->forced &&
+		(WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status) - 128) == SIGKILL;
 }
 
 bool member_failed(const struct member *m)
@@ -142,6 +150,7 @@ int members_verdict(struct evpipe *e)
 {
 	const struct member *cause = first_failed(e);
 
+	e->cause = cause;
 	e->why[0] = '\0';
 	for (int i = 0; i < e->count; i++) {
 		const struct member *m = &e->members[i];

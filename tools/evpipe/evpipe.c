@@ -13,7 +13,8 @@
  *   what is under way is delivered and committed. This is so for a stop signal and for a member that
  *   failed. What still runs after --drain gets SIGTERM, SIGINT, then SIGKILL; a second stop
  *   signal does that at once.
- * - A run has ended when all members have, and all that they left in their process groups.
+ * - A run has ended when all members have, and all that they left in their process groups. What they left elsewhere
+ *   is ended then.
  * - evpipe killed: the source gets SIGTERM by the kernel, the others end with their input.
  *
  * The status is that of the member that failed first. With --restart the unit, never one member alone,
@@ -21,7 +22,8 @@
  *
  * Files: evpipe.c the command line, the loop, restarts; cmdline.c the members and which are ours;
  * unit.c the unit's name; directory.c $EVPIPE_DIR; members.c processes; ends.c how they ended and which is the
- * cause; status.c metrics, health, readiness.
+ * cause; strays.c what they left; health.c what members say of themselves; status.c who is told; manager.c the
+ * service manager.
  */
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
@@ -31,6 +33,7 @@
 #include "evpipe/ends.h"
 #include "evpipe/members.h"
 #include "evpipe/status.h"
+#include "evpipe/strays.h"
 #include "evpipe/unit.h"
 
 #include "base/msg.h"
@@ -47,9 +50,11 @@
 #include <string.h>
 
 enum {
-	BACKOFF_MIN_MS = 1000,
+	BACKOFF_MIN_MS = 250,
 	BACKOFF_MAX_MS = 30000,
-	RAN_WELL_MS = 60000, /* after this the next back-off is the first again */
+	BACKOFF_KILLED_MAX_MS =
+		1000, /* nothing is wrong with a member that was killed from outside */
+	RAN_WELL_MS = 10000, /* ready for so long, failures before are forgotten */
 	LOOK_MS = 1000, /* between two looks whether the children that a member left have ended */
 };
 
@@ -113,6 +118,8 @@ static const char *pipeline_name(void)
 
 static void take_options(struct evpipe *e)
 {
+	struct trouble why = {0};
+
 	e->drain_ms = opt_duration_ms(opt.drain, "--drain", 10000);
 	e->grace_ms = opt_duration_ms(opt.grace, "--health-grace", 10000);
 	e->restart = opt.restart->count;
@@ -124,24 +131,41 @@ static void take_options(struct evpipe *e)
 	e->unit = unit_take_name(e->name);
 	/* Again, since the name is known now. */
 	metrics_init("evpipe", opt_file(opt.common.metrics, "--metrics"));
-	directory_open(e, opt_file(opt.directory, "-d"));
+	if (directory_open(e, opt_file(opt.directory, "-d"), &why))
+		die(why.status, "%s", why.text);
 }
 
 /* ---- runs ---- */
 
+/* At the first start all that is wrong ends evpipe; at a restart it is a failed run. */
+static int start(struct evpipe *e)
+{
+	struct trouble why = {0};
+
+	if (!directory_make(e, &why))
+		return members_start(e);
+	if (!e->restarts)
+		die(why.status, "%s", why.text);
+	msg_error("%s", why.text);
+	return EXIT_TEMP;
+}
+
 static void begin(struct evpipe *e, int64_t now_ms)
 {
-	directory_make(e);
 	for (int i = 0; i < e->count; i++) {
 		struct member *m = &e->members[i];
 
-		*m = (struct member){.argv = m->argv, .name = m->name, .ours = m->ours};
+		*m = (struct member){.argv = m->argv,
+			.name = m->name,
+			.ours = m->ours,
+			.again = e->restarts > 0};
 	}
 	e->step = STOP_SOURCE;
-	e->step_ms = e->source_stop_ms = 0;
+	e->step_ms = e->source_stop_ms = e->ready_ms = e->mended_ms = e->strays_ms = 0;
+	e->strays_told = false;
 	e->start_ms = now_ms;
 	e->running = true;
-	e->start_status = members_start(e);
+	e->start_status = start(e);
 	if (e->start_status)
 		members_stop(e, now_ms);
 	status_run(e);
@@ -160,6 +184,18 @@ static void tell_next_run(const struct evpipe *e)
 	setenv("EVPIPE_READ_UNTIL", text, 1);
 }
 
+/* How long to wait after this run, in milliseconds. */
+static int64_t next_wait_ms(struct evpipe *e)
+{
+	const struct member *m = e->cause;
+	bool killed = m && ends_killed(m);
+
+	if (m && e->ready_ms && m->ended_ms - e->ready_ms >= RAN_WELL_MS)
+		e->backoff_ms = 0;
+	return wake_backoff_ms(
+		&e->backoff_ms, BACKOFF_MIN_MS, killed ? BACKOFF_KILLED_MAX_MS : BACKOFF_MAX_MS);
+}
+
 /* Returns the status to end with, or -1 when another run follows. */
 static int finish(struct evpipe *e, int64_t now_ms)
 {
@@ -170,14 +206,12 @@ static int finish(struct evpipe *e, int64_t now_ms)
 	tell_next_run(e);
 	if (e->start_status) {
 		status = e->start_status;
-		strcpy(e->why, "a member could not be started");
+		strcpy(e->why, "the unit could not be started");
 	}
 	directory_leave(e);
 	if (!e->restart || e->stops || status == EXIT_DONE || status == EXIT_PERM)
 		return status;
-	if (now_ms - e->start_ms >= RAN_WELL_MS)
-		e->backoff_ms = 0;
-	wait_ms = wake_backoff_ms(&e->backoff_ms, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
+	wait_ms = next_wait_ms(e);
 	msg_warn("starting again in %.1f s", (double)wait_ms / 1000);
 	e->start_ms = now_ms + wait_ms;
 	e->last_status = status;
@@ -220,6 +254,8 @@ static int timeout_ms(struct evpipe *e, int64_t now_ms)
 
 	if (!e->running)
 		return until_ms(timeout, e->start_ms, now_ms);
+	if (members_all_ended(e))
+		return until_ms(timeout, now_ms + STRAYS_LOOK_MS, now_ms);
 	if (e->step_ms)
 		timeout = until_ms(timeout, e->step_ms, now_ms);
 	for (int i = 0; i < e->count; i++)
@@ -248,7 +284,7 @@ static int run(struct evpipe *e, int wake_fd)
 		if (e->running) {
 			members_reap(e, now_ms);
 			members_step(e, now_ms);
-			if (members_all_ended(e))
+			if (members_all_ended(e) && strays_ended(e, now_ms))
 				status = finish(e, now_ms);
 		} else if (e->stops) {
 			status = e->last_status;
@@ -266,6 +302,7 @@ int main(int argc, char **argv)
 	struct evpipe *e = &self;
 	int status, wake_fd;
 
+	strays_open();
 	/* They belong to a pipeline that this evpipe is a member of. */
 	unsetenv("EVPIPE_DIR");
 	unsetenv("EVPIPE_ACK");
@@ -274,6 +311,7 @@ int main(int argc, char **argv)
 	unsetenv("EVPIPE_FOREIGN");
 	unsetenv("EVPIPE_READ_UNTIL");
 	unsetenv("EVPIPE_UNIT");
+	unsetenv("EVPIPE_RUN");
 	parse_options(argc, argv);
 	take_options(e);
 	wake_fd = members_open();

@@ -130,6 +130,12 @@ static void tell_source(const struct evpipe *e)
 	buf_free(&foreign);
 }
 
+/* What execvp says of a program that can be run at another time. */
+static bool passes(int error)
+{
+	return msg_errno_is_limit(error) || error == ENOMEM || error == EAGAIN || error == ETXTBSY;
+}
+
 /* In the child. */
 static _Noreturn void become(const struct evpipe *e, const struct member *m, int in, int out,
 	pid_t parent, const sigset_t *mask)
@@ -137,6 +143,7 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 	static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
 	char **argv = m->argv;
 	struct sigaction action;
+	int error;
 
 	if (m->own_group)
 		setpgid(0, 0);
@@ -150,7 +157,7 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 			_exit(EXIT_TEMP);
 	}
 	if ((in >= 0 && dup2(in, STDIN_FILENO) < 0) || (out >= 0 && dup2(out, STDOUT_FILENO) < 0)) {
-		msg_error("cannot set up the pipes of '%s': %s", m->name, strerror(errno));
+		msg_error("cannot set up the pipes of '%s': %s", m->name, msg_errno(errno));
 		_exit(EXIT_TEMP);
 	}
 	sigaction(SIGPIPE, &pipe_action, NULL);
@@ -160,8 +167,9 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 	if (!m->ours && look_up("stdbuf"))
 		argv = line_buffered(m);
 	execvp(argv[0], argv);
-	msg_error("cannot run '%s': %s", argv[0], strerror(errno));
-	_exit(EXIT_PERM);
+	error = errno;
+	msg_error("cannot run '%s': %s", argv[0], msg_errno(error));
+	_exit(m->again || passes(error) ? EXIT_TEMP : EXIT_PERM);
 }
 
 /* Keyboard input goes to the terminal's foreground group alone: a member that reads it stays in our group. */
@@ -192,8 +200,9 @@ int members_start(struct evpipe *e)
 {
 	int out = -1;
 
+	/* At a restart the program may be in the middle of being replaced. */
 	if (!look_up_all(e))
-		return EXIT_PERM;
+		return e->restarts ? EXIT_TEMP : EXIT_PERM;
 	for (int i = e->count - 1; i >= 0; i--) {
 		struct member *m = &e->members[i];
 		int ends[2] = {-1, -1};
@@ -204,7 +213,7 @@ int members_start(struct evpipe *e)
 		else
 			m->pid = start(e, m, ends[0], out);
 		if (m->pid < 0)
-			msg_error("cannot start '%s': %s", m->name, strerror(errno));
+			msg_error("cannot start '%s': %s", m->name, msg_errno(errno));
 		if (ends[0] >= 0)
 			close(ends[0]);
 		if (out >= 0)
