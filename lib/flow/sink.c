@@ -154,6 +154,11 @@ void sink_refuse(struct sink *s, uint64_t i, enum errclass c, bool is_record, co
 	char message[400];
 	va_list ap;
 
+	/* Behind the record that stops the program nothing is judged: the source sends it again. */
+	if (s->in.dead.stopped) {
+		slot->done = slot->refused = true;
+		return;
+	}
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);

@@ -151,7 +151,7 @@ static inline void sink_done(struct sink_slot *slot)
 	slot->done = true;
 }
 /* Refuses a record that was taken; its slot is done once the dead letter is written. Under `stop` the input
- * ends. */
+ * ends, and of records that are refused later nothing is said. */
 void sink_refuse(struct sink *s, uint64_t i, enum errclass c, bool is_record, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 

@@ -29,12 +29,13 @@ void kafka_opts(struct kafka_opts *o)
 
 /* ---- properties ---- */
 
-static bool is_own(const struct kafka_prop *own, const char *name)
+/* The program's own property of that name, or NULL. */
+static const struct kafka_prop *find_own(const struct kafka_prop *own, const char *name)
 {
 	for (; own->name; own++)
 		if (strcmp(own->name, name) == 0)
-			return true;
-	return false;
+			return own;
+	return NULL;
 }
 
 static int set_default(struct kafka_conf *c, const struct kafka_prop *p, struct trouble *why)
@@ -83,6 +84,7 @@ static int take_line(struct kafka_conf *c, const char *where, char *line,
 	const struct kafka_prop *own, struct trouble *why)
 {
 	char *name = trim(line), *value = strchr(name, '=');
+	const struct kafka_prop *o;
 
 	if (!*name || *name == '#')
 		return 0;
@@ -90,10 +92,13 @@ static int take_line(struct kafka_conf *c, const char *where, char *line,
 		return trouble_set(why, EXIT_PERM, "%s: not of the form PROP=VALUE", where);
 	*value++ = '\0';
 	name = trim(name);
-	if (!is_own(own, name))
-		return set_prop(c, where, name, trim(value), why);
+	value = trim(value);
+	o = find_own(own, name);
+	if (!o)
+		return set_prop(c, where, name, value, why);
 	/* The file may be another program's, too. */
-	msg_info("%s: left out: %s sets '%s' itself", where, msg_prog(), name);
+	if (!o->value || strcmp(o->value, value))
+		msg_warn("%s: left out: %s sets '%s' itself", where, msg_prog(), name);
 	return 0;
 }
 
@@ -136,7 +141,7 @@ static int set_option(
 	if (!value || value == text)
 		return BAD_OPTION(why, "-X takes PROP=VALUE, not '%s'", text);
 	name = mem_printf("%.*s", (int)(value - text), text);
-	if (is_own(own, name))
+	if (find_own(own, name))
 		bad = BAD_OPTION(why, "-X cannot set '%s': %s sets it itself", name, msg_prog());
 	else
 		bad = set_prop(c, "-X", name, value + 1, why);

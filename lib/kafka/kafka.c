@@ -35,9 +35,10 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 {
 	/* FAIL comes to on_error as well. CONFWARN names a property for the other kind of client,
 	 * which a shared -F file may hold. After GETPID librdkafka tries again until it works. FAIL
-	 * follows REQTMOUT. OFFSET tells of a consumer's positions, which the program tells better. */
+	 * follows REQTMOUT. OFFSET tells of a consumer's positions, which the program tells better. What has
+	 * failed a transaction, TXNERR, the next call of a function tells. */
 	static const char *const quiet[] = {
-		"FAIL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", NULL};
+		"FAIL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", "TXNERR", NULL};
 	bool is_quiet = level > LOG_WARNING;
 
 	(void)rk;

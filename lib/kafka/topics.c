@@ -11,6 +11,7 @@
 
 enum {
 	LIMIT_DEFAULT = 1048588, /* the brokers' own default */
+	LIMIT_LEAST = 256, /* of a guess */
 	NAME_MAX_BYTES = 249,
 	ASK_MS = 5000,
 	TRIES = 2, /* more, of a broker that answers other questions and not this one */
@@ -82,7 +83,8 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	if (!is_name(name))
 		return NULL;
 	t = mem_alloc(sizeof(*t));
-	*t = (struct topic){.limit = LIMIT_DEFAULT, .name = mem_alloc(name.len + 1)};
+	*t = (struct topic){
+		.limit = LIMIT_DEFAULT, .is_picky = true, .name = mem_alloc(name.len + 1)};
 	memcpy(t->name, name.p, name.len);
 	t->name[name.len] = '\0';
 	ts->sorted = mem_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
@@ -175,6 +177,12 @@ void topic_forget(struct topic *t)
 		t->state = TOPIC_NEW;
 }
 
+void topic_takes_less(struct topic *t)
+{
+	if (!t->limit_known && t->limit > LIMIT_LEAST)
+		t->limit = (t->limit < LIMIT_DEFAULT ? t->limit : LIMIT_DEFAULT) / 2;
+}
+
 enum topic_state topic_look(struct topics *ts, struct topic *t)
 {
 	if (t->state == TOPIC_UNKNOWN && wake_now_ms() - t->unknown_ms > UNKNOWN_MS)
@@ -186,17 +194,34 @@ enum topic_state topic_look(struct topics *ts, struct topic *t)
 	return t->state;
 }
 
+/* Whether a topic with this property takes no record without a key, or none of some times. Of times to come
+ * nothing is said here: brokers have a bound for these by default. */
+static bool is_picky(const char *name, const char *value)
+{
+	if (strcmp(name, "cleanup.policy") == 0)
+		return strstr(value, "compact");
+	return (strcmp(name, "message.timestamp.before.max.ms") == 0 ||
+		       strcmp(name, "message.timestamp.difference.max.ms") == 0) &&
+		strtoll(value, NULL, 10) != INT64_MAX;
+}
+
 static void take_config(struct topics *ts, struct topic *t, const rd_kafka_ConfigResource_t *r)
 {
 	size_t n;
 	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(r, &n);
 
+	t->is_picky = t->is_picky && t->limit_known;
 	for (size_t i = 0; i < n; i++) {
+		const char *name = rd_kafka_ConfigEntry_name(entries[i]);
 		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
 
-		if (value &&
-			strcmp(rd_kafka_ConfigEntry_name(entries[i]), "max.message.bytes") == 0)
+		if (!value)
+			continue;
+		t->is_picky = t->is_picky || is_picky(name, value);
+		if (strcmp(name, "max.message.bytes") == 0) {
 			t->limit = strtoull(value, NULL, 10);
+			t->limit_known = true;
+		}
 	}
 	usable(ts, t);
 }
@@ -217,6 +242,7 @@ static void take_failure(struct topics *ts, struct topic *t, rd_kafka_resp_err_t
 		}
 	}
 	snprintf(text, sizeof(text), "topic '%s': cannot create it: %s", t->name, kafka_why(err));
+	t->limit_known = false;
 	if (!creating)
 		usable(ts, t);
 	else if (!kafka_judge(ts->kafka, err, text))

@@ -3,7 +3,8 @@
  *
  * The first use of a topic makes us ask a broker for the topic's configuration. The answer tells at once
  * whether the topic exists (a producer alone learns that after seconds) and its max.message.bytes. Where
- * asking is not allowed, or the broker does not understand, the topic is used without knowing. */
+ * asking is not allowed, or the broker does not understand, the topic is used without knowing: what is too
+ * large then, only a refusal tells. */
 #ifndef EVPIPE_TOPICS_H
 #define EVPIPE_TOPICS_H
 
@@ -31,7 +32,9 @@ struct topic {
 	bool created;
 	int64_t unknown_ms; /* since when; 0: it was not, when it was asked about last */
 	char why[256];
-	size_t limit; /* max.message.bytes */
+	size_t limit; /* max.message.bytes; a guess unless limit_known, for how much a batch may have */
+	bool limit_known;
+	bool is_picky; /* may refuse records for more than their size, or that is not known */
 };
 
 /* Sets t->own, which is NULL or from mem_alloc, and what @conf should say of this topic. Called once a topic,
@@ -68,5 +71,7 @@ enum topic_state topic_look(struct topics *ts, struct topic *t);
  * the next use. */
 void topic_unknown(struct topic *t);
 void topic_forget(struct topic *t);
+/* A broker has refused records together of which it takes each alone: halves a limit that is not known. */
+void topic_takes_less(struct topic *t);
 
 #endif

@@ -573,3 +573,18 @@ teardown_file() {
 	run -100 kwrite -X enable.idempotence=false -X request.required.acks=0 -t x </dev/null
 	[[ $output == *"acks=0: no broker would say"* ]]
 }
+
+@test "what weakens its promise is warned of" {
+	topic=$(new_topic)
+	run -0 kwrite -t "$topic" -X enable.idempotence=false -X acks=1 < <(records 1 1)
+	[[ $output == *"warning: acks=1: "*"warning: enable.idempotence=false: "* ]]
+	[ "$(kconsume "$topic")" = 1 ]
+}
+
+@test "-F cannot set what the promises rest on; another program's value is warned of" {
+	topic=$(new_topic)
+	printf 'delivery.report.only.error=true\nallow.auto.create.topics = false\n' >conf
+	run -0 kwrite -F conf -t "$topic" < <(records 1 1)
+	[ "$output" = "kwrite: warning: conf, line 1: left out: kwrite sets 'delivery.report.only.error' itself" ]
+	[ "$(kconsume "$topic")" = 1 ]
+}

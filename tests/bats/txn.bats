@@ -251,6 +251,21 @@ asked() {
 }
 
 # bats test_tags=newest
+@test "of a batch that the broker refuses the record at fault is named" {
+	out=$(new_topic 1 cleanup.policy=compact)
+	source_start
+	for i in {1..100}; do
+		printf '{"seq":"%s:%d","key":"%d","payload":"p%d"}\n' "$RUN" "$i" "$i" "$i"
+	done | sed '73s/"key":"73",//' >records
+	run -1 kwrite --txn "x-$out" -t "$out" <records
+	printf '%s\n' "$output"
+	[ "${#lines[@]}" -eq 1 ]
+	[[ $output == "kwrite: line 73: topic '$out': "*"nothing of it was written"* ]]
+	[ -z "$(committed "$out")" ]
+	[ "$(reports | grep -c final)" -eq 0 ]
+}
+
+# bats test_tags=newest
 @test "a record that the broker refuses takes the transaction back, and is named" {
 	out=$(new_topic 1)
 	source_start

@@ -2,6 +2,8 @@
 """Servers, networks and readers that are away or slow, and rebalances."""
 import contextlib
 import ctypes
+import json
+import os
 import re
 import signal
 import subprocess
@@ -10,7 +12,7 @@ import time
 
 import wire
 from proxy import Proxy
-from rig import UNCUT, Failure, Flow, Unit, case, rss_kb
+from rig import KAFKA, UNCUT, Failure, Flow, Unit, case, rss_kb
 
 SOURCE, FILTER, SINK = 0, 1, -1
 POLL_MS = 4000
@@ -200,6 +202,42 @@ def broker(rig, how):
         rig.start_kafka()
         progress(flow)
     return flow.finish()
+
+
+STRIP = 'if (.payload | fromjson | .id) % 997 == 5 then del(.key) else . end'
+
+
+@case("batch-refused", config="cleanup.policy=compact", bad=True)
+@case("batch-limit", config="max.message.bytes=9000", bad=False)
+def batch_refused(rig, config, bad):
+    """The output's brokers refuse batches, for records without a key or for their size, since the limit is
+    lowered meanwhile. Only those without a key are dead letters, and the sink is killed in between."""
+    letters = rig.path("letters")
+    flow = Flow(rig, middle=[["jq", "-c", "--unbuffered", STRIP]], rate=0, window=5000,
+                preload=rig.pick(30000, 200000, 1000000), source=["--rate", "6000"],
+                sink_options=["-q", "-X", f"linger.ms={50 if bad else 1}",
+                              "--dead-letter", letters])
+    topics = [os.path.join(KAFKA, "topics"), rig.brokers, "set", flow.output]
+    if bad:
+        rig.run(*topics, config)
+    flow.dead_file = letters
+    flow.start()
+    if not bad:
+        rig.run(*topics, config)
+    for _ in range(rig.pick(2, 5, 50)):
+        rig.doze(0.2, 1)
+        flow.crash(SINK)
+        flow.start()
+    flow.through()
+    ids = {json.loads(line)["record"]["payload"] for line in open(letters, encoding="utf-8")} \
+        if os.path.exists(letters) else set()
+    ids = {json.loads(p)["id"] for p in ids}
+    wanted = set(range(5, flow.next_id, 997)) if bad else set()
+    if ids != wanted:
+        raise Failure(f"dead letters of {len(ids - wanted)} good records, and of {len(wanted - ids)} "
+                      f"bad ones there is none")
+    flow.stop(expected=None)
+    return flow.judge_all() + f" letters={len(ids)}"
 
 
 @case("replicas", slow=True)

@@ -20,31 +20,53 @@ static int64_t utc_now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static size_t list_of(const struct message *m)
+/* The partition that the message's key or its record names; -1: neither does. */
+static int32_t partition_of(const struct message *m)
 {
 	struct partition_state *s = m->topic->own;
-	int32_t p = m->partition;
 
-	if (p < 0 && m->key.p && partition_count(s) > 0)
-		p = rd_kafka_msg_partitioner_murmur2_random(
-			m->topic->rkt, m->key.p, m->key.len, partition_count(s), NULL, NULL);
-	else if (p < 0)
-		p = 0;
-	return ((size_t)p + s->first_list) % BATCH_LISTS;
+	if (m->partition >= 0)
+		return m->partition;
+	if (!m->key.p || partition_count(s) == 0)
+		return -1;
+	return rd_kafka_msg_partitioner_murmur2_random(
+		m->topic->rkt, m->key.p, m->key.len, partition_count(s), NULL, NULL);
 }
 
 void batch_add(struct batch *b, const struct message *m, struct delivery *d)
 {
-	struct batch_list *list = &b->lists[list_of(m)];
+	const struct partition_state *s = m->topic->own;
+	int32_t p = partition_of(m);
+	struct batch_list *list =
+		&b->lists[((p < 0 ? 0 : (size_t)p) + s->number * 8) % BATCH_LISTS];
 	uint16_t i = (uint16_t)b->count++;
 
-	b->entries[i] = (struct batch_entry){.m = *m, .delivery = d};
+	b->entries[i] = (struct batch_entry){.m = *m, .delivery = d, .partition = p};
 	if (list->count++)
 		b->entries[list->last].next = i;
 	else
 		list->first = i;
 	list->last = i;
 	b->left++;
+}
+
+/* false: not now. */
+static bool send_one(struct batch *b, struct batch_entry *e, struct deliveries *ds, int64_t now_ms)
+{
+	bool careful = e->m.topic->is_picky || e->m.ts > now_ms;
+	const struct partition_state *s = e->m.topic->own;
+	bool runs = e->partition < 0 && !e->m.key.p;
+	int32_t p = e->partition;
+
+	/* The number of partitions may be known by now. */
+	if (p < 0)
+		p = runs ? partition_guess(s) : partition_of(&e->m);
+	if (!firsts_may_go(&b->firsts, e->delivery, p, careful) ||
+		!deliveries_produce(ds, e->delivery, &e->m))
+		return false;
+	if (runs && s->run_partition != p)
+		firsts_moved(&b->firsts, e->delivery, s->run_partition);
+	return true;
 }
 
 bool batch_send(struct batch *b, struct deliveries *ds)
@@ -59,11 +81,13 @@ bool batch_send(struct batch *b, struct deliveries *ds)
 
 			if (e->m.ts == 0)
 				e->m.ts = now_ms;
-			if (!deliveries_produce(ds, e->delivery, &e->m))
-				return false;
+			if (!send_one(b, e, ds, now_ms))
+				break;
 			list->first = e->next;
 		}
 	}
+	if (b->left)
+		return false;
 	b->count = 0;
 	return true;
 }

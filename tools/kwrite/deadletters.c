@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "kwrite/deadletters.h"
 
+#include "base/mem.h"
 #include "base/msg.h"
 #include "kwrite/delivery.h"
 
@@ -34,18 +35,22 @@ bool deadletters_ready(struct deadletters *l)
 void deadletters_produce(struct deadletters *l, struct delivery *d, struct span letter)
 {
 	size_t bytes = letter.len + MESSAGE_HEAD + BATCH_HEAD;
+	struct message m = {
+		.topic = l->topic, .payload = letter, .partition = RD_KAFKA_PARTITION_UA};
+	rd_kafka_resp_err_t err;
 
 	d->topic = l->topic;
 	d->bytes = 0;
-	if (bytes > l->topic->limit && !l->compressed) {
+	if (bytes > l->topic->limit && l->topic->limit_known && !l->compressed) {
 		trouble_set(&l->kafka->trouble, EXIT_PERM,
 			"line %llu: the dead letter is too long for topic '%s' (max.message.bytes is %zu): raise that, or keep dead letters in a FILE",
 			(unsigned long long)d->slot.number, l->topic->name, l->topic->limit);
 		return;
 	}
-	if (rd_kafka_produce(l->topic->rkt, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
-		    (void *)(uintptr_t)letter.p, letter.len, NULL, 0, d)) {
-		deadletters_report(l, d, rd_kafka_last_error());
+	d->text = mem_printf("%.*s", (int)letter.len, letter.p);
+	err = deliveries_hand_over(l->kafka->rk, l->topic->rkt, d, &m);
+	if (err) {
+		deadletters_report(l, d, err);
 		return;
 	}
 	d->bytes = bytes;

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "kwrite/delivery.h"
 
+#include "base/mem.h"
 #include "base/msg.h"
+#include "kwrite/blame.h"
+#include "kwrite/first.h"
+#include "kwrite/resend.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- handing over ---- */
 
@@ -16,10 +21,39 @@ struct delivery *deliveries_take(struct deliveries *ds, const struct message *m)
 		return NULL;
 	d->topic = m->topic;
 	d->bytes = m->bytes;
+	d->text = NULL;
 	d->err = RD_KAFKA_RESP_ERR_NO_ERROR;
 	d->answered = false;
+	d->is_first = false;
 	m->topic->out_bytes += m->bytes;
 	return d;
+}
+
+rd_kafka_resp_err_t deliveries_hand_over(
+	rd_kafka_t *rk, rd_kafka_topic_t *rkt, struct delivery *d, struct message *m)
+{
+	rd_kafka_vu_t vus[] = {
+		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = rkt},
+		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition},
+		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+		{.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->ts},
+		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)m->key.p, m->key.len}},
+		{.vtype = RD_KAFKA_VTYPE_VALUE,
+			.u.mem = {(void *)(uintptr_t)m->payload.p, m->payload.len}},
+		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = d},
+		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = m->headers},
+	};
+	size_t count = sizeof(vus) / sizeof(*vus) - (m->headers ? 0 : 1);
+	rd_kafka_error_t *error;
+	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	d->ts = m->ts;
+	error = rd_kafka_produceva(rk, vus, count);
+	if (error) {
+		err = rd_kafka_error_code(error);
+		rd_kafka_error_destroy(error);
+	}
+	return err;
 }
 
 static void answered(struct delivery *d, rd_kafka_resp_err_t err)
@@ -31,26 +65,12 @@ static void answered(struct delivery *d, rd_kafka_resp_err_t err)
 
 bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct message *m)
 {
-	rd_kafka_vu_t vus[] = {
-		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = m->topic->rkt},
-		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition},
-		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-		{.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->ts},
-		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)m->key.p, m->key.len}},
-		{.vtype = RD_KAFKA_VTYPE_VALUE,
-			.u.mem = {(void *)(uintptr_t)m->payload.p, m->payload.len}},
-		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = d},
-		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = m->headers},
-	};
-	size_t count = sizeof(vus) / sizeof(*vus) - (m->headers ? 0 : 1);
-	rd_kafka_error_t *error = rd_kafka_produceva(ds->kafka->rk, vus, count);
-	rd_kafka_resp_err_t err = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_resp_err_t err = deliveries_hand_over(ds->kafka->rk, m->topic->rkt, d, m);
 
-	if (error)
-		rd_kafka_error_destroy(error);
 	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		return false;
 	if (err) {
+		firsts_answered(ds->firsts, d, m->partition, false);
 		answered(d, err);
 		if (m->headers)
 			rd_kafka_headers_destroy(m->headers);
@@ -73,18 +93,50 @@ static void unproven(struct kafka *k, const rd_kafka_message_t *m)
 		rd_kafka_topic_name(m->rkt), m->partition);
 }
 
-void deliveries_report(struct deliveries *ds, const rd_kafka_message_t *m)
+/* Newer librdkafka has the broker's own sentence; 2.0.2 lacks the function. */
+const char *rd_kafka_message_produce_errstr(const rd_kafka_message_t *m) __attribute__((weak));
+
+static char *broker_text(const rd_kafka_message_t *m)
+{
+	const char *text =
+		rd_kafka_message_produce_errstr ? rd_kafka_message_produce_errstr(m) : NULL;
+
+	return text && *text ? mem_dup(text) : NULL;
+}
+
+/* Of a dead letter the text stays until it is answered, since it may be sent again. */
+static void report_letter(struct deliveries *ds, struct delivery *d, rd_kafka_resp_err_t err)
+{
+	free(d->text);
+	d->text = NULL;
+	deadletters_report(ds->dead, d, err);
+}
+
+void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kafka_message_t *m)
 {
 	struct delivery *d = m->_private;
+	bool again = rk != ds->kafka->rk;
 
+	if (ds->blame) {
+		blame_report(ds->blame, m);
+		return;
+	}
+	if (!again && !d->slot.refused)
+		firsts_answered(ds->firsts, d, m->partition, !m->err);
+	if (!again && resend_takes(ds->resend, d, m))
+		return;
+	if (again)
+		resend_answered(ds->resend, d, m->err);
 	if (!m->err && m->offset < 0) {
 		unproven(ds->kafka, m);
 		return;
 	}
 	if (d->slot.refused) {
-		deadletters_report(ds->dead, d, m->err);
+		report_letter(ds, d, m->err);
 		return;
 	}
+	if (m->err)
+		d->text = broker_text(m);
 	answered(d, m->err);
 	d->partition = m->partition;
 	d->offset = m->offset;
@@ -113,6 +165,21 @@ static enum errclass class_of(rd_kafka_resp_err_t err)
 	}
 }
 
+/* What librdkafka calls it, with what is known of its causes. */
+static const char *reason(const struct delivery *d, char *text, size_t size)
+{
+	const char *hint = "";
+
+	if (d->err == RD_KAFKA_RESP_ERR_INVALID_RECORD)
+		hint = " (a compacted topic takes no record without a key)";
+	else if (d->err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
+		hint = " (see the topic's message.timestamp.before.max.ms and after.max.ms)";
+	if (d->text)
+		return d->text;
+	snprintf(text, size, "%s%s", kafka_why(d->err), hint);
+	return text;
+}
+
 /* In a transaction, whose failure all its records share. */
 static bool is_refusal(rd_kafka_resp_err_t err)
 {
@@ -123,13 +190,35 @@ static bool is_refusal(rd_kafka_resp_err_t err)
 		err == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
 }
 
+/* The transaction ends, and with it the program. */
+static _Noreturn void fail(struct deliveries *ds, struct delivery *d, const char *message)
+{
+	bool shared = resend_is_shared(d->err);
+	bool too_large = class_of(d->err) == CLASS_TOO_LARGE;
+	struct delivery *culprit = shared ? blame_find(ds, d) : d;
+	char text[256];
+
+	if (!culprit && too_large && !d->topic->limit_known)
+		txn_fail(ds->txn, EXIT_PERM,
+			"topic '%s' does not take so many records in one batch, and its max.message.bytes cannot be read: allow DESCRIBE_CONFIGS on it, or set a smaller -X batch.size",
+			d->topic->name);
+	if (!culprit)
+		txn_fail(ds->txn, EXIT_TEMP,
+			"records from line %" PRIu64 " on were refused, and none of them alone: %s",
+			d->slot.number, message);
+	txn_fail(ds->txn, is_refusal(culprit->err) ? EXIT_REFUSED : EXIT_TEMP,
+		"line %" PRIu64 ": topic '%s': %s", culprit->slot.number, culprit->topic->name,
+		reason(culprit, text, sizeof(text)));
+}
+
 /* Kafka does not take the record: that is the record's fault, or the end of the program. */
 static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 {
 	enum errclass c = class_of(d->err);
-	char message[512], fatal[256];
+	char message[512], fatal[256], text[256];
 
-	snprintf(message, sizeof(message), "topic '%s': %s", d->topic->name, kafka_why(d->err));
+	snprintf(message, sizeof(message), "topic '%s': %s", d->topic->name,
+		reason(d, text, sizeof(text)));
 	if (kafka_judge(ds->kafka, d->err, message))
 		return;
 	if (rd_kafka_fatal_error(ds->kafka->rk, fatal, sizeof(fatal))) {
@@ -137,8 +226,9 @@ static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 		return;
 	}
 	if (ds->txn->id)
-		txn_fail(ds->txn, is_refusal(d->err) ? EXIT_REFUSED : EXIT_TEMP,
-			"line %" PRIu64 ": %s", d->slot.number, message);
+		fail(ds, d, message);
+	free(d->text);
+	d->text = NULL;
 	if (c == CLASS_UNKNOWN_TOPIC)
 		topic_unknown(d->topic);
 	else if (c == CLASS_TOO_LARGE)

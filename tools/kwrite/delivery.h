@@ -18,17 +18,29 @@ struct delivery {
 	struct sink_slot slot;
 	struct topic *topic;
 	size_t bytes; /* counted in topic->out_bytes */
-	int64_t offset;
+	union {
+		int64_t ts; /* until it is answered */
+		int64_t offset;
+	};
+	char *text; /* to be freed: why a broker has refused it, in the broker's words; then, its dead letter */
 	int32_t partition;
 	rd_kafka_resp_err_t err;
 	bool answered; /* Kafka has the record, or will not have it: err */
+	bool is_first; /* see first.h */
 };
+
+struct blame;
+struct firsts;
+struct resend;
 
 struct deliveries {
 	struct sink *sink;
 	struct kafka *kafka;
 	struct deadletters *dead;
 	struct txn *txn;
+	struct resend *resend;
+	struct firsts *firsts;
+	struct blame *blame; /* takes the reports; NULL: none */
 	bool raw; /* lines are payloads, not records */
 	/* internal */
 	uint64_t
@@ -39,8 +51,11 @@ struct deliveries {
 struct delivery *deliveries_take(struct deliveries *ds, const struct message *m);
 /* Hands the message to librdkafka, with its headers. false: there is no room. */
 bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct message *m);
-/* Takes a delivery report. */
-void deliveries_report(struct deliveries *ds, const rd_kafka_message_t *m);
+/* The same with another client. Returns librdkafka's error, with which nothing is done. */
+rd_kafka_resp_err_t deliveries_hand_over(
+	rd_kafka_t *rk, rd_kafka_topic_t *rkt, struct delivery *d, struct message *m);
+/* Takes a delivery report. @rk: of which client. */
+void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kafka_message_t *m);
 /* Call each turn after reports were taken, and after messages were produced. */
 void deliveries_judge(struct deliveries *ds);
 /* Appends to @out the line of a delivered record with where it was written; a payload as it came. */

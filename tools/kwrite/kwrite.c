@@ -16,9 +16,9 @@
  * Messages are handed to librdkafka partition by partition, those of one read at a time, before the loop
  * waits for anything.
  *
- * No batch may grow beyond what its topic takes, or good records would be refused with a large
- * one: librdkafka's batches are smaller than the brokers' default, and where a topic allows less,
- * no more than that is out at a time.
+ * No batch should grow beyond what its topic takes: librdkafka's batches are smaller than the brokers' default,
+ * and where a topic allows less, no more than that is out at a time. A batch that is refused nevertheless is
+ * taken apart, and only what is refused alone is a refused record: see resend.h, and first.h for the order.
  *
  * Ends: EOF, all delivered, 0, or 1 when some were refused; a torn last line, 111; a refused record
  * under --on-error stop, what was read before it delivered, 1; EOF without the source's word that it
@@ -27,8 +27,9 @@
  * brokers are away and nobody writes to the input any more, the first does. --retry-for ends with 99.
  *
  * Files: kwrite.c the command line, lines, the loop; message.c makes messages of lines; batch.c hands them
- * over; delivery.c has the records on their way; deadletters.c writes dead letters to a topic; txn.c has
- * transactions; partition.c chooses partitions.
+ * over, and first.c holds some back; delivery.c has the records on their way; resend.c sends those of a refused
+ * batch again, one by one; blame.c finds the one at fault in a transaction; deadletters.c writes dead letters to
+ * a topic; txn.c has transactions; partition.c chooses partitions.
  */
 #include "ack/client.h"
 #include "base/metrics.h"
@@ -42,7 +43,9 @@
 #include "kwrite/deadletters.h"
 #include "kwrite/delivery.h"
 #include "kwrite/message.h"
+#include "kwrite/first.h"
 #include "kwrite/partition.h"
+#include "kwrite/resend.h"
 #include "kwrite/txn.h"
 #include "record/template.h"
 
@@ -72,6 +75,7 @@ static struct kwrite {
 	struct deliveries deliveries;
 	struct deadletters dead;
 	struct txn txn;
+	struct resend resend;
 } self;
 
 /* ---- the command line ---- */
@@ -156,8 +160,30 @@ static void take_options(struct shape *shape)
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
-	(void)rk, (void)opaque;
-	deliveries_report(&self.deliveries, m);
+	(void)opaque;
+	deliveries_report(&self.deliveries, rk, m);
+}
+
+static void warn(const struct kafka_conf *conf)
+{
+	if (kafka_conf_int(conf, "acks") == 1)
+		msg_warn(
+			"acks=1: a record counts as delivered when one broker has it, and is lost with that one");
+	if (strcmp(kafka_conf_text(conf, "enable.idempotence"), "true"))
+		msg_warn(
+			"enable.idempotence=false: records may be written twice or in another order when they are sent again");
+}
+
+/* A record may be refused when later ones are out; these must not be written before it is sent again. */
+static void order_records(struct kwrite *s, struct kafka_conf *conf)
+{
+	bool ordered =
+		!opt.txn->count && strcmp(kafka_conf_text(conf, "enable.idempotence"), "true") == 0;
+
+	s->batch.firsts.off = !ordered || !s->partitioner.in_runs;
+	/* To which partitions records go is not known before. */
+	if (ordered && !s->partitioner.in_runs)
+		rd_kafka_conf_set(conf->rd, "max.in.flight.requests.per.connection", "1", NULL, 0);
 }
 
 static void start(struct kwrite *s)
@@ -195,6 +221,7 @@ static void start(struct kwrite *s)
 		opt_bad("-z: %s", text);
 	if (kafka_conf_int(&conf, "acks") == 0)
 		die(EXIT_PERM, "acks=0: no broker would say what it has; give all, or 1");
+	warn(&conf);
 	s->shape.compressed = strcmp(kafka_conf_text(&conf, "compression.codec"), "none") != 0;
 	/* Unless -X wants it otherwise; 10 is librdkafka's default. */
 	s->partitioner.in_runs =
@@ -204,6 +231,8 @@ static void start(struct kwrite *s)
 	if (s->partitioner.in_runs)
 		rd_kafka_conf_set(conf.rd, "sticky.partitioning.linger.ms", "0", NULL, 0);
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, on_delivery);
+	order_records(s, &conf);
+	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn->count);
 	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		die(why.status, "%s", why.text);
 	metrics_up("kafka", false);
@@ -324,6 +353,8 @@ static void loop(struct kwrite *s)
 		if (p[SINK_FDS].revents)
 			kafka_woken(&s->kafka);
 		rd_kafka_poll(s->kafka.rk, 0);
+		resend_serve(&s->resend);
+		firsts_tick(&s->batch.firsts, now_ms);
 		topics_serve(&s->topics);
 		deliveries_judge(&s->deliveries);
 		sink_serve(&s->sink, p);
@@ -368,6 +399,8 @@ static void open_sink(struct kwrite *s)
 		.kafka = &s->kafka,
 		.dead = &s->dead,
 		.txn = &s->txn,
+		.resend = &s->resend,
+		.firsts = &s->batch.firsts,
 		.raw = s->shape.raw};
 }
 
@@ -388,6 +421,7 @@ int main(int argc, char **argv)
 	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
 	loop(s);
 	status = sink_close(&s->sink);
+	resend_close(&s->resend);
 	if (topics_close(&s->topics))
 		kafka_stop(&s->kafka);
 	return status;

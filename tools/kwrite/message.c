@@ -96,6 +96,15 @@ static enum outcome take_fields(
 	return READY;
 }
 
+static void take_line(const struct shape *shape, struct span line, struct message *m)
+{
+	const char *key = shape->key ? template_constant(shape->key) : NULL;
+
+	m->payload = line;
+	m->key = (struct span){key, key ? strlen(key) : 0};
+	m->partition = shape->partition;
+}
+
 static struct topic *find_topic(
 	struct shape *shape, struct topics *ts, const struct record *r, struct record_error *e)
 {
@@ -129,7 +138,7 @@ static enum outcome check_size(const struct shape *shape, struct message *m, str
 	/* Attributes, time, place; then the length before it all, and the batch's head. */
 	m->bytes += 3 + bytes_size(m->key) + bytes_size(m->payload) + varint_size((int64_t)headers);
 	m->bytes += varint_size((int64_t)m->bytes) + 61;
-	if (m->bytes > t->limit && !shape->compressed) {
+	if (m->bytes > t->limit && t->limit_known && !shape->compressed) {
 		e->class = CLASS_TOO_LARGE;
 		snprintf(e->message, sizeof(e->message),
 			"topic '%.100s' takes messages of up to %zu bytes (max.message.bytes), this one has %zu",
@@ -160,6 +169,18 @@ static enum outcome check_topic(struct topics *ts, struct topic *t, struct recor
 	return WAIT;
 }
 
+bool message_again(struct shape *shape, struct span line, struct message *m)
+{
+	struct record r = {.line = line};
+	struct record_error e;
+
+	buf_clear(&shape->scratch);
+	if (shape->raw)
+		take_line(shape, line, m);
+	return shape->raw ||
+		(record_parse(&r, line, &e) == 0 && take_fields(shape, &r, m, &e) == READY);
+}
+
 enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
 	struct message *m, struct record_error *e)
 {
@@ -180,15 +201,10 @@ enum outcome message_make(struct shape *shape, struct topics *ts, struct span li
 	outcome = check_topic(ts, m->topic, e);
 	if (outcome != READY)
 		return outcome;
-	if (shape->raw) {
-		const char *key = shape->key ? template_constant(shape->key) : NULL;
-
-		m->payload = line;
-		m->key = (struct span){key, key ? strlen(key) : 0};
-		m->partition = shape->partition;
-	} else {
+	if (shape->raw)
+		take_line(shape, line, m);
+	else
 		outcome = take_fields(shape, &r, m, e);
-	}
 	if (outcome == READY)
 		outcome = check_size(shape, m, e);
 	if (outcome != READY)

@@ -45,5 +45,8 @@ enum outcome {
  * WAIT also says that the scratch is full. @m is all zero before. */
 enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
 	struct message *m, struct record_error *e);
+/* The same for a line that was READY once, whose topic stands in @m. Uses the whole scratch; false: it is no
+ * longer what it was. */
+bool message_again(struct shape *shape, struct span line, struct message *m);
 
 #endif

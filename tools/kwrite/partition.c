@@ -33,12 +33,23 @@ static int32_t choose(const rd_kafka_topic_t *rkt, const void *key, size_t key_l
 	return p;
 }
 
+int32_t partition_guess(const struct partition_state *s)
+{
+	int32_t count = s->partitions, p = s->run_partition;
+
+	if (count == 0)
+		return -1;
+	if (s->run == s->all->run && s->run_length < RUN_LENGTH && p < count)
+		return p;
+	return (p + 1) % count;
+}
+
 void partition_prepare(void *partitioner, struct topic *t, rd_kafka_topic_conf_t *conf)
 {
 	struct partitioner *all = partitioner;
 	struct partition_state *s = mem_alloc(sizeof(*s));
 
-	*s = (struct partition_state){.all = all, .first_list = all->topics++ * 8};
+	*s = (struct partition_state){.all = all, .number = all->topics++};
 	/* Start at a random partition: a program that runs once a record would always use the first. */
 	s->run_partition = (int32_t)(wake_now_us() & 0xffff);
 	t->own = s;

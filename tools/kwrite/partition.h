@@ -26,7 +26,8 @@ struct partition_state {
 	_Atomic int32_t partitions; /* as librdkafka has it; 0: not known */
 	uint64_t turn;
 	int32_t turn_partitions;
-	size_t first_list; /* of a batch: see batch.c */
+	uint32_t firsts_out; /* of first.c */
+	size_t number; /* of the topics, in the order of their first use */
 };
 
 /* For topics_open; @partitioner is that. */
@@ -37,6 +38,10 @@ static inline void partition_next_run(struct partitioner *all)
 {
 	all->run++;
 }
+
+/* To which partition the next record without a key will go; -1: not known. Where it goes in the end, run_partition
+ * tells once librdkafka has taken it. */
+int32_t partition_guess(const struct partition_state *s);
 
 /* Among how many partitions keys choose, the same until partition_next_run; 0: not known. */
 static inline int32_t partition_count(struct partition_state *p)
