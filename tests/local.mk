@@ -16,11 +16,12 @@ check-model:
 # ---- unit tests ----
 check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-ack-client tests/unit/test-ack-server tests/unit/test-brokers tests/unit/test-buf \
+	tests/unit/test-child \
 	tests/unit/test-dead tests/unit/test-dial tests/unit/test-http \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
 	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-label tests/unit/test-ledger \
 	tests/unit/test-line tests/unit/test-link tests/unit/test-listen \
-	tests/unit/test-metrics tests/unit/test-msg tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path \
+	tests/unit/test-metrics tests/unit/test-msg tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path tests/unit/test-peers \
 	tests/unit/test-prom tests/unit/test-record tests/unit/test-redis \
 	tests/unit/test-resp tests/unit/test-sink tests/unit/test-template tests/unit/test-tls tests/unit/test-wire
 # prop-mutants: that prop-ledger sees each broken rule.
@@ -39,6 +40,7 @@ tests_unit_test_ack_client_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS)
 tests_unit_test_ack_server_LDADD = $(UNIT_LDADD)
 tests_unit_test_brokers_LDADD = $(UNIT_LDADD)
 tests_unit_test_buf_LDADD = $(UNIT_LDADD)
+tests_unit_test_child_LDADD = $(UNIT_LDADD)
 tests_unit_test_dead_LDADD = $(UNIT_LDADD)
 tests_unit_test_http_LDADD = $(UNIT_LDADD) $(MICROHTTPD_LIBS)
 tests_unit_test_dial_LDADD = $(UNIT_LDADD)
@@ -68,6 +70,7 @@ tests_unit_test_link_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS) $(CR
 tests_unit_test_opt_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS)
 tests_unit_test_out_LDADD = $(UNIT_LDADD)
 tests_unit_test_path_LDADD = $(UNIT_LDADD)
+tests_unit_test_peers_LDADD = $(UNIT_LDADD)
 tests_unit_test_prom_LDADD = $(UNIT_LDADD)
 tests_unit_test_record_LDADD = $(UNIT_LDADD)
 tests_unit_test_redis_SOURCES = tests/unit/test-redis.c tests/unit/redis-pair.h tests/unit/test.h

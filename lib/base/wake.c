@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -81,6 +83,17 @@ bool wake_must_end(bool input_ended)
 bool wake_signalled(void)
 {
 	return stops;
+}
+
+bool wake_stopped(void)
+{
+	const char *directory = getenv("EVPIPE_DIR");
+	char path[PATH_MAX];
+
+	if (wake_stops())
+		return true;
+	return directory && snprintf(path, sizeof(path), "%s/stopping", directory) < PATH_MAX &&
+		access(path, F_OK) == 0;
 }
 
 void wake_poke(void)

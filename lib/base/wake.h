@@ -19,6 +19,9 @@ int wake_stops(void);
 bool wake_must_end(bool input_ended);
 /* Whether a stop signal had come by the last call of one of these two. */
 bool wake_signalled(void);
+/* Whether this program was asked to stop by a signal, or the unit of evpipe(1) that it is a member of: there only the
+ * source gets the signal, and $EVPIPE_DIR/stopping is made before. */
+bool wake_stopped(void);
 /* Makes POLLIN come true on the descriptor from any thread; safe in callbacks of a library. */
 void wake_poke(void);
 

@@ -287,5 +287,6 @@ int dead_close(struct dead *d)
 			d->replaced ? " and in the file that had this name before" : "");
 	else if (d->policy == DEAD_SKIP)
 		msg_warn("%llu records were refused and skipped", (unsigned long long)d->refused);
-	return EXIT_REFUSED;
+	/* A stop is no end of the work: nothing was left undone if each of them can be found again. */
+	return dead_keeps(d) && wake_stopped() ? EXIT_DONE : EXIT_REFUSED;
 }

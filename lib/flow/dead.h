@@ -57,7 +57,8 @@ bool dead_refuse_long(
 /* Makes all dead letters durable (fdatasync). Call before their records are reported, committed or
  * forgotten: at the latest before the loop waits. Dies with 111. */
 void dead_sync(struct dead *d);
-/* Syncs, closes, says how many were refused; returns EXIT_DONE or EXIT_REFUSED. */
+/* Syncs, closes, says how many were refused. Returns EXIT_DONE or EXIT_REFUSED; EXIT_DONE too if all of them stand in
+ * dead letters and the program was asked to stop by a signal (wake_stopped). */
 int dead_close(struct dead *d);
 
 #endif

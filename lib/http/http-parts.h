@@ -24,6 +24,7 @@ struct http {
 	struct http_route routes[HTTP_ROUTES_MAX];
 	size_t route_count;
 	const struct http_status *status;
+	bool blind, told; /* a client waits that cannot be accepted; it was said once */
 	struct http_client *clients;
 	unsigned requests; /* with an answer that is not whole yet */
 	bool resumed; /* a request goes on in the next http_run */

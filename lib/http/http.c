@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ enum {
 	BODY_MAX_BYTES = 1 << 20,
 	EARLY_BYTES = 64 << 10, /* a longer body is not read when its request is refused */
 	THROW_AWAY_MAX_BYTES = 16 << 20,
+	BLIND_MS = 100,
 };
 
 /* ---- waiting ---- */
@@ -275,7 +277,8 @@ struct http *http_open(const char *address, const struct http_conf *conf, void *
 	info = h->daemon ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	h->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!info || h->fd < 0 || epoll_ctl(h->fd, EPOLL_CTL_ADD, info->epoll_fd, &e))
-		die(EXIT_TEMP, "cannot start the HTTP server on '%s'", address);
+		die(EXIT_TEMP, "cannot start the HTTP server on '%s': %s", address,
+			msg_errno(errno));
 	/* From here on the listening socket is the daemon's. */
 	h->listener.fd = -1;
 	return h;
@@ -288,7 +291,7 @@ const char *http_address(const struct http *h)
 
 int http_fd(const struct http *h)
 {
-	return h ? h->fd : -1;
+	return h && !h->blind ? h->fd : -1;
 }
 
 int http_timeout_ms(const struct http *h)
@@ -297,6 +300,8 @@ int http_timeout_ms(const struct http *h)
 
 	if (h && h->resumed)
 		return 0;
+	if (h && h->blind)
+		return BLIND_MS;
 	if (!h || MHD_get_timeout(h->daemon, &ms) != MHD_YES)
 		return -1;
 	return ms > INT_MAX ? INT_MAX : (int)ms;
@@ -318,6 +323,25 @@ static void see_closed(struct http *h)
 	}
 }
 
+/* Whether a client waits that the daemon could not accept: descriptors have run out. With connections it waits until
+ * one of them ends; without one it would try again at once, for ever. */
+static bool cannot_accept(const struct http *h)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_LISTEN_FD);
+	struct pollfd p = {.fd = info ? info->listen_fd : -1, .events = POLLIN};
+
+	int fd;
+
+	if (h->clients || h->draining || poll(&p, 1, 0) <= 0)
+		return false;
+	/* It may have come only now. */
+	fd = dup(p.fd);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0;
+}
+
 void http_run(struct http *h)
 {
 	if (!h)
@@ -325,6 +349,12 @@ void http_run(struct http *h)
 	see_closed(h);
 	h->resumed = false;
 	MHD_run(h->daemon);
+	h->blind = cannot_accept(h);
+	if (h->blind && !h->told)
+		msg_warn(
+			"cannot take connections on '%s': too many open files; raise the limit (ulimit -n)",
+			h->listener.address);
+	h->told = h->told || h->blind;
 }
 
 unsigned http_drain(struct http *h)

@@ -208,6 +208,20 @@ static const char *split_address(const char *address, char *host, size_t size)
 	return colon + 1;
 }
 
+/* The resolver says that there is no such name when it cannot open its files. */
+static bool lacks_descriptors(void)
+{
+	int fds[4], count = 0;
+	bool lacks;
+
+	while (count < 4 && (fds[count] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) >= 0)
+		count++;
+	lacks = count < 4 && msg_errno_is_limit(errno);
+	while (count)
+		close(fds[--count]);
+	return lacks;
+}
+
 /* Resolves and listens. Returns 0; or -1 with a reason, or NULL for errno's. */
 static int try_family(
 	struct listener *l, int family, const char *host, const char *port, const char **reason)
@@ -218,6 +232,10 @@ static int try_family(
 	int err = getaddrinfo(host, port, &hints, &list), saved;
 
 	*reason = err ? gai_strerror(err) : NULL;
+	if (err && lacks_descriptors()) {
+		*reason = NULL;
+		errno = EMFILE;
+	}
 	if (err)
 		return -1;
 	l->fd = listen_on(list);

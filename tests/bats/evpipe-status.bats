@@ -374,6 +374,21 @@ fed() {
 	wait_exit unit
 }
 
+@test "a client that cannot be accepted does not make evpipe spin, and is served in the end" {
+	unit
+	wait_for green
+	pid=$(pid_of unit)
+	prlimit --nofile=3:1024 --pid "$pid"
+	spawn client curl -s --unix-socket http http://unit/readyz
+	wait_file_contains unit.err "cannot take connections on 'unix:http': too many open files; raise the limit (ulimit -n)"
+	# It sleeps; one that spins is never seen to.
+	wait_for '[ "$(cut -d" " -f3 "/proc/$pid/stat")" = S ] && [ "$(cut -d" " -f3 "/proc/$pid/stat")" = S ]'
+	prlimit --nofile=1024:1024 --pid "$pid"
+	wait_exit client
+	[ "$(cat client.out)" = ok ]
+	[ "$(grep -c 'cannot take connections' unit.err)" -eq 1 ]
+}
+
 # ---- addresses ----
 
 @test "an address in use, or none, ends evpipe before anything is started" {

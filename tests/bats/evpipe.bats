@@ -290,6 +290,23 @@ steady_filter() {
 	[ "$(grep -c 'pipe:' out)" -le 2 ]
 }
 
+@test "too few descriptors are temporary trouble, with the remedy" {
+	for options in '' '--listen localhost:0' '--listen unix:http' '-d dir'; do
+		read -ra words <<<"$options"
+		ended=0
+		for n in {6..20}; do
+			status=0
+			(ulimit -n "$n" && exec timeout -s KILL 120 evpipe "${words[@]}" true '|' true) \
+				>/dev/null 2>err || status=$?
+			[ "$status" -ne 0 ] || { ended=1; continue; }
+			cat err
+			[ "$status" -eq 111 ]
+			grep -qF 'Too many open files; raise the limit (ulimit -n)' err
+		done
+		[ $ended -eq 1 ]
+	done
+}
+
 # ---- foreign programs ----
 
 @test "a foreign program that uses stdio hands on each line at once" {
@@ -429,7 +446,7 @@ together() {
 	[ "$status" -eq 0 ]
 }
 
-@test "a source that was asked to stop for good is the cause, however long it drains" {
+@test "who has refused a record is named, not the source that was asked to stop, however long it drains" {
 	script kread <<-'EOT'
 	trap 'read -r -t 0.3 -u 9; exit 100' TERM
 	mkfifo idle
@@ -440,7 +457,59 @@ together() {
 	script evkey <<<'until [ -e started ]; do :; done; exit 1'
 	script rpub <<<'cat; exit 111'
 	attempt ./kread '|' ./evkey '|' ./rpub
+	ended_with 100 "evkey: exit 1, records were refused (failed first)"
+	[ "$(grep -c 'failed first' err)" -eq 1 ]
+	rm started idle
+	# The source's own trouble is its own.
+	script kread <<<'exit 100'
+	script evkey <<<'cat; exit 111'
+	attempt ./kread '|' ./evkey '|' ./rpub
 	ended_with 100 "kread: exit 100, permanent trouble (failed first)"
+}
+
+@test "a record refused under stop: the filter or the sink is named, with 100" {
+	kmock_start -t t:1 -t out:1
+	redis_start
+	echo '{"payload":"no key","topic":"t"}' | kwrite
+	attempt kread -g g t '|' evkey .id '|' rpub c
+	ended_with 100 'evpipe: evkey: exit 1, records were refused (failed first)'
+	attempt kread -g h t '|' evstamp --drop x '|' kwrite -t '{header:none}'
+	ended_with 100 'evpipe: kwrite: exit 1, records were refused (failed first)'
+}
+
+@test "a clean stop is 0 if all that was refused stands in dead letters" {
+	redis_start
+	for options in '--dead-letter dead:0' '--on-error skip:1'; do
+		read -ra words <<<"${options%:*}"
+		: >err
+		spawn unit evpipe rsub news '|' evkey "${words[@]}" .id '|' rpub '{key}'
+		wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
+		rcli publish news '{"no":1}'
+		rcli publish news '{"id":"seen"}'
+		spawn sub rsub --raw seen
+		wait_for '[ "$(redis_subscribers seen)" -eq 1 ]'
+		rcli publish news '{"id":"seen"}'
+		wait_lines sub.out 1
+		stop sub
+		wait_exit sub
+		stop unit
+		wait_exit unit
+		[ "$status" -eq "${options##*:}" ]
+	done
+	[ "$(wc -l <dead)" -eq 1 ]
+	# By itself a program is told by its own signal; without one it is 1.
+	status=0
+	echo '{}' | evkey --dead-letter dead .id || status=$?
+	[ "$status" -eq 1 ]
+	mkfifo in
+	exec 7<>in
+	spawn alone sh -c 'exec evkey --dead-letter dead .id <in 7>&-'
+	echo '{}' >&7
+	wait_for '[ "$(wc -l <dead)" -eq 3 ]'
+	stop alone
+	exec 7>&-
+	wait_exit alone
+	[ "$status" -eq 0 ]
 }
 
 @test "the reader's end is no fault of a writer" {

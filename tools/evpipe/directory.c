@@ -248,6 +248,16 @@ bool directory_mend(struct evpipe *e, int64_t now_ms)
 	return !part;
 }
 
+void directory_mark_stopping(const struct evpipe *e)
+{
+	char *path = e->directory ? mem_printf("%s/stopping", e->directory) : NULL;
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+}
+
 void directory_leave(struct evpipe *e)
 {
 	if (e->directory && !e->keep)

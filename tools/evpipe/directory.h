@@ -14,6 +14,8 @@ int directory_open(struct evpipe *e, const char *parent, struct trouble *why);
 int directory_make(struct evpipe *e, struct trouble *why);
 /* Makes the directory of this run again when it has been removed. Returns true when it has. */
 bool directory_mend(struct evpipe *e, int64_t now_ms);
+/* Marks it: a member that ends now ends for a stop signal (wake_stopped). */
+void directory_mark_stopping(const struct evpipe *e);
 /* Removes it; under -d it stays. */
 void directory_leave(struct evpipe *e);
 

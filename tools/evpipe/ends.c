@@ -126,6 +126,25 @@ static bool is_stopped_source(const struct evpipe *e, const struct member *m)
 	return m == e->members && cmdline_has_source(e) && status_of(m) == EXIT_PERM;
 }
 
+/* Who may have asked the source to stop for good: of the programs of ours that ended before it, the first that has
+ * refused a record or had permanent trouble. NULL: the source's trouble is its own. */
+static const struct member *refuser(const struct evpipe *e)
+{
+	const struct member *first = NULL;
+
+	if (!is_stopped_source(e, e->members))
+		return NULL;
+	for (const struct member *m = e->members + 1; m < e->members + e->count; m++) {
+		int status = status_of(m);
+
+		if (m->ours && (status == EXIT_REFUSED || status == EXIT_PERM) &&
+			m->ended_ms <= e->members->ended_ms + TOGETHER_MS &&
+			(!first || m->ended_ms < first->ended_ms))
+			first = m;
+	}
+	return first;
+}
+
 static const struct member *first_failed(const struct evpipe *e)
 {
 	const struct member *first = NULL, *cause = NULL;
@@ -148,7 +167,7 @@ static const struct member *first_failed(const struct evpipe *e)
 
 int members_verdict(struct evpipe *e)
 {
-	const struct member *cause = first_failed(e);
+	const struct member *told = refuser(e), *cause = told ? told : first_failed(e);
 
 	e->cause = cause;
 	e->why[0] = '\0';
@@ -162,5 +181,6 @@ int members_verdict(struct evpipe *e)
 		if (cause)
 			msg_error("%s: %s%s", m->name, how, m == cause ? " (failed first)" : "");
 	}
-	return cause ? status_of(cause) : EXIT_DONE;
+	/* Who has refused a record under --on-error stop would refuse it again: the source's 100 counts. */
+	return told ? EXIT_PERM : cause ? status_of(cause) : EXIT_DONE;
 }

@@ -227,6 +227,7 @@ static void on_signal(struct evpipe *e, int64_t now_ms)
 
 	e->stops = stops;
 	if (stops > 0 && !before) {
+		directory_mark_stopping(e);
 		members_stop(e, now_ms);
 		status_stopping(e);
 	}
