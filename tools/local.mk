@@ -16,7 +16,8 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/batch.c tools/kwri
 	tools/kwrite/deadletters.c tools/kwrite/deadletters.h tools/kwrite/delivery.c tools/kwrite/delivery.h \
 	tools/kwrite/first.c tools/kwrite/first.h \
 	tools/kwrite/message.c tools/kwrite/message.h tools/kwrite/partition.c tools/kwrite/partition.h \
-	tools/kwrite/resend.c tools/kwrite/resend.h tools/kwrite/txn.c tools/kwrite/txn.h
+	tools/kwrite/resend.c tools/kwrite/resend.h tools/kwrite/stall.c tools/kwrite/stall.h \
+	tools/kwrite/txn.c tools/kwrite/txn.h
 tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
 tools_bin_kmock_SOURCES = tools/kmock.c

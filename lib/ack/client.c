@@ -198,7 +198,7 @@ static void receive(struct ack *a, int64_t now_ms)
 
 static void end_list(struct ack *a)
 {
-	static const char *const words[] = {"final ", "drop ", "dead "};
+	static const char *const words[] = {"final ", "drop ", "dead ", "early "};
 
 	if (!a->listing)
 		return;

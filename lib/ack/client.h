@@ -22,7 +22,12 @@
 #include <stdint.h>
 
 enum ack_role { ACK_FILTER, ACK_SINK, ACK_TXN };
-enum ack_kind { ACK_FINAL, ACK_DROP, ACK_DEAD };
+enum ack_kind {
+	ACK_FINAL,
+	ACK_DROP,
+	ACK_DEAD,
+	ACK_EARLY, /* delivered, though the sink holds a record that came before */
+};
 
 struct ack {
 	/* With a status: the program ends with it, after the records it holds are done. ack_close says the
@@ -85,7 +90,8 @@ void ack_serve(struct ack *a, short revents, int64_t now_ms);
  * points into it. Returns false when it is of another source's run or no label: for a sink trouble is
  * set, a filter hands such a record on as it is. Says busy for a sink: it holds a record. */
 bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *label);
-/* Reports. Sinks report in the order of arrival, and only up to the first record they still hold.
+/* Reports. Sinks report in the order of arrival, and only up to the first record they still hold, but
+ * for ACK_EARLY.
  * Only after the fact is durable. No label: nothing. */
 void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label);
 /* Call whenever it is so: a change is told once.

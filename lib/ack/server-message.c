@@ -101,7 +101,8 @@ static void twice(struct ack_server *d, struct ack_peer *p, struct span label)
 		p->name, (int)(label.len < 60 ? label.len : 60), label.p);
 }
 
-static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind kind,
+/* @early: the report says nothing of the numbers below, as that of a filter. */
+static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind kind, bool early,
 	struct span line, int64_t now_us)
 {
 	bool sink = p->role != FILTER;
@@ -126,7 +127,7 @@ static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind
 			ack_server_garbage(d, p, "a label that is none");
 			return;
 		}
-		switch (ledger_report(d->ledger, sink, kind, &label, now_us)) {
+		switch (ledger_report(d->ledger, sink && !early, kind, &label, now_us)) {
 		case LEDGER_GARBAGE:
 			ack_server_garbage(d, p, "a label that was never given");
 			return;
@@ -246,11 +247,13 @@ void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line,
 	if (hello)
 		on_hello(d, p, line);
 	else if (span_is(verb, "final"))
-		on_report(d, p, LEDGER_FINAL, line, now_us);
+		on_report(d, p, LEDGER_FINAL, false, line, now_us);
+	else if (span_is(verb, "early"))
+		on_report(d, p, LEDGER_FINAL, true, line, now_us);
 	else if (span_is(verb, "drop"))
-		on_report(d, p, LEDGER_DROP, line, now_us);
+		on_report(d, p, LEDGER_DROP, false, line, now_us);
 	else if (span_is(verb, "dead"))
-		on_report(d, p, LEDGER_DEAD, line, now_us);
+		on_report(d, p, LEDGER_DEAD, false, line, now_us);
 	else if (span_is(verb, "idle") && !line.len)
 		on_busy(d, p, false);
 	else if (span_is(verb, "busy") && !line.len)

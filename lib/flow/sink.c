@@ -17,7 +17,10 @@
 
 enum { WAKE, INPUT, ACK, OUTPUT }; /* of the SINK_FDS entries */
 
-enum { HELD_MS = 5000 }; /* after that long a filter says that it holds a record */
+enum {
+	HELD_MS = 5000, /* after that long a filter says that it holds a record */
+	EARLY_MS = 500, /* a record that waits for longer does not hold up the reports of others */
+};
 
 void sink_opts(struct sink_opts *o)
 {
@@ -180,14 +183,21 @@ static void hand_on(struct sink *s, const struct sink_slot *slot)
 	buf_putc(&s->out.b, s->in.line.end);
 }
 
+static inline struct ack_label label_of(const struct sink *s, const struct sink_slot *slot)
+{
+	if (slot->label_len)
+		return (struct ack_label){
+			.text = {line_at(&s->in.line, slot->label), slot->label_len}};
+	return (struct ack_label){.number = slot->label};
+}
+
 static void release(struct sink *s, const struct sink_slot *slot)
 {
 	enum ack_kind kind = dead_keeps(&s->in.dead) ? ACK_DEAD : ACK_DROP;
-	struct ack_label label = {.number = slot->label};
+	struct ack_label label = label_of(s, slot);
 
-	if (slot->label_len)
-		label = (struct ack_label){
-			.text = {line_at(&s->in.line, slot->label), slot->label_len}};
+	if (slot->early)
+		return;
 	if (!slot->refused) {
 		kind = ACK_FINAL;
 		if (!s->setup.settle)
@@ -215,6 +225,36 @@ void sink_release(struct sink *s)
 		release(s, sink_slot(s, s->head));
 	if (!s->setup.settle)
 		metrics.records_out = metrics.forwarded;
+}
+
+/* Reports what was delivered behind the record that holds up the rest. */
+static void report_early(struct sink *s)
+{
+	for (uint64_t i = s->head; i < s->tail; i++) {
+		struct sink_slot *slot = sink_slot(s, i);
+		struct ack_label label = label_of(s, slot);
+
+		if (!slot->done || slot->refused || slot->early)
+			continue;
+		slot->early = true;
+		metrics.forwarded++;
+		ack_report(&s->ack, ACK_EARLY, &label);
+		s->alive_ms = s->early_ms;
+	}
+	metrics.records_out = metrics.forwarded;
+}
+
+static void look_for_early(struct sink *s, int64_t now_ms)
+{
+	bool in_order = hands_on(s) || s->setup.settle || s->reports_stopped;
+
+	if (s->head == s->tail || s->head != s->early_head)
+		s->early_ms = now_ms;
+	s->early_head = s->head;
+	if (in_order || now_ms - s->early_ms < EARLY_MS)
+		return;
+	s->early_ms = now_ms;
+	report_early(s);
 }
 
 /* ---- the loop ---- */
@@ -340,6 +380,7 @@ static void write_output(struct sink *s)
 void sink_flush(struct sink *s, int64_t now_ms)
 {
 	sink_release(s);
+	look_for_early(s, now_ms);
 	dead_sync(&s->in.dead);
 	write_output(s);
 	if (!s->setup.settle)

@@ -5,7 +5,8 @@
  * The sink owns standard input, the acknowledgement socket, standard output where records are handed on,
  * signals, and a ring with a slot for each record that is not finished. The program takes lines, delivers
  * records in any order, and marks their slots; the sink releases slots in the order of input, up to the first
- * that is not marked. Behind a record that was refused under --on-error stop it releases slots without a
+ * that is not marked. When that one keeps others waiting, since its partition has no leader, delivered records behind
+ * it are reported early, but for --pass and settle, which keep the order. Behind a record that was refused under --on-error stop it releases slots without a
  * word, so that the source's position stays before that record.
  *
  * A turn of the program's loop:
@@ -41,6 +42,7 @@ struct sink_slot {
 	uint64_t label; /* its number, or the place of its text */
 	uint32_t label_len; /* of that text; 0: label is a number */
 	bool done; /* delivered, or refused for good */
+	bool early; /* internal: … and reported before a record in front of it was */
 	bool refused;
 	bool is_long; /* a line over the limit, of which only the beginning is there */
 };
@@ -100,6 +102,8 @@ struct sink {
 	int64_t up_ms; /* when the server was last there; INT64_MAX: there is none */
 	int64_t alive_ms; /* when it last delivered something, or had nothing to deliver */
 	uint64_t alive_head; /* the head at that time */
+	uint64_t early_head; /* the head when flush looked last … */
+	int64_t early_ms; /* … and since when it is the same, or looked for early ones last */
 };
 
 /* Opens all that the sink owns; dies when that fails. Call before any thread is started. */

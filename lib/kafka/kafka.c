@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -31,8 +32,34 @@ static int on_resolve(const char *node, const char *service, const struct addrin
 	return 0;
 }
 
+/* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason (actions Retry)",
+ * as librdkafka has written it at least from 2.0 to 2.15. Another text says nothing. */
+static void on_refusal_text(const struct kafka *k, const char *text)
+{
+	const char *set = strstr(text, "]: MessageSet with "), *open = set, *topic;
+	const char *why = set ? strstr(set, " encountered error: ") : NULL, *end;
+	char name[256], reason[256];
+
+	if (!why)
+		return;
+	while (open > text && *open != '[')
+		open--;
+	for (topic = open > text ? open - 1 : text; topic > text && topic[-1] != ' ';)
+		topic--;
+	if (*open != '[' || topic >= open)
+		return;
+	why += strlen(" encountered error: ");
+	if (strncmp(why, "Broker: ", 8) == 0)
+		why += 8;
+	end = strstr(why, " (actions ");
+	snprintf(name, sizeof(name), "%.*s", (int)(open - 1 - topic), topic);
+	snprintf(reason, sizeof(reason), "%.*s", end ? (int)(end - why) : (int)strlen(why), why);
+	k->refusal(k->refusal_ctx, name, (int32_t)strtol(open + 1, NULL, 10), reason);
+}
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
+	const struct kafka *k = rd_kafka_opaque(rk);
 	/* FAIL comes to on_error as well. CONFWARN names a property for the other kind of client,
 	 * which a shared -F file may hold. After GETPID librdkafka tries again until it works. FAIL
 	 * follows REQTMOUT. OFFSET tells of a consumer's positions, which the program tells better. What has
@@ -41,7 +68,11 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 		"FAIL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", "TXNERR", NULL};
 	bool is_quiet = level > LOG_WARNING;
 
-	(void)rk;
+	if (level == LOG_DEBUG && k->own_debug) {
+		if (k->refusal && strcmp(facility, "MSGSET") == 0)
+			on_refusal_text(k, text);
+		return;
+	}
 	for (const char *const *q = quiet; *q; q++)
 		is_quiet = is_quiet || strcmp(facility, *q) == 0;
 	if (is_quiet)
@@ -159,6 +190,9 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	int fds[2];
 
 	*k = (struct kafka){.resolves = c->resolves};
+	k->own_debug = type == RD_KAFKA_PRODUCER && !*kafka_conf_text(c, "debug");
+	if (k->own_debug)
+		rd_kafka_conf_set(c->rd, "debug", "msg", NULL, 0);
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC))
 		return trouble_set(why, EXIT_TEMP, "cannot make a pipe: %s", msg_errno(errno));
 	k->wake_fd = fds[0];
@@ -174,6 +208,8 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 		release(k);
 		return trouble_set(why, EXIT_PERM, "cannot start librdkafka: %s", text);
 	}
+	if (k->own_debug)
+		rd_kafka_set_log_level(k->rk, LOG_INFO);
 	rd_kafka_set_log_queue(k->rk, NULL);
 	return 0;
 }
@@ -202,6 +238,19 @@ void kafka_woken(struct kafka *k)
 
 	while (read(k->wake_fd, bytes, sizeof(bytes)) > 0)
 		;
+}
+
+void kafka_on_refusal(struct kafka *k, kafka_refusal_fn *fn, void *ctx)
+{
+	k->refusal = fn;
+	k->refusal_ctx = ctx;
+}
+
+void kafka_tell_refusals(struct kafka *k, bool on)
+{
+	if (k->own_debug && on != k->tells_refusals)
+		rd_kafka_set_log_level(k->rk, on ? LOG_DEBUG : LOG_INFO);
+	k->tells_refusals = on;
 }
 
 const char *kafka_library(void)

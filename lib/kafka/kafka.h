@@ -17,12 +17,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A broker has refused a batch of a producer for the time being (@why), and librdkafka sends it again. */
+typedef void kafka_refusal_fn(void *ctx, const char *topic, int32_t partition, const char *why);
+
 struct kafka {
 	rd_kafka_t *rk;
 	int wake_fd; /* POLLIN: something stands in a queue given to kafka_wake_on */
 	bool up; /* Kafka answered when kafka_tick was called last */
 	struct trouble trouble; /* why the client cannot go on */
 	/* internal */
+	kafka_refusal_fn *refusal;
+	void *refusal_ctx;
+	bool own_debug, tells_refusals;
 	int wake_in;
 	struct kafka_resolves resolves;
 	struct brokers brokers;
@@ -55,6 +61,12 @@ static inline unsigned kafka_metadata(const struct kafka *k)
 }
 /* "reason" as librdkafka has it, without its "Broker: " and "Local: ". Static. */
 const char *kafka_why(rd_kafka_resp_err_t err);
+
+/* Of a producer: whom to tell of refusals, between kafka_tell_refusals(k, true) and (k, false), in the loop's thread.
+ * Tell while records do not get on: librdkafka has no other way to say it than its log for debugging, which has
+ * several lines a batch. It says nothing when -X debug is the user's. */
+void kafka_on_refusal(struct kafka *k, kafka_refusal_fn *fn, void *ctx);
+void kafka_tell_refusals(struct kafka *k, bool on);
 
 /* A consumer reports each time that it has taken messages: how many, of how many bytes, and how many are
  * left in the local queue. This keeps fetching going (fetchers.h). */

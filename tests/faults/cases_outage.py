@@ -272,6 +272,49 @@ def not_enough_replicas(rig):
     return flow.finish(restart=unconfirmed)
 
 
+@case("leaderless", slow=True)
+def leaderless(rig):
+    """One partition of the output has no leader: what goes to the other one is acknowledged and committed."""
+    rig.own_kafka()
+    wire.Kafka(rig.brokers).coordinator("anybody")
+    source = rig.topic("in")  # of the first broker alone; the output is on both
+    other = rig.second_broker()
+    rig.until(lambda: wire.Kafka(rig.brokers.split(",")[1]).answers(), "the second broker answers")
+    flow = Flow(rig, rate=0, window=20000, session_ms=300000)
+    flow.input = source
+
+    def leaders(topic):
+        text = rig.run("kcat", "-L", "-J", "-b", rig.brokers, "-t", topic)
+        return [p["leader"] for p in json.loads(text)["topics"][0]["partitions"]]
+
+    def committed(partition):
+        # The watch sees nothing while it cannot see all of the output.
+        return wire.Kafka(rig.brokers).committed(flow.group, flow.input, 2).get(partition, 0)
+
+    while sorted(leaders(flow.output)) != [1, 2]:
+        flow.output = rig.topic("out")
+    here, there = leaders(flow.output).index(1), leaders(flow.output).index(2)
+    flow.source[-1] = flow.input
+    flow.unit.members[-1] = ["kwrite", "-t", flow.output, "-p", "keep"]
+    flow.feed(300)
+    flow.start()
+    for _ in range(rig.pick(1, 3, 10)):
+        other.kill()
+        other.wait()
+        flow.until_steady(lambda: committed(there), "a partition without a leader", 2)
+        before = committed(here), committed(there)
+        rig.until(lambda b=before: committed(here) > b[0] + 300,
+                  "the commits of the partition that has a leader")
+        if committed(there) != before[1]:
+            raise Failure("the partition without a leader was committed")
+        other = rig.second_broker()
+        progress(flow)
+    text = flow.finish()
+    if "swallowed" in flow.errors():
+        raise Failure("a record that waits for its leader was told as swallowed")
+    return text
+
+
 class Mock:
     """librdkafka's mock cluster of three brokers, in this process: it gives errors on demand, and moves
     leaders and coordinators. It does not look at the sequences of idempotent producers, so a librdkafka

@@ -460,6 +460,34 @@ static void by_order_a_report_that_goes_back_ends_it_too(void **state)
 	close(fd);
 }
 
+static void an_early_report_says_nothing_of_the_numbers_below(void **state)
+{
+	int fd;
+
+	(void)state;
+	teardown(NULL);
+	l = ledger_new(1000, UINT64_MAX, true);
+	part = ledger_assign(l, "t", 3, NULL);
+	ack_server_open(&d, NULL, l);
+	fd = member("sink");
+	emit(6);
+	say(fd, "final RUN 1\nearly RUN 4-5\n");
+	assert_int_equal(ledger_counts(l).open, 3);
+	/* It is no later report than this one. */
+	say(fd, "final RUN 2\n");
+	assert_int_equal(d.trouble.status, 0);
+	assert_int_equal(ledger_counts(l).open, 2);
+	say(fd, "final RUN 6\n");
+	assert_int_equal(ledger_counts(l).open, 0);
+	say(fd, "early RUN 6\n");
+	assert_int_equal(d.trouble.status, EXIT_PERM);
+	close(fd);
+	fd = member("filter");
+	say(fd, "early RUN 6\n");
+	assert_true(is_closed(fd));
+	close(fd);
+}
+
 /* ---- the end ---- */
 
 static void the_end_is_told_to_those_who_are_there_and_to_those_who_come(void **state)
@@ -778,6 +806,7 @@ int main(void)
 		test(a_line_has_a_limit),
 		test(a_second_report_ends_the_pipeline),
 		test(by_order_a_report_that_goes_back_ends_it_too),
+		test(an_early_report_says_nothing_of_the_numbers_below),
 		test(the_end_is_told_to_those_who_are_there_and_to_those_who_come),
 		test(a_peer_that_does_not_read_holds_nobody_up),
 		test(whom_nothing_can_be_sent_sees_the_end),

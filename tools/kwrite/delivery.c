@@ -140,6 +140,12 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 	answered(d, m->err);
 	d->partition = m->partition;
 	d->offset = m->offset;
+	/* Before its turn: a record in front of it may wait for the leader of another partition. */
+	if (m->err)
+		return;
+	sink_done(&d->slot);
+	if (stall_listens(ds->stall))
+		stall_written(ds->stall, d->topic->name, m->partition);
 }
 
 static enum errclass class_of(rd_kafka_resp_err_t err)
@@ -238,6 +244,9 @@ static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 
 void deliveries_judge(struct deliveries *ds)
 {
+	/* Delivered ones may have been released meanwhile. */
+	if (ds->judged < ds->sink->head)
+		ds->judged = ds->sink->head;
 	for (; ds->judged < ds->sink->tail && !ds->kafka->trouble.status; ds->judged++) {
 		struct delivery *d = (struct delivery *)sink_slot(ds->sink, ds->judged);
 
@@ -247,8 +256,8 @@ void deliveries_judge(struct deliveries *ds)
 		if (!d->answered)
 			return;
 		if (!d->err)
-			sink_done(&d->slot);
-		else if (deadletters_have_room(ds->dead))
+			continue;
+		if (deadletters_have_room(ds->dead))
 			refuse(ds, ds->judged, d);
 		else
 			return;

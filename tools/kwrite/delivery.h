@@ -8,6 +8,7 @@
 #include "kafka/kafka.h"
 #include "kwrite/deadletters.h"
 #include "kwrite/message.h"
+#include "kwrite/stall.h"
 #include "kwrite/txn.h"
 
 #include <stdbool.h>
@@ -41,6 +42,7 @@ struct deliveries {
 	struct resend *resend;
 	struct firsts *firsts;
 	struct blame *blame; /* takes the reports; NULL: none */
+	struct stall *stall;
 	bool raw; /* lines are payloads, not records */
 	/* internal */
 	uint64_t

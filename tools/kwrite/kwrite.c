@@ -29,7 +29,8 @@
  * Files: kwrite.c the command line, lines, the loop; message.c makes messages of lines; batch.c hands them
  * over, and first.c holds some back; delivery.c has the records on their way; resend.c sends those of a refused
  * batch again, one by one; blame.c finds the one at fault in a transaction; deadletters.c writes dead letters to
- * a topic; txn.c has transactions; partition.c chooses partitions.
+ * a topic; txn.c has transactions; partition.c chooses partitions; stall.c says why
+ * records wait.
  */
 #include "ack/client.h"
 #include "base/metrics.h"
@@ -46,6 +47,7 @@
 #include "kwrite/first.h"
 #include "kwrite/partition.h"
 #include "kwrite/resend.h"
+#include "kwrite/stall.h"
 #include "kwrite/txn.h"
 #include "record/template.h"
 
@@ -76,6 +78,7 @@ static struct kwrite {
 	struct deadletters dead;
 	struct txn txn;
 	struct resend resend;
+	struct stall stall;
 } self;
 
 /* ---- the command line ---- */
@@ -369,6 +372,7 @@ static void loop(struct kwrite *s)
 		if (up)
 			metrics_set_ready(true);
 		check_trouble(s);
+		stall_serve(&s->stall, up, wake_now_ms());
 		sink_server(&s->sink, up, wake_now_ms());
 	}
 }
@@ -401,6 +405,7 @@ static void open_sink(struct kwrite *s)
 		.txn = &s->txn,
 		.resend = &s->resend,
 		.firsts = &s->batch.firsts,
+		.stall = &s->stall,
 		.raw = s->shape.raw};
 }
 
@@ -418,11 +423,12 @@ int main(int argc, char **argv)
 	kafka_wake_on(&s->kafka, queue);
 	rd_kafka_queue_destroy(queue);
 	topics_open(&s->topics, &s->kafka, opt.create->count, partition_prepare, &s->partitioner);
+	stall_open(&s->stall, &s->kafka, &s->sink);
 	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
 	loop(s);
 	status = sink_close(&s->sink);
 	resend_close(&s->resend);
-	if (topics_close(&s->topics))
+	if (topics_close(&s->topics) && stall_close(&s->stall))
 		kafka_stop(&s->kafka);
 	return status;
 }

@@ -1,0 +1,118 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Why records wait although brokers answer, and whom they hold up. With a real shortage of replicas, and a real
+# partition without a leader: tests/faults, "replicas" and "leaderless".
+
+load helpers
+load ack
+
+PRODUCE=0 NOT_ENOUGH_REPLICAS=19 NOT_ENOUGH_REPLICAS_AFTER_APPEND=20
+
+# mock_start TOPIC:PARTITIONS…: a mock cluster of two brokers, to which mock_does gives commands.
+mock_start() {
+	mkfifo "$T/mock-commands"
+	exec 9<>"$T/mock-commands"
+	spawn mock "$ROOT/tests/bats/mock-cluster" 2 "$@" <"$T/mock-commands"
+	wait_lines mock.out 1
+	KAFKA_BROKERS=$(head -n 1 mock.out)
+	export KAFKA_BROKERS
+}
+mock_does() {
+	local before
+	before=$(grep -c '^did' mock.out || true)
+	echo "$*" >&9
+	wait_for "[ \$(grep -c '^did' mock.out) -gt $before ]"
+}
+
+record() {
+	printf '{"seq":"%s:%s","topic":"%s","partition":%d,"payload":"%s"}\n' "$RUN" "$1" "$2" "$3" "p$1"
+}
+
+# bats test_tags=newest
+@test "a shortage of in-sync replicas is told with topic and partition, once, and its end" {
+	mock_start orders:2
+	for code in "$NOT_ENOUGH_REPLICAS" "$NOT_ENOUGH_REPLICAS_AFTER_APPEND"; do
+		mock_does refuse "$PRODUCE" "$code" 1000
+		record 1 orders 1 >in
+		spawn it kwrite -p keep --metrics m <in
+		wait_file_contains it.err 'kwrite: warning: topic orders partition 1: fewer in-sync replicas than min.insync.replicas; waiting'
+		# Nothing is away.
+		grep -q '^evpipe_up.* 1$' m
+		stop it
+		wait_exit it
+		[ "$status" -eq 111 ]
+		[ "$(grep -vc 'ended by a signal: 1 record was not delivered; the first is line 1' it.err)" -eq 1 ]
+		mock_does calm "$PRODUCE"
+	done
+	mock_does refuse "$PRODUCE" "$NOT_ENOUGH_REPLICAS" 25
+	run -0 kwrite -p keep <in
+	[ "$output" = "kwrite: warning: topic orders partition 1: fewer in-sync replicas than min.insync.replicas; waiting
+kwrite: warning: topic orders partition 1: records are written again" ]
+}
+
+# bats test_tags=newest
+@test "brokers that are frozen are told otherwise" {
+	mock_start orders:1
+	mkfifo in
+	spawn it sh -c 'exec kwrite <in'
+	exec 7>in
+	record 1 orders 0 >&7
+	wait_for '[ "$(kconsume orders | wc -l)" -eq 1 ]'
+	kill -STOP "$(pid_of mock)"
+	record 2 orders 0 >&7
+	wait_file_contains it.err 'kwrite: warning: the brokers do not answer; waiting for them'
+	kill -CONT "$(pid_of mock)"
+	exec 7>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+	run -1 grep 'topic orders' it.err
+}
+
+# bats test_tags=newest
+@test "a partition without a leader is told, and does not hold up the reports of others" {
+	mock_start orders:2 payments:1
+	source_start
+	mkfifo in
+	spawn it sh -c 'exec kwrite -p keep <in'
+	exec 7>in
+	{ record 1 orders 0; record 2 orders 1; record 3 payments 0; } >&7
+	wait_for 'heard kwrite | grep -q "^final.*3$"'
+	mock_does leader orders 0 -1
+	for n in 4 6; do record $n orders 0; record $((n + 1)) orders 1; done >&7
+	record 8 payments 0 >&7
+	wait_file_contains it.err 'kwrite: warning: topic orders partition 0: no broker is its leader; waiting'
+	wait_for '[ "$(heard kwrite | sed -n "s/^early $RUN //p" | xargs)" = "5 7-8" ]'
+	heard kwrite >so-far
+	run -1 grep 'final.*[4-8]$' so-far
+	# Not twice.
+	mock_does leader orders 0 1
+	wait_for '[[ "$(heard kwrite | sed -n "s/^final $RUN //p" | xargs)" == *"4 6" ]]'
+	wait_file_contains it.err 'kwrite: warning: topic orders partition 0: records are written again'
+	source_does end 8
+	exec 7>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ "$(heard_all kwrite | grep -c early)" -eq 1 ]
+}
+
+@test "with --pass the order is kept though a partition has no leader" {
+	mock_start orders:2
+	mock_does leader orders 0 -1
+	{ record 1 orders 0; record 2 orders 1; } >in
+	spawn it kwrite -p keep --pass <in
+	wait_file_contains it.err 'topic orders partition 0: no broker is its leader'
+	[ ! -s it.out ]
+	mock_does leader orders 0 1
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ "$(jq -r .payload it.out | xargs)" = "p1 p2" ]
+}
+
+# bats test_tags=newest
+@test "--retry-for counts from the last record that was written, in whichever partition" {
+	mock_start orders:2
+	mock_does leader orders 0 -1
+	{ record 1 orders 0; record 2 orders 1; } >in
+	run -99 kwrite -p keep --retry-for 2s <in
+	[[ $output == *"gave up: the server has taken nothing for 2s; 1 record was not delivered; the first is line 1 (topic 'orders', partition 0)" ]]
+}
