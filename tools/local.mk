@@ -32,6 +32,11 @@ tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/rpub.h
 tools_bin_rpub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rpub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
+tools_bin_rapply_SOURCES = tools/rapply/rapply.c tools/rapply/batch.c tools/rapply/commands.c tools/rapply/names.c \
+	tools/rapply/places.c tools/rapply/replies.c tools/rapply/writer.c tools/rapply/commands.h \
+	tools/rapply/names.h tools/rapply/rapply.h tools/rapply/writer.h
+tools_bin_rapply_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
+tools_bin_rapply_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_evstamp_SOURCES = tools/evstamp.c
 tools_bin_evstamp_LDADD = $(EV_LDADD)
 tools_bin_evkey_SOURCES = tools/evkey.c

@@ -57,7 +57,8 @@ static void say_hello(struct ack *a)
 {
 	static const char *const roles[] = {"filter", "sink", "txn"};
 
-	buf_printf(&a->out, "hello %s %ld %s\n", msg_prog(), (long)getpid(), roles[a->role]);
+	buf_printf(&a->out, "hello %s %ld %s%s\n", msg_prog(), (long)getpid(), roles[a->role],
+		a->keeper ? " position" : "");
 	a->state = ACK_WAITING;
 }
 

@@ -16,5 +16,12 @@ void ack_client_connect(struct ack *a, bool input_came, int64_t now_ms);
 void ack_client_close(struct ack *a, enum ack_state next);
 /* The events of standard input, as poll tells them now. */
 short ack_client_input(void);
+/* What was reported so far becomes a line, before another one is appended. */
+void ack_client_end_list(struct ack *a);
+
+/* ---- client-position.c ---- */
+/* A message for a sink that keeps positions; @line: behind its word. Returns whether it was one. */
+bool ack_client_on_assigned(struct ack *a, struct span line);
+bool ack_client_on_from(struct ack *a, struct span line);
 
 #endif

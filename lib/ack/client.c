@@ -9,7 +9,8 @@
  * ends while input goes on has been cut, and since nothing can be reported any more, the program ends
  * after a while.
  *
- * Files: client.c records and reports; client-connect.c the way to the source. */
+ * Files: client.c records and reports; client-connect.c the way to the source; client-position.c positions that the
+ * sink keeps. */
 #define _GNU_SOURCE
 #include "ack/client-parts.h"
 
@@ -124,6 +125,10 @@ static bool on_line(struct ack *a, struct span line)
 		return take_run(a, &line) && on_reply(a, SPAN(""), true);
 	if (take_word(&line, "again"))
 		return take_run(a, &line) && a->questions > 1 && on_reply(a, SPAN(""), false);
+	if (take_word(&line, "assigned"))
+		return take_run(a, &line) && ack_client_on_assigned(a, line);
+	if (take_word(&line, "from"))
+		return take_run(a, &line) && ack_client_on_from(a, line);
 	if (!take_word(&line, "stop"))
 		return false;
 	trouble_set(&a->trouble, EXIT_PERM, "%.*s", (int)(line.len < 300 ? line.len : 300), line.p);
@@ -196,7 +201,7 @@ static void receive(struct ack *a, int64_t now_ms)
 
 /* ---- writing ---- */
 
-static void end_list(struct ack *a)
+void ack_client_end_list(struct ack *a)
 {
 	static const char *const words[] = {"final ", "drop ", "dead ", "early "};
 
@@ -219,7 +224,7 @@ static bool has_news(const struct ack *a)
 /* Reports and idleness that were noted become lines. */
 static void put_news(struct ack *a)
 {
-	end_list(a);
+	ack_client_end_list(a);
 	if (has_news(a)) {
 		buf_puts(&a->out, a->idle ? "idle\n" : "busy\n");
 		a->idle_reported = a->idle;
@@ -376,7 +381,7 @@ void ack_report(struct ack *a, enum ack_kind kind, const struct ack_label *label
 	if (a->state != ACK_UP || (!label->number && !label->text.p))
 		return;
 	if (a->listing && (a->list_kind != kind || a->list.text.len >= LIST_MAX))
-		end_list(a);
+		ack_client_end_list(a);
 	a->listing = true;
 	a->list_kind = kind;
 	/* For the source a sink's report ends idleness. */
@@ -401,7 +406,7 @@ void ack_ask(struct ack *a, struct span labels)
 		return;
 	if (a->state != ACK_UP)
 		trouble_set(&a->trouble, EXIT_TEMP, "the source has gone and cannot be asked");
-	end_list(a);
+	ack_client_end_list(a);
 	buf_puts(&a->out, "offsets ");
 	buf_puts(&a->out, a->run);
 	if (labels.len)
@@ -417,7 +422,7 @@ void ack_stop(struct ack *a, const char *reason)
 	if (!a->on || a->stopped)
 		return;
 	a->stopped = true;
-	end_list(a);
+	ack_client_end_list(a);
 	buf_puts(&a->out, "stop ");
 	for (; *reason; reason++)
 		buf_putc(&a->out, (unsigned char)*reason < 0x20 ? ' ' : *reason);

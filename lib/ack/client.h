@@ -14,6 +14,7 @@
 #include "json/json.h"
 #include "ack/label.h"
 #include "ack/list.h"
+#include "ack/position.h"
 #include "base/opt.h"
 #include "base/trouble.h"
 
@@ -27,6 +28,15 @@ enum ack_kind {
 	ACK_DROP,
 	ACK_DEAD,
 	ACK_EARLY, /* delivered, though the sink holds a record that came before */
+};
+
+/* What the source tells a sink that keeps positions. Spans are valid until the return. */
+struct ack_keeper {
+	/* Answer with ack_start, at once or later; of two questions for one partition the answers may differ. */
+	void (*assigned)(void *ctx, const struct ack_assigned *a);
+	/* The answer to ack_back: records of the partition whose number is lower are to be dropped without a
+	 * report. */
+	void (*from)(void *ctx, struct span topic, int32_t partition, uint64_t number);
 };
 
 struct ack {
@@ -56,6 +66,8 @@ struct ack {
 	bool idle, idle_reported; /* as it is; as the source knows it */
 	bool stopped; /* we have sent `stop` */
 	unsigned questions; /* without a reply */
+	const struct ack_keeper *keeper;
+	void *keeper_ctx;
 };
 
 /* The option --ack PATH; $EVPIPE_ACK is its default. */
@@ -107,6 +119,12 @@ void ack_busy(struct ack *a);
  * question has one reply, in order, that of an overtaken one is `again RUN`. has_reply and aborted
  * speak of the last question alone; replies to earlier ones are swallowed. */
 void ack_ask(struct ack *a, struct span labels);
+/* An ACK_SINK keeps positions. Call behind ack_open, before the first ack_serve. @keeper stays. */
+void ack_keep_positions(struct ack *a, const struct ack_keeper *keeper, void *ctx);
+/* The partition is to be read from this offset on; -1: from where the group is. */
+void ack_start(struct ack *a, struct span topic, int32_t partition, int64_t offset);
+/* Of a partition that was assigned: what was read of it is to be read again, from this offset on. */
+void ack_back(struct ack *a, struct span topic, int32_t partition, int64_t offset);
 /* Permanent trouble: asks the source to stop reading. Only the first reason is told. */
 void ack_stop(struct ack *a, const char *reason);
 

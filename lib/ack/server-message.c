@@ -47,8 +47,9 @@ static void on_hello(struct ack_server *d, struct ack_peer *p, struct span line)
 {
 	struct span name = span_word(&line), pid = span_word(&line), role = line;
 	enum role r = NOBODY;
+	bool keeps = span_is(role, "sink position");
 
-	if (span_is(role, "sink"))
+	if (span_is(role, "sink") || keeps)
 		r = SINK;
 	else if (span_is(role, "txn"))
 		r = TXN;
@@ -75,6 +76,7 @@ static void on_hello(struct ack_server *d, struct ack_peer *p, struct span line)
 		return;
 	d->had_sink = d->has_sink = true;
 	d->is_txn = r == TXN;
+	d->keeps_positions = keeps && d->positions;
 }
 
 /* ---- reports ---- */
@@ -231,6 +233,29 @@ static void on_offsets(struct ack_server *d, struct ack_peer *p, struct span lin
 	ack_server_answer(d, p);
 }
 
+/* ---- positions ---- */
+
+static void on_position(struct ack_server *d, struct ack_peer *p, struct span line, bool back)
+{
+	struct span topic;
+	int32_t partition;
+	int64_t offset;
+
+	if (p->role != SINK || !d->keeps_positions) {
+		ack_server_garbage(d, p, "a position from a sink that keeps none");
+		return;
+	}
+	if (!is_ours(d, p, span_word(&line)))
+		return;
+	if (!ack_place_take(&line, &topic, &partition) || !ack_offset_take(&line, &offset) ||
+		line.len || (back && offset < 0)) {
+		ack_server_garbage(d, p, "a position that is none");
+		return;
+	}
+	(back ? d->positions->back : d->positions->start)(
+		d->positions_ctx, topic, partition, offset);
+}
+
 void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line, int64_t now_us)
 {
 	struct span verb = span_word(&line);
@@ -260,6 +285,8 @@ void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line,
 		on_busy(d, p, true);
 	else if (span_is(verb, "offsets"))
 		on_offsets(d, p, line);
+	else if (span_is(verb, "start") || span_is(verb, "back"))
+		on_position(d, p, line, span_is(verb, "back"));
 	else if (span_is(verb, "stop"))
 		on_stop(d, p, line);
 	else if (span_is(verb, "bye") && !line.len)

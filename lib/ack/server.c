@@ -179,6 +179,45 @@ void ack_server_on_txn(
 	d->ctx = ctx;
 }
 
+void ack_server_on_positions(struct ack_server *d, const struct ack_positions *p, void *ctx)
+{
+	d->positions = p;
+	d->positions_ctx = ctx;
+}
+
+/* NULL: none, or it has gone. */
+static struct peer *keeper(const struct ack_server *d)
+{
+	for (struct ack_peer *p = first(d); p && d->keeps_positions; p = next(p))
+		if (p->role == SINK && !p->peer.closed)
+			return &p->peer;
+	return NULL;
+}
+
+void ack_server_assigned(struct ack_server *d, const struct ack_assigned *a)
+{
+	struct peer *p = keeper(d);
+	struct buf *out;
+
+	if (!p)
+		return;
+	out = peer_out(p);
+	buf_printf(out, "assigned %s %.*s %d %lld %lld ", d->run, (int)a->topic.len, a->topic.p,
+		(int)a->partition, (long long)a->low, (long long)a->high);
+	ack_offset_put(out, a->committed);
+	buf_printf(out, " %.*s\n", (int)a->cluster.len, a->cluster.p);
+	peer_flush(&d->peers, p);
+}
+
+void ack_server_from(struct ack_server *d, struct span topic, int32_t partition, uint64_t number)
+{
+	struct peer *p = keeper(d);
+
+	if (p)
+		peer_tell(&d->peers, p, "from %s %.*s %d %llu\n", d->run, (int)topic.len, topic.p,
+			(int)partition, (unsigned long long)number);
+}
+
 void ack_server_close(struct ack_server *d)
 {
 	if (d->fd < 0)

@@ -8,11 +8,21 @@
 
 #include "base/buf.h"
 #include "ack/ledger.h"
+#include "ack/position.h"
 #include "base/trouble.h"
 #include "net/peers.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* What a sink that keeps positions says. Spans are valid until the return. */
+struct ack_positions {
+	/* The answer to `assigned`; @offset -1: where the group is. */
+	void (*start)(void *ctx, struct span topic, int32_t partition, int64_t offset);
+	/* The sink has lost what it had from this offset on. Answer with ack_server_from, even if the partition is
+	 * not assigned any more. */
+	void (*back)(void *ctx, struct span topic, int32_t partition, int64_t offset);
+};
 
 struct ack_server {
 	int fd; /* for poll: POLLIN; -1: off */
@@ -21,6 +31,7 @@ struct ack_server {
 	bool had_sink; /* a sink has said hello, ever */
 	bool has_sink; /* … and is connected */
 	bool is_txn; /* … and writes transactions: the source does not commit */
+	bool keeps_positions; /* … and decides where each partition is read from */
 	bool sink_idle; /* the sink holds nothing: `idle` has come, and no `busy` or report since */
 	unsigned busy; /* filters that have said that they hold records */
 	bool sink_lost; /* its connection has ended without bye: stop reading, exit 111 */
@@ -35,6 +46,8 @@ struct ack_server {
 	 * committed under them, since the group has given the partitions away. */
 	bool (*metadata)(void *ctx, struct buf *out);
 	void *ctx;
+	const struct ack_positions *positions;
+	void *positions_ctx;
 };
 
 /* Makes a new RUN and, with a @path, listens on it (mode 0600). A path that answers dies with 100; a
@@ -43,6 +56,11 @@ void ack_server_open(struct ack_server *d, const char *path, struct ledger *l);
 /* Without it a sink that writes transactions is refused. */
 void ack_server_on_txn(
 	struct ack_server *d, bool (*metadata)(void *ctx, struct buf *out), void *ctx);
+/* Without it a sink is not asked where to begin. @p stays. */
+void ack_server_on_positions(struct ack_server *d, const struct ack_positions *p, void *ctx);
+/* Asks the sink that keeps positions where to begin; tells it which records are the new ones. */
+void ack_server_assigned(struct ack_server *d, const struct ack_assigned *a);
+void ack_server_from(struct ack_server *d, struct span topic, int32_t partition, uint64_t number);
 /* Takes a connected stream socket over, as if it had been accepted. */
 void ack_server_add(struct ack_server *d, int fd);
 /* Accepts, reads, sends. Call when fd is readable, and in any case once a second. */

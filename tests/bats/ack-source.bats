@@ -233,15 +233,17 @@ committed() {
 
 @test "-e leaves what came behind the end to the next reading" {
 	topic_with 5
-	reads source -e -v -X debug=fetch -X fetch.wait.max.ms=10 --metrics m.prom
+	reads source -e -v --window 3 -X debug=fetch -X fetch.wait.max.ms=10 --metrics m.prom
+	come sink sink
 	wait_file_contains m.prom 'evpipe_ready{pipeline="evpipe",tool="kread"} 1'
+	wait_lines source.out 3
 	# The end is known. What comes now stands in one batch with what came before, and so does its own
 	# end, which is there when it is fetched behind it once more.
 	more 6 8
 	wait_for '[ "$(grep -c "at offset 8 " source.err)" -ge 2 ]'
-	come sink sink
+	say sink "final $RUN 1-3"
 	wait_lines source.out 5
-	say sink "final $RUN 1-5"
+	say sink "final $RUN 4-5"
 	wait_exit source
 	[ "$status" -eq 0 ]
 	[ "$(committed)" = 5 ]

@@ -135,6 +135,31 @@ static void go_back(struct parts *r, struct kread_part *p, int64_t next)
 	p->replayed = -1;
 }
 
+void follow_back(struct parts *r, struct kread_part *p, int64_t next)
+{
+	msg_warn("topic '%s', partition %" PRId32
+		 ": the sink has lost what it had from offset %" PRId64 " on; reading it again",
+		p->topic, p->partition, next);
+	seek(r, p, next);
+	go_back(r, p, next);
+	if (p->done)
+		parts_pause(r, p, false);
+	p->done = false;
+}
+
+/* A sink that keeps positions would take what comes now for what it has. */
+static bool keeper_stops(struct parts *r, const struct kread_part *p)
+{
+	if (!r->source->server.keeps_positions)
+		return false;
+	source_end(r->source, EXIT_PERM,
+		"topic '%s', partition %" PRId32
+		": its log is not the one that was read up to %" PRId64
+		": it was truncated, or the topic was made anew, and the sink keeps a position of the old one: delete that to begin at the beginning",
+		p->topic, p->partition, p->next);
+	return true;
+}
+
 /* The end of the log as librdkafka knows it, -1: not known. */
 static int64_t end_of(const struct parts *r, const struct kread_part *p, int64_t *low)
 {
@@ -152,6 +177,8 @@ static void part_ways(struct parts *r, struct kread_part *p)
 {
 	char where[64] = "its beginning";
 
+	if (keeper_stops(r, p))
+		return;
 	if (p->same >= 0)
 		snprintf(where, sizeof(where), "%" PRId64, p->same + 1);
 	if (!gap(r,
@@ -246,10 +273,11 @@ static bool backward(struct parts *r, struct kread_part *p, int64_t offset, bool
 		is_other(r, p, p->next);
 		return false;
 	}
-	if (!gap(r,
-		    "topic '%s', partition %" PRId32 ": the position %" PRId64
-		    " is beyond the end, %" PRId64 "; reading begins again at %" PRId64,
-		    p->topic, p->partition, p->next, end, offset))
+	if (keeper_stops(r, p) ||
+		!gap(r,
+			"topic '%s', partition %" PRId32 ": the position %" PRId64
+			" is beyond the end, %" PRId64 "; reading begins again at %" PRId64,
+			p->topic, p->partition, p->next, end, offset))
 		return false;
 	go_back(r, p, offset);
 	return true;

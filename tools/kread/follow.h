@@ -33,6 +33,9 @@ void follow_tick(struct parts *r);
 /* The partition has no position, although this process has read it up to @next: it was made anew. */
 void follow_anew(struct parts *r, const char *topic, int32_t partition, int64_t next);
 
+/* The sink has lost what it had from @next on: reading goes back there. */
+void follow_back(struct parts *r, struct kread_part *p, int64_t next);
+
 /* The records @from to @to - 1 were deleted before they were read. Returns whether reading may go on, at @to. */
 bool follow_lost(struct parts *r, const struct kread_part *p, int64_t from, int64_t to);
 

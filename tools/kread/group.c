@@ -10,7 +10,9 @@
  * Partitions that are taken away are released in steps, while the loop goes on (group_serve): their records
  * are no longer emitted; their open records may become final; their positions are committed; they are given
  * up. The group waits for us so long, at most for half of max.poll.interval.ms, and librdkafka fetches
- * nothing meanwhile, not even from partitions that are kept. */
+ * nothing meanwhile, not even from partitions that are kept.
+ *
+ * A source that is to commit joins once its sink has come, which may keep the positions itself (keeper.h). */
 #include "kread/group.h"
 
 #include "base/msg.h"
@@ -204,7 +206,17 @@ static void arrive_step(struct group *g)
 	int64_t now = wake_now_ms();
 
 	if (g->arriving->cnt == 0 || g->closing) {
+		keeper_cancel(g->keeper);
 		give(g, g->arriving);
+		return;
+	}
+	if (keeper_asks(g->keeper)) {
+		rd_kafka_topic_partition_list_t *list = keeper_step(g->keeper);
+
+		if (list) {
+			give(g, list);
+			rd_kafka_topic_partition_list_destroy(list);
+		}
 		return;
 	}
 	if (!listing_is_out(l) && now >= g->ask_ms)
@@ -212,7 +224,10 @@ static void arrive_step(struct group *g)
 	if (!listing_take(l))
 		return;
 	if (!l->err) {
-		give(g, l->offsets);
+		if (keeper_decides(g->keeper))
+			keeper_ask(g->keeper, l->offsets);
+		else
+			give(g, l->offsets);
 		return;
 	}
 	msg_info("cannot ask for positions: %s", kafka_why(l->err));
@@ -314,8 +329,10 @@ static void take(struct group *g, rd_kafka_topic_partition_list_t *list, bool co
 {
 	int64_t wait_ms = g->source->replays && !g->closing ? g->source->drain_ms : 0;
 
-	if (g->arriving)
+	if (g->arriving) {
+		keeper_cancel(g->keeper);
 		give(g, g->arriving);
+	}
 	if (g->leaving)
 		release(g, true);
 	for (int i = 0; i < list->cnt; i++) {
@@ -353,6 +370,8 @@ static void start_step(struct group *g)
 {
 	struct listing *l = &g->listing;
 
+	if (g->source->replays && !g->source->server.had_sink)
+		return;
 	if (g->begin == GROUP_LATEST) {
 		if (!listing_is_out(l) && wake_now_ms() >= g->ask_ms)
 			listing_ask_topics(l);

@@ -5,6 +5,7 @@
 
 #include "flow/source.h"
 #include "kafka/kafka.h"
+#include "kread/keeper.h"
 #include "kread/parts.h"
 
 #include <stdbool.h>
@@ -17,6 +18,7 @@ struct group {
 	struct kafka *kafka;
 	struct parts *parts;
 	struct source *source;
+	struct keeper *keeper;
 	int64_t poll_interval_ms; /* max.poll.interval.ms */
 	/* Where a partition begins for which the group has no position; LATEST: only those that were there at the
 	 * start, and only at the first assignment. */

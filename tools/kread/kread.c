@@ -31,6 +31,7 @@
 #include "kread/acks.h"
 #include "kread/follow.h"
 #include "kread/group.h"
+#include "kread/keeper.h"
 #include "kread/parts.h"
 #include "kread/print.h"
 
@@ -54,6 +55,7 @@ struct kread {
 	struct source source;
 	struct parts parts;
 	struct group group;
+	struct keeper keeper;
 	struct acks acks;
 	rd_kafka_queue_t *messages;
 	rd_kafka_queue_t *queue; /* everything else librdkafka has to say */
@@ -440,6 +442,7 @@ static void open_queues(struct kread *r)
 	if (r->group.name) {
 		group_open(&r->group);
 		r->queue = r->group.queue;
+		keeper_open(&r->keeper);
 	} else {
 		r->queue = rd_kafka_queue_get_main(r->kafka.rk);
 		kafka_wake_on(&r->kafka, r->queue);
@@ -457,7 +460,7 @@ static void close_kafka(struct kread *r)
 	while (r->parts.part_count)
 		parts_remove(&r->parts, r->parts.parts);
 	if (r->group.name)
-		may_stop = group_close(&r->group);
+		may_stop = group_close(&r->group) && keeper_close(&r->keeper);
 	else
 		rd_kafka_queue_destroy(r->queue);
 	rd_kafka_queue_destroy(r->messages);
@@ -470,9 +473,10 @@ int main(int argc, char **argv)
 	static struct kread r; /* the kafka client's threads outlive main */
 
 	parse_options(argc, argv);
-	r.parts.kafka = r.group.kafka = &r.kafka;
-	r.parts.source = r.group.source = &r.source;
-	r.group.parts = &r.parts;
+	r.parts.kafka = r.group.kafka = r.keeper.kafka = &r.kafka;
+	r.parts.source = r.group.source = r.keeper.source = &r.source;
+	r.group.parts = r.keeper.parts = &r.parts;
+	r.group.keeper = &r.keeper;
 	r.acks.group = &r.group;
 	take_options(&r);
 	acks_open(&r.acks);
