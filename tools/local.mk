@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: ISC
 # ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
-bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kmock tools/bin/rsub tools/bin/rpub \
+bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
 	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack tools/bin/evpipe
 
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
 tools_bin_kread_SOURCES = tools/kread/kread.c tools/kread/acks.c tools/kread/group.c tools/kread/parts.c \
-	tools/kread/follow.c tools/kread/marks.c tools/kread/place.c tools/kread/print.c tools/kread/wire.c \
-	tools/kread/acks.h tools/kread/follow.h tools/kread/group.h tools/kread/marks.h tools/kread/parts.h \
+	tools/kread/follow.c tools/kread/keeper.c tools/kread/marks.c tools/kread/place.c tools/kread/print.c tools/kread/wire.c \
+	tools/kread/acks.h tools/kread/follow.h tools/kread/group.h tools/kread/keeper.h tools/kread/marks.h tools/kread/parts.h \
 	tools/kread/place.h tools/kread/print.h tools/kread/wire.h
 tools_bin_kread_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kread_LDADD = $(EV_LDADD) $(KAFKA_LIBS)

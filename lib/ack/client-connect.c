@@ -8,6 +8,7 @@
 #include "net/peers.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -18,6 +19,29 @@ enum {
 	ABSENT_MAX_MS =
 		1000, /* the longest time between two looks for a socket that need not come */
 };
+
+void ack_opts(struct ack_opts *o)
+{
+	o->path = arg_file0(NULL, "ack", "PATH",
+		"socket of acknowledgements, of the pipeline's source (default $EVPIPE_ACK)");
+}
+
+const char *ack_path(const struct ack_opts *o)
+{
+	const char *path = opt_file(o->path, "--ack");
+
+	if (!path)
+		path = getenv("EVPIPE_ACK");
+	return path && *path ? path : NULL;
+}
+
+bool ack_is_evpipes(const char *path)
+{
+	const char *directory = getenv("EVPIPE_DIR");
+	size_t n = directory ? strlen(directory) : 0;
+
+	return n && strncmp(path, directory, n) == 0 && strcmp(path + n, "/ack") == 0;
+}
 
 void ack_client_close(struct ack *a, enum ack_state next)
 {

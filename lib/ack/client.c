@@ -30,29 +30,6 @@ enum {
 	LINE_MAX_IN = 16 << 20, /* an answer with all positions of a transaction is long */
 };
 
-void ack_opts(struct ack_opts *o)
-{
-	o->path = arg_file0(NULL, "ack", "PATH",
-		"socket of acknowledgements, of the pipeline's source (default $EVPIPE_ACK)");
-}
-
-const char *ack_path(const struct ack_opts *o)
-{
-	const char *path = opt_file(o->path, "--ack");
-
-	if (!path)
-		path = getenv("EVPIPE_ACK");
-	return path && *path ? path : NULL;
-}
-
-bool ack_is_evpipes(const char *path)
-{
-	const char *directory = getenv("EVPIPE_DIR");
-	size_t n = directory ? strlen(directory) : 0;
-
-	return n && strncmp(path, directory, n) == 0 && strcmp(path + n, "/ack") == 0;
-}
-
 bool ack_greeted(const struct ack *a)
 {
 	return !a->on || a->state == ACK_UP || (a->run[0] && a->state == ACK_LOST);

@@ -10,7 +10,7 @@ load ack
 # Programs with a standard input; those of them that hand records on; sources.
 FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat')
 PASSING=('kwrite -t out --pass' 'rpub out --pass')
-SINKS=('kwrite -t out' 'rpub out' evack)
+SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack)
 SOURCES=('kread events' 'rsub events')
 TELL_OF_READERS=("${PASSING[@]}" "${SOURCES[@]}")
 
@@ -28,7 +28,7 @@ setup() {
 }
 
 record() {
-	echo '{"payload":"{\"a\":1}"}'
+	echo '{"key":"k","payload":"{\"a\":1}"}'
 }
 
 # each ROW… -- COMMAND…: calls COMMAND for each row, without and with -q, with the program's words as $words and
@@ -243,7 +243,7 @@ signalled_twice() {
 }
 
 AWAY=('kwrite -b 127.0.0.1:1 -t out' 'kwrite -b 127.0.0.1:1 -t out --pass'
-	'rpub -u redis://127.0.0.1:1 out' 'rpub -u redis://127.0.0.1:1 out --pass')
+	'rapply -u redis://127.0.0.1:1 --position none --as string' 'rpub -u redis://127.0.0.1:1 out' 'rpub -u redis://127.0.0.1:1 out --pass')
 
 @test "a second signal while the server is away" {
 	each "${AWAY[@]}" -- starts_one "$(record)"
@@ -386,7 +386,7 @@ first_signal() {
 # with_source EVENT STATUS PATTERN: each has taken a record of a source; then the event, which all end after.
 with_source() {
 	source_start
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(rec 1 '{\"a\":1}')"
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(rec 1 '{\"a\":1}' | sed 's/{/{"key":"k",/')"
 	all_have 'records_in_total.* 1$'
 	"$1"
 	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- ends_one "$2" "$3"
@@ -477,7 +477,8 @@ login_refused() {
 
 @test "a login is refused" {
 	url=redis://:wrong@127.0.0.1:$REDIS_PORT
-	each "rsub -u $url events" "rpub -u $url out" "rpub -u $url out --pass" -- login_refused
+	each "rsub -u $url events" "rpub -u $url out" "rpub -u $url out --pass" \
+		"rapply -u $url --position none --as string" -- login_refused
 }
 
 # ---- evpipe: a table of its members, of which one has failed first ----

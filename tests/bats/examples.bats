@@ -8,7 +8,7 @@ load helpers
 
 setup() {
 	harness_setup
-	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1
+	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1
 	redis_start
 }
 
@@ -32,6 +32,10 @@ example() {
 # bats test_tags=newest
 @test "example: a mock in a script" {
 	example a-mock-in-a-script
+}
+
+@test "example: apply a log" {
+	example apply-a-log
 }
 
 @test "example: channels to topics" {
@@ -86,6 +90,10 @@ example() {
 
 @test "example: payloads of a topic" {
 	example payloads-of-a-topic
+}
+
+@test "example: topic of hashes" {
+	example topic-of-hashes
 }
 
 @test "example: topic to channel" {

@@ -4,7 +4,7 @@
 
 load helpers
 
-PROGRAMS=(evack evbatch evkey evsel evstamp kmock kread kwrite rpub rsub)
+PROGRAMS=(evack evbatch evkey evsel evstamp kmock kread kwrite rapply rpub rsub)
 
 setup_file() {
 	kmock_start -t events:1 -t written:1
@@ -22,6 +22,7 @@ args_of() {
 	kmock) args=(-t "t:1") ;;
 	kread) args=(-e events) ;;
 	kwrite) args=(-t written) ;;
+	rapply) args=(--position none --as string) ;;
 	rpub | rsub) args=(news) ;;
 	esac
 }
@@ -155,7 +156,7 @@ attempt() {
 }
 
 @test "--max-line and durations must be of their form" {
-	for program in evack evbatch evkey evsel evstamp kwrite rpub rsub; do
+	for program in evack evbatch evkey evsel evstamp kwrite rapply rpub rsub; do
 		args_of "$program"
 		for size in 1k 1.5M -1 '' 12x; do
 			attempt "$program" "${args[@]}" --max-line "$size" </dev/null >out
@@ -198,7 +199,7 @@ attempt() {
 # ---- standard descriptors ----
 
 @test "a closed standard input is an error and not another file's descriptor" {
-	for program in evack evbatch evkey evsel evstamp kwrite rpub; do
+	for program in evack evbatch evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --dead-letter dead <&- >out
 		complains "$program" 111 "cannot read standard input: Bad file descriptor"
@@ -207,7 +208,7 @@ attempt() {
 }
 
 @test "a directory as standard input is an error" {
-	for program in evack evbatch evkey evsel evstamp kwrite rpub; do
+	for program in evack evbatch evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" </ >out
 		complains "$program" 111 "cannot read standard input: Is a directory"
@@ -215,8 +216,8 @@ attempt() {
 }
 
 @test "a closed standard error changes nothing" {
-	echo '{"payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evkey evsel evstamp kwrite rpub; do
+	echo '{"key":"k","payload":"{\"a\":1}"}' >in
+	for program in evack evbatch evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		echo "--- $program"
 		{ cat in; echo nonsense; cat in; } >mixed
@@ -250,7 +251,7 @@ run_with_metrics() {
 		wait_exit with
 		;;
 	*)
-		echo '{"payload":"{\"a\":1}"}' | "$1" "${args[@]}" --metrics m >out 2>with.err || status=$?
+		echo '{"key":"k","payload":"{\"a\":1}"}' | "$1" "${args[@]}" --metrics m >out 2>with.err || status=$?
 		;;
 	esac
 	cat with.err
@@ -277,7 +278,7 @@ run_with_metrics() {
 		kmock) names= ;;
 		kread) names=records_out ;;
 		rsub) names='records_in records_out errors' ;;
-		evack | kwrite | rpub) names='records_in records_out errors dead_letters' ;;
+		evack | kwrite | rapply | rpub) names='records_in records_out errors dead_letters' ;;
 		*) names='records_in records_out dropped errors dead_letters' ;;
 		esac
 		for name in records_in records_out dropped errors dead_letters; do
@@ -303,7 +304,7 @@ run_with_metrics() {
 		*) run ! grep _up m ;;
 		esac
 		case $program in
-		evack | kwrite | rpub) grep -q '^evpipe_messages_forwarded_total{pipeline="evpipe"} 1$' m ;;
+		evack | kwrite | rapply | rpub) grep -q '^evpipe_messages_forwarded_total{pipeline="evpipe"} 1$' m ;;
 		*) run ! grep forwarded m ;;
 		esac
 		case $program in
@@ -349,8 +350,8 @@ run_with_metrics() {
 }
 
 @test "metrics that cannot be written are told of, and nothing else fails" {
-	echo '{"payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evkey evsel evstamp kwrite rpub; do
+	echo '{"key":"k","payload":"{\"a\":1}"}' >in
+	for program in evack evbatch evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --metrics nowhere/m <in >out
 		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"

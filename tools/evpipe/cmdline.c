@@ -20,6 +20,7 @@ static const struct program programs[] = {
 	{"evbatch", PROGRAM_FILTER},
 	{"kwrite", PROGRAM_SINK},
 	{"rpub", PROGRAM_SINK},
+	{"rapply", PROGRAM_SINK},
 	{"evack", PROGRAM_SINK},
 };
 

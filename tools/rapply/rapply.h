@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: ISC */
+/* rapply's state, and what its files do for each other. See rapply.c for the design. */
+#ifndef EVPIPE_RAPPLY_H
+#define EVPIPE_RAPPLY_H
+
+#include "flow/sink.h"
+#include "rapply/commands.h"
+#include "record/record.h"
+#include "redis/client.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A partition, and its position: the last offset that has been applied. */
+struct place {
+	char *topic;
+	int32_t partition;
+	char *key; /* of the position in Redis */
+	char *cluster; /* id of the Kafka cluster; NULL: not known */
+	bool known; /* the position has been read from Redis once */
+	int64_t applied; /* as far as we know: -1 no position */
+	int64_t taken; /* the highest offset that has been taken into the ring, since the last going back */
+	uint64_t number,
+		from; /* the last record's number; lower ones than `from` are not wanted any more */
+	int64_t passed; /* up to here nothing is left to be done, but the position may be behind; -1 */
+	/* what the source says */
+	bool assigned, asked; /* asked: it waits for where to begin */
+	unsigned backs; /* how many answers `from` are to come */
+	int64_t low, high, committed;
+	/* in batches: the offset that the position will have; -1: not in it */
+	int64_t next, flight;
+	uint64_t watch; /* the generation of the watch that it is in */
+	uint64_t used; /* the last batch it was in */
+};
+
+/* A record on its way. */
+struct rapply_slot {
+	struct sink_slot slot;
+	struct place *place; /* NULL: without a position */
+	int64_t offset;
+	uint32_t commands; /* in the batch */
+	bool stale; /* of an ended assignment: not reported */
+};
+
+/* A record that Redis refuses. */
+struct refusal {
+	uint64_t slot;
+	char text[200];
+};
+
+struct refusals {
+	struct refusal *p;
+	size_t count, cap;
+};
+
+struct places {
+	struct place **p;
+	size_t count, cap;
+	struct place *last; /* found */
+};
+
+struct rapply {
+	struct redis redis;
+	struct sink sink;
+	struct commands commands;
+	const char *position; /* --position; NULL: none */
+	bool adopt, gap_go;
+	uint64_t batch_max;
+	int wait; /* --wait: replicas */
+	struct places places;
+	/* flight <= sent <= encoded <= sink.tail: in flight; in `next`; not encoded yet */
+	uint64_t flight, sent, encoded;
+	struct buf next; /* commands of the batch that is being built */
+	uint64_t next_records;
+	size_t next_places; /* positions in it */
+	bool in_flight;
+	uint64_t batch; /* number of the last batch that was sent */
+	struct refusals refusals; /* of the batch in flight */
+	/* why the server takes no batch: the first error reply that is no record's fault */
+	enum redis_fault fault;
+	char why[200];
+	/* positions are read */
+	struct place **look; /* the question that is out */
+	size_t look_count, look_cap, look_watched; /* the first ones are watched */
+	bool looking, look_due; /* look_due: all positions are to be read */
+	bool narrow; /* watch only what the batch needs */
+	uint64_t watch; /* the generation of the present watch */
+	int64_t look_ms;
+	/* Redis refuses for the time being */
+	bool waits, waits_to_look; /* to_look: even reading was refused */
+	int64_t wait_until_ms, backoff_ms, waits_since_ms;
+	bool is_short, told_no_place; /* is_short: of replicas */
+	uint64_t gaps, lost, backs, short_total; /* counters */
+	int64_t now_ms;
+	struct buf scratch;
+};
+
+static inline struct rapply_slot *slot_at(struct rapply *s, uint64_t i)
+{
+	return (struct rapply_slot *)sink_slot(&s->sink, i);
+}
+
+/* ---- places.c ---- */
+/* The record's partition; NULL: it names none, or there are no positions. */
+struct place *places_of(struct rapply *s, const struct record *r, int64_t *offset);
+/* Asks the source, through the acknowledgement socket, to be told of its partitions. */
+void places_open(struct rapply *s);
+/* The position of the place was read: @text, or p NULL. Returns whether records in the ring have to be looked at
+ * again. */
+bool places_found(struct rapply *s, struct place *p, struct span text);
+/* The text of a position. */
+void places_text(const struct place *p, int64_t offset, struct buf *out);
+/* "topic 'x', partition 3". Valid until the next call. */
+const char *places_name(const struct place *p);
+void places_free(struct rapply *s);
+
+/* ---- batch.c ---- */
+/* Takes lines into the next batch, as many as it holds. */
+void batch_fill(struct rapply *s);
+bool batch_has_room(const struct rapply *s);
+/* Sends what can be sent: a batch, or a question for positions. Call while Redis is up. */
+void batch_send(struct rapply *s);
+/* The next batch is made anew from the ring. */
+void batch_rebuild(struct rapply *s);
+/* The batch in flight has not been applied: its records stand before the next ones again. */
+void batch_failed(struct rapply *s);
+/* It has been applied, and may be reported. */
+void batch_done(struct rapply *s);
+/* Asks how many replicas have the batch in flight. */
+void batch_ask_replicas(struct rapply *s);
+/* A record that was taken is refused. */
+void batch_refuse(struct rapply *s, uint64_t i, enum errclass class, const char *why);
+/* Milliseconds until batch_send has something to do; -1: nothing. */
+int batch_timeout_ms(const struct rapply *s, int64_t now_ms);
+
+/* ---- replies.c ---- */
+/* Tags of commands that are no record's; lower ones are a slot's number. */
+enum { TAGS = 16 };
+#define TAG_MULTI (UINT64_MAX - TAGS)
+#define TAG_SET (TAG_MULTI + 1)
+#define TAG_EXEC (TAG_MULTI + 2)
+#define TAG_REPLICAS (TAG_MULTI + 3)
+#define TAG_WATCH (TAG_MULTI + 4)
+#define TAG_MGET (TAG_MULTI + 5)
+
+/* Takes all replies that have come. */
+void replies_take(struct rapply *s);
+/* The link is lost, and all replies have been taken. */
+void replies_lost(struct rapply *s);
+
+#endif
