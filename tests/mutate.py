@@ -4,7 +4,7 @@ tests/unit/prop-mutants and tests/faults/mutants; tests/lint/mutants checks that
 there exactly once."""
 import os
 
-LEDGER, REPORT = "lib/ack/ledger.c", "lib/ack/ledger-report.c"
+LEDGER, REPORT, RUNS = "lib/ack/ledger.c", "lib/ack/ledger-report.c", "lib/ack/ledger-runs.c"
 
 # NAME: a list of (file, text that stands there once, text that replaces it).
 LEDGER_MUTANTS = {
@@ -40,16 +40,17 @@ LEDGER_MUTANTS = {
     "BELOW_INCLUDES_HIGHEST": [(
         REPORT, """\
 	if (l->order && sink && label->first > l->mark) {
-		pass_over(l, label->first);
+		ledger_pass_over(l, label->first);
 		l->mark = label->first;
 """, """\
 	if (l->order && sink && label->last > l->mark) {
-		pass_over(l, label->last);
+		ledger_pass_over(l, label->last);
 		l->mark = label->last;
 """)],
     "BACKWARDS_ALLOWED": [
         (REPORT, "	if (l->order && sink && label->first < l->mark)\n		return LEDGER_BACKWARDS;\n", ""),
-        (REPORT, "(l->order && !sink && number < l->mark)", "(l->order && number < l->mark)")],
+        (REPORT, "l->order && !sink && l->mark > l->known", "l->order && l->mark > l->known"),
+        (REPORT, "	if (l->order && sink && label->first == l->mark && l->mark_is_whole)\n		return LEDGER_TWICE;\n", "")],
     "SECOND_REPORT_ALLOWED": [
         (REPORT, "			return LEDGER_WAIT;\n		return LEDGER_TWICE;\n",
          "			return LEDGER_WAIT;\n		return LEDGER_WAIT;\n"),
@@ -72,6 +73,12 @@ LEDGER_MUTANTS = {
         REPORT, "		l->waits_to = highest;\n		return LEDGER_WAIT;\n", "		continue;\n")],
     # … or although one of its numbers belongs to an ended assignment.
     "TXN_OF_ENDED": [(REPORT, "if (e == NONE || !l->entries[e].part) {", "if (e == NONE) {")],
+    # In order: a run is settled when the sink has reported a number above its first one.
+    "RUN_BY_FIRST": [(RUNS, "		if (l->entries[e].last < number)\n			vouch(l, e);", "		vouch(l, e);")],
+    # A run counts as exact although its offsets do not follow each other.
+    "RUN_OF_GAPS": [(RUNS, " &&\n		a->at + (int64_t)a->count == b->at;", ";")],
+    # A transaction's positions come from runs in which numbers cannot be told apart.
+    "TXN_OF_RUNS": [(RUNS, "p && !l->exact && l->open", "p && l->open")],
     # Reports of numbers that have not been emitted yet are believed.
     "FUTURE_ACCEPTED": [
         (REPORT, "	if (label->last > l->last)\n		return LEDGER_GARBAGE;\n",

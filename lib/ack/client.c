@@ -195,17 +195,23 @@ void ack_client_end_list(struct ack *a)
 
 static bool has_news(const struct ack *a)
 {
-	return a->listing || (a->state == ACK_UP && a->idle != a->idle_reported);
+	return a->listing ||
+		(a->state == ACK_UP &&
+			(a->idle != a->idle_reported || a->unlabelled != a->bare_reported));
 }
 
-/* Reports and idleness that were noted become lines. */
+/* What was noted becomes lines. */
 static void put_news(struct ack *a)
 {
 	ack_client_end_list(a);
-	if (has_news(a)) {
+	if (a->state != ACK_UP)
+		return;
+	if (a->unlabelled != a->bare_reported)
+		buf_printf(&a->out, "bare %s %llu\n", a->run, (unsigned long long)a->unlabelled);
+	if (a->idle != a->idle_reported)
 		buf_puts(&a->out, a->idle ? "idle\n" : "busy\n");
-		a->idle_reported = a->idle;
-	}
+	a->bare_reported = a->unlabelled;
+	a->idle_reported = a->idle;
 }
 
 /* Writes as much as the socket takes. The end of the connection is found by reading, behind the source's last
@@ -335,7 +341,7 @@ bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *lab
 		return true;
 	a->idle = a->idle && a->role == ACK_FILTER;
 	if (seq->type <= JSON_NULL) {
-		a->unlabelled++;
+		a->unlabelled += a->role != ACK_FILTER;
 		return true;
 	}
 	/* The usual case: our run and a number. */

@@ -44,7 +44,7 @@ struct ack {
 	 * sentence. */
 	struct trouble trouble;
 	bool ended; /* the source has said `end`: the EOF to come is whole */
-	uint64_t unlabelled; /* records without a seq that passed ack_take */
+	uint64_t unlabelled; /* a sink's records without a seq that passed ack_take */
 	bool has_reply; /* a txn's question is answered: reply holds what stood behind "offsets " */
 	bool aborted; /* … with abort */
 	struct buf reply;
@@ -64,6 +64,7 @@ struct ack {
 	bool listing;
 	enum ack_kind list_kind;
 	bool idle, idle_reported; /* as it is; as the source knows it */
+	uint64_t bare_reported; /* of unlabelled */
 	bool stopped; /* we have sent `stop` */
 	unsigned questions; /* without a reply */
 	const struct ack_keeper *keeper;

@@ -12,6 +12,7 @@ struct ledger_split {
 	uint32_t parts, left;
 	enum ledger_kind kind; /* the best of the parts so far: FINAL before DEAD before DROP */
 	uint32_t members; /* entries that point here */
+	bool ended; /* one of its numbers is of an ended assignment, or was when it began */
 	uint64_t question; /* the last question that named a part */
 	uint32_t unnamed; /* parts that this question has not named and that are not reported */
 	size_t set_len;
@@ -20,15 +21,19 @@ struct ledger_split {
 	char *set;
 };
 
+/* An open number; in order accounting perhaps a run of numbers of one partition, see ledger-runs.c. */
 struct ledger_entry {
 	uint64_t number;
+	uint64_t last; /* of the run; number, if it is none */
+	uint64_t count; /* of numbers */
+	bool is_exact; /* number … last all belong to it, and their offsets follow each other too */
 	struct ledger_part *part; /* NULL: its assignment has ended */
 	struct ledger_split *split; /* some of its parts are reported */
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
 	uint64_t
 		asked; /* the last question that named the number, with all its parts if it was split */
 	uint64_t ordinal; /* how many numbers of its partition came before */
-	uint32_t bytes;
+	uint64_t bytes;
 	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
 	uint32_t part_before, part_after;
 	uint32_t chain;
@@ -41,6 +46,7 @@ struct ledger {
 	void *ctx;
 	uint64_t last; /* number given */
 	uint64_t mark; /* in order: the sink has reported this number, and all below are settled */
+	bool mark_is_whole; /* … and not as one of several parts */
 	uint64_t known; /* ended numbers below this one are forgotten */
 	uint64_t question; /* transactions asked about */
 	uint64_t reported; /* highest number in any report of the sink */
@@ -53,6 +59,10 @@ struct ledger {
 	struct ledger_entry *entries;
 	uint32_t entry_count, free;
 	uint32_t head, tail; /* open */
+	uint32_t open; /* how many entries that are */
+	uint32_t keep; /* the newest ones that are never joined */
+	uint32_t thin_at; /* in order: make runs when so many are open */
+	bool exact; /* only such runs of which each number's offset is known */
 	uint32_t ended_head, ended_tail, ended;
 	uint32_t *table; /* chains of entries, by the low bits of the number */
 	uint32_t mask;
@@ -60,8 +70,29 @@ struct ledger {
 
 /* The entry of a number, NONE when it is neither open nor remembered. */
 uint32_t ledger_entry_find(const struct ledger *l, uint64_t number);
+/* Lets ledger_entry_find find it. */
+void ledger_entry_add(struct ledger *l, uint32_t e);
 /* Takes an entry out of all lists. */
 void ledger_entry_forget(struct ledger *l, uint32_t e);
+/* ---- ledger-runs.c ---- */
+
+/* Puts open numbers together until they take little room. */
+void ledger_thin(struct ledger *l);
+/* The entry of a number: after an exact run was cut into pieces, if the number was in one. NONE: no entry is its
+ * own; *@in_run: it may be one of a run that is not exact. */
+uint32_t ledger_entry_carve(struct ledger *l, uint64_t number, bool *in_run);
+/* Cuts an exact run: @number becomes the first of a further entry, which is returned. */
+uint32_t ledger_entry_cut(struct ledger *l, uint32_t e, uint64_t number);
+/* Whether the number is, or may be, in a run; cuts nothing. */
+bool ledger_run_has(const struct ledger *l, uint64_t number);
+/* In order: settles what is below the number. */
+void ledger_pass_over(struct ledger *l, uint64_t number);
+
+/* ---- ledger.c ---- */
+
+/* A new entry behind @before in all lists, for part of its run: @before's own values, which the caller changes. */
+uint32_t ledger_entry_split(struct ledger *l, uint32_t before);
+
 /* An open number becomes final, dropped or dead. If its assignment has ended, the report is only counted. */
 void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us);
 

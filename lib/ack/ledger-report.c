@@ -9,20 +9,6 @@
 
 /* ---- reports ---- */
 
-/* In order: the sink has reported @number, which settles all numbers below. */
-static void pass_over(struct ledger *l, uint64_t number)
-{
-	while (l->head != NONE && l->entries[l->head].number < number) {
-		struct ledger_entry *x = &l->entries[l->head];
-
-		x->part->moved = true;
-		l->counts.vouched++;
-		if (l->settled)
-			l->settled(l->ctx, x->part, x->at, x->low, LEDGER_DROP, 0);
-		ledger_entry_forget(l, l->head);
-	}
-}
-
 static bool split_is(const struct ledger_split *s, const struct label *label)
 {
 	return s->parts == label->parts && s->set_len == label->set.len &&
@@ -39,6 +25,12 @@ static void set_bit(unsigned char *bits, uint32_t part)
 	bits[(part - 1) / 8] |= (unsigned char)(1 << (part - 1) % 8);
 }
 
+/* Below it a number may have no entry, though it was not reported before. */
+static uint64_t floor_of(const struct ledger *l, bool sink)
+{
+	return l->order && !sink && l->mark > l->known ? l->mark : l->known;
+}
+
 /* Whether a report may settle one of its numbers. TAKEN: yes; WAIT: yes, but nothing is left to do; else why
  * not. */
 static enum ledger_answer look(
@@ -49,7 +41,7 @@ static enum ledger_answer look(
 
 	if (e == NONE) {
 		/* A filter may report a drop after the sink has reported a later number. */
-		if (number < l->known || (l->order && !sink && number < l->mark))
+		if (number < floor_of(l, sink) || ledger_run_has(l, number))
 			return LEDGER_WAIT;
 		return LEDGER_TWICE;
 	}
@@ -65,22 +57,85 @@ static enum ledger_answer look(
 	return LEDGER_TAKEN;
 }
 
+/* Whether a range has more numbers than there are entries: then these are gone through instead. */
+static bool is_wide(const struct ledger *l, uint64_t from, uint64_t to)
+{
+	return to - from >= (uint64_t)l->open + l->ended;
+}
+
+/* The next entry of a list whose number is in the range; *@e is where to begin. */
+static bool next_in_range(const struct ledger *l, uint32_t *e, uint64_t from, uint64_t to)
+{
+	while (*e != NONE && l->entries[*e].last < from)
+		*e = l->entries[*e].after;
+	return *e != NONE && l->entries[*e].number <= to;
+}
+
+static enum ledger_answer check_wide(
+	const struct ledger *l, bool sink, const struct label *label, uint64_t from, uint64_t to)
+{
+	const uint32_t heads[] = {l->head, l->ended_head};
+	uint64_t floor = floor_of(l, sink), wanted = to < floor ? 0 : to + 1;
+	bool in_run = false;
+
+	wanted -= wanted ? from < floor ? floor : from : 0;
+	for (int i = 0; i < 2; i++)
+		for (uint32_t e = heads[i]; next_in_range(l, &e, from, to);
+			e = l->entries[e].after) {
+			const struct ledger_entry *x = &l->entries[e];
+			uint64_t first = x->number < from ? from : x->number;
+			uint64_t last = x->last > to ? to : x->last;
+			enum ledger_answer a =
+				x->count > 1 ? LEDGER_TAKEN : look(l, sink, label, first);
+
+			if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
+				return a;
+			in_run = in_run || !x->is_exact;
+			if (last >= floor)
+				wanted -= last + 1 - (first < floor ? floor : first);
+		}
+	return wanted && !in_run ? LEDGER_TWICE : LEDGER_TAKEN;
+}
+
+static enum ledger_answer check_range(
+	const struct ledger *l, bool sink, const struct label *label, uint64_t from, uint64_t to)
+{
+	if (is_wide(l, from, to))
+		return check_wide(l, sink, label, from, to);
+	for (uint64_t n = from; n <= to; n++) {
+		enum ledger_answer a = look(l, sink, label, n);
+
+		if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
+			return a;
+	}
+	return LEDGER_TAKEN;
+}
+
+/* The split of a label of which a part was seen before: all its numbers that are left are in it. */
+static struct ledger_split *known_split(const struct ledger *l, const struct label *label)
+{
+	uint32_t e = label->parts ? ledger_entry_find(l, label->first) : NONE;
+
+	return e == NONE || !l->entries[e].split || !split_is(l->entries[e].split, label)
+		? NULL
+		: l->entries[e].split;
+}
+
 /* Whether a report may settle all of its numbers. */
 static enum ledger_answer check(const struct ledger *l, bool sink, const struct label *label)
 {
+	const struct ledger_split *s = known_split(l, label);
 	struct span rest = label->set;
+	enum ledger_answer answer = LEDGER_TAKEN;
 	uint64_t from, to;
 
 	if (label->last > l->last)
 		return LEDGER_GARBAGE;
-	while (label_range(&rest, &from, &to))
-		for (uint64_t n = from; n <= to; n++) {
-			enum ledger_answer a = look(l, sink, label, n);
-
-			if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
-				return a;
-		}
-	return LEDGER_TAKEN;
+	if (s)
+		return has_bit(s->seen, label->part) ? LEDGER_TWICE : LEDGER_TAKEN;
+	while (answer == LEDGER_TAKEN && label_range(&rest, &from, &to))
+		answer = check_range(l, sink, label, from, to);
+	return answer;
 }
 
 static struct ledger_split *split_new(const struct label *label)
@@ -104,12 +159,16 @@ static struct ledger_split *split_of(struct ledger *l, const struct label *label
 {
 	struct span rest = label->set;
 	uint64_t from, to;
-	struct ledger_split *s = NULL;
+	struct ledger_split *s = known_split(l, label);
+	bool in_run, ended = false;
 
+	if (s)
+		return s;
 	while (label_range(&rest, &from, &to))
 		for (uint64_t n = from; n <= to; n++) {
-			uint32_t e = ledger_entry_find(l, n);
+			uint32_t e = ledger_entry_carve(l, n, &in_run);
 
+			ended = ended || (e == NONE ? !in_run : !l->entries[e].part);
 			if (e == NONE)
 				continue;
 			if (l->entries[e].split)
@@ -119,6 +178,8 @@ static struct ledger_split *split_of(struct ledger *l, const struct label *label
 			l->entries[e].split = s;
 			s->members++;
 		}
+	if (s)
+		s->ended = ended;
 	return s;
 }
 
@@ -144,11 +205,34 @@ static bool take_part(struct ledger *l, const struct label *label, enum ledger_k
 	return s->left == 0;
 }
 
+static void settle_list(struct ledger *l, uint32_t e, uint64_t from, uint64_t to,
+	enum ledger_kind kind, int64_t now_us)
+{
+	uint32_t after;
+
+	for (; next_in_range(l, &e, from, to); e = after) {
+		if (l->entries[e].is_exact && l->entries[e].number < from)
+			e = ledger_entry_cut(l, e, from);
+		if (l->entries[e].is_exact && l->entries[e].last > to)
+			ledger_entry_cut(l, e, to + 1);
+		after = l->entries[e].after;
+		if (l->entries[e].is_exact)
+			ledger_entry_settle(l, e, kind, now_us);
+	}
+}
+
 static void settle_range(
 	struct ledger *l, uint64_t from, uint64_t to, enum ledger_kind kind, int64_t now_us)
 {
+	bool in_run;
+
+	if (is_wide(l, from, to)) {
+		settle_list(l, l->head, from, to, kind, now_us);
+		settle_list(l, l->ended_head, from, to, kind, now_us);
+		return;
+	}
 	for (uint64_t n = from; n <= to; n++) {
-		uint32_t e = ledger_entry_find(l, n);
+		uint32_t e = ledger_entry_carve(l, n, &in_run);
 
 		if (e != NONE)
 			ledger_entry_settle(l, e, kind, now_us);
@@ -164,15 +248,19 @@ enum ledger_answer ledger_report(struct ledger *l, bool sink, enum ledger_kind k
 
 	if (l->order && sink && label->first < l->mark)
 		return LEDGER_BACKWARDS;
+	if (l->order && sink && label->first == l->mark && l->mark_is_whole)
+		return LEDGER_TWICE;
 	answer = check(l, sink, label);
 	if (answer != LEDGER_TAKEN)
 		return answer;
 	if (sink && label->last > l->reported)
 		l->reported = label->last;
 	if (l->order && sink && label->first > l->mark) {
-		pass_over(l, label->first);
+		ledger_pass_over(l, label->first);
 		l->mark = label->first;
+		l->mark_is_whole = false;
 	}
+	l->mark_is_whole = l->mark_is_whole || (sink && !label->parts);
 	if (label->parts && !take_part(l, label, &kind))
 		return LEDGER_TAKEN;
 	while (label_range(&rest, &from, &to))
@@ -211,9 +299,13 @@ static enum ledger_answer name_label(
 		set_bit(s->named, label.part);
 		s->unnamed--;
 	}
-	for (rest = label.set; label_range(&rest, &from, &to);)
+	if (s && s->unnamed && s->ended)
+		answer = LEDGER_ABORT;
+	/* What is named in parts is looked through once, with the last of them. */
+	for (rest = label.set; !(s && s->unnamed) && label_range(&rest, &from, &to);)
 		for (uint64_t n = from; n <= to; n++) {
-			uint32_t e = ledger_entry_find(l, n);
+			bool in_run;
+			uint32_t e = ledger_entry_carve(l, n, &in_run);
 
 			if (e == NONE || !l->entries[e].part) {
 				answer = LEDGER_ABORT;
@@ -221,8 +313,7 @@ static enum ledger_answer name_label(
 			}
 			if (l->entries[e].asked == l->question)
 				return LEDGER_TWICE;
-			if (!s || !s->unnamed)
-				l->entries[e].asked = l->question;
+			l->entries[e].asked = l->question;
 		}
 	if (label.last > *highest)
 		*highest = label.last;

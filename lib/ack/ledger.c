@@ -7,8 +7,11 @@
  * Remembered are only the parts of a label that was split, and the numbers of ended assignments: so a late
  * report differs from a second report.
  *
+ * In order accounting numbers are put together into runs when many are open, so that what a filter drops takes
+ * little memory: see ledger-runs.c.
+ *
  * Files: ledger.c entries, partitions, positions and the window; ledger-report.c reports and transactions;
- * ledger-open.c what is open.
+ * ledger-runs.c runs; ledger-open.c what is open.
  */
 #include "ack/ledger-parts.h"
 
@@ -18,7 +21,7 @@
 #include <string.h>
 
 /* At most so many numbers of ended assignments are remembered. */
-enum { ENDED_MAX = 1 << 16 };
+enum { ENDED_MAX = 1 << 16, KEEP_MIN = 2048, KEEP_MAX = 1 << 20 };
 
 /* ---- the table ---- */
 
@@ -31,7 +34,7 @@ uint32_t ledger_entry_find(const struct ledger *l, uint64_t number)
 	return e;
 }
 
-static void table_add(struct ledger *l, uint32_t e)
+void ledger_entry_add(struct ledger *l, uint32_t e)
 {
 	uint32_t *slot = &l->table[l->entries[e].number & l->mask];
 
@@ -60,9 +63,9 @@ static void grow(struct ledger *l)
 	memset(l->table, 0xff, slots * sizeof(*l->table));
 	l->mask = (uint32_t)slots - 1;
 	for (uint32_t e = l->head; e != NONE; e = l->entries[e].after)
-		table_add(l, e);
+		ledger_entry_add(l, e);
 	for (uint32_t e = l->ended_head; e != NONE; e = l->entries[e].after)
-		table_add(l, e);
+		ledger_entry_add(l, e);
 	for (uint32_t e = count; e-- > old;) {
 		l->entries[e].after = l->free;
 		l->free = e;
@@ -105,7 +108,7 @@ static void unlink_part(struct ledger *l, struct ledger_entry *x)
 		x->part->tail = x->part_before;
 	else
 		l->entries[x->part_after].part_before = x->part_before;
-	x->part->open--;
+	x->part->open -= x->count;
 }
 
 static void split_leave(struct ledger_entry *x)
@@ -126,7 +129,8 @@ void ledger_entry_forget(struct ledger *l, uint32_t e)
 	if (x->part) {
 		unlink_entry(l, e, &l->head, &l->tail);
 		unlink_part(l, x);
-		l->counts.open--;
+		l->open--;
+		l->counts.open -= x->count;
 		l->counts.open_bytes -= x->bytes;
 	} else {
 		unlink_entry(l, e, &l->ended_head, &l->ended_tail);
@@ -149,17 +153,17 @@ void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, in
 	p->moved = true;
 	switch (kind) {
 	case LEDGER_FINAL:
-		l->counts.final++;
+		l->counts.final += x->count;
 		break;
 	case LEDGER_DROP:
-		l->counts.dropped++;
+		l->counts.dropped += x->count;
 		break;
 	case LEDGER_DEAD:
-		l->counts.dead++;
+		l->counts.dead += x->count;
 		break;
 	}
-	if (l->settled)
-		l->settled(l->ctx, p, x->at, x->low, kind, now_us - x->emitted_us);
+	for (uint64_t i = 0; i < x->count && l->settled; i++)
+		l->settled(l->ctx, p, x->at + (int64_t)i, x->low, kind, now_us - x->emitted_us);
 	ledger_entry_forget(l, e);
 }
 
@@ -196,12 +200,22 @@ void ledger_end(struct ledger *l, struct ledger_part *p)
 		uint32_t e = p->head;
 		struct ledger_entry *x = &l->entries[e];
 
-		l->counts.ended++;
+		l->counts.ended += x->count;
+		/* Of a run only this much is remembered. */
+		if (x->count > 1) {
+			if (x->last >= l->known)
+				l->known = x->last + 1;
+			ledger_entry_forget(l, e);
+			continue;
+		}
+		l->open--;
 		l->counts.open--;
 		l->counts.open_bytes -= x->bytes;
 		unlink_entry(l, e, &l->head, &l->tail);
 		unlink_part(l, x);
 		x->part = NULL;
+		if (x->split)
+			x->split->ended = true;
 		link_last(l, e, &l->ended_head, &l->ended_tail);
 		l->ended++;
 	}
@@ -232,25 +246,58 @@ uint64_t ledger_part_open(const struct ledger_part *p)
 
 /* ---- emitting ---- */
 
+static uint32_t take_free(struct ledger *l)
+{
+	uint32_t e;
+
+	if (l->free == NONE)
+		grow(l);
+	e = l->free;
+	l->free = l->entries[e].after;
+	return e;
+}
+
+uint32_t ledger_entry_split(struct ledger *l, uint32_t before)
+{
+	uint32_t e = take_free(l);
+	struct ledger_entry *x = &l->entries[e], *b = &l->entries[before];
+
+	*x = *b;
+	x->before = x->part_before = before;
+	b->after = b->part_after = e;
+	if (x->after == NONE)
+		l->tail = e;
+	else
+		l->entries[x->after].before = e;
+	if (x->part_after == NONE)
+		x->part->tail = e;
+	else
+		l->entries[x->part_after].part_before = e;
+	l->open++;
+	return e;
+}
+
 uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_t low, size_t bytes,
 	int64_t now_us)
 {
 	struct ledger_entry *x;
 	uint32_t e;
 
-	if (l->free == NONE)
-		grow(l);
-	e = l->free;
+	if (l->order && l->open >= l->thin_at)
+		ledger_thin(l);
+	e = take_free(l);
 	x = &l->entries[e];
-	l->free = x->after;
 	*x = (struct ledger_entry){
 		.number = ++l->last,
+		.last = l->last,
+		.count = 1,
+		.is_exact = true,
 		.part = p,
 		.at = at,
 		.low = low,
 		.emitted_us = now_us,
 		.ordinal = p->emitted,
-		.bytes = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes,
+		.bytes = bytes,
 		.part_before = p->tail,
 		.part_after = NONE,
 	};
@@ -264,8 +311,9 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 	p->emitted++;
 	l->uncommitted++;
 	link_last(l, e, &l->head, &l->tail);
-	table_add(l, e);
+	ledger_entry_add(l, e);
 	l->counts.emitted++;
+	l->open++;
 	l->counts.open++;
 	l->counts.open_bytes += x->bytes;
 	return l->last;
@@ -319,10 +367,12 @@ void ledger_forget(struct ledger *l)
 
 	if (l->head == NONE)
 		return;
+	if (l->entries[l->head].count > 1 && l->entries[l->head].is_exact)
+		ledger_entry_cut(l, l->head, l->entries[l->head].number + 1);
 	x = &l->entries[l->head];
-	l->counts.forgotten++;
-	if (x->number >= l->known)
-		l->known = x->number + 1;
+	l->counts.forgotten += x->count;
+	if (x->last >= l->known)
+		l->known = x->last + 1;
 	ledger_entry_forget(l, l->head);
 }
 
@@ -337,6 +387,10 @@ struct ledger *ledger_new(uint64_t window, uint64_t window_bytes, bool order)
 
 	*l = (struct ledger){.window = window, .window_bytes = window_bytes, .order = order};
 	l->head = l->tail = l->ended_head = l->ended_tail = l->free = NONE;
+	ledger_keep(l,
+		window > KEEP_MAX	    ? KEEP_MAX
+			: window < KEEP_MIN ? KEEP_MIN
+					    : (uint32_t)window);
 	grow(l);
 	return l;
 }

@@ -81,6 +81,14 @@ void ledger_skip(struct ledger_part *p, int64_t next);
 bool ledger_full(const struct ledger *l);
 /* Gives up the lowest open number: for a source that cannot replay and must not wait. */
 void ledger_forget(struct ledger *l);
+/* In order accounting any number of records may be open, and takes little room; but a transaction must know the
+ * offset of each number. After ledger_keep_exact, ledger_has_room says whether a further one can be kept so. */
+void ledger_keep_exact(struct ledger *l);
+/* How many of the newest numbers have an entry each, in any case: by default as many as the window, and 2048. */
+void ledger_keep(struct ledger *l, uint32_t entries);
+bool ledger_has_room(const struct ledger *l);
+/* In order: all that is open counts as dropped. */
+void ledger_pass_all(struct ledger *l);
 /* The last number given. */
 uint64_t ledger_last(const struct ledger *l);
 

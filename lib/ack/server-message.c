@@ -117,8 +117,10 @@ static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind
 	}
 	if (!is_ours(d, p, span_word(&line)))
 		return;
-	if (sink)
+	if (sink) {
 		d->sink_idle = false;
+		d->sink_reported = true;
+	}
 	if (line.len && line.p[line.len - 1] == ' ') {
 		ack_server_garbage(d, p, "a space too many");
 		return;
@@ -156,6 +158,19 @@ static void on_busy(struct ack_server *d, struct ack_peer *p, bool busy)
 	}
 	d->busy += (unsigned)busy - (unsigned)p->busy;
 	p->busy = busy;
+}
+
+static void on_bare(struct ack_server *d, struct ack_peer *p, struct span line)
+{
+	struct label count;
+
+	if (!is_ours(d, p, span_word(&line)))
+		return;
+	/* A number alone has a label's form. */
+	if (label_parse(&count, line) || !count.single || count.parts)
+		ack_server_garbage(d, p, "a count that is none");
+	else
+		d->bare = count.first;
 }
 
 static void on_stop(struct ack_server *d, struct ack_peer *p, struct span reason)
@@ -283,6 +298,8 @@ void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line,
 		on_busy(d, p, false);
 	else if (span_is(verb, "busy") && !line.len)
 		on_busy(d, p, true);
+	else if (span_is(verb, "bare") && p->role != FILTER)
+		on_bare(d, p, line);
 	else if (span_is(verb, "offsets"))
 		on_offsets(d, p, line);
 	else if (span_is(verb, "start") || span_is(verb, "back"))

@@ -33,6 +33,8 @@ struct ack_server {
 	bool is_txn; /* … and writes transactions: the source does not commit */
 	bool keeps_positions; /* … and decides where each partition is read from */
 	bool sink_idle; /* the sink holds nothing: `idle` has come, and no `busy` or report since */
+	bool sink_reported; /* the sink has reported a record, ever */
+	uint64_t bare; /* records that have come to the sink without a label */
 	unsigned busy; /* filters that have said that they hold records */
 	bool sink_lost; /* its connection has ended without bye: stop reading, exit 111 */
 	struct trouble trouble; /* with a status: the source stops and exits with it */

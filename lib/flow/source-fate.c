@@ -93,12 +93,39 @@ static void on_stalled(void *ctx, const struct ledger_open *o)
 		msg_prog());
 }
 
+/* Records reach the sink without their seq: they are delivered, never committed, and would come again for
+ * ever. */
+static void say_bare(struct source *s)
+{
+	trouble_set(&s->server.trouble, EXIT_PERM,
+		"%" PRIu64
+		" records came to the sink without their seq, so they are never acknowledged: a program of the pipeline leaves it out; let it keep the field (jq: '{seq, payload: …}'), or put it under evbatch",
+		s->server.bare);
+}
+
+/* Programs may add records, which have none: so while it runs only if nothing else comes. */
+static void watch_bare(struct source *s)
+{
+	enum { BARE_TICKS = 5, BARE_MANY = 1000 };
+	const struct ack_server *d = &s->server;
+
+	if (!s->replays || !d->bare || d->sink_reported || !s->counts.open) {
+		s->bare_ticks = 0;
+		return;
+	}
+	if (++s->bare_ticks < BARE_TICKS && d->bare < BARE_MANY)
+		return;
+	say_bare(s);
+	ack_server_stop(&s->server, d->trouble.text);
+}
+
 void source_tick(struct source *s)
 {
 	enum ledger_members members;
 
 	ack_server_serve(&s->server, wake_now_us());
 	s->counts = ledger_counts(s->ledger);
+	watch_bare(s);
 	members = s->server.busy      ? LEDGER_FILTER_BUSY
 		: s->server.sink_idle ? LEDGER_SINK_IDLE
 				      : LEDGER_WORK;
@@ -115,6 +142,11 @@ void source_complain(struct source *s)
 
 	if (!d->had_sink || d->void_account || !ledger_first_open(s->ledger, &o))
 		return;
+	if (s->replays && d->bare && s->told_end && !d->sink_lost && !d->has_sink) {
+		say_bare(s);
+		source_end(s, EXIT_PERM, "%s", d->trouble.text);
+		return;
+	}
 	if (s->order && s->told_end && !d->sink_lost && (!d->connections || d->sink_idle)) {
 		msg_warn(
 			"%" PRIu64

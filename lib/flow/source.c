@@ -15,12 +15,12 @@
 enum {
 	HELLO_MS = 10000,
 	END_MS = 1000,
+	WELL_MS = 3000,
 	LEAVE_MS = 10000,
 	TICK_MS = 1000,
 	STEP_MS = 100, /* between two steps while draining and leaving */
 	WINDOW_BYTES = 64 << 20,
 	RECORD_BYTES = 128, /* how much a record takes in the window besides its payload and key */
-	IDLE_WINDOWS = 100,
 };
 
 void source_opts(struct source_opts *o)
@@ -111,10 +111,10 @@ size_t source_window(const struct source *s, size_t most)
 		return most;
 	if (!s->server.has_sink)
 		return 0;
-	/* An idle sink sends no report that would tell which records were dropped: let others through. */
+	/* An idle sink sends no report that would tell which records were dropped. */
 	if (s->order && s->server.sink_idle)
-		window *= IDLE_WINDOWS;
-	else if (ledger_full(s->ledger))
+		return ledger_has_room(s->ledger) ? most : 0;
+	if (ledger_full(s->ledger))
 		return 0;
 	out = ledger_uncommitted(s->ledger);
 	if (out >= window)
@@ -204,6 +204,8 @@ static void judge(struct source *s, int64_t now_ms)
 		s->told_stop = true;
 		ack_server_stop(d, d->trouble.text);
 	}
+	if (d->is_txn)
+		ledger_keep_exact(s->ledger);
 	if (d->sink_lost || (d->had_sink && !d->has_sink && !s->told_end))
 		source_fail(s, EXIT_TEMP, "the sink has gone");
 	if (s->replays && !d->had_sink && now_ms - s->start_ms >= HELLO_MS)
@@ -247,6 +249,26 @@ static bool may_come(struct source *s, int64_t now_ms)
 	return open && now_ms - (s->stop_ms ? s->stop_ms : s->open_ms) < s->drain_ms;
 }
 
+/* In order accounting, when the sink has seen the end of all: what is still open no sink will report. It was
+ * dropped, unless a program between has died with it. evpipe sees how they end, and makes a file when all have
+ * ended well. Waits for it for a moment; if it is there, all is final. */
+static bool waits_for_evpipe(struct source *s, int64_t now_ms)
+{
+	const char *well = getenv("EVPIPE_WELL");
+	const struct ack_server *d = &s->server;
+
+	if (!s->order || !s->told_end || !well || !*well || !d->had_sink || d->sink_lost ||
+		d->void_account || d->connections || d->bare || !ledger_counts(s->ledger).open)
+		return false;
+	if (access(well, F_OK) == 0) {
+		ledger_pass_all(s->ledger);
+		return false;
+	}
+	if (!s->well_by_ms)
+		s->well_by_ms = now_ms + WELL_MS;
+	return now_ms < s->well_by_ms;
+}
+
 /* Output that could not be written is left out. */
 static void close_output(struct source *s)
 {
@@ -270,7 +292,7 @@ static void drain(struct source *s, int64_t now_ms)
 			return;
 		close_output(s);
 	}
-	if (!hurry && may_come(s, now_ms))
+	if (!hurry && (may_come(s, now_ms) || waits_for_evpipe(s, now_ms)))
 		return;
 	source_tick(s);
 	source_complain(s);

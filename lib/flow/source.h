@@ -78,6 +78,8 @@ struct source {
 	int64_t open_ms; /* since when so many are open */
 	int64_t end_by_ms; /* for `end` to reach peers that do not read */
 	int64_t leave_by_ms;
+	int64_t well_by_ms; /* for evpipe's word that all between have ended well */
+	unsigned bare_ticks; /* how long records have come without seq, and none with it */
 };
 
 /* -c, --idle-exit, --ack, --account, --drain. */

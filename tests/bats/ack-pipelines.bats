@@ -116,6 +116,55 @@ with open("out", "ab", 0) as out:
 	all_committed
 }
 
+# by_order COMMANDS: what a run under evpipe with --account order ends with.
+by_order() {
+	status=0
+	eval "EVPIPE_ACK= evpipe kread -g $group ${SHORT_SESSION[*]} --account order --window 10 -e $topic \
+		$1" </dev/null >by_order.out 2>by_order.err || status=$?
+	cat by_order.err
+}
+
+@test "by order, what a filter has passed over at the end is committed if it has ended well" {
+	numbers 1 5000
+	printf '#!/bin/sh\nexec tee -a out\n' >collect.sh
+	chmod +x collect.sh
+	by_order "'|' grep ':77}' '|' sh -c './collect.sh | evack'"
+	[ "$status" -eq 0 ]
+	sorted out | diff - <(echo 77)
+	all_committed
+	numbers 5001 6000
+	# It dies behind what it has read, and may have kept what it ought to hand on.
+	by_order "'|' sh -c 'grep nothing; kill -9 \$\$' '|' sh -c './collect.sh | evack'"
+	pipeline 'tee again | evack'
+	[ "$(wc -l <again)" -eq 1000 ]
+	numbers 6001 6100
+	# No line matches: its status is 1, and that is well.
+	by_order "'|' grep nothing '|' evack"
+	[ "$status" -eq 0 ]
+	all_committed
+}
+
+@test "records whose seq is left out end the pipeline with 100 and the remedy" {
+	local account
+	numbers 1 3000
+	for account in strict order; do
+		run evpipe kread -g "$group" "${SHORT_SESSION[@]}" --ack ack2 --account $account -e "$topic" \
+			'|' jq -c 'del(.seq)' '|' evack --ack ack2
+		echo "$output"
+		[ "$status" -eq 100 ]
+		[[ $output == *"3000 records came to the sink without their seq"*"put it under evbatch"* ]]
+		run -100 evpipe kread -g "$group" "${SHORT_SESSION[@]}" --ack ack2 --account $account --window 10 \
+			"$topic" '|' jq -c 'del(.seq)' '|' evack --ack ack2
+		[[ $output == *"records came to the sink without their seq"* ]]
+	done
+	# Further records, which a program adds, are none of ours.
+	rm -f out
+	pipeline "sed 's/.*/{\"payload\":\"{\\\\\"n\\\\\":0}\"}\n&/' | collect"
+	[ "$statuses" = '0 0 0' ]
+	[ "$(sorted out | grep -vcx 0)" -eq 3000 ]
+	all_committed
+}
+
 @test "a splitter ends the pipeline by name; under evbatch it may split" {
 	numbers 1 50
 	pipeline "jq -c --unbuffered '., .' | collect"

@@ -50,7 +50,7 @@ reports() {
 			next
 		}
 		$1 == "stop" { print "stop"; next }
-		$1 != "idle" && $1 != "busy"'
+		$1 != "idle" && $1 != "busy" && $1 != "bare"'
 }
 
 # told NAME LINE…: just these, then gone.

@@ -275,7 +275,7 @@ committed() {
 		wait_exit "peer-g$n"
 	done
 	for garbage in "final $RUN 1" "drop $RUN" "drop $RUN 3" "drop $RUN 01" "drop $RUN 1-" "drop 1" \
-		"drop $RUN  1" "idle" "offsets $RUN 1" "hello g 1 filter" "nonsense" $'\xff\xfe'; do
+		"drop $RUN  1" "idle now" "bare $RUN 1" "offsets $RUN 1" "hello g 1 filter" "nonsense" $'\xff\xfe'; do
 		come "g$((++n))" filter
 		say "g$n" "$garbage"
 		wait_exit "peer-g$n"
@@ -588,14 +588,16 @@ committed() {
 }
 
 @test "by order, a filter that drops more than a window does not stop the pipeline" {
-	topic_with 100
+	topic_with 30000
 	reads source --account order --window 10
 	come sink sink
 	wait_lines source.out 10
 	say sink idle
-	wait_lines source.out 100
-	say sink "final $RUN 99"
-	wait_for '[ "$(committed)" = 99 ]'
+	wait_lines source.out 30000
+	say sink "final $RUN 15000"
+	wait_for '[ "$(committed)" = 15000 ]'
+	say sink idle "final $RUN 29999"
+	wait_for '[ "$(committed)" = 29999 ]'
 }
 
 @test "without a group the window holds nobody" {

@@ -94,7 +94,7 @@ told() {
 	{ rec 1; echo '{"payload":"x"}'; echo '{"payload":null,"seq":null}'; } >in
 	run -0 evack <in
 	[ "$output" = "evack: warning: 2 records had no seq: they were delivered, but account for nothing" ]
-	told "final $RUN 1" bye
+	told "final $RUN 1" "bare $RUN 2" bye
 }
 
 @test "the end of input without the source's end is 111" {

@@ -24,7 +24,8 @@
  * of such a row that its state graph has no cycle. So every run comes to such a place: from each
  * state the commit not only can, but does reach the end, under no assumption of fairness.
  *
- * NOT MODELLED: time (--drain never runs out; stalls and `idle`); the window; greetings, garbage,
+ * NOT MODELLED: time (--drain never runs out; stalls and `idle`); the window; how the ledger keeps
+ * many numbers in runs (prop-ledger does that); greetings, garbage,
  * the RUN in records; coalescing of reports (they are facts, and may wait here as long); several
  * partitions and rebalances (rebalance.pml); transactions (txn.pml); more than two parts or two
  * records a batch; a failing destination or disk (the pipeline stops, as with a kill); sinks that
@@ -374,6 +375,14 @@ end:	do
 #define all_gone (gone(1) && gone(SINK))
 #endif
 
+#ifdef WELL_UNCHECKED
+#define all_well true
+#elif defined(F2)
+#define all_well (bye[1] && bye[2])
+#else
+#define all_well (bye[1])
+#endif
+
 inline exits(STATUS)
 {
 	source = over; alive[SOURCE] = false; source_status = STATUS;
@@ -510,6 +519,13 @@ end:	do
 #endif
 #ifdef END_IS_FINAL
 		settled = all_emitted; commit();
+#endif
+#ifdef WELL
+		/* All between have ended by themselves: what the sink has not reported was dropped. */
+		if
+		:: all_well -> settled = all_emitted; commit()
+		:: else
+		fi;
 #endif
 #ifdef ORDER
 		exits(0) /* below the last delivered all is settled; a tail is read again */

@@ -39,6 +39,7 @@ struct slot {
 static struct {
 	struct ledger *l;
 	bool order;
+	bool runs; /* numbers are put together; of an ended run less is remembered: no assignment ends */
 	struct number n[NUMBERS];
 	uint64_t last, low; /* all below low are gone */
 	uint64_t mark, known, uncommitted, window;
@@ -49,6 +50,12 @@ static struct {
 	struct slot slot[SLOTS];
 	struct ledger_counts counts;
 } a;
+
+/* In a run all numbers have the same. */
+static size_t bytes_of(uint64_t n)
+{
+	return a.runs ? 3 : n % 7;
+}
 
 static struct label parse(const char *text)
 {
@@ -127,7 +134,7 @@ static void settle(uint64_t n, enum ledger_kind kind, bool vouched)
 	} else if (x->state == OPEN) {
 		a.slot[x->slot].moved = true;
 		a.counts.open--;
-		a.counts.open_bytes -= n % 7;
+		a.counts.open_bytes -= bytes_of(n);
 		*(vouched			       ? &a.counts.vouched
 				: kind == LEDGER_FINAL ? &a.counts.final
 				: kind == LEDGER_DROP  ? &a.counts.dropped
@@ -237,11 +244,12 @@ static void emit(void)
 	a.last++;
 	a.n[a.last] = (struct number){OPEN, (int)(s - a.slot), s->at, s->emitted++, -1, 0};
 	a.uncommitted++;
-	assert_int_equal(ledger_emit(a.l, s->part, s->at, 0, a.last % 7, (int64_t)a.last), a.last);
+	assert_int_equal(
+		ledger_emit(a.l, s->part, s->at, 0, bytes_of(a.last), (int64_t)a.last), a.last);
 	s->next = ++s->at;
 	a.counts.emitted++;
 	a.counts.open++;
-	a.counts.open_bytes += a.last % 7;
+	a.counts.open_bytes += bytes_of(a.last);
 }
 
 /* A label: of open numbers mostly. false: nothing is open. */
@@ -371,7 +379,7 @@ static void call_assignment(void)
 			if (a.n[n].state == OPEN && a.n[n].slot == i) {
 				a.n[n].state = ENDED;
 				a.counts.open--;
-				a.counts.open_bytes -= n % 7;
+				a.counts.open_bytes -= bytes_of(n);
 				a.counts.ended++;
 			}
 		a.uncommitted -= s->emitted - s->committed;
@@ -418,7 +426,7 @@ static void call_forget(void)
 	a.known = n + 1 > a.known ? n + 1 : a.known;
 	a.counts.forgotten++;
 	a.counts.open--;
-	a.counts.open_bytes -= n % 7;
+	a.counts.open_bytes -= bytes_of(n);
 }
 
 static void compare(void)
@@ -467,6 +475,11 @@ static void random_calls_agree(bool order)
 	a.stragglers = !order && most == 20 && test_below(2);
 	a.order = order;
 	a.l = ledger_new(most, BYTES, order);
+	a.runs = order && test_below(2);
+	if (a.runs) {
+		ledger_keep(a.l, 2 + (uint32_t)test_below(20));
+		ledger_keep_exact(a.l);
+	}
 	a.low = 1;
 	a.window = most;
 	for (int i = 0; i < SLOTS; i++)
@@ -476,7 +489,7 @@ static void random_calls_agree(bool order)
 
 		if (draw < 2)
 			call_forget();
-		else if (draw < 4)
+		else if (draw < 4 && !a.runs)
 			call_assignment();
 		else if (draw < 60)
 			call_txn();

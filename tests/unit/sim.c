@@ -219,6 +219,9 @@ void sim_unit_end(struct sim *s)
 static void unit_start(struct sim *s)
 {
 	s->l = ledger_new((uint64_t)s->c.window, 1 << 20, s->c.order);
+	ledger_keep(s->l, 1 + (uint32_t)(s->c.salt % 3));
+	if (s->c.txn)
+		ledger_keep_exact(s->l);
 	memset(s->part, 0, sizeof(s->part));
 	s->source_dead = s->hurt = s->trouble = s->swallowed = s->over = s->end_sent = false;
 	s->stopped = false;
@@ -235,6 +238,7 @@ static void unit_start(struct sim *s)
 	s->asked_count = s->question = -1;
 	memset(s->seen, 0, sizeof(s->seen));
 	s->first_max = 0;
+	s->whole = false;
 	s->generation++;
 	s->runs++;
 }

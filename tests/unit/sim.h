@@ -45,6 +45,7 @@ enum mutant {
 	SEAL_ON_TIMER, /* the source takes the parts it knows for all, after a while */
 	SEAL_ON_EOF, /* … when all have gone */
 	END_MAKES_TAIL_FINAL, /* … all it has emitted for final then */
+	PASS_ALL_OF_KILLED, /* in order: … though a program between was killed */
 	END_AFTER_CLOSE, /* it says `end` after it has closed its output */
 	LAST_DROP_UNREAD, /* it ends when the sink has gone, and does not wait for the filters */
 	WINDOW_OF_OPEN, /* its window counts what is open, and not what is only uncommitted */
@@ -185,6 +186,7 @@ struct sim {
 	uint64_t seen[512]; /* what was taken of a number: bit 0 whole, others its parts */
 	int item_of[512];
 	uint64_t first_max; /* the highest first number in a sink's report */
+	bool whole; /* … and not of a part */
 	char partial[64][LABEL]; /* for mutants: labels of parts seen */
 	int partials;
 };

@@ -81,6 +81,13 @@ bool member_failed(const struct member *m)
 	return status_of(m) != EXIT_DONE;
 }
 
+bool member_ended_well(const struct member *m)
+{
+	return m->ended && WIFEXITED(m->wait_status) &&
+		(WEXITSTATUS(m->wait_status) == EXIT_DONE ||
+			(WEXITSTATUS(m->wait_status) == 1 && (m->ours || !member_failed(m))));
+}
+
 void member_describe(const struct member *m, char *text, size_t size)
 {
 	int code = WEXITSTATUS(m->wait_status);

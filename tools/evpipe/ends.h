@@ -8,6 +8,8 @@
 bool member_failed(const struct member *m);
 /* Whether something outside has sent it SIGKILL, or, by a shell's status, what it ran. */
 bool ends_killed(const struct member *m);
+/* By itself, and with nothing left undone: not by a signal, though it was asked to. */
+bool member_ended_well(const struct member *m);
 /* "exit 111, temporary trouble". */
 void member_describe(const struct member *m, char *text, size_t size);
 /* The status of the run which has ended: that of the member that failed first; sets e->cause, fills e->why with a

@@ -310,6 +310,7 @@ int main(int argc, char **argv)
 	unsetenv("EVPIPE_MEMBER");
 	unsetenv("EVPIPE_SINK");
 	unsetenv("EVPIPE_FOREIGN");
+	unsetenv("EVPIPE_WELL");
 	unsetenv("EVPIPE_READ_UNTIL");
 	unsetenv("EVPIPE_UNIT");
 	unsetenv("EVPIPE_RUN");

@@ -117,14 +117,39 @@ static char **line_buffered(const struct member *m)
 	return argv;
 }
 
+/* A file that says to the source: all programs between it and the last member have ended well. */
+static char *well_path(const struct evpipe *e)
+{
+	return mem_printf("%s/well", e->directory);
+}
+
+static void tell_well(const struct evpipe *e)
+{
+	char *well;
+	int fd;
+
+	for (const struct member *m = e->members + 1; m < e->members + e->count - 1; m++)
+		if (!member_ended_well(m))
+			return;
+	well = well_path(e);
+	fd = open(well, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+	free(well);
+}
+
 /* A source judges by itself what the line means for its records. */
 static void tell_source(const struct evpipe *e)
 {
 	struct buf foreign = {0};
+	char *well;
 
 	cmdline_foreign(e, &foreign);
 	setenv("EVPIPE_FOREIGN", foreign.p, 1);
 	setenv("EVPIPE_SINK", cmdline_sink(e), 1);
+	well = well_path(e);
+	setenv("EVPIPE_WELL", well, 1);
+	free(well);
 	if (e->unit)
 		setenv("EVPIPE_UNIT", e->unit, 1);
 	buf_free(&foreign);
@@ -240,6 +265,7 @@ static void on_end(struct evpipe *e, struct member *m, int wait_status, int64_t 
 	m->ended_ms = now_ms;
 	member_describe(m, how, sizeof(how));
 	msg_info("%s: %s", m->name, how);
+	tell_well(e);
 	if (member_failed(m)) {
 		members_stop(e, now_ms);
 		return;
