@@ -60,12 +60,12 @@ static void on_refusal_text(const struct kafka *k, const char *text)
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	const struct kafka *k = rd_kafka_opaque(rk);
-	/* FAIL comes to on_error as well. CONFWARN names a property for the other kind of client,
+	/* FAIL and FATAL come to on_error as well. CONFWARN names a property for the other kind of client,
 	 * which a shared -F file may hold. After GETPID librdkafka tries again until it works. FAIL
 	 * follows REQTMOUT. OFFSET tells of a consumer's positions, which the program tells better. What has
 	 * failed a transaction, TXNERR, the next call of a function tells. */
 	static const char *const quiet[] = {
-		"FAIL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", "TXNERR", NULL};
+		"FAIL", "FATAL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", "TXNERR", NULL};
 	bool is_quiet = level > LOG_WARNING;
 
 	if (level == LOG_DEBUG && k->own_debug) {
@@ -111,6 +111,22 @@ bool kafka_is_config_error(rd_kafka_resp_err_t err)
 	}
 }
 
+/* Two processes that both came back would take each other's place for ever. */
+static bool judge_fenced(struct kafka *k, rd_kafka_resp_err_t err)
+{
+	char id[256] = "", why[512];
+	size_t size = sizeof(id);
+
+	if (err == RD_KAFKA_RESP_ERR__FATAL && k->rk)
+		err = rd_kafka_fatal_error(k->rk, why, sizeof(why));
+	if (err != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || !k->rk)
+		return false;
+	rd_kafka_conf_get(rd_kafka_conf(k->rk), "group.instance.id", id, &size);
+	trouble_set(&k->trouble, EXIT_PERM,
+		"another process runs with group.instance.id '%s': each needs one of its own", id);
+	return true;
+}
+
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	bool config = kafka_is_config_error(err) ||
@@ -119,6 +135,8 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	bool limit = strstr(text, strerror(EMFILE)) || strstr(text, strerror(ENFILE));
 	char cause[400];
 
+	if (judge_fenced(k, err))
+		return true;
 	if (!config && !limit && err != RD_KAFKA_RESP_ERR__FATAL &&
 		err != RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
 		return false;

@@ -26,8 +26,20 @@ void follow_open(struct parts *r, const char *on_gap);
 /* Reading of @p begins at the position @next, which a commit with this metadata has named. Returns the offset
  * to fetch from. */
 int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, size_t size);
-/* Metadata have come: asks for the proof of each partition. */
+/* Asks for the proof of each partition. */
 void follow_prove(struct parts *r);
+/* The same when metadata have come since the last time: librdkafka fetches again then, perhaps of another log.
+ * Returns whether they have: a message in hand may be of the log before. Call with each message. */
+static inline bool follow_metadata(struct parts *r)
+{
+	unsigned metadata = kafka_metadata(r->kafka);
+
+	if (metadata == r->metadata)
+		return false;
+	r->metadata = metadata;
+	follow_prove(r);
+	return true;
+}
 /* Asks again for proofs that could not be asked for. Call from time to time. */
 void follow_tick(struct parts *r);
 /* The partition has no position, although this process has read it up to @next: it was made anew. */

@@ -32,6 +32,7 @@
 #include "kread/follow.h"
 #include "kread/group.h"
 #include "kread/keeper.h"
+#include "kread/member.h"
 #include "kread/parts.h"
 #include "kread/print.h"
 
@@ -63,7 +64,6 @@ struct kread {
 	char terminator;
 	int64_t rate; /* records a second; -1: no limit */
 	int64_t paid_until_us; /* --rate */
-	unsigned metadata; /* how many answers with metadata had come at the last proof */
 	bool early; /* the rate allowed no record when it was asked last */
 	int64_t now_us; /* of the batch of messages that is printed */
 	size_t message_bytes; /* mean size of a message in the last batch */
@@ -169,6 +169,13 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 	group_on_rebalance(&r->group, err, list);
 }
 
+/* A reading that ends by itself is not started anew: it leaves the group. */
+static bool has_end(const struct kread *r)
+{
+	return !r->group.name || r->parts.to_end || opt.source.count->count ||
+		opt.source.idle_exit->count;
+}
+
 static void start_kafka(struct kread *r)
 {
 	const struct kafka_prop defaults[] = {
@@ -177,6 +184,10 @@ static void start_kafka(struct kread *r)
 		{"queued.max.messages.kbytes", "16384"},
 		{"fetch.queue.backoff.ms", "1"},
 		{"auto.offset.reset", "earliest"},
+		/* Measured: bench/README.md. */
+		{"session.timeout.ms", r->group.name ? "7000" : NULL},
+		{"heartbeat.interval.ms", r->group.name ? "1000" : NULL},
+		{"group.instance.id", has_end(r) ? NULL : member_name()},
 		{"topic.metadata.refresh.interval.ms", r->parts.follow_new ? "10000" : "300000"},
 		{0},
 	};
@@ -261,15 +272,9 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 
 static void take(struct kread *r, const rd_kafka_message_t *m)
 {
-	unsigned metadata = kafka_metadata(&r->kafka);
-	bool is_stale = metadata != r->metadata;
+	bool is_stale = follow_metadata(&r->parts);
 	struct kread_part *p;
 
-	/* librdkafka fetches again then, perhaps of another log. */
-	if (is_stale) {
-		r->metadata = metadata;
-		follow_prove(&r->parts);
-	}
 	if (m->err) {
 		take_error(r, m);
 		return;

@@ -64,6 +64,8 @@ struct parts {
 	struct kread_part *parts; /* by topic and partition */
 	size_t part_count;
 	const char *gap_stops; /* the option by which a gap ends reading; NULL: none */
+	unsigned
+		metadata; /* how many answers with metadata had come when proofs were asked for last */
 	uint64_t gaps, lost; /* counters: lost counts records */
 	bool known; /* the group has assigned partitions, or all ranges are resolved */
 	bool need_ends; /* for -e, of partitions just assigned */

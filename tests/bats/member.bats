@@ -1,0 +1,88 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kread as a static member of its group: who is killed takes its partitions over again when it is back. Sessions are
+# longer here than any test waits, so that nothing is owed to their end.
+
+load helpers
+
+setup_file() {
+	kafka_start
+}
+
+LONG=(-X session.timeout.ms=300000)
+
+# unit NAME UNIT GROUP TOPIC OUT [OPTION…]: a pipeline in the background.
+unit() {
+	local name=$1 unit=$2 group=$3 topic=$4 out=$5
+	shift 5
+	spawn "$name" evpipe --restart -n "$unit" kread -g "$group" "${LONG[@]}" "$@" "$topic" '|' kwrite -t "$out" \
+		</dev/null
+}
+
+# arrive TOPIC OUT LINE…: writes the lines, each to all partitions, and waits until all have come.
+arrive() {
+	local topic=$1 out=$2
+	shift 2
+	printf '%s\n' "$@" | kproduce "$topic" -p 0
+	printf '%s\n' "$@" | kproduce "$topic" -p 1
+	wait_for "[ \$(kconsume $out | grep -cxF -e ${1} ) -ge 2 ]"
+}
+
+# bats test_tags=smoke
+@test "a killed member is back at once, and so is a killed unit" {
+	topic=$(new_topic 2)
+	out=$(new_topic)
+	unit it "$topic" "$topic" "$topic" "$out"
+	arrive "$topic" "$out" first
+	kill -KILL "$(pgrep -x -P "$(pid_of it)" kread)"
+	arrive "$topic" "$out" second
+	kill -KILL "$(pgrep -x -P "$(pid_of it)" kwrite)"
+	arrive "$topic" "$out" third
+	stop it KILL
+	wait_exit it
+	unit it "$topic" "$topic" "$topic" "$out"
+	arrive "$topic" "$out" fourth
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
+	# It is still a member: what comes again has its partitions without a rebalance.
+	unit it "$topic" "$topic" "$topic" "$out"
+	arrive "$topic" "$out" fifth
+}
+
+@test "two units of one name are two members" {
+	topic=$(new_topic 2)
+	out=$(new_topic)
+	unit one "$topic" "$topic" "$topic" "$out"
+	arrive "$topic" "$out" first
+	unit two "$topic" "$topic" "$topic" "$out" -v
+	wait_file_contains two.err "1 partitions were assigned"
+	arrive "$topic" "$out" second
+	run ! grep "another process" one.err two.err
+}
+
+@test "a reading that ends leaves the group" {
+	topic=$(new_topic)
+	out=$(new_topic)
+	echo first | kproduce "$topic"
+	evpipe kread -g "$topic" "${LONG[@]}" -e "$topic" '|' kwrite -t "$out"
+	run -0 kread --raw -g "$topic" --commit never -e "$topic"
+	evpipe kread -g "$topic" "${LONG[@]}" --idle-exit 100ms "$topic" '|' kwrite -t "$out" || true
+	run -0 kread --raw -g "$topic" --commit never -e "$topic"
+}
+
+# bats test_tags=smoke
+@test "of two processes with one group.instance.id the first ends with 100, and says so once" {
+	topic=$(new_topic)
+	group=$(unique group)
+	for n in one two; do
+		spawn "$n" kread -g "$group" --commit written -X group.instance.id=m1 "${LONG[@]}" "$topic" </dev/null
+		[ "$n" = two ] || echo first | kproduce "$topic"
+		[ "$n" = two ] || wait_lines one.out 1
+	done
+	wait_exit one
+	[ "$status" -eq 100 ]
+	[ "$(cat one.err)" = "kread: another process runs with group.instance.id 'm1': each needs one of its own" ]
+	echo second | kproduce "$topic"
+	wait_lines two.out 1
+}
