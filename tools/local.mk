@@ -55,5 +55,6 @@ tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evp
 	tools/evpipe/members.c tools/evpipe/members.h tools/evpipe/ends.c tools/evpipe/ends.h \
 	tools/evpipe/strays.c tools/evpipe/strays.h tools/evpipe/health.c tools/evpipe/health.h \
 	tools/evpipe/manager.c tools/evpipe/manager.h tools/evpipe/status.c tools/evpipe/status.h \
-	tools/evpipe/unit.c tools/evpipe/unit.h
+	tools/evpipe/unit.c tools/evpipe/unit.h \
+	tools/evpipe/terminal.c tools/evpipe/terminal.h
 tools_bin_evpipe_LDADD = $(EV_LDADD) $(MICROHTTPD_LIBS)

@@ -598,6 +598,53 @@ together() {
 	done
 }
 
+@test "a pager at the end of the line gets the keyboard, and gives it back at ^Z and at its end" {
+	steady_source kread
+	script pager <<-'EOT'
+	trap 'echo INT >>pager.log' INT
+	IFS= read -r line
+	while read -r key </dev/tty; do
+		echo "$line $key" >>pager.log
+		[ "$key" != q ] || exit 0
+	done
+	EOT
+	cat >keys.py <<-'EOT'
+	import os, pty, sys, threading, time
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+	seen = b""
+	def screen():
+	    global seen
+	    try:
+	        while data := os.read(fd, 4096):
+	            seen += data
+	    except OSError:
+	        pass
+	threading.Thread(target=screen, daemon=True).start()
+	def keys(text, done):
+	    os.write(fd, text)
+	    while not done():
+	        time.sleep(0.02)
+	def has(name, text):
+	    return lambda: os.path.exists(name) and text in open(name).read()
+	def stopped():
+	    return b"Stopped" in seen
+	keys(b"evpipe ./kread '|' ./pager\n", has("started", ""))
+	keys(b"one\n", has("pager.log", "first one\n"))
+	keys(b"\x1a", stopped)
+	keys(b"echo shell >shell\n", has("shell", "shell\n"))
+	os.write(fd, b"fg\n")
+	keys(b"two\n", has("pager.log", "first two\n"))
+	keys(b"q\n", has("pager.log", "first q\n"))
+	keys(b"echo again >again\n", has("again", "again\n"))
+	os.write(fd, b"exit\n")
+	os.waitpid(pid, 0)
+	EOT
+	timeout 120 python3 keys.py
+	[ "$(cat pager.log)" = $'first one\nfirst two\nfirst q' ]
+}
+
 @test "a member that fails stops an idle source, which drains what it has" {
 	steady_source
 	steady_filter

@@ -22,7 +22,7 @@
  *
  * Files: evpipe.c the command line, the loop, restarts; cmdline.c the members and which are ours;
  * unit.c the unit's name; directory.c $EVPIPE_DIR; members.c processes; ends.c how they ended and which is the
- * cause; strays.c what they left; health.c what members say of themselves; status.c who is told; manager.c the
+ * cause; strays.c what they left; terminal.c the keyboard; health.c what members say of themselves; status.c who is told; manager.c the
  * service manager.
  */
 #define _GNU_SOURCE
@@ -34,6 +34,7 @@
 #include "evpipe/members.h"
 #include "evpipe/status.h"
 #include "evpipe/strays.h"
+#include "evpipe/terminal.h"
 #include "evpipe/unit.h"
 
 #include "base/msg.h"
@@ -259,6 +260,8 @@ static int timeout_ms(struct evpipe *e, int64_t now_ms)
 		return until_ms(timeout, now_ms + STRAYS_LOOK_MS, now_ms);
 	if (e->step_ms)
 		timeout = until_ms(timeout, e->step_ms, now_ms);
+	if (terminal_serve(e))
+		timeout = until_ms(timeout, now_ms + LOOK_MS, now_ms);
 	for (int i = 0; i < e->count; i++)
 		if (e->members[i].ended && !e->members[i].empty)
 			return until_ms(timeout, now_ms + LOOK_MS, now_ms);

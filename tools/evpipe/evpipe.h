@@ -27,6 +27,7 @@ struct member {
 	bool empty; /* … and no process is left in its group */
 	bool asked; /* we sent it SIGTERM before it ended */
 	bool forced; /* … after --drain */
+	bool wants_terminal; /* it is stopped until it has it */
 	int wait_status;
 	int64_t ended_ms;
 };

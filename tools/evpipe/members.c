@@ -6,6 +6,7 @@
 
 #include "evpipe/cmdline.h"
 #include "evpipe/ends.h"
+#include "evpipe/terminal.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -45,7 +46,7 @@ static void on_child(int sig)
 
 int members_open(void)
 {
-	struct sigaction sa = {.sa_handler = on_child, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+	struct sigaction sa = {.sa_handler = on_child, .sa_flags = SA_RESTART};
 	int wake_fd;
 
 	sigaction(SIGPIPE, NULL, &pipe_action);
@@ -276,6 +277,16 @@ static void on_end(struct evpipe *e, struct member *m, int wait_status, int64_t 
 			members_stop(e, now_ms + e->drain_ms + GRACE_MS);
 }
 
+static void on_change(struct evpipe *e, struct member *m, int wait_status, int64_t now_ms)
+{
+	if (WIFSTOPPED(wait_status)) {
+		terminal_member_stopped(m, WSTOPSIG(wait_status));
+		return;
+	}
+	terminal_member_ended(m);
+	on_end(e, m, wait_status, now_ms);
+}
+
 /* Children that outlived a member, such as those of a shell. */
 static bool has_left_some(const struct member *m)
 {
@@ -288,10 +299,10 @@ void members_reap(struct evpipe *e, int64_t now_ms)
 	int wait_status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &wait_status, WNOHANG | WUNTRACED)) > 0)
 		for (int i = 0; i < e->count; i++)
 			if (e->members[i].pid == pid && !e->members[i].ended)
-				on_end(e, &e->members[i], wait_status, now_ms);
+				on_change(e, &e->members[i], wait_status, now_ms);
 	for (int i = 0; i < e->count; i++) {
 		struct member *m = &e->members[i];
 
