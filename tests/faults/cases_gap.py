@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: ISC
+"""A log that is not the one that was read: made anew, truncated, or trimmed by retention. What stands in it is
+delivered; what is gone is counted. A member that is killed: its partitions do not wait for its session."""
+import os
+import shutil
+import signal
+import subprocess
+
+from rig import KAFKA, UNCUT, Failure, case, children, command_of, signal_pid
+
+
+class Copy:
+    """evpipe --restart kread | kwrite, from one topic to another."""
+
+    def __init__(self, rig, *options):
+        self.rig, self.options = rig, options
+        self.source, self.target = rig.topic("in"), rig.topic("out")
+        self.unit = None
+
+    def start(self):
+        self.unit = self.rig.spawn("unit", "evpipe", "--restart", "-n", self.source, "kread", "-q", "-g",
+                                   self.source, *self.options, self.source, "|", "kwrite", "-t",
+                                   self.target, env={**os.environ, "KAFKA_BROKERS": self.rig.brokers})
+
+    def stop(self):
+        self.unit.terminate()
+        if self.unit.wait():
+            raise Failure(f"evpipe ended with {self.unit.returncode}")
+
+    def topics(self, *words):
+        self.rig.run(os.path.join(KAFKA, "topics"), self.rig.brokers, *words)
+
+    def send(self, what, count):
+        text = "".join(f"{what}{n}\n" for n in range(count))
+        subprocess.run(["kcat", "-P", "-q", "-b", self.rig.brokers, "-t", self.source, "-p", "0"],
+                       input=text, text=True, check=True)
+
+    def came(self, what):
+        lines = self.rig.run("kcat", "-C", "-e", "-q", "-b", self.rig.brokers, "-t", self.target,
+                             "-o", "beginning").split()
+        return {line for line in lines if line.startswith(what)}
+
+    def until(self, what, count):
+        self.rig.until(lambda: len(self.came(what)) >= count, f"{count} records {what} are delivered")
+
+    def said(self, text):
+        with open(self.rig.path("unit.err"), encoding="utf-8") as file:
+            if text not in file.read():
+                raise Failure(f"not said: {text}")
+
+
+@case("gap-anew")
+def anew(rig):
+    """The topic is deleted and made anew while it is read."""
+    copy = Copy(rig)
+    copy.start()
+    copy.send("a", 10)
+    copy.until("a", 10)
+    for what, count in (("b", 30), ("c", 20), ("d", 50)):
+        copy.topics("delete", copy.source)
+        copy.topics("create", copy.source, "2")
+        copy.send(what, count)
+        copy.until(what, count)
+    copy.stop()
+    copy.said("its log is not the one that was read")
+    return "lost=0"
+
+
+@case("gap-truncated", restart=False)
+@case("gap-truncated-stopped", restart=True, scales=UNCUT)
+def truncated(rig, restart):
+    """The log loses its tail, as by an unclean election, and grows beyond the position again."""
+    rig.own_kafka()
+    copy = Copy(rig)
+    copy.send("a", 100)
+    log = rig.path(f"kafka/data/{copy.source}-0")
+    rig.stop_kafka()
+    shutil.copytree(log, rig.path("kept"))
+    rig.start_kafka()
+    copy.send("b", 400)
+    copy.start()
+    copy.until("b", 400)
+    if restart:
+        copy.stop()
+    rig.stop_kafka()
+    shutil.rmtree(log)
+    shutil.copytree(rig.path("kept"), log)
+    rig.start_kafka()
+    copy.send("c", 630)
+    if restart:
+        copy.start()
+    copy.until("c", 630)
+    copy.stop()
+    copy.said("its log is not the one that was read up to 500")
+    return "lost=0"
+
+
+@case("gap-retention")
+def retention(rig):
+    """Records are deleted before they are read, below the position and while it reads."""
+    metrics = rig.path("prom")
+    copy = Copy(rig, "--metrics", metrics)
+    copy.send("a", 100)
+    copy.start()
+    copy.until("a", 100)
+    copy.stop()
+    copy.send("b", 100)
+    copy.topics("trim", copy.source, "0", "150")
+    copy.start()
+    copy.until("b", 50)
+    copy.stop()
+    copy.said("50 records of topic ")
+    with open(metrics, encoding="utf-8") as file:
+        if not any(line.startswith("evpipe_lost_records_total{") and line.endswith(" 50\n")
+                   for line in file):
+            raise Failure("the loss is not counted")
+    return "lost=0 told=50"
+
+
+@case("heals", session_ms=300000)
+def heals(rig, session_ms):
+    """A member is killed, then evpipe: records flow again long before a session of 5 minutes ends."""
+    copy = Copy(rig, "-X", f"session.timeout.ms={session_ms}")
+    copy.start()
+    for turn, who in enumerate(("kread", "kwrite", "evpipe") * rig.pick(1, 5, 50)):
+        copy.send(f"{turn}-", 10)
+        copy.until(f"{turn}-", 10)
+        if who == "evpipe":
+            copy.unit.kill()
+            copy.unit.wait()
+            copy.start()
+        else:
+            for pid in children(copy.unit.pid):
+                if os.path.basename(command_of(pid)[0]) == who:
+                    signal_pid(pid, signal.SIGKILL)
+    copy.send("end", 10)
+    copy.until("end", 10)
+    copy.stop()
+    return "lost=0"
