@@ -12,7 +12,7 @@ tools_bin_kread_SOURCES = tools/kread/kread.c tools/kread/acks.c tools/kread/gro
 	tools/kread/place.h tools/kread/print.h tools/kread/wire.h
 tools_bin_kread_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kread_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
-tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/batch.c tools/kwrite/batch.h \
+tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrite/anew.h tools/kwrite/batch.c tools/kwrite/batch.h \
 	tools/kwrite/blame.c tools/kwrite/blame.h \
 	tools/kwrite/deadletters.c tools/kwrite/deadletters.h tools/kwrite/delivery.c tools/kwrite/delivery.h \
 	tools/kwrite/first.c tools/kwrite/first.h \

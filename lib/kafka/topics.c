@@ -16,13 +16,19 @@ enum {
 	ASK_MS = 5000,
 	TRIES = 2, /* more, of a broker that answers other questions and not this one */
 	UNKNOWN_MS = 3000, /* for how long a topic stays unknown */
+	FRESH_MS = 250, /* for how long a limit is not asked for again */
+	DOUBT_MS = 1000, /* until a second broker is asked about a topic that one has not */
 };
 
 void topics_open(
 	struct topics *ts, struct kafka *k, bool create, topics_prepare *prepare, void *ctx)
 {
-	*ts = (struct topics){
-		.kafka = k, .create = create, .prepare = prepare, .ctx = ctx, .broker = -1};
+	*ts = (struct topics){.kafka = k,
+		.create = create,
+		.prepare = prepare,
+		.ctx = ctx,
+		.broker = -1,
+		.other_than = -1};
 	listing_open(&ts->listing, k);
 	ts->answers = rd_kafka_queue_new(k->rk);
 	kafka_wake_on(k, ts->answers);
@@ -119,6 +125,7 @@ static void ask(struct topics *ts, struct topic *t)
 
 	t->state = TOPIC_ASKED;
 	t->unknown_ms = 0;
+	t->doubt_ms = ts->doubt_ms = 0;
 	ts->asked = t;
 	if (stale)
 		listing_ask_topic(&ts->listing, t->name);
@@ -157,11 +164,15 @@ static void usable(struct topics *ts, struct topic *t)
 	if (!t->rkt)
 		t->rkt = rd_kafka_topic_new(ts->kafka->rk, t->name, conf);
 	t->state = t->rkt ? TOPIC_USABLE : TOPIC_UNKNOWN;
+	t->is_doubted = t->is_missing = false;
+	t->known_ms = wake_now_ms();
 }
 
 static void unknown(struct topic *t, const char *why)
 {
 	t->state = TOPIC_UNKNOWN;
+	t->is_doubted = false;
+	t->is_missing = true;
 	t->unknown_ms = wake_now_ms();
 	snprintf(t->why, sizeof(t->why), "%s", why);
 }
@@ -183,8 +194,43 @@ void topic_takes_less(struct topic *t)
 		t->limit = (t->limit < LIMIT_DEFAULT ? t->limit : LIMIT_DEFAULT) / 2;
 }
 
+bool topic_is_fresh(const struct topic *t)
+{
+	return wake_now_ms() - t->known_ms < FRESH_MS;
+}
+
+void topic_renew(struct topic *t)
+{
+	if (t->state != TOPIC_USABLE)
+		return;
+	t->state = TOPIC_NEW;
+	t->unknown_ms = wake_now_ms();
+}
+
+/* A broker may lag behind: that has not heard of a new topic, or not that a topic was made anew. So another one is
+ * asked, a while later, where there are several. Of a topic that was missing all along one answer is enough. */
+static bool doubt(struct topics *ts, struct topic *t)
+{
+	if (t->is_doubted || t->is_missing)
+		return false;
+	t->is_doubted = true;
+	t->doubt_ms = ts->doubt_ms = wake_now_ms() + DOUBT_MS;
+	ts->other_than = ts->broker;
+	ts->broker = -1;
+	return true;
+}
+
+int topics_timeout_ms(const struct topics *ts, int64_t now_ms)
+{
+	if (!ts->doubt_ms)
+		return -1;
+	return ts->doubt_ms > now_ms ? (int)(ts->doubt_ms - now_ms) : 0;
+}
+
 enum topic_state topic_look(struct topics *ts, struct topic *t)
 {
+	if (t->doubt_ms && wake_now_ms() >= t->doubt_ms)
+		t->state = TOPIC_NEW;
 	if (t->state == TOPIC_UNKNOWN && wake_now_ms() - t->unknown_ms > UNKNOWN_MS)
 		t->state = TOPIC_NEW;
 	if (t->state == TOPIC_NEW && !ts->asked) {
@@ -281,7 +327,7 @@ static void take_answer(struct topics *ts, struct topic *t, const rd_kafka_event
 			usable(ts, t);
 		else if (ts->create)
 			create(ts, t);
-		else
+		else if (!doubt(ts, t))
 			unknown(t, "does not exist");
 	} else {
 		take_failure(ts, t, err);
@@ -295,8 +341,9 @@ void topics_serve(struct topics *ts)
 
 	if (listing_take(&ts->listing)) {
 		md = ts->listing.err ? NULL : ts->listing.metadata;
-		if (md && md->broker_cnt)
-			ts->broker = md->brokers[0].id;
+		for (int i = 0; md && i < md->broker_cnt; i++)
+			if (i == 0 || ts->broker == ts->other_than)
+				ts->broker = md->brokers[i].id;
 		ask_config(ts, ts->asked);
 	}
 	while ((event = rd_kafka_queue_poll(ts->answers, 0))) {

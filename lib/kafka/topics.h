@@ -30,6 +30,10 @@ struct topic {
 	size_t out_bytes; /* the program's: of messages without a report */
 	enum topic_state state;
 	bool created;
+	bool is_missing; /* at the last look */
+	bool is_doubted; /* a broker has said that it does not exist; another is to confirm that */
+	int64_t doubt_ms; /* when it is asked; 0: it is not waited for */
+	int64_t known_ms; /* when it was asked about last, and usable */
 	int64_t unknown_ms; /* since when; 0: it was not, when it was asked about last */
 	char why[256];
 	size_t limit; /* max.message.bytes; a guess unless limit_known, for how much a batch may have */
@@ -53,6 +57,8 @@ struct topics {
 	struct topic *asked; /* the one whose answer is waited for */
 	int tries;
 	int32_t broker; /* that is asked; -1: none is known */
+	int32_t other_than; /* rather not this one */
+	int64_t doubt_ms; /* of the topic that is doubted */
 };
 
 /* @create: a topic that does not exist is created. @prepare may be NULL. */
@@ -71,6 +77,12 @@ enum topic_state topic_look(struct topics *ts, struct topic *t);
  * the next use. */
 void topic_unknown(struct topic *t);
 void topic_forget(struct topic *t);
+/* Whether what is known of the topic is a moment old at most. */
+bool topic_is_fresh(const struct topic *t);
+/* What is known of the topic is wrong: it may have been deleted and made anew. Ask again, for its partitions too. */
+void topic_renew(struct topic *t);
+/* Milliseconds until topic_look is to be called again without an event; -1 none. */
+int topics_timeout_ms(const struct topics *ts, int64_t now_ms);
 /* A broker has refused records together of which it takes each alone: halves a limit that is not known. */
 void topic_takes_less(struct topic *t);
 

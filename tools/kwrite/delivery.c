@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "kwrite/anew.h"
 #include "kwrite/blame.h"
 #include "kwrite/first.h"
 #include "kwrite/resend.h"
@@ -25,6 +26,7 @@ struct delivery *deliveries_take(struct deliveries *ds, const struct message *m)
 	d->err = RD_KAFKA_RESP_ERR_NO_ERROR;
 	d->answered = false;
 	d->is_first = false;
+	d->tries = 0;
 	m->topic->out_bytes += m->bytes;
 	return d;
 }
@@ -61,6 +63,11 @@ static void answered(struct delivery *d, rd_kafka_resp_err_t err)
 	d->err = err;
 	d->answered = true;
 	d->topic->out_bytes -= d->bytes;
+}
+
+void deliveries_fail(struct delivery *d, rd_kafka_resp_err_t err)
+{
+	answered(d, err);
 }
 
 bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct message *m)
@@ -127,6 +134,8 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 		return;
 	if (again)
 		resend_answered(ds->resend, d, m->err);
+	else if (anew_takes(ds->anew, d, m->err))
+		return;
 	if (!m->err && m->offset < 0) {
 		unproven(ds->kafka, m);
 		return;

@@ -28,8 +28,10 @@ struct delivery {
 	rd_kafka_resp_err_t err;
 	bool answered; /* Kafka has the record, or will not have it: err */
 	bool is_first; /* see first.h */
+	unsigned char tries; /* see anew.h */
 };
 
+struct anew;
 struct blame;
 struct firsts;
 struct resend;
@@ -40,6 +42,7 @@ struct deliveries {
 	struct deadletters *dead;
 	struct txn *txn;
 	struct resend *resend;
+	struct anew *anew;
 	struct firsts *firsts;
 	struct blame *blame; /* takes the reports; NULL: none */
 	struct stall *stall;
@@ -58,6 +61,8 @@ rd_kafka_resp_err_t deliveries_hand_over(
 	rd_kafka_t *rk, rd_kafka_topic_t *rkt, struct delivery *d, struct message *m);
 /* Takes a delivery report. @rk: of which client. */
 void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kafka_message_t *m);
+/* As if Kafka had refused the record so. */
+void deliveries_fail(struct delivery *d, rd_kafka_resp_err_t err);
 /* Call each turn after reports were taken, and after messages were produced. */
 void deliveries_judge(struct deliveries *ds);
 /* Appends to @out the line of a delivered record with where it was written; a payload as it came. */

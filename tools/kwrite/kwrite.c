@@ -28,7 +28,8 @@
  *
  * Files: kwrite.c the command line, lines, the loop; message.c makes messages of lines; batch.c hands them
  * over, and first.c holds some back; delivery.c has the records on their way; resend.c sends those of a refused
- * batch again, one by one; blame.c finds the one at fault in a transaction; deadletters.c writes dead letters to
+ * batch again, one by one; blame.c finds the one at fault in a transaction; anew.c sends those whose
+ * topic was made anew; deadletters.c writes dead letters to
  * a topic; txn.c has transactions; partition.c chooses partitions; stall.c says why
  * records wait.
  */
@@ -40,6 +41,7 @@
 #include "flow/sink.h"
 #include "kafka/kafka.h"
 #include "kafka/topics.h"
+#include "kwrite/anew.h"
 #include "kwrite/batch.h"
 #include "kwrite/deadletters.h"
 #include "kwrite/delivery.h"
@@ -78,6 +80,7 @@ static struct kwrite {
 	struct deadletters dead;
 	struct txn txn;
 	struct resend resend;
+	struct anew anew;
 	struct stall stall;
 } self;
 
@@ -346,6 +349,7 @@ static void loop(struct kwrite *s)
 		sink_poll(&s->sink, p, is_ready(s, now_ms));
 		p[SINK_FDS] = (struct pollfd){.fd = s->kafka.wake_fd, .events = POLLIN};
 		wait_ms = wake_least(TICK_MS, sink_timeout_ms(&s->sink, now_ms));
+		wait_ms = wake_least(wait_ms, topics_timeout_ms(&s->topics, now_ms));
 		if (poll(p, SINK_FDS + 1, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
 			0) {
 			if (errno != EINTR)
@@ -359,6 +363,7 @@ static void loop(struct kwrite *s)
 		resend_serve(&s->resend);
 		firsts_tick(&s->batch.firsts, now_ms);
 		topics_serve(&s->topics);
+		anew_serve(&s->anew);
 		deliveries_judge(&s->deliveries);
 		sink_serve(&s->sink, p);
 		partition_next_run(&s->partitioner);
@@ -404,6 +409,7 @@ static void open_sink(struct kwrite *s)
 		.dead = &s->dead,
 		.txn = &s->txn,
 		.resend = &s->resend,
+		.anew = &s->anew,
 		.firsts = &s->batch.firsts,
 		.stall = &s->stall,
 		.raw = s->shape.raw};
@@ -423,6 +429,7 @@ int main(int argc, char **argv)
 	kafka_wake_on(&s->kafka, queue);
 	rd_kafka_queue_destroy(queue);
 	topics_open(&s->topics, &s->kafka, opt.create->count, partition_prepare, &s->partitioner);
+	anew_open(&s->anew, &s->topics, &s->deliveries, &s->shape, opt.txn->count);
 	stall_open(&s->stall, &s->kafka, &s->sink);
 	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
 	loop(s);

@@ -133,12 +133,17 @@ static struct topic *find_topic(
 static enum outcome check_size(const struct shape *shape, struct message *m, struct record_error *e)
 {
 	size_t headers = m->headers ? rd_kafka_header_cnt(m->headers) : 0;
-	const struct topic *t = m->topic;
+	struct topic *t = m->topic;
 
 	/* Attributes, time, place; then the length before it all, and the batch's head. */
 	m->bytes += 3 + bytes_size(m->key) + bytes_size(m->payload) + varint_size((int64_t)headers);
 	m->bytes += varint_size((int64_t)m->bytes) + 61;
 	if (m->bytes > t->limit && t->limit_known && !shape->compressed) {
+		/* The topic may have another limit by now, or be another topic. */
+		if (!topic_is_fresh(t)) {
+			topic_forget(t);
+			return WAIT;
+		}
 		e->class = CLASS_TOO_LARGE;
 		snprintf(e->message, sizeof(e->message),
 			"topic '%.100s' takes messages of up to %zu bytes (max.message.bytes), this one has %zu",

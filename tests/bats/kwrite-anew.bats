@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kwrite and a topic that is deleted and made anew while it writes there.
+
+load helpers
+
+setup_file() {
+	kafka_start
+}
+
+setup() {
+	harness_setup
+	TOPIC=anew-$BATS_TEST_NUMBER-$$
+	mkfifo in
+}
+
+topics() {
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" "$@"
+}
+
+# keyed TEXT FROM TO: a record for each number, with keys that are in all partitions.
+keyed() {
+	seq "$2" "$3" | sed "s/.*/{\"key\":\"k&\",\"payload\":\"$1&\"}/"
+}
+
+# begin PARTITIONS [CONFIG…]: kwrite has written to the topic.
+begin() {
+	topics create "$TOPIC" "$@"
+	spawn it sh -c 'exec kwrite -t "$0" --on-error skip --metrics m <in' "$TOPIC"
+	exec 7>in
+	keyed a 1 20 >&7
+	wait_for '[ "$(kconsume "$TOPIC" | wc -l)" -eq 20 ]'
+}
+
+# ends COUNT: all that was sent to the new topic is there, and nothing was refused.
+ends() {
+	exec 7>&-
+	wait_exit it
+	cat it.err
+	[ "$status" -eq 0 ]
+	[ "$(kconsume "$TOPIC" | grep -c '^b')" -eq "$1" ]
+}
+
+# bats test_tags=newest
+@test "with fewer partitions" {
+	begin 4
+	topics delete "$TOPIC"
+	topics create "$TOPIC" 2
+	keyed b 1 200 >&7
+	wait_for '[ "$(kconsume "$TOPIC" | wc -l)" -eq 200 ]'
+	ends 200
+	grep -q "topic '$TOPIC': .*: it is asked about again, and its records are sent anew" it.err
+}
+
+# bats test_tags=newest
+@test "with more partitions" {
+	begin 2
+	topics delete "$TOPIC"
+	topics create "$TOPIC" 4
+	keyed b 1 200 >&7
+	ends 200
+}
+
+@test "which takes larger records" {
+	begin 1 max.message.bytes=2000
+	topics delete "$TOPIC"
+	topics create "$TOPIC" 1 max.message.bytes=100000
+	printf '{"payload":"b%05000d"}\n' 1 2 >&7
+	ends 2
+}
+
+@test "which takes smaller records: those that are too large are refused, and no others" {
+	begin 1 max.message.bytes=100000
+	topics delete "$TOPIC"
+	topics create "$TOPIC" 1 max.message.bytes=2000
+	{ keyed b 1 9; printf '{"payload":"b%05000d"}\n' 1; keyed b 10 19; } >&7
+	exec 7>&-
+	wait_exit it
+	[ "$status" -eq 1 ]
+	[ "$(kconsume "$TOPIC" | grep -c '^b')" -eq 19 ]
+	grep -q 'too-large' it.err
+}
+
+@test "what is not made anew refuses its records, which are missing nowhere" {
+	begin 1
+	topics delete "$TOPIC"
+	keyed b 1 3 >&7
+	exec 7>&-
+	wait_exit it
+	[ "$status" -eq 1 ]
+	grep -q '3 records were refused and skipped' it.err
+	grep -q 'unknown-topic' it.err
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: ISC */
+#include "kwrite/anew.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+
+/* So often is one record sent anew; once when the partition was asked for by number. */
+enum { TRIES = 5 };
+
+void anew_open(struct anew *a, struct topics *ts, struct deliveries *ds, const struct shape *shape,
+	bool off)
+{
+	*a = (struct anew){.off = off, .topics = ts, .deliveries = ds, .shape = *shape};
+	a->shape.name = a->shape.scratch = a->shape.keys = (struct buf){0};
+}
+
+static bool is_gone(rd_kafka_resp_err_t err)
+{
+	return err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+		err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
+bool anew_takes(struct anew *a, struct delivery *d, rd_kafka_resp_err_t err)
+{
+	unsigned tries = err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION &&
+			a->shape.partition != RD_KAFKA_PARTITION_UA
+		? 1
+		: TRIES;
+
+	if (a->off || d->slot.refused || !is_gone(err) || d->tries >= tries)
+		return false;
+	d->tries++;
+	if (d->topic->state == TOPIC_USABLE)
+		msg_warn("topic '%s': %s: it is asked about again, and its records are sent anew",
+			d->topic->name, kafka_why(err));
+	topic_renew(d->topic);
+	if (a->count == a->capacity) {
+		a->capacity = a->capacity ? a->capacity * 2 : 1024;
+		a->list = mem_realloc(a->list, a->capacity * sizeof(*a->list));
+	}
+	a->list[a->count++] = d;
+	return true;
+}
+
+/* Returns whether the record is dealt with. */
+static bool send_one(struct anew *a, struct delivery *d)
+{
+	struct message m = {.topic = d->topic};
+
+	switch (topic_look(a->topics, d->topic)) {
+	case TOPIC_USABLE:
+		break;
+	case TOPIC_UNKNOWN:
+		deliveries_fail(d, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+		return true;
+	case TOPIC_NEW:
+	case TOPIC_ASKED:
+	case TOPIC_CREATING:
+		return false;
+	}
+	if (!message_again(&a->shape, sink_text(a->deliveries->sink, &d->slot), &m))
+		deliveries_fail(d, RD_KAFKA_RESP_ERR__FAIL);
+	m.ts = d->ts;
+	if (!d->answered && deliveries_produce(a->deliveries, d, &m))
+		return true;
+	if (m.headers)
+		rd_kafka_headers_destroy(m.headers);
+	return d->answered;
+}
+
+void anew_serve(struct anew *a)
+{
+	size_t kept = 0, count = a->count;
+
+	for (size_t i = 0; i < count; i++)
+		if (!send_one(a, a->list[i]))
+			a->list[kept++] = a->list[i];
+	a->count = kept;
+}
