@@ -81,20 +81,21 @@ void acks_commit(struct acks *a)
 {
 	const struct parts *parts = a->group->parts;
 	struct source *s = a->group->source;
+	/* The transaction, or the sink with its data, has committed the position of what is final. */
+	bool elsewhere = s->server.is_txn || s->server.keeps_positions;
 	uint64_t due = 0;
 
-	if (!a->follows || a->group->committing)
+	if (!a->follows || (a->group->committing && !elsewhere))
 		return;
 	for (struct kread_part *p = parts->parts; p < parts->parts + parts->part_count; p++) {
 		uint64_t covered = ledger_covered(s->ledger, p->account);
 
 		due += covered - p->covered;
-		/* The transaction whose reports made them final has committed the position. */
-		if (s->server.is_txn) {
+		if (elsewhere) {
 			p->covered = covered;
 			ledger_committed(s->ledger, p->account, covered);
 		}
 	}
-	if (ledger_commit_due(s->ledger, due))
+	if (!elsewhere && ledger_commit_due(s->ledger, due))
 		group_commit(a->group);
 }

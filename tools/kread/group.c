@@ -226,10 +226,12 @@ static void arrive_step(struct group *g)
 	if (!listing_take(l))
 		return;
 	if (!l->err) {
-		if (keeper_decides(g->keeper))
-			keeper_ask(g->keeper, l->offsets);
-		else
+		if (!keeper_decides(g->keeper)) {
 			give(g, l->offsets);
+			return;
+		}
+		keeper_ask(g->keeper, l->offsets);
+		keeper_step(g->keeper);
 		return;
 	}
 	msg_info("cannot ask for positions: %s", kafka_why(l->err));

@@ -360,6 +360,8 @@ int batch_timeout_ms(const struct rapply *s, int64_t now_ms)
 		return -1;
 	if (s->waits)
 		at = s->wait_until_ms;
+	else if (s->next_records || (s->look_due && s->places.count))
+		return 0;
 	else if (!s->places.count)
 		return -1;
 	return at > now_ms ? (int)(at - now_ms) : 0;

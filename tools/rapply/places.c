@@ -255,6 +255,8 @@ static void on_from(void *ctx, struct span topic, int32_t partition, uint64_t nu
 		p->from = number;
 	/* None of the records that are kept has such a number. */
 	p->number = 0;
+	/* A line that has waited for this is taken in the next turn. */
+	s->look_due = true;
 }
 
 void places_open(struct rapply *s)

@@ -5,11 +5,14 @@
 //
 //	bridge forward -g GROUP TOPIC              Kafka -> PUBLISH sse:TOPIC, verbatim
 //	bridge reverse [-full [-json]] PATTERN     PSUBSCRIBE -> the topic named after "sse:"
+//	bridge apply -g GROUP [-n N] [-sync] TOPIC Kafka -> SET of the record's key, N a pipeline
 //
 // Forward publishes up to 1,000 records a pipeline, marks them when Redis has answered, and commits
 // marked records in the background once a second. Reverse produces asynchronously with acks=all,
 // idempotence and a linger of 2 ms; -full adds what the bridge of evstamp and evkey does: drops
 // records of source nas-worker, stamps source cloud-run-api in place, takes the key from tenantId.
+// Apply commits in the background what Redis has answered, with -sync after each pipeline; it has no positions in
+// Redis, and ends at an error.
 // With -json the same is done with encoding/json, as most would write it: the object is decoded, its
 // values left as they are, and encoded again, its members in another order.
 package main
@@ -84,6 +87,66 @@ func forward(ctx context.Context, group, topic string, rdb *redis.Client) error 
 			r := it.Next()
 			pipe.Publish(ctx, channel, r.Value)
 			if pending = append(pending, r); len(pending) == batch {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// apply is forward with SET in place of PUBLISH, and commits as asked.
+func apply(ctx context.Context, group, topic string, n int, sync bool, rdb *redis.Client) error {
+	cl, err := kgo.NewClient(
+		kgo.SeedBrokers(os.Getenv("KAFKA_BROKERS")),
+		kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.AutoCommitMarks(),
+		kgo.AutoCommitInterval(time.Second),
+		kgo.BlockRebalanceOnPoll(),
+	)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = cl.CommitMarkedOffsets(context.Background())
+		cl.CloseAllowingRebalance()
+	}()
+	pending := make([]*kgo.Record, 0, n)
+	pipe := rdb.Pipeline()
+	flush := func() error {
+		if len(pending) == 0 {
+			return nil
+		}
+		if _, err := pipe.Exec(context.Background()); err != nil {
+			return err
+		}
+		if sync {
+			if err := cl.CommitRecords(context.Background(), pending...); err != nil {
+				return err
+			}
+		}
+		cl.MarkCommitRecords(pending...)
+		pending = pending[:0]
+		return nil
+	}
+	for {
+		cl.AllowRebalance()
+		fetches := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		for it := fetches.RecordIter(); !it.Done(); {
+			r := it.Next()
+			pipe.Do(ctx, "SET", r.Key, r.Value)
+			if pending = append(pending, r); len(pending) == n {
 				if err := flush(); err != nil {
 					return err
 				}
@@ -187,11 +250,13 @@ func reverse(ctx context.Context, pattern string, convert converter, rdb *redis.
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: bridge forward|reverse [option…] TOPIC|PATTERN")
+		log.Fatal("usage: bridge forward|reverse|apply [option…] TOPIC|PATTERN")
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	group := flags.String("g", "bridge", "consumer group")
 	full := flags.Bool("full", false, "drop by source, stamp source, key by tenantId")
+	n := flags.Int("n", 10000, "apply: records a pipeline")
+	sync := flags.Bool("sync", false, "apply: commit after each pipeline")
 	std := flags.Bool("json", false, "with -full: by encoding/json")
 	flags.Parse(os.Args[2:])
 	opt, err := redis.ParseURL(os.Getenv("REDIS_URL"))
@@ -201,9 +266,12 @@ func main() {
 	rdb := redis.NewClient(opt)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if os.Args[1] == "forward" {
+	switch os.Args[1] {
+	case "forward":
 		err = forward(ctx, *group, flags.Arg(0), rdb)
-	} else {
+	case "apply":
+		err = apply(ctx, *group, flags.Arg(0), *n, *sync, rdb)
+	default:
 		var how converter
 		if *full {
 			how = convert
