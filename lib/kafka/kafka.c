@@ -52,6 +52,9 @@ static void on_refusal_text(const struct kafka *k, const char *text)
 	if (strncmp(why, "Broker: ", 8) == 0)
 		why += 8;
 	end = strstr(why, " (actions ");
+	/* What is refused for good a delivery report tells. */
+	if (end && strstr(end, "Permanent"))
+		return;
 	snprintf(name, sizeof(name), "%.*s", (int)(open - 1 - topic), topic);
 	snprintf(reason, sizeof(reason), "%.*s", end ? (int)(end - why) : (int)strlen(why), why);
 	k->refusal(k->refusal_ctx, name, (int32_t)strtol(open + 1, NULL, 10), reason);

@@ -265,6 +265,24 @@ asked() {
 	[ "$(reports | grep -c final)" -eq 0 ]
 }
 
+@test "a batch that is too large, and no record of it: taken back, and to be started again" {
+	out=$(new_topic 1)
+	source_start
+	txn_sink it -t "$out"
+	rec 1 >&5
+	asked '1'
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" set "$out" max.message.bytes=1000
+	wait_for '! printf %02000d 0 | kproduce "$out"'
+	for i in {2..400}; do rec "$i"; done >records
+	cat records >&5
+	wait_exit it
+	[ "$status" -eq 111 ]
+	wait_file_contains it.err "and none of them alone"
+	[ "$(wc -l <it.err)" -eq 1 ]
+	run ! grep -q '^p' <(committed "$out")
+	exec 5>&-
+}
+
 # bats test_tags=newest
 @test "a record that the broker refuses takes the transaction back, and is named" {
 	out=$(new_topic 1)

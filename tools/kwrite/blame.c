@@ -85,6 +85,17 @@ static size_t find(struct blame *b, size_t from, size_t to)
 	return i < mid ? i : find(b, mid, to);
 }
 
+/* Whether they were too large together, and none of them alone. */
+static bool is_sum(struct blame *b, const struct delivery *d)
+{
+	size_t largest = 0;
+
+	for (size_t i = 1; i < b->count; i++)
+		if (b->tried[i]->bytes > b->tried[largest]->bytes)
+			largest = i;
+	return resend_is_too_large(d->err) && !is_refused(b, largest, largest + 1);
+}
+
 /* Those that were refused with @d. Of a record that the broker names no other is needed. */
 static struct delivery *collect(struct blame *b, struct deliveries *ds, const struct delivery *d)
 {
@@ -119,7 +130,7 @@ struct delivery *blame_find(struct deliveries *ds, struct delivery *d)
 	ds->blame = &b;
 	if (!named && b.count == 1)
 		named = d;
-	if (!named && call(&b, rd_kafka_abort_transaction)) {
+	if (!named && call(&b, rd_kafka_abort_transaction) && !is_sum(&b, d)) {
 		i = find(&b, 0, b.count);
 		named = i < b.count ? b.tried[i] : NULL;
 	}

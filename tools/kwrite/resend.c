@@ -11,7 +11,7 @@
 /* librdkafka from 2.4 on: the record is good, another one of its batch is not. Older headers lack the name. */
 enum { DIFFERENT_RECORD = -138 };
 
-static bool is_too_large(rd_kafka_resp_err_t err)
+bool resend_is_too_large(rd_kafka_resp_err_t err)
 {
 	return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
 		err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
@@ -29,7 +29,7 @@ bool resend_is_shared(rd_kafka_resp_err_t err)
 	case DIFFERENT_RECORD:
 		return true;
 	default:
-		return is_too_large(err);
+		return resend_is_too_large(err);
 	}
 }
 
@@ -77,7 +77,7 @@ static rd_kafka_resp_err_t on_answer(rd_kafka_t *rk, rd_kafka_message_t *m, void
 		stop_or_go(rk, m->rkt, m->partition, true);
 	}
 	(*s)->left++;
-	(*s)->too_large = (*s)->too_large || is_too_large(m->err);
+	(*s)->too_large = (*s)->too_large || resend_is_too_large(m->err);
 	pthread_mutex_unlock(&r->mutex);
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -122,7 +122,7 @@ bool resend_takes(struct resend *r, struct delivery *d, const rd_kafka_message_t
 	r->waiting[r->from + r->count++] = d;
 	d->topic->is_picky = true;
 	/* The limit is another one than was known. */
-	if (is_too_large(m->err))
+	if (resend_is_too_large(m->err))
 		topic_forget(d->topic);
 	return true;
 }
@@ -188,7 +188,7 @@ void resend_answered(struct resend *r, const struct delivery *d, rd_kafka_resp_e
 	s = find(r, d->topic->rkt, d->partition);
 	stop = *s;
 	if (stop)
-		stop->found = stop->found || is_too_large(err);
+		stop->found = stop->found || resend_is_too_large(err);
 	/* The mutex is kept: a refusal that comes now must stop the partition after this. */
 	if (stop && --stop->left == 0) {
 		stop_or_go(r->first->rk, stop->rkt, stop->partition, false);
