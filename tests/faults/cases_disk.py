@@ -3,6 +3,7 @@
 import collections
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,53 @@ def disk_full(rig):
     finally:
         if mounted:
             subprocess.run(["umount", "-l", small], check=False)
+
+
+@case("rotate-mv", how="mv")
+@case("rotate-rm", how="rm")
+@case("rotate-copytruncate", how="copytruncate")
+def rotate(rig, how):
+    """The dead-letter file is moved, removed, or copied and emptied under the filter: each letter is in one of the
+    files, the removed ones too."""
+    letters, olds = rig.path("letters"), []
+    flow = Flow(rig, rate=2000, middle=[["evkey", ".tenant", "--dead-letter", letters]])
+
+    def content():
+        files = [letters] if os.path.exists(letters) else []
+        data = b""
+        for name in olds + files:
+            with open(name, "rb") as file:
+                data += file.read()
+        return data
+
+    flow.dead_file, flow.dead_count = letters, lambda: content().count(b"\n")
+    flow.start()
+    for n in range(rig.pick(5, 20, 100)):
+        rig.until(lambda: os.path.exists(letters) and os.path.getsize(letters), "a dead letter")
+        rig.doze(0, 0.3)
+        filter_pid = flow.unit.pid(FILTER)
+        # Real rotation by copying loses what is written between the two steps.
+        os.kill(filter_pid, signal.SIGSTOP)
+        rig.until(lambda: status_of(filter_pid, "State") == "T", "a stopped filter")
+        with flow.watch.lock:
+            old = f"{letters}.{n}"
+            if how == "copytruncate":
+                shutil.copyfile(letters, old)
+                os.truncate(letters, 0)
+            elif how == "mv":
+                os.rename(letters, old)
+            else:
+                fd = os.open(letters, os.O_RDONLY)
+                os.unlink(letters)
+                old = f"/proc/self/fd/{fd}"
+            olds.append(old)
+        os.kill(filter_pid, signal.SIGCONT)
+    flow.through()
+    flow.stop(expected=None)
+    with open(rig.path("dead-letters"), "wb") as file:
+        file.write(content())
+    flow.dead_file = rig.path("dead-letters")
+    return flow.judge_all()
 
 
 # ---- the n-th system call fails ----
