@@ -16,7 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
+
+/* librdkafka 2.0.2 waits for ever for partitions of a topic that was deleted meanwhile. */
+enum { STOP_S = 2 };
 
 /* ---- callbacks and verdicts ---- */
 
@@ -235,9 +239,25 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	return 0;
 }
 
+static void *destroy(void *rk)
+{
+	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	return NULL;
+}
+
 void kafka_stop(struct kafka *k)
 {
-	rd_kafka_destroy_flags(k->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	struct timespec until;
+	pthread_t thread;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_S;
+	if (pthread_create(&thread, NULL, destroy, k->rk)) {
+		destroy(k->rk);
+	} else if (pthread_timedjoin_np(thread, NULL, &until)) {
+		msg_info("librdkafka does not end; leaving it");
+		return;
+	}
 	k->rk = NULL;
 	release(k);
 }

@@ -75,7 +75,8 @@ static inline void kafka_taken(struct kafka *k, size_t messages, size_t bytes, s
 	fetchers_taken(&k->fetchers, k->rk, messages, bytes, left);
 }
 
-/* Ends the client; never waits for brokers that are away. No queue of it may be left. */
+/* Ends the client, before the process ends; never waits for brokers that are away, and for librdkafka two seconds
+ * at most: then its threads go on. No queue of it may be left. */
 void kafka_stop(struct kafka *k);
 
 /* "librdkafka 2.0.2", of the library that is loaded. */
