@@ -383,21 +383,11 @@ void ack_busy(struct ack *a)
 	a->idle = false;
 }
 
-void ack_ask(struct ack *a, struct span labels)
+bool ack_has_left(struct ack *a)
 {
-	if (!a->on)
-		return;
-	if (a->state != ACK_UP)
-		trouble_set(&a->trouble, EXIT_TEMP, "the source has gone and cannot be asked");
-	ack_client_end_list(a);
-	buf_puts(&a->out, "offsets ");
-	buf_puts(&a->out, a->run);
-	if (labels.len)
-		buf_putc(&a->out, ' ');
-	buf_span(&a->out, labels);
-	buf_putc(&a->out, '\n');
-	a->questions++;
-	a->has_reply = a->aborted = false;
+	if (a->state == ACK_UP)
+		transmit(a);
+	return a->state != ACK_UP || a->sent == a->out.len;
 }
 
 void ack_stop(struct ack *a, const char *reason)

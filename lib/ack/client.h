@@ -126,6 +126,12 @@ void ack_keep_positions(struct ack *a, const struct ack_keeper *keeper, void *ct
 void ack_start(struct ack *a, struct span topic, int32_t partition, int64_t offset);
 /* Of a partition that was assigned: what was read of it is to be read again, from this offset on. */
 void ack_back(struct ack *a, struct span topic, int32_t partition, int64_t offset);
+/* Gives a set of labels a name, "#…", which no other program of the pipeline gives. Returns false, and does
+ * nothing, when there is no source. A record with the name may be handed on once ack_has_left: until then the name
+ * may not have reached the source, and the sink's report may be faster. */
+bool ack_name(struct ack *a, const char *name, struct span labels);
+/* Whether the socket has taken all that was reported; it is tried. True when there is no source. */
+bool ack_has_left(struct ack *a);
 /* Permanent trouble: asks the source to stop reading. Only the first reason is told. */
 void ack_stop(struct ack *a, const char *reason);
 

@@ -50,12 +50,27 @@ static int take_parts(struct label *l, struct span *s)
 	return 0;
 }
 
+static bool is_of_name(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		c == '-' || c == '_';
+}
+
 int label_parse(struct label *l, struct span text)
 {
 	struct span s = text;
 	uint64_t from, to;
 
 	*l = (struct label){.set = text};
+	if (take_char(&s, '#')) {
+		l->is_name = true;
+		while (s.len && is_of_name(*s.p))
+			take_char(&s, *s.p);
+		l->set.len = (size_t)(s.p - text.p);
+		if (l->set.len < 2 || l->set.len > LABEL_NAME_MAX)
+			return -1;
+		return (take_char(&s, '.') && take_parts(l, &s)) || s.len ? -1 : 0;
+	}
 	do {
 		if (!take_range(&s, &from, &to) || from <= l->last)
 			return -1;

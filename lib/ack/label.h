@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* A record's `seq` is RUN ":" LABEL (evpipe-ack(7)). RUN: 16 lower-case hex digits, the same for a source's
- * lifetime. LABEL: a number, or a set of numbers "3-5,9" if records were folded into one; behind it ".I/P" if
+ * lifetime. LABEL: a number, or a set of numbers "3-5,9" if records were folded into one, or "#ID", a name that
+ * a program has given to a set on the socket; behind it ".I/P" if
  * the record is part I of P that were made of one input. */
 #ifndef EVPIPE_LABEL_H
 #define EVPIPE_LABEL_H
@@ -10,10 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LABEL_RUN_LEN = 16, LABEL_PARTS_MAX = 1 << 20 };
+enum {
+	LABEL_RUN_LEN = 16,
+	LABEL_PARTS_MAX = 1 << 20,
+	LABEL_NAME_MAX = 32, /* bytes of a name, with its # */
+	LABEL_MAX = 64, /* bytes of a label in a record, but for old programs' */
+};
 
 struct label {
-	struct span set; /* the text of the set, without parts */
+	struct span set; /* the text of the set, without parts; or its name, with the # */
+	bool is_name; /* then first and last are 0 */
 	uint64_t first, last; /* its lowest and highest number */
 	bool single; /* one number alone */
 	uint32_t part, parts; /* 1…parts; 0 and 0: whole */

@@ -39,6 +39,19 @@ struct ledger_entry {
 	uint32_t chain;
 };
 
+struct ledger_range {
+	uint64_t from, to;
+};
+
+/* A name of a set. */
+struct ledger_name {
+	char id[LABEL_NAME_MAX + 1];
+	struct ledger_range *ranges; /* ascending */
+	size_t count;
+	struct buf text;
+	struct ledger_name *after;
+};
+
 struct ledger {
 	uint64_t window, window_bytes;
 	bool order;
@@ -55,6 +68,8 @@ struct ledger {
 	uint64_t uncommitted;
 	struct ledger_counts counts;
 	struct ledger_part *parts;
+	struct ledger_name *names;
+	size_t name_count, name_ranges, sweep_at;
 
 	struct ledger_entry *entries;
 	uint32_t entry_count, free;
@@ -74,6 +89,10 @@ uint32_t ledger_entry_find(const struct ledger *l, uint64_t number);
 void ledger_entry_add(struct ledger *l, uint32_t e);
 /* Takes an entry out of all lists. */
 void ledger_entry_forget(struct ledger *l, uint32_t e);
+/* ---- ledger-names.c ---- */
+
+void ledger_names_free(struct ledger *l);
+
 /* ---- ledger-runs.c ---- */
 
 /* Puts open numbers together until they take little room. */

@@ -124,7 +124,8 @@ static struct ledger_split *known_split(const struct ledger *l, const struct lab
 /* Whether a report may settle all of its numbers. */
 static enum ledger_answer check(const struct ledger *l, bool sink, const struct label *label)
 {
-	const struct ledger_split *s = known_split(l, label);
+	/* What a filter may report late, a sink may not. */
+	const struct ledger_split *s = l->order && sink ? NULL : known_split(l, label);
 	struct span rest = label->set;
 	enum ledger_answer answer = LEDGER_TAKEN;
 	uint64_t from, to;
@@ -281,7 +282,7 @@ static enum ledger_answer name_label(
 	uint64_t from, to;
 	enum ledger_answer answer;
 
-	if (label_parse(&label, text))
+	if (ledger_label(l, &label, text))
 		return LEDGER_GARBAGE;
 	answer = check(l, true, &label);
 	if (answer != LEDGER_TAKEN)

@@ -415,6 +415,7 @@ void ledger_free(struct ledger *l)
 		l->parts = p->after;
 		free(p);
 	}
+	ledger_names_free(l);
 	free(l->entries);
 	free(l->table);
 	free(l);

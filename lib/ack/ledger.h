@@ -97,6 +97,12 @@ uint64_t ledger_last(const struct ledger *l);
 enum ledger_answer ledger_report(struct ledger *l, bool sink, enum ledger_kind kind,
 	const struct label *label, int64_t now_us);
 
+/* @id, "#NAME", stands for these sets, "3-5 9 #OTHER", and for those that it was given before. GARBAGE: the
+ * name or a label is none, has parts or was never given; nothing was changed. */
+enum ledger_answer ledger_name(struct ledger *l, struct span id, struct span labels);
+/* label_parse, and the set of a name: it points into the ledger until the next call. -1 also if it has no set. */
+int ledger_label(const struct ledger *l, struct label *label, struct span text);
+
 /* The position that may be committed for the partition: the offset after the last number below which all
  * numbers are settled. -1: none of this assignment yet. Never falls. */
 int64_t ledger_position(const struct ledger *l, const struct ledger_part *p);

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { QUESTION_MAX = 64 << 20 };
+
 static const char *name_of(const struct ack_peer *p)
 {
 	return p->role == NOBODY ? "a stranger" : p->name;
@@ -127,7 +129,7 @@ static void on_report(struct ack_server *d, struct ack_peer *p, enum ledger_kind
 	}
 	do {
 		text = span_word(&line);
-		if (label_parse(&label, text)) {
+		if (ledger_label(d->ledger, &label, text)) {
 			ack_server_garbage(d, p, "a label that is none");
 			return;
 		}
@@ -231,6 +233,30 @@ void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 	buf_clear(&p->question);
 }
 
+void ack_server_name(struct ack_server *d, struct ack_peer *p, struct span line)
+{
+	struct span id;
+
+	if (!is_ours(d, p, span_word(&line)))
+		return;
+	id = span_word(&line);
+	if (ledger_name(d->ledger, id, line) != LEDGER_TAKEN)
+		ack_server_garbage(d, p, "a set that is none");
+}
+
+/* Labels of the question to come, which are too many for one line. */
+static void on_also(struct ack_server *d, struct ack_peer *p, struct span line)
+{
+	if (!is_ours(d, p, span_word(&line)))
+		return;
+	if (p->also.len > QUESTION_MAX) {
+		ack_server_garbage(d, p, "a question over 64 megabytes");
+		return;
+	}
+	buf_span(&p->also, line);
+	buf_putc(&p->also, ' ');
+}
+
 static void on_offsets(struct ack_server *d, struct ack_peer *p, struct span line)
 {
 	if (p->role != TXN) {
@@ -243,7 +269,11 @@ static void on_offsets(struct ack_server *d, struct ack_peer *p, struct span lin
 	if (p->asks)
 		peer_tell(&d->peers, &p->peer, "again %s\n", d->run);
 	buf_clear(&p->question);
+	buf_span(&p->question, buf_as_span(&p->also));
 	buf_span(&p->question, line);
+	if (!line.len && p->also.len)
+		p->question.len--;
+	buf_clear(&p->also);
 	p->asks = true;
 	ack_server_answer(d, p);
 }
@@ -300,6 +330,10 @@ void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line,
 		on_busy(d, p, true);
 	else if (span_is(verb, "bare") && p->role != FILTER)
 		on_bare(d, p, line);
+	else if (span_is(verb, "set"))
+		ack_server_name(d, p, line);
+	else if (span_is(verb, "also") && p->role == TXN)
+		on_also(d, p, line);
 	else if (span_is(verb, "offsets"))
 		on_offsets(d, p, line);
 	else if (span_is(verb, "start") || span_is(verb, "back"))

@@ -16,12 +16,15 @@ struct ack_peer {
 	bool busy; /* a filter */
 	char name[ACK_NAME_MAX_BYTES + 1], pid[12];
 	struct buf question;
+	struct buf also; /* the beginning of the next question */
 	bool asks; /* question waits for an answer */
 };
 
 /* ---- server-message.c: it calls nothing of server.c ---- */
 /* One line without its LF. */
 void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line, int64_t now_us);
+/* `set`: a name is given to a set. */
+void ack_server_name(struct ack_server *d, struct ack_peer *p, struct span line);
 /* A question that waits: answers it when it can be answered. */
 void ack_server_answer(struct ack_server *d, struct ack_peer *p);
 /* Counts it, says so to both sides, and closes the connection. */

@@ -48,6 +48,19 @@ static void on_line(void *ctx, struct peer *p, struct span line, int64_t now_us)
 	ack_server_take(ctx, (struct ack_peer *)p, line, now_us);
 }
 
+/* A program names a set before it hands on what is labelled with the name. So before a block with names is taken,
+ * what other peers have sent is looked through for the sets. */
+static bool is_set(void *ctx, struct peer *peer, struct span line)
+{
+	struct ack_peer *p = (struct ack_peer *)peer;
+	struct span verb = span_word(&line);
+
+	if (p->role == REFUSED || p->bye || !span_is(verb, "set"))
+		return false;
+	ack_server_name(ctx, p, line);
+	return true;
+}
+
 static void on_refused(void *ctx, struct peer *p, const char *why)
 {
 	struct ack_server *d = ctx;
@@ -71,6 +84,7 @@ static void on_freed(void *ctx, struct peer *peer)
 		d->sink_lost = d->sink_lost || !p->bye;
 	}
 	buf_free(&p->question);
+	buf_free(&p->also);
 }
 
 static struct ack_peer *first(const struct ack_server *d)
@@ -156,6 +170,8 @@ void ack_server_open(struct ack_server *d, const char *path, struct ledger *l)
 		.size = sizeof(struct ack_peer),
 		.opened = on_opened,
 		.line = on_line,
+		.mark = '#',
+		.ahead = is_set,
 		.refused = on_refused,
 		.freed = on_freed,
 	};

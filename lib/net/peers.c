@@ -18,6 +18,7 @@
 
 enum {
 	READ_BYTES = 64 << 10,
+	LOOKS_MAX = 64,
 	READS_A_TURN = 8, /* of one peer, so that the program's own work goes on */
 };
 
@@ -95,8 +96,45 @@ static void take_lines(struct peers *s, struct peer *p, size_t fresh, int64_t no
 		refuse(s, p, "it does not read what it has asked for");
 }
 
+/* Reads what has come, up to a bound above what a socket holds, and lets lines be taken from among it. */
+static void look_at(struct peers *s, struct peer *p)
+{
+	size_t at = 0;
+	const char *lf;
+	ssize_t n;
+
+	for (int i = 0; i < LOOKS_MAX; i++) {
+		n = recv(p->fd, buf_room(&p->in, READ_BYTES), READ_BYTES, MSG_DONTWAIT);
+		if (n <= 0)
+			break;
+		p->in.len += (size_t)n;
+		p->fresh += (size_t)n;
+	}
+	while ((lf = memchr(p->in.p + at, '\n', p->in.len - at))) {
+		size_t end = (size_t)(lf - p->in.p) + 1;
+
+		if (!s->events->ahead(s->ctx, p, (struct span){p->in.p + at, end - 1 - at})) {
+			at = end;
+			continue;
+		}
+		memmove(p->in.p + at, p->in.p + end, p->in.len - end);
+		p->in.len -= end - at;
+	}
+}
+
+static void look_ahead(struct peers *s, const struct peer *reader)
+{
+	for (struct peer *p = s->first; p; p = p->next)
+		if (p != reader && !p->closed)
+			look_at(s, p);
+}
+
 static void read_peer(struct peers *s, struct peer *p, int64_t now_us)
 {
+	if (p->fresh) {
+		p->fresh = 0;
+		take_lines(s, p, p->in.len, now_us);
+	}
 	for (int i = 0; i < READS_A_TURN && !p->closed; i++) {
 		ssize_t n = recv(p->fd, buf_room(&p->in, READ_BYTES), READ_BYTES, MSG_DONTWAIT);
 
@@ -109,6 +147,8 @@ static void read_peer(struct peers *s, struct peer *p, int64_t now_us)
 			return;
 		}
 		p->in.len += (size_t)n;
+		if (s->events->mark && memchr(p->in.p + p->in.len - n, s->events->mark, (size_t)n))
+			look_ahead(s, p);
 		take_lines(s, p, (size_t)n, now_us);
 	}
 }
@@ -176,6 +216,10 @@ void peers_serve(struct peers *s, int64_t now_us)
 		peer_flush(s, p);
 		read_peer(s, p, now_us);
 	}
+	/* What was looked at makes no event any more. */
+	for (struct peer *p = s->first; p; p = p->next)
+		if (p->fresh && !p->closed)
+			read_peer(s, p, now_us);
 }
 
 static void free_peer(struct peers *s, struct peer **link)

@@ -26,6 +26,7 @@ struct peer {
 	bool closed; /* nothing is read from it or sent to it any more; peers_reap frees it */
 	/* internal */
 	struct buf in, out;
+	size_t fresh; /* bytes of in that were read to look ahead, and not taken */
 	struct peer *next;
 };
 
@@ -45,6 +46,10 @@ struct peers_events {
 	void (*opened)(void *ctx, struct peer *p); /* a greeting can be sent */
 	/* One line without its LF. */
 	void (*line)(void *ctx, struct peer *p, struct span line, int64_t now_us);
+	/* Before a block in which @mark stands is taken from a peer, all that has come from the others is read, and
+	 * their whole lines are given to @ahead; true: it has taken the line, which goes. @mark 0: none of this. */
+	char mark;
+	bool (*ahead)(void *ctx, struct peer *p, struct span line);
 	/* @why: a line over PEERS_LINE_MAX, or more than PEERS_UNREAD_MAX unread; the peer may be sent a last
 	 * line, and is closed then. @p NULL: a connection beyond PEERS_MAX. */
 	void (*refused)(void *ctx, struct peer *p, const char *why);

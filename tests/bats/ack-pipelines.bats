@@ -250,6 +250,15 @@ by_order() {
 	[ "$(kread -q -e "$to" | wc -l)" -eq 4000 ]
 }
 
+@test "into transactions, behind a filter that drops each second record and evbatch" {
+	target=$(new_topic 1)
+	numbers 1 20000
+	EVPIPE_ACK='' run -0 evpipe kread -g "$group" "${SHORT_SESSION[@]}" -e "$topic" \
+		'|' evsel '.payload.n % 2 == 0' '|' evbatch -- cat '|' kwrite -t "$target" --txn "$group"
+	kconsume "$target" | jq .n | sort -n | diff - <(seq 2 2 20000)
+	all_committed
+}
+
 @test "into transactions, with the sink and the command killed: each part is there once" {
 	unset EVPIPE_ACK
 	numbers 1 10000

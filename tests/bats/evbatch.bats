@@ -71,6 +71,24 @@ script() {
 	EOT
 }
 
+@test "a label stays short: a long set gets a name, which the source has heard before" {
+	source_start
+	source_does end 1000
+	recs() { local n; for ((n = $1; n <= $2; n += 2)); do rec "$n"; done; }
+	recs 1 999 >in
+	run -0 --separate-stderr evbatch -- cat <in
+	labels <<<"$output" >labels.got
+	name=$(sed -n '1s|\.1/500$||p' labels.got)
+	[[ $name == "#"* ]]
+	awk -v name="$name" '$0 != name "." NR "/500" || length($0) > 64 { exit 1 }' labels.got
+	[ "$(wc -l <labels.got)" -eq 500 ]
+	told "set $RUN $name $(seq -s, 1 2 999)" bye
+	# Behind another evbatch the names are of the set too.
+	run -0 --separate-stderr bash -c 'evbatch -- tail -n 1 <in | evbatch -- sed p'
+	labels <<<"$output" >labels.got
+	[ "$(sed 's/^#.*\././' labels.got | xargs)" = ".1/2 .2/2" ]
+}
+
 @test "records without a seq make records as the command wrote them" {
 	printf '%s\n' '{"payload":"a"}' '{"payload":"b","seq":"my own"}' '{"seq":null,"payload":"c"}' >in
 	evbatch -- cat <in >out

@@ -288,6 +288,28 @@ static void filters_are_busy_until_they_are_not_or_have_gone(void **state)
 	close(one);
 }
 
+static void names_are_heard_before_what_has_them(void **state)
+{
+	/* The sink has come last, and is read first. */
+	int filter = member("filter"), sink = member("sink");
+	char text[300];
+
+	(void)state;
+	emit(6);
+	snprintf(text, sizeof(text), "set %s #f-1 1-2 4\nset %s #f-1 6\n", d.run, d.run);
+	assert_int_equal(write(filter, text, strlen(text)), strlen(text));
+	snprintf(text, sizeof(text), "final %s #f-1.2/2 3\n", d.run);
+	say(sink, text);
+	say(filter, "drop RUN #f-1.1/2\n");
+	assert_int_equal(ledger_counts(l).open, 1);
+	say(filter, "set RUN #g #f-1 5\n");
+	assert_int_equal(d.garbage, 0);
+	say(filter, "drop RUN #h\n");
+	assert_int_equal(d.garbage, 1);
+	close(filter);
+	close(sink);
+}
+
 static void a_stop_is_told_once_with_name_and_reason(void **state)
 {
 	int fd = member("filter");
@@ -797,6 +819,7 @@ int main(void)
 		test(one_sink_in_a_lifetime),
 		test(idle_is_taken_back_by_busy_and_by_a_report),
 		test(filters_are_busy_until_they_are_not_or_have_gone),
+		test(names_are_heard_before_what_has_them),
 		test(a_stop_is_told_once_with_name_and_reason),
 		test(reports_are_told_apart),
 		test(lines_come_in_any_pieces),

@@ -92,7 +92,7 @@ static void begin(struct evbatch *s, struct evbatch_batch *b)
 	b->backoff_ms = 0;
 	b->attempts = 0;
 	b->labelled = false;
-	b->numbers.count = 0;
+	numbers_clear(&b->numbers);
 	buf_clear(&b->input);
 	s->tail++;
 }
@@ -125,7 +125,9 @@ static bool take_label(struct evbatch *s, struct evbatch_batch *b, const struct 
 	}
 	memcpy(b->run, run.p, LABEL_RUN_LEN);
 	b->labelled = true;
-	while (label_range(&label.set, &from, &to))
+	if (label.is_name)
+		numbers_add_name(&b->numbers, label.set);
+	while (!label.is_name && label_range(&label.set, &from, &to))
 		numbers_add(&b->numbers, from, to);
 	return true;
 }

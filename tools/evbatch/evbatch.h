@@ -36,7 +36,8 @@ struct evbatch_batch {
 	bool labelled;
 	char run[LABEL_RUN_LEN + 1];
 	struct numbers numbers;
-	struct buf set; /* RUN ":" and the numbers */
+	struct buf set; /* RUN ":" and the numbers, or their name */
+	bool is_naming; /* the name is on its way to the source */
 	uint32_t part, parts; /* lines of the output: written and refused; all */
 	size_t at; /* of the next line in the output */
 };
@@ -56,6 +57,7 @@ struct evbatch {
 	int reported; /* the status of the trouble that was said */
 	bool closed; /* by the reader of standard output */
 	struct buf scratch, seq;
+	uint64_t names; /* given */
 };
 
 static inline struct evbatch_batch *evbatch_at(struct evbatch *s, uint64_t i)

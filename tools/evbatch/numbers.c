@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void numbers_add(struct numbers *n, uint64_t from, uint64_t to)
 {
@@ -18,6 +19,22 @@ void numbers_add(struct numbers *n, uint64_t from, uint64_t to)
 		n->ranges = mem_realloc(n->ranges, n->cap * sizeof(*n->ranges));
 	}
 	n->ranges[n->count++] = (struct numbers_range){from, to};
+}
+
+void numbers_add_name(struct numbers *n, struct span name)
+{
+	if (n->names.len >= name.len &&
+		memcmp(n->names.p + n->names.len - name.len, name.p, name.len) == 0)
+		return;
+	if (n->names.len)
+		buf_putc(&n->names, ' ');
+	buf_span(&n->names, name);
+}
+
+void numbers_clear(struct numbers *n)
+{
+	n->count = 0;
+	buf_clear(&n->names);
 }
 
 static int by_from(const void *a, const void *b)

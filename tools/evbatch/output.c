@@ -7,7 +7,9 @@
 #include "base/msg.h"
 #include "record/record.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KEEP_MAX = 1 << 20 }; /* memory that an empty batch keeps */
 
@@ -83,6 +85,29 @@ static struct ack_label label_of(const struct buf *seq)
 		.text = {seq->p + LABEL_RUN_LEN + 1, seq->len - LABEL_RUN_LEN - 1}};
 }
 
+enum { PARTS_BYTES = 16 }; /* of ".1048576/1048576", about */
+
+/* The label of all: the numbers, or, where they are many, a name for them. */
+static void put_set(struct evbatch *s, struct evbatch_batch *b)
+{
+	char name[LABEL_NAME_MAX + 1];
+	struct buf *all = &s->scratch, *names = &b->numbers.names;
+
+	buf_clear(all);
+	numbers_text(&b->numbers, all);
+	if (names->len && all->len)
+		buf_putc(all, ' ');
+	buf_span(all, buf_as_span(names));
+	snprintf(name, sizeof(name), "#%ld-%llu", (long)getpid(), (unsigned long long)s->names + 1);
+	b->is_naming = (all->len > LABEL_MAX - PARTS_BYTES || memchr(all->p, ' ', all->len)) &&
+		b->parts && ack_name(&s->ack, name, buf_as_span(all));
+	s->names += b->is_naming;
+	if (b->is_naming)
+		buf_puts(&b->set, name);
+	else
+		buf_span(&b->set, buf_as_span(all));
+}
+
 static int begin_writing(struct evbatch *s, struct evbatch_batch *b)
 {
 	if (!is_good(s, b))
@@ -94,7 +119,7 @@ static int begin_writing(struct evbatch *s, struct evbatch_batch *b)
 	if (b->labelled) {
 		buf_put(&b->set, b->run, LABEL_RUN_LEN);
 		buf_putc(&b->set, ':');
-		numbers_text(&b->numbers, &b->set);
+		put_set(s, b);
 	}
 	if (b->parts)
 		return 0;
@@ -142,8 +167,14 @@ static void end_batch(struct evbatch *s, struct evbatch_batch *b)
 
 bool output_can_write(struct evbatch *s)
 {
-	return s->head < s->tail && evbatch_at(s, s->head)->state >= BATCH_DONE &&
-		out_pending(&s->out) < OUT_BLOCK;
+	struct evbatch_batch *b = evbatch_at(s, s->head);
+
+	if (s->head == s->tail || b->state < BATCH_DONE || out_pending(&s->out) >= OUT_BLOCK)
+		return false;
+	/* The socket tells when it has room. */
+	if (b->state == BATCH_IS_WRITTEN && b->is_naming)
+		b->is_naming = !ack_has_left(&s->ack);
+	return b->state == BATCH_DONE || !b->is_naming;
 }
 
 int output_write(struct evbatch *s)
