@@ -14,9 +14,10 @@ void anew_open(struct anew *a, struct topics *ts, struct deliveries *ds, const s
 	a->shape.name = a->shape.scratch = a->shape.keys = (struct buf){0};
 }
 
+/* Of a partition that a topic has no more, newer versions of librdkafka say __DESTROY. */
 static bool is_gone(rd_kafka_resp_err_t err)
 {
-	return err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+	return err == RD_KAFKA_RESP_ERR__DESTROY || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
 		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
 		err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
