@@ -34,9 +34,11 @@ lib_libevpipe_a_SOURCES = \
 	lib/net/listen.c lib/net/listen.h \
 	lib/net/peers.c lib/net/peers.h \
 	lib/net/tls.c lib/net/tls.h \
+	lib/redis/request.c lib/redis/request.h \
 	lib/redis/resp.c lib/redis/resp.h \
 	lib/redis/client.c lib/redis/client.h \
 	lib/redis/fault.c lib/redis/fault.h \
+	lib/redis/id.c lib/redis/id.h \
 	lib/redis/link.c lib/redis/login.c lib/redis/probe.c lib/redis/link-parts.h lib/redis/link.h \
 	lib/redis/subscribe.c lib/redis/subscribe.h \
 	lib/redis/url.c lib/redis/url.h \

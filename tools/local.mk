@@ -24,13 +24,14 @@ tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
 tools_bin_kmock_SOURCES = tools/kmock.c
 tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
-tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c tools/rsub/command.c \
-	tools/rsub/entries.c tools/rsub/entry.c tools/rsub/id.c tools/rsub/info.c tools/rsub/names.c tools/rsub/pubsub.c \
-	tools/rsub/streams.c tools/rsub/xack.c tools/rsub/command.h tools/rsub/entry.h tools/rsub/id.h \
+tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c \
+	tools/rsub/entries.c tools/rsub/entry.c tools/rsub/info.c tools/rsub/names.c tools/rsub/pubsub.c \
+	tools/rsub/streams.c tools/rsub/xack.c tools/rsub/entry.h \
 	tools/rsub/info.h tools/rsub/names.h tools/rsub/pubsub.h tools/rsub/streams.h tools/rsub/xack.h
 tools_bin_rsub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
-tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/rpub.h
+tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/entry.c tools/rpub/known.c \
+	tools/rpub/publish.c tools/rpub/stream.c tools/rpub/rpub.h
 tools_bin_rpub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rpub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_rapply_SOURCES = tools/rapply/rapply.c tools/rapply/batch.c tools/rapply/commands.c tools/rapply/names.c \

@@ -236,6 +236,15 @@ static bool hold(struct redis *r, const struct link_reply *reply)
 	return true;
 }
 
+/* An array would have to be copied. Its tag is given again when ROLE has answered. */
+static bool holds_back(struct redis *r, enum resp_type type, const struct link_reply *reply)
+{
+	if (type == RESP_ERROR || type == RESP_STATUS)
+		return false;
+	hold(r, reply);
+	return type != RESP_ARRAY;
+}
+
 static enum redis_got give_held(struct redis *r, struct link_reply *reply, enum redis_got got)
 {
 	const struct redis_held *h = &r->held[r->held_head++ & (r->held_cap - 1)];
@@ -278,7 +287,7 @@ enum redis_got redis_next(struct redis *r, struct link_reply *reply)
 			return REDIS_NONE;
 		if (reply->tag == TAG_ROLE)
 			on_role(r, reply);
-		else if (reply->tag != TAG_PING && !(holds && type != RESP_ERROR && hold(r, reply)))
+		else if (reply->tag != TAG_PING && !(holds && holds_back(r, type, reply)))
 			return REDIS_REPLY;
 	}
 	return give_held(r, reply, REDIS_REPLY);

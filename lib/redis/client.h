@@ -9,6 +9,8 @@
  *
  * - The reply. A server that has just become a replica answers PUBLISH as if nothing had happened. So a publisher's
  *   reply, unless it is an error, is given only after ROLE, sent behind the command, has answered "master".
+ *   But a status ("QUEUED") is given at once; and so is an array, whose tag comes a second time, with an integer or as
+ *   REDIS_AGAIN, when ROLE has answered.
  * - REDIS_AGAIN: the connection was lost before that. The server may or may not have done the command: send it again.
  *
  * Today there is one server and one link (link.h). With Sentinel or a cluster the client chooses the link behind the

@@ -139,3 +139,15 @@ example() {
 @test "example: look into a unit" {
 	example look-into-a-unit
 }
+
+@test "example: stream to topic" {
+	example stream-to-topic
+}
+
+@test "example: topic to streams" {
+	example topic-to-streams
+}
+
+@test "example: pair of streams" {
+	example pair-of-streams
+}

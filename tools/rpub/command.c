@@ -2,8 +2,6 @@
 /* Records to commands: the payload is decoded straight into what Redis is sent. */
 #include "rpub/rpub.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { PAYLOAD_MAX = 512 << 20 }; /* of Redis, for a string */
@@ -26,9 +24,8 @@ static unsigned digits_of(size_t n)
 	return d;
 }
 
-/* The payload's bytes, appended to @out or a span of the line. */
-static int payload_of(struct rpub *s, const struct record *r, struct span line, struct buf *out,
-	struct span *bytes, struct record_error *e)
+enum record_bytes command_payload(const struct rpub *s, const struct record *r, struct span line,
+	struct buf *out, struct span *bytes, struct record_error *e)
 {
 	enum record_bytes got = RECORD_BYTES;
 
@@ -36,10 +33,11 @@ static int payload_of(struct rpub *s, const struct record *r, struct span line, 
 		*bytes = line;
 	else
 		got = record_payload(r, out, bytes, e);
-	if (got == RECORD_NULL)
-		*e = (struct record_error){
-			CLASS_INVALID_RECORD, "null payload: PUBLISH has no tombstone"};
-	return got == RECORD_BYTES ? 0 : -1;
+	if (got == RECORD_BYTES && bytes->len > PAYLOAD_MAX) {
+		record_refuse(e, CLASS_TOO_LARGE, "the payload is over 512 MB");
+		got = RECORD_BAD;
+	}
+	return got;
 }
 
 /* The payload is decoded where it is to stand, behind a guess of its length's width. */
@@ -54,11 +52,14 @@ static int put_payload(struct rpub *s, const struct record *r, struct span line,
 
 	buf_room(out, line.len + 32);
 	from = out->len = at + s->digits + 2;
-	if (payload_of(s, r, line, out, &bytes, e))
+	switch (command_payload(s, r, line, out, &bytes, e)) {
+	case RECORD_NULL:
+		return record_refuse(
+			e, CLASS_INVALID_RECORD, "null payload: PUBLISH has no tombstone");
+	case RECORD_BAD:
 		return -1;
-	if (bytes.len > PAYLOAD_MAX) {
-		*e = (struct record_error){CLASS_TOO_LARGE, "the payload is over 512 MB"};
-		return -1;
+	case RECORD_BYTES:
+		break;
 	}
 	digits = digits_of(bytes.len);
 	in_place = bytes.p == out->p + from;
@@ -75,11 +76,9 @@ static int put_payload(struct rpub *s, const struct record *r, struct span line,
 	return 0;
 }
 
-int command_put(
+int command_read(
 	struct rpub *s, struct span line, struct record *r, bool *is_record, struct record_error *e)
 {
-	struct buf *out;
-
 	*is_record = false;
 	*r = (struct record){.line = line};
 	if (!s->raw && record_parse(r, line, e)) {
@@ -92,6 +91,16 @@ int command_put(
 		if (template_expand(s->template, r, &s->scratch, &s->channel, e))
 			return -1;
 	}
+	return 0;
+}
+
+int command_put(
+	struct rpub *s, struct span line, struct record *r, bool *is_record, struct record_error *e)
+{
+	struct buf *out;
+
+	if (command_read(s, line, r, is_record, e))
+		return -1;
 	out = redis_begin(&s->redis, buf_as_span(&s->channel));
 	if (s->prefix.len)
 		buf_span(out, buf_as_span(&s->prefix));
@@ -121,28 +130,34 @@ static void put_name(struct record_member *m, const char *text, const char *base
 	m->value = buf_as_span(out);
 }
 
-void command_pass(struct rpub *s, struct span line, int64_t receivers, struct buf *out)
+void command_pass(struct rpub *s, struct span line, const struct rpub_slot *slot, struct buf *out)
 {
 	const char *constant = template_constant(s->template);
-	struct record_member members[2] = {{.name = "receivers"}};
+	struct record_member members[2] = {{.name = s->to_stream ? "id" : "receivers"}};
+	struct buf name = {0}, where = {0};
 	struct record_error e;
-	struct buf name = {0};
 	struct record r;
-	char number[24];
-	size_t count = 1;
-	int n = snprintf(number, sizeof(number), "%" PRId64, receivers);
 
 	if (s->raw || record_parse(&r, line, &e)) {
 		buf_span(out, line);
 		return;
 	}
-	members[0].value = (struct span){number, (size_t)n};
+	if (s->to_stream) {
+		buf_putc(&where, '"');
+		id_put(&where, slot->id);
+		buf_putc(&where, '"');
+	} else {
+		buf_int(&where, slot->receivers);
+	}
+	members[0].value = buf_as_span(&where);
 	buf_clear(&s->channel);
 	if (constant)
 		buf_puts(&s->channel, constant);
 	else
 		template_expand(s->template, &r, &s->scratch, &s->channel, &e);
-	put_name(&members[count++], "channel", "channel_b64", buf_as_span(&s->channel), &name);
-	record_set_members(&r, members, count, out);
+	put_name(&members[1], s->to_stream ? "stream" : "channel",
+		s->to_stream ? "stream_b64" : "channel_b64", buf_as_span(&s->channel), &name);
+	record_set_members(&r, members, 2, out);
 	buf_free(&name);
+	buf_free(&where);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* rpub - publish records on Redis channels.
+/* rpub - publish records on Redis channels, or add them to streams.
  *
  * DESIGN: lines are turned into PUBLISH commands straight in the connection's output buffer, and
  * replies are read in place, many commands being out at any time.
@@ -13,11 +13,15 @@
  *   ignored while input is open; the second, or one after EOF, ends it at once, and so does the first while
  *   Redis is away and nobody writes to the input any more. --retry-for ends it with 99.
  *
- * Files: rpub.c the command line, Redis, the loop; command.c makes commands of lines. */
+ * - With --stream entries are added instead: see stream.c.
+ *
+ * Files: rpub.c the command line, Redis, the loop; command.c makes commands of lines; publish.c messages; stream.c
+ * entries, entry.c their commands, known.c what --id offset checks. */
 #include "rpub/rpub.h"
 
 #include "base/msg.h"
 #include "base/metrics.h"
+#include "base/num.h"
 #include "base/opt.h"
 #include "base/wake.h"
 #include "net/tls.h"
@@ -39,127 +43,18 @@ static struct {
 	struct sink_opts sink;
 	struct redis_opts redis;
 	struct arg_lit *raw, *nul, *pass;
-	struct arg_str *channel;
+	struct arg_str *channel, *stream, *maxlen, *minid, *id, *field, *key_field, *min_receivers,
+		*on_few;
 } opt;
 
 static struct rpub self;
 
-static struct rpub_slot *slot_at(struct rpub *s, uint64_t i)
-{
-	return (struct rpub_slot *)sink_slot(&s->sink, i);
-}
-
-/* ---- lines ---- */
-
-static void on_line(struct rpub *s, struct span text)
-{
-	struct record_error e = {0};
-	struct record r;
-	bool is_record;
-
-	if (command_put(s, text, &r, &is_record, &e)) {
-		sink_refuse_line(&s->sink, &r.seq, is_record, &e);
-	} else if (sink_take(&s->sink, &r.seq)) {
-		redis_commit(&s->redis, s->sink.tail - 1);
-		slot_at(s, s->sink.tail - 1)->sent = true;
-	} else {
-		redis_cancel(&s->redis);
-	}
-}
-
-static void on_lines(struct rpub *s)
-{
-	struct span text;
-
-	while (sink_next(&s->sink, &text))
-		on_line(s, text);
-}
-
-/* ---- Redis ---- */
-
-static unsigned long long line_of(const struct rpub *s, uint64_t i)
-{
-	return sink_slot(&s->sink, i)->number;
-}
-
-static void take_back(struct rpub *s, uint64_t i)
-{
-	slot_at(s, i)->sent = false;
-	s->unsent++;
-}
-
-static void on_published(struct rpub *s, uint64_t i, int64_t receivers)
-{
-	struct rpub_slot *slot = slot_at(s, i);
-
-	slot->receivers = receivers;
-	sink_done(&slot->slot);
-	if (receivers)
-		return;
-	s->receivers_zero++;
-	msg_info("line %llu: published to no subscriber", line_of(s, i));
-}
-
-static void on_publish_error(struct rpub *s, uint64_t i, struct span text)
-{
-	int n = (int)(text.len < 200 ? text.len : 200);
-	enum redis_fault fault = redis_fault(text);
-
-	/* Renamed or never had: the next record would fare no better. */
-	if (span_starts(text, "ERR unknown command"))
-		fault = REDIS_FAULT_CONFIG;
-	switch (fault) {
-	case REDIS_FAULT_AWAY:
-		take_back(s, i);
-		redis_lose(&s->redis, text);
-		return;
-	case REDIS_FAULT_CONFIG:
-		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses to publish: %.*s",
-			line_of(s, i), s->redis.url.name, n, text.p);
-	case REDIS_FAULT_COMMAND:
-		break;
-	}
-	sink_refuse(&s->sink, i, strncmp(text.p, "WRONGTYPE", 9) ? CLASS_REDIS : CLASS_WRONG_TYPE,
-		!s->raw, "redis says: %.*s", n, text.p);
-}
-
-static void on_replies(struct rpub *s)
+static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 {
 	struct link_reply reply;
 	enum redis_got got;
 
-	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
-		if (got == REDIS_AGAIN)
-			take_back(s, reply.tag);
-		else if (reply.value.type == RESP_ERROR)
-			on_publish_error(s, reply.tag, reply.value.text);
-		else
-			on_published(s, reply.tag, reply.value.n);
-}
-
-static void send_again(struct rpub *s)
-{
-	struct record_error error;
-	struct record r;
-	bool is_record;
-
-	for (uint64_t i = s->sink.head; i < s->sink.tail; i++) {
-		struct rpub_slot *slot = slot_at(s, i);
-
-		if (slot->sent || slot->slot.refused)
-			continue;
-		/* This cannot fail: the same line was encoded before. */
-		if (command_put(s, sink_text(&s->sink, &slot->slot), &r, &is_record, &error))
-			die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
-		redis_commit(&s->redis, i);
-		slot->sent = true;
-	}
-	msg_info("%llu records without a reply are sent again", (unsigned long long)s->unsent);
-	s->unsent = 0;
-}
-
-static void on_redis(struct rpub *s, short revents, int64_t now_ms)
-{
+	s->now_ms = now_ms;
 	switch (redis_step(&s->redis, revents, now_ms)) {
 	case REDIS_CAME:
 		metrics_set_ready(true);
@@ -172,9 +67,31 @@ static void on_redis(struct rpub *s, short revents, int64_t now_ms)
 	case REDIS_SAME:
 		break;
 	}
-	on_replies(s);
+	if (s->stream.is_stalled)
+		metrics_up("redis", false);
+	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
+		if (s->to_stream)
+			stream_result(s, got, &reply);
+		else
+			publish_result(s, got, &reply);
 	if (s->unsent && s->redis.state == REDIS_UP)
-		send_again(s);
+		publish_again(s);
+}
+
+/* Whether lines are taken now. */
+static bool takes(const struct rpub *s)
+{
+	return s->redis.state == REDIS_UP && (s->to_stream ? stream_takes(s) : publish_takes(s));
+}
+
+static void on_lines(struct rpub *s)
+{
+	if (s->redis.state != REDIS_UP)
+		return;
+	if (s->to_stream)
+		stream_lines(s);
+	else if (publish_takes(s))
+		publish_lines(s);
 }
 
 /* ---- the loop ---- */
@@ -186,11 +103,14 @@ static void loop(struct rpub *s)
 		struct pollfd p[SINK_FDS + 1];
 		int timeout_ms;
 
-		sink_poll(&s->sink, p, s->redis.state == REDIS_UP);
+		sink_poll(&s->sink, p, takes(s));
 		p[SINK_FDS] = (struct pollfd){
 			.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)};
 		timeout_ms = wake_least(
 			sink_timeout_ms(&s->sink, now_ms), redis_timeout_ms(&s->redis, now_ms));
+		if ((s->holds && !s->out) || s->stream.is_stalled)
+			timeout_ms = wake_least(
+				timeout_ms, s->try_ms > now_ms ? (int)(s->try_ms - now_ms) : 0);
 		if (poll(p, SINK_FDS + 1, timeout_ms) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
@@ -199,9 +119,9 @@ static void loop(struct rpub *s)
 		now_ms = wake_now_ms();
 		on_redis(s, p[SINK_FDS].revents, now_ms);
 		sink_serve(&s->sink, p);
-		sink_server(&s->sink, s->redis.state == REDIS_UP, now_ms);
-		if (s->redis.state == REDIS_UP)
-			on_lines(s);
+		sink_server(&s->sink,
+			s->redis.state == REDIS_UP && !s->holds && !s->stream.is_stalled, now_ms);
+		on_lines(s);
 		sink_flush(&s->sink, now_ms);
 		if (input_ended(&s->sink.in))
 			redis_hurry(&s->redis);
@@ -211,7 +131,7 @@ static void loop(struct rpub *s)
 
 /* ---- the command line ---- */
 
-static void set_channel(struct rpub *s, const char *text)
+static void set_name(struct rpub *s, const char *text)
 {
 	char why[200];
 	const char *constant;
@@ -220,15 +140,15 @@ static void set_channel(struct rpub *s, const char *text)
 	if (!s->template)
 		opt_bad("'%s' is no template: %s", text, why);
 	constant = template_constant(s->template);
-	if (constant)
+	if (constant && !s->to_stream)
 		command_prefix(&s->prefix, (struct span){constant, strlen(constant)});
-	else if (s->raw)
+	if (!constant && s->raw)
 		opt_bad("lines of --raw have no fields for '%s'", text);
 }
 
 static void hand_on(void *rpub, const struct sink_slot *slot, struct span line, struct buf *out)
 {
-	command_pass(rpub, line, ((const struct rpub_slot *)slot)->receivers, out);
+	command_pass(rpub, line, (const struct rpub_slot *)slot, out);
 }
 
 static void parse_options(int argc, char **argv)
@@ -236,36 +156,129 @@ static void parse_options(int argc, char **argv)
 	static const char *const examples[] = {
 		"evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' rpub 'sse:{topic}'",
 		"tail -f events.log | rpub --raw -u \"$CACHE\" events",
+		"evpipe -n down kread -g down orders '|' rpub --stream '{topic}-{partition}' --id offset --maxlen '~1000000'",
 		NULL,
 	};
 	static const struct opt_page page = {
 		.prog = "rpub",
-		.summary = "Publishes each record's payload on a Redis channel.",
+		.summary =
+			"Publishes each record's payload on a Redis channel, or adds it to a stream.",
 		.examples = examples,
-		.libraries = {link_library, tls_library},
+		.libraries = {link_library},
 	};
 
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
 	opt.nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
 	opt.pass = arg_lit0(NULL, "pass",
 		"hand each record on, with where it was published: a filter, not a sink");
+	opt.stream = arg_str0(NULL, "stream", "STREAM",
+		"add entries to this stream, a template: 'events:{topic}'");
+	opt.maxlen = arg_str0(NULL, "maxlen", "[~]N",
+		"keep N entries, or with ~ about so many, and trim older ones");
+	opt.minid = arg_str0(NULL, "minid", "[~]ID|TIME",
+		"trim entries with smaller ids, or that are older than TIME (1h)");
+	opt.id = arg_str0(NULL, "id", "auto|offset",
+		"offset: the id is the record's offset, so that nothing is added twice");
+	opt.field = arg_str0(NULL, "field", "NAME", "the field of the payload (default payload)");
+	opt.key_field = arg_str0(
+		NULL, "key-field", "NAME", "the field of the key (default: the key is left out)");
+	opt.min_receivers = arg_str0(
+		NULL, "min-receivers", "N", "a message is done when N subscribers have got it");
+	opt.on_few = arg_str0(NULL, "on-few", "hold|refuse",
+		"hold (default): publish it again until so many get it");
 	opt.channel =
-		arg_str1(NULL, NULL, "CHANNEL", "a channel's name, a template: 'sse:{topic}'");
+		arg_str0(NULL, NULL, "CHANNEL", "a channel's name, a template: 'sse:{topic}'");
 	redis_opts(&opt.redis);
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
-	sink_opts(&opt.sink);
 	ack_opts(&opt.ack);
+	sink_opts(&opt.sink);
 	opt_common(&opt.common);
-	void *table[] = {opt.channel, opt.raw, opt.nul, opt.pass, INPUT_ENTRIES(opt.input),
-		SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack), REDIS_ENTRIES(opt.redis),
-		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	void *table[] = {opt.channel, opt.stream, opt.maxlen, opt.minid, opt.id, opt.field,
+		opt.key_field, opt.min_receivers, opt.on_few, opt.raw, opt.nul, opt.pass,
+		INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack),
+		REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
+}
+
+/* "[~]THRESHOLD": returns the threshold. */
+static const char *take_about(struct rpub_stream *t, const char *text)
+{
+	t->trim_about = text[0] == '~';
+	return text + t->trim_about;
+}
+
+static void take_trim(struct rpub_stream *t, const char *maxlen, const char *minid)
+{
+	t->max_length = t->max_age_ms = -1;
+	if (maxlen && minid)
+		opt_bad("--maxlen and --minid exclude each other");
+	if (maxlen) {
+		t->trim = "MAXLEN";
+		if (num_i64(take_about(t, maxlen), &t->max_length) || t->max_length < 0)
+			opt_bad("--maxlen takes a number, or ~ and a number, not '%s'", maxlen);
+	}
+	if (minid) {
+		const char *text = take_about(t, minid);
+
+		t->trim = "MINID";
+		if (!id_parse((struct span){text, strlen(text)}, &t->min_id))
+			return;
+		if (num_duration_ms(text, &t->max_age_ms) || t->max_age_ms < 0)
+			opt_bad("--minid takes an entry's id or a time such as 1h, not '%s'",
+				minid);
+		if (t->by_offset)
+			opt_bad("--minid takes no time with --id offset: those ids are no times");
+	}
+}
+
+static void take_stream(struct rpub *s)
+{
+	struct rpub_stream *t = &s->stream;
+	const char *id = opt_text(opt.id, "--id");
+
+	if (opt.channel->count)
+		opt_bad("a record goes to a CHANNEL or to a --stream, not to both");
+	if (opt.min_receivers->count || opt.on_few->count)
+		opt_bad("--min-receivers and --on-few are for channels");
+	if (id && strcmp(id, "auto") && strcmp(id, "offset"))
+		opt_bad("--id takes auto or offset, not '%s'", id);
+	t->by_offset = id && strcmp(id, "offset") == 0;
+	if (t->by_offset && s->raw)
+		opt_bad("lines of --raw have no offset to be the id");
+	take_trim(t, opt_text(opt.maxlen, "--maxlen"), opt_text(opt.minid, "--minid"));
+	t->field = opt.field->count ? opt_text(opt.field, "--field") : "payload";
+	t->key_field = opt_text(opt.key_field, "--key-field");
+	if (t->key_field && strcmp(t->key_field, t->field) == 0)
+		opt_bad("--field and --key-field must differ");
+	s->to_stream = true;
+}
+
+static void take_channel(struct rpub *s)
+{
+	const char *few = opt_text(opt.on_few, "--on-few");
+
+	if (!opt.channel->count)
+		opt_bad("name a CHANNEL or a --stream");
+	if (opt.maxlen->count || opt.minid->count || opt.id->count || opt.field->count ||
+		opt.key_field->count)
+		opt_bad("--maxlen, --minid, --id, --field and --key-field are for a --stream");
+	if (few && strcmp(few, "hold") && strcmp(few, "refuse"))
+		opt_bad("--on-few takes hold or refuse, not '%s'", few);
+	if (few && !opt.min_receivers->count)
+		opt_bad("--on-few needs --min-receivers N");
+	s->refuses_few = few && strcmp(few, "refuse") == 0;
+	s->min_receivers = opt_int(opt.min_receivers, "--min-receivers", 0, 1, INT32_MAX);
 }
 
 static void take_options(struct rpub *s)
 {
 	s->raw = opt.raw->count;
-	set_channel(s, opt_text(opt.channel, "CHANNEL"));
+	if (opt.stream->count)
+		take_stream(s);
+	else
+		take_channel(s);
+	set_name(s,
+		s->to_stream ? opt_text(opt.stream, "--stream") : opt_text(opt.channel, "CHANNEL"));
 }
 
 int main(int argc, char **argv)

@@ -7,6 +7,7 @@
 #include "record/record.h"
 #include "record/template.h"
 #include "redis/client.h"
+#include "redis/id.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,7 +16,43 @@
 struct rpub_slot {
 	struct sink_slot slot;
 	int64_t receivers;
+	struct id id; /* of a stream's entry */
 	bool sent; /* by a command whose tag is the slot's number; false: to be sent again */
+};
+
+/* --id offset: the streams whose last id was looked at. */
+struct known {
+	struct known_stream *table; /* a hash table */
+	size_t count, cap; /* a power of 2 */
+	/* The stream that is looked at: */
+	struct buf name;
+	unsigned answers; /* that have not come */
+	bool is_bad; /* the connection was lost: ask again */
+	struct id first, last; /* of its entries; the last one ever */
+	struct buf found; /* the payload of the entry that has the record's id */
+	bool has_found;
+};
+
+/* --stream: entries instead of messages. */
+struct rpub_stream {
+	const char *field, *key_field; /* key_field NULL: the key is not kept */
+	bool by_offset; /* the id is OFFSET-1 */
+	const char *trim; /* MAXLEN or MINID; NULL: not trimmed */
+	bool trim_about;
+	int64_t max_length, max_age_ms; /* -1: not by this */
+	struct id min_id;
+	/* internal */
+	uint64_t confirmed, next; /* slots: below it all are done; the next to be sent */
+	uint64_t from; /* the first slot of the last transaction */
+	size_t batch; /* commands of the transaction that is being made */
+	bool executing; /* its EXEC is not answered */
+	bool has_refused; /* a record of it */
+	bool is_stalled; /* the server is there and refuses to write: not before try_ms again */
+	int64_t stalled_ms;
+	struct id id; /* of the entry that was encoded last, by_offset */
+	char away[200]; /* why the server has refused to write in it; "": it has not */
+	struct buf body;
+	struct known known;
 };
 
 struct rpub {
@@ -23,21 +60,69 @@ struct rpub {
 	struct sink sink;
 	struct template *template;
 	bool raw;
+	bool to_stream;
+	struct rpub_stream stream;
 	struct buf prefix; /* of a PUBLISH to a constant channel, up to the payload's length */
-	struct buf channel, scratch;
+	struct buf channel, scratch; /* channel: or the stream's name */
 	unsigned digits; /* of the last payload's length */
 	uint64_t unsent; /* records to be sent again */
 	uint64_t receivers_zero;
+	/* --min-receivers: a message that fewer get is held, and what was sent behind it comes again */
+	int64_t min_receivers;
+	bool refuses_few;
+	bool holds;
+	uint64_t held; /* the slot */
+	uint64_t out; /* commands whose result has not come */
+	int64_t try_ms, backoff_ms; /* when what is held, or was refused, is sent again */
+	int64_t now_ms;
 };
+
+static inline struct rpub_slot *rpub_slot(struct rpub *s, uint64_t i)
+{
+	return (struct rpub_slot *)sink_slot(&s->sink, i);
+}
 
 /* ---- command.c: records to commands ---- */
 /* Appends a PUBLISH to a constant channel, up to the payload's length. */
 void command_prefix(struct buf *b, struct span channel);
-/* Begins the line's command for Redis, and fills in @r: redis_commit or redis_cancel is the caller's. Returns 0,
- * or -1 with nothing begun; @is_record tells even then. Call while REDIS_UP. */
+/* Parses the line, and makes the channel's or stream's name of it, in s->channel if it is not constant. Returns 0 or
+ * -1; @is_record tells even then. */
+int command_read(struct rpub *s, struct span line, struct record *r, bool *is_record,
+	struct record_error *e);
+/* The payload's bytes, appended to @out or a span of the line. */
+enum record_bytes command_payload(const struct rpub *s, const struct record *r, struct span line,
+	struct buf *out, struct span *bytes, struct record_error *e);
+/* Begins the line's PUBLISH, and fills in @r: redis_commit or redis_cancel is the caller's. Returns 0, or -1 with
+ * nothing begun; @is_record tells even then. Call while REDIS_UP. */
 int command_put(struct rpub *s, struct span line, struct record *r, bool *is_record,
 	struct record_error *e);
-/* Appends to @out the line of a record that was published, with where. */
-void command_pass(struct rpub *s, struct span line, int64_t receivers, struct buf *out);
+/* Appends to @out the line of a record that was delivered, with where. */
+void command_pass(struct rpub *s, struct span line, const struct rpub_slot *slot, struct buf *out);
+
+/* ---- publish.c: messages ---- */
+/* Whether lines are taken now. */
+bool publish_takes(const struct rpub *s);
+void publish_lines(struct rpub *s);
+void publish_result(struct rpub *s, enum redis_got got, const struct link_reply *reply);
+/* Sends again what is to be sent again. Call while REDIS_UP. */
+void publish_again(struct rpub *s);
+
+/* ---- stream.c: entries, the same ---- */
+bool stream_takes(const struct rpub *s);
+void stream_lines(struct rpub *s);
+void stream_result(struct rpub *s, enum redis_got got, const struct link_reply *reply);
+/* Appends the line's XADD to @out; s->channel has the stream's name. Returns 0 or -1. */
+int entry_put(struct rpub *s, const struct record *r, struct span line, struct buf *out,
+	struct record_error *e);
+
+/* ---- known.c: --id offset: whether a stream can take such ids ---- */
+/* Whether the stream in s->channel can take the record. If it is not known yet, Redis is asked: false, and the line
+ * comes again. Dies with 100 where it cannot. Call while REDIS_UP, outside of a transaction. */
+bool known_good(struct rpub *s, const struct record *r, struct span line);
+/* Whether known_good would have to ask. */
+bool known_asks(const struct rpub *s);
+#define KNOWN_TAG (UINT64_C(1) << 62)
+/* The result of a command with a tag from KNOWN_TAG on. */
+void known_result(struct rpub *s, enum redis_got got, const struct link_reply *reply);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "base/metrics.h"
 #include "base/msg.h"
-#include "rsub/command.h"
+#include "redis/request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,7 @@ struct buf *streams_begin(
 	struct buf *b = redis_begin(&s->redis, (struct span){st->name, strlen(st->name)});
 
 	if (b)
-		command_begin(b, words, name);
+		request_begin(b, words, name);
 	return b;
 }
 
@@ -50,8 +50,8 @@ void streams_step(struct streams *s, enum streams_step step)
 
 static void put_names(struct buf *b, const struct stream *st, const char *group)
 {
-	command_text(b, st->name);
-	command_text(b, group);
+	request_text(b, st->name);
+	request_text(b, group);
 }
 
 static void put_bare(struct streams *s, const struct stream *st, const char *name)
@@ -69,13 +69,13 @@ static void ask_info(struct streams *s, const struct stream *st, bool waits)
 	b = streams_begin(s, st, 3, "XINFO");
 	if (!b)
 		return;
-	command_text(b, "STREAM");
-	command_text(b, st->name);
+	request_text(b, "STREAM");
+	request_text(b, st->name);
 	streams_commit(s, ASK_QUEUE, st, 0);
 	if (s->group) {
 		b = streams_begin(s, st, 3, "XINFO");
-		command_text(b, "GROUPS");
-		command_text(b, st->name);
+		request_text(b, "GROUPS");
+		request_text(b, st->name);
 		streams_commit(s, ASK_QUEUE, st, 0);
 		b = streams_begin(s, st, 3, "XPENDING");
 		put_names(b, st, s->group);
@@ -113,15 +113,15 @@ static void ask_group(struct streams *s, struct stream *st)
 
 	if (!b)
 		return;
-	command_text(b, "CREATE");
+	request_text(b, "CREATE");
 	put_names(b, st, s->group);
 	if (st->had_group)
-		command_id(b, st->rewound = position(s, st));
+		request_id(b, st->rewound = position(s, st));
 	else if (s->from_end)
-		command_text(b, "$");
+		request_text(b, "$");
 	else
-		command_id(b, s->from);
-	command_text(b, "MKSTREAM");
+		request_id(b, s->from);
+	request_text(b, "MKSTREAM");
 	streams_commit(s, ASK_GROUP, st, 0);
 }
 
@@ -176,15 +176,15 @@ static void ask_deliveries(struct streams *s, const struct stream *st, size_t co
 		return;
 	put_names(b, st, s->group);
 	if (!own) {
-		command_text(b, "IDLE");
-		command_number(b, s->claim_idle_ms);
+		request_text(b, "IDLE");
+		request_number(b, s->claim_idle_ms);
 	}
-	command_id(b, s->cursor);
-	command_text(b, "+");
+	request_id(b, s->cursor);
+	request_text(b, "+");
 	/* Behind the cursor: one may stand on it. */
-	command_number(b, (int64_t)count + 1);
+	request_number(b, (int64_t)count + 1);
 	if (own)
-		command_text(b, s->consumer);
+		request_text(b, s->consumer);
 	streams_commit(s, ASK_DELIVERIES, st, 0);
 }
 
@@ -199,14 +199,14 @@ static void ask_own(struct streams *s, struct stream *st, size_t room)
 	b = streams_begin(s, st, 9, "XREADGROUP");
 	if (!b)
 		return;
-	command_text(b, "GROUP");
-	command_text(b, s->group);
-	command_text(b, s->consumer);
-	command_text(b, "COUNT");
-	command_number(b, (int64_t)room);
-	command_text(b, "STREAMS");
-	command_text(b, st->name);
-	command_id(b, s->cursor);
+	request_text(b, "GROUP");
+	request_text(b, s->group);
+	request_text(b, s->consumer);
+	request_text(b, "COUNT");
+	request_number(b, (int64_t)room);
+	request_text(b, "STREAMS");
+	request_text(b, st->name);
+	request_id(b, s->cursor);
 	streams_commit(s, ASK_OWN, st, 0);
 }
 
@@ -222,11 +222,11 @@ static void ask_claim(struct streams *s, struct stream *st, size_t room)
 	if (!b)
 		return;
 	put_names(b, st, s->group);
-	command_text(b, s->consumer);
-	command_number(b, s->claim_idle_ms);
-	command_id(b, s->cursor);
-	command_text(b, "COUNT");
-	command_number(b, (int64_t)room);
+	request_text(b, s->consumer);
+	request_number(b, s->claim_idle_ms);
+	request_id(b, s->cursor);
+	request_text(b, "COUNT");
+	request_number(b, (int64_t)room);
 	streams_commit(s, ASK_CLAIM, st, 0);
 }
 
@@ -262,29 +262,29 @@ static void ask_new(struct streams *s, size_t room)
 	if (!b)
 		return;
 	if (s->group) {
-		command_text(b, "GROUP");
-		command_text(b, s->group);
-		command_text(b, s->consumer);
+		request_text(b, "GROUP");
+		request_text(b, s->group);
+		request_text(b, s->consumer);
 	}
-	command_text(b, "COUNT");
-	command_number(b, (int64_t)(room / (size_t)streams));
+	request_text(b, "COUNT");
+	request_number(b, (int64_t)(room / (size_t)streams));
 	if (block >= 0) {
-		command_text(b, "BLOCK");
-		command_number(b, block);
+		request_text(b, "BLOCK");
+		request_number(b, block);
 	}
-	command_text(b, "STREAMS");
+	request_text(b, "STREAMS");
 	for (int i = s->first; taken < streams; i++)
 		if (!s->streams[i % s->count].is_done) {
-			command_text(b, s->streams[i % s->count].name);
+			request_text(b, s->streams[i % s->count].name);
 			s->streams[i % s->count].is_asked = true;
 			taken++;
 		}
 	for (int i = s->first; taken; i++)
 		if (!s->streams[i % s->count].is_done) {
 			if (s->group)
-				command_text(b, ">");
+				request_text(b, ">");
 			else
-				command_id(b, s->streams[i % s->count].read);
+				request_id(b, s->streams[i % s->count].read);
 			taken--;
 		}
 	s->streams_asked = streams;
@@ -373,13 +373,13 @@ static void claim_ids(
 		if (!b)
 			return;
 		put_names(b, st, s->group);
-		command_text(b, s->consumer);
-		command_number(b, 0);
+		request_text(b, s->consumer);
+		request_number(b, 0);
 		for (size_t i = at; i < at + count; i++)
-			command_id(b, ids->ids[i]);
-		command_text(b, "IDLE");
-		command_number(b, idle_ms);
-		command_text(b, "JUSTID");
+			request_id(b, ids->ids[i]);
+		request_text(b, "IDLE");
+		request_number(b, idle_ms);
+		request_text(b, "JUSTID");
 		streams_commit(s, ASK_QUIET, st, 0);
 	}
 }

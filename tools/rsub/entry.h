@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "flow/source.h"
 #include "redis/resp.h"
-#include "rsub/id.h"
+#include "redis/id.h"
 
 #include <stdbool.h>
 #include <stddef.h>

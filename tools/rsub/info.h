@@ -5,7 +5,7 @@
 #define EVPIPE_RSUB_INFO_H
 
 #include "redis/link.h"
-#include "rsub/id.h"
+#include "redis/id.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -24,7 +24,7 @@
  *
  * Files: streams.c options and the turn of the loop; ask.c commands; answer.c answers; entries.c entries;
  * info.c what was lost; entry.c
- * records; xack.c ids to acknowledge; id.c, command.c. */
+ * * records; xack.c ids to acknowledge. */
 #define _GNU_SOURCE
 #include "rsub/streams.h"
 

@@ -9,7 +9,7 @@
 #include "flow/source.h"
 #include "redis/client.h"
 #include "rsub/entry.h"
-#include "rsub/id.h"
+#include "redis/id.h"
 #include "rsub/info.h"
 #include "rsub/names.h"
 #include "rsub/xack.h"

@@ -2,7 +2,7 @@
 #include "rsub/xack.h"
 
 #include "base/mem.h"
-#include "rsub/command.h"
+#include "redis/request.h"
 
 #include <stdlib.h>
 
@@ -33,7 +33,7 @@ uint64_t xack_due(const struct xack *a)
 void xack_put(struct xack *a, uint64_t count, struct buf *out)
 {
 	for (; count; count--)
-		command_id(out, a->ids[a->sent++ & (a->cap - 1)]);
+		request_id(out, a->ids[a->sent++ & (a->cap - 1)]);
 }
 
 void xack_again(struct xack *a)

@@ -4,7 +4,7 @@
 #define EVPIPE_RSUB_XACK_H
 
 #include "base/buf.h"
-#include "rsub/id.h"
+#include "redis/id.h"
 
 #include <stddef.h>
 #include <stdint.h>

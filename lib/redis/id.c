@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "rsub/id.h"
+#include "redis/id.h"
 
 #include "base/mem.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The id of a stream's entry: "MS-SEQ", two unsigned numbers of 64 bits. */
-#ifndef EVPIPE_RSUB_ID_H
-#define EVPIPE_RSUB_ID_H
+#ifndef EVPIPE_REDIS_ID_H
+#define EVPIPE_REDIS_ID_H
 
 #include "base/buf.h"
 

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: entries go in transactions, one at a time, of what has come since the last one, up to BATCH_MOST:
+ *
+ *	MULTI	XADD …	XADD …	EXEC
+ *
+ * so that a server which refuses to write for a moment (OOM, NOREPLICAS, MISCONF) refuses all of it. If it took a later
+ * entry and not an earlier one, order would be lost; and with --id offset the earlier one could never be added again,
+ * but would count as one that is there.
+ *
+ *	head <= confirmed <= from <= next <= tail	slots
+ *
+ * EXEC's answer says what has become of each entry of [from, next). They are done once ROLE behind it has said that the
+ * server is a primary still: the client gives EXEC's tag a second time then. After a lost connection all from
+ * `confirmed` on is sent again. */
+#define _GNU_SOURCE
+#include "rpub/rpub.h"
+
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "base/wake.h"
+#include "redis/request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BATCH_MOST = 1024 };
+
+/* Tags of no slot; that of an EXEC has the slot behind its last. */
+#define TAG_MULTI (UINT64_C(1) << 60)
+#define TAG_EXEC (UINT64_C(1) << 61)
+
+/* ---- commands ---- */
+
+static struct span channel(const struct rpub *s)
+{
+	return buf_as_span(&s->channel);
+}
+
+/* The line's command, and MULTI in front of the first one. Returns 0 with the command begun, or -1. */
+static int begin(struct rpub *s, const struct record *r, struct span line, struct record_error *e)
+{
+	struct buf *out = redis_begin(&s->redis, channel(s));
+
+	if (!s->stream.batch)
+		request_begin(out, 1, "MULTI");
+	if (entry_put(s, r, line, out, e) == 0)
+		return 0;
+	redis_cancel(&s->redis);
+	return -1;
+}
+
+static void commit(struct rpub *s, uint64_t i)
+{
+	if (!s->stream.batch++)
+		redis_commit(&s->redis, TAG_MULTI);
+	redis_commit(&s->redis, i);
+	rpub_slot(s, i)->sent = true;
+	rpub_slot(s, i)->id = s->stream.id;
+}
+
+static void execute(struct rpub *s)
+{
+	if (!s->stream.batch)
+		return;
+	request_begin(redis_begin(&s->redis, channel(s)), 1, "EXEC");
+	redis_commit(&s->redis, TAG_EXEC | s->stream.next);
+	s->stream.batch = 0;
+	s->stream.has_refused = false;
+	s->stream.executing = true;
+}
+
+/* ---- lines ---- */
+
+/* Returns false when no further line is to be taken now. */
+static bool on_line(struct rpub *s, struct span text)
+{
+	struct rpub_stream *t = &s->stream;
+	struct record_error e = {0};
+	struct record r;
+	bool is_record, bad = command_read(s, text, &r, &is_record, &e);
+
+	if (!bad && t->by_offset) {
+		if (t->batch && known_asks(s))
+			return false;
+		if (!known_good(s, &r, text))
+			return false;
+	}
+	if (bad || begin(s, &r, text, &e))
+		sink_refuse_line(&s->sink, &r.seq, is_record, &e);
+	else if (sink_take(&s->sink, &r.seq))
+		commit(s, s->sink.tail - 1);
+	else
+		redis_cancel(&s->redis);
+	t->next = s->sink.tail;
+	return true;
+}
+
+static void send_again(struct rpub *s, uint64_t i)
+{
+	struct rpub_slot *slot = rpub_slot(s, i);
+	struct span text = sink_text(&s->sink, &slot->slot);
+	struct record_error error;
+	struct record r;
+	bool is_record;
+
+	if (slot->slot.refused || slot->slot.done)
+		return;
+	/* This cannot fail: the same line was encoded before. */
+	if (command_read(s, text, &r, &is_record, &error) || begin(s, &r, text, &error))
+		die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
+	commit(s, i);
+}
+
+bool stream_takes(const struct rpub *s)
+{
+	return !s->stream.executing && !s->stream.known.answers && !s->stream.is_stalled &&
+		s->stream.next == s->sink.tail;
+}
+
+void stream_lines(struct rpub *s)
+{
+	struct rpub_stream *t = &s->stream;
+	struct span text;
+
+	if (t->executing || t->known.answers || (t->is_stalled && s->now_ms < s->try_ms))
+		return;
+	if (t->next < s->sink.head)
+		t->next = s->sink.head;
+	t->from = t->next;
+	for (; t->next < s->sink.tail && t->batch < BATCH_MOST; t->next++)
+		send_again(s, t->next);
+	while (t->next == s->sink.tail && t->batch < BATCH_MOST && sink_next(&s->sink, &text))
+		if (!on_line(s, text))
+			break;
+	execute(s);
+}
+
+/* ---- results ---- */
+
+static unsigned long long line_of(const struct rpub *s, uint64_t i)
+{
+	return sink_slot(&s->sink, i)->number;
+}
+
+static void note_away(struct rpub *s, struct span text)
+{
+	snprintf(s->stream.away, sizeof(s->stream.away), "%.*s", (int)text.len, text.p);
+}
+
+/* An error of one XADD, as it was queued or executed. */
+static void on_entry_error(struct rpub *s, uint64_t i, struct span text)
+{
+	int n = (int)(text.len < 200 ? text.len : 200);
+	enum redis_fault fault = redis_fault(text);
+
+	if (span_starts(text, "ERR unknown command"))
+		fault = REDIS_FAULT_CONFIG;
+	switch (fault) {
+	case REDIS_FAULT_AWAY:
+		note_away(s, text);
+		return;
+	case REDIS_FAULT_CONFIG:
+		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses an entry: %.*s",
+			line_of(s, i), s->redis.url.name, n, text.p);
+	case REDIS_FAULT_COMMAND:
+		break;
+	}
+	s->stream.has_refused = true;
+	sink_refuse(&s->sink, i, span_starts(text, "WRONGTYPE") ? CLASS_WRONG_TYPE : CLASS_REDIS,
+		!s->raw, "redis says: %.*s", n, text.p);
+}
+
+/* With --id offset an id that is not above the last one is that of an entry which is there. */
+static bool is_there(const struct rpub *s, struct span error)
+{
+	return s->stream.by_offset &&
+		span_starts(error, "ERR The ID specified in XADD is equal or smaller");
+}
+
+static void serves_again(struct rpub *s)
+{
+	struct rpub_stream *t = &s->stream;
+
+	if (!t->is_stalled)
+		return;
+	t->is_stalled = false;
+	s->backoff_ms = 0;
+	msg_warn("redis at %s serves again after %.1f s", s->redis.url.name,
+		(double)(s->now_ms - t->stalled_ms) / 1000);
+	metrics_set_ready(true);
+}
+
+static void on_executed(struct rpub *s, uint64_t to, const struct link_reply *reply)
+{
+	struct resp c = reply->elements;
+	struct resp_value v;
+
+	s->stream.executing = false;
+	serves_again(s);
+	for (uint64_t i = s->stream.from; i < to; i++) {
+		struct rpub_slot *slot = rpub_slot(s, i);
+
+		if (slot->slot.refused || !slot->sent)
+			continue;
+		switch (resp_next(&c, &v)) {
+		case RESP_STRING:
+			id_parse(v.text, &slot->id);
+			break;
+		case RESP_ERROR:
+			if (is_there(s, v.text))
+				break;
+			on_entry_error(s, i, v.text);
+			if (s->stream.away[0])
+				sink_die(&s->sink, EXIT_TEMP,
+					"line %llu: redis at %s has refused an entry among others: %s",
+					line_of(s, i), s->redis.url.name, s->stream.away);
+			break;
+		default:
+			redis_lose(&s->redis, SPAN("the answer to EXEC is none"));
+			return;
+		}
+	}
+}
+
+/* The server refuses to write. One that is a replica now is no longer the one to ask. */
+static void wait_for_server(struct rpub *s)
+{
+	struct rpub_stream *t = &s->stream;
+	struct span why = {t->away, strlen(t->away)};
+
+	if (span_starts(why, "READONLY") || span_starts(why, "MASTERDOWN")) {
+		redis_lose(&s->redis, why);
+		return;
+	}
+	if (!t->is_stalled) {
+		msg_warn("redis at %s: %s; trying again", s->redis.url.name, t->away);
+		metrics_set_ready(false);
+		t->stalled_ms = s->now_ms;
+	}
+	t->is_stalled = true;
+	s->try_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 100, 2000);
+}
+
+/* The transaction was not made: what the server may say of the reason stands behind a colon. */
+static void on_aborted(struct rpub *s, struct span text)
+{
+	struct rpub_stream *t = &s->stream;
+	const char *why = memmem(text.p, text.len, "because of: ", 12);
+	struct span rest = text;
+
+	if (why)
+		rest = (struct span){why + 12, (size_t)(text.p + text.len - why) - 12};
+	if (redis_fault(rest) == REDIS_FAULT_CONFIG || span_starts(rest, "ERR unknown command"))
+		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses EXEC: %.*s", s->redis.url.name,
+			(int)(rest.len < 200 ? rest.len : 200), rest.p);
+	t->executing = false;
+	t->next = t->from;
+	/* Without the records that were refused it is made again at once. */
+	if (!t->away[0] && !t->has_refused)
+		note_away(s, rest);
+	if (t->away[0])
+		wait_for_server(s);
+	t->away[0] = '\0';
+}
+
+static void on_confirmed(struct rpub *s, uint64_t to)
+{
+	for (uint64_t i = s->stream.confirmed; i < to; i++)
+		if (i >= s->sink.head && !rpub_slot(s, i)->slot.refused)
+			sink_done(sink_slot(&s->sink, i));
+	s->stream.confirmed = to;
+}
+
+static void on_exec(struct rpub *s, enum redis_got got, uint64_t to, const struct link_reply *reply)
+{
+	if (got == REDIS_AGAIN) {
+		s->stream.executing = s->stream.is_stalled = false;
+		s->stream.next = s->stream.confirmed;
+		s->stream.away[0] = '\0';
+	} else if (reply->value.type == RESP_ERROR) {
+		on_aborted(s, reply->value.text);
+	} else if (reply->value.type == RESP_ARRAY) {
+		on_executed(s, to, reply);
+	} else {
+		on_confirmed(s, to);
+	}
+}
+
+void stream_result(struct rpub *s, enum redis_got got, const struct link_reply *reply)
+{
+	bool is_error = got == REDIS_REPLY && reply->value.type == RESP_ERROR;
+	struct span text = reply->value.text;
+
+	if (reply->tag >= KNOWN_TAG)
+		known_result(s, got, reply);
+	else if (reply->tag >= TAG_EXEC)
+		on_exec(s, got, reply->tag - TAG_EXEC, reply);
+	else if (reply->tag == TAG_MULTI && is_error && redis_fault(text) != REDIS_FAULT_AWAY)
+		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses MULTI: %.*s", s->redis.url.name,
+			(int)(text.len < 200 ? text.len : 200), text.p);
+	else if (reply->tag == TAG_MULTI && is_error)
+		note_away(s, text);
+	else if (is_error)
+		on_entry_error(s, reply->tag, text);
+}
