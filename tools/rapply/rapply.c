@@ -34,7 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 8192, WINDOW_BYTES = 4 << 20, BATCH_MAX = SLOTS / 2, ALLOW_MAX = 64 };
+enum { SLOTS = 8192, WINDOW_BYTES = 4 << 20, BATCH_MAX = SLOTS / 2 };
 
 static struct {
 	struct opt_common common;
@@ -136,8 +136,8 @@ static void parse_options(int argc, char **argv)
 		"what records do that kafka deleted before they were applied (default stop)");
 	opt.wait = arg_str0(
 		NULL, "wait", "N", "a record is final when N replicas have it too (default 0)");
-	opt.allow = arg_strn(NULL, "allow", "CMD", 0, ALLOW_MAX,
-		"let a dangerous command through, such as EVAL");
+	opt.allow =
+		opt_many(NULL, "allow", "CMD", 0, "let a dangerous command through, such as EVAL");
 	opt.form = arg_str0(NULL, "as", "command|string|hash",
 		"what payloads are: commands (default), or the value of the record's key");
 	opt.batch =
