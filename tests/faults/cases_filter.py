@@ -189,6 +189,35 @@ def ends_loudly(rig, command, parts):
     return flow.judge(may_stall=True, crashes=1)
 
 
+@case("bare-strip-seq", account="strict")
+@case("bare-strip-seq-order", account="order")
+def strips_seq(rig, account):
+    """The label is left out: delivered, and never acknowledged. The pipeline ends with 100, not green and for ever."""
+    flow = Flow(rig, middle=[["jq", "-c", "--unbuffered", "del(.seq)"]], rate=0, preload=3000,
+                source=["--account", account], session_ms=10000)
+    flow.unit.start()
+    statuses = flow.unit.wait()
+    if statuses[0] != 100:
+        raise Failure(f"the source ended with {statuses[0]}")
+    if "without their seq" not in flow.errors():
+        raise Failure("the cause was not named")
+    return flow.judge(may_stall=True, crashes=1)
+
+
+@case("batch-names-kill")
+def batch_names_kill(rig):
+    """Holes in front of evbatch: its sets have names, which die and are given anew with each of its runs."""
+    flow = Flow(rig, middle=[["evsel", ".payload.id % 10 != 5"], batched("jq", "-c", ".")], rate=1000,
+                facts={"drop": [10, 5]}, session_ms=1500)
+    for _ in range(rig.pick(2, 5, 50)):
+        flow.start()
+        rig.doze(0, 0.6)
+        flow.crash(rig.random.choice([0, 1, 2, 3]))
+    flow.start()
+    rig.doze(1, 2)
+    return flow.finish()
+
+
 @case("bare-fold")
 def bare_fold(rig):
     """Fifty records become one, which has the label of the first: the others are open, and stay so."""

@@ -36,7 +36,7 @@ static void tell(struct told *t, struct span text)
 	uint64_t from, to;
 
 	must(label_parse(&label, text) == 0);
-	if (label.parts) {
+	if (label.parts || label.is_name) {
 		end_row(t);
 		buf_span(&t->text, text);
 		buf_putc(&t->text, ' ');

@@ -59,9 +59,13 @@
 chan pipe[SINK] = [PIPE] of { byte, byte, byte, byte };
 
 /* Reports of each member to the source: {run, what, numbers, part, parts}. */
-mtype = { final, drop, dead };
+mtype = { final, drop, dead, named };
 #ifndef REPORTS
+#ifdef NAMES
+#define REPORTS (3 * N)
+#else
 #define REPORTS (2 * N)
+#endif
 #endif
 chan tell[SINK + 1] = [REPORTS] of { byte, mtype, byte, byte, byte };
 
@@ -93,6 +97,7 @@ bool another, refused;	/* a second sink came; it was told `stop` */
 /* Scratch: only within one step. */
 hidden byte set, part, parts, content, n;
 hidden byte of_run;
+hidden mtype what;
 hidden byte twice;
 hidden byte lost, stuck, unclean;
 
@@ -134,6 +139,27 @@ inline take(M, P)
 	set = held[P].set; part = held[P].part; parts = held[P].parts;
 	content = held[P].content; clear(P); holds[M]--
 }
+
+/* With NAMES a set of several numbers has a name, which the source must know when it is reported. Its giver says
+ * so before it hands on what has the name. */
+#define is_set(s) ((s) & ((s) - 1))
+#ifdef NAMES
+byte known;		/* a bit for each set */
+inline name(M)
+{
+	if
+	:: is_set(set) -> tell[M]!runs, named, set, 1, 1
+	:: else
+	fi
+}
+#ifdef NAME_LATE
+#define name_first(M) skip
+#else
+#define name_first(M) name(M)
+#endif
+#else
+#define name_first(M) skip
+#endif
 
 /* ---- filters: each proctype is one kind; a step is all or nothing, kills come in between ---- */
 
@@ -258,6 +284,9 @@ end:	do
 #define WRITING 3
 proctype Batch(byte me) provided (alive[me])
 {
+#ifdef NAME_LATE
+	byte late;
+#endif
 end:	do
 	:: d_step {
 		holds[me] < 2 && some(me - 1) -> read(me);
@@ -272,12 +301,20 @@ end:	do
 	:: d_step {
 		holds[me] > 0 && holds[me] < WRITING ->
 		set = held[me].set; content = held[me].content; clear(me); holds[me] = 0;
-		part = 1; parts = 1; done = done | content; report(me, drop)
+		part = 1; parts = 1; done = done | content;
+#ifdef NAMES
+		/* In its own report a set is told by its numbers. */
+		name(me);
+#endif
+		report(me, drop)
 	}
 	:: d_step {
 		holds[me] > 0 && holds[me] < WRITING && room(me) ->
 		set = held[me].set; content = held[me].content; clear(me); holds[me] = 0;
-		part = 1; parts = 1; write(me)
+		part = 1; parts = 1; name_first(me); write(me);
+#ifdef NAME_LATE
+		late = set
+#endif
 	}
 	:: d_step {
 		holds[me] > 0 && holds[me] < WRITING && room(me) ->
@@ -286,7 +323,10 @@ end:	do
 #ifdef NO_PARTS
 		parts = 1;
 #endif
-		write(me)
+		name_first(me); write(me);
+#ifdef NAME_LATE
+		late = set
+#endif
 	}
 	:: d_step {
 		holds[me] == WRITING && room(me) ->
@@ -297,6 +337,9 @@ end:	do
 #endif
 		write(me)
 	}
+#ifdef NAME_LATE
+	:: d_step { late -> set = late; late = 0; name(me) }
+#endif
 	:: END_OF_INPUT
 	od
 }
@@ -446,12 +489,31 @@ inline settle(WHO)
 	fi
 }
 
+/* Before it takes a message with a name it looks through what others have sent. */
+#define is_named(M) (tell[M]??[eval(runs), named, eval(set), 1, 1])
+inline look()
+{
+	if
+#ifndef NO_LOOK
+	:: is_named(1) || is_named(SINK - 1) -> known = known | (1 << set)
+#endif
+	:: else
+	fi
+}
+
 inline take_report(WHO)
 {
-	tell[WHO]?of_run, _, set, part, parts;
+	tell[WHO]?of_run, what, set, part, parts;
 	twice = false;
+#ifdef NAMES
+	look();
+#endif
 	if
-	:: is_stale || (set & ~all_emitted) || (WHO == SINK && refused) -> skip
+#ifdef NAMES
+	:: what == named && !is_stale -> known = known | (1 << set)
+	:: what != named && !is_stale && is_set(set) && !(known & (1 << set)) -> exits(111)
+#endif
+	:: is_stale || (what != named && ((set & ~all_emitted) || (WHO == SINK && refused))) -> skip
 	:: else ->
 		n = 0;
 		do
@@ -554,7 +616,7 @@ inline start(M)
 	forget(M); alive[M] = true; bye[M] = false;
 #ifndef STALE
 	do
-	:: len(tell[M]) > 0 -> tell[M]?of_run, _, set, part, parts
+	:: len(tell[M]) > 0 -> tell[M]?of_run, what, set, part, parts
 	:: else -> break
 	od;
 #endif
@@ -570,6 +632,9 @@ inline restart()
 	start(3);
 #endif
 	source = reading; base = committed; emitted = 0; settled = 0;
+#ifdef NAMES
+	known = 0;
+#endif
 	n = 0;
 	do
 	:: n < N -> got[n] = 0; n++
