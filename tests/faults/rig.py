@@ -239,6 +239,16 @@ class Redis(threading.Thread):
         except (OSError, ValueError, TypeError):
             pass
 
+    def lengths(self):
+        """Of the streams out-0 and out-1."""
+        try:
+            client = wire.Redis(self.socket, 5)
+            lengths = {p: client("XLEN", f"out-{p}") for p in range(2)}
+            client.close()
+            return lengths
+        except OSError:
+            return None
+
     def ends(self):
         """How much had been published until now: the subscriber hears a mark after it."""
         self.count += 1
@@ -253,6 +263,16 @@ class Redis(threading.Thread):
         while mark not in self.marks and time.monotonic() < end:
             time.sleep(0.002)
         return self.marks.pop(mark, None)
+
+
+def write_streams(address, name, path):
+    """The entries of the streams NAME-0 and NAME-1 as PARTITION PLACE PAYLOAD, for the checker."""
+    client = wire.Redis(address)
+    with open(path, "wb") as file:
+        for p in range(2):
+            file.writelines(b"%d %d %s\n" % (p, at, fields[fields.index(b"payload") + 1]) for
+                            at, (_, fields) in enumerate(client("XRANGE", f"{name}-{p}", "-", "+")))
+    client.close()
 
 
 class Unit:
@@ -396,7 +416,7 @@ class Watch(threading.Thread):
 class Flow:
     """Load into a topic, a pipeline from it, its output, and the judgement.
 
-    sink: "kafka", "redis" (a channel a partition), or a command. middle: the filters. commit: what
+    sink: "kafka", "redis" (a channel a partition), "stream" (a stream a partition), or a command. middle: the filters. commit: what
     kread is told, None for its default. rate: events a second, 0 for none beside preload."""
 
     def __init__(self, rig, middle=None, sink="kafka", how="sh", rate=3000, preload=0, window=1000,
@@ -409,7 +429,7 @@ class Flow:
         self.mock, self.brokers = mock, mock.brokers if mock else rig.brokers
         self.input = rig.topic("in", replicas=replicas, mock=mock)
         self.output = rig.topic("out", f"min.insync.replicas={replicas}", replicas=replicas)
-        self.redis = Redis(rig) if sink == "redis" else None
+        self.redis = Redis(rig) if sink in ("redis", "stream") else None
         self.dead_file, self.dead_seen = None, (None, 0, 0)
         self.next_id = 0
         self.facts = {"window": window, "crashes": 0, "undrained": 0, **(facts or {})}
@@ -433,6 +453,9 @@ class Flow:
         elif sink == "redis":
             env["REDIS_URL"] = self.redis.url
             last = ["rpub", "out-{partition}", *sink_options]
+        elif sink == "stream":
+            env["REDIS_URL"] = self.redis.url
+            last = ["rpub", "--stream", "out-{partition}", "--id", "offset", *sink_options]
         else:
             last = sink
         self.unit = Unit(rig, members(self) if members else
@@ -496,6 +519,8 @@ class Flow:
             return kafka.ends(self.output, 2)
         if self.sink == "redis":
             return self.redis.ends()
+        if self.sink == "stream":
+            return self.redis.lengths()
         return None
 
     def delivered(self):
@@ -625,6 +650,8 @@ class Flow:
             with open(self.rig.path("delivered"), "wb") as file:
                 for p, heard in enumerate(self.redis.heard):
                     file.writelines(b"%d %d %s\n" % (p, at, d) for at, d in enumerate(heard))
+        elif self.sink == "stream":
+            write_streams(self.redis.socket, "out", self.rig.path("delivered"))
         if self.dead_file and os.path.exists(self.dead_file):
             os.link(self.dead_file, self.rig.path("dead"))
         with open(self.rig.path("samples"), "w", encoding="utf-8") as file:
