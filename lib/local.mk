@@ -39,6 +39,8 @@ lib_libevpipe_a_SOURCES = \
 	lib/redis/client.c lib/redis/client.h \
 	lib/redis/fault.c lib/redis/fault.h \
 	lib/redis/id.c lib/redis/id.h \
+	lib/redis/node.c lib/redis/node.h \
+	lib/redis/sentinel.c lib/redis/sentinel.h \
 	lib/redis/link.c lib/redis/login.c lib/redis/probe.c lib/redis/link-parts.h lib/redis/link.h \
 	lib/redis/subscribe.c lib/redis/subscribe.h \
 	lib/redis/url.c lib/redis/url.h \

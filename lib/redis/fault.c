@@ -7,8 +7,8 @@ enum redis_fault redis_fault(struct span error)
 	static const char *const config[] = {
 		"NOAUTH", "NOPERM", "WRONGPASS", "DENIED", "MOVED ", "ASK ", "CROSSSLOT"};
 	static const char *const away[] = {"LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY ",
-		"CLUSTERDOWN", "READONLY", "OOM ", "MISCONF", "NOREPLICAS",
-		"ERR max number of clients"};
+		"CLUSTERDOWN", "READONLY", "OOM ", "MISCONF", "NOREPLICAS", "UNBLOCKED",
+		"EXECABORT", "ERR max number of clients"};
 
 	for (size_t i = 0; i < sizeof(config) / sizeof(*config); i++)
 		if (span_starts(error, config[i]))

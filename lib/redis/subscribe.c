@@ -5,7 +5,7 @@
 
 void redis_subscribe(struct redis *r, int count, const char *const *names)
 {
-	link_words(link_begin(&r->link), count, names);
+	link_words(link_begin(&r->node.link), count, names);
 }
 
 /* A message's rest, behind the word that says what it is. */
@@ -72,7 +72,7 @@ static enum redis_push take_array(
 
 enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redis_message *m)
 {
-	struct resp *at = link_pushed(&r->link), c = *at;
+	struct resp *at = link_pushed(&r->node.link), c = *at;
 	enum redis_push push = REDIS_PUSH_OTHER;
 	struct resp_value v;
 
@@ -95,27 +95,27 @@ enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redi
 		break;
 	}
 	if (c.why)
-		link_bad(&r->link, c.why);
+		link_bad(&r->node.link, c.why);
 	if (push == REDIS_PUSH_NONE || c.why)
 		return REDIS_PUSH_NONE;
 	at->p = c.p;
 	at->skip = c.skip;
 	if (push == REDIS_PUSH_PONG) {
-		r->is_asked = false;
-		r->has_answered = true;
+		r->node.is_asked = false;
+		r->node.has_answered = true;
 	}
-	if (!r->is_useful && (push == REDIS_PUSH_MESSAGE || push == REDIS_PUSH_PONG)) {
-		r->is_useful = true;
-		dial_reset(&r->link.dial);
+	if (!r->node.is_useful && (push == REDIS_PUSH_MESSAGE || push == REDIS_PUSH_PONG)) {
+		r->node.is_useful = true;
+		dial_reset(&r->node.link.dial);
 	}
 	return push;
 }
 
 bool redis_is_pong(struct redis *r, struct span error)
 {
-	bool was_asked = r->is_asked;
+	bool was_asked = r->node.is_asked;
 
-	r->is_asked = false;
+	r->node.is_asked = false;
 	/* A server that has answered a PING knows the command: what it may still refuse has a name of its own. */
-	return was_asked && !(r->has_answered && redis_fault(error) == REDIS_FAULT_COMMAND);
+	return was_asked && !(r->node.has_answered && redis_fault(error) == REDIS_FAULT_COMMAND);
 }

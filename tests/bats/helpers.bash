@@ -211,7 +211,7 @@ redis_start() {
 		rm -f "$dir/$name.sock"
 		SPAWN_DIR=$dir spawn "$name" redis-server --bind 127.0.0.1 "${REDIS_PORT_FLAG:---port}" "$port" \
 			--unixsocket "$dir/$name.sock" --dir "$dir" --dbfilename "$name.rdb" \
-			--save '' --appendonly no --daemonize no "$@" </dev/null
+			--save '' --appendonly no --daemonize no --repl-diskless-sync-delay 0 "$@" </dev/null
 		until [ -S "$dir/$name.sock" ] && redis-cli -s "$dir/$name.sock" ping >/dev/null 2>&1; do
 			alive "$(<"$dir/$name.pid")" || break
 			sleep 0.02
@@ -269,6 +269,56 @@ make_certs() {
 			client ca DNS:client -1 2
 		EOC
 	) >"$CERTS.log" 2>&1 || { cat "$CERTS.log" >&2; return 1; }
+}
+
+# replica_start NAME [OPTION…]: a replica of the server of redis_start, in step with it.
+replica_start() {
+	redis_start "$1" --replicaof 127.0.0.1 "$REDIS_PORT" "${@:2}"
+	wait_for "scli $1 info replication | grep -q master_link_status:up"
+}
+
+# port_of NAME: of a server of redis_start.
+port_of() {
+	cat "$(harness_scope)/$1.port"
+}
+
+# sentinels_start N [OPTION…]: N sentinels s1, s2, … that watch over the server of redis_start as "mymaster", take
+# it for down after half a second, and know each other and one replica of it. OPTIONs are lines of their configuration.
+# Exports SENTINELS, HOST:PORT,…
+sentinels_start() {
+	local dir n name port count=$1
+	shift
+	dir=$(harness_scope)
+	SENTINELS=
+	for ((n = 1; n <= count; n++)); do
+		name=s$n
+		port=$(free_port)
+		echo "$port" >"$dir/$name.port"
+		printf '%s\n' "port $port" 'bind 127.0.0.1' "unixsocket $dir/$name.sock" "dir $dir" \
+			"sentinel monitor mymaster 127.0.0.1 $REDIS_PORT $((count / 2 + 1))" \
+			'sentinel down-after-milliseconds mymaster 500' \
+			'sentinel failover-timeout mymaster 3000' "$@" >"$dir/$name.conf"
+		SPAWN_DIR=$dir spawn "$name" redis-server "$dir/$name.conf" --sentinel </dev/null
+		SENTINELS+=${SENTINELS:+,}127.0.0.1:$port
+	done
+	export SENTINELS
+	for ((n = 1; n <= count; n++)); do
+		wait_for "scli s$n sentinel debug info-period 1000 publish-period 100 ask-period 100" || return 1
+	done
+	for ((n = 1; n <= count; n++)); do
+		wait_for "scli s$n sentinel master mymaster | grep -A1 -x num-slaves | grep -qx '[1-9]'" || return 1
+		wait_for "[ $count -eq 1 ] || scli s$n sentinel ckquorum mymaster | grep -q '^OK $count'" || return 1
+	done
+}
+
+# failover NAME: the sentinel makes a replica the primary.
+failover() {
+	wait_for "scli $1 sentinel failover mymaster | grep -qx OK"
+}
+
+# scli NAME ARG…: redis-cli to a server by its socket.
+scli() {
+	redis-cli -s "$(harness_scope)/$1.sock" "${@:2}"
 }
 
 # redis_stop [NAME [SIGNAL]]: ends it at once (or by SIGNAL) and waits until it is gone.

@@ -27,9 +27,20 @@ static inline int pair_up(struct link *l)
 
 static inline int pair_client(struct redis *r, enum redis_use use)
 {
-	*r = (struct redis){.use = use, .state = REDIS_UP, .reported_away = true};
-	r->url.name = strdup("test");
-	return pair_up(&r->link);
+	bool publishes = use == REDIS_PUBLISHER;
+
+	*r = (struct redis){.state = REDIS_UP,
+		.reported_away = true,
+		.rules = {.use = use, .asks_role = publishes, .confirms = publishes},
+		.node = {.up = true, .rules = &r->rules, .replicas = -1}};
+	return pair_up(&r->node.link);
+}
+
+static inline enum redis_news pair_step(struct redis *r, short revents, int64_t now_ms)
+{
+	const struct pollfd p = {.revents = revents};
+
+	return redis_step(r, &p, now_ms);
 }
 
 static inline void pair_say(int fd, const char *bytes, size_t n)

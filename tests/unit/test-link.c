@@ -77,21 +77,21 @@ static void expect(const char *text, size_t len, bool pushed, const char *expect
 		struct buf b = {0};
 		int fd = pair_client(&r, pushed ? REDIS_SUBSCRIBER : REDIS_COMMANDS);
 
-		r.link.resp.max_string = 20;
+		r.node.link.resp.max_string = 20;
 		for (uint64_t tag = 7; tag < 20 && !pushed; tag++)
-			link_commit(&r.link, tag);
+			link_commit(&r.node.link, tag);
 		for (size_t at = 0; at < len; at += piece) {
 			pair_say(fd, text + at, len - at < piece ? len - at : piece);
-			assert_true(link_read(&r.link));
+			assert_true(link_read(&r.node.link));
 			if (pushed)
 				print_messages(&r, &b);
 			else
-				print_replies(&r.link, &b);
+				print_replies(&r.node.link, &b);
 		}
 		buf_putc(&b, '\0');
 		assert_string_equal(b.p, expected);
-		assert_int_equal(r.link.state, LINK_UP);
-		assert_ptr_equal(r.link.resp.p, r.link.resp.end);
+		assert_int_equal(r.node.link.state, LINK_UP);
+		assert_ptr_equal(r.node.link.resp.p, r.node.link.resp.end);
 		redis_close(&r);
 		buf_free(&b);
 		close(fd);
@@ -192,18 +192,18 @@ static void bytes_that_are_no_reply_lose_the_link(void **state)
 		struct buf b = {0};
 		int fd = pair_client(&r, REDIS_COMMANDS);
 
-		link_commit(&r.link, 1);
+		link_commit(&r.node.link, 1);
 		pair_say(fd, rows[i].bytes, strlen(rows[i].bytes));
-		assert_true(link_read(&r.link));
+		assert_true(link_read(&r.node.link));
 		if (rows[i].pushed)
 			print_messages(&r, &b);
 		else
-			print_replies(&r.link, &b);
-		assert_int_equal(r.link.state, LINK_DOWN);
-		assert_int_equal(link_step(&r.link, 0, 0), LINK_LOST);
-		assert_string_equal(r.link.trouble.text, rows[i].why);
-		assert_int_equal(r.link.trouble.status, EXIT_TEMP);
-		assert_int_equal(link_step(&r.link, 0, 0), LINK_SAME);
+			print_replies(&r.node.link, &b);
+		assert_int_equal(r.node.link.state, LINK_DOWN);
+		assert_int_equal(link_step(&r.node.link, 0, 0), LINK_LOST);
+		assert_string_equal(r.node.link.trouble.text, rows[i].why);
+		assert_int_equal(r.node.link.trouble.status, EXIT_TEMP);
+		assert_int_equal(link_step(&r.node.link, 0, 0), LINK_SAME);
 		redis_close(&r);
 		buf_free(&b);
 		close(fd);

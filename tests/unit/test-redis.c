@@ -54,7 +54,7 @@ static void a_publishers_replies_wait_for_role(void **state)
 	assert_null(strstr(pair_heard(fd), "ROLE"));
 	assert_int_equal(redis_timeout_ms(&r, 50), 50);
 	SAY(fd, ":1\r\n:0\r\n:2\r\n");
-	assert_int_equal(redis_step(&r, POLLIN, 60), REDIS_SAME);
+	assert_int_equal(pair_step(&r, POLLIN, 60), REDIS_SAME);
 	assert_string_equal(fates(&r), "");
 	redis_flush(&r, 100);
 	assert_non_null(strstr(pair_heard(fd), "ROLE"));
@@ -62,12 +62,12 @@ static void a_publishers_replies_wait_for_role(void **state)
 	redis_flush(&r, 300); /* one ROLE at a time */
 	assert_null(strstr(pair_heard(fd), "ROLE"));
 	SAY(fd, MASTER ":5\r\n");
-	redis_step(&r, POLLIN, 300);
+	pair_step(&r, POLLIN, 300);
 	assert_string_equal(fates(&r), "10=1, 11=0, 12=2, ");
 	redis_flush(&r, 300);
 	assert_non_null(strstr(pair_heard(fd), "ROLE"));
 	SAY(fd, MASTER);
-	redis_step(&r, POLLIN, 300);
+	pair_step(&r, POLLIN, 300);
 	assert_string_equal(fates(&r), "13=5, ");
 	assert_int_equal(redis_timeout_ms(&r, 300), 5000);
 	redis_close(&r);
@@ -82,17 +82,17 @@ static void role_is_asked_for_sooner_when_much_was_sent_or_no_more_comes(void **
 	(void)state;
 	publish(&r, 0, 1023);
 	redis_flush(&r, 1);
-	assert_false(r.role_sent);
+	assert_false(r.node.role_sent);
 	publish(&r, 1023, 1);
 	redis_flush(&r, 1);
-	assert_true(r.role_sent);
+	assert_true(r.node.role_sent);
 	redis_close(&r);
 	close(fd);
 	fd = pair_client(&r, REDIS_PUBLISHER);
 	publish(&r, 0, 1);
 	redis_hurry(&r);
 	redis_flush(&r, 1);
-	assert_true(r.role_sent);
+	assert_true(r.node.role_sent);
 	redis_close(&r);
 	close(fd);
 }
@@ -106,7 +106,7 @@ static void an_error_comes_at_once(void **state)
 	publish(&r, 1, 3);
 	redis_flush(&r, 0);
 	SAY(fd, ":1\r\n-ERR no\r\n:1\r\n");
-	redis_step(&r, POLLIN, 0);
+	pair_step(&r, POLLIN, 0);
 	assert_string_equal(fates(&r), "2=ERR no, ");
 	redis_close(&r);
 	close(fd);
@@ -124,18 +124,18 @@ static void what_a_lost_connection_leaves_is_to_be_sent_again(void **state)
 	publish(&r, 3, 4);
 	redis_flush(&r, 0);
 	SAY(fd, ":1\r\n:1\r\n" MASTER ":1\r\n:1\r\n");
-	redis_step(&r, POLLIN, 0);
+	pair_step(&r, POLLIN, 0);
 	close(fd);
 	assert_string_equal(fates(&r), "1=1, 2=1, ");
-	assert_int_equal(redis_step(&r, POLLIN, 0), REDIS_WENT);
+	assert_int_equal(pair_step(&r, POLLIN, 0), REDIS_WENT);
 	assert_int_equal(r.state, REDIS_AWAY);
 	assert_null(redis_begin(&r, SPAN("c")));
 	/* Nothing is dialled before the caller knows what was lost. */
-	redis_step(&r, 0, 0);
-	assert_int_equal(r.link.state, LINK_DOWN);
+	pair_step(&r, 0, 0);
+	assert_int_equal(r.node.link.state, LINK_DOWN);
 	assert_string_equal(fates(&r), "3 again, 4 again, 5 again, 6 again, ");
-	redis_step(&r, 0, 0);
-	assert_int_equal(r.link.state, LINK_DIALING);
+	pair_step(&r, 0, 0);
+	assert_int_equal(r.node.link.state, LINK_DIALING);
 	assert_string_equal(fates(&r), "");
 	redis_close(&r);
 }
@@ -146,15 +146,14 @@ static void a_replica_takes_back_what_it_answered(void **state)
 	int fd = pair_client(&r, REDIS_PUBLISHER);
 
 	(void)state;
-	r.reported_replica = true;
 	publish(&r, 1, 2);
 	redis_hurry(&r);
 	redis_flush(&r, 0);
 	SAY(fd, ":1\r\n:1\r\n" REPLICA);
-	redis_step(&r, POLLIN, 0);
+	pair_step(&r, POLLIN, 0);
 	assert_string_equal(fates(&r), "1 again, 2 again, ");
 	assert_int_equal(r.state, REDIS_AWAY);
-	assert_int_equal(redis_step(&r, 0, 0), REDIS_WENT);
+	assert_int_equal(pair_step(&r, 0, 0), REDIS_WENT);
 	redis_close(&r);
 	close(fd);
 }
@@ -168,12 +167,15 @@ static void a_publisher_comes_with_its_first_role(void **state)
 		enum redis_state state;
 		const char *trouble;
 	} rows[] = {
-		{MASTER, REDIS_CAME, REDIS_UP, ""},
-		{"-ERR unknown command 'ROLE'\r\n", REDIS_CAME, REDIS_UP, ""},
+		{MASTER "+PONG\r\n", REDIS_CAME, REDIS_UP, ""},
+		{"-ERR unknown command 'ROLE'\r\n+PONG\r\n", REDIS_CAME, REDIS_UP, ""},
+		{MASTER "-MISCONF no\r\n", REDIS_CAME, REDIS_UP, ""},
+		{MASTER "-LOADING wait\r\n", REDIS_SAME, REDIS_AWAY, ""},
 		{REPLICA, REDIS_SAME, REDIS_AWAY, ""},
 		{"-LOADING\r\n", REDIS_SAME, REDIS_AWAY, ""},
 		{"*2\r\n$8\r\nsentinel\r\n*0\r\n", REDIS_FAILED, REDIS_REFUSED,
-			"redis at test is a sentinel: name the server itself"},
+			"redis at test is a sentinel: name the server itself, or all sentinels with "
+			"redis+sentinel://"},
 		{"-NOPERM this user has no permissions\r\n", REDIS_FAILED, REDIS_REFUSED,
 			"redis at test: NOPERM this user has no permissions; allow it with ACL SETUSER … "
 			"+role"},
@@ -184,17 +186,17 @@ static void a_publisher_comes_with_its_first_role(void **state)
 		struct redis r;
 		int fd = pair_client(&r, REDIS_PUBLISHER);
 
-		r.reported_replica = true;
 		r.state = REDIS_AWAY;
-		r.link.news = LINK_CAME;
-		assert_int_equal(redis_step(&r, 0, 0), REDIS_SAME);
+		r.node.up = false;
+		r.node.link.news = LINK_CAME;
+		assert_int_equal(pair_step(&r, 0, 0), REDIS_SAME);
 		assert_int_equal(r.state, REDIS_AWAY);
 		assert_false(r.reachable);
 		redis_flush(&r, 0);
-		assert_string_equal(pair_heard(fd), "*1\r\n$4\r\nROLE\r\n");
+		assert_string_equal(pair_heard(fd), "*1\r\n$4\r\nROLE\r\n*1\r\n$4\r\nPING\r\n");
 		assert_int_equal(redis_timeout_ms(&r, 0), 5000);
 		pair_say(fd, rows[i].says, strlen(rows[i].says));
-		assert_int_equal(redis_step(&r, POLLIN, 0), rows[i].news);
+		assert_int_equal(pair_step(&r, POLLIN, 0), rows[i].news);
 		assert_int_equal(r.state, rows[i].state);
 		assert_int_equal(r.reachable, rows[i].state == REDIS_UP);
 		assert_string_equal(r.trouble.text, rows[i].trouble);
@@ -209,13 +211,13 @@ static void an_error_too_answers_a_keep_alive(void **state)
 	int fd = pair_client(&r, REDIS_COMMANDS);
 
 	(void)state;
-	assert_int_equal(redis_step(&r, 0, 5000), REDIS_SAME);
+	assert_int_equal(pair_step(&r, 0, 5000), REDIS_SAME);
 	redis_flush(&r, 5000);
 	assert_string_equal(pair_heard(fd), "*1\r\n$4\r\nPING\r\n");
-	redis_step(&r, 0, 6000);
+	pair_step(&r, 0, 6000);
 	assert_false(r.reachable);
 	SAY(fd, "-MISCONF no\r\n");
-	redis_step(&r, POLLIN, 6500);
+	pair_step(&r, POLLIN, 6500);
 	assert_string_equal(fates(&r), "");
 	assert_int_equal(r.state, REDIS_UP);
 	assert_true(r.reachable);
@@ -233,11 +235,11 @@ static void a_reason_to_leave_takes_back_what_is_unanswered(void **state)
 	redis_command(&r, SPAN("k"), 5, 2, (const char *const[]){"GET", "k"});
 	redis_flush(&r, 0);
 	SAY(fd, "-LOADING\r\n");
-	redis_step(&r, POLLIN, 0);
+	pair_step(&r, POLLIN, 0);
 	assert_string_equal(fates(&r), "4=LOADING, ");
 	redis_lose(&r, SPAN("LOADING"));
 	assert_string_equal(fates(&r), "5 again, ");
-	assert_int_equal(redis_step(&r, 0, 0), REDIS_WENT);
+	assert_int_equal(pair_step(&r, 0, 0), REDIS_WENT);
 	redis_close(&r);
 	close(fd);
 }
@@ -258,6 +260,10 @@ static void an_error_is_of_the_command_the_server_or_the_configuration(void **st
 		{"OOM command not allowed when used memory > 'maxmemory'.", REDIS_FAULT_AWAY},
 		{"MISCONF Redis is configured to save RDB snapshots", REDIS_FAULT_AWAY},
 		{"NOREPLICAS Not enough good replicas to write.", REDIS_FAULT_AWAY},
+		{"MASTERDOWN Link with MASTER is down", REDIS_FAULT_AWAY},
+		{"TRYAGAIN Multiple keys request during rehashing of slot", REDIS_FAULT_AWAY},
+		{"UNBLOCKED force unblock from blocking operation", REDIS_FAULT_AWAY},
+		{"EXECABORT Transaction discarded because of previous errors.", REDIS_FAULT_AWAY},
 		{"CLUSTERDOWN Hash slot not served", REDIS_FAULT_AWAY},
 		{"NOAUTH Authentication required.", REDIS_FAULT_CONFIG},
 		{"MOVED 3999 127.0.0.1:6381", REDIS_FAULT_CONFIG},

@@ -50,9 +50,9 @@ static struct rapply self;
 
 /* ---- the loop ---- */
 
-static void on_redis(struct rapply *s, short revents)
+static void on_redis(struct rapply *s, const struct pollfd *p)
 {
-	enum redis_news news = redis_step(&s->redis, revents, s->now_ms);
+	enum redis_news news = redis_step(&s->redis, p, s->now_ms);
 
 	if (news == REDIS_CAME) {
 		s->look_due = true;
@@ -83,23 +83,23 @@ static void loop(struct rapply *s)
 {
 	/* The last positions may have no record behind them. */
 	while (sink_runs(&s->sink) || s->in_flight || s->next_places) {
-		struct pollfd p[SINK_FDS + 1];
+		struct pollfd p[SINK_FDS + REDIS_FDS];
+		nfds_t fds = SINK_FDS;
 		int timeout_ms;
 
 		s->now_ms = wake_now_ms();
 		sink_poll(&s->sink, p, s->redis.state == REDIS_UP && batch_has_room(s));
-		p[SINK_FDS] = (struct pollfd){
-			.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)};
+		fds += (nfds_t)redis_poll(&s->redis, &p[SINK_FDS]);
 		timeout_ms = wake_least(sink_timeout_ms(&s->sink, s->now_ms),
 			wake_least(redis_timeout_ms(&s->redis, s->now_ms),
 				batch_timeout_ms(s, s->now_ms)));
-		if (poll(p, SINK_FDS + 1, timeout_ms) < 0) {
+		if (poll(p, fds, timeout_ms) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
 		}
 		s->now_ms = wake_now_ms();
-		on_redis(s, p[SINK_FDS].revents);
+		on_redis(s, &p[SINK_FDS]);
 		sink_serve(&s->sink, p);
 		sink_server(&s->sink, s->redis.state == REDIS_UP && !s->waits, s->now_ms);
 		batch_fill(s);

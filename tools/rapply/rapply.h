@@ -136,7 +136,7 @@ int batch_timeout_ms(const struct rapply *s, int64_t now_ms);
 /* ---- replies.c ---- */
 /* Tags of commands that are no record's; lower ones are a slot's number. */
 enum { TAGS = 16 };
-#define TAG_MULTI (UINT64_MAX - TAGS)
+#define TAG_MULTI (NODE_TAGS - TAGS)
 #define TAG_SET (TAG_MULTI + 1)
 #define TAG_EXEC (TAG_MULTI + 2)
 #define TAG_REPLICAS (TAG_MULTI + 3)

@@ -23,7 +23,7 @@ static void begin_wait(struct rapply *s, const char *why, bool to_look)
 {
 	metrics.errors[CLASS_REDIS]++;
 	if (!s->waits) {
-		msg_warn("redis at %s takes no commands: %s; waiting", s->redis.url.name, why);
+		msg_warn("redis at %s takes no commands: %s; waiting", redis_name(&s->redis), why);
 		s->waits = true;
 		s->waits_since_ms = s->now_ms;
 		s->backoff_ms = 0;
@@ -37,7 +37,7 @@ static void end_wait(struct rapply *s)
 {
 	if (!s->waits)
 		return;
-	msg_warn("redis at %s takes commands again after %.1f s", s->redis.url.name,
+	msg_warn("redis at %s takes commands again after %.1f s", redis_name(&s->redis),
 		(double)(s->now_ms - s->waits_since_ms) / 1000);
 	s->waits = false;
 	metrics_set_ready(true);
@@ -57,7 +57,7 @@ static enum redis_fault fault_of(struct span error)
 
 static _Noreturn void refused(struct rapply *s, const char *why)
 {
-	sink_die(&s->sink, EXIT_PERM, "redis at %s: %s", s->redis.url.name, why);
+	sink_die(&s->sink, EXIT_PERM, "redis at %s: %s", redis_name(&s->redis), why);
 }
 
 /* ---- errors while the transaction is queued ---- */
@@ -200,13 +200,13 @@ static void on_replicas(struct rapply *s, const struct resp_value *v)
 		if (!s->is_short)
 			msg_warn("redis at %s: %" PRId64
 				 " replicas have the last batch, and --wait asks for %d; waiting",
-				s->redis.url.name, v->n, s->wait);
+				redis_name(&s->redis), v->n, s->wait);
 		s->is_short = true;
 		batch_ask_replicas(s);
 		return;
 	}
 	if (s->is_short)
-		msg_warn("redis at %s: %" PRId64 " replicas have it", s->redis.url.name, v->n);
+		msg_warn("redis at %s: %" PRId64 " replicas have it", redis_name(&s->redis), v->n);
 	s->is_short = false;
 	batch_done(s);
 }

@@ -103,7 +103,7 @@ _Noreturn static void refuse(struct rpub *s, struct span name, const char *why)
 	sink_die(&s->sink, EXIT_PERM,
 		"redis at %s: stream '%.*s' %s: with --id offset its records would count as delivered and be lost; "
 		"give them another stream, or delete this one",
-		s->redis.url.name, (int)(name.len < 100 ? name.len : 100), name.p, why);
+		redis_name(&s->redis), (int)(name.len < 100 ? name.len : 100), name.p, why);
 }
 
 static void judge(struct rpub *s, struct span name, const struct record *r, struct span line)
@@ -219,7 +219,8 @@ void known_result(struct rpub *s, enum redis_got got, const struct link_reply *r
 			redis_lose(&s->redis, text);
 		else if (!span_starts(text, "WRONGTYPE"))
 			sink_die(&s->sink, EXIT_PERM, "redis at %s cannot look at a stream: %.*s",
-				s->redis.url.name, (int)(text.len < 200 ? text.len : 200), text.p);
+				redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200),
+				text.p);
 		else
 			k->is_bad = false;
 	}

@@ -118,7 +118,7 @@ static void on_error(struct rpub *s, uint64_t i, struct span text)
 		return;
 	case REDIS_FAULT_CONFIG:
 		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses to publish: %.*s",
-			line_of(s, i), s->redis.url.name, n, text.p);
+			line_of(s, i), redis_name(&s->redis), n, text.p);
 	case REDIS_FAULT_COMMAND:
 		break;
 	}

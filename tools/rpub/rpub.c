@@ -44,18 +44,18 @@ static struct {
 	struct redis_opts redis;
 	struct arg_lit *raw, *nul, *pass;
 	struct arg_str *channel, *stream, *maxlen, *minid, *id, *field, *key_field, *min_receivers,
-		*on_few;
+		*on_few, *wait;
 } opt;
 
 static struct rpub self;
 
-static void on_redis(struct rpub *s, short revents, int64_t now_ms)
+static void on_redis(struct rpub *s, const struct pollfd *p, int64_t now_ms)
 {
 	struct link_reply reply;
 	enum redis_got got;
 
 	s->now_ms = now_ms;
-	switch (redis_step(&s->redis, revents, now_ms)) {
+	switch (redis_step(&s->redis, p, now_ms)) {
 	case REDIS_CAME:
 		metrics_set_ready(true);
 		break;
@@ -100,24 +100,24 @@ static void loop(struct rpub *s)
 {
 	while (sink_runs(&s->sink)) {
 		int64_t now_ms = wake_now_ms();
-		struct pollfd p[SINK_FDS + 1];
+		struct pollfd p[SINK_FDS + REDIS_FDS];
+		nfds_t fds = SINK_FDS;
 		int timeout_ms;
 
 		sink_poll(&s->sink, p, takes(s));
-		p[SINK_FDS] = (struct pollfd){
-			.fd = redis_fd(&s->redis), .events = redis_events(&s->redis)};
+		fds += (nfds_t)redis_poll(&s->redis, &p[SINK_FDS]);
 		timeout_ms = wake_least(
 			sink_timeout_ms(&s->sink, now_ms), redis_timeout_ms(&s->redis, now_ms));
 		if ((s->holds && !s->out) || s->stream.is_stalled)
 			timeout_ms = wake_least(
 				timeout_ms, s->try_ms > now_ms ? (int)(s->try_ms - now_ms) : 0);
-		if (poll(p, SINK_FDS + 1, timeout_ms) < 0) {
+		if (poll(p, fds, timeout_ms) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
 		}
 		now_ms = wake_now_ms();
-		on_redis(s, p[SINK_FDS].revents, now_ms);
+		on_redis(s, &p[SINK_FDS], now_ms);
 		sink_serve(&s->sink, p);
 		sink_server(&s->sink,
 			s->redis.state == REDIS_UP && !s->holds && !s->stream.is_stalled, now_ms);
@@ -164,7 +164,7 @@ static void parse_options(int argc, char **argv)
 		.summary =
 			"Publishes each record's payload on a Redis channel, or adds it to a stream.",
 		.examples = examples,
-		.libraries = {link_library},
+		.libraries = {link_library, tls_library},
 	};
 
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
@@ -186,6 +186,8 @@ static void parse_options(int argc, char **argv)
 		NULL, "min-receivers", "N", "a message is done when N subscribers have got it");
 	opt.on_few = arg_str0(NULL, "on-few", "hold|refuse",
 		"hold (default): publish it again until so many get it");
+	opt.wait =
+		arg_str0(NULL, "wait", "N", "a record is done when N replicas have it too (WAIT)");
 	opt.channel =
 		arg_str0(NULL, NULL, "CHANNEL", "a channel's name, a template: 'sse:{topic}'");
 	redis_opts(&opt.redis);
@@ -194,7 +196,7 @@ static void parse_options(int argc, char **argv)
 	sink_opts(&opt.sink);
 	opt_common(&opt.common);
 	void *table[] = {opt.channel, opt.stream, opt.maxlen, opt.minid, opt.id, opt.field,
-		opt.key_field, opt.min_receivers, opt.on_few, opt.raw, opt.nul, opt.pass,
+		opt.key_field, opt.min_receivers, opt.on_few, opt.wait, opt.raw, opt.nul, opt.pass,
 		INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack),
 		REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
@@ -291,6 +293,7 @@ int main(int argc, char **argv)
 	metrics_counter("receivers_zero_total", "Messages published to no subscriber.",
 		METRICS_PIPELINE, &s->receivers_zero);
 	redis_open(&s->redis, &opt.redis, REDIS_PUBLISHER);
+	redis_wait(&s->redis, (int)opt_int(opt.wait, "--wait", 0, 1, 1000));
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
 			.ack = &opt.ack,

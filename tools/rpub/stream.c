@@ -161,7 +161,7 @@ static void on_entry_error(struct rpub *s, uint64_t i, struct span text)
 		return;
 	case REDIS_FAULT_CONFIG:
 		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses an entry: %.*s",
-			line_of(s, i), s->redis.url.name, n, text.p);
+			line_of(s, i), redis_name(&s->redis), n, text.p);
 	case REDIS_FAULT_COMMAND:
 		break;
 	}
@@ -185,7 +185,7 @@ static void serves_again(struct rpub *s)
 		return;
 	t->is_stalled = false;
 	s->backoff_ms = 0;
-	msg_warn("redis at %s serves again after %.1f s", s->redis.url.name,
+	msg_warn("redis at %s serves again after %.1f s", redis_name(&s->redis),
 		(double)(s->now_ms - t->stalled_ms) / 1000);
 	metrics_set_ready(true);
 }
@@ -213,7 +213,7 @@ static void on_executed(struct rpub *s, uint64_t to, const struct link_reply *re
 			if (s->stream.away[0])
 				sink_die(&s->sink, EXIT_TEMP,
 					"line %llu: redis at %s has refused an entry among others: %s",
-					line_of(s, i), s->redis.url.name, s->stream.away);
+					line_of(s, i), redis_name(&s->redis), s->stream.away);
 			break;
 		default:
 			redis_lose(&s->redis, SPAN("the answer to EXEC is none"));
@@ -233,7 +233,7 @@ static void wait_for_server(struct rpub *s)
 		return;
 	}
 	if (!t->is_stalled) {
-		msg_warn("redis at %s: %s; trying again", s->redis.url.name, t->away);
+		msg_warn("redis at %s: %s; trying again", redis_name(&s->redis), t->away);
 		metrics_set_ready(false);
 		t->stalled_ms = s->now_ms;
 	}
@@ -251,8 +251,8 @@ static void on_aborted(struct rpub *s, struct span text)
 	if (why)
 		rest = (struct span){why + 12, (size_t)(text.p + text.len - why) - 12};
 	if (redis_fault(rest) == REDIS_FAULT_CONFIG || span_starts(rest, "ERR unknown command"))
-		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses EXEC: %.*s", s->redis.url.name,
-			(int)(rest.len < 200 ? rest.len : 200), rest.p);
+		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses EXEC: %.*s",
+			redis_name(&s->redis), (int)(rest.len < 200 ? rest.len : 200), rest.p);
 	t->executing = false;
 	t->next = t->from;
 	/* Without the records that were refused it is made again at once. */
@@ -296,8 +296,8 @@ void stream_result(struct rpub *s, enum redis_got got, const struct link_reply *
 	else if (reply->tag >= TAG_EXEC)
 		on_exec(s, got, reply->tag - TAG_EXEC, reply);
 	else if (reply->tag == TAG_MULTI && is_error && redis_fault(text) != REDIS_FAULT_AWAY)
-		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses MULTI: %.*s", s->redis.url.name,
-			(int)(text.len < 200 ? text.len : 200), text.p);
+		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses MULTI: %.*s",
+			redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p);
 	else if (reply->tag == TAG_MULTI && is_error)
 		note_away(s, text);
 	else if (is_error)

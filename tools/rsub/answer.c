@@ -219,11 +219,11 @@ static void deny_info(struct streams *s, struct span why)
 	if (s->from_end && !s->group)
 		source_end(s->source, EXIT_PERM,
 			"redis at %s refuses XINFO, which --from '$' needs: %.*s",
-			s->redis.url.name, (int)(why.len < 200 ? why.len : 200), why.p);
+			redis_name(&s->redis), (int)(why.len < 200 ? why.len : 200), why.p);
 	else
 		msg_warn(
 			"redis at %s refuses XINFO: neither lag nor trimmed entries are noticed: %.*s",
-			s->redis.url.name, (int)(why.len < 200 ? why.len : 200), why.p);
+			redis_name(&s->redis), (int)(why.len < 200 ? why.len : 200), why.p);
 }
 
 /* The stream was deleted and filled again: its ids begin anew, and those of before mean nothing. */
@@ -233,7 +233,7 @@ static void begin_anew(struct streams *s, struct stream *st)
 
 	msg_warn(
 		"redis at %s: stream '%s' was deleted: what comes in it now is read from the beginning",
-		s->redis.url.name, st->name);
+		redis_name(&s->redis), st->name);
 	if (st->losses.lag)
 		streams_gap(s, st, st->losses.lag, "that were not read");
 	st->losses = (struct info_losses){0};
@@ -298,11 +298,11 @@ static void on_group(struct streams *s, struct stream *st)
 	if (st->had_group) {
 		msg_warn(
 			"redis at %s: group '%s' of stream '%s' was gone; it is made again, from id %s on",
-			s->redis.url.name, s->group, st->name, id_text(st->rewound, id).p);
+			redis_name(&s->redis), s->group, st->name, id_text(st->rewound, id).p);
 		streams_know(s, st);
 		st->rewound = st->read;
 	} else {
-		msg_info("redis at %s: group '%s' of stream '%s' is made", s->redis.url.name,
+		msg_info("redis at %s: group '%s' of stream '%s' is made", redis_name(&s->redis),
 			s->group, st->name);
 	}
 	st->had_group = true;
@@ -323,7 +323,7 @@ static void on_ack(struct streams *s, struct stream *st, uint64_t count)
 static void stall(struct streams *s, struct span why)
 {
 	if (!s->is_stalled) {
-		msg_warn("redis at %s: %.*s; trying again", s->redis.url.name,
+		msg_warn("redis at %s: %.*s; trying again", redis_name(&s->redis),
 			(int)(why.len < 200 ? why.len : 200), why.p);
 		metrics_set_ready(false);
 		s->stalled_ms = s->now_ms;
@@ -340,7 +340,7 @@ static void serves_again(struct streams *s)
 	if (!s->is_stalled)
 		return;
 	s->is_stalled = false;
-	msg_warn("redis at %s serves again after %.1f s", s->redis.url.name,
+	msg_warn("redis at %s serves again after %.1f s", redis_name(&s->redis),
 		(double)(s->now_ms - s->stalled_ms) / 1000);
 	metrics_set_ready(s->step != STREAMS_SETUP);
 }
@@ -349,7 +349,7 @@ static void serves_again(struct streams *s)
 static void on_no_group(struct streams *s, struct stream *st, struct span text)
 {
 	if (s->denied[0]) {
-		source_end(s->source, EXIT_PERM, "redis at %s: %.*s: %s", s->redis.url.name,
+		source_end(s->source, EXIT_PERM, "redis at %s: %.*s: %s", redis_name(&s->redis),
 			(int)(text.len < 200 ? text.len : 200), text.p, s->denied);
 		return;
 	}
@@ -363,7 +363,7 @@ static void on_no_group(struct streams *s, struct stream *st, struct span text)
 static void end_for(struct streams *s, const struct stream *st, struct span text)
 {
 	source_end(s->source, EXIT_PERM, "redis at %s refuses to read stream '%s': %.*s",
-		s->redis.url.name, st->name, (int)(text.len < 200 ? text.len : 200), text.p);
+		redis_name(&s->redis), st->name, (int)(text.len < 200 ? text.len : 200), text.p);
 }
 
 /* Returns whether the error is of the command alone. */
@@ -374,10 +374,10 @@ static bool on_common_error(struct streams *s, struct stream *st, struct span te
 	if (span_starts(text, "READONLY") ||
 		(is_unblocked && memmem(text.p, text.len, "master", 6)))
 		redis_lose(&s->redis, text);
-	else if (redis_fault(text) == REDIS_FAULT_AWAY)
-		stall(s, text);
 	else if (span_starts(text, "NOGROUP") || is_unblocked)
 		on_no_group(s, st, text);
+	else if (redis_fault(text) == REDIS_FAULT_AWAY && !span_starts(text, "EXECABORT"))
+		stall(s, text);
 	else
 		return true;
 	return false;
@@ -407,7 +407,7 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 	} else if ((what == ASK_CLAIM || what == ASK_DELIVERIES) && !s->max_deliveries) {
 		msg_warn(
 			"redis at %s refuses XAUTOCLAIM: entries of dead consumers are left to them: %.*s",
-			s->redis.url.name, (int)(text.len < 200 ? text.len : 200), text.p);
+			redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p);
 		s->has_no_claim = true;
 		streams_step(s, STREAMS_NEW);
 	} else if (what != ASK_QUIET) {

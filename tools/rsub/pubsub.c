@@ -117,8 +117,9 @@ static void say_gap(struct pubsub *s, const char *been)
 {
 	msg_error("gap: the %s redis at %s %s lost for %.1f s: "
 		  "what was published meanwhile is lost%s",
-		s->is_restart ? "unit was started again, and" : "connection to", s->redis.url.name,
-		been, (double)(wake_now_ms() - s->gap_since_ms) / 1000, s->was_slow ? SLOW : "");
+		s->is_restart ? "unit was started again, and" : "connection to",
+		redis_name(&s->redis), been, (double)(wake_now_ms() - s->gap_since_ms) / 1000,
+		s->was_slow ? SLOW : "");
 	s->has_gap = s->is_restart = s->was_slow = false;
 }
 
@@ -127,7 +128,7 @@ static void on_confirmed(struct pubsub *s)
 	if (s->unconfirmed == 0 || --s->unconfirmed)
 		return;
 	metrics_set_ready(true);
-	msg_info("subscribed at redis at %s", s->redis.url.name);
+	msg_info("subscribed at redis at %s", redis_name(&s->redis));
 	if (s->has_gap)
 		say_gap(s, "was");
 }
@@ -159,7 +160,7 @@ static void on_error(struct pubsub *s, struct span text)
 		return;
 	}
 	source_end(s->source, EXIT_PERM, "redis at %s refuses the subscription: %.*s",
-		s->redis.url.name, (int)(text.len < 200 ? text.len : 200), text.p);
+		redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p);
 }
 
 /* Prints what has come, up to a block of output; what is left stays for the next turn. */
@@ -195,9 +196,9 @@ static void on_replies(struct pubsub *s, int64_t now_ms)
 	}
 }
 
-static void on_redis(struct pubsub *s, short revents, int64_t now_ms)
+static void on_redis(struct pubsub *s, const struct pollfd *p, int64_t now_ms)
 {
-	switch (redis_step(&s->redis, revents, now_ms)) {
+	switch (redis_step(&s->redis, p, now_ms)) {
 	case REDIS_CAME:
 		subscribe(s);
 		break;
@@ -241,12 +242,11 @@ void pubsub_open(struct pubsub *s, const struct redis_opts *o)
 		s->account = ledger_assign(s->source->ledger, NULL, -1, NULL);
 }
 
-void pubsub_poll(struct pubsub *s, struct pollfd *p)
+int pubsub_poll(struct pubsub *s, struct pollfd *p)
 {
 	s->rests = source_phase(s->source) != SOURCE_READING ||
 		(s->redis.state == REDIS_UP && out_pending(&s->source->out));
-	*p = (struct pollfd){.fd = s->rests || s->is_behind ? -1 : redis_fd(&s->redis),
-		.events = redis_events(&s->redis)};
+	return s->rests || s->is_behind ? 0 : redis_poll(&s->redis, p);
 }
 
 int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms)
@@ -256,10 +256,10 @@ int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms)
 	return s->is_behind ? 0 : redis_timeout_ms(&s->redis, now_ms);
 }
 
-void pubsub_serve(struct pubsub *s, short revents, int64_t now_ms)
+void pubsub_serve(struct pubsub *s, const struct pollfd *p, int64_t now_ms)
 {
 	if (!s->rests) {
-		on_redis(s, revents, now_ms);
+		on_redis(s, s->is_behind ? NULL : p, now_ms);
 	} else {
 		redis_heard(&s->redis, now_ms);
 		s->rested_ms += now_ms - s->served_ms;

@@ -45,12 +45,12 @@ struct pubsub {
 
 /* Takes the options; connects nothing yet. Dies with 100 when they are wrong. */
 void pubsub_open(struct pubsub *s, const struct redis_opts *o);
-/* Fills in one entry, whose revents pubsub_serve takes. While output is pending, and after READING, the
- * connection is left alone, and its silence is our own. */
-void pubsub_poll(struct pubsub *s, struct pollfd *p);
+/* Fills in at most REDIS_FDS entries, which pubsub_serve takes, and returns how many. While output is pending, and after
+ * READING, the connection is left alone, and its silence is our own. */
+int pubsub_poll(struct pubsub *s, struct pollfd *p);
 /* -1: never. Call after pubsub_poll. */
 int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms);
-void pubsub_serve(struct pubsub *s, short revents, int64_t now_ms);
+void pubsub_serve(struct pubsub *s, const struct pollfd *p, int64_t now_ms);
 /* Closes the connection, and reports a gap that is still open, and how many messages were refused. */
 void pubsub_close(struct pubsub *s);
 

@@ -146,20 +146,19 @@ static void loop(struct rsub *s)
 	bool streams = s->reads_streams;
 
 	while (source_phase(&s->source) < (streams ? SOURCE_OVER : SOURCE_LEAVING)) {
-		struct pollfd p[SOURCE_FDS + 1];
+		struct pollfd p[SOURCE_FDS + REDIS_FDS];
+		nfds_t fds = SOURCE_FDS;
 		int64_t now_ms = wake_now_ms();
 		int timeout =
 			wake_least(metrics_tick(now_ms), source_timeout_ms(&s->source, now_ms));
 
 		source_poll(&s->source, p);
-		if (streams)
-			streams_poll(&s->streams, &p[SOURCE_FDS]);
-		else
-			pubsub_poll(&s->pubsub, &p[SOURCE_FDS]);
+		fds += (nfds_t)(streams ? streams_poll(&s->streams, &p[SOURCE_FDS])
+					: pubsub_poll(&s->pubsub, &p[SOURCE_FDS]));
 		timeout = wake_least(timeout,
 			streams ? streams_timeout_ms(&s->streams, now_ms)
 				: pubsub_timeout_ms(&s->pubsub, now_ms));
-		if (poll(p, SOURCE_FDS + 1, timeout) < 0) {
+		if (poll(p, fds, timeout) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -167,9 +166,9 @@ static void loop(struct rsub *s)
 		now_ms = wake_now_ms();
 		source_serve(&s->source, p, now_ms);
 		if (streams)
-			streams_serve(&s->streams, p[SOURCE_FDS].revents, now_ms);
+			streams_serve(&s->streams, &p[SOURCE_FDS], now_ms);
 		else
-			pubsub_serve(&s->pubsub, p[SOURCE_FDS].revents, now_ms);
+			pubsub_serve(&s->pubsub, &p[SOURCE_FDS], now_ms);
 		source_step(&s->source, now_ms);
 		if (!out_pending(&s->source.out) && s->source.out.b.cap > LARGE)
 			buf_free(&s->source.out.b);

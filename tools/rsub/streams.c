@@ -216,11 +216,10 @@ void streams_gap(struct streams *s, const struct stream *st, uint64_t count, con
 
 /* ---- the loop ---- */
 
-void streams_poll(struct streams *s, struct pollfd *p)
+int streams_poll(struct streams *s, struct pollfd *p)
 {
 	s->rests = source_phase(s->source) == SOURCE_READING && out_pending(&s->source->out);
-	*p = (struct pollfd){.fd = s->rests || s->is_behind ? -1 : redis_fd(&s->redis),
-		.events = redis_events(&s->redis)};
+	return s->rests || s->is_behind ? 0 : redis_poll(&s->redis, p);
 }
 
 int streams_timeout_ms(const struct streams *s, int64_t now_ms)
@@ -236,9 +235,9 @@ int streams_timeout_ms(const struct streams *s, int64_t now_ms)
 	return wake_least(timeout, redis_timeout_ms(&s->redis, now_ms));
 }
 
-static void on_redis(struct streams *s, short revents)
+static void on_redis(struct streams *s, const struct pollfd *p)
 {
-	switch (redis_step(&s->redis, revents, s->now_ms)) {
+	switch (redis_step(&s->redis, p, s->now_ms)) {
 	case REDIS_CAME:
 		s->retry_ms = s->backoff_ms = 0;
 		streams_step(s, STREAMS_SETUP);
@@ -280,12 +279,12 @@ static void release_written(struct streams *s)
 		s->streams[i].acks.ready = s->streams[i].acks.tail;
 }
 
-void streams_serve(struct streams *s, short revents, int64_t now_ms)
+void streams_serve(struct streams *s, const struct pollfd *p, int64_t now_ms)
 {
 	s->now_ms = now_ms;
 	release_written(s);
 	if (!s->rests)
-		on_redis(s, revents);
+		on_redis(s, s->is_behind ? NULL : p);
 	else
 		redis_heard(&s->redis, now_ms);
 	if (s->redis.state == REDIS_UP) {
@@ -316,7 +315,7 @@ void streams_close(struct streams *s)
 	if (left && !s->source->server.void_account) {
 		msg_error(
 			"redis at %s has not confirmed %llu acknowledgements: those records will be read again",
-			s->redis.url.name, (unsigned long long)left);
+			redis_name(&s->redis), (unsigned long long)left);
 		s->status = EXIT_TEMP;
 	}
 	s->status = trouble_worse(s->status, dead_close(&s->dead));

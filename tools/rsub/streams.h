@@ -122,9 +122,9 @@ void streams_take(struct streams *s, const struct streams_opts *o);
 /* Opens the source; connects nothing yet. Dies with 100. */
 void streams_open(struct streams *s, const struct redis_opts *o);
 /* As of pubsub.h. In LEAVING the last XACKs are sent, and source_left is called. */
-void streams_poll(struct streams *s, struct pollfd *p);
+int streams_poll(struct streams *s, struct pollfd *p);
 int streams_timeout_ms(const struct streams *s, int64_t now_ms);
-void streams_serve(struct streams *s, short revents, int64_t now_ms);
+void streams_serve(struct streams *s, const struct pollfd *p, int64_t now_ms);
 void streams_close(struct streams *s);
 
 /* ---- between the parts ---- */

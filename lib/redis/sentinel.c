@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN
+ * A sentinel's word is the address that it has named last. In a failover the sentinel that leads it changes its word
+ * first, up to a second before the others, while the old primary still calls itself one: so a word that was seen to
+ * change counts for more than any number of old ones. A sentinel that was away, and comes back with the word it had,
+ * has changed nothing.
+ *
+ * Words are asked for, and the channel +switch-master only hurries the question, since a link that looks well may be
+ * one on which nothing arrives. */
+#define _GNU_SOURCE
+#include "redis/sentinel.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+#include "base/wake.h"
+#include "redis/fault.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ASK_MS = 500,
+	ANSWER_MS = 3000, /* an answer takes so long at most */
+	PEERS_MS = 10000, /* the list of sentinels is asked for so often */
+	PATIENCE_MS =
+		3000, /* for those that cannot be reached, at the start; for a primary that is of no use */
+};
+
+enum verdict {
+	UNTRIED,
+	FINE, /* it has answered on the present link */
+	AWAY,
+	REFUSES, /* for ever: why has EXIT_PERM */
+};
+
+enum tag { TAG_ID, TAG_PEERS, TAG_WORD };
+
+struct sentinel {
+	struct redis_at at, word; /* word.host NULL: none yet */
+	char *name;
+	char *id; /* NULL: not known */
+	bool learned;
+	struct link ask, ear;
+	bool asked; /* and not answered */
+	bool due; /* to be asked at once */
+	int64_t asked_ms, peers_ms;
+	int64_t answered_ms; /* when the question was put that was answered last; 0: none on this link */
+	uint64_t changed; /* its place among the changes of all words; 0: it has never changed */
+	enum verdict verdict;
+	struct trouble why;
+};
+
+struct sentinels {
+	struct sentinel *all[SENTINELS_MAX];
+	int count, polled;
+	const char *master;
+	struct link_login login;
+	struct redis_at primary;
+	struct redis_at avoided; /* a primary that is of no use, though it is named */
+	int64_t blamed_ms; /* since when the primary has been of no use; 0: it has not */
+	uint64_t changes;
+	int64_t began_ms, now_ms;
+};
+
+/* ---- addresses ---- */
+
+static bool at_is(const struct redis_at *a, const struct redis_at *b)
+{
+	return a->host && b->host && strcmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0;
+}
+
+static void at_free(struct redis_at *a)
+{
+	free(a->host);
+	free(a->port);
+	*a = (struct redis_at){0};
+}
+
+static void at_set(struct redis_at *a, const char *host, const char *port)
+{
+	struct redis_at new = {mem_dup(host), mem_dup(port)};
+
+	at_free(a);
+	*a = new;
+}
+
+static char *text_of(struct span s)
+{
+	char *text = mem_alloc(s.len + 1);
+
+	memcpy(text, s.p, s.len);
+	text[s.len] = '\0';
+	return text;
+}
+
+/* ---- the list ---- */
+
+static struct sentinel *add(struct sentinels *s, const char *host, const char *port)
+{
+	struct sentinel *e = mem_alloc(sizeof(*e));
+
+	*e = (struct sentinel){.name = redis_at_name(host, port)};
+	at_set(&e->at, host, port);
+	link_open(&e->ask, e->name, host, port, &s->login);
+	link_open(&e->ear, e->name, host, port, &s->login);
+	s->all[s->count++] = e;
+	return e;
+}
+
+static void drop(struct sentinel *e)
+{
+	link_close(&e->ask);
+	link_close(&e->ear);
+	at_free(&e->at);
+	at_free(&e->word);
+	free(e->name);
+	free(e->id);
+	free(e);
+}
+
+/* Frees learned ones that are another one by a second address. */
+static void remove_doubles(struct sentinels *s)
+{
+	int kept = 0;
+
+	for (int i = 0; i < s->count; i++) {
+		struct sentinel *e = s->all[i];
+		bool doubled = false;
+
+		for (int j = 0; e->learned && e->id && j < s->count; j++)
+			doubled |= s->all[j] && s->all[j] != e && s->all[j]->id &&
+				strcmp(s->all[j]->id, e->id) == 0 && (!s->all[j]->learned || j < i);
+		if (doubled) {
+			drop(e);
+			s->all[i] = NULL;
+		}
+	}
+	for (int i = 0; i < s->count; i++)
+		if (s->all[i])
+			s->all[kept++] = s->all[i];
+	s->count = kept;
+}
+
+struct sentinels *sentinels_open(const struct redis_url *url, struct bytes_client *tls)
+{
+	struct sentinels *s = mem_alloc(sizeof(*s));
+
+	*s = (struct sentinels){.master = url->master};
+	s->login = (struct link_login){.what = "the sentinel",
+		.user = url->sentinel_user,
+		.password_file = url->sentinel_password_file,
+		.client = msg_prog(),
+		.tls = tls};
+	for (int i = 0; i < url->count; i++)
+		add(s, url->at[i].host, url->at[i].port);
+	return s;
+}
+
+void sentinels_close(struct sentinels *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < s->count; i++)
+		drop(s->all[i]);
+	at_free(&s->primary);
+	at_free(&s->avoided);
+	free(s);
+}
+
+/* ---- whose word counts ---- */
+
+static int votes(const struct sentinels *s, const struct redis_at *word)
+{
+	int n = 0;
+
+	for (int i = 0; i < s->count; i++)
+		n += s->all[i]->verdict == FINE && at_is(&s->all[i]->word, word);
+	return n;
+}
+
+/* Whether @a's word goes before @b's. */
+static bool goes_before(
+	const struct sentinels *s, const struct sentinel *a, const struct sentinel *b)
+{
+	bool a_avoided = at_is(&a->word, &s->avoided), b_avoided = at_is(&b->word, &s->avoided);
+	int a_votes = votes(s, &a->word), b_votes = votes(s, &b->word);
+
+	if (a_avoided != b_avoided)
+		return b_avoided;
+	if (a->changed != b->changed)
+		return a->changed > b->changed;
+	if (a_votes != b_votes)
+		return a_votes > b_votes;
+	return at_is(&a->word, &s->primary) && !at_is(&b->word, &s->primary);
+}
+
+static void choose(struct sentinels *s)
+{
+	const struct sentinel *best = NULL;
+
+	for (int i = 0; i < s->count; i++) {
+		const struct sentinel *e = s->all[i];
+
+		/* An old word of a sentinel that is away is no vote; a change that it made known is one. */
+		if (e->word.host && (e->verdict == FINE || e->changed) &&
+			(!best || goes_before(s, e, best)))
+			best = e;
+	}
+	if (!best || at_is(&best->word, &s->primary))
+		return;
+	s->blamed_ms = 0;
+	at_set(&s->primary, best->word.host, best->word.port);
+}
+
+const struct redis_at *sentinels_primary(const struct sentinels *s)
+{
+	return &s->primary;
+}
+
+bool sentinels_confirm(const struct sentinels *s, int64_t since_ms)
+{
+	for (int i = 0; i < s->count; i++)
+		if (s->all[i]->verdict == FINE && s->all[i]->answered_ms >= since_ms &&
+			at_is(&s->all[i]->word, &s->primary))
+			return true;
+	return false;
+}
+
+void sentinels_blame(struct sentinels *s)
+{
+	sentinels_ask(s);
+	if (!s->blamed_ms)
+		s->blamed_ms = s->now_ms;
+	if (s->now_ms - s->blamed_ms < PATIENCE_MS || !s->primary.host)
+		return;
+	at_set(&s->avoided, s->primary.host, s->primary.port);
+	choose(s);
+	s->blamed_ms = 0;
+}
+
+void sentinels_praise(struct sentinels *s)
+{
+	s->blamed_ms = 0;
+}
+
+struct trouble sentinels_why(const struct sentinels *s)
+{
+	const struct sentinel *away = NULL, *refuses = NULL;
+	bool all_tried = true;
+
+	for (int i = 0; i < s->count; i++) {
+		const struct sentinel *e = s->all[i];
+
+		all_tried &= e->verdict != UNTRIED;
+		if (e->verdict == AWAY && !away)
+			away = e;
+		if (e->verdict == REFUSES && !refuses)
+			refuses = e;
+	}
+	if (refuses && all_tried && (!away || s->now_ms - s->began_ms >= PATIENCE_MS))
+		return refuses->why;
+	return away && all_tried ? away->why : (struct trouble){0};
+}
+
+/* ---- answers ---- */
+
+static void refuse(struct sentinel *e, const char *fmt, const char *name, struct span text)
+{
+	e->verdict = REFUSES;
+	e->why = (struct trouble){0};
+	trouble_set(&e->why, EXIT_PERM, fmt, name, (int)(text.len < 200 ? text.len : 200), text.p);
+}
+
+static void on_word(struct sentinels *s, struct sentinel *e, const struct link_reply *reply)
+{
+	struct resp elements = reply->elements;
+	struct resp_value host = {0}, port = {0};
+	struct redis_at word;
+
+	e->asked = false;
+	if (reply->value.type == RESP_ERROR) {
+		if (redis_fault(reply->value.text) == REDIS_FAULT_AWAY)
+			return;
+		refuse(e,
+			span_starts(reply->value.text, "ERR unknown command")
+				? "redis at %s is no sentinel: %.*s"
+				: "the sentinel at %s refuses to name the primary: %.*s",
+			e->name, reply->value.text);
+		return;
+	}
+	if (reply->value.type == RESP_ARRAY) {
+		resp_next(&elements, &host);
+		resp_next(&elements, &port);
+	}
+	if (!host.text.len || !port.text.len) {
+		refuse(e, "the sentinel at %s knows no primary of the name '%.*s'", e->name,
+			(struct span){s->master, strlen(s->master)});
+		return;
+	}
+	word = (struct redis_at){text_of(host.text), text_of(port.text)};
+	if (e->word.host && !at_is(&e->word, &word)) {
+		e->changed = ++s->changes;
+		at_free(&s->avoided);
+	}
+	at_free(&e->word);
+	e->word = word;
+	e->verdict = FINE;
+	e->answered_ms = e->asked_ms;
+	dial_reset(&e->ask.dial);
+	choose(s);
+}
+
+/* One sentinel of the list: an array of names and values. Returns false at the end of what can be read. */
+static bool take_peer(struct sentinels *s, struct resp *c)
+{
+	struct resp_value v, value;
+	struct span host = SPAN_NONE, port = SPAN_NONE, id = SPAN_NONE;
+	int64_t left;
+	char *h, *p;
+
+	if (resp_next(c, &v) != RESP_ARRAY)
+		return false;
+	for (left = v.n; left >= 2; left -= 2) {
+		if (resp_next(c, &v) != RESP_STRING || resp_next(c, &value) != RESP_STRING)
+			return false;
+		if (span_is(v.text, "ip"))
+			host = value.text;
+		else if (span_is(v.text, "port"))
+			port = value.text;
+		else if (span_is(v.text, "runid"))
+			id = value.text;
+	}
+	if (left || !host.len || !port.len || s->count == SENTINELS_MAX)
+		return left == 0;
+	h = text_of(host);
+	p = text_of(port);
+	for (int i = 0; i < s->count; i++) {
+		const struct sentinel *e = s->all[i];
+
+		if (at_is(&e->at, &(struct redis_at){h, p}) ||
+			(e->id && id.len == strlen(e->id) && memcmp(e->id, id.p, id.len) == 0))
+			left = -1;
+	}
+	if (left == 0) {
+		struct sentinel *e = add(s, h, p);
+
+		e->learned = true;
+		e->id = id.len ? text_of(id) : NULL;
+	}
+	free(h);
+	free(p);
+	return true;
+}
+
+static void on_peers(struct sentinels *s, const struct link_reply *reply)
+{
+	struct resp c = reply->elements;
+
+	if (reply->value.type != RESP_ARRAY)
+		return;
+	for (int64_t n = reply->value.n; n > 0 && take_peer(s, &c); n--)
+		;
+}
+
+static void on_answers(struct sentinels *s, struct sentinel *e)
+{
+	struct link_reply reply;
+	enum resp_type type;
+
+	while ((type = link_reply(&e->ask, &reply)) != RESP_MORE)
+		switch (reply.tag) {
+		case TAG_WORD:
+			on_word(s, e, &reply);
+			break;
+		case TAG_PEERS:
+			on_peers(s, &reply);
+			break;
+		default:
+			if (type == RESP_STRING && reply.value.text.len) {
+				free(e->id);
+				e->id = text_of(reply.value.text);
+			}
+		}
+}
+
+/* ---- questions ---- */
+
+static void ask(struct sentinels *s, struct sentinel *e)
+{
+	if (e->ask.state != LINK_UP || e->asked || (!e->due && s->now_ms - e->asked_ms < ASK_MS))
+		return;
+	e->asked = true;
+	e->due = false;
+	e->asked_ms = s->now_ms;
+	link_command(&e->ask, TAG_WORD, 3,
+		(const char *const[]){"SENTINEL", "GET-MASTER-ADDR-BY-NAME", s->master});
+	if (e->peers_ms && s->now_ms - e->peers_ms < PEERS_MS)
+		return;
+	e->peers_ms = s->now_ms;
+	if (!e->id)
+		link_command(&e->ask, TAG_ID, 2, (const char *const[]){"SENTINEL", "MYID"});
+	link_command(
+		&e->ask, TAG_PEERS, 3, (const char *const[]){"SENTINEL", "SENTINELS", s->master});
+}
+
+static void on_lost(struct sentinels *s, struct sentinel *e)
+{
+	e->why = (struct trouble){0};
+	if (e->ask.trouble.status == EXIT_PERM)
+		trouble_take(&e->why, &e->ask.trouble);
+	else
+		trouble_set(
+			&e->why, EXIT_TEMP, "the sentinel at %s: %s", e->name, e->ask.trouble.text);
+	e->verdict = e->ask.trouble.status == EXIT_PERM ? REFUSES : AWAY;
+	e->asked = false;
+	e->due = true;
+	e->answered_ms = e->peers_ms = 0;
+	link_redial(&e->ask, s->now_ms);
+}
+
+static void step_ask(struct sentinels *s, struct sentinel *e, short revents)
+{
+	if (e->ask.state == LINK_DOWN)
+		link_dial(&e->ask, s->now_ms);
+	if (link_step(&e->ask, revents, s->now_ms) == LINK_LOST)
+		on_lost(s, e);
+	on_answers(s, e);
+	if (e->asked && s->now_ms - e->asked_ms >= ANSWER_MS) {
+		link_drop(&e->ask, EXIT_TEMP, "no answer for %d s", ANSWER_MS / 1000);
+		on_lost(s, e);
+	}
+	ask(s, e);
+	link_flush(&e->ask);
+}
+
+/* ---- the channel ---- */
+
+/* Whether the pushes that have come have a message among them. */
+static bool take_pushes(struct link *l)
+{
+	struct resp *at = link_pushed(l);
+	bool message = false;
+
+	for (;;) {
+		struct resp c = *at;
+		struct resp_value head, what = {0};
+		uint64_t left;
+
+		if (resp_next(&c, &head) == RESP_ARRAY && head.n > 0) {
+			left = (uint64_t)head.n - 1;
+			if (resp_next(&c, &what) == RESP_MORE || resp_skip(&c, &left) == RESP_MORE)
+				return message;
+		}
+		if (head.type == RESP_MORE)
+			return message;
+		if (c.why) {
+			link_bad(l, c.why);
+			return message;
+		}
+		message |= span_is(what.text, "message");
+		*at = c;
+	}
+}
+
+/* Returns whether something was said. The sentinel that leads a failover names the new primary when that is promoted,
+ * which may be long before +switch-master. */
+static bool step_ear(struct sentinels *s, struct sentinel *e, short revents)
+{
+	static const char *const words[] = {"SUBSCRIBE", "+switch-master", "+promoted-slave",
+		"+failover-state-reconf-slaves", "+failover-end"};
+	static const char *const ping[] = {"PING"};
+	bool heard;
+
+	if (e->ear.state == LINK_DOWN)
+		link_dial(&e->ear, s->now_ms);
+	switch (link_step(&e->ear, revents, s->now_ms)) {
+	case LINK_CAME:
+		link_words(link_begin(&e->ear), 5, words);
+		dial_reset(&e->ear.dial);
+		break;
+	case LINK_LOST:
+		link_redial(&e->ear, s->now_ms);
+		return true;
+	case LINK_SILENT:
+		link_words(link_begin(&e->ear), 1, ping);
+		break;
+	case LINK_SAME:
+		break;
+	}
+	heard = e->ear.state == LINK_UP && take_pushes(&e->ear);
+	link_flush(&e->ear);
+	return heard;
+}
+
+/* ---- the loop ---- */
+
+void sentinels_ask(struct sentinels *s)
+{
+	for (int i = 0; i < s->count; i++)
+		s->all[i]->due = true;
+}
+
+int sentinels_poll(struct sentinels *s, struct pollfd *p)
+{
+	for (int i = 0; i < s->count; i++) {
+		const struct sentinel *e = s->all[i];
+
+		p[2 * i] = (struct pollfd){.fd = link_fd(&e->ask), .events = link_events(&e->ask)};
+		p[2 * i + 1] =
+			(struct pollfd){.fd = link_fd(&e->ear), .events = link_events(&e->ear)};
+	}
+	s->polled = s->count;
+	return 2 * s->count;
+}
+
+int sentinels_timeout_ms(const struct sentinels *s, int64_t now_ms)
+{
+	int timeout = -1;
+
+	for (int i = 0; i < s->count; i++) {
+		const struct sentinel *e = s->all[i];
+		int64_t at = e->asked_ms + (e->asked ? ANSWER_MS : ASK_MS);
+
+		if (e->ask.state == LINK_DOWN || (e->due && !e->asked && e->ask.state == LINK_UP))
+			return 0;
+		timeout = wake_least(timeout, link_timeout_ms(&e->ask, now_ms));
+		timeout = wake_least(timeout, link_timeout_ms(&e->ear, now_ms));
+		if (e->ask.state == LINK_UP)
+			timeout = wake_least(timeout, at > now_ms ? (int)(at - now_ms) : 0);
+	}
+	return timeout;
+}
+
+void sentinels_step(struct sentinels *s, const struct pollfd *p, int64_t now_ms)
+{
+	int count = s->count;
+	bool heard = false;
+
+	s->now_ms = now_ms;
+	if (!s->began_ms)
+		s->began_ms = now_ms;
+	for (int i = 0; i < count; i++)
+		heard |= step_ear(s, s->all[i], p && i < s->polled ? p[2 * i + 1].revents : 0);
+	if (heard)
+		sentinels_ask(s);
+	for (int i = 0; i < count; i++)
+		step_ask(s, s->all[i], p && i < s->polled ? p[2 * i].revents : 0);
+	remove_doubles(s);
+}
+
+void sentinels_heard(struct sentinels *s, int64_t now_ms)
+{
+	for (int i = 0; i < s->count; i++) {
+		link_heard(&s->all[i]->ask, now_ms);
+		link_heard(&s->all[i]->ear, now_ms);
+		s->all[i]->asked_ms = s->all[i]->asked ? now_ms : s->all[i]->asked_ms;
+	}
+	sentinels_ask(s);
+}
