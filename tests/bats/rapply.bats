@@ -172,6 +172,23 @@ log() {
 	[ "$(wc -l <dead)" = 1 ]
 }
 
+@test "rapply: a position passes no record that stands before a refused one and has to be sent again" {
+	feed --batch 2 --dead-letter dead
+	put 0 '["RPUSH","l","0"]' >&7
+	wait_for '[ "$(rcli llen l)" = 1 ]'
+	rcli client pause 100000 write
+	{ for i in 1 2 3; do put "$i" '["RPUSH","l","'"$i"'"]'; done; put 4 '"nonsense"'; } >some
+	cat some >&7
+	wait_for '[ -s dead ]'
+	rcli client kill type normal skipme yes
+	rcli client unpause
+	exec 7>&-
+	wait_exit apply
+	[ "$status" -eq 1 ]
+	[ "$(rcli lrange l 0 -1)" = "$(seq 0 3)" ]
+	[ "$(position)" = '4 -' ]
+}
+
 @test "rapply --on-error stop applies nothing behind the record that is refused, and its position stays before it" {
 	for bad in '"nonsense"' '["NONSENSE","a"]' '["FLUSHALL"]'; do
 		rcli flushall

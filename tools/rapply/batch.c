@@ -188,7 +188,8 @@ void batch_fill(struct rapply *s)
 			break;
 		s->encoded = s->encoded < s->sink.tail ? s->encoded + 1 : s->sink.tail;
 	}
-	for (size_t i = 0; i < s->places.count; i++) {
+	/* Records that wait to be encoded again may stand before a refused one. */
+	for (size_t i = 0; s->encoded == s->sink.tail && i < s->places.count; i++) {
 		struct place *p = s->places.p[i];
 
 		if (p->passed > p->applied && p->passed > p->next && p->known && !p->backs)

@@ -231,7 +231,7 @@ static void on_positions(struct rapply *s, const struct link_reply *reply)
 	}
 	if (s->waits && s->waits_to_look)
 		end_wait(s);
-	if (differs && !s->in_flight)
+	if (differs)
 		batch_rebuild(s);
 }
 
