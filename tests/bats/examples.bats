@@ -92,6 +92,10 @@ example() {
 	example payloads-of-a-topic
 }
 
+@test "example: three appliers" {
+	example three-appliers
+}
+
 @test "example: topic of hashes" {
 	example topic-of-hashes
 }

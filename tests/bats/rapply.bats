@@ -411,6 +411,37 @@ log() {
 	[ "$(grep -c 'takes commands again' apply.err)" = 1 ]
 }
 
+@test "rapply leaves a server that has become a replica, and comes back when it takes writes" {
+	feed
+	put 0 '["RPUSH","l","0"]' >&7
+	wait_for '[ "$(rcli llen l)" = 1 ]'
+	rcli replicaof 127.0.0.1 1
+	put 1 '["RPUSH","l","1"]' >&7
+	wait_file_contains apply.err "READONLY"
+	wait_for 'grep -q "^evpipe_ready{.*} 0" m'
+	rcli replicaof no one
+	wait_for '[ "$(rcli llen l)" = 2 ]'
+	exec 7>&-
+	wait_exit apply
+	[ "$status" -eq 0 ]
+	[ "$(grep -c READONLY apply.err)" = 1 ]
+	[ "$(wc -l <apply.err)" = 2 ]
+}
+
+@test "rapply is not ready at a server that takes no writes" {
+	rcli config set maxmemory 1
+	feed
+	wait_for 'grep -q "^evpipe_ready{.*} 0" m'
+	put 0 '["SET","a","1"]' >&7
+	wait_file_contains apply.err OOM
+	run ! grep '^evpipe_ready{.*} 1' m
+	rcli config set maxmemory 0
+	wait_for '[ "$(rcli get a)" = 1 ]'
+	exec 7>&-
+	wait_exit apply
+	[ "$status" -eq 0 ]
+}
+
 @test "rapply: connections that are killed again and again cost nothing" {
 	kmock_start -t w:1
 	log w 0 1 30000

@@ -100,15 +100,19 @@ class Applied:
             self.other.follow(self.primary)
             rig.until(self.other.follows, "the replica follows")
         self.proxy = Proxy(self.primary.socket, rig.path("proxy.sock"))
+        url = self.where()
         self.topic = rig.topic("log")
         self.units = [Unit(rig, [["kread", "-g", rig.name, "--window", "2000", "-b", rig.brokers, *SESSION, self.topic],
-                                 ["rapply", "-u", "unix:" + self.proxy.where, "--batch", "100", *options]],
+                                 ["rapply", "-u", url, "--batch", "100", *options]],
                            how="evpipe", options=["--restart", "-n", f"{rig.name}-{i}"], tag=f"u{i}")
                       for i in range(units)]
         for unit in self.units:
             unit.start()
         self.log = Log(rig, self.topic, self.count, rate)
         self.began = False
+
+    def where(self):
+        return "unix:" + self.proxy.where
 
     @property
     def other(self):
@@ -282,4 +286,84 @@ def cut(rig):
                 with contextlib.suppress(wire.WireError):
                     flow.primary("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
                 time.sleep(0.1)
+    return flow.finish()
+
+
+class Watched(Applied):
+    """The same behind three sentinels, which name the primary themselves."""
+
+    ports = ()
+
+    def where(self):
+        self.ports = []
+        for n in range(3):
+            port = free_port()
+            path = self.rig.path(f"sentinel-{n}.conf")
+            with open(path, "w", encoding="ascii") as file:
+                file.write(f"port {port}\nbind 127.0.0.1\ndir {self.rig.dir}\nunixsocket {path}.sock\n"
+                           f"sentinel monitor m 127.0.0.1 {self.primary.port} 2\n"
+                           "sentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 2000\n")
+            with open(path + ".log", "ab") as log:
+                subprocess.Popen(["redis-server", path, "--sentinel"], stdin=subprocess.DEVNULL, stdout=log,
+                                 stderr=log, start_new_session=True)
+            self.ports.append(port)
+        self.rig.until(self.is_watched, "the sentinels know the replica and each other")
+        return "redis+sentinel://" + ",".join(f"127.0.0.1:{p}" for p in self.ports) + "/m"
+
+    def ask(self, *args):
+        client = wire.Redis(("127.0.0.1", self.ports[0]), 5)
+        try:
+            return client("SENTINEL", *args)
+        finally:
+            client.close()
+
+    def is_watched(self):
+        try:
+            said = self.ask("MASTER", "m")
+            facts = dict(zip(said[::2], said[1::2]))
+            return facts[b"num-slaves"] != b"0" and facts[b"num-other-sentinels"] == b"2"
+        except (OSError, wire.WireError):
+            return False
+
+    def follow_sentinels(self, old):
+        """Until they name another primary, and the old one is its replica."""
+        def named():
+            try:
+                return int(self.ask("GET-MASTER-ADDR-BY-NAME", "m")[1]) == self.other.port
+            except (OSError, wire.WireError):
+                return False
+        self.rig.until(named, "another primary")
+        self.primary = self.other
+        return old
+
+    def fail(self, how):
+        old = self.primary
+        if how == "command":
+            def accepted():
+                try:
+                    return self.ask("FAILOVER", "m") == b"OK"
+                except (OSError, wire.WireError):
+                    return False
+            self.rig.until(accepted, "the failover begins")
+        elif how == "kill":
+            old.kill()
+        else:
+            old.process.send_signal(signal.SIGSTOP)
+        self.follow_sentinels(old)
+        if how == "kill":
+            old.start()
+        elif how == "stop":
+            self.rig.doze(0.5, 1)
+            old.process.send_signal(signal.SIGCONT)
+        self.rig.until(old.follows, "the old primary follows")
+
+
+@case("apply-sentinel-command", how="command")
+@case("apply-sentinel-kill", how="kill")
+@case("apply-sentinel-stop", how="stop")
+def sentinel(rig, how):
+    """A failover that sentinels make: by command, after SIGKILL, after SIGSTOP with SIGCONT behind it."""
+    flow = Watched(rig, rate=1500)
+    for _ in flow.rounds(1, 3, 20):
+        flow.fail(how)
     return flow.finish()

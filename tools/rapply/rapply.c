@@ -216,6 +216,8 @@ static void count(struct rapply *s)
 
 int main(int argc, char **argv)
 {
+	/* Refused in any case, and for another reason while the server takes no writes. */
+	static const char *const probe[] = {"XADD", "evpipe:probe", "0-0", "a", "b"};
 	struct rapply *s = &self;
 	int status;
 
@@ -223,6 +225,7 @@ int main(int argc, char **argv)
 	take_options(s);
 	count(s);
 	redis_open(&s->redis, &opt.redis, REDIS_COMMANDS);
+	redis_probe(&s->redis, 5, probe);
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
 			.ack = &opt.ack,

@@ -122,10 +122,12 @@ static void on_abort(struct rapply *s, struct span error)
 		refuse_all(s);
 	} else if (s->fault == REDIS_FAULT_CONFIG) {
 		refused(s, s->why);
+	} else if (span_starts(why, "READONLY")) {
+		/* Another server is the primary, or this one will be again: the client says which. */
+		metrics.errors[CLASS_REDIS]++;
+		redis_lose(&s->redis, why);
 	} else {
 		begin_wait(s, s->why, false);
-		if (span_starts(why, "READONLY"))
-			redis_lose(&s->redis, why);
 	}
 }
 
