@@ -225,6 +225,9 @@ int main(int argc, char **argv)
 	take_options(s);
 	count(s);
 	redis_open(&s->redis, &opt.redis, REDIS_COMMANDS);
+	if (s->redis.url.kind == REDIS_CLUSTER)
+		die(EXIT_PERM,
+			"clusters are not supported: a position has to lie in the slot of what it stands for");
 	redis_probe(&s->redis, 5, probe);
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
