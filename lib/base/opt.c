@@ -76,6 +76,11 @@ _Noreturn void opt_bad(const char *fmt, ...)
 
 _Noreturn static void end_page(void)
 {
+	/* A page longer than the buffer may have failed before its end: the reason is asked for once more. */
+	if (ferror(stdout)) {
+		clearerr(stdout);
+		putchar('\n');
+	}
 	if (fflush(stdout) || fclose(stdout))
 		die(EXIT_TEMP, "cannot write standard output: %m");
 	exit(EXIT_DONE);
