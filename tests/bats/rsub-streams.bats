@@ -46,6 +46,12 @@ say() {
 	printf '%s\n' "$@" >&"${FDS[$name]}"
 }
 
+# let_pass SECONDS: so long, at least.
+let_pass() {
+	local until=$((SECONDS + $1 + 1))
+	wait_for "[ \$SECONDS -ge $until ]"
+}
+
 # reads ARGUMENT…: a consumer c of group g that listens on ./ack.
 reads() {
 	spawn sub rsub -g g -n c --ack ack --metrics m "$@" </dev/null
@@ -400,6 +406,23 @@ counter() {
 	[ "$(wc -l <sub.err)" -eq 2 ]
 }
 
+@test "rsub -s -g waits on a replica, says so once, and goes on when it is a primary" {
+	redis_start other
+	add s 1 3
+	redis-cli -s other.sock replicaof 127.0.0.1 "$REDIS_PORT" >/dev/null
+	wait_for '[ "$(redis-cli -s other.sock xlen s)" = 3 ]'
+	spawn sub rsub -u unix:other.sock -s s -g g --commit written --metrics m
+	wait_file_contains sub.err READONLY
+	# Some attempts later.
+	let_pass 2
+	[ "$(wc -l <sub.err)" -eq 1 ]
+	[ "$(counter up)" -eq 0 ]
+	redis-cli -s other.sock replicaof no one >/dev/null
+	wait_lines sub.out 3
+	wait_file_contains sub.err 'serves again'
+	[ "$(wc -l <sub.err)" -eq 2 ]
+}
+
 @test "rsub -s -g reads on after CLIENT KILL and a restart of Redis, and prints no entry on its way again" {
 	redis_stop
 	redis_start redis --appendonly yes --appendfsync always
@@ -446,6 +469,17 @@ counter() {
 	[[ $output == *NOGROUP*xgroup* ]]
 }
 
+@test "rsub -s -g understands Redis 6.2: pending entries that are gone are acknowledged and told" {
+	spawn old "$ROOT/tests/bats/old-redis"
+	wait_lines old.out 1
+	spawn sub rsub -u "redis://127.0.0.1:$(head -n 1 old.out)" -s s -g g -n c --commit written -c 3 --metrics m
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	[ "$(payloads sub.out)" = '1 3 5' ]
+	[ "$(counter lost_records_total)" -eq 2 ]
+	[ "$(grep ^XACK old.out | cut -d ' ' -f 4- | tr ' ' '\n' | sort | paste -sd ' ')" = '1-1 2-1 3-1 4-1 5-1' ]
+}
+
 # ---- a pipeline ----
 
 @test "rsub -s -g under evpipe: a filter's drops are acknowledged, what grep swallows is not" {
@@ -458,7 +492,7 @@ counter() {
 	[[ $output == *"1 records were not acknowledged, the first of them stream 's', id 8-1"* ]]
 	[ "$(pending s g)" = '8-1' ]
 	run -0 evpipe rsub -s s -g g -n c -e --account order '|' grep -v '"8"' '|' evack
-	[ "$(pending s g)" = '8-1' ]
+	[ "$(pending s g)" = '' ]
 }
 
 @test "rsub -s -g: kill -9 of any member at any time loses no entry, and repeats a window at most" {

@@ -371,7 +371,8 @@ static bool on_common_error(struct streams *s, struct stream *st, struct span te
 {
 	bool is_unblocked = span_starts(text, "UNBLOCKED");
 
-	if (span_starts(text, "READONLY") ||
+	/* Without sentinels there is no other server to go to. */
+	if ((s->redis.sentinels && span_starts(text, "READONLY")) ||
 		(is_unblocked && memmem(text.p, text.len, "master", 6)))
 		redis_lose(&s->redis, text);
 	else if (span_starts(text, "NOGROUP") || is_unblocked)

@@ -18,9 +18,9 @@
  * A group that is gone is made again from where it was: before the first record that is not final. What was read
  * since comes again then: records on their way are not printed twice, and final ones only acknowledged.
  *
- * Errors: a server that is there but cannot write (OOM, NOREPLICAS, MISCONF, LOADING) is asked again, with a back-off.
- * READONLY loses the link, since the primary is elsewhere. At the end entries that were read but not printed are
- * left to others: their idle time is set to --claim-idle.
+ * Errors: a server that is there but cannot write (READONLY, NOREPLICAS, MISCONF, LOADING) is asked again, with a
+ * back-off. At the end entries that were read but not printed are left to others: their idle time is set to
+ * --claim-idle.
  *
  * Files: streams.c options and the turn of the loop; ask.c commands; answer.c answers; entries.c entries;
  * info.c what was lost; entry.c
