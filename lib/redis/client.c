@@ -59,6 +59,7 @@ void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
 void redis_close(struct redis *r)
 {
 	node_close(&r->node);
+	buf_free(&r->rules.probe);
 	sentinels_close(r->sentinels);
 	tls_free(r->tls);
 	free(r->at.host);
@@ -77,8 +78,7 @@ void redis_wait(struct redis *r, int replicas)
 
 void redis_probe(struct redis *r, int argc, const char *const *argv)
 {
-	r->rules.probe_argc = argc;
-	r->rules.probe_argv = argv;
+	link_words(&r->rules.probe, argc, argv);
 }
 
 /* ---- coming and going ---- */
@@ -114,6 +114,8 @@ static void report(struct redis *r, bool was_up, const char *name, const char *w
 		msg_warn("redis at %s is a replica%s; trying again until it is one", name,
 			r->sentinels ? ", though the sentinels name it as the primary"
 				     : ": what is written there does not reach its primary");
+	else if (r->node.is_refused)
+		msg_warn("redis at %s cannot serve: %s; trying again", name, why);
 	else
 		msg_warn("%s redis at %s: %s; trying again", was_up ? "lost" : "cannot reach", name,
 			why);

@@ -66,7 +66,7 @@ void redis_close(struct redis *r);
 void redis_wait(struct redis *r, int replicas);
 /* Before the first step. A command that changes nothing but is refused while the server refuses the program's own, such
  * as XADD with the id 0-0: with it the client learns when the server serves again. Without: PING, which LOADING and
- * MASTERDOWN refuse. Any other answer to it will do. The words must live on. */
+ * MASTERDOWN refuse. Any other answer to it will do. */
 void redis_probe(struct redis *r, int argc, const char *const *argv);
 
 /* For the loop: fills in at most REDIS_FDS entries of poll's array, and returns how many. */

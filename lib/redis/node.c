@@ -206,16 +206,18 @@ static void begin_checks(struct redis_node *n)
 	const struct node_rules *rules = n->rules;
 
 	n->checks = 0;
+	n->is_refused = false;
 	n->role_ms = n->link.now_ms;
 	if (rules->asks_role && !rules->role_unknown) {
 		put_role(n, n->link.now_ms);
 		n->checks++;
 	}
 	if (rules->use != REDIS_SUBSCRIBER) {
-		if (rules->probe_argc)
-			link_command(&n->link, TAG_PROBE, rules->probe_argc, rules->probe_argv);
+		if (rules->probe.len)
+			buf_span(link_begin(&n->link), buf_as_span(&rules->probe));
 		else
-			link_command(&n->link, TAG_PROBE, 1, ping);
+			link_words(link_begin(&n->link), 1, ping);
+		link_commit(&n->link, TAG_PROBE);
 		n->checks++;
 	}
 }
@@ -228,9 +230,10 @@ static void on_probe(struct redis_node *n, const struct link_reply *reply)
 	int len = (int)(error.len < 200 ? error.len : 200);
 
 	if (reply->value.type != RESP_ERROR || redis_fault(error) != REDIS_FAULT_AWAY ||
-		(!n->rules->probe_argc && span_starts(error, "MISCONF")))
+		(!n->rules->probe.len && span_starts(error, "MISCONF")))
 		return;
 	lose(n, EXIT_TEMP, "%.*s", len, error.p);
+	n->is_refused = true;
 }
 
 static void on_checks(struct redis_node *n)

@@ -25,8 +25,8 @@ struct node_rules {
 	bool doubts; /* late answers of ROLE do not count until node_trust */
 	bool advises; /* finds out whether min-replicas-to-write is set, where there are replicas */
 	int wait; /* replicas that must have the commands before their replies count */
-	int probe_argc; /* a command that changes nothing, refused while the server cannot serve; 0: PING */
-	const char *const *probe_argv;
+	struct buf
+		probe; /* a command that changes nothing, refused while the server cannot serve; empty: PING */
 	bool role_unknown; /* a server has no ROLE: PING in its place */
 	uint64_t shortfalls; /* fewer replicas than wait had it in time */
 };
@@ -45,7 +45,7 @@ struct node_held { /* a reply that waits for ROLE */
 struct redis_node {
 	struct link link;
 	bool up; /* fit for commands */
-	bool is_replica; /* why it was lost, or was not fit */
+	bool is_replica, is_refused; /* why it was lost, or was not fit: it cannot serve */
 	int replicas; /* of the server, when ROLE was answered last; -1: not known */
 	bool unguarded; /* it has replicas, and min-replicas-to-write is 0: once, if the rules want to know */
 	bool doubtful; /* a ROLE was answered late: see node_trust */

@@ -233,6 +233,15 @@ static void take_trim(struct rpub_stream *t, const char *maxlen, const char *min
 	}
 }
 
+/* No entry can have the id 0-0: what Redis says to that tells whether it would take another one. */
+static void probe_stream(struct rpub *s)
+{
+	const char *name = s->to_stream ? template_constant(s->template) : NULL;
+
+	if (name)
+		redis_probe(&s->redis, 5, (const char *[]){"XADD", name, "0-0", "x", "x"});
+}
+
 static void take_stream(struct rpub *s)
 {
 	struct rpub_stream *t = &s->stream;
@@ -293,6 +302,7 @@ int main(int argc, char **argv)
 	metrics_counter("receivers_zero_total", "Messages published to no subscriber.",
 		METRICS_PIPELINE, &s->receivers_zero);
 	redis_open(&s->redis, &opt.redis, REDIS_PUBLISHER);
+	probe_stream(s);
 	redis_wait(&s->redis, (int)opt_int(opt.wait, "--wait", 0, 1, 1000));
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,

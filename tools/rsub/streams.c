@@ -200,6 +200,10 @@ void streams_open(struct streams *s, const struct redis_opts *o)
 	for (int i = 0; i < s->count; i++)
 		open_stream(s, &s->streams[i], s->names.list[i + 1]);
 	redis_open(&s->redis, o, REDIS_COMMANDS);
+	/* What would acknowledge nothing. */
+	if (s->group)
+		redis_probe(
+			&s->redis, 4, (const char *[]){"XACK", s->names.list[1], s->group, "0-0"});
 }
 
 void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how)

@@ -1,0 +1,90 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Servers that take a login and cannot serve: they are waited for, said once, and nobody is ready before.
+
+load helpers
+
+# feed NAME PROGRAM OPTION…: in the background, fed by descriptor 7.
+feed() {
+	local name=$1
+	shift
+	mkfifo "$name.in"
+	spawn "$name" sh -c 'in=$1; shift; exec "$@" <"$in"' feed "$name.in" "$@" --metrics "$name.m"
+	exec 7>"$name.in"
+}
+
+is_ready() {
+	grep -q '^evpipe_ready{.*} 1' "$1.m"
+}
+
+# waits NAME ERROR: it has said so once, and is not ready.
+waits() {
+	wait_file_contains "$1.err" "cannot serve: $2"
+	wait_for "grep -q '^evpipe_ready{.*} 0' $1.m"
+	wait_for "grep -q '^evpipe_outages_total{.*} 1' $1.m"
+}
+
+# serves NAME: it becomes ready, and has said its outage once.
+serves() {
+	wait_for "is_ready $1"
+	[ "$(grep -c 'trying again' "$1.err")" -eq 1 ]
+	grep -q 'is there after' "$1.err"
+	exec 7>&-
+	wait_exit "$1"
+	[ "$status" -eq 0 ]
+}
+
+@test "a publisher is not ready while the server loads its data" {
+	redis_start redis --rdbcompression no
+	for i in {1..60}; do printf "set k%d %0500d\n" "$i" 0; done | rcli >/dev/null
+	rcli save
+	redis_stop
+	REDIS_PORT=$(port_of redis)
+	# A key takes 50 ms.
+	spawn loading redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --dir "$T" --dbfilename redis.rdb \
+		--key-load-delay 50000 --loading-process-events-interval-bytes 1024 </dev/null
+	feed pub rpub --raw x
+	wait_for "is_ready pub || grep -q LOADING pub.err"
+	waits pub LOADING
+	echo 1 >&7
+	serves pub
+	redis-cli -p "$REDIS_PORT" info commandstats | grep -q 'cmdstat_publish:calls=1,'
+	stop loading KILL
+}
+
+@test "a sink of streams, and an applier, are not ready where a write would be refused" {
+	redis_start
+	for how in 'maxmemory 1 0 OOM' 'min-replicas-to-write 1 0 NOREPLICAS'; do
+		read -r what on off says <<<"$how"
+		for program in 'rpub --stream s --raw' rapply; do
+			rcli config set "$what" "$on"
+			name=${program%% *}-$what
+			# shellcheck disable=SC2086 # a program and its options
+			feed "$name" $program
+			waits "$name" "$says"
+			rcli config set "$what" "$off"
+			serves "$name"
+		done
+	done
+}
+
+@test "a reader of a group waits where it could not acknowledge, and reads where it can" {
+	redis_start
+	rcli xadd s 1-1 payload a
+	rcli config set min-replicas-to-write 1
+	spawn sub rsub -s s -g g -c 1 --raw --commit written --metrics sub.m
+	waits sub NOREPLICAS
+	rcli config set min-replicas-to-write 0
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	[ "$(cat sub.out)" = a ]
+}
+
+@test "a writer at a replica says so, and goes on when it is a primary" {
+	redis_start
+	rcli replicaof 127.0.0.1 1
+	feed app rapply
+	wait_file_contains app.err 'cannot serve: READONLY'
+	rcli replicaof no one
+	serves app
+}
