@@ -219,6 +219,20 @@ payloads() {
 	done
 }
 
+@test "rpub --stream --wait holds records on their way until a replica has their entries" {
+	records 0 500 >in
+	spawn pub sh -c 'exec rpub --stream s --id offset --wait 1 --pass <in'
+	wait_for '[ "$(rcli xlen s)" = 501 ]'
+	wait_file_contains pub.err replica
+	[ ! -s pub.out ]
+	redis_start other
+	redis-cli -s other.sock replicaof 127.0.0.1 "$REDIS_PORT" >/dev/null
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	[ "$(wc -l <pub.out)" -eq 501 ]
+	[ "$(redis-cli -s other.sock xlen s)" = 501 ]
+}
+
 # ---- the pipeline ----
 
 @test "kread and rpub --stream --id offset under evpipe: kill -9 of any member adds each record once" {
