@@ -63,12 +63,13 @@ static bool is_wide(const struct ledger *l, uint64_t from, uint64_t to)
 	return to - from >= (uint64_t)l->open + l->ended;
 }
 
-/* The next entry of a list whose number is in the range; *@e is where to begin. */
+/* The next entry of a list that has numbers of the range; *@e is where to begin. The ended ones are not in the
+ * order of their numbers, so the whole list is looked through. */
 static bool next_in_range(const struct ledger *l, uint32_t *e, uint64_t from, uint64_t to)
 {
-	while (*e != NONE && l->entries[*e].last < from)
+	while (*e != NONE && (l->entries[*e].last < from || l->entries[*e].number > to))
 		*e = l->entries[*e].after;
-	return *e != NONE && l->entries[*e].number <= to;
+	return *e != NONE;
 }
 
 static enum ledger_answer check_wide(

@@ -112,6 +112,7 @@ bool sim_revoke(struct sim *s, int p, int arg, bool dry)
 		sim_commit_to(s, p,
 			MUTANT(COMMIT_ON_REVOKE) ? s->next[p] : ledger_position(s->l, s->part[p]));
 	ledger_end(s->l, s->part[p]);
+	s->ended_to = ledger_last(s->l);
 	s->part[p] = NULL;
 	s->churns++;
 	s->generation++;
@@ -234,6 +235,9 @@ static void report(struct sim *s, int from, const struct message *m)
 	/* A filter learns later than the sink what was passed over. */
 	if (a == LEDGER_TAKEN && s->c.order && !sink && label.first < s->first_max)
 		return;
+	/* Of a run whose assignment has ended the numbers are forgotten. */
+	if (a == LEDGER_TAKEN && s->c.order && label.last <= s->ended_to)
+		again = false;
 	/* In a run that is not exact a number is not noted, but for that of the sink's last report. */
 	if (a == LEDGER_TAKEN && s->c.order && !s->c.txn &&
 		(label.parts || !sink || label.first != s->first_max || !s->whole))
@@ -242,7 +246,8 @@ static void report(struct sim *s, int from, const struct message *m)
 		sim_violate(s, "I3: %s is taken %s", m->label, again ? "twice" : "backwards");
 	if (a != LEDGER_TAKEN && !again && !back && !sim_has_kind(&s->c, COPY) && from <= SINK)
 		sim_violate(s, "I3: %s is refused", m->label);
-	if (a == LEDGER_GARBAGE && from == SINK)
+	/* Copies that are folded with different neighbours are in two sets. */
+	if (a == LEDGER_GARBAGE && (from == SINK || (from < SINK && sim_has_kind(&s->c, COPY))))
 		s->hurt = s->trouble = true;
 	if (a == LEDGER_TWICE || a == LEDGER_BACKWARDS)
 		s->hurt = s->trouble = true;

@@ -72,8 +72,8 @@ enum {
 	PIPE = 3,
 	ITEMS = 4096,
 	EMISSIONS = 64,
-	MESSAGES = 128,
-	HELD = 64,
+	MESSAGES = 256,
+	HELD = 128,
 	STEPS = 160, /* chosen ones; the fair scheduler adds its own */
 	LOG = 2048,
 	LABEL = 48,
@@ -187,6 +187,7 @@ struct sim {
 	int item_of[512];
 	uint64_t first_max; /* the highest first number in a sink's report */
 	bool whole; /* … and not of a part */
+	unsigned long long ended_to; /* the highest number when an assignment last ended */
 	char partial[64][LABEL]; /* for mutants: labels of parts seen */
 	int partials;
 };
