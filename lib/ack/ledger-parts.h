@@ -26,7 +26,6 @@ struct ledger_entry {
 	uint64_t number;
 	uint64_t last; /* of the run; number, if it is none */
 	uint64_t count; /* of numbers */
-	bool is_exact; /* number … last all belong to it, and their offsets follow each other too */
 	struct ledger_part *part; /* NULL: its assignment has ended */
 	struct ledger_split *split; /* some of its parts are reported */
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
@@ -37,6 +36,7 @@ struct ledger_entry {
 	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
 	uint32_t part_before, part_after;
 	uint32_t chain;
+	bool is_exact; /* number … last all belong to the run, and their offsets follow each other too */
 };
 
 struct ledger_range {

@@ -219,13 +219,14 @@ static void start_kafka(struct kread *r)
 static void emit(struct kread *r, struct kread_part *p, const rd_kafka_message_t *m)
 {
 	parts_advance(&r->parts, p, m->offset + 1);
-	marks_put(&p->marks, m->offset, marks_sum(m));
 	if (!r->raw) {
 		print_record(&r->source, p, m, r->as_json);
 	} else if (m->payload) {
 		buf_put(&r->source.out.b, m->payload, m->len);
 		buf_putc(&r->source.out.b, r->terminator);
 	}
+	/* After printing, which brings the bytes into the cache. */
+	marks_put(&p->marks, m->offset, marks_sum(m));
 	source_emit(&r->source, r->raw ? NULL : p->account, m->offset, 0, m->len + m->key_len,
 		r->now_us);
 }

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "redis/request.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -223,14 +224,13 @@ static void put_words(struct rapply *s, uint64_t tag, int argc, const char *cons
 	redis_command(&s->redis, SPAN_NONE, tag, argc, argv);
 }
 
-static void put_keys(struct rapply *s, uint64_t tag, struct span name, size_t count)
+static void put_keys(struct rapply *s, uint64_t tag, const char *name, size_t count)
 {
 	struct buf *out = begin(s);
 
-	commands_head(out, 1 + count);
-	commands_word(out, name);
+	request_begin(out, 1 + count, name);
 	for (size_t i = 0; i < count; i++)
-		commands_word(out, (struct span){s->look[i]->key, strlen(s->look[i]->key)});
+		request_text(out, s->look[i]->key);
 	redis_commit(&s->redis, tag);
 }
 
@@ -269,8 +269,8 @@ static void look(struct rapply *s, bool all)
 	if (!s->look_count)
 		return;
 	if (s->look_watched)
-		put_keys(s, TAG_WATCH, SPAN("WATCH"), s->look_watched);
-	put_keys(s, TAG_MGET, SPAN("MGET"), s->look_count);
+		put_keys(s, TAG_WATCH, "WATCH", s->look_watched);
+	put_keys(s, TAG_MGET, "MGET", s->look_count);
 	s->looking = true;
 }
 
@@ -289,10 +289,9 @@ static void put_position(struct rapply *s, struct place *p)
 
 	buf_clear(&s->scratch);
 	places_text(p, p->next, &s->scratch);
-	commands_head(out, 3);
-	commands_word(out, SPAN("SET"));
-	commands_word(out, (struct span){p->key, strlen(p->key)});
-	commands_word(out, buf_as_span(&s->scratch));
+	request_begin(out, 3, "SET");
+	request_text(out, p->key);
+	request_word(out, buf_as_span(&s->scratch));
 	redis_commit(&s->redis, TAG_SET);
 	p->flight = p->next;
 	p->used = s->batch;

@@ -31,8 +31,4 @@ int commands_put(struct commands *c, const struct record *r, struct buf *out, ui
 	struct record_error *e);
 void commands_free(struct commands *c);
 
-/* Appends a command of @argc words; and its parts. */
-void commands_head(struct buf *out, size_t argc);
-void commands_word(struct buf *out, struct span word);
-
 #endif

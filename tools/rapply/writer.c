@@ -4,26 +4,11 @@
 #include "rapply/writer.h"
 
 #include "rapply/names.h"
+#include "redis/request.h"
 
 #include <strings.h>
 
 enum { HEAD_MIN = 4 }; /* bytes of "*N\r\n" */
-
-void commands_head(struct buf *out, size_t argc)
-{
-	buf_putc(out, '*');
-	buf_int(out, (int64_t)argc);
-	buf_put(out, "\r\n", 2);
-}
-
-void commands_word(struct buf *out, struct span word)
-{
-	buf_putc(out, '$');
-	buf_int(out, (int64_t)word.len);
-	buf_put(out, "\r\n", 2);
-	buf_span(out, word);
-	buf_put(out, "\r\n", 2);
-}
 
 /* ---- one command ---- */
 
@@ -36,7 +21,7 @@ void writer_begin(struct writer *w)
 
 void writer_word(struct writer *w, struct span text)
 {
-	commands_word(w->out, text);
+	request_word(w->out, text);
 	w->words++;
 }
 
