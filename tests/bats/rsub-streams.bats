@@ -419,7 +419,7 @@ counter() {
 	[ "$(counter up)" -eq 0 ]
 	redis-cli -s other.sock replicaof no one >/dev/null
 	wait_lines sub.out 3
-	wait_file_contains sub.err 'serves again'
+	wait_file_contains sub.err 'is there after'
 	[ "$(wc -l <sub.err)" -eq 2 ]
 }
 
@@ -477,7 +477,7 @@ counter() {
 	[ "$status" -eq 0 ]
 	[ "$(payloads sub.out)" = '1 3 5' ]
 	[ "$(counter lost_records_total)" -eq 2 ]
-	[ "$(grep ^XACK old.out | cut -d ' ' -f 4- | tr ' ' '\n' | sort | paste -sd ' ')" = '1-1 2-1 3-1 4-1 5-1' ]
+	[ "$(grep ^XACK old.out | grep -v ' 0-0$' | cut -d ' ' -f 4- | tr ' ' '\n' | sort | paste -sd ' ')" = '1-1 2-1 3-1 4-1 5-1' ]
 }
 
 # ---- a pipeline ----
