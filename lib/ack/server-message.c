@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-enum { QUESTION_MAX = 64 << 20 };
+enum {
+	QUESTION_MAX = 64 << 20,
+	NOTES_MAX = 4 << 20, /* in one answer: a peer is cut off at 16 MiB */
+};
 
 static const char *name_of(const struct ack_peer *p)
 {
@@ -189,6 +192,22 @@ static void on_stop(struct ack_server *d, struct ack_peer *p, struct span reason
 
 /* ---- transactions ---- */
 
+/* " TOPIC PARTITION OFFSET" or " TOPIC PARTITION OFFSET,NOTE". @begin: where the line begins. */
+static void put_position(struct ack_server *d, struct buf *out, size_t begin,
+	const struct ledger_part *part, int64_t position)
+{
+	struct buf note = {0};
+
+	buf_printf(out, " %s %d %lld", part->topic, (int)part->partition, (long long)position);
+	if (d->note && out->len - begin < NOTES_MAX)
+		d->note(d->ctx, part, position, &note);
+	if (note.len) {
+		buf_putc(out, ',');
+		buf_base64(out, note.p, note.len);
+	}
+	buf_free(&note);
+}
+
 void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 {
 	struct span labels = buf_as_span(&p->question);
@@ -223,8 +242,7 @@ void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 			int64_t position = ledger_txn_position(d->ledger, part);
 
 			if (position >= 0)
-				buf_printf(out, " %s %d %lld", part->topic, (int)part->partition,
-					(long long)position);
+				put_position(d, out, before, part, position);
 		}
 		buf_putc(out, '\n');
 		peer_flush(&d->peers, &p->peer);

@@ -195,6 +195,12 @@ void ack_server_on_txn(
 	d->ctx = ctx;
 }
 
+void ack_server_on_note(struct ack_server *d,
+	void (*note)(void *ctx, const struct ledger_part *p, int64_t position, struct buf *out))
+{
+	d->note = note;
+}
+
 void ack_server_on_positions(struct ack_server *d, const struct ack_positions *p, void *ctx)
 {
 	d->positions = p;

@@ -47,6 +47,8 @@ struct ack_server {
 	/* Appends the consumer group's metadata, in base64, for a transaction's answer. false: no position may be
 	 * committed under them, since the group has given the partitions away. */
 	bool (*metadata)(void *ctx, struct buf *out);
+	/* Appends what is to be kept with a position of the partition, as it is; nothing: it has none. May be NULL. */
+	void (*note)(void *ctx, const struct ledger_part *p, int64_t position, struct buf *out);
 	void *ctx;
 	const struct ack_positions *positions;
 	void *positions_ctx;
@@ -58,6 +60,9 @@ void ack_server_open(struct ack_server *d, const char *path, struct ledger *l);
 /* Without it a sink that writes transactions is refused. */
 void ack_server_on_txn(
 	struct ack_server *d, bool (*metadata)(void *ctx, struct buf *out), void *ctx);
+/* Positions of a transaction go without a note, unless this is called as well; @note has the same ctx. */
+void ack_server_on_note(struct ack_server *d,
+	void (*note)(void *ctx, const struct ledger_part *p, int64_t position, struct buf *out));
 /* Without it a sink is not asked where to begin. @p stays. */
 void ack_server_on_positions(struct ack_server *d, const struct ack_positions *p, void *ctx);
 /* Asks the sink that keeps positions where to begin; tells it which records are the new ones. */

@@ -29,19 +29,6 @@ position() {
 	END
 }
 
-# The same, and the metadata behind it.
-position_and_metadata() {
-	python3 -B - "$KAFKA_BROKERS" "$@" <<-'END'
-	import os, struct, sys
-	sys.path.insert(0, os.environ["ROOT"] + "/tests/faults")
-	from wire import OFFSET_FETCH, Broker, array, string
-	group, topic = sys.argv[2:]
-	body = string(group) + array([string(topic) + array([struct.pack(">i", 0)])])
-	r = Broker(sys.argv[1]).call(OFFSET_FETCH, 2, body)
-	r.array(lambda: (r.string(), r.array(lambda: (print(r.get("iq")[1], r.string()), r.get("h")))))
-	END
-}
-
 # metric NAME FILE: prints a counter's value.
 metric() {
 	sed -n "s/^evpipe_$1{.*} //p" "$2"
@@ -309,4 +296,27 @@ reads_anew() {
 	wait_exit unit
 	[ "$status" -eq 0 ]
 	[ "$(kconsume "$to" | xargs)" = "$(seq -f old%g 10 | xargs) $(seq -f new%g 30 | xargs)" ]
+}
+
+# bats test_tags=newest
+@test "a position that a transaction committed in another log is seen at the next start" {
+	topic=$(new_topic)
+	to=$(new_topic)
+	group=$(unique group)
+	seq -f old%g 10 | kproduce "$topic"
+	evpipe kread -q -e -g "$group" "$topic" '|' kwrite --txn "$group" -t "$to"
+	before=$(position_and_metadata "$group" "$topic")
+	echo "$before"
+	[[ $before == "10 evpipe1 9:"* ]]
+	delete_and_make "$topic"
+	seq -f new%g 30 | kproduce "$topic"
+	# shellcheck disable=SC2086 # an offset and words of metadata
+	topics commit "$group" "$topic" 0 ${before%% *} "${before#* }"
+	evpipe kread -q -e -g "$group" "$topic" '|' kwrite --txn "$group" -t "$to" 2>err
+	grep -q "partition 0: its log is not the one that was read up to 10" err
+	[ "$(kconsume "$to" -X isolation.level=read_committed -f '%s\n' | xargs)" = \
+		"$(seq -f old%g 10 | xargs) $(seq -f new%g 30 | xargs)" ]
+	[[ $(position_and_metadata "$group" "$topic") == "30 evpipe1 29:"* ]]
+	evpipe kread -q -e -g "$group" "$topic" '|' kwrite --txn "$group" -t "$to" 2>err
+	[ ! -s err ]
 }

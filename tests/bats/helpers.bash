@@ -439,3 +439,16 @@ free_port() {
 	done
 	echo "$port"
 }
+
+# position_and_metadata GROUP TOPIC: prints the position of partition 0, and the metadata behind it.
+position_and_metadata() {
+	python3 -B - "$KAFKA_BROKERS" "$@" <<-'END'
+	import os, struct, sys
+	sys.path.insert(0, os.environ["ROOT"] + "/tests/faults")
+	from wire import OFFSET_FETCH, Broker, array, string
+	group, topic = sys.argv[2:]
+	body = string(group) + array([string(topic) + array([struct.pack(">i", 0)])])
+	r = Broker(sys.argv[1]).call(OFFSET_FETCH, 2, body)
+	r.array(lambda: (r.string(), r.array(lambda: (print(r.get("iq")[1], r.string()), r.get("h")))))
+	END
+}

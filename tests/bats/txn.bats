@@ -131,6 +131,26 @@ asked() {
 	[ "$(reports | tail -n 3 | xargs)" = "final $RUN 4 bye gone" ]
 }
 
+@test "what the source wants to be kept with a position is committed with it" {
+	out=$(new_topic 1) GROUP=$(unique g)
+	source_start
+	txn_sink it -t "$out"
+	rec 1 >&5
+	asked 1
+	reply "$out" 0 "3,$(printf 'a note' | base64)"
+	wait_for 'heard kwrite | grep -q "^final"'
+	[ "$(position_and_metadata "$GROUP" "$out")" = "3 a note" ]
+	# What is no base64 is no note.
+	rec 2 >&5
+	asked 2
+	source_does end 2
+	exec 5>&-
+	reply "$out" 0 "4,YQ="
+	wait_exit it
+	[ "$(position_and_metadata "$GROUP" "$out")" = "4 " ]
+	[ "$status" -eq 0 ]
+}
+
 @test "abort takes the transaction back and ends it with 111" {
 	out=$(new_topic 1)
 	source_start

@@ -593,6 +593,34 @@ static void a_transaction_is_answered_when_nothing_is_open_below(void **state)
 	close(fd);
 }
 
+static void put_note(void *ctx, const struct ledger_part *p, int64_t position, struct buf *out)
+{
+	(void)ctx;
+	assert_ptr_equal(p, part);
+	if (position == part->next)
+		buf_puts(out, "a note");
+}
+
+static void positions_of_a_transaction_have_notes(void **state)
+{
+	char text[80];
+	int fd;
+
+	(void)state;
+	ack_server_on_txn(&d, put_metadata, NULL);
+	ack_server_on_note(&d, put_note);
+	fd = member("txn");
+	emit(2);
+	hear(fd);
+	say(fd, "offsets RUN 1\n");
+	snprintf(text, sizeof(text), "offsets bWV0YQ== t 3 %lld\n", (long long)part->next - 1);
+	expect(fd, text);
+	say(fd, "offsets RUN 1-2\n");
+	snprintf(text, sizeof(text), "offsets bWV0YQ== t 3 %lld,YSBub3Rl\n", (long long)part->next);
+	expect(fd, text);
+	close(fd);
+}
+
 static void an_overtaken_question_is_told_so(void **state)
 {
 	int fd;
@@ -837,6 +865,7 @@ int main(void)
 		test(without_metadata_a_txn_is_refused),
 		test(a_member_that_the_group_has_left_behind_commits_nothing),
 		test(a_transaction_is_answered_when_nothing_is_open_below),
+		test(positions_of_a_transaction_have_notes),
 		test(an_overtaken_question_is_told_so),
 		test(a_transaction_of_an_ended_assignment_aborts),
 		test(a_transaction_of_the_future_is_garbage),

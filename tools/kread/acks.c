@@ -66,6 +66,16 @@ static bool on_metadata(void *ctx, struct buf *out)
 	return good;
 }
 
+/* A transaction commits the same metadata with a position as we do. */
+static void on_note(void *ctx, const struct ledger_part *part, int64_t position, struct buf *out)
+{
+	const struct group *g = (const struct group *)ctx;
+	struct kread_part *p = parts_find(g->parts, part->topic, part->partition);
+
+	if (p && p->account == part)
+		group_note(g, p, position, out);
+}
+
 void acks_open(struct acks *a)
 {
 	struct source *s = a->group->source;
@@ -73,8 +83,10 @@ void acks_open(struct acks *a)
 	/* A source that does not wait has no more open records than the pipes hold, but for those that a
 	 * filter swallows. */
 	source_open(s, a->follows, a->follows ? a->window : 1 << 18);
-	if (a->follows)
+	if (a->follows) {
 		ack_server_on_txn(&s->server, on_metadata, a->group);
+		ack_server_on_note(&s->server, on_note);
+	}
 }
 
 void acks_commit(struct acks *a)

@@ -39,7 +39,13 @@ static bool may_commit(const struct group *g)
 	return g->commit && !g->source->server.is_txn && !g->source->server.void_account;
 }
 
-/* The marks of the records below go with it. */
+void group_note(const struct group *g, struct kread_part *p, int64_t position, struct buf *out)
+{
+	marks_settle(&p->marks, position);
+	if (!g->no_metadata && p->marks.past_count)
+		marks_print(&p->marks, out);
+}
+
 static void put_position(struct group *g, rd_kafka_topic_partition_list_t *list,
 	struct kread_part *p, int64_t position)
 {
@@ -48,10 +54,7 @@ static void put_position(struct group *g, rd_kafka_topic_partition_list_t *list,
 	struct buf text = {0};
 
 	to->offset = p->committed = position;
-	marks_settle(&p->marks, position);
-	if (g->no_metadata || !p->marks.past_count)
-		return;
-	marks_print(&p->marks, &text);
+	group_note(g, p, position, &text);
 	to->metadata = text.p; /* freed with the list */
 	to->metadata_size = text.len;
 }

@@ -57,6 +57,8 @@ void group_on_rebalance(
 /* Reads auto.offset.reset and sets it to what reading needs: librdkafka goes to the beginning when a position is
  * no longer there (follow.h says the rest). */
 void group_take_reset(struct group *g, struct kafka_conf *conf);
+/* Appends the metadata that is to be committed with this position of @p: the marks of the records below. */
+void group_note(const struct group *g, struct kread_part *p, int64_t position, struct buf *out);
 /* Commits without waiting, unless an answer is still out. */
 void group_commit(struct group *g);
 /* Subscribes; takes answers to commits; looks up positions of partitions that are given, and releases those that

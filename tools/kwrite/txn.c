@@ -147,6 +147,10 @@ static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 		txn_fail(t, EXIT_TEMP,
 			"another kwrite writes transactions as '%s', or this one was too slow: %s",
 			t->id, why);
+	if (code == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE)
+		txn_fail(t, EXIT_PERM,
+			"transaction '%s': the brokers keep too little metadata with a position for kread's marks: give them offset.metadata.max.bytes=4096, Kafka's default",
+			t->id);
 	if (kafka_is_config_error(code) || code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT ||
 		code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
 		txn_fail(t, EXIT_PERM, "transaction '%s': cannot %s: %s", t->id, what, why);
@@ -175,6 +179,26 @@ static void ask(struct txn *t, int64_t now_ms)
 	ack_ask(&t->sink->ack, ack_list_text(&t->labels));
 }
 
+/* @offset: "O" or "O,BASE64": the position, and what the source wants to be kept with it. */
+static void add_position(rd_kafka_topic_partition_list_t *list, struct span topic,
+	struct span partition, struct span offset)
+{
+	const char *comma = memchr(offset.p, ',', offset.len);
+	rd_kafka_topic_partition_t *to;
+	struct buf note = {0};
+	char name[256];
+
+	snprintf(name, sizeof(name), "%.*s", (int)topic.len, topic.p);
+	/* A space, a comma or the NUL behind the text ends each number. */
+	to = rd_kafka_topic_partition_list_add(list, name, (int32_t)strtol(partition.p, NULL, 10));
+	to->offset = strtoll(offset.p, NULL, 10);
+	if (comma)
+		buf_unbase64(&note,
+			(struct span){comma + 1, offset.len - (size_t)(comma + 1 - offset.p)});
+	to->metadata = note.p; /* freed with the list */
+	to->metadata_size = note.len;
+}
+
 /* "BASE64 TOPIC P O TOPIC P O …" */
 static rd_kafka_error_t *send_offsets(struct txn *t, struct span rest)
 {
@@ -189,15 +213,10 @@ static rd_kafka_error_t *send_offsets(struct txn *t, struct span rest)
 	while (rest.len && group) {
 		struct span topic = span_word(&rest), partition = span_word(&rest),
 			    offset = span_word(&rest);
-		char name[256];
 
-		snprintf(name, sizeof(name), "%.*s", (int)topic.len, topic.p);
 		if (!offset.len)
 			break;
-		/* A space or the NUL behind the text ends each number. */
-		rd_kafka_topic_partition_list_add(
-			list, name, (int32_t)strtol(partition.p, NULL, 10))
-			->offset = strtoll(offset.p, NULL, 10);
+		add_position(list, topic, partition, offset);
 	}
 	if (!group && !error)
 		txn_fail(t, EXIT_TEMP, "the source's reply holds no metadata of a group");
