@@ -320,3 +320,20 @@ reads_anew() {
 	evpipe kread -q -e -g "$group" "$topic" '|' kwrite --txn "$group" -t "$to" 2>err
 	[ ! -s err ]
 }
+
+@test "a pipeline with transactions goes back, and each record is written once" {
+	topic=$(new_topic)
+	to=$(new_topic)
+	seq -f old%g 10 | kproduce "$topic"
+	spawn unit evpipe kread -g "$topic" "$topic" '|' kwrite --txn "$topic" -t "$to" </dev/null
+	wait_for '[ "$(position "$topic" "$topic")" = 10 ]'
+	delete_and_make "$topic"
+	seq -f new%g 30 | kproduce "$topic"
+	wait_for '[ "$(position "$topic" "$topic")" = 30 ]'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	[ "$(kconsume "$to" -X isolation.level=read_committed -f '%s\n' | xargs)" = \
+		"$(seq -f old%g 10 | xargs) $(seq -f new%g 30 | xargs)" ]
+	[[ $(position_and_metadata "$topic" "$topic") == "30 evpipe1 29:"* ]]
+}
