@@ -113,6 +113,8 @@ class Source:
 
         if self.unit.ended() or not self.unit.processes:
             self.unit.start()
+        # What acknowledges these has begun to listen to signals.
+        self.feed(2)
         self.rig.until(done, "all entries acknowledged")
         self.unit.processes[0].terminate()
         if any(self.unit.wait()):

@@ -276,7 +276,8 @@ static void release(struct group *g, bool lost)
 		msg_warn(
 			"%llu records of partitions that were taken away are not acknowledged; they will be read again",
 			(unsigned long long)open);
-	if (!lost && (g->committing || g->commit_failed)) {
+	/* The positions of a sink that keeps them are not lost with the group's. */
+	if (!lost && !g->source->server.keeps_positions && (g->committing || g->commit_failed)) {
 		const char *why =
 			"cannot commit positions of partitions that were taken away; some records will be read again";
 
