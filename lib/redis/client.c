@@ -27,14 +27,18 @@ static struct bytes_client *open_tls(const struct redis_url *url)
 	return tls;
 }
 
+/* Whether commands go to the nodes of a cluster: a subscriber has one of them, like any server. */
+static bool serves(const struct redis *r)
+{
+	return r->cluster && r->rules.use != REDIS_SUBSCRIBER;
+}
+
 void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
 {
 	const struct redis_url *u = &r->url;
 
 	*r = (struct redis){.rules = {.use = use}};
 	redis_url_read(&r->url, o);
-	if (u->kind == REDIS_CLUSTER)
-		die(EXIT_PERM, "clusters are not supported by this version");
 	r->tls = open_tls(u);
 	r->login = (struct link_login){.what = "redis",
 		.user = u->user,
@@ -46,11 +50,14 @@ void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
 		.tls_if_spoken = u->sentinel_tls && !u->tls ? r->tls : NULL};
 	if (u->kind == REDIS_SENTINELS)
 		r->sentinels = sentinels_open(u, u->sentinel_tls ? r->tls : NULL);
-	r->rules.asks_role = use == REDIS_PUBLISHER || r->sentinels;
+	if (u->kind == REDIS_CLUSTER)
+		r->cluster = cluster_open(u, &r->login, &r->rules, use != REDIS_SUBSCRIBER);
+	r->rules.asks_role = use == REDIS_PUBLISHER || r->sentinels || serves(r);
 	r->rules.confirms = use == REDIS_PUBLISHER;
-	r->rules.doubts = r->sentinels;
+	r->rules.doubts = r->sentinels || r->cluster;
 	r->rules.advises = use != REDIS_SUBSCRIBER;
 	node_open(&r->node, u->name, u->at[0].host, u->at[0].port, &r->login, &r->rules);
+	r->target = &r->node;
 	metrics_up("redis", false);
 	metrics_counter("outages_total", "Times that the server was away or could not serve.",
 		METRICS_TOOL, &r->outages);
@@ -61,6 +68,7 @@ void redis_close(struct redis *r)
 	node_close(&r->node);
 	buf_free(&r->rules.probe);
 	sentinels_close(r->sentinels);
+	cluster_close(r->cluster);
 	tls_free(r->tls);
 	free(r->at.host);
 	free(r->at.port);
@@ -143,10 +151,69 @@ static void on_lost(struct redis *r)
 	report(r, was_up, redis_name(r), l->trouble.text);
 }
 
+/* ---- a cluster ---- */
+
+static void cluster_came(struct redis *r)
+{
+	if (r->reported_away)
+		msg_warn("the redis cluster at %s is there after %.1f s", redis_name(r),
+			(double)(r->now_ms - r->away_ms) / 1000);
+	r->reported_away = false;
+	r->state = REDIS_UP;
+	r->news = REDIS_CAME;
+}
+
+static void cluster_went(struct redis *r)
+{
+	if (r->state != REDIS_UP)
+		return;
+	r->away_ms = r->now_ms;
+	r->state = REDIS_AWAY;
+	r->news = REDIS_WENT;
+}
+
+/* What the cluster has become by a step or a result. A redirection that is followed is nothing to speak of. */
+static void on_cluster(struct redis *r)
+{
+	struct trouble why;
+
+	if (r->state == REDIS_REFUSED)
+		return;
+	if (cluster_ready(r->cluster)) {
+		if (r->state == REDIS_AWAY && r->news == REDIS_SAME)
+			cluster_came(r);
+		return;
+	}
+	cluster_went(r);
+	why = cluster_why(r->cluster);
+	if (why.status == EXIT_PERM) {
+		refuse(r, &why);
+	} else if (why.status && !cluster_settles(r->cluster) && !r->reported_away) {
+		r->reported_away = true;
+		r->outages++;
+		msg_warn("the redis cluster at %s cannot serve: %s; trying again", redis_name(r),
+			why.text);
+	}
+}
+
+/* A subscriber hears all messages at any node, but for one that the others have left behind. */
+static void follow_cluster(struct redis *r)
+{
+	if (r->node.link.state == LINK_DOWN || !r->at.host || cluster_has(r->cluster, &r->at))
+		return;
+	node_drop(&r->node, EXIT_TEMP, "it serves no slots of the cluster");
+	on_lost(r);
+}
+
 void redis_lose(struct redis *r, struct span why)
 {
 	int n = (int)(why.len < 200 ? why.len : 200);
 
+	if (serves(r)) {
+		cluster_wait(r->cluster, why);
+		on_cluster(r);
+		return;
+	}
 	dial_blame(&r->node.link.dial);
 	node_drop(&r->node, EXIT_TEMP, "%.*s", n, why.p);
 	on_lost(r);
@@ -173,15 +240,18 @@ static void follow(struct redis *r)
 	on_lost(r);
 }
 
-static void dial_primary(struct redis *r, const struct redis_at *primary)
+static void dial_at(struct redis *r, const struct redis_at *at, bool again)
 {
-	char *name = redis_at_name(primary->host, primary->port);
+	char *name = redis_at_name(at->host, at->port);
 
 	free(r->at.host);
 	free(r->at.port);
-	r->at = (struct redis_at){mem_dup(primary->host), mem_dup(primary->port)};
-	link_to(&r->node.link, name, primary->host, primary->port);
-	link_dial(&r->node.link, r->now_ms);
+	r->at = (struct redis_at){mem_dup(at->host), mem_dup(at->port)};
+	link_to(&r->node.link, name, at->host, at->port);
+	if (again)
+		link_redial(&r->node.link, r->now_ms);
+	else
+		link_dial(&r->node.link, r->now_ms);
 	free(name);
 }
 
@@ -222,10 +292,12 @@ static void on_down(struct redis *r)
 {
 	const struct redis_at *primary = r->sentinels ? sentinels_primary(r->sentinels) : NULL;
 
-	if (primary && !primary->host)
+	if (r->cluster)
+		dial_at(r, cluster_at(r->cluster, r->turn++), r->node.link.trouble.status);
+	else if (primary && !primary->host)
 		on_no_primary(r);
 	else if (primary && !is_at(r, primary))
-		dial_primary(r, primary);
+		dial_at(r, primary, false);
 	else if (r->node.link.trouble.status)
 		link_redial(&r->node.link, r->now_ms);
 	else
@@ -233,25 +305,54 @@ static void on_down(struct redis *r)
 }
 
 /* What the node has found out, and what people should know. */
-static void say_what_is_new(struct redis *r)
+static void say_what_is_new(struct redis *r, struct redis_node *n)
 {
 	if (r->rules.role_unknown && !r->reported_role) {
 		r->reported_role = true;
 		msg_warn("redis at %s does not know ROLE: a replica would not be noticed",
-			redis_name(r));
+			n->link.name);
 	}
-	if (r->node.unguarded) {
-		r->node.unguarded = r->rules.advises = false;
+	if (n->unguarded && r->rules.advises) {
+		n->unguarded = r->rules.advises = false;
 		msg_warn("redis at %s has replicas, and min-replicas-to-write is 0: what it has "
 			 "acknowledged is lost if it fails before they have it; set it to 1",
-			redis_name(r));
+			n->link.name);
 	}
 	if (r->rules.shortfalls && !r->reported_wait) {
 		r->reported_wait = true;
 		msg_warn("redis at %s has %d replicas, and fewer than --wait %d have the records: "
 			 "waiting",
-			redis_name(r), r->node.replicas, r->rules.wait);
+			n->link.name, n->replicas, r->rules.wait);
 	}
+}
+
+static void step_cluster(struct redis *r)
+{
+	struct redis_node *n;
+
+	on_cluster(r);
+	for (int i = 0; (n = cluster_each(r->cluster, &i));)
+		say_what_is_new(r, n);
+}
+
+/* The server that is the only one. */
+static void step_node(struct redis *r, const struct pollfd *p)
+{
+	if (may_dial(r))
+		on_down(r);
+	switch (node_step(&r->node, p ? p->revents : 0, r->now_ms)) {
+	case NODE_CAME:
+		came(r);
+		break;
+	case NODE_LOST:
+		on_lost(r);
+		break;
+	case NODE_SAME:
+		break;
+	}
+	if (r->node.doubtful)
+		on_doubt(r);
+	say_what_is_new(r, &r->node);
 }
 
 enum redis_news redis_step(struct redis *r, const struct pollfd *p, int64_t now_ms)
@@ -265,36 +366,42 @@ enum redis_news redis_step(struct redis *r, const struct pollfd *p, int64_t now_
 		sentinels_step(r->sentinels, p ? p + 1 : NULL, now_ms);
 		follow(r);
 	}
-	if (may_dial(r))
-		on_down(r);
-	switch (node_step(&r->node, p ? p->revents : 0, now_ms)) {
-	case NODE_CAME:
-		came(r);
-		break;
-	case NODE_LOST:
-		on_lost(r);
-		break;
-	case NODE_SAME:
-		break;
-	}
-	if (r->node.doubtful)
-		on_doubt(r);
-	say_what_is_new(r);
-	r->reachable = r->state == REDIS_UP && r->node.link.answers;
+	if (r->cluster)
+		cluster_step(r->cluster, p ? p + 1 : NULL, now_ms);
+	if (r->cluster && !serves(r))
+		follow_cluster(r);
+	if (serves(r))
+		step_cluster(r);
+	else
+		step_node(r, p);
+	r->reachable = r->state == REDIS_UP &&
+		(serves(r) ? cluster_answers(r->cluster) : r->node.link.answers);
 	metrics_up("redis", r->reachable);
 	news = r->news;
 	r->news = REDIS_SAME;
 	return news;
 }
 
+static enum redis_got next_of_cluster(struct redis *r, struct link_reply *reply)
+{
+	enum node_got got = cluster_next(r->cluster, reply, &r->target);
+
+	if (got == NODE_AGAIN || !cluster_ready(r->cluster))
+		on_cluster(r);
+	return got == NODE_REPLY ? REDIS_REPLY : got == NODE_AGAIN ? REDIS_AGAIN : REDIS_NONE;
+}
+
 enum redis_got redis_next(struct redis *r, struct link_reply *reply)
 {
-	enum node_got got = node_next(&r->node, reply);
+	enum node_got got;
 
+	if (serves(r))
+		return next_of_cluster(r, reply);
+	got = node_next(&r->node, reply);
 	if (node_lost(&r->node))
 		on_lost(r);
 	if (r->node.unguarded)
-		say_what_is_new(r);
+		say_what_is_new(r, &r->node);
 	return got == NODE_REPLY ? REDIS_REPLY : got == NODE_AGAIN ? REDIS_AGAIN : REDIS_NONE;
 }
 
@@ -308,7 +415,10 @@ void redis_command(
 void redis_flush(struct redis *r, int64_t now_ms)
 {
 	r->now_ms = now_ms;
-	node_flush(&r->node, now_ms);
+	if (serves(r))
+		cluster_flush(r->cluster, now_ms);
+	else
+		node_flush(&r->node, now_ms);
 }
 
 void redis_heard(struct redis *r, int64_t now_ms)
@@ -316,11 +426,15 @@ void redis_heard(struct redis *r, int64_t now_ms)
 	link_heard(&r->node.link, now_ms);
 	if (r->sentinels)
 		sentinels_heard(r->sentinels, now_ms);
+	if (r->cluster)
+		cluster_heard(r->cluster, now_ms);
 }
 
 int redis_poll(struct redis *r, struct pollfd *p)
 {
 	*p = (struct pollfd){.fd = link_fd(&r->node.link), .events = link_events(&r->node.link)};
+	if (r->cluster)
+		return 1 + cluster_poll(r->cluster, p + 1);
 	return 1 + (r->sentinels ? sentinels_poll(r->sentinels, p + 1) : 0);
 }
 
@@ -334,7 +448,9 @@ int redis_timeout_ms(const struct redis *r, int64_t now_ms)
 		return 0;
 	if (r->sentinels)
 		timeout = wake_least(timeout, sentinels_timeout_ms(r->sentinels, now_ms));
-	if (may_dial(r) && (!r->sentinels || sentinels_primary(r->sentinels)->host))
+	if (r->cluster)
+		timeout = wake_least(timeout, cluster_timeout_ms(r->cluster, now_ms));
+	if (!serves(r) && may_dial(r) && (!r->sentinels || sentinels_primary(r->sentinels)->host))
 		return 0;
 	return timeout;
 }

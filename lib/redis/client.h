@@ -14,11 +14,16 @@
  *   REDIS_AGAIN, when ROLE has answered.
  * - REDIS_AGAIN: the connection was lost before that. The server may or may not have done the command: send it again.
  *
+ * In a cluster a command goes to the primary of its key's slot, one without a key (SPAN_NONE) always to the same node. What
+ * a server redirects, or a cluster that is down refuses, is given back as REDIS_AGAIN (cluster.h), with EXEC and all else of
+ * its transaction; a transaction has one key.
+ *
  * UP means that a write would go through, as far as the probe can tell (redis_probe): a server that loads its data, or
- * is out of memory, is waited for like one that cannot be reached. */
+ * is out of memory, is waited for like one that cannot be reached. Of a cluster all slots must be served. */
 #ifndef EVPIPE_REDIS_CLIENT_H
 #define EVPIPE_REDIS_CLIENT_H
 
+#include "redis/cluster.h"
 #include "redis/fault.h"
 #include "redis/node.h"
 #include "redis/sentinel.h"
@@ -37,7 +42,7 @@ enum redis_news {
 	REDIS_FAILED, /* REDIS_REFUSED now */
 };
 
-enum { REDIS_FDS = 1 + SENTINELS_FDS };
+enum { REDIS_FDS = 1 + CLUSTER_FDS }; /* sentinels take fewer */
 
 struct redis {
 	enum redis_state state;
@@ -45,12 +50,15 @@ struct redis {
 	struct trouble trouble; /* REDIS_REFUSED: the sentence to end with */
 	bool reachable; /* REDIS_UP, and it answers: for health */
 	int64_t away_ms; /* when the server was last heard before the present or last outage (monotonic) */
-	struct redis_node node;
+	struct redis_node node; /* not of a cluster, but for a subscriber's */
 	/* internal */
 	struct node_rules rules;
 	struct link_login login;
 	struct bytes_client *tls;
 	struct sentinels *sentinels; /* NULL: the URL names the server */
+	struct cluster *cluster; /* NULL: it is none */
+	struct redis_node *target; /* where the last command went to */
+	unsigned turn; /* a subscriber's: which node of the cluster is dialled next */
 	struct redis_at at; /* where the sentinels' primary was dialled last */
 	bool reported_away, reported_replica, reported_role, reported_wait;
 	uint64_t outages;
@@ -81,7 +89,7 @@ void redis_flush(struct redis *r, int64_t now_ms);
 /* No more commands come: replies are not to wait for company. */
 static inline void redis_hurry(struct redis *r)
 {
-	r->node.hurry = true;
+	r->rules.hurry = true;
 }
 /* The time without a step was the caller's choice (not reading): it does not count as silence. */
 void redis_heard(struct redis *r, int64_t now_ms);
@@ -98,16 +106,24 @@ void redis_command(
  * the key is away. Then redis_commit, or redis_cancel, which takes back what was appended. */
 static inline struct buf *redis_begin(struct redis *r, struct span key)
 {
-	(void)key;
-	return r->state == REDIS_UP ? node_begin(&r->node) : NULL;
+	if (r->state != REDIS_UP)
+		return NULL;
+	if (r->cluster)
+		r->target = cluster_node(r->cluster, key);
+	return node_begin(r->target);
+}
+/* The same for a command behind the last one, where that went to: in a transaction, from the second command on. */
+static inline struct buf *redis_more(struct redis *r)
+{
+	return r->state == REDIS_UP ? node_begin(r->target) : NULL;
 }
 static inline void redis_commit(struct redis *r, uint64_t tag)
 {
-	node_commit(&r->node, tag);
+	node_commit(r->target, tag);
 }
 static inline void redis_cancel(struct redis *r)
 {
-	link_cancel(&r->node.link);
+	link_cancel(&r->target->link);
 }
 
 enum redis_got {

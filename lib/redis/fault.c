@@ -3,7 +3,7 @@
 
 enum redis_fault redis_fault(struct span error)
 {
-	/* To follow a redirection is for a client of a cluster, which this is not. */
+	/* A redirection comes to a program that was given one server of a cluster: the client of a cluster follows it. */
 	static const char *const config[] = {
 		"NOAUTH", "NOPERM", "WRONGPASS", "DENIED", "MOVED ", "ASK ", "CROSSSLOT"};
 	static const char *const away[] = {"LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY ",

@@ -193,8 +193,8 @@ static int role_due_ms(const struct redis_node *n, int64_t now_ms)
 {
 	if (!n->rules->confirms || !n->up || n->role_sent || n->doubtful || !n->behind)
 		return -1;
-	if (n->hurry || n->behind >= CHECK_COMMANDS || n->behind_bytes >= CHECK_BYTES ||
-		now_ms - n->role_ms >= CHECK_MS)
+	if (n->hurry || n->rules->hurry || n->behind >= CHECK_COMMANDS ||
+		n->behind_bytes >= CHECK_BYTES || now_ms - n->role_ms >= CHECK_MS)
 		return 0;
 	return (int)(n->role_ms + CHECK_MS - now_ms);
 }

@@ -28,6 +28,7 @@ struct node_rules {
 	struct buf
 		probe; /* a command that changes nothing, refused while the server cannot serve; empty: PING */
 	bool role_unknown; /* a server has no ROLE: PING in its place */
+	bool hurry; /* no more commands come: replies are not to wait for company */
 	uint64_t shortfalls; /* fewer replicas than wait had it in time */
 };
 
@@ -57,7 +58,7 @@ struct redis_node {
 	bool is_useful; /* a subscriber's server, on this link: it has sent more than confirmations */
 	bool is_asked; /* a subscriber's PING is unanswered */
 	bool has_answered; /* … and one was answered well on this link */
-	bool hurry;
+	bool hurry; /* the same for this node */
 	size_t behind, behind_bytes; /* commands since the last ROLE */
 	int64_t role_ms; /* when the last ROLE was sent */
 	struct node_held *held;

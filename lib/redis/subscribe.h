@@ -31,7 +31,7 @@ bool redis_is_pong(struct redis *r, struct span error);
 /* Reads once more, without a poll. Returns whether something came. The next step reports a loss. */
 static inline bool redis_read(struct redis *r)
 {
-	return link_read(&r->node.link);
+	return link_read(&r->target->link);
 }
 
 #endif

@@ -32,7 +32,8 @@ static inline int pair_client(struct redis *r, enum redis_use use)
 	*r = (struct redis){.state = REDIS_UP,
 		.reported_away = true,
 		.rules = {.use = use, .asks_role = publishes, .confirms = publishes},
-		.node = {.up = true, .rules = &r->rules, .replicas = -1}};
+		.node = {.up = true, .rules = &r->rules, .replicas = -1},
+		.target = &r->node};
 	return pair_up(&r->node.link);
 }
 

@@ -6,9 +6,9 @@
 
 enum { PAYLOAD_MAX = 512 << 20 }; /* of Redis, for a string */
 
-void command_prefix(struct buf *b, struct span channel)
+void command_prefix(struct buf *b, bool to_shard, struct span channel)
 {
-	buf_puts(b, "*3\r\n$7\r\nPUBLISH\r\n$");
+	buf_puts(b, to_shard ? "*3\r\n$8\r\nSPUBLISH\r\n$" : "*3\r\n$7\r\nPUBLISH\r\n$");
 	buf_int(b, (int64_t)channel.len);
 	buf_put(b, "\r\n", 2);
 	buf_span(b, channel);
@@ -94,6 +94,16 @@ int command_read(
 	return 0;
 }
 
+/* All nodes of a cluster hear a PUBLISH, but in the order of one channel only if one node publishes it. */
+static struct span key(const struct rpub *s)
+{
+	const char *constant = template_constant(s->template);
+
+	if (!s->to_shard)
+		return SPAN_NONE;
+	return constant ? (struct span){constant, strlen(constant)} : buf_as_span(&s->channel);
+}
+
 int command_put(
 	struct rpub *s, struct span line, struct record *r, bool *is_record, struct record_error *e)
 {
@@ -101,11 +111,11 @@ int command_put(
 
 	if (command_read(s, line, r, is_record, e))
 		return -1;
-	out = redis_begin(&s->redis, buf_as_span(&s->channel));
+	out = redis_begin(&s->redis, key(s));
 	if (s->prefix.len)
 		buf_span(out, buf_as_span(&s->prefix));
 	else
-		command_prefix(out, buf_as_span(&s->channel));
+		command_prefix(out, s->to_shard, buf_as_span(&s->channel));
 	if (put_payload(s, r, line, out, e) == 0)
 		return 0;
 	redis_cancel(&s->redis);

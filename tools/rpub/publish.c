@@ -83,7 +83,8 @@ static void on_published(struct rpub *s, uint64_t i, int64_t receivers)
 		take_back(s, i);
 		return;
 	}
-	if (!receivers && !s->holds) {
+	/* A node of a cluster counts its own subscribers alone. */
+	if (!receivers && !s->holds && (!s->redis.cluster || s->to_shard)) {
 		s->receivers_zero++;
 		msg_info("line %llu: published to no subscriber", line_of(s, i));
 	}

@@ -42,7 +42,7 @@ static struct {
 	struct ack_opts ack;
 	struct sink_opts sink;
 	struct redis_opts redis;
-	struct arg_lit *raw, *nul, *pass;
+	struct arg_lit *raw, *nul, *pass, *shard;
 	struct arg_str *channel, *stream, *maxlen, *minid, *id, *field, *key_field, *min_receivers,
 		*on_few, *wait;
 } opt;
@@ -141,7 +141,7 @@ static void set_name(struct rpub *s, const char *text)
 		opt_bad("'%s' is no template: %s", text, why);
 	constant = template_constant(s->template);
 	if (constant && !s->to_stream)
-		command_prefix(&s->prefix, (struct span){constant, strlen(constant)});
+		command_prefix(&s->prefix, s->to_shard, (struct span){constant, strlen(constant)});
 	if (!constant && s->raw)
 		opt_bad("lines of --raw have no fields for '%s'", text);
 }
@@ -171,6 +171,8 @@ static void parse_options(int argc, char **argv)
 	opt.nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
 	opt.pass = arg_lit0(NULL, "pass",
 		"hand each record on, with where it was published: a filter, not a sink");
+	opt.shard = arg_lit0(NULL, "shard",
+		"CHANNEL is a sharded channel (SPUBLISH): in a cluster one of a slot's nodes");
 	opt.stream = arg_str0(NULL, "stream", "STREAM",
 		"add entries to this stream, a template: 'events:{topic}'");
 	opt.maxlen = arg_str0(NULL, "maxlen", "[~]N",
@@ -195,9 +197,9 @@ static void parse_options(int argc, char **argv)
 	ack_opts(&opt.ack);
 	sink_opts(&opt.sink);
 	opt_common(&opt.common);
-	void *table[] = {opt.channel, opt.stream, opt.maxlen, opt.minid, opt.id, opt.field,
-		opt.key_field, opt.min_receivers, opt.on_few, opt.wait, opt.raw, opt.nul, opt.pass,
-		INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack),
+	void *table[] = {opt.channel, opt.shard, opt.stream, opt.maxlen, opt.minid, opt.id,
+		opt.field, opt.key_field, opt.min_receivers, opt.on_few, opt.wait, opt.raw, opt.nul,
+		opt.pass, INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack),
 		REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
@@ -249,6 +251,8 @@ static void take_stream(struct rpub *s)
 
 	if (opt.channel->count)
 		opt_bad("a record goes to a CHANNEL or to a --stream, not to both");
+	if (opt.shard->count)
+		opt_bad("--shard is for a channel");
 	if (opt.min_receivers->count || opt.on_few->count)
 		opt_bad("--min-receivers and --on-few are for channels");
 	if (id && strcmp(id, "auto") && strcmp(id, "offset"))
@@ -277,6 +281,7 @@ static void take_channel(struct rpub *s)
 		opt_bad("--on-few takes hold or refuse, not '%s'", few);
 	if (few && !opt.min_receivers->count)
 		opt_bad("--on-few needs --min-receivers N");
+	s->to_shard = opt.shard->count;
 	s->refuses_few = few && strcmp(few, "refuse") == 0;
 	s->min_receivers = opt_int(opt.min_receivers, "--min-receivers", 0, 1, INT32_MAX);
 }
@@ -302,6 +307,10 @@ int main(int argc, char **argv)
 	metrics_counter("receivers_zero_total", "Messages published to no subscriber.",
 		METRICS_PIPELINE, &s->receivers_zero);
 	redis_open(&s->redis, &opt.redis, REDIS_PUBLISHER);
+	if (s->redis.cluster && s->min_receivers && !s->to_shard)
+		die(EXIT_PERM,
+			"--min-receivers goes with --shard in a cluster: for another channel a node counts "
+			"its own subscribers alone");
 	probe_stream(s);
 	redis_wait(&s->redis, (int)opt_int(opt.wait, "--wait", 0, 1, 1000));
 	sink_open(&s->sink,

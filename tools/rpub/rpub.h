@@ -17,6 +17,7 @@ struct rpub_slot {
 	struct sink_slot slot;
 	int64_t receivers;
 	struct id id; /* of a stream's entry */
+	uint64_t batch_end; /* the slot behind its transaction's last */
 	bool sent; /* by a command whose tag is the slot's number; false: to be sent again */
 };
 
@@ -42,9 +43,10 @@ struct rpub_stream {
 	int64_t max_length, max_age_ms; /* -1: not by this */
 	struct id min_id;
 	/* internal */
-	uint64_t confirmed, next; /* slots: below it all are done; the next to be sent */
+	uint64_t next; /* the next slot to be sent */
 	uint64_t from; /* the first slot of the last transaction */
 	size_t batch; /* commands of the transaction that is being made */
+	struct buf key; /* the stream of the transaction */
 	bool executing; /* its EXEC is not answered */
 	bool has_refused; /* a record of it */
 	bool is_stalled; /* the server is there and refuses to write: not before try_ms again */
@@ -61,6 +63,7 @@ struct rpub {
 	struct template *template;
 	bool raw;
 	bool to_stream;
+	bool to_shard; /* the channel is one of a slot, not of all the cluster */
 	struct rpub_stream stream;
 	struct buf prefix; /* of a PUBLISH to a constant channel, up to the payload's length */
 	struct buf channel, scratch; /* channel: or the stream's name */
@@ -83,8 +86,8 @@ static inline struct rpub_slot *rpub_slot(struct rpub *s, uint64_t i)
 }
 
 /* ---- command.c: records to commands ---- */
-/* Appends a PUBLISH to a constant channel, up to the payload's length. */
-void command_prefix(struct buf *b, struct span channel);
+/* Appends a PUBLISH, or SPUBLISH, to a constant channel, up to the payload's length. */
+void command_prefix(struct buf *b, bool to_shard, struct span channel);
 /* Parses the line, and makes the channel's or stream's name of it, in s->channel if it is not constant. Returns 0 or
  * -1; @is_record tells even then. */
 int command_read(struct rpub *s, struct span line, struct record *r, bool *is_record,

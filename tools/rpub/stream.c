@@ -7,11 +7,14 @@
  * entry and not an earlier one, order would be lost; and with --id offset the earlier one could never be added again,
  * but would count as one that is there.
  *
- *	head <= confirmed <= from <= next <= tail	slots
+ *	head <= from <= next <= tail	slots
  *
  * EXEC's answer says what has become of each entry of [from, next). They are done once ROLE behind it has said that the
- * server is a primary still: the client gives EXEC's tag a second time then. After a lost connection all from
- * `confirmed` on is sent again. */
+ * server is a primary still: the client gives EXEC's tag a second time then. After a lost connection all that are not done
+ * are sent again.
+ *
+ * In a cluster a transaction has one stream, since another one may be at another server, and that server's ROLE may be
+ * answered sooner: the transactions are confirmed in any order. */
 #define _GNU_SOURCE
 #include "rpub/rpub.h"
 
@@ -31,15 +34,31 @@ enum { BATCH_MOST = 1024 };
 
 /* ---- commands ---- */
 
-static struct span channel(const struct rpub *s)
+static struct span key(const struct rpub *s)
 {
-	return buf_as_span(&s->channel);
+	const char *constant = template_constant(s->template);
+
+	return constant ? (struct span){constant, strlen(constant)} : buf_as_span(&s->channel);
+}
+
+/* Whether the record may be added to the transaction that is being made. */
+static bool fits(struct rpub *s)
+{
+	struct rpub_stream *t = &s->stream;
+
+	if (!s->redis.cluster)
+		return true;
+	if (t->batch)
+		return t->key.len == key(s).len && memcmp(t->key.p, key(s).p, t->key.len) == 0;
+	buf_clear(&t->key);
+	buf_span(&t->key, key(s));
+	return true;
 }
 
 /* The line's command, and MULTI in front of the first one. Returns 0 with the command begun, or -1. */
 static int begin(struct rpub *s, const struct record *r, struct span line, struct record_error *e)
 {
-	struct buf *out = redis_begin(&s->redis, channel(s));
+	struct buf *out = s->stream.batch ? redis_more(&s->redis) : redis_begin(&s->redis, key(s));
 
 	if (!s->stream.batch)
 		request_begin(out, 1, "MULTI");
@@ -62,8 +81,10 @@ static void execute(struct rpub *s)
 {
 	if (!s->stream.batch)
 		return;
-	request_begin(redis_begin(&s->redis, channel(s)), 1, "EXEC");
+	request_begin(redis_more(&s->redis), 1, "EXEC");
 	redis_commit(&s->redis, TAG_EXEC | s->stream.next);
+	for (uint64_t i = s->stream.from; i < s->stream.next; i++)
+		rpub_slot(s, i)->batch_end = s->stream.next;
 	s->stream.batch = 0;
 	s->stream.has_refused = false;
 	s->stream.executing = true;
@@ -79,6 +100,8 @@ static bool on_line(struct rpub *s, struct span text)
 	struct record r;
 	bool is_record, bad = command_read(s, text, &r, &is_record, &e);
 
+	if (!bad && !fits(s))
+		return false;
 	if (!bad && t->by_offset) {
 		if (t->batch && known_asks(s))
 			return false;
@@ -95,7 +118,8 @@ static bool on_line(struct rpub *s, struct span text)
 	return true;
 }
 
-static void send_again(struct rpub *s, uint64_t i)
+/* Returns false when it is of no use in this transaction. */
+static bool send_again(struct rpub *s, uint64_t i)
 {
 	struct rpub_slot *slot = rpub_slot(s, i);
 	struct span text = sink_text(&s->sink, &slot->slot);
@@ -104,11 +128,16 @@ static void send_again(struct rpub *s, uint64_t i)
 	bool is_record;
 
 	if (slot->slot.refused || slot->slot.done)
-		return;
+		return true;
 	/* This cannot fail: the same line was encoded before. */
-	if (command_read(s, text, &r, &is_record, &error) || begin(s, &r, text, &error))
+	if (command_read(s, text, &r, &is_record, &error))
+		die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
+	if (!fits(s))
+		return false;
+	if (begin(s, &r, text, &error))
 		die(EXIT_TEMP, "cannot encode a record again: %s", error.message);
 	commit(s, i);
+	return true;
 }
 
 bool stream_takes(const struct rpub *s)
@@ -127,8 +156,8 @@ void stream_lines(struct rpub *s)
 	if (t->next < s->sink.head)
 		t->next = s->sink.head;
 	t->from = t->next;
-	for (; t->next < s->sink.tail && t->batch < BATCH_MOST; t->next++)
-		send_again(s, t->next);
+	while (t->next < s->sink.tail && t->batch < BATCH_MOST && send_again(s, t->next))
+		t->next++;
 	while (t->next == s->sink.tail && t->batch < BATCH_MOST && sink_next(&s->sink, &text))
 		if (!on_line(s, text))
 			break;
@@ -200,7 +229,7 @@ static void on_executed(struct rpub *s, uint64_t to, const struct link_reply *re
 	for (uint64_t i = s->stream.from; i < to; i++) {
 		struct rpub_slot *slot = rpub_slot(s, i);
 
-		if (slot->slot.refused || !slot->sent)
+		if (slot->slot.refused || slot->slot.done || !slot->sent)
 			continue;
 		switch (resp_next(&c, &v)) {
 		case RESP_STRING:
@@ -254,7 +283,9 @@ static void on_aborted(struct rpub *s, struct span text)
 		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses EXEC: %.*s",
 			redis_name(&s->redis), (int)(rest.len < 200 ? rest.len : 200), rest.p);
 	t->executing = false;
-	t->next = t->from;
+	/* In a cluster another transaction may have to be made again, too, which is in front of this one. */
+	if (t->next > t->from)
+		t->next = t->from;
 	/* Without the records that were refused it is made again at once. */
 	if (!t->away[0] && !t->has_refused)
 		note_away(s, rest);
@@ -265,17 +296,16 @@ static void on_aborted(struct rpub *s, struct span text)
 
 static void on_confirmed(struct rpub *s, uint64_t to)
 {
-	for (uint64_t i = s->stream.confirmed; i < to; i++)
-		if (i >= s->sink.head && !rpub_slot(s, i)->slot.refused)
+	for (uint64_t i = to; i-- > s->sink.head && rpub_slot(s, i)->batch_end == to;)
+		if (!rpub_slot(s, i)->slot.refused)
 			sink_done(sink_slot(&s->sink, i));
-	s->stream.confirmed = to;
 }
 
 static void on_exec(struct rpub *s, enum redis_got got, uint64_t to, const struct link_reply *reply)
 {
 	if (got == REDIS_AGAIN) {
 		s->stream.executing = s->stream.is_stalled = false;
-		s->stream.next = s->stream.confirmed;
+		s->stream.next = s->sink.head;
 		s->stream.away[0] = '\0';
 	} else if (reply->value.type == RESP_ERROR) {
 		on_aborted(s, reply->value.text);
