@@ -196,12 +196,22 @@ static void on_cluster(struct redis *r)
 	}
 }
 
+static bool is_at(const struct redis *r, const struct redis_at *at)
+{
+	return r->at.host && strcmp(r->at.host, at->host) == 0 && strcmp(r->at.port, at->port) == 0;
+}
+
 /* A subscriber hears all messages at any node, but for one that the others have left behind. */
 static void follow_cluster(struct redis *r)
 {
-	if (r->node.link.state == LINK_DOWN || !r->at.host || cluster_has(r->cluster, &r->at))
+	const struct redis_at *owner =
+		r->followed.p ? cluster_owner(r->cluster, r->followed) : NULL;
+
+	if (r->node.link.state == LINK_DOWN || !r->at.host ||
+		(owner ? is_at(r, owner) : cluster_has(r->cluster, &r->at)))
 		return;
-	node_drop(&r->node, EXIT_TEMP, "it serves no slots of the cluster");
+	node_drop(&r->node, EXIT_TEMP,
+		owner ? "the slot of the channels has moved" : "it serves no slots of the cluster");
 	on_lost(r);
 }
 
@@ -214,17 +224,14 @@ void redis_lose(struct redis *r, struct span why)
 		on_cluster(r);
 		return;
 	}
+	if (r->cluster)
+		cluster_ask(r->cluster);
 	dial_blame(&r->node.link.dial);
 	node_drop(&r->node, EXIT_TEMP, "%.*s", n, why.p);
 	on_lost(r);
 }
 
 /* ---- sentinels ---- */
-
-static bool is_at(const struct redis *r, const struct redis_at *at)
-{
-	return r->at.host && strcmp(r->at.host, at->host) == 0 && strcmp(r->at.port, at->port) == 0;
-}
 
 /* Leaves a server that is no longer named as the primary. */
 static void follow(struct redis *r)
@@ -253,6 +260,16 @@ static void dial_at(struct redis *r, const struct redis_at *at, bool again)
 	else
 		link_dial(&r->node.link, r->now_ms);
 	free(name);
+}
+
+static void on_no_owner(struct redis *r)
+{
+	struct trouble why = cluster_why(r->cluster);
+
+	if (why.status == EXIT_PERM)
+		refuse(r, &why);
+	else if (why.status)
+		report(r, false, redis_name(r), why.text);
 }
 
 static void on_no_primary(struct redis *r)
@@ -288,12 +305,23 @@ static bool may_dial(const struct redis *r)
 		!node_has_results(&r->node);
 }
 
+static void dial_some(struct redis *r)
+{
+	const struct redis_at *at = r->followed.p ? cluster_owner(r->cluster, r->followed)
+						  : cluster_at(r->cluster, r->turn++);
+
+	if (at)
+		dial_at(r, at, r->node.link.trouble.status);
+	else
+		on_no_owner(r);
+}
+
 static void on_down(struct redis *r)
 {
 	const struct redis_at *primary = r->sentinels ? sentinels_primary(r->sentinels) : NULL;
 
 	if (r->cluster)
-		dial_at(r, cluster_at(r->cluster, r->turn++), r->node.link.trouble.status);
+		dial_some(r);
 	else if (primary && !primary->host)
 		on_no_primary(r);
 	else if (primary && !is_at(r, primary))
@@ -366,8 +394,10 @@ enum redis_news redis_step(struct redis *r, const struct pollfd *p, int64_t now_
 		sentinels_step(r->sentinels, p ? p + 1 : NULL, now_ms);
 		follow(r);
 	}
-	if (r->cluster)
+	if (r->cluster) {
+		r->target = &r->node; /* that of the last command may be gone after this */
 		cluster_step(r->cluster, p ? p + 1 : NULL, now_ms);
+	}
 	if (r->cluster && !serves(r))
 		follow_cluster(r);
 	if (serves(r))
@@ -450,6 +480,8 @@ int redis_timeout_ms(const struct redis *r, int64_t now_ms)
 		timeout = wake_least(timeout, sentinels_timeout_ms(r->sentinels, now_ms));
 	if (r->cluster)
 		timeout = wake_least(timeout, cluster_timeout_ms(r->cluster, now_ms));
+	if (r->followed.p && r->cluster && !cluster_owner(r->cluster, r->followed))
+		return timeout;
 	if (!serves(r) && may_dial(r) && (!r->sentinels || sentinels_primary(r->sentinels)->host))
 		return 0;
 	return timeout;

@@ -58,6 +58,7 @@ struct redis {
 	struct sentinels *sentinels; /* NULL: the URL names the server */
 	struct cluster *cluster; /* NULL: it is none */
 	struct redis_node *target; /* where the last command went to */
+	struct span followed; /* … or the primary of this one's slot; SPAN_NONE: any */
 	unsigned turn; /* a subscriber's: which node of the cluster is dialled next */
 	struct redis_at at; /* where the sentinels' primary was dialled last */
 	bool reported_away, reported_replica, reported_role, reported_wait;
@@ -76,6 +77,19 @@ void redis_wait(struct redis *r, int replicas);
  * as XADD with the id 0-0: with it the client learns when the server serves again. Without: PING, which LOADING and
  * MASTERDOWN refuse. Any other answer to it will do. */
 void redis_probe(struct redis *r, int argc, const char *const *argv);
+
+/* Before the first step: a subscriber's server, if it is one of a cluster, is to be the primary of this channel's slot. The
+ * name lives on. */
+static inline void redis_follow(struct redis *r, const char *channel)
+{
+	r->followed = (struct span){channel, strlen(channel)};
+}
+/* Whether one transaction, or one connection, can have both names. */
+static inline bool redis_together(const struct redis *r, const char *a, const char *b)
+{
+	return !r->cluster ||
+		cluster_one_slot((struct span){a, strlen(a)}, (struct span){b, strlen(b)});
+}
 
 /* For the loop: fills in at most REDIS_FDS entries of poll's array, and returns how many. */
 int redis_poll(struct redis *r, struct pollfd *p);

@@ -204,6 +204,23 @@ bool cluster_has(const struct cluster *c, const struct redis_at *at)
 	return c->uncovered || (i >= 0 && c->members[i]->named);
 }
 
+const struct redis_at *cluster_owner(const struct cluster *c, struct span key)
+{
+	uint16_t owner = c->owner[slot_of(key)];
+
+	return owner == NOBODY ? NULL : &c->members[owner]->at;
+}
+
+void cluster_ask(struct cluster *c)
+{
+	c->map.due = true;
+}
+
+bool cluster_one_slot(struct span a, struct span b)
+{
+	return slot_of(a) == slot_of(b);
+}
+
 struct redis_node *cluster_each(const struct cluster *c, int *i)
 {
 	while (*i < CLUSTER_NODES_MAX && !c->members[*i])

@@ -51,6 +51,12 @@ void cluster_wait(struct cluster *c, struct span why);
 const struct redis_at *cluster_at(const struct cluster *c, unsigned turn);
 /* Whether a primary of the cluster is there; true while the slots are not known. */
 bool cluster_has(const struct cluster *c, const struct redis_at *at);
+/* The primary of the key's slot; NULL: not known. */
+const struct redis_at *cluster_owner(const struct cluster *c, struct span key);
+/* Asks for the slots in the next step. */
+void cluster_ask(struct cluster *c);
+/* Whether the keys are of one slot. */
+bool cluster_one_slot(struct span a, struct span b);
 /* The nodes that are there, one after the other: NULL behind the last one. */
 struct redis_node *cluster_each(const struct cluster *c, int *i);
 

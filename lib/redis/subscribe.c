@@ -40,8 +40,12 @@ static enum redis_push take_other(struct resp *c, uint64_t left, struct span wha
 		return REDIS_PUSH_NONE;
 	if (span_is(what, "pong"))
 		return REDIS_PUSH_PONG;
-	return span_is(what, "subscribe") || span_is(what, "psubscribe") ? REDIS_PUSH_CONFIRMED
-									 : REDIS_PUSH_OTHER;
+	if (span_is(what, "sunsubscribe"))
+		return REDIS_PUSH_GONE;
+	return span_is(what, "subscribe") || span_is(what, "psubscribe") ||
+			span_is(what, "ssubscribe")
+		? REDIS_PUSH_CONFIRMED
+		: REDIS_PUSH_OTHER;
 }
 
 static enum redis_push take_array(
@@ -57,7 +61,8 @@ static enum redis_push take_array(
 			? REDIS_PUSH_NONE
 			: take_other(c, (uint64_t)n - 1, SPAN_NONE);
 	pattern = n == 4 && span_is(what.text, "pmessage");
-	if (!pattern && !(n == 3 && span_is(what.text, "message")))
+	if (!pattern &&
+		!(n == 3 && (span_is(what.text, "message") || span_is(what.text, "smessage"))))
 		return take_other(c, (uint64_t)n - 1, what.text);
 	switch (take_message(c, pattern, max_payload, m)) {
 	case RESP_STRING:

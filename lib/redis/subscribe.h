@@ -15,6 +15,7 @@ enum redis_push {
 	REDIS_PUSH_CONFIRMED, /* one subscription */
 	REDIS_PUSH_ERROR, /* text: against a subscription, if one is not confirmed; else see redis_is_pong */
 	REDIS_PUSH_PONG, /* the answer to a keep-alive */
+	REDIS_PUSH_GONE, /* the server has ended the subscription: the slot of the channel has moved */
 	REDIS_PUSH_OTHER,
 };
 struct redis_message {

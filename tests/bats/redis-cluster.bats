@@ -164,3 +164,70 @@ feed() {
 	diff <(seq 20000) <(sort -nu got)
 	wait_cluster
 }
+
+@test "rsub hears at one node what is published at another, and moves when its node is killed" {
+	local port name
+	spawn sub rsub -v -u "$(url)" --raw news
+	wait_file_contains sub.err 'subscribed at redis at'
+	run -0 rpub -u "$(url)" news < <(echo '{"payload":"1"}')
+	wait_lines sub.out 1
+	port=$(sed -n 's/.*subscribed at redis at 127.0.0.1:\([0-9]*\).*/\1/p' sub.err)
+	for name in n1 n2 n3 n4 n5 n6; do
+		[ "$(port_of $name)" != "$port" ] || break
+	done
+	redis_stop $name
+	wait_for '[ "$(grep -c "subscribed at redis at" sub.err)" -eq 2 ]'
+	cluster_node $name
+	wait_cluster
+	run -0 rpub -u "$(url)" news < <(echo '{"payload":"2"}')
+	wait_lines sub.out 2
+	kill "$(<sub.pid)"
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	grep -q 'gap: ' sub.err
+	[ "$(cat sub.out)" = "$(printf '1\n2')" ]
+}
+
+@test "a sharded channel is heard at its slot's primary, and where that slot goes" {
+	local slot from to
+	slot=$(slot_of shard)
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	spawn sub rsub -v -u "$(url)" --raw --shard shard
+	wait_file_contains sub.err 'subscribed at redis at'
+	run -0 rpub -u "$(url)" --shard --min-receivers 1 shard < <(echo '{"payload":"1"}')
+	wait_lines sub.out 1
+	move_begin "$slot" "$from" "$to"
+	move_end "$slot" "$from" "$to"
+	wait_for '[ "$(grep -c "subscribed at redis at" sub.err)" -eq 2 ]'
+	run -0 rpub -u "$(url)" --shard --min-receivers 1 shard < <(echo '{"payload":"2"}')
+	wait_lines sub.out 2
+	kill "$(<sub.pid)"
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	[ "$(cat sub.out)" = "$(printf '1\n2')" ]
+	grep -q 'gap: ' sub.err
+	run -100 rsub -u "$(url)" --shard a b
+	[[ $stderr == *"different slots"* || $output == *"different slots"* ]]
+}
+
+@test "rsub -s follows its stream to another primary: each entry is printed" {
+	local slot from to
+	slot=$(slot_of read)
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	spawn sub rsub -u "$(url)" --raw -s read -g g --commit written --from 0
+	seq 1000 | rpub -u "$(url)" --raw --stream read
+	wait_lines sub.out 1000
+	move_begin "$slot" "$from" "$to"
+	move_keys "$slot" "$from" "$to"
+	seq 1001 2000 | rpub -u "$(url)" --raw --stream read
+	wait_lines sub.out 2000
+	move_end "$slot" "$from" "$to"
+	seq 2001 3000 | rpub -u "$(url)" --raw --stream read
+	wait_lines sub.out 3000
+	kill "$(<sub.pid)"
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	diff <(seq 3000) sub.out
+}

@@ -19,7 +19,9 @@ enum {
 struct buf *streams_begin(
 	struct streams *s, const struct stream *st, size_t words, const char *name)
 {
-	struct buf *b = redis_begin(&s->redis, (struct span){st->name, strlen(st->name)});
+	struct buf *b = s->in_multi
+		? redis_more(&s->redis)
+		: redis_begin(&s->redis, (struct span){st->name, strlen(st->name)});
 
 	if (b)
 		request_begin(b, words, name);
@@ -66,9 +68,12 @@ static void ask_info(struct streams *s, const struct stream *st, bool waits)
 	struct buf *b;
 
 	put_bare(s, st, "MULTI");
+	s->in_multi = true;
 	b = streams_begin(s, st, 3, "XINFO");
-	if (!b)
+	if (!b) {
+		s->in_multi = false;
 		return;
+	}
 	request_text(b, "STREAM");
 	request_text(b, st->name);
 	streams_commit(s, ASK_QUEUE, st, 0);
@@ -83,6 +88,7 @@ static void ask_info(struct streams *s, const struct stream *st, bool waits)
 	}
 	if (streams_begin(s, st, 1, "EXEC"))
 		streams_commit(s, ASK_INFO, st, !waits);
+	s->in_multi = false;
 }
 
 static void lowest(void *ctx, const struct ledger_open *o)

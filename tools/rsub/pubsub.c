@@ -105,7 +105,7 @@ static void ask_for(struct pubsub *s, const struct names *n, const char *command
 static void subscribe(struct pubsub *s)
 {
 	s->unconfirmed = 0;
-	ask_for(s, &s->channels, "SUBSCRIBE");
+	ask_for(s, &s->channels, s->shard ? "SSUBSCRIBE" : "SUBSCRIBE");
 	ask_for(s, &s->patterns, "PSUBSCRIBE");
 }
 
@@ -154,6 +154,10 @@ static void on_error(struct pubsub *s, struct span text)
 			redis_lose(&s->redis, text);
 		return;
 	}
+	if (s->redis.cluster && (span_starts(text, "MOVED ") || span_starts(text, "ASK "))) {
+		redis_lose(&s->redis, text);
+		return;
+	}
 	/* What was confirmed before is refused for good only by a reason of the configuration. */
 	if (fault == REDIS_FAULT_AWAY || (fault == REDIS_FAULT_COMMAND && s->has_gap)) {
 		redis_lose(&s->redis, text);
@@ -188,6 +192,9 @@ static void on_replies(struct pubsub *s, int64_t now_ms)
 				s->is_behind = false;
 				return;
 			}
+			break;
+		case REDIS_PUSH_GONE:
+			redis_lose(&s->redis, SPAN("the slot of the channels has moved"));
 			break;
 		case REDIS_PUSH_PONG:
 		case REDIS_PUSH_OTHER:
@@ -231,6 +238,20 @@ static void begin_with_gap(struct pubsub *s)
 	s->gaps = s->has_gap;
 }
 
+/* One connection is to one node. */
+static void follow(struct pubsub *s)
+{
+	const char *const *names = s->channels.list + 1;
+
+	for (int i = 1; i < s->channels.count; i++)
+		if (!redis_together(&s->redis, names[0], names[i]))
+			die(EXIT_PERM,
+				"'%s' and '%s' are of different slots of the cluster: give the names of "
+				"the channels a common {tag}, or run an rsub for each",
+				names[0], names[i]);
+	redis_follow(&s->redis, names[0]);
+}
+
 void pubsub_open(struct pubsub *s, const struct redis_opts *o)
 {
 	begin_with_gap(s);
@@ -238,6 +259,8 @@ void pubsub_open(struct pubsub *s, const struct redis_opts *o)
 	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
 		METRICS_PIPELINE, &s->gaps);
 	redis_open(&s->redis, o, REDIS_SUBSCRIBER);
+	if (s->shard)
+		follow(s);
 	if (s->source->ledger && !s->raw)
 		s->account = ledger_assign(s->source->ledger, NULL, -1, NULL);
 }

@@ -19,6 +19,7 @@ struct pubsub {
 	/* to be set before pubsub_open */
 	struct source *source; /* opened */
 	struct names channels, patterns;
+	bool shard; /* the channels are sharded ones */
 	bool raw;
 	char end; /* of a line */
 	size_t max_line;

@@ -46,7 +46,7 @@ static struct {
 	struct streams_opts streams;
 	struct arg_str *patterns, *max_line, *channels;
 	struct arg_file *channels_from, *patterns_from;
-	struct arg_lit *raw, *nul;
+	struct arg_lit *raw, *nul, *shard;
 } opt;
 
 static struct rsub {
@@ -79,6 +79,8 @@ static void parse_options(int argc, char **argv)
 	opt.channels_from = arg_file0(NULL, "channels-from", "FILE",
 		"subscribe to the channels that FILE names, one a line");
 	opt.patterns_from = arg_file0(NULL, "patterns-from", "FILE", "the same for patterns");
+	opt.shard = arg_lit0(NULL, "shard",
+		"the channels are sharded ones (SSUBSCRIBE): in a cluster of one slot");
 	opt.raw = arg_lit0(NULL, "raw", "print payloads alone, one a line");
 	opt.nul = arg_lit0("0", NULL, "end lines with NUL instead of LF");
 	opt.max_line = arg_str0(NULL, "max-line", "SIZE", "longest line printed (default 64M)");
@@ -87,8 +89,8 @@ static void parse_options(int argc, char **argv)
 	source_opts(&opt.source);
 	redis_opts(&opt.redis);
 	opt_common(&opt.common);
-	void *table[] = {opt.patterns, opt.channels_from, opt.patterns_from, opt.raw, opt.nul,
-		opt.max_line, STREAMS_ENTRIES(opt.streams), SOURCE_ENTRIES(opt.source),
+	void *table[] = {opt.patterns, opt.channels_from, opt.patterns_from, opt.shard, opt.raw,
+		opt.nul, opt.max_line, STREAMS_ENTRIES(opt.streams), SOURCE_ENTRIES(opt.source),
 		REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common), opt.channels, arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
@@ -97,8 +99,9 @@ static void take_streams(struct rsub *s)
 {
 	struct streams *t = &s->streams;
 
-	if (opt.patterns->count || opt.channels_from->count || opt.patterns_from->count)
-		opt_bad("streams and channels are read by two programs: -s does not go with -p, --channels-from, --patterns-from");
+	if (opt.patterns->count || opt.channels_from->count || opt.patterns_from->count ||
+		opt.shard->count)
+		opt_bad("streams and channels are read by two programs: -s does not go with -p, --channels-from, --patterns-from, --shard");
 	names_take(&t->names, opt.streams.streams, NULL, NULL, "STREAM");
 	/* An operand behind -s is one more. */
 	names_take(&t->names, opt.channels, NULL, NULL, "STREAM");
@@ -123,6 +126,9 @@ static void take_channels(struct rsub *s)
 		if (strpbrk(opt.channels->sval[i], "*?["))
 			msg_warn("'%s' is the name of a channel; -p goes before each pattern",
 				opt.channels->sval[i]);
+	if (opt.shard->count && b->patterns.count)
+		opt_bad("--shard is for channels: there are no patterns for sharded ones");
+	b->shard = opt.shard->count;
 	b->raw = opt.raw->count;
 	b->end = opt.nul->count ? '\0' : '\n';
 	b->max_line = (size_t)opt_size(opt.max_line, "--max-line", LINE_MAX_DEFAULT);

@@ -200,6 +200,12 @@ void streams_open(struct streams *s, const struct redis_opts *o)
 	for (int i = 0; i < s->count; i++)
 		open_stream(s, &s->streams[i], s->names.list[i + 1]);
 	redis_open(&s->redis, o, REDIS_COMMANDS);
+	for (int i = 2; i <= s->count; i++)
+		if (!redis_together(&s->redis, s->names.list[1], s->names.list[i]))
+			die(EXIT_PERM,
+				"streams '%s' and '%s' are of different slots of the cluster: give their "
+				"names a common {tag}, or run an rsub for each",
+				s->names.list[1], s->names.list[i]);
 	/* What would acknowledge nothing. */
 	if (s->group)
 		redis_probe(

@@ -104,6 +104,7 @@ struct streams {
 	int streams_asked; /* … and how many of them were asked last, */
 	size_t room_asked; /* for so many entries each */
 	struct buf record; /* one that is refused */
+	bool in_multi; /* a transaction is being asked for */
 	bool is_behind; /* results may have come that are not taken */
 	bool rests; /* the connection is left alone in this turn */
 	bool is_stalled; /* the server is there and refuses to write */
