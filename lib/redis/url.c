@@ -16,7 +16,7 @@ void redis_opts(struct redis_opts *o)
 {
 	o->url = arg_str0("u", "url", "URL",
 		"redis://[user[:password]@]host[:port][/db], rediss:// for TLS, unix:/path[?db=N], or "
-		"redis+sentinel://host[:port][,…]/master[/db]");
+		"redis+sentinel://host[:port][,…]/master[/db], redis+cluster://host[:port][,…]");
 	o->password_file = arg_file0(NULL, "password-file", "FILE",
 		"the password is the first line of FILE, read at each login");
 	o->ca = arg_file0(NULL, "cacert", "FILE", "TLS: trust these CA certificates alone");
@@ -136,8 +136,8 @@ static void set_addresses(struct redis_url *u, const char *s, size_t n)
 		const char *comma = memchr(s, ',', (size_t)(end - s)), *stop = comma ? comma : end;
 
 		if (comma && u->kind == REDIS_SERVER)
-			opt_bad("a redis:// URL has one host; redis+sentinel:// has "
-				"several");
+			opt_bad("a redis:// URL has one host; redis+sentinel:// and "
+				"redis+cluster:// have several");
 		if (u->count == REDIS_AT_MAX)
 			opt_bad("the redis URL has more than %d hosts", REDIS_AT_MAX);
 		set_address(u, s, (size_t)(stop - s), port);
@@ -213,7 +213,7 @@ static const char *set_scheme(struct redis_url *u, const char *url)
 		return url + n;
 	}
 	opt_bad("the redis URL begins with none of redis://, rediss://, unix:, redis+sentinel://, "
-		"rediss+sentinel:// and the like");
+		"redis+cluster://, rediss+sentinel:// and the like");
 }
 
 static void set_url(struct redis_url *u, const char *url, bool mask)
