@@ -30,7 +30,7 @@ cluster_start() {
 wait_cluster() {
 	local n
 	for n in 1 2 3 4 5 6; do
-		[ -S "$(harness_scope)/n$n.sock" ] && scli n$n ping >/dev/null 2>&1 || continue
+		scli n$n ping >/dev/null 2>&1 || continue
 		wait_for "scli n$n cluster info | grep -q cluster_state:ok" || return 1
 		wait_for "! scli n$n info replication | grep -q master_link_status:down" || return 1
 	done
@@ -171,11 +171,11 @@ feed() {
 	wait_lines sub.out 1
 	port=$(sed -n 's/.*subscribed at redis at 127.0.0.1:\([0-9]*\).*/\1/p' sub.err)
 	for name in n1 n2 n3 n4 n5 n6; do
-		[ "$(port_of $name)" != "$port" ] || break
+		[ "$(port_of "$name")" != "$port" ] || break
 	done
-	redis_stop $name
+	redis_stop "$name"
 	wait_for '[ "$(grep -c "subscribed at redis at" sub.err)" -eq 2 ]'
-	cluster_node $name
+	cluster_node "$name"
 	wait_cluster
 	run -0 rpub -u "$(url)" news < <(echo '{"payload":"2"}')
 	wait_lines sub.out 2
@@ -248,10 +248,10 @@ feed() {
 }
 
 @test "rpub and rsub have sharded channels at a single server, too" {
-	redis_start plain
-	spawn sub rsub -v -u "redis://127.0.0.1:$(port_of plain)" --raw --shard a b
+	redis_start single
+	spawn sub rsub -v -u "redis://127.0.0.1:$(port_of single)" --raw --shard a b
 	wait_file_contains sub.err 'subscribed at redis at'
-	run -0 rpub -u "redis://127.0.0.1:$(port_of plain)" --shard '{c}' \
+	run -0 rpub -u "redis://127.0.0.1:$(port_of single)" --shard '{c}' \
 		< <(printf '%s\n' '{"c":"a","payload":"1"}' '{"c":"b","payload":"2"}')
 	wait_lines sub.out 2
 	kill "$(<sub.pid)"
