@@ -251,8 +251,8 @@ feed() {
 	redis_start single
 	spawn sub rsub -v -u "redis://127.0.0.1:$(port_of single)" --raw --shard a b
 	wait_file_contains sub.err 'subscribed at redis at'
-	run -0 rpub -u "redis://127.0.0.1:$(port_of single)" --shard '{c}' \
-		< <(printf '%s\n' '{"c":"a","payload":"1"}' '{"c":"b","payload":"2"}')
+	run -0 rpub -u "redis://127.0.0.1:$(port_of single)" --shard '{channel}' \
+		< <(printf '%s\n' '{"channel":"a","payload":"1"}' '{"channel":"b","payload":"2"}')
 	wait_lines sub.out 2
 	kill "$(<sub.pid)"
 	wait_exit sub
