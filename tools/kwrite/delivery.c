@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "kwrite/delivery.h"
 
-#include "base/mem.h"
 #include "base/msg.h"
 #include "kwrite/anew.h"
 #include "kwrite/blame.h"
@@ -100,17 +99,6 @@ static void unproven(struct kafka *k, const rd_kafka_message_t *m)
 		rd_kafka_topic_name(m->rkt), m->partition);
 }
 
-/* Newer librdkafka has the broker's own sentence; 2.0.2 lacks the function. */
-const char *rd_kafka_message_produce_errstr(const rd_kafka_message_t *m) __attribute__((weak));
-
-static char *broker_text(const rd_kafka_message_t *m)
-{
-	const char *text =
-		rd_kafka_message_produce_errstr ? rd_kafka_message_produce_errstr(m) : NULL;
-
-	return text && *text ? mem_dup(text) : NULL;
-}
-
 /* Of a dead letter the text stays until it is answered, since it may be sent again. */
 static void report_letter(struct deliveries *ds, struct delivery *d, rd_kafka_resp_err_t err)
 {
@@ -144,8 +132,6 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 		report_letter(ds, d, m->err);
 		return;
 	}
-	if (m->err)
-		d->text = broker_text(m);
 	answered(d, m->err);
 	d->partition = m->partition;
 	d->offset = m->offset;
@@ -180,7 +166,8 @@ static enum errclass class_of(rd_kafka_resp_err_t err)
 	}
 }
 
-/* What librdkafka calls it, with what is known of its causes. */
+/* What librdkafka calls it, with what is known of its causes. rd_kafka_message_produce_errstr of 2.15.1 has the
+ * broker's own sentence, but was seen to point at memory that librdkafka had freed. */
 static const char *reason(const struct delivery *d, char *text, size_t size)
 {
 	const char *hint = "";
@@ -189,8 +176,6 @@ static const char *reason(const struct delivery *d, char *text, size_t size)
 		hint = " (a compacted topic takes no record without a key)";
 	else if (d->err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
 		hint = " (see the topic's message.timestamp.before.max.ms and after.max.ms)";
-	if (d->text)
-		return d->text;
 	snprintf(text, size, "%s%s", kafka_why(d->err), hint);
 	return text;
 }
@@ -242,8 +227,6 @@ static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 	}
 	if (ds->txn->id)
 		fail(ds, d, message);
-	free(d->text);
-	d->text = NULL;
 	if (c == CLASS_UNKNOWN_TOPIC)
 		topic_unknown(d->topic);
 	else if (c == CLASS_TOO_LARGE)

@@ -23,7 +23,7 @@ struct delivery {
 		int64_t ts; /* until it is answered */
 		int64_t offset;
 	};
-	char *text; /* to be freed: why a broker has refused it, in the broker's words; then, its dead letter */
+	char *text; /* to be freed: its dead letter */
 	int32_t partition;
 	rd_kafka_resp_err_t err;
 	bool answered; /* Kafka has the record, or will not have it: err */
