@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	must(c.p <= c.end);
 	if (slot_redirect(all, &to))
-		must(to.slot < SLOT_COUNT && to.port > 0 && to.host.p >= p);
+		must(to.slot < SLOT_COUNT && to.port > 0 && (!to.host.len || to.host.p >= p));
 	must(slot_of(all) < SLOT_COUNT);
 	return 0;
 }
