@@ -2,6 +2,8 @@
 /* Records to commands: the payload is decoded straight into what Redis is sent. */
 #include "rpub/rpub.h"
 
+#include "base/msg.h"
+
 #include <string.h>
 
 enum { PAYLOAD_MAX = 512 << 20 }; /* of Redis, for a string */
@@ -120,6 +122,22 @@ int command_put(
 		return 0;
 	redis_cancel(&s->redis);
 	return -1;
+}
+
+bool command_refused(struct rpub *s, uint64_t i, struct span error, const char *what)
+{
+	int n = (int)(error.len < 200 ? error.len : 200);
+	enum redis_fault fault = redis_fault(error);
+
+	if (fault == REDIS_FAULT_AWAY)
+		return false;
+	/* Renamed or never had: the next record would fare no better. */
+	if (fault == REDIS_FAULT_CONFIG || span_starts(error, "ERR unknown command"))
+		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses %s: %.*s",
+			rpub_line(s, i), redis_name(&s->redis), what, n, error.p);
+	sink_refuse(&s->sink, i, span_starts(error, "WRONGTYPE") ? CLASS_WRONG_TYPE : CLASS_REDIS,
+		!s->raw, "redis says: %.*s", n, error.p);
+	return true;
 }
 
 /* The bytes of a name need not be text: the member's name says what they are. */

@@ -45,11 +45,6 @@ void publish_lines(struct rpub *s)
 
 /* ---- results ---- */
 
-static unsigned long long line_of(const struct rpub *s, uint64_t i)
-{
-	return sink_slot(&s->sink, i)->number;
-}
-
 static void take_back(struct rpub *s, uint64_t i)
 {
 	rpub_slot(s, i)->sent = false;
@@ -61,7 +56,7 @@ static void hold(struct rpub *s, uint64_t i, int64_t receivers)
 	if (!s->holds)
 		msg_warn(
 			"line %llu: published to %lld subscribers of %lld; it is held until there are so many",
-			line_of(s, i), (long long)receivers, (long long)s->min_receivers);
+			rpub_line(s, i), (long long)receivers, (long long)s->min_receivers);
 	s->holds = true;
 	s->held = i;
 	s->try_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 50, 1000);
@@ -72,7 +67,7 @@ static void let_go(struct rpub *s, uint64_t i)
 {
 	s->holds = false;
 	s->backoff_ms = 0;
-	msg_warn("line %llu: published to enough subscribers now", line_of(s, i));
+	msg_warn("line %llu: published to enough subscribers now", rpub_line(s, i));
 }
 
 static void on_published(struct rpub *s, uint64_t i, int64_t receivers)
@@ -86,7 +81,7 @@ static void on_published(struct rpub *s, uint64_t i, int64_t receivers)
 	/* A node of a cluster counts its own subscribers alone. */
 	if (!receivers && !s->holds && (!s->redis.cluster || s->to_shard)) {
 		s->receivers_zero++;
-		msg_info("line %llu: published to no subscriber", line_of(s, i));
+		msg_info("line %llu: published to no subscriber", rpub_line(s, i));
 	}
 	if (receivers < s->min_receivers && s->refuses_few) {
 		sink_refuse(&s->sink, i, CLASS_REDIS, !s->raw,
@@ -106,27 +101,12 @@ static void on_published(struct rpub *s, uint64_t i, int64_t receivers)
 
 static void on_error(struct rpub *s, uint64_t i, struct span text)
 {
-	int n = (int)(text.len < 200 ? text.len : 200);
-	enum redis_fault fault = redis_fault(text);
-
-	/* Renamed or never had: the next record would fare no better. */
-	if (span_starts(text, "ERR unknown command"))
-		fault = REDIS_FAULT_CONFIG;
-	switch (fault) {
-	case REDIS_FAULT_AWAY:
+	if (!command_refused(s, i, text, "to publish")) {
 		take_back(s, i);
 		redis_lose(&s->redis, text);
-		return;
-	case REDIS_FAULT_CONFIG:
-		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses to publish: %.*s",
-			line_of(s, i), redis_name(&s->redis), n, text.p);
-	case REDIS_FAULT_COMMAND:
-		break;
-	}
-	if (s->holds && i == s->held)
+	} else if (s->holds && i == s->held) {
 		s->holds = false;
-	sink_refuse(&s->sink, i, strncmp(text.p, "WRONGTYPE", 9) ? CLASS_REDIS : CLASS_WRONG_TYPE,
-		!s->raw, "redis says: %.*s", n, text.p);
+	}
 }
 
 void publish_result(struct rpub *s, enum redis_got got, const struct link_reply *reply)

@@ -85,6 +85,12 @@ static inline struct rpub_slot *rpub_slot(struct rpub *s, uint64_t i)
 	return (struct rpub_slot *)sink_slot(&s->sink, i);
 }
 
+/* The number of its line. */
+static inline unsigned long long rpub_line(const struct rpub *s, uint64_t i)
+{
+	return sink_slot(&s->sink, i)->number;
+}
+
 /* ---- command.c: records to commands ---- */
 /* Appends a PUBLISH, or SPUBLISH, to a constant channel, up to the payload's length. */
 void command_prefix(struct buf *b, bool to_shard, struct span channel);
@@ -99,6 +105,9 @@ enum record_bytes command_payload(const struct rpub *s, const struct record *r, 
  * nothing begun; @is_record tells even then. Call while REDIS_UP. */
 int command_put(struct rpub *s, struct span line, struct record *r, bool *is_record,
 	struct record_error *e);
+/* Redis has answered the record's command with an error: the record is refused, or the program ends with 100, "redis at
+ * … refuses @what". Returns false, and does nothing, when Redis only cannot do it now. */
+bool command_refused(struct rpub *s, uint64_t i, struct span error, const char *what);
 /* Appends to @out the line of a record that was delivered, with where. */
 void command_pass(struct rpub *s, struct span line, const struct rpub_slot *slot, struct buf *out);
 

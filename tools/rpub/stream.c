@@ -166,11 +166,6 @@ void stream_lines(struct rpub *s)
 
 /* ---- results ---- */
 
-static unsigned long long line_of(const struct rpub *s, uint64_t i)
-{
-	return sink_slot(&s->sink, i)->number;
-}
-
 static void note_away(struct rpub *s, struct span text)
 {
 	snprintf(s->stream.away, sizeof(s->stream.away), "%.*s", (int)text.len, text.p);
@@ -179,24 +174,10 @@ static void note_away(struct rpub *s, struct span text)
 /* An error of one XADD, as it was queued or executed. */
 static void on_entry_error(struct rpub *s, uint64_t i, struct span text)
 {
-	int n = (int)(text.len < 200 ? text.len : 200);
-	enum redis_fault fault = redis_fault(text);
-
-	if (span_starts(text, "ERR unknown command"))
-		fault = REDIS_FAULT_CONFIG;
-	switch (fault) {
-	case REDIS_FAULT_AWAY:
+	if (command_refused(s, i, text, "an entry"))
+		s->stream.has_refused = true;
+	else
 		note_away(s, text);
-		return;
-	case REDIS_FAULT_CONFIG:
-		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses an entry: %.*s",
-			line_of(s, i), redis_name(&s->redis), n, text.p);
-	case REDIS_FAULT_COMMAND:
-		break;
-	}
-	s->stream.has_refused = true;
-	sink_refuse(&s->sink, i, span_starts(text, "WRONGTYPE") ? CLASS_WRONG_TYPE : CLASS_REDIS,
-		!s->raw, "redis says: %.*s", n, text.p);
 }
 
 /* With --id offset an id that is not above the last one is that of an entry which is there. */
@@ -242,7 +223,7 @@ static void on_executed(struct rpub *s, uint64_t to, const struct link_reply *re
 			if (s->stream.away[0])
 				sink_die(&s->sink, EXIT_TEMP,
 					"line %llu: redis at %s has refused an entry among others: %s",
-					line_of(s, i), redis_name(&s->redis), s->stream.away);
+					rpub_line(s, i), redis_name(&s->redis), s->stream.away);
 			break;
 		default:
 			redis_lose(&s->redis, SPAN("the answer to EXEC is none"));
