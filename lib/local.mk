@@ -37,12 +37,13 @@ lib_libevpipe_a_SOURCES = \
 	lib/redis/request.c lib/redis/request.h \
 	lib/redis/resp.c lib/redis/resp.h \
 	lib/redis/client.c lib/redis/client.h \
-	lib/redis/cluster.c lib/redis/cluster.h \
+	lib/redis/cluster.c lib/redis/cluster-map.c lib/redis/cluster-members.c lib/redis/cluster-parts.h \
+	lib/redis/cluster.h \
 	lib/redis/fault.c lib/redis/fault.h \
 	lib/redis/id.c lib/redis/id.h \
 	lib/redis/map.c lib/redis/map.h \
 	lib/redis/node.c lib/redis/node.h \
-	lib/redis/sentinel.c lib/redis/sentinel.h \
+	lib/redis/sentinel.c lib/redis/sentinel-words.c lib/redis/sentinel-parts.h lib/redis/sentinel.h \
 	lib/redis/link.c lib/redis/login.c lib/redis/probe.c lib/redis/link-parts.h lib/redis/link.h \
 	lib/redis/slot.c lib/redis/slot.h \
 	lib/redis/subscribe.c lib/redis/subscribe.h \

@@ -7,6 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+char *span_text(struct span s)
+{
+	char *text = mem_alloc(s.len + 1);
+
+	memcpy(text, s.p, s.len);
+	text[s.len] = '\0';
+	return text;
+}
+
 char *buf_grow(struct buf *b, size_t n)
 {
 	size_t cap = b->cap ? b->cap : 256;

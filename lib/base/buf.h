@@ -30,6 +30,9 @@ static inline bool span_starts(struct span s, const char *with)
 	return s.len >= n && memcmp(s.p, with, n) == 0;
 }
 
+/* A copy with a NUL behind it, to be freed. */
+char *span_text(struct span s);
+
 /* Takes the next word, which ends at a space or at the end, and the space off the front of *@rest. */
 static inline struct span span_word(struct span *rest)
 {

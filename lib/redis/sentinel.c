@@ -6,9 +6,11 @@
  * has changed nothing.
  *
  * Words are asked for, and the channel +switch-master only hurries the question, since a link that looks well may be
- * one on which nothing arrives. */
+ * one on which nothing arrives.
+ *
+ * Files: sentinel.c the list, questions, answers and the loop; sentinel-words.c whose word counts. */
 #define _GNU_SOURCE
-#include "redis/sentinel.h"
+#include "redis/sentinel-parts.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -23,76 +25,9 @@ enum {
 	ASK_MS = 500,
 	ANSWER_MS = 3000, /* an answer takes so long at most */
 	PEERS_MS = 10000, /* the list of sentinels is asked for so often */
-	PATIENCE_MS =
-		3000, /* for those that cannot be reached, at the start; for a primary that is of no use */
-};
-
-enum verdict {
-	UNTRIED,
-	FINE, /* it has answered on the present link */
-	AWAY,
-	REFUSES, /* for ever: why has EXIT_PERM */
 };
 
 enum tag { TAG_ID, TAG_PEERS, TAG_WORD };
-
-struct sentinel {
-	struct redis_at at, word; /* word.host NULL: none yet */
-	char *name;
-	char *id; /* NULL: not known */
-	bool learned;
-	struct link ask, ear;
-	bool asked; /* and not answered */
-	bool due; /* to be asked at once */
-	int64_t asked_ms, peers_ms;
-	int64_t answered_ms; /* when the question was put that was answered last; 0: none on this link */
-	uint64_t changed; /* its place among the changes of all words; 0: it has never changed */
-	enum verdict verdict;
-	struct trouble why;
-};
-
-struct sentinels {
-	struct sentinel *all[SENTINELS_MAX];
-	int count, polled;
-	const char *master;
-	struct link_login login;
-	struct redis_at primary;
-	struct redis_at avoided; /* a primary that is of no use, though it is named */
-	int64_t blamed_ms; /* since when the primary has been of no use; 0: it has not */
-	uint64_t changes;
-	int64_t began_ms, now_ms;
-};
-
-/* ---- addresses ---- */
-
-static bool at_is(const struct redis_at *a, const struct redis_at *b)
-{
-	return a->host && b->host && strcmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0;
-}
-
-static void at_free(struct redis_at *a)
-{
-	free(a->host);
-	free(a->port);
-	*a = (struct redis_at){0};
-}
-
-static void at_set(struct redis_at *a, const char *host, const char *port)
-{
-	struct redis_at new = {mem_dup(host), mem_dup(port)};
-
-	at_free(a);
-	*a = new;
-}
-
-static char *text_of(struct span s)
-{
-	char *text = mem_alloc(s.len + 1);
-
-	memcpy(text, s.p, s.len);
-	text[s.len] = '\0';
-	return text;
-}
 
 /* ---- the list ---- */
 
@@ -101,7 +36,7 @@ static struct sentinel *add(struct sentinels *s, const char *host, const char *p
 	struct sentinel *e = mem_alloc(sizeof(*e));
 
 	*e = (struct sentinel){.name = redis_at_name(host, port)};
-	at_set(&e->at, host, port);
+	sentinel_at_set(&e->at, host, port);
 	link_open(&e->ask, e->name, host, port, &s->login);
 	link_open(&e->ear, e->name, host, port, &s->login);
 	s->all[s->count++] = e;
@@ -112,8 +47,8 @@ static void drop(struct sentinel *e)
 {
 	link_close(&e->ask);
 	link_close(&e->ear);
-	at_free(&e->at);
-	at_free(&e->word);
+	sentinel_at_free(&e->at);
+	sentinel_at_free(&e->word);
 	free(e->name);
 	free(e->id);
 	free(e);
@@ -163,104 +98,9 @@ void sentinels_close(struct sentinels *s)
 		return;
 	for (int i = 0; i < s->count; i++)
 		drop(s->all[i]);
-	at_free(&s->primary);
-	at_free(&s->avoided);
+	sentinel_at_free(&s->primary);
+	sentinel_at_free(&s->avoided);
 	free(s);
-}
-
-/* ---- whose word counts ---- */
-
-static int votes(const struct sentinels *s, const struct redis_at *word)
-{
-	int n = 0;
-
-	for (int i = 0; i < s->count; i++)
-		n += s->all[i]->verdict == FINE && at_is(&s->all[i]->word, word);
-	return n;
-}
-
-/* Whether @a's word goes before @b's. */
-static bool goes_before(
-	const struct sentinels *s, const struct sentinel *a, const struct sentinel *b)
-{
-	bool a_avoided = at_is(&a->word, &s->avoided), b_avoided = at_is(&b->word, &s->avoided);
-	int a_votes = votes(s, &a->word), b_votes = votes(s, &b->word);
-
-	if (a_avoided != b_avoided)
-		return b_avoided;
-	if (a->changed != b->changed)
-		return a->changed > b->changed;
-	if (a_votes != b_votes)
-		return a_votes > b_votes;
-	return at_is(&a->word, &s->primary) && !at_is(&b->word, &s->primary);
-}
-
-static void choose(struct sentinels *s)
-{
-	const struct sentinel *best = NULL;
-
-	for (int i = 0; i < s->count; i++) {
-		const struct sentinel *e = s->all[i];
-
-		/* An old word of a sentinel that is away is no vote; a change that it made known is one. */
-		if (e->word.host && (e->verdict == FINE || e->changed) &&
-			(!best || goes_before(s, e, best)))
-			best = e;
-	}
-	if (!best || at_is(&best->word, &s->primary))
-		return;
-	s->blamed_ms = 0;
-	at_set(&s->primary, best->word.host, best->word.port);
-}
-
-const struct redis_at *sentinels_primary(const struct sentinels *s)
-{
-	return &s->primary;
-}
-
-bool sentinels_confirm(const struct sentinels *s, int64_t since_ms)
-{
-	for (int i = 0; i < s->count; i++)
-		if (s->all[i]->verdict == FINE && s->all[i]->answered_ms >= since_ms &&
-			at_is(&s->all[i]->word, &s->primary))
-			return true;
-	return false;
-}
-
-void sentinels_blame(struct sentinels *s)
-{
-	sentinels_ask(s);
-	if (!s->blamed_ms)
-		s->blamed_ms = s->now_ms;
-	if (s->now_ms - s->blamed_ms < PATIENCE_MS || !s->primary.host)
-		return;
-	at_set(&s->avoided, s->primary.host, s->primary.port);
-	choose(s);
-	s->blamed_ms = 0;
-}
-
-void sentinels_praise(struct sentinels *s)
-{
-	s->blamed_ms = 0;
-}
-
-struct trouble sentinels_why(const struct sentinels *s)
-{
-	const struct sentinel *away = NULL, *refuses = NULL;
-	bool all_tried = true;
-
-	for (int i = 0; i < s->count; i++) {
-		const struct sentinel *e = s->all[i];
-
-		all_tried &= e->verdict != UNTRIED;
-		if (e->verdict == AWAY && !away)
-			away = e;
-		if (e->verdict == REFUSES && !refuses)
-			refuses = e;
-	}
-	if (refuses && all_tried && (!away || s->now_ms - s->began_ms >= PATIENCE_MS))
-		return refuses->why;
-	return away && all_tried ? away->why : (struct trouble){0};
 }
 
 /* ---- answers ---- */
@@ -298,17 +138,17 @@ static void on_word(struct sentinels *s, struct sentinel *e, const struct link_r
 			(struct span){s->master, strlen(s->master)});
 		return;
 	}
-	word = (struct redis_at){text_of(host.text), text_of(port.text)};
-	if (e->word.host && !at_is(&e->word, &word)) {
+	word = (struct redis_at){span_text(host.text), span_text(port.text)};
+	if (e->word.host && !sentinel_at_is(&e->word, &word)) {
 		e->changed = ++s->changes;
-		at_free(&s->avoided);
+		sentinel_at_free(&s->avoided);
 	}
-	at_free(&e->word);
+	sentinel_at_free(&e->word);
 	e->word = word;
 	e->verdict = FINE;
 	e->answered_ms = e->asked_ms;
 	dial_reset(&e->ask.dial);
-	choose(s);
+	sentinels_choose(s);
 }
 
 /* One sentinel of the list: an array of names and values. Returns false at the end of what can be read. */
@@ -333,12 +173,12 @@ static bool take_peer(struct sentinels *s, struct resp *c)
 	}
 	if (left || !host.len || !port.len || s->count == SENTINELS_MAX)
 		return left == 0;
-	h = text_of(host);
-	p = text_of(port);
+	h = span_text(host);
+	p = span_text(port);
 	for (int i = 0; i < s->count; i++) {
 		const struct sentinel *e = s->all[i];
 
-		if (at_is(&e->at, &(struct redis_at){h, p}) ||
+		if (sentinel_at_is(&e->at, &(struct redis_at){h, p}) ||
 			(e->id && id.len == strlen(e->id) && memcmp(e->id, id.p, id.len) == 0))
 			left = -1;
 	}
@@ -346,7 +186,7 @@ static bool take_peer(struct sentinels *s, struct resp *c)
 		struct sentinel *e = add(s, h, p);
 
 		e->learned = true;
-		e->id = id.len ? text_of(id) : NULL;
+		e->id = id.len ? span_text(id) : NULL;
 	}
 	free(h);
 	free(p);
@@ -379,7 +219,7 @@ static void on_answers(struct sentinels *s, struct sentinel *e)
 		default:
 			if (type == RESP_STRING && reply.value.text.len) {
 				free(e->id);
-				e->id = text_of(reply.value.text);
+				e->id = span_text(reply.value.text);
 			}
 		}
 }

@@ -123,6 +123,11 @@ static void set_address(struct redis_url *u, const char *s, size_t n, const char
 	}
 }
 
+bool redis_at_is(const struct redis_at *a, const char *host, const char *port)
+{
+	return a->host && host && strcmp(a->host, host) == 0 && strcmp(a->port, port) == 0;
+}
+
 char *redis_at_name(const char *host, const char *port)
 {
 	return mem_printf(strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);

@@ -45,6 +45,8 @@ struct redis_url {
  * message, and gone from argv. */
 void redis_url_read(struct redis_url *url, const struct redis_opts *o);
 void redis_url_free(struct redis_url *url);
+/* Whether the address is that; false where one of them is NULL. */
+bool redis_at_is(const struct redis_at *a, const char *host, const char *port);
 /* "HOST:PORT", or "[HOST]:PORT" for an IPv6 address; the caller frees it. */
 char *redis_at_name(const char *host, const char *port);
 

@@ -60,8 +60,7 @@ static void add(struct known *k, struct span name)
 	if (2 * k->count >= k->cap)
 		grow(k);
 	t = find(k, name);
-	t->name = mem_alloc(name.len + 1);
-	memcpy(t->name, name.p, name.len);
+	t->name = span_text(name);
 	t->len = name.len;
 	k->count++;
 }
