@@ -5,14 +5,15 @@
 # shellcheck source=examples/pipelines/common.bash disable=SC1091
 . "${0%/*}/common.bash"
 
-# A server on a free port, which is appended to `ports`.
+# server ARGUMENT…: a redis-server on a free port, which is appended to `ports`.
 ports=()
 server() {
 	local port log
 	while :; do
 		port=$((15000 + RANDOM % 17000)) log=server-${#ports[@]}
-		redis-server --port "$port" --bind 127.0.0.1 --dir "$work" --save '' "$@" >"$log" 2>&1 &
-		until redis-cli -p "$port" ping >/dev/null 2>&1; do
+		redis-server "$@" --port "$port" >"$log" 2>&1 &
+		# Another server may have the port.
+		until redis-cli -p "$port" info server 2>&1 | grep -q "^process_id:$!\b"; do
 			kill -0 $! 2>/dev/null || continue 2
 			sleep 0.05
 		done
@@ -43,17 +44,16 @@ replicas() {
 	redis-cli -p "$1" info replication | grep -q "connected_slaves:$2"
 }
 
-server
-server --replicaof 127.0.0.1 "${ports[0]}"
+redis=(--bind 127.0.0.1 --dir "$work" --save '')
+server "${redis[@]}"
+server "${redis[@]}" --replicaof 127.0.0.1 "${ports[0]}"
 until_true replicas "${ports[0]}" 1
 SENTINELS=
 for n in 2 3 4; do
 	printf '%s\n' "sentinel monitor mymaster 127.0.0.1 ${ports[0]} 2" \
 		'sentinel down-after-milliseconds mymaster 1000' >"sentinel-$n.conf"
-	port=$((15000 + RANDOM % 17000))
-	redis-server "sentinel-$n.conf" --sentinel --port "$port" >"sentinel-$n" 2>&1 &
-	until_true redis-cli -p "$port" ping >/dev/null
-	SENTINELS+=${SENTINELS:+,}127.0.0.1:$port
+	server "sentinel-$n.conf" --sentinel
+	SENTINELS+=${SENTINELS:+,}127.0.0.1:${ports[n]}
 done
 
 units=()

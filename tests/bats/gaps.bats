@@ -188,10 +188,9 @@ ends_at() {
 
 # ---- a log that is another one ----
 
-# delete_and_make TOPIC [PAUSE_S]: the topic anew, under its name.
+# delete_and_make TOPIC: the topic anew, under its name.
 delete_and_make() {
 	topics delete "$1"
-	sleep "${2:-0}"
 	topics create "$1" 1
 }
 

@@ -46,12 +46,6 @@ say() {
 	printf '%s\n' "$@" >&"${FDS[$name]}"
 }
 
-# let_pass SECONDS: so long, at least.
-let_pass() {
-	local until=$((SECONDS + $1 + 1))
-	wait_for "[ \$SECONDS -ge $until ]"
-}
-
 # reads ARGUMENT…: a consumer c of group g that listens on ./ack.
 reads() {
 	spawn sub rsub -g g -n c --ack ack --metrics m "$@" </dev/null
@@ -414,7 +408,7 @@ counter() {
 	spawn sub rsub -u unix:other.sock -s s -g g --commit written --metrics m
 	wait_file_contains sub.err READONLY
 	# Some attempts later.
-	let_pass 2
+	wait_for '[ "$(redis-cli -s other.sock info stats | sed -n "s/^total_error_replies:\([0-9]*\).*/\1/p")" -ge 4 ]'
 	[ "$(wc -l <sub.err)" -eq 1 ]
 	[ "$(counter up)" -eq 0 ]
 	redis-cli -s other.sock replicaof no one >/dev/null
