@@ -889,14 +889,14 @@ restarting() {
 
 @test "what members leave in groups of their own is ended with the run, and named" {
 	script leaver <<-'EOT'
-	setsid sh -c 'sleep 1001 & echo $! >daemon.id; exec sleep 1002' <>/dev/null >&0 2>&0 &
+	setsid sh -c 'echo $$ >group.id; sleep 1000 & echo $! >daemon.id; exec sleep 1000' <>/dev/null >&0 2>&0 &
 	until [ -s daemon.id ]; do sleep 0.01; done
 	cat
 	EOT
 	attempt cat '|' ./leaver </dev/null
 	ended_with 0 'members have left processes, which are ended: sleep ('
 	wait_for '! alive "$(cat daemon.id)"'
-	run ! pgrep -f 'sleep 100[12]'
+	wait_for '! alive "$(cat group.id)"'
 	# It may not want to.
 	script stubborn <<<'trap "" TERM; echo $$ >stubborn.id; while :; do sleep 0.1; done'
 	script leaver <<<'setsid ./stubborn <>/dev/null >&0 2>&0 & until [ -s stubborn.id ]; do sleep 0.01; done; cat'
@@ -904,17 +904,17 @@ restarting() {
 	[ "$status" -eq 0 ]
 	wait_for '! alive "$(cat stubborn.id)"'
 	# What was there before, or is not to be found, is left alone.
-	script leaver <<<'env -u EVPIPE_RUN setsid sleep 1003 <>/dev/null >&0 2>&0 & cat'
+	script daemon <<<'echo $$ >left.id; exec sleep 1000'
+	script leaver <<<'env -u EVPIPE_RUN setsid ./daemon <>/dev/null >&0 2>&0 & until [ -s left.id ]; do sleep 0.01; done; cat'
 	export EVPIPE_RUN=of-an-outer-pipeline
-	timeout 100 sh -c 'sleep 1004 & exec evpipe cat "|" ./leaver' </dev/null 2>err
+	timeout 100 sh -c 'sleep 1000 & echo $! >before.id; exec evpipe cat "|" ./leaver' </dev/null 2>err
 	[ ! -s err ]
-	[ "$(pgrep -c -f 'sleep 100[34]')" -eq 2 ]
-	pkill -f 'sleep 100[34]'
+	kill "$(cat left.id)" "$(cat before.id)"
 }
 
 @test "evbatch killed: its command is ended before the next run" {
 	script source <<<'echo "{\"payload\":\"x\"}"; exec sleep 1000'
-	script work <<<'echo $$ >>works; exec sleep 1005'
+	script work <<<'echo $$ >>works; exec sleep 1000'
 	spawn unit evpipe --restart ./source '|' evbatch -n 1 -- ./work '|' cat
 	wait_lines works 1
 	pkill -KILL -P "$(pid_of unit)" -x evbatch
