@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -99,8 +100,22 @@ void child_end_all(void)
 
 /* ---- starting ---- */
 
+enum { NOTE_FD = 3 };
+
+/* The ends of its pipes that are a child's; note -1: none. */
+struct its {
+	int in, out, note;
+};
+
+static int move_note(int fd)
+{
+	if (fd == NOTE_FD)
+		return fcntl(fd, F_SETFD, 0);
+	return fd < 0 ? 0 : dup2(fd, NOTE_FD);
+}
+
 /* In the new process, which shares our memory until it runs another program. Returns why it cannot. */
-static int become(char *const argv[], int in, int out, pid_t parent, const sigset_t *mask)
+static int become(char *const argv[], const struct its *its, pid_t parent, const sigset_t *mask)
 {
 	struct sigaction defaults = {.sa_handler = SIG_DFL}, old;
 
@@ -115,7 +130,8 @@ static int become(char *const argv[], int in, int out, pid_t parent, const sigse
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(EXIT_TEMP);
-	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
+	if (dup2(its->in, STDIN_FILENO) < 0 || dup2(its->out, STDOUT_FILENO) < 0 ||
+		move_note(its->note) < 0)
 		return errno;
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	execvp(argv[0], argv);
@@ -123,7 +139,7 @@ static int become(char *const argv[], int in, int out, pid_t parent, const sigse
 }
 
 /* Signals are blocked meanwhile: our handlers must not run in the new process. */
-static int spawn(struct child *c, char *const argv[], int in, int out)
+static int spawn(struct child *c, char *const argv[], const struct its *its)
 {
 	pid_t parent = getpid();
 	volatile int error = 0;
@@ -134,7 +150,7 @@ static int spawn(struct child *c, char *const argv[], int in, int out)
 	sigprocmask(SIG_SETMASK, &all, &before);
 	c->pid = vfork();
 	if (c->pid == 0) {
-		error = become(argv, in, out, parent, &before);
+		error = become(argv, its, parent, &before);
 		_exit(127);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
@@ -147,27 +163,36 @@ static int spawn(struct child *c, char *const argv[], int in, int out)
 	return error;
 }
 
-int child_start(struct child *c, char *const argv[], struct span input, size_t output_max)
+static void close_pipes(struct child *c)
 {
-	int in[2], out[2], error;
+	close_fd(&c->in_fd);
+	close_fd(&c->out_fd);
+	close_fd(&c->note_fd);
+}
+
+static int start(struct child *c, char *const argv[], size_t output_max)
+{
+	int in[2], out[2], note[2] = {-1, -1}, error;
 
 	make_pipe(in, 1);
 	make_pipe(out, 0);
-	error = spawn(c, argv, in[0], out[1]);
+	if (c->stays)
+		make_pipe(note, 0);
+	error = spawn(c, argv, &(struct its){in[0], out[1], note[1]});
 	close(in[0]);
 	close(out[1]);
+	close_fd(&note[1]);
 	c->in_fd = in[1];
 	c->out_fd = out[0];
+	c->note_fd = note[0];
 	c->pid_fd = -1;
-	c->input = input;
 	c->output_max = output_max;
-	c->input_len = input.len;
 	c->wait_status = 0;
+	c->untouched = false;
 	buf_clear(&c->output);
 	if (error) {
 		c->pid = 0;
-		close_fd(&c->in_fd);
-		close_fd(&c->out_fd);
+		close_pipes(c);
 		return error;
 	}
 	c->pid_fd = pidfd_open(c->pid, 0);
@@ -176,9 +201,27 @@ int child_start(struct child *c, char *const argv[], struct span input, size_t o
 	return 0;
 }
 
+int child_start(struct child *c, char *const argv[], struct span input, size_t output_max)
+{
+	c->stays = false;
+	c->input = input;
+	c->input_len = input.len;
+	return start(c, argv, output_max);
+}
+
+int child_open(struct child *c, char *const argv[], size_t output_max)
+{
+	c->stays = true;
+	c->input = SPAN_NONE;
+	c->input_len = 0;
+	return start(c, argv, output_max);
+}
+
 void child_poll(const struct child *c, struct pollfd *p)
 {
-	p[0] = (struct pollfd){.fd = c->in_fd, .events = POLLOUT};
+	bool waits = c->stays && !c->input.len;
+
+	p[0] = (struct pollfd){.fd = waits ? -1 : c->in_fd, .events = POLLOUT};
 	p[1] = (struct pollfd){.fd = c->out_fd, .events = POLLIN};
 	p[2] = (struct pollfd){.fd = c->pid_fd, .events = POLLIN};
 }
@@ -198,7 +241,40 @@ static void feed(struct child *c)
 		c->input.p += n;
 		c->input.len -= (size_t)n;
 	}
+	if (!c->stays) {
+		close_fd(&c->in_fd);
+		return;
+	}
+	c->input_len -= c->input.len;
+	c->input = SPAN_NONE;
+}
+
+void child_give(struct child *c, struct span input)
+{
+	c->input = input;
+	c->input_len = input.len;
+	feed(c);
+}
+
+void child_end_input(struct child *c)
+{
 	close_fd(&c->in_fd);
+}
+
+size_t child_note(struct child *c, char *text, size_t size)
+{
+	ssize_t n = c->note_fd >= 0 ? read(c->note_fd, text, size) : 0;
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Whether nothing of the last input was read: the pipe, which keeps what its reader has left, still holds it. */
+static bool is_untouched(const struct child *c)
+{
+	int left = 0;
+
+	return c->stays && c->in_fd >= 0 && ioctl(c->in_fd, FIONREAD, &left) == 0 &&
+		(size_t)left + c->input.len >= c->input_len;
 }
 
 bool child_overflowed(const struct child *c)
@@ -229,15 +305,17 @@ enum child_state child_serve(struct child *c, const struct pollfd *p)
 		feed(c);
 	if (p[1].revents)
 		take(c);
-	if (p[2].revents && waitpid(c->pid, &c->wait_status, WNOHANG) == c->pid)
+	if (p[2].revents && waitpid(c->pid, &c->wait_status, WNOHANG) == c->pid) {
+		c->untouched = is_untouched(c);
 		close_fd(&c->pid_fd);
+	}
 	if (child_overflowed(c) || (c->pid_fd < 0 && c->wait_status)) {
 		child_kill(c);
 		return CHILD_FAILED;
 	}
 	if (c->pid_fd >= 0 || c->out_fd >= 0)
 		return CHILD_RUNS;
-	close_fd(&c->in_fd);
+	close_pipes(c);
 	tell_guard(-c->pid);
 	c->pid = 0;
 	return CHILD_DONE;
@@ -332,7 +410,6 @@ void child_kill(struct child *c)
 		waitpid(c->pid, NULL, 0);
 	tell_guard(-c->pid);
 	close_fd(&c->pid_fd);
-	close_fd(&c->in_fd);
-	close_fd(&c->out_fd);
+	close_pipes(c);
 	c->pid = 0;
 }

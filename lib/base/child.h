@@ -20,10 +20,13 @@ enum { CHILD_FDS = 3 };
 struct child {
 	pid_t pid; /* 0: none runs; leads a process group */
 	int pid_fd, in_fd, out_fd; /* -1: closed; pid_fd: it has exited */
+	int note_fd; /* -1: none */
 	int wait_status;
 	struct span input; /* the bytes that it has not read yet; the caller's */
 	struct buf output;
 	size_t input_len, output_max; /* bytes */
+	bool stays; /* its input is left open; child_open */
+	bool untouched; /* it has ended, and read nothing of what child_give gave last */
 };
 
 enum child_state { CHILD_RUNS, CHILD_DONE, CHILD_FAILED };
@@ -31,6 +34,15 @@ enum child_state { CHILD_RUNS, CHILD_DONE, CHILD_FAILED };
 /* Runs @argv, looked up in $PATH, on @input, which stays until the end of the run; it may write @output_max
  * bytes. Returns 0, or errno's value when it cannot be run. Dies with 111 when there are no pipes. */
 int child_start(struct child *c, char *const argv[], struct span input, size_t output_max);
+/* The same with an input that stays open, and with descriptor 3, on which it may write notes. */
+int child_open(struct child *c, char *const argv[], size_t output_max);
+/* Gives it @input, which stays until the end of the run, or the next call; what was given before has been read. The
+ * caller takes the output out of c->output. */
+void child_give(struct child *c, struct span input);
+/* Closes its input, which has been read. */
+void child_end_input(struct child *c);
+/* Takes what it has written on descriptor 3, up to @size bytes. Returns how many; never blocks. */
+size_t child_note(struct child *c, char *text, size_t size);
 /* Fills in CHILD_FDS entries; child_serve takes them back after poll, and never blocks. DONE: the output has
  * ended and it has exited with 0. FAILED: else, or the output was too much; nothing runs any more. */
 void child_poll(const struct child *c, struct pollfd *p);

@@ -100,6 +100,89 @@ static void failures(void **state)
 	assert_string_equal(why, "was killed by signal 13 (Broken pipe)");
 }
 
+static enum child_state serve(void)
+{
+	struct pollfd p[CHILD_FDS];
+
+	child_poll(&child, p);
+	assert_true(poll(p, CHILD_FDS, 60000) > 0);
+	return child_serve(&child, p);
+}
+
+static enum child_state to_its_end(void)
+{
+	enum child_state state = CHILD_RUNS;
+
+	while (state == CHILD_RUNS)
+		state = serve();
+	return state;
+}
+
+static enum child_state ask(const char *input, const char *answer)
+{
+	enum child_state state = CHILD_RUNS;
+
+	buf_clear(&child.output);
+	child_give(&child, text(input));
+	while (state == CHILD_RUNS && !wrote(answer))
+		state = serve();
+	assert_true(wrote(answer));
+	return state;
+}
+
+static void open_one(const char *script)
+{
+	char *const argv[] = {"sh", "-c", (char *)script, NULL};
+
+	assert_int_equal(child_open(&child, argv, 1 << 20), 0);
+}
+
+static void one_that_stays(void **state)
+{
+	char note[16];
+
+	(void)state;
+	open_one("while read x; do echo \"n-$x\" >&3; echo \"<$x>\"; done; echo end");
+	assert_int_equal(ask("a\n", "<a>\n"), CHILD_RUNS);
+	assert_int_equal(child_note(&child, note, sizeof(note)), 4);
+	assert_memory_equal(note, "n-a\n", 4);
+	assert_int_equal(child_note(&child, note, sizeof(note)), 0);
+	assert_int_equal(ask("bb\n", "<bb>\n"), CHILD_RUNS);
+	buf_clear(&child.output);
+	child_end_input(&child);
+	assert_int_equal(to_its_end(), CHILD_DONE);
+	assert_true(wrote("end\n"));
+	assert_true(child.in_fd < 0 && child.out_fd < 0 && child.note_fd < 0);
+}
+
+/* What a program has not read when it ends can be given to another one. */
+static void untouched(void **state)
+{
+	char *big = malloc(1 << 20);
+
+	(void)state;
+	memset(big, 'a', 1 << 20);
+	open_one("read x; echo \"$x\"");
+	ask("a\n", "a\n");
+	child_give(&child, text("b\n"));
+	assert_int_equal(to_its_end(), CHILD_DONE);
+	assert_true(child.untouched);
+	open_one("read x; exit 1");
+	child_give(&child, text("a\nb\n"));
+	assert_int_equal(to_its_end(), CHILD_FAILED);
+	assert_false(child.untouched);
+	/* More than the pipe holds. */
+	open_one("exit 1");
+	child_give(&child, (struct span){big, 1 << 20});
+	assert_int_equal(to_its_end(), CHILD_FAILED);
+	assert_true(child.untouched);
+	open_one("head -c 1");
+	child_give(&child, (struct span){big, 1 << 20});
+	assert_int_equal(to_its_end(), CHILD_DONE);
+	assert_false(child.untouched);
+	free(big);
+}
+
 static void not_there(void **state)
 {
 	char *const argv[] = {"/nowhere/to/be/found", NULL};
@@ -212,6 +295,8 @@ int main(void)
 		cmocka_unit_test(input_and_output),
 		cmocka_unit_test(big),
 		cmocka_unit_test(failures),
+		cmocka_unit_test(one_that_stays),
+		cmocka_unit_test(untouched),
 		cmocka_unit_test(not_there),
 		cmocka_unit_test(kill_ends_the_group),
 		cmocka_unit_test(a_lingering_one_is_named),
