@@ -214,6 +214,31 @@ reads_anew() {
 	[ "$(metric gaps_total m.prom)" = 1 ]
 }
 
+@test "proofs that are asked for all the time find no other log, and nothing comes twice" {
+	local topics=() writers=() w
+	for w in 1 2 3; do
+		topics+=("$(new_topic 2)")
+	done
+	spawn it kread -q --raw --metrics m.prom -g "$(unique group)" --commit written \
+		-X topic.metadata.refresh.interval.ms=10 -X fetch.wait.max.ms=20 "${topics[@]}"
+	# One by one, so that ends are reached again and again.
+	for w in 1 2 3; do
+		for i in $(seq "$w" 3 1800); do
+			echo "$i"
+			sleep 0.005
+		done | kwrite --raw -t "${topics[w - 1]}" &
+		writers+=($!)
+	done
+	wait "${writers[@]}"
+	wait_lines it.out 1800
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ "$(sort -n it.out)" = "$(seq 1800)" ]
+	[ ! -s it.err ]
+	[ "$(metric gaps_total m.prom)" = 0 ]
+}
+
 # bats test_tags=smoke
 @test "a topic that is made anew under a reader is read from its beginning, if it is longer than it was" {
 	reads_anew 10 30 -g "$(unique group)" --commit written

@@ -72,7 +72,7 @@ static void ask(struct parts *r, struct kread_part *p)
 
 static void begin_proof(struct kread_part *p)
 {
-	p->same = p->seen = -1;
+	p->same = -1;
 	p->other = INT64_MAX;
 	p->tried = marks_at(&p->marks, marks_count(&p->marks) - 1);
 	p->prove_again = false;
@@ -120,7 +120,6 @@ static bool find_mark(struct kread_part *p)
 		high--;
 	if (low == high)
 		return false;
-	p->seen = -1;
 	p->tried = marks_at(&p->marks, low + (high - low) / 2);
 	return true;
 }
@@ -225,12 +224,6 @@ static bool compare(
 			return false;
 		}
 	} else if (!first || offset <= p->tried.offset) {
-		/* It may come from a fetch that began before librdkafka sought: what is seen twice counts. */
-		if (p->seen != offset) {
-			p->seen = offset;
-			ask(r, p);
-			return false;
-		}
 		is_other(r, p, p->tried.offset);
 		return false;
 	}

@@ -36,7 +36,6 @@ struct kread_part {
 	int proof;
 	bool prove_again; /* metadata have come meanwhile */
 	struct kread_mark tried; /* what the record that was asked for is compared with */
-	int64_t seen; /* an offset that came in place of the one that was asked for; -1 */
 	int64_t same, other; /* up to here the log is the same, from here on another */
 	int64_t replayed; /* the last offset that came again after a proof; -1 */
 	struct ledger_part *account; /* with a socket */
