@@ -114,6 +114,22 @@ batch() {
 	[ "$(kconsume "$topic" -f '%s\n' | sort | xargs)" = "a c" ]
 }
 
+@test "-p have writes to the record's partition where it has one, else by key" {
+	topic=$(new_topic 3)
+	key() { kconsume "$topic" -f '%p %s\n' | sed -n "s/ $1\$//p"; }
+	printf '{"key":"k","payload":"by-key"}\n' | kwrite -t "$topic"
+	for p in 2 0 1; do printf '{"key":"k","partition":%d,"payload":"%d"}\n' $p $p; done >in
+	printf '%s\n' '{"key":"k","partition":null,"payload":"null"}' '{"key":"k","payload":"none"}' >>in
+	kwrite -t "$topic" -p have <in
+	for p in 2 0 1; do [ "$(key $p)" = $p ]; done
+	[ "$(key none)" = "$(key by-key)" ]
+	[ "$(key null)" = "$(key by-key)" ]
+	printf '%s\n' '{"partition":-1,"payload":"a"}' '{"partition":7,"payload":"b"}' >in
+	run -1 kwrite -t "$topic" -p have --dead-letter dead <in
+	[ "$(wc -l <dead)" -eq 2 ]
+	[[ $(run -100 kwrite -t t --raw -p have </dev/null; echo "$output") == *"-p have"* ]]
+}
+
 @test "a partition the topic does not have is refused, and its neighbours are written" {
 	topic=$(new_topic 3)
 	printf '{"partition":%d,"payload":"%d"}\n' 0 0 7 7 1 1 >in

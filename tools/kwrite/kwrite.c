@@ -103,8 +103,8 @@ static void parse_options(int argc, char **argv)
 
 	opt.topic = arg_str0("t", "topic", "TEMPLATE", "where to (default '{topic}')");
 	opt.key = arg_str0(NULL, "key", "TEMPLATE", "the key (default the record's own)");
-	opt.partition = arg_str0(
-		"p", "partition", "N|keep", "the partition, or the record's own (default by key)");
+	opt.partition = arg_str0("p", "partition", "N|keep|have",
+		"the partition; the record's own; its own if it has one (default by key)");
 	opt.now = arg_lit0(NULL, "now", "stamp with the time of writing, not the record's ts");
 	opt.codec = arg_str0("z", "compress", "CODEC", "gzip, snappy, lz4, zstd or none");
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
@@ -148,14 +148,16 @@ static void take_options(struct shape *shape)
 	shape->partition = RD_KAFKA_PARTITION_UA;
 	if (partition && strcmp(partition, "keep") == 0)
 		shape->partition = PARTITION_KEEP;
+	else if (partition && strcmp(partition, "have") == 0)
+		shape->partition = PARTITION_HAVE;
 	else if (partition)
 		shape->partition = (int32_t)opt_int(opt.partition, "-p", 0, 0, INT32_MAX);
 	if (shape->raw && !(shape->topic && template_constant(shape->topic)))
 		opt_bad("--raw needs -t TOPIC: a payload has no fields to take the topic from");
 	if (shape->raw &&
 		((shape->key && !template_constant(shape->key)) ||
-			shape->partition == PARTITION_KEEP))
-		opt_bad("--raw leaves no fields for --key or -p keep");
+			shape->partition == PARTITION_KEEP || shape->partition == PARTITION_HAVE))
+		opt_bad("--raw leaves no fields for --key, -p keep or -p have");
 	if (opt.txn->count && (shape->raw || opt.pass->count))
 		opt_bad("--txn goes with neither --raw nor --pass");
 	if (opt.txn->count && !ack_path(&opt.ack))

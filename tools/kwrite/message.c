@@ -44,15 +44,17 @@ static int take_partition(const struct shape *shape, const struct record *r, str
 	struct record_error *e)
 {
 	int64_t n = record_int(&r->partition, -1);
+	bool has_none = shape->partition == PARTITION_HAVE && r->partition.type == JSON_ABSENT;
 
-	m->partition = shape->partition;
-	if (shape->partition != PARTITION_KEEP)
+	m->partition = has_none ? RD_KAFKA_PARTITION_UA : shape->partition;
+	if (has_none || (shape->partition != PARTITION_KEEP && shape->partition != PARTITION_HAVE))
 		return 0;
-	if (n < 0 || n > INT32_MAX) {
-		*e = (struct record_error){
-			CLASS_MISSING_FIELD, "there is no partition in the record for -p keep"};
-		return -1;
-	}
+	if (r->partition.type == JSON_ABSENT)
+		return record_refuse(
+			e, CLASS_MISSING_FIELD, "there is no partition in the record for -p keep");
+	if (n < 0 || n > INT32_MAX)
+		return record_refuse(
+			e, CLASS_INVALID_RECORD, "the record's partition is out of range");
 	m->partition = (int32_t)n;
 	return 0;
 }

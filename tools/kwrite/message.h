@@ -11,12 +11,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PARTITION_KEEP = -2, BATCH_BYTES = 1000000 };
+enum { PARTITION_KEEP = -2, PARTITION_HAVE = -3, BATCH_BYTES = 1000000 };
 
 /* How lines become messages. */
 struct shape {
 	struct template *topic, *key; /* key may be NULL */
-	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's */
+	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's; PARTITION_HAVE:
+			    * the record's if it has one, else by key */
 	bool now, raw, compressed;
 	/* internal */
 	struct topic *constant; /* the topic, when it is the same for all */
