@@ -22,7 +22,10 @@ static const struct program programs[] = {
 	{"rpub", PROGRAM_SINK},
 	{"rapply", PROGRAM_SINK},
 	{"evack", PROGRAM_SINK},
+	{"evcorr", PROGRAM_FILTER},
 };
+/* A command of a program that is of another kind than the program. */
+static const struct program evcorr_store = {"evcorr", PROGRAM_SINK};
 
 /* Foreign programs that hand on each line they read. */
 static const char *const one_to_one[] = {"cat", "tee", "pv", "mbuffer"};
@@ -34,8 +37,11 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static const struct program *find_program(const char *name)
+/* @command: the word behind the name; NULL: none. */
+static const struct program *find_program(const char *name, const char *command)
 {
+	if (strcmp(name, "evcorr") == 0 && command && strcmp(command, "store") == 0)
+		return &evcorr_store;
 	for (size_t i = 0; i < sizeof(programs) / sizeof(*programs); i++)
 		if (strcmp(programs[i].name, name) == 0)
 			return &programs[i];
@@ -68,7 +74,7 @@ static void add_member(struct evpipe *e, int argc, const char *const *argv)
 	m->argv[argc] = NULL;
 	name = base_name(m->argv[0]);
 	m->name = unique_name(e, name);
-	m->ours = find_program(name);
+	m->ours = find_program(name, m->argv[1]);
 	e->count++;
 }
 

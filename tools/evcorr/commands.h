@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: ISC */
+/* The commands of evcorr, a file each: opt_run calls them. They return the exit status. */
+#ifndef EVPIPE_EVCORR_COMMANDS_H
+#define EVPIPE_EVCORR_COMMANDS_H
+
+int stamp_main(int argc, char **argv);
+
+#endif
