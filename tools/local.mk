@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: ISC
 # ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
 bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
-	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack tools/bin/evcorr tools/bin/evpipe
+	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack \
+	tools/bin/evcorr tools/bin/evfmt tools/bin/evpipe
 
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
@@ -55,6 +56,10 @@ tools_bin_evcorr_SOURCES = tools/evcorr/evcorr.c tools/evcorr/ident.c tools/evco
 	tools/evcorr/commands.h tools/evcorr/ident.h
 tools_bin_evcorr_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_evcorr_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
+tools_bin_evfmt_SOURCES = tools/evfmt/evfmt.c tools/evfmt/clock.c tools/evfmt/clock.h tools/evfmt/format.c \
+	tools/evfmt/format-parse.c tools/evfmt/items.h tools/evfmt/format.h tools/evfmt/layout.c \
+	tools/evfmt/layout.h tools/evfmt/paint.c tools/evfmt/paint.h tools/evfmt/view.c tools/evfmt/view.h
+tools_bin_evfmt_LDADD = $(EV_LDADD)
 tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evpipe/directory.c \
 	tools/evpipe/directory.h tools/evpipe/cmdline.c tools/evpipe/cmdline.h \
 	tools/evpipe/members.c tools/evpipe/members.h tools/evpipe/ends.c tools/evpipe/ends.h \

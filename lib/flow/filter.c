@@ -57,7 +57,8 @@ static void on_line(struct run *r, struct span text)
 		input_account(&r->in, &label);
 		return;
 	}
-	buf_putc(&r->out.b, '\n');
+	if (!r->f->prints)
+		buf_putc(&r->out.b, '\n');
 	metrics.records_out++;
 }
 
@@ -77,7 +78,8 @@ static void on_output(struct run *r)
 		return;
 	if (errno != EPIPE)
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	msg_error("the reader of standard output has gone");
+	if (!r->f->prints)
+		msg_error("the reader of standard output has gone");
 	r->gone = true;
 }
 
@@ -101,7 +103,9 @@ static int finish(struct run *r)
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
 	refused = input_close(&r->in);
 	metrics_flush();
-	return r->gone ? EXIT_TEMP : status ? status : refused;
+	if (r->gone && !r->f->prints)
+		return EXIT_TEMP;
+	return status ? status : refused;
 }
 
 int filter_run(const struct filter *f)
@@ -112,7 +116,7 @@ int filter_run(const struct filter *f)
 	metrics_counts(METRICS_OUT | METRICS_DROPPED);
 	input_open(&r.in, f->input, '\n', &r.ack, NULL, NULL);
 	out_open(&r.out, STDOUT_FILENO);
-	ack_open(&r.ack, ack_path(f->ack), ACK_FILTER);
+	ack_open(&r.ack, f->ack ? ack_path(f->ack) : NULL, ACK_FILTER);
 	metrics_set_ready(true);
 	while (!r.gone && (!input_ended(&r.in) || out_pending(&r.out))) {
 		int64_t now_ms = wake_now_ms();

@@ -29,7 +29,10 @@ struct filter {
 	filter_line_fn *line; /* instead of each */
 	void *self;
 	const struct input_opts *input;
-	const struct ack_opts *ack;
+	const struct ack_opts *ack; /* NULL: it takes no part in acknowledgements */
+	/* What goes out is text for people: FILTER_EDITED appends all of it, line ends too, and a reader that goes is no
+	 * trouble. */
+	bool prints;
 };
 
 /* Runs from standard input to standard output until EOF and returns the exit status. The first

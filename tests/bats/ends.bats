@@ -12,6 +12,8 @@ FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' 'evcor
 PASSING=('kwrite -t out --pass' 'rpub out --pass')
 SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack)
 SOURCES=('kread events' 'rsub events')
+# What prints for people takes no part in acknowledgements.
+PRINTERS=(evfmt)
 TELL_OF_READERS=("${PASSING[@]}" "${SOURCES[@]}")
 
 setup_file() {
@@ -116,6 +118,19 @@ reader_goes_busy() {
 	each "${FILTERS[@]}" "${TELL_OF_READERS[@]}" -- reader_goes_busy
 }
 
+# Who looks at the first lines and goes has seen what it wanted.
+looks_and_goes() {
+	REC=$(record) starts 'yes "$REC" | "$@" | head -n 1 >it.seen; exit ${PIPESTATUS[1]}'
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ ! -s it.err ]
+	[ -s it.seen ]
+}
+
+@test "the reader of what is printed for people goes" {
+	each "${PRINTERS[@]}" -- looks_and_goes
+}
+
 stdout_full() {
 	case $program in
 	kread | kmock) starts 'exec "$@" >/dev/full' ;;
@@ -131,7 +146,7 @@ stdout_full() {
 }
 
 @test "standard output is full" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SOURCES[@]}" kmock -- stdout_full
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SOURCES[@]}" kmock -- stdout_full
 }
 
 # ---- the input ----
@@ -143,7 +158,7 @@ torn() {
 }
 
 @test "the last line is torn" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- torn
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- torn
 }
 
 unreadable() {
@@ -152,7 +167,7 @@ unreadable() {
 }
 
 @test "standard input cannot be read" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- unreadable
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- unreadable
 }
 
 refused() {
@@ -162,7 +177,7 @@ refused() {
 }
 
 @test "a record is refused, and that stops it" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused
 }
 
 # With -q the user has asked to hear nothing of records that are refused and do not stop it.
@@ -181,8 +196,8 @@ refused_on() {
 }
 
 @test "a record is refused and skipped, or kept as a dead letter" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--on-error skip'
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--dead-letter dead'
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--on-error skip'
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--dead-letter dead'
 }
 
 dead_full() {
@@ -198,11 +213,11 @@ dead_nowhere() {
 }
 
 @test "the dead-letter file cannot be opened" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_nowhere
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_nowhere
 }
 
 @test "a dead letter cannot be written" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_full
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_full
 }
 
 # ---- signals ----
@@ -242,9 +257,9 @@ signalled_twice() {
 }
 
 @test "a second signal while the input is open" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record)"
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record)"
 	all_have 'records_in_total.* 1$'
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- signalled_twice
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- signalled_twice
 }
 
 AWAY=('kwrite -b 127.0.0.1:1 -t out' 'kwrite -b 127.0.0.1:1 -t out --pass'
@@ -335,9 +350,9 @@ says_that_it_waits() {
 }
 
 @test "a first signal while the input is open says that its end is waited for" {
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record)"
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record)"
 	all_have 'records_in_total.* 1$'
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- says_that_it_waits
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- says_that_it_waits
 }
 
 # Behind a pipe that nobody reads, in which nothing more has room.
@@ -471,7 +486,7 @@ wrong_usage() {
 }
 
 @test "wrong usage" {
-	each "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kmock -- wrong_usage
+	each "${PRINTERS[@]}" "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kmock -- wrong_usage
 }
 
 login_refused() {

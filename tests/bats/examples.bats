@@ -124,6 +124,10 @@ example() {
 	example jq-in-the-middle
 }
 
+@test "example: records for people" {
+	example records-for-people
+}
+
 @test "example: repeated records" {
 	example repeated-records
 }

@@ -18,6 +18,7 @@ static const struct program programs[] = {
 	{"evkey", PROGRAM_FILTER},
 	{"evsel", PROGRAM_FILTER},
 	{"evbatch", PROGRAM_FILTER},
+	{"evfmt", PROGRAM_FILTER},
 	{"kwrite", PROGRAM_SINK},
 	{"rpub", PROGRAM_SINK},
 	{"rapply", PROGRAM_SINK},
