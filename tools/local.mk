@@ -53,7 +53,8 @@ tools_bin_evbatch_LDADD = $(EV_LDADD)
 tools_bin_evack_SOURCES = tools/evack.c
 tools_bin_evack_LDADD = $(EV_LDADD)
 tools_bin_evcorr_SOURCES = tools/evcorr/evcorr.c tools/evcorr/ident.c tools/evcorr/stamp.c \
-	tools/evcorr/commands.h tools/evcorr/ident.h
+	tools/evcorr/serve.c tools/evcorr/serve-reply.c tools/evcorr/serve-request.c tools/evcorr/serve-work.c \
+	tools/evcorr/commands.h tools/evcorr/ident.h tools/evcorr/serve.h
 tools_bin_evcorr_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_evcorr_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_evfmt_SOURCES = tools/evfmt/evfmt.c tools/evfmt/clock.c tools/evfmt/clock.h tools/evfmt/format.c \

@@ -8,7 +8,8 @@ load helpers
 load ack
 
 # Programs with a standard input; those of them that hand records on; sources.
-FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' 'evcorr-stamp')
+FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' 'evcorr-stamp'
+	'evcorr-serve -- cat')
 PASSING=('kwrite -t out --pass' 'rpub out --pass')
 SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack)
 SOURCES=('kread events' 'rsub events')
@@ -28,14 +29,14 @@ setup() {
 	mkfifo in out
 	# A row has options behind its first word: a command of a program is called by a name of its own.
 	mkdir bin
-	printf '#!/bin/sh\nexec evcorr "${0##*/evcorr-}" "$@"\n' >bin/evcorr-stamp
+	printf '#!/bin/sh\nexec evcorr "${0##*/evcorr-}" "$@"\n' | tee bin/evcorr-stamp >bin/evcorr-serve
 	chmod +x bin/*
 	PATH=$T/bin:$PATH
 	started=0 ended=0 inputs=()
 }
 
 record() {
-	echo '{"key":"k","payload":"{\"a\":1}"}'
+	echo '{"key":"k","headers":["correlation-id","c","reply-to","out"],"payload":"{\"a\":1}"}'
 }
 
 # each ROW… -- COMMAND…: calls COMMAND for each row, without and with -q, with the program's words as $words and
@@ -406,7 +407,7 @@ first_signal() {
 # with_source EVENT STATUS PATTERN: each has taken a record of a source; then the event, which all end after.
 with_source() {
 	source_start
-	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(rec 1 '{\"a\":1}' | sed 's/{/{"key":"k",/')"
+	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record | sed "s/{/{\"seq\":\"$RUN:1\",/")"
 	all_have 'records_in_total.* 1$'
 	"$1"
 	each "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- ends_one "$2" "$3"

@@ -8,7 +8,7 @@ load helpers
 
 setup() {
 	harness_setup
-	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1
+	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1 -t requests:2 -t replies:2
 	redis_start
 }
 
@@ -34,8 +34,16 @@ example() {
 	example a-mock-in-a-script
 }
 
+@test "example: answer calls" {
+	example answer-calls
+}
+
 @test "example: apply a log" {
 	example apply-a-log
+}
+
+@test "example: calls as records" {
+	example calls-as-records
 }
 
 @test "example: channels to topics" {

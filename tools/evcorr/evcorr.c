@@ -18,6 +18,8 @@ int main(int argc, char **argv)
 	static const struct opt_command commands[] = {
 		{"stamp", "give requests an id, where their reply goes to, and a deadline",
 			stamp_main},
+		{"serve", "answer requests: what a command prints becomes their replies",
+			serve_main},
 		{NULL},
 	};
 	static const char *const examples[] = {
