@@ -24,17 +24,23 @@ lib_libevpipe_a_SOURCES = \
 	lib/json/path.c lib/json/path.h \
 	lib/jq/expr.c lib/jq/expr.h \
 	lib/kafka/brokers.c lib/kafka/brokers.h \
+	lib/kafka/check.c lib/kafka/check-conf.c lib/kafka/check-verdict.c lib/kafka/check-parts.h lib/kafka/check.h \
 	lib/kafka/conf.c lib/kafka/conf.h \
 	lib/kafka/fetchers.c lib/kafka/fetchers.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h \
 	lib/kafka/listing.c lib/kafka/listing.h \
 	lib/kafka/liveness.c lib/kafka/liveness.h \
+	lib/kafka/login.c lib/kafka/login.h \
+	lib/kafka/protocol.c lib/kafka/protocol.h \
+	lib/kafka/talk.c lib/kafka/talk.h \
 	lib/kafka/topics.c lib/kafka/topics.h \
 	lib/net/bytes.c lib/net/bytes.h \
+	lib/net/digest.c lib/net/digest.h \
 	lib/net/dial.c lib/net/dial.h \
 	lib/net/listen.c lib/net/listen.h \
 	lib/net/peers.c lib/net/peers.h \
-	lib/net/tls.c lib/net/tls.h \
+	lib/net/resolve.c lib/net/resolve.h \
+	lib/net/tls.c lib/net/tls-files.c lib/net/tls-report.c lib/net/tls-parts.h lib/net/tls.h \
 	lib/redis/request.c lib/redis/request.h \
 	lib/redis/resp.c lib/redis/resp.h \
 	lib/redis/client.c lib/redis/client.h \

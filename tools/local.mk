@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 # ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
-bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
+bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
 	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack \
 	tools/bin/evcorr tools/bin/evfmt tools/bin/evpipe
 
@@ -22,6 +22,9 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrit
 	tools/kwrite/txn.c tools/kwrite/txn.h
 tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
+tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/show.c tools/kcheck/show.h
+tools_bin_kcheck_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+tools_bin_kcheck_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
 tools_bin_kmock_SOURCES = tools/kmock.c
 tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)

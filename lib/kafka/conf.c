@@ -200,16 +200,32 @@ static int add_resolve(struct kafka_resolves *all, const char *text, struct trou
 	return 0;
 }
 
+static const struct kafka_resolve *find_resolve(
+	const struct kafka_resolves *resolves, const char *host, const char *port)
+{
+	for (size_t i = 0; i < resolves->count; i++)
+		if (strcasecmp(resolves->list[i].host, host) == 0 &&
+			strcmp(resolves->list[i].port, port) == 0)
+			return &resolves->list[i];
+	return NULL;
+}
+
+bool kafka_conf_mapped(const struct kafka_resolves *resolves, const char *host, const char *port,
+	char **to_host, char **to_port)
+{
+	const struct kafka_resolve *r = find_resolve(resolves, host, port);
+
+	*to_host = mem_dup(r ? r->to : host);
+	*to_port = mem_dup(r ? r->to_port : port);
+	return r != NULL;
+}
+
 int kafka_conf_resolve(const struct kafka_resolves *resolves, const char *node, const char *service,
 	const struct addrinfo *hints, struct addrinfo **res)
 {
-	for (size_t i = 0; i < resolves->count; i++) {
-		struct kafka_resolve *r = &resolves->list[i];
+	const struct kafka_resolve *r = find_resolve(resolves, node, service);
 
-		if (strcasecmp(r->host, node) == 0 && strcmp(r->port, service) == 0)
-			return numeric(r->to, r->to_port, res);
-	}
-	return getaddrinfo(node, service, hints, res);
+	return r ? numeric(r->to, r->to_port, res) : getaddrinfo(node, service, hints, res);
 }
 
 /* ---- all of it ---- */

@@ -10,6 +10,7 @@
 #include "base/trouble.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,9 @@ int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 const char *kafka_conf_text(const struct kafka_conf *c, const char *name);
 int64_t kafka_conf_int(const struct kafka_conf *c, const char *name);
 
+/* Where HOST:PORT leads by --resolve, or itself: copies, to be freed. Returns whether --resolve names it. */
+bool kafka_conf_mapped(const struct kafka_resolves *resolves, const char *host, const char *port,
+	char **to_host, char **to_port);
 /* As getaddrinfo, with @resolves before the system's resolver. */
 int kafka_conf_resolve(const struct kafka_resolves *resolves, const char *node, const char *service,
 	const struct addrinfo *hints, struct addrinfo **res);

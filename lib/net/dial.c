@@ -1,34 +1,23 @@
 /* SPDX-License-Identifier: ISC */
-/* getaddrinfo blocks for as long as the name servers please, so getaddrinfo_a runs it in a thread of glibc's. A
- * request that is under way cannot be taken back: a dial that no longer wants it leaves it to that thread. */
 #define _GNU_SOURCE
 #include "net/dial.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "net/resolve.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-struct dial_request {
-	atomic_int holders; /* the dial and the resolver's thread; the last one frees it */
-	int fd; /* an eventfd: readable once the answer is there */
-	struct gaicb cb;
-	char *host, *port;
-};
 
 static void fail(struct dial *d, const char *why)
 {
@@ -52,57 +41,10 @@ static void close_fd(struct dial *d)
 
 /* ---- the name ---- */
 
-static void request_release(struct dial_request *q)
-{
-	if (atomic_fetch_sub(&q->holders, 1) > 1)
-		return;
-	if (q->cb.ar_result)
-		freeaddrinfo(q->cb.ar_result);
-	close(q->fd);
-	free(q->host);
-	free(q->port);
-	free(q);
-}
-
-/* In the resolver's thread. */
-static void on_answer(union sigval v)
-{
-	struct dial_request *q = v.sival_ptr;
-
-	eventfd_write(q->fd, 1);
-	request_release(q);
-}
-
 static void drop_request(struct dial *d)
 {
-	if (d->request)
-		request_release(d->request);
+	resolve_drop(d->request);
 	d->request = NULL;
-}
-
-static struct dial_request *request_new(const struct dial *d)
-{
-	static const struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
-	struct dial_request *q = mem_alloc(sizeof(*q));
-	struct gaicb *list[] = {&q->cb};
-	struct sigevent sev = {.sigev_notify = SIGEV_THREAD,
-		.sigev_notify_function = on_answer,
-		.sigev_value.sival_ptr = q};
-	int saved;
-
-	*q = (struct dial_request){.holders = 2,
-		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-		.host = mem_dup(d->host),
-		.port = mem_dup(d->port)};
-	q->cb = (struct gaicb){.ar_name = q->host, .ar_service = q->port, .ar_request = &hints};
-	if (q->fd >= 0 && getaddrinfo_a(GAI_NOWAIT, list, 1, &sev) == 0)
-		return q;
-	saved = errno;
-	q->holders = 1;
-	request_release(q);
-	errno = saved;
-	return NULL;
 }
 
 static void drop_addrs(struct dial *d)
@@ -188,7 +130,7 @@ static void on_connecting(struct dial *d, short revents, int64_t now_ms)
 
 static void on_resolving(struct dial *d, int64_t now_ms)
 {
-	int err = gai_error(&d->request->cb);
+	int err = resolve_take(d->request, &d->addrs);
 
 	if (err == EAI_INPROGRESS) {
 		/* The request is kept: a further attempt goes on waiting for the same one. */
@@ -196,8 +138,7 @@ static void on_resolving(struct dial *d, int64_t now_ms)
 			fail(d, "the name servers do not answer");
 		return;
 	}
-	d->addrs = d->addr = d->request->cb.ar_result;
-	d->request->cb.ar_result = NULL;
+	d->addr = d->addrs;
 	drop_request(d);
 	if (err)
 		fail(d, gai_strerror(err));
@@ -255,7 +196,7 @@ void dial_start(struct dial *d, int64_t now_ms)
 		return;
 	}
 	if (!d->request)
-		d->request = request_new(d);
+		d->request = resolve_start(d->host, d->port);
 	if (!d->request) {
 		if (msg_errno_is_limit(errno))
 			fail_errno(d, errno);
@@ -288,7 +229,7 @@ void dial_blame(struct dial *d)
 
 int dial_fd(const struct dial *d)
 {
-	return d->state == DIAL_RESOLVING     ? d->request->fd
+	return d->state == DIAL_RESOLVING     ? resolve_fd(d->request)
 		: d->state == DIAL_CONNECTING ? d->fd
 					      : -1;
 }

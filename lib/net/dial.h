@@ -32,7 +32,7 @@ struct dial {
 	/* internal */
 	int fd;
 	struct addrinfo *addrs, *addr;
-	struct dial_request *request; /* to the resolver */
+	struct resolve *request; /* for the name */
 	struct sockaddr_storage last; /* the address that was connected last */
 	bool is_bad; /* … and it has not proved to be of use */
 	int64_t until_ms, backoff_ms;

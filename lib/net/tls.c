@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 #define _GNU_SOURCE
-#include "net/tls.h"
+#include "net/tls-parts.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -19,12 +20,12 @@ struct tls_client {
 	struct bytes_client client;
 	SSL_CTX *ctx;
 	char *name;
+	bool any_host, any_cert;
 };
 
 /* ---- why ---- */
 
-/* OpenSSL's reason, in its own words. */
-static const char *reason(unsigned long error)
+const char *tls_reason(unsigned long error)
 {
 	const char *text = ERR_reason_error_string(error);
 
@@ -59,13 +60,18 @@ static int bad_certificate(struct bytes *b, long code)
 /* The server's alert, or OpenSSL's own reason, as trouble. */
 static int refused(struct bytes *b, unsigned long error)
 {
+	struct tls_state *state = SSL_get_app_data((SSL *)b->state);
+
+	state->end = TLS_ALERT;
 	if (ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET ||
 		ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED)
 		b->is_tls = true;
 	switch (ERR_GET_REASON(error)) {
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
+		state->end = TLS_BAD_CERT;
 		return bad_certificate(b, SSL_get_verify_result(b->state));
 	case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+		state->end = TLS_WANTS_CERT;
 		return trouble_set(&b->trouble, EXIT_PERM, "it wants a client certificate");
 	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
 	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
@@ -75,13 +81,15 @@ static int refused(struct bytes *b, unsigned long error)
 	case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
 	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
 	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+		state->end = TLS_WANTS_CERT;
 		return trouble_set(&b->trouble, EXIT_PERM,
 			"it refuses the client certificate, or that there is none: %s",
-			reason(error));
+			tls_reason(error));
 	case SSL_R_WRONG_VERSION_NUMBER:
+		state->end = TLS_NO_TLS;
 		return trouble_set(&b->trouble, EXIT_PERM, "it does not speak TLS at this port");
 	default:
-		return trouble_set(&b->trouble, EXIT_TEMP, "%s", reason(error));
+		return trouble_set(&b->trouble, EXIT_TEMP, "%s", tls_reason(error));
 	}
 }
 
@@ -118,35 +126,29 @@ static int failed(struct bytes *b, int got, short *want)
 
 /* ---- the client ---- */
 
-/* An encrypted key would make OpenSSL ask at the terminal. */
-static int no_password(char *buf, int size, int writing, void *ctx)
+/* Notes what is wrong with a certificate, and goes on with any when that is asked for. */
+static int on_verify(int ok, X509_STORE_CTX *store)
 {
-	(void)buf;
-	(void)size;
-	(void)writing;
-	(void)ctx;
-	return -1;
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	const struct tls_client *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	struct tls_state *state = SSL_get_app_data(ssl);
+	int code = X509_STORE_CTX_get_error(store);
+
+	if (ok)
+		return 1;
+	if (!state->flaws)
+		state->flaw = code;
+	state->flaws |= tls_flaw_of(code);
+	return tls->any_cert;
 }
 
-static int read_files(SSL_CTX *ctx, const struct tls_config *c, struct trouble *why)
+static int on_asked(SSL *ssl, void *arg)
 {
-	const char *key = c->key_file ? c->key_file : c->cert_file;
+	struct tls_state *state = SSL_get_app_data(ssl);
 
-	if (c->ca_file ? SSL_CTX_load_verify_file(ctx, c->ca_file) != 1
-		       : SSL_CTX_set_default_verify_paths(ctx) != 1)
-		return trouble_set(why, EXIT_PERM, "cannot read the CA certificates '%s': %s",
-			c->ca_file ? c->ca_file : "of the system", reason(ERR_peek_error()));
-	if (!key)
-		return 0;
-	if (!c->cert_file)
-		return trouble_set(why, EXIT_PERM, "the key '%s' has no certificate", key);
-	if (SSL_CTX_use_certificate_chain_file(ctx, c->cert_file) != 1)
-		return trouble_set(why, EXIT_PERM, "cannot read the certificate '%s': %s",
-			c->cert_file, reason(ERR_peek_error()));
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-		return trouble_set(why, EXIT_PERM, "cannot read the key '%s': %s", key,
-			reason(ERR_peek_error()));
-	return 0;
+	(void)arg;
+	state->asks_cert = true;
+	return 1;
 }
 
 static void start(struct bytes_client *client, struct bytes *b);
@@ -158,16 +160,19 @@ struct bytes_client *tls_open(const struct tls_config *config, struct trouble *w
 
 	if (!ctx)
 		die(EXIT_TEMP, "out of memory");
-	*tls = (struct tls_client){.client = {start}, .ctx = ctx};
+	*tls = (struct tls_client){.client = {start},
+		.ctx = ctx,
+		.any_host = config->any_host,
+		.any_cert = config->any_cert};
+	SSL_CTX_set_app_data(ctx, tls);
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_read_ahead(ctx, 1);
 	SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_default_passwd_cb(ctx, no_password);
-	ERR_clear_error();
-	if (read_files(ctx, config, why)) {
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
+	SSL_CTX_set_cert_cb(ctx, on_asked, NULL);
+	if (tls_read_files(ctx, config, why)) {
 		tls_free(&tls->client);
 		return NULL;
 	}
@@ -257,8 +262,16 @@ static void tls_close(struct bytes *b)
 	ERR_clear_error();
 	if (!b->broken && SSL_is_init_finished(b->state))
 		SSL_shutdown(b->state);
+	free(SSL_get_app_data((SSL *)b->state));
 	SSL_free(b->state);
 	b->state = NULL;
+}
+
+static bool is_address(const char *host)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
 static void start(struct bytes_client *client, struct bytes *b)
@@ -267,9 +280,13 @@ static void start(struct bytes_client *client, struct bytes *b)
 	struct tls_client *tls = (struct tls_client *)client;
 	SSL *ssl = SSL_new(tls->ctx);
 	X509_VERIFY_PARAM *param;
+	struct tls_state *state;
 
 	if (!ssl || SSL_set_fd(ssl, b->fd) != 1)
 		die(EXIT_TEMP, "out of memory");
+	state = mem_alloc(sizeof(*state));
+	*state = (struct tls_state){0};
+	SSL_set_app_data(ssl, state);
 	b->layer = &layer;
 	b->state = ssl;
 	b->read_want = POLLOUT;
@@ -277,8 +294,10 @@ static void start(struct bytes_client *client, struct bytes *b)
 		b->host = tls->name;
 	param = SSL_get0_param(ssl);
 	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	if (X509_VERIFY_PARAM_set1_ip_asc(param, b->host) != 1) {
-		X509_VERIFY_PARAM_set1_host(param, b->host, 0);
-		SSL_set_tlsext_host_name(ssl, b->host);
+	if (tls->any_host || X509_VERIFY_PARAM_set1_ip_asc(param, b->host) != 1) {
+		if (!tls->any_host)
+			X509_VERIFY_PARAM_set1_host(param, b->host, 0);
+		if (!is_address(b->host))
+			SSL_set_tlsext_host_name(ssl, b->host);
 	}
 }

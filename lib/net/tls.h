@@ -6,11 +6,22 @@
 
 #include "net/bytes.h"
 
+#include <stdint.h>
+
 struct tls_config {
-	const char *ca_file; /* of certificates that are trusted; NULL: the system's */
-	const char *cert_file, *key_file; /* ours, PEM; NULL: none. The key is not encrypted */
+	/* A file of certificates that are trusted, PEM, or a folder of such files by hash; or their text. All NULL: the
+	 * system's. */
+	const char *ca_file, *ca_pem;
+	/* Ours: PEM files, or PEM texts, or a PKCS#12 file with both; NULL: none. The key may stand in the file of the
+	 * certificate. */
+	const char *cert_file, *key_file, *cert_pem, *key_pem, *keystore_file;
+	const char *key_password, *keystore_password; /* NULL: not encrypted */
 	const char
 		*name; /* what the server's certificate must be for, in place of the host; NULL */
+	bool any_host; /* the certificate's names are not looked at */
+	/* A handshake succeeds with any certificate; tls_report tells what is wrong with it. For a look at a server:
+	 * send no secret before. */
+	bool any_cert;
 };
 /* Reads the files. NULL when that fails: *@why has the sentence and EXIT_PERM. Free with tls_free, once all
  * connections are closed. */
@@ -18,5 +29,33 @@ struct bytes_client *tls_open(const struct tls_config *config, struct trouble *w
 void tls_free(struct bytes_client *client);
 /* "OpenSSL 3.0.17", of the library that runs. */
 const char *tls_library(void);
+
+/* What can be wrong with a server's certificate; several may be. */
+enum tls_flaw {
+	TLS_EXPIRED = 1,
+	TLS_NOT_YET_VALID = 2,
+	TLS_OTHER_HOST = 4, /* it is for another name or address */
+	TLS_UNKNOWN_CA = 8, /* it comes from no CA that is trusted here */
+	TLS_OTHER_FLAW = 16,
+};
+/* Why a connection has failed. */
+enum tls_end {
+	TLS_GOES_ON, /* or it was closed without a word */
+	TLS_NO_TLS, /* the peer answers, but not in TLS */
+	TLS_BAD_CERT, /* its certificate has a flaw */
+	TLS_WANTS_CERT, /* it refuses our certificate, or that we have none */
+	TLS_ALERT, /* any other failure; the text of bytes.trouble has it */
+};
+struct tls_report {
+	enum tls_end end;
+	unsigned flaws; /* of its certificate: bits of enum tls_flaw */
+	bool asks_cert; /* it asks for a client certificate; it may be content without */
+	const char *version; /* "TLSv1.3"; NULL: nothing was agreed upon */
+	/* Of the server's certificate; empty when none was seen. @names: "DNS:a.example, IP:10.0.0.1". */
+	char subject[128], issuer[128], names[256], flaw[128];
+	int64_t from_s, until_s; /* seconds since the epoch: it is valid between */
+};
+/* @b was opened with a client of tls_open, and bytes_close was not called. */
+void tls_report(const struct bytes *b, struct tls_report *r);
 
 #endif

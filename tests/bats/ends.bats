@@ -134,7 +134,7 @@ looks_and_goes() {
 
 stdout_full() {
 	case $program in
-	kread | kmock) starts 'exec "$@" >/dev/full' ;;
+	kread | kcheck | kmock) starts 'exec "$@" >/dev/full' ;;
 	rsub)
 		starts 'exec 7>ready; exec "$@" --ready-fd 7 >/dev/full'
 		wait_for '[ -s ready ]'

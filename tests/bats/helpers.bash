@@ -249,8 +249,8 @@ make_certs() {
 		for ca in ca other-ca; do
 			openssl req -x509 "${key[@]}" -keyout $ca.key -out $ca.pem -subj "/CN=$ca" -days 2
 		done
-		printf '[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=db\nrand_serial=yes\npolicy=p\n%s\n' \
-			'default_md=sha256' 'copy_extensions=copy' '[p]' 'commonName=supplied' >ca.conf
+		printf '%s\n' '[ca]' default_ca=d '[d]' new_certs_dir=. database=db rand_serial=yes policy=p \
+			default_md=sha256 copy_extensions=copy unique_subject=no '[p]' commonName=supplied >ca.conf
 		: >db
 		day=$((24 * 3600))
 		while read -r name ca san from to; do

@@ -19,6 +19,7 @@ args_of() {
 	evkey) args=(.a) ;;
 	evsel) args=(.payload.a) ;;
 	evstamp) args=(--drop x) ;;
+	kcheck) args=(--timeout 30s) ;;
 	kmock) args=(-t "t:1") ;;
 	kread) args=(-e events) ;;
 	kwrite) args=(-t written) ;;
@@ -71,7 +72,7 @@ attempt() {
 		sed "s/^$program //;q" out >>versions
 		# Then a line for each library by which programs differ.
 		case $program in
-		k*) libraries='^librdkafka [0-9]+\.[0-9.]+$' ;;
+		k*) libraries='^(librdkafka|OpenSSL) [0-9]+\.[0-9.]+$' ;;
 		r*) libraries='^(hiredis|OpenSSL) [0-9]+\.[0-9.]+$' ;;
 		evkey | evsel) libraries='^libjq( [0-9.]+)?$' ;;
 		evpipe) libraries='^libmicrohttpd [0-9]+\.[0-9.]+$' ;;
@@ -275,7 +276,7 @@ run_with_metrics() {
 		echo "--- $program"
 		run_with_metrics "$program"
 		case $program in
-		kmock) names= ;;
+		kcheck | kmock) names= ;;
 		kread) names=records_out ;;
 		rsub) names='records_in records_out errors' ;;
 		evack | kwrite | rapply | rpub) names='records_in records_out errors dead_letters' ;;
@@ -299,7 +300,7 @@ run_with_metrics() {
 		grep -q "^evpipe_start_time_seconds{pipeline=\"evpipe\",tool=\"$program\"} [0-9]" m
 		grep -q "^evpipe_build_info{pipeline=\"evpipe\",tool=\"$program\",version=\"[0-9.]*\"} 1$" m
 		case $program in
-		k[rw]*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"kafka\"} [01]$" m ;;
+		k[crw]*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"kafka\"} [01]$" m ;;
 		r*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"redis\"} [01]$" m ;;
 		*) run ! grep _up m ;;
 		esac
@@ -332,6 +333,7 @@ run_with_metrics() {
 	for program in "${PROGRAMS[@]}"; do
 		echo "--- $program"
 		case $program in
+		kcheck) args=(--watch) ;;
 		kmock) args=(-t "t:1") ;;
 		kread) args=(events) ;;
 		*) args_of "$program" ;;

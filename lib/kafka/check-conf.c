@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: ISC */
+/* What librdkafka's properties mean to a conversation of our own. */
+#define _GNU_SOURCE
+#include "kafka/check.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+#include "kafka/conf.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+/* The value, to be freed; NULL: not set, or empty. */
+static char *value_of(const struct kafka_conf *k, const char *name)
+{
+	size_t size = 0;
+	char *value;
+
+	if (rd_kafka_conf_get(k->rd, name, NULL, &size) || size <= 1)
+		return NULL;
+	value = mem_alloc(size);
+	if (rd_kafka_conf_get(k->rd, name, value, &size) || !*value) {
+		free(value);
+		return NULL;
+	}
+	return value;
+}
+
+static bool is(const struct kafka_conf *k, const char *name, const char *text)
+{
+	char *value = value_of(k, name);
+	bool same = value && strcasecmp(value, text) == 0;
+
+	free(value);
+	return same;
+}
+
+static int open_tls(struct check_conf *c, const struct kafka_conf *k, struct trouble *why)
+{
+	struct tls_config t = {
+		.ca_file = value_of(k, "ssl.ca.location"),
+		.ca_pem = value_of(k, "ssl.ca.pem"),
+		.cert_file = value_of(k, "ssl.certificate.location"),
+		.cert_pem = value_of(k, "ssl.certificate.pem"),
+		.key_file = value_of(k, "ssl.key.location"),
+		.key_pem = value_of(k, "ssl.key.pem"),
+		.key_password = value_of(k, "ssl.key.password"),
+		.keystore_file = value_of(k, "ssl.keystore.location"),
+		.keystore_password = value_of(k, "ssl.keystore.password"),
+		.any_host = is(k, "ssl.endpoint.identification.algorithm", "none"),
+		.any_cert = true,
+	};
+
+	/* Not a file, but to look where systems have it: OpenSSL's default. */
+	if (t.ca_file && strcmp(t.ca_file, "probe") == 0)
+		t.ca_file = NULL;
+	c->has_cert = t.cert_file || t.cert_pem || t.keystore_file;
+	c->as.any_cert = is(k, "enable.ssl.certificate.verification", "false");
+	c->as.tls_client = tls_open(&t, why);
+	return c->as.tls_client ? 0 : -1;
+}
+
+static void set_family(struct check_conf *c, const struct kafka_conf *k)
+{
+	c->family = is(k, "broker.address.family", "v4") ? AF_INET
+		: is(k, "broker.address.family", "v6")	 ? AF_INET6
+							 : AF_UNSPEC;
+}
+
+int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct trouble *why)
+{
+	static const struct tls_config any = {.any_cert = true, .any_host = true};
+	struct trouble ignored = {0};
+	char *mechanism = value_of(k, "sasl.mechanisms");
+
+	*c = (struct check_conf){.bootstrap = value_of(k, "bootstrap.servers"),
+		.protocol = value_of(k, "security.protocol"),
+		.resolves = &k->resolves};
+	for (char *p = c->protocol; *p; p++)
+		*p = (char)toupper((unsigned char)*p);
+	c->as = (struct talk_as){.tls = strstr(c->protocol, "SSL") != NULL,
+		.sasl = strncmp(c->protocol, "SASL", 4) == 0,
+		.tls_look = tls_open(&any, &ignored),
+		.client_id = value_of(k, "client.id"),
+		.login = {.mechanism = mechanism,
+			.user = value_of(k, "sasl.username"),
+			.password = value_of(k, "sasl.password")}};
+	set_family(c, k);
+	return c->as.tls ? open_tls(c, k, why) : 0;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: ISC */
+/* Can a client of this configuration reach its cluster, and why not? Each address of bootstrap.servers is dialled,
+ * each address of a name by itself, as far as the metadata; then each address that the brokers advertise. Where one
+ * cannot be used it is looked at in other ways, to tell what it is. For a poll loop; nothing blocks. */
+#ifndef EVPIPE_KAFKA_CHECK_H
+#define EVPIPE_KAFKA_CHECK_H
+
+#include "base/trouble.h"
+#include "kafka/talk.h"
+#include "net/resolve.h"
+
+#include <poll.h>
+
+struct kafka_resolves;
+
+enum { CHECK_LOOKS = 3 };
+
+/* One address of a listener. */
+struct check_address {
+	char text[64]; /* numeric, without the port */
+	struct talk talk;
+	struct talk looks[CHECK_LOOKS]; /* in other ways, when that has failed or is slow */
+	int look_count;
+	int64_t looks_us; /* since when */
+	bool done;
+};
+
+/* What is said of a listener. */
+struct check_verdict {
+	int status; /* 0: it can be used; EXIT_PERM: our configuration is wrong; EXIT_TIMEOUT; else EXIT_TEMP */
+	char text[640]; /* the sentence; "good" */
+	char remedy[640]; /* what to do, to be copied; "" */
+	char note[320]; /* what is not wrong, but odd; "" */
+};
+
+/* HOST:PORT, of bootstrap.servers or advertised by a broker, or both. */
+struct check_listener {
+	char *host, *port;
+	char *to_host, *to_port; /* where --resolve leads; else as above */
+	bool is_mapped; /* by --resolve */
+	bool is_bootstrap;
+	int32_t *brokers; /* that advertise it */
+	int broker_count;
+	struct check_address *addresses;
+	int address_count;
+	int64_t start_us, resolve_us, took_us;
+	int resolve_error; /* getaddrinfo's; 0: none */
+	bool done;
+	struct check_verdict verdict;
+	/* internal */
+	struct resolve *resolve;
+};
+
+/* What a client is configured with; see check_conf_open. */
+struct check_conf {
+	struct talk_as as;
+	char *bootstrap, *protocol; /* "SASL_SSL" */
+	bool has_cert; /* a client certificate */
+	int family; /* AF_UNSPEC, AF_INET, AF_INET6 */
+	const struct kafka_resolves *resolves;
+};
+
+struct kafka_conf;
+/* Reads the properties. Fails with 100 when a file of certificates cannot be read. What it allocates lives as long as the
+ * process; @k and its list of resolves must live as long. */
+int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct trouble *why);
+
+struct check {
+	const struct check_conf *conf;
+	struct check_listener **listeners;
+	size_t count;
+	bool done; /* each listener is */
+	const struct check_listener *via; /* that told the brokers; NULL */
+	const struct check_address *via_address;
+	/* internal */
+	int64_t until_us, nudge_us, connect_us;
+	struct talk **polled;
+	size_t polled_count, polled_room;
+};
+
+/* Begins. Takes @timeout_ms at most, and a connection that is not answered a half of it. */
+void check_start(
+	struct check *c, const struct check_conf *conf, int64_t timeout_ms, int64_t now_us);
+/* Makes an array of what poll is to look at in *@fds, which is realloc'ed. Returns how many. */
+size_t check_poll(struct check *c, struct pollfd **fds, size_t *room);
+int check_timeout_ms(const struct check *c, int64_t now_us);
+/* Goes on. @fds as they came from poll, NULL: poll was not called. */
+void check_go_on(struct check *c, const struct pollfd *fds, int64_t now_us);
+/* The address that can be used, of a listener that is done; NULL: none. */
+struct check_address *check_usable(const struct check_listener *l);
+/* The listener that a broker advertises; NULL. */
+struct check_listener *check_broker(const struct check *c, int32_t id);
+/* A further listener, as if @broker had advertised it; the one that is there already if it is. */
+struct check_listener *check_add(
+	struct check *c, const char *host, const char *port, int32_t broker, int64_t now_us);
+/* The worst status of all, with its sentence. */
+const struct check_verdict *check_worst(const struct check *c);
+void check_free(struct check *c);
+
+#endif

@@ -1,0 +1,318 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kcheck: each mistake with addresses, TLS and logins is named, on a real broker that has a listener for each.
+
+load helpers
+load listeners
+
+setup_file() {
+	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
+		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'FUTURE SSL - future' 'STRAY SSL - stray' \
+		'MUTUAL SSL' 'LOGIN SASL_SSL' 'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
+		'LATE SSL 127.0.0.1:@EXPIRED@' 'CROSS SSL localhost:@CROSS@' 'DROPPED PLAINTEXT 127.9.9.9:@FAR@'
+}
+
+setup() {
+	harness_setup
+	TLS=(-X security.protocol=SSL -X "ssl.ca.location=$CERTS/ca.pem")
+	LOGIN=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=alice)
+	LOGIN_TLS=(-X security.protocol=SASL_SSL -X "ssl.ca.location=$CERTS/ca.pem" -X sasl.mechanisms=PLAIN
+		-X sasl.username=alice)
+}
+
+# good LISTENERS OPTION…: kcheck finds nothing wrong, and prints a line for each of so many listeners.
+good() {
+	local lines=$1
+	shift
+	kcheck "$@" >out 2>err || { cat out err; false; }
+	cat out
+	[ ! -s err ]
+	[ "$(grep -c '^good  ' out)" -eq "$lines" ]
+	[ "$(tail -n 1 out)" = 'verdict: good' ]
+}
+
+# bad STATUS TEXT REMEDY OPTION…: it ends so, with TEXT in its verdict and in its last word, and REMEDY in the remedy;
+# and says the same as JSON.
+bad() {
+	local expected=$1 text=$2 remedy=$3 status=0
+	shift 3
+	kcheck "$@" >out 2>err || status=$?
+	cat out err
+	[ "$status" -eq "$expected" ]
+	grep '^verdict: ' out | grep -qF -e "$text"
+	grep '^remedy: ' out | grep -qF -e "$remedy"
+	grep -q '^FAIL  ' out
+	[ "$(wc -l <err)" -eq 1 ]
+	[[ $(cat err) == 'kcheck: '*"$text"* ]]
+	status=0
+	kcheck --json "$@" >json 2>err || status=$?
+	cat json
+	[ "$status" -eq "$expected" ]
+	jq -r 'select(.ok == false) | .listener + " " + .verdict' json | grep -qF -e "$text"
+	jq -r 'select(.ok == false) | .remedy' json | grep -qF -e "$remedy"
+}
+
+# ---- what is right ----
+
+@test "a cluster that can be reached" {
+	good 1 -b "$(at PLAIN)"
+	KAFKA_BROKERS=$(at PLAIN) good 1
+	good 2 -b "localhost:$(port PLAIN)"
+	good 2 -b "$(at PLAIN),localhost:$(port PLAIN)"
+	good 1 -b "$(at TLS)" "${TLS[@]}"
+	good 1 -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=secret
+	good 1 -b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=secret
+	good 1 -b "$(at MUTUAL)" "${TLS[@]}" -X "ssl.certificate.location=$CERTS/client.pem" \
+		-X "ssl.key.location=$CERTS/client.key"
+}
+
+@test "the JSON has a line for each listener, with how far it went and how long that took" {
+	kcheck --json -b "localhost:$(port TLS)" "${TLS[@]}" -X ssl.endpoint.identification.algorithm=none >out
+	[ "$(jq -r .listener out)" = "localhost:$(port TLS)
+$(at TLS)" ]
+	[ "$(jq -s 'all(.ok and .verdict == "good" and .ms > 0)' out)" = true ]
+	[ "$(jq -c '[.bootstrap, .brokers]' out)" = '[true,[]]
+[false,[1]]' ]
+	jq -s '.[1].addresses[0]' out >address
+	[ "$(jq -c '[.address, .ok, .tls.version, .tls.names, .tls.flaws]' address)" = '["127.0.0.1",true,"TLSv1.3","IP:127.0.0.1",[]]' ]
+	[ "$(jq '.dial_ms >= 0 and .tls_ms > 0 and .tls.not_after > .tls.not_before' address)" = true ]
+}
+
+# ---- names and addresses ----
+
+@test "a name that does not resolve, of the bootstrap address and of an advertised one; --resolve mends it" {
+	bad 111 "the host name 'nobody.invalid' does not resolve here" '--resolve nobody.invalid:9092:ADDRESS' \
+		-b nobody.invalid
+	bad 111 'advertised by broker 1: the host name' "--resolve nobody.invalid:$(port NOWHERE):127.0.0.1;" \
+		-b "$(at NOWHERE)"
+	[[ $(cat out) == *"advertised.listeners=PLAINTEXT://$(at NOWHERE)"* ]]
+	good 2 -b "$(at NOWHERE)" --resolve "nobody.invalid:$(port NOWHERE):127.0.0.1"
+	# kcat finds nothing wrong.
+	kcat -L -b "$(at NOWHERE)" >meta
+}
+
+@test "nothing listens, at the bootstrap address and at an advertised one; the remedy is right" {
+	bad 111 'connection refused' '-b HOST:PORT' -b "$(at FAR)"
+	bad 111 'advertised by broker 1: connection refused' "--resolve $(at FAR):$(at CLOSED);" -b "$(at CLOSED)"
+	good 2 -b "$(at CLOSED)" --resolve "$(at FAR):$(at CLOSED)"
+	kcat -L -b "$(at CLOSED)" >meta
+}
+
+@test "packets are dropped: a time-out" {
+	# A queue of connections that is full drops what comes.
+	spawn full python3 -c 'import socket, sys, time
+full = socket.socket()
+full.bind(("127.9.9.9", int(sys.argv[1])))
+full.listen(0)
+others = [socket.socket() for i in range(4)]
+for s in others:
+    s.setblocking(False)
+    s.connect_ex(full.getsockname())
+print("full", flush=True)
+time.sleep(1000)' "$(port FAR)"
+	wait_lines full.out 1
+	bad 99 'time-out: 127.9.9.9 does not answer' 'firewall' -b "127.9.9.9:$(port FAR)" --timeout 500ms
+	bad 99 'advertised by broker 1: time-out' 'firewall' -b "$(at DROPPED)" --timeout 500ms
+}
+
+@test "packets are dropped on the way; there is no way" {
+	unshare -rn true 2>/dev/null || skip "no network namespaces here"
+	status=0
+	unshare -rn sh -c 'ip link set lo up && ip route add 10.9.9.0/24 dev lo &&
+		exec kcheck --timeout 300ms -b 10.9.9.9:9092' >out 2>err || status=$?
+	cat out err
+	[ "$status" -eq 99 ]
+	grep -q '^verdict: .*time-out: 10.9.9.9 does not answer' out
+	status=0
+	unshare -rn kcheck -b 10.9.9.9:9092 >out 2>err || status=$?
+	[ "$status" -eq 111 ]
+	grep -q '^verdict: .*10.9.9.9 cannot be reached: Network is unreachable' out
+}
+
+# ---- TLS ----
+
+@test "TLS to a port without, and none to a port with it; at an advertised address too" {
+	bad 100 'it does not speak TLS' '-X security.protocol=PLAINTEXT' -b "$(at PLAIN)" "${TLS[@]}"
+	bad 100 'it speaks TLS' '-X security.protocol=SSL' -b "$(at TLS)"
+	bad 100 'it speaks TLS' '-X security.protocol=SSL' -b "$(at MUTUAL)"
+	bad 100 'it speaks TLS' '-X security.protocol=SASL_SSL' -b "$(at LOGIN)" "${LOGIN[@]}" -X sasl.password=secret
+	bad 100 'it does not speak TLS' '-X security.protocol=SASL_PLAINTEXT' -b "$(at SASL)" "${LOGIN_TLS[@]}" \
+		-X sasl.password=secret
+	bad 111 'advertised by broker 1: it speaks TLS' 'advertised.listeners' -b "$(at MIXED)"
+	kcat -L -b "$(at MIXED)" >meta
+}
+
+@test "a certificate's mistakes are told apart" {
+	bad 100 'its certificate is from no CA that is trusted here: CN=address was signed by CN=ca' '-X ssl.ca.location=FILE' \
+		-b "$(at TLS)" -X security.protocol=SSL
+	bad 100 'its certificate is from no CA that is trusted here: CN=stray was signed by CN=other-ca' '-X ssl.ca.location=' \
+		-b "$(at STRAY)" "${TLS[@]}"
+	bad 111 'its certificate has expired: CN=expired was valid until 20' 'renew' -b "$(at EXPIRED)" "${TLS[@]}"
+	bad 111 'its certificate is not yet valid: CN=future is from 20' 'clock' -b "$(at FUTURE)" "${TLS[@]}"
+	bad 111 "its certificate is not for the host name or address '127.0.0.1', but for DNS:redis.test" \
+		"-b redis.test:$(port NAMED) --resolve redis.test:$(port NAMED):127.0.0.1;" -b "$(at NAMED)" "${TLS[@]}"
+	bad 111 'advertised by broker 1: its certificate has expired' 'renew' -b "$(at LATE)" "${TLS[@]}"
+	bad 111 "advertised by broker 1: its certificate is not for the host name 'localhost', but for IP:127.0.0.1" \
+		"advertised.listeners=SSL://127.0.0.1:$(port CROSS);" -b "$(at CROSS)" "${TLS[@]}"
+	good 2 -b "$(at CROSS)" "${TLS[@]}" -X ssl.endpoint.identification.algorithm=none
+	good 1 -b "$(at STRAY)" "${TLS[@]}" -X enable.ssl.certificate.verification=false
+}
+
+@test "a client certificate is wanted, or another one" {
+	bad 100 'it wants a client certificate, and we have none' '-X ssl.certificate.location=FILE' \
+		-b "$(at MUTUAL)" "${TLS[@]}"
+	bad 100 'it does not accept our client certificate' 'ssl.truststore.location' -b "$(at MUTUAL)" "${TLS[@]}" \
+		-X "ssl.certificate.location=$CERTS/stray.pem" -X "ssl.key.location=$CERTS/stray.key"
+}
+
+@test "files of certificates that cannot be read are our own configuration" {
+	run -100 kcheck -b "$(at TLS)" -X security.protocol=SSL -X ssl.ca.location=none
+	[[ $output == "kcheck: cannot read the CA certificates 'none': "* ]]
+	run -100 kcheck -b "$(at TLS)" "${TLS[@]}" -X ssl.certificate.location="$CERTS/client.pem" -X ssl.key.location=none
+	[[ $output == "kcheck: cannot read the key 'none': "* ]]
+}
+
+# ---- logins ----
+
+@test "a login is wanted, or not; the mechanism is not offered; the password is wrong" {
+	bad 100 'it wants a login (SASL), and security.protocol is PLAINTEXT; it offers the mechanisms PLAIN, SCRAM-SHA-256' \
+		'-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=USER' -b "$(at SASL)"
+	bad 100 'it wants a login (SASL), and security.protocol is SSL' '-X security.protocol=SASL_SSL' \
+		-b "$(at LOGIN)" "${TLS[@]}"
+	bad 100 'it wants no login (SASL)' '-X security.protocol=PLAINTEXT' -b "$(at PLAIN)" "${LOGIN[@]}" \
+		-X sasl.password=secret
+	bad 100 'it wants no login (SASL)' '-X security.protocol=SSL' -b "$(at TLS)" "${LOGIN_TLS[@]}" -X sasl.password=x
+	bad 100 'it does not offer the SASL mechanism SCRAM-SHA-512, but PLAIN, SCRAM-SHA-256' '-X sasl.mechanisms=PLAIN' \
+		-b "$(at SASL)" "${LOGIN[@]}" -X sasl.mechanisms=SCRAM-SHA-512 -X sasl.password=secret
+	bad 100 "it refuses the user name or the password of 'alice' (SASL PLAIN)" '-X sasl.password=' \
+		-b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
+	bad 100 "it refuses the user name or the password of 'alice' (SASL PLAIN)" '-X sasl.password=' \
+		-b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=wrong
+	bad 100 'there is no password (sasl.password)' '' -b "$(at SASL)" "${LOGIN[@]}"
+}
+
+@test "SCRAM" {
+	LOGIN+=(-X sasl.mechanisms=SCRAM-SHA-256)
+	good 1 -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=secret
+	bad 100 "it refuses the user name or the password of 'alice' (SASL SCRAM-SHA-256)" '-X sasl.password=' \
+		-b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
+}
+
+# ---- other servers ----
+
+# in_namespace COMMAND: in a network of its own, whose address is 10.9.9.1 and whose other packets are dropped.
+in_namespace() {
+	unshare -rn sh -c 'ip link set lo up && ip address add 10.9.9.1/24 dev lo && exec "$@"' sh "$@"
+}
+
+@test "a broker that advertises loopback to clients elsewhere" {
+	unshare -rn true 2>/dev/null || skip "no network namespaces here"
+	cat >both <<-'EOS'
+		kmock >address &
+		until [ -s address ]; do sleep 0.02; done
+		python3 -c 'import socket, sys, threading
+		def copy(a, b):
+		    while data := a.recv(65536):
+		        b.sendall(data)
+		    b.shutdown(socket.SHUT_WR)
+		s = socket.create_server(("10.9.9.1", 9092))
+		open("listens", "w").close()
+		while True:
+		    a = s.accept()[0]
+		    b = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+		    for pair in (a, b), (b, a):
+		        threading.Thread(target=copy, args=pair, daemon=True).start()' "$(sed 's/.*://' address)" &
+		until [ -e listens ]; do sleep 0.02; done
+		kcheck -b 10.9.9.1:9092 && exit 1
+		kcheck -b "$(cat address)" && kcheck -b 10.9.9.1:9092 --resolve "$(cat address):10.9.9.1:9092"
+		status=$?
+		kill %1 %2
+		exit $status
+	EOS
+	in_namespace bash both >out 2>err || { cat out err; false; }
+	cat out
+	grep -q "^verdict: .*, advertised by broker 1: '127.0.0.1' is each machine's own address (loopback)" out
+	grep -q '^remedy: at broker 1: advertised.listeners=PLAINTEXT://10.9.9.1:9092' out
+}
+
+@test "the listener of a controller" {
+	bad 100 'it is the listener of a controller' '-b HOST:PORT' -b "$(at CONTROLLER)"
+}
+
+@test "servers of other protocols" {
+	redis_start
+	spawn http python3 -u -c 'import http.server
+s = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+print(s.server_address[1], flush=True)
+s.serve_forever()'
+	spawn closing python3 -u -c 'import socket
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+while True:
+    s.accept()[0].close()'
+	wait_lines http.out 1
+	wait_lines closing.out 1
+	for tls in no yes; do
+		[ $tls = yes ] || TLS=()
+		bad 100 'a Redis server answers there' '-b HOST:PORT' -b "127.0.0.1:$REDIS_PORT" "${TLS[@]}"
+		bad 100 'an HTTP server answers there' '-b HOST:PORT' -b "127.0.0.1:$(cat http.out)" \
+			--timeout 2s "${TLS[@]}"
+		bad 111 'it takes connections and closes them without an answer' 'is a broker there' \
+			-b "127.0.0.1:$(cat closing.out)" "${TLS[@]}"
+		TLS=(-X security.protocol=SSL -X "ssl.ca.location=$CERTS/ca.pem")
+	done
+	redis_stop
+	redis_tls_start address
+	bad 100 'a Redis server answers there' '-b HOST:PORT' -b "127.0.0.1:$REDIS_PORT" "${TLS[@]}"
+}
+
+@test "a server that takes connections and is silent: a time-out" {
+	spawn silent python3 -u -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+time.sleep(1000)'
+	wait_lines silent.out 1
+	bad 99 'time-out: it takes connections, and does not answer as a broker' 'does it run' \
+		-b "127.0.0.1:$(cat silent.out)" --timeout 500ms
+	bad 99 'time-out: it takes connections, and does not answer to TLS' 'does it run' \
+		-b "127.0.0.1:$(cat silent.out)" --timeout 500ms "${TLS[@]}"
+}
+
+# ---- the program ----
+
+@test "our own configuration: 100, and nothing on standard output" {
+	unset KAFKA_BROKERS
+	for options in '' '-b x --timeout 0s' '-b x --timeout y' '-b x -X nonsense=1' '-b x more' '-b x --resolve y'; do
+		# shellcheck disable=SC2086 # words
+		run -100 kcheck $options
+		[ "${#lines[@]}" -eq 1 ]
+	done
+}
+
+@test "--watch says what has changed, and ends at a signal" {
+	spawn it kcheck --watch -b "$(at FAR)"
+	wait_file_contains it.out 'connection refused'
+	spawn redis redis-server --bind 127.0.0.1 --port "$(port FAR)" --save '' </dev/null
+	wait_file_contains it.out 'a Redis server answers there'
+	stop it
+	wait_exit it
+	[ "$status" -eq 100 ]
+	[ "$(grep -c '^verdict: ' it.out)" -eq 2 ]
+}
+
+@test "a signal ends it" {
+	spawn silent python3 -u -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+s.accept()
+print("taken", flush=True)
+time.sleep(1000)'
+	wait_lines silent.out 1
+	spawn it kcheck -b "127.0.0.1:$(head -n 1 silent.out)" --timeout 10m
+	wait_lines silent.out 2
+	stop it
+	wait_exit it
+	[ "$status" -eq 111 ]
+	[ ! -s it.out ]
+	[ "$(wc -l <it.err)" -eq 1 ]
+}

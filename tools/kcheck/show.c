@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
+#include "kcheck/show.h"
+
+#include "json/json.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <time.h>
+
+/* ---- text ---- */
+
+static void paint(const struct show *s, struct buf *b, bool ok, const char *text)
+{
+	if (s->colour)
+		buf_puts(b, ok ? "\033[32m" : "\033[31m");
+	buf_puts(b, text);
+	if (s->colour)
+		buf_puts(b, "\033[0m");
+}
+
+/* "bootstrap", "broker 1", "bootstrap, brokers 1 2". */
+static void put_role(struct buf *b, const struct check_listener *l)
+{
+	if (l->is_bootstrap)
+		buf_puts(b, l->broker_count ? "bootstrap, " : "bootstrap");
+	if (l->broker_count)
+		buf_puts(b, l->broker_count > 1 ? "brokers" : "broker");
+	for (int i = 0; i < l->broker_count; i++)
+		buf_printf(b, " %d", l->brokers[i]);
+}
+
+static void put_ms(struct buf *b, int64_t us)
+{
+	buf_printf(b, " %d.%d ms", (int)(us / 1000), (int)(us / 100 % 10));
+}
+
+static const struct check_address *farthest(const struct check_listener *l)
+{
+	const struct check_address *best = NULL;
+
+	for (int i = 0; i < l->address_count; i++)
+		if (!best || l->addresses[i].talk.step > best->talk.step)
+			best = &l->addresses[i];
+	return best;
+}
+
+static void put_resolved(struct buf *b, const struct check_listener *l)
+{
+	if (l->resolve_error) {
+		buf_puts(b, "  does not resolve");
+		return;
+	}
+	buf_puts(b, l->is_mapped ? "  resolved by --resolve to" : "  resolved to");
+	for (int i = 0; i < l->address_count; i++)
+		buf_printf(b, "%s %s", i ? "," : "", l->addresses[i].text);
+	if (l->is_mapped && strcmp(l->port, l->to_port) != 0)
+		buf_printf(b, " port %s", l->to_port);
+	if (l->resolve_us)
+		put_ms(b, l->resolve_us);
+}
+
+/* "TLSv1.3 2.1 ms", "TLS failed", "no TLS". */
+static void put_tls(struct buf *b, const struct talk *t, bool tls)
+{
+	if (!tls)
+		buf_puts(b, "  no TLS");
+	else if (t->step < TALK_SHAKES)
+		buf_puts(b, "  TLS -");
+	else if (t->step == TALK_SHAKES)
+		buf_puts(b, "  TLS failed");
+	else {
+		buf_printf(b, "  %s", t->tls.version);
+		put_ms(b, t->step_us[TALK_SHAKES]);
+	}
+}
+
+static void put_login(struct buf *b, const struct talk *t, const struct talk_as *as)
+{
+	if (!as->sasl)
+		buf_puts(b, "  no login");
+	else if (t->step < TALK_ASKS_MECHANISMS)
+		buf_puts(b, "  login -");
+	else if (t->step <= TALK_LOGS_IN)
+		buf_puts(b, "  login failed");
+	else {
+		buf_printf(b, "  login %s", as->login.mechanism);
+		put_ms(b, t->step_us[TALK_LOGS_IN]);
+	}
+}
+
+static void put_text(const struct show *s, struct buf *b, const struct check_listener *l)
+{
+	const struct check_address *a = farthest(l);
+
+	paint(s, b, !l->verdict.status, l->verdict.status ? "FAIL" : "good");
+	buf_printf(b, "  %s:%s  ", l->host, l->port);
+	put_role(b, l);
+	put_resolved(b, l);
+	if (a) {
+		const struct talk *t = &a->talk;
+
+		if (t->step == TALK_DIALS) {
+			buf_puts(b,
+				t->fault == TALK_REFUSED	  ? "  dialled: refused"
+					: t->fault == TALK_SILENT ? "  dialled: time-out"
+								  : "  dialled: failed");
+		} else {
+			buf_puts(b, "  dialled");
+			put_ms(b, t->step_us[TALK_DIALS]);
+		}
+		put_tls(b, t, t->as->tls);
+		put_login(b, t, t->as);
+	}
+	buf_putc(b, '\n');
+}
+
+/* ---- JSON ---- */
+
+static void put_member(struct buf *b, const char *name, const char *text)
+{
+	buf_putc(b, ',');
+	json_put_member(b, name, (struct span){text, strlen(text)});
+}
+
+static void put_time(struct buf *b, const char *name, int64_t s)
+{
+	time_t t = (time_t)s;
+	char text[40];
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	put_member(b, name, text);
+}
+
+static void put_json_ms(struct buf *b, const char *name, int64_t us)
+{
+	buf_printf(b, ",\"%s\":%d.%03d", name, (int)(us / 1000), (int)(us % 1000));
+}
+
+static void put_json_tls(struct buf *b, const struct tls_report *r)
+{
+	static const char *const flaws[] = {
+		"expired", "not yet valid", "host name", "unknown CA", "other"};
+	const char *comma = "";
+
+	buf_puts(b, ",\"tls\":{\"version\":");
+	if (r->version)
+		json_put_text(b, (struct span){r->version, strlen(r->version)});
+	else
+		buf_puts(b, "null");
+	if (*r->subject || *r->names) {
+		put_member(b, "subject", r->subject);
+		put_member(b, "issuer", r->issuer);
+		put_member(b, "names", r->names);
+		put_time(b, "not_before", r->from_s);
+		put_time(b, "not_after", r->until_s);
+	}
+	buf_puts(b, ",\"flaws\":[");
+	for (unsigned i = 0; i < sizeof(flaws) / sizeof(*flaws); i++)
+		if (r->flaws & 1U << i) {
+			buf_printf(b, "%s\"%s\"", comma, flaws[i]);
+			comma = ",";
+		}
+	buf_puts(b, "]}");
+}
+
+static void put_json_address(struct buf *b, const struct check_address *a)
+{
+	const struct talk *t = &a->talk;
+
+	buf_puts(b, "{");
+	json_put_member(b, "address", (struct span){a->text, strlen(a->text)});
+	buf_printf(b, ",\"ok\":%s", t->done ? "true" : "false");
+	if (t->step > TALK_DIALS)
+		put_json_ms(b, "dial_ms", t->step_us[TALK_DIALS]);
+	if (t->as->tls && t->step >= TALK_SHAKES) {
+		put_json_ms(b, "tls_ms", t->step_us[TALK_SHAKES]);
+		put_json_tls(b, &t->tls);
+	}
+	if (t->as->sasl && t->step >= TALK_ASKS_MECHANISMS) {
+		put_member(b, "mechanism", t->as->login.mechanism);
+		buf_puts(b, ",\"offered\":");
+		json_put_text(b, buf_as_span(&t->mechanisms));
+		put_json_ms(b, "login_ms", t->step_us[TALK_LOGS_IN]);
+	}
+	buf_putc(b, '}');
+}
+
+static void put_json(struct buf *b, const struct check_listener *l)
+{
+	char name[300];
+
+	snprintf(name, sizeof(name), "%s:%s", l->host, l->port);
+	buf_putc(b, '{');
+	json_put_member(b, "listener", (struct span){name, strlen(name)});
+	buf_printf(b, ",\"ok\":%s", l->verdict.status ? "false" : "true");
+	put_member(b, "verdict", l->verdict.text);
+	if (*l->verdict.remedy)
+		put_member(b, "remedy", l->verdict.remedy);
+	if (*l->verdict.note)
+		put_member(b, "note", l->verdict.note);
+	buf_printf(b, ",\"bootstrap\":%s,\"brokers\":[", l->is_bootstrap ? "true" : "false");
+	for (int i = 0; i < l->broker_count; i++)
+		buf_printf(b, "%s%d", i ? "," : "", l->brokers[i]);
+	buf_printf(b, "],\"resolved\":%s", l->resolve_error ? "false" : "true");
+	put_json_ms(b, "ms", l->took_us);
+	buf_puts(b, ",\"addresses\":[");
+	for (int i = 0; i < l->address_count; i++) {
+		if (i)
+			buf_putc(b, ',');
+		put_json_address(b, &l->addresses[i]);
+	}
+	buf_puts(b, "]}\n");
+}
+
+/* ---- both ---- */
+
+void show_listener(const struct show *s, struct buf *b, const struct check_listener *l)
+{
+	if (s->json)
+		put_json(b, l);
+	else
+		put_text(s, b, l);
+}
+
+void show_verdicts(const struct show *s, struct buf *b, const struct check *c)
+{
+	bool good = true;
+
+	if (s->json)
+		return;
+	for (size_t i = 0; i < c->count; i++) {
+		const struct check_verdict *v = &c->listeners[i]->verdict;
+
+		if (*v->note)
+			buf_printf(b, "note: %s\n", v->note);
+		if (!v->status)
+			continue;
+		good = false;
+		paint(s, b, false, "verdict: ");
+		buf_printf(b, "%s\n", v->text);
+		if (*v->remedy)
+			buf_printf(b, "remedy: %s\n", v->remedy);
+	}
+	if (good) {
+		paint(s, b, true, "verdict: ");
+		buf_puts(b, "good\n");
+	}
+}
