@@ -19,7 +19,7 @@ check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-child \
 	tests/unit/test-dead tests/unit/test-dial tests/unit/test-http \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
-	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-label tests/unit/test-ledger \
+	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-keys tests/unit/test-label tests/unit/test-ledger \
 	tests/unit/test-line tests/unit/test-link tests/unit/test-listen \
 	tests/unit/test-metrics tests/unit/test-msg tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path tests/unit/test-peers \
 	tests/unit/test-prom tests/unit/test-record tests/unit/test-redis \
@@ -56,6 +56,8 @@ tests_unit_test_json_ssse3_LDADD = $(UNIT_LDADD)
 tests_unit_test_json_sse2_SOURCES = $(UNIT_JSON) $(LIB_JSON)
 tests_unit_test_json_sse2_CPPFLAGS = $(AM_CPPFLAGS) -DJSON_NO_SHUFFLE
 tests_unit_test_json_sse2_LDADD = $(UNIT_LDADD)
+tests_unit_test_keys_SOURCES = tests/unit/test-keys.c tools/rapply/keys.c tools/rapply/keys.h tests/unit/test.h
+tests_unit_test_keys_LDADD = $(UNIT_LDADD)
 tests_unit_test_kafka_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tests_unit_test_kafka_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(KAFKA_LIBS)
 tests_unit_test_label_LDADD = $(UNIT_LDADD)

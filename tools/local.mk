@@ -38,9 +38,11 @@ tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/entry
 	tools/rpub/publish.c tools/rpub/stream.c tools/rpub/rpub.h
 tools_bin_rpub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rpub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
-tools_bin_rapply_SOURCES = tools/rapply/rapply.c tools/rapply/batch.c tools/rapply/commands.c tools/rapply/names.c \
-	tools/rapply/places.c tools/rapply/replies.c tools/rapply/writer.c tools/rapply/commands.h \
-	tools/rapply/names.h tools/rapply/rapply.h tools/rapply/writer.h
+tools_bin_rapply_SOURCES = tools/rapply/rapply.c tools/rapply/answers.c tools/rapply/batch.c \
+	tools/rapply/commands.c tools/rapply/keys.c tools/rapply/looks.c tools/rapply/names.c \
+	tools/rapply/places.c tools/rapply/replies.c tools/rapply/shards.c tools/rapply/spots.c \
+	tools/rapply/writer.c tools/rapply/commands.h tools/rapply/keys.h tools/rapply/names.h \
+	tools/rapply/rapply.h tools/rapply/spots.h tools/rapply/writer.h
 tools_bin_rapply_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rapply_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_evstamp_SOURCES = tools/evstamp.c

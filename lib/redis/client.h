@@ -91,6 +91,18 @@ static inline bool redis_together(const struct redis *r, const char *a, const ch
 		cluster_one_slot((struct span){a, strlen(a)}, (struct span){b, strlen(b)});
 }
 
+/* Of a cluster: which server has the slot, and the how manieth connection to it this is. Another value: the server may know
+ * less than the one before. */
+static inline uint64_t redis_owner(const struct redis *r, unsigned slot)
+{
+	return cluster_owner_of(r->cluster, slot);
+}
+/* The server alone, below CLUSTER_NODES_MAX. */
+static inline unsigned redis_owner_index(uint64_t owner)
+{
+	return (unsigned)(owner & (CLUSTER_NODES_MAX - 1));
+}
+
 /* For the loop: fills in at most REDIS_FDS entries of poll's array, and returns how many. */
 int redis_poll(struct redis *r, struct pollfd *p);
 /* poll's timeout in milliseconds; -1: none. */

@@ -29,6 +29,7 @@ struct member {
 	struct runs runs;
 	bool named; /* by the map, or by MOVED */
 	bool aborts; /* a command was given back: the EXEC behind it, too */
+	uint32_t came; /* how often it has become fit for commands, of all members */
 	int polled; /* its place in the loop's array; -1: none */
 };
 
@@ -47,6 +48,7 @@ struct cluster {
 	unsigned turn; /* whom the map is asked of */
 	struct member *members[CLUSTER_NODES_MAX]; /* NULL: free */
 	uint16_t owner[SLOT_COUNT], new_owner[SLOT_COUNT];
+	uint32_t came; /* members that have */
 	int uncovered; /* slots; SLOT_COUNT: there was no map yet */
 	struct asked asked[ASKED_MAX];
 	unsigned asked_at; /* the next one to be used */

@@ -90,6 +90,13 @@ const struct redis_at *cluster_owner(const struct cluster *c, struct span key)
 	return owner == NOBODY ? NULL : &c->members[owner]->at;
 }
 
+uint64_t cluster_owner_of(const struct cluster *c, unsigned slot)
+{
+	uint16_t owner = c->owner[slot];
+
+	return owner == NOBODY ? 0 : (uint64_t)c->members[owner]->came * CLUSTER_NODES_MAX + owner;
+}
+
 void cluster_ask(struct cluster *c)
 {
 	c->map.due = true;
@@ -332,6 +339,7 @@ static void step_member(struct cluster *c, int i, short revents)
 	switch (node_step(&m->node, revents, c->now_ms)) {
 	case NODE_CAME:
 		dial_reset(&m->node.link.dial);
+		m->came = ++c->came;
 		break;
 	case NODE_LOST:
 		/* What it has not answered is sent again, behind what others have still to answer. */

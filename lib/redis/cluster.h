@@ -53,6 +53,8 @@ const struct redis_at *cluster_at(const struct cluster *c, unsigned turn);
 bool cluster_has(const struct cluster *c, const struct redis_at *at);
 /* The primary of the key's slot; NULL: not known. */
 const struct redis_at *cluster_owner(const struct cluster *c, struct span key);
+/* The index of the slot's primary, and above its bits (CLUSTER_NODES_MAX) the number of the connection to it. */
+uint64_t cluster_owner_of(const struct cluster *c, unsigned slot);
 /* Asks for the slots in the next step. */
 void cluster_ask(struct cluster *c);
 /* Whether the keys are of one slot. */

@@ -525,8 +525,3 @@ log() {
 	run -100 rapply -u "redis://w:pw@127.0.0.1:$REDIS_PORT" --dead-letter dead < <(put 0 '["INCR","n"]')
 	[[ $output == *NOPERM* ]]
 }
-
-@test "rapply refuses a cluster, where a position could not lie with its records" {
-	run -100 rapply -u redis+cluster://127.0.0.1:1 </dev/null
-	[[ $output == *"clusters"*"not supported"* ]]
-}

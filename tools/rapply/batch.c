@@ -12,20 +12,18 @@
 
 enum {
 	BATCH_BYTES = 1 << 20, /* no record is added to a batch of so many */
-	LOOK_MS = 1000, /* between two looks at positions that no batch fences */
 	RECENT = 4, /* batches: a partition that was in one of the last is watched */
-	REPLICAS_MS = 1000, /* how long the server is to wait for its replicas at once */
 };
 
 /* ---- records into the next batch ---- */
 
-static void pass(struct place *p, int64_t offset)
+void batch_pass(struct place *p, int64_t offset)
 {
 	if (p && offset > p->passed)
 		p->passed = offset;
 }
 
-static void put_place(struct rapply *s, struct place *p, int64_t offset)
+void batch_put_place(struct rapply *s, struct place *p, int64_t offset)
 {
 	if (offset < p->applied)
 		offset = p->applied;
@@ -51,7 +49,7 @@ void batch_refuse(struct rapply *s, uint64_t i, enum errclass class, const char 
 	if (s->sink.in.dead.stopped)
 		cut(s, i);
 	else
-		pass(slot->place, slot->offset);
+		batch_pass(slot->place, slot->offset);
 }
 
 /* Redis has the record already. */
@@ -68,12 +66,34 @@ static bool is_ahead(const struct rapply_slot *slot)
 	return p && (slot->offset <= p->next || slot->offset <= p->flight);
 }
 
+/* The slot's position decides. */
+static void encode_shard(struct rapply *s, uint64_t i, const struct record *r)
+{
+	struct rapply_slot *slot = slot_at(s, i);
+	size_t at = s->next.len;
+	struct record_error e;
+
+	slot->spot = NULL;
+	if (is_applied(slot) && !s->wait) {
+		sink_done(&slot->slot);
+		return;
+	}
+	if (commands_put(&s->commands, r, &s->next, &slot->commands, &e))
+		batch_refuse(s, i, e.class, e.message);
+	else
+		shards_put(s, i, at);
+}
+
 static void encode(struct rapply *s, uint64_t i, const struct record *r)
 {
 	struct rapply_slot *slot = slot_at(s, i);
 	struct record_error e;
 
 	slot->commands = 0;
+	if (s->spots) {
+		encode_shard(s, i, r);
+		return;
+	}
 	/* Whether replicas have it too is asked behind a command: its position is written once more. */
 	if (is_applied(slot) && !s->wait) {
 		sink_done(&slot->slot);
@@ -86,7 +106,7 @@ static void encode(struct rapply *s, uint64_t i, const struct record *r)
 	}
 	s->next_records++;
 	if (slot->place)
-		put_place(s, slot->place, slot->offset);
+		batch_put_place(s, slot->place, slot->offset);
 }
 
 /* A record of the ring stands before the next ones again. */
@@ -194,21 +214,23 @@ void batch_fill(struct rapply *s)
 		struct place *p = s->places.p[i];
 
 		if (p->passed > p->applied && p->passed > p->next && p->known && !p->backs)
-			put_place(s, p, p->passed);
+			batch_put_place(s, p, p->passed);
 	}
 }
 
-static void clear_next(struct rapply *s)
+void batch_clear_next(struct rapply *s)
 {
 	buf_clear(&s->next);
 	s->next_records = s->next_places = 0;
 	for (size_t i = 0; i < s->places.count; i++)
 		s->places.p[i]->next = -1;
+	if (s->spots)
+		shards_clear(s);
 }
 
 void batch_rebuild(struct rapply *s)
 {
-	clear_next(s);
+	batch_clear_next(s);
 	s->encoded = s->sent;
 }
 
@@ -323,7 +345,7 @@ static void send_batch(struct rapply *s)
 	s->sent = s->encoded;
 	s->fault = REDIS_FAULT_COMMAND;
 	s->refusals.count = 0;
-	clear_next(s);
+	batch_clear_next(s);
 	/* EXEC has ended the watch. */
 	s->watch++;
 	look(s, false);
@@ -339,6 +361,10 @@ static bool is_fenced(const struct rapply *s)
 
 void batch_send(struct rapply *s)
 {
+	if (s->spots) {
+		shards_send(s);
+		return;
+	}
 	if (s->redis.state != REDIS_UP || s->in_flight || s->looking ||
 		(s->waits && s->now_ms < s->wait_until_ms))
 		return;
@@ -356,6 +382,8 @@ int batch_timeout_ms(const struct rapply *s, int64_t now_ms)
 {
 	int64_t at = s->look_ms + LOOK_MS;
 
+	if (s->spots)
+		return shards_timeout_ms(s, now_ms);
 	if (s->redis.state != REDIS_UP || s->in_flight || s->looking)
 		return -1;
 	if (s->waits)

@@ -45,8 +45,11 @@ static struct place *find(struct rapply *s, struct span topic, int32_t partition
 		.taken = -1,
 		.passed = -1,
 		.next = -1,
-		.flight = -1};
+		.flight = -1,
+		.lost = PLACE_LOST_NONE};
 	p->key = mem_printf("%s:%s:%" PRId32, s->position, p->topic, partition);
+	if (s->spots)
+		p->home = spots_home(s, p);
 	all->p[all->count++] = p;
 	s->look_due = true;
 	return all->last = p;
@@ -75,6 +78,7 @@ void places_free(struct rapply *s)
 		free(p->topic);
 		free(p->key);
 		free(p->cluster);
+		buf_free(&p->list);
 		free(p);
 	}
 	free(s->places.p);
@@ -84,16 +88,17 @@ void places_free(struct rapply *s)
 
 void places_text(const struct place *p, int64_t offset, struct buf *out)
 {
-	buf_int(out, offset);
+	ack_offset_put(out, offset);
 	buf_putc(out, ' ');
 	buf_puts(out, p->cluster ? p->cluster : "-");
 }
 
-static void read_text(struct rapply *s, struct place *p, struct span text, int64_t *offset)
+void places_read(
+	struct rapply *s, struct place *p, struct span text, bool may_be_none, int64_t *offset)
 {
 	struct span rest = text, cluster;
 
-	if (!ack_offset_take(&rest, offset) || *offset < 0)
+	if (!ack_offset_take(&rest, offset) || (*offset < 0 && !may_be_none))
 		sink_die(&s->sink, EXIT_PERM,
 			"the key '%s' in redis holds no position, but '%.*s': give another --position",
 			p->key, (int)(text.len < 60 ? text.len : 60), text.p);
@@ -128,37 +133,43 @@ static void on_gap(struct rapply *s, const struct place *p)
 }
 
 /* The next batch writes it. */
-static void adopt(struct place *p)
+static void adopt(struct rapply *s, struct place *p)
 {
 	msg_warn("%s: no position in redis: taking over the group's, offset %" PRId64,
 		places_name(p), p->committed);
 	p->passed = p->committed - 1;
+	if (!s->spots)
+		return;
+	p->applied = p->passed;
+	p->adopts = true;
 }
 
 static int64_t where_to_begin(struct rapply *s, struct place *p)
 {
-	if (p->applied < 0 && s->adopt && p->committed > 0) {
-		adopt(p);
+	int64_t top = s->spots ? spots_top(p) : p->applied;
+
+	if (p->applied < 0 && (!s->spots || p->is_new) && s->adopt && p->committed > 0) {
+		adopt(s, p);
 		return p->committed;
 	}
+	if (top + 1 > p->high && top >= 0)
+		sink_die(&s->sink, EXIT_PERM,
+			"%s: the position in redis (key '%s') is not of this topic: it is offset %" PRId64
+			", and the topic ends at %" PRId64
+			": the topic was made anew, or redis copied from another site; delete the key to apply the topic from its beginning",
+			places_name(p), p->key, top, p->high);
 	if (p->applied < 0) {
 		msg_info("%s: no position in redis: beginning at offset %" PRId64, places_name(p),
 			p->low);
 		return p->low;
 	}
-	if (p->applied + 1 > p->high)
-		sink_die(&s->sink, EXIT_PERM,
-			"%s: the position in redis (key '%s') is not of this topic: it is offset %" PRId64
-			", and the topic ends at %" PRId64
-			": the topic was made anew, or redis copied from another site; delete the key to apply the topic from its beginning",
-			places_name(p), p->key, p->applied, p->high);
 	if (p->applied + 1 >= p->low)
 		return p->applied + 1;
 	on_gap(s, p);
 	return p->low;
 }
 
-static void answer(struct rapply *s, struct place *p)
+void places_answer(struct rapply *s, struct place *p)
 {
 	int64_t offset = where_to_begin(s, p);
 
@@ -183,7 +194,7 @@ static void drop_taken(struct rapply *s, const struct place *p)
 }
 
 /* Redis has lost its tail. */
-static void go_back(struct rapply *s, struct place *p, int64_t has)
+void places_back(struct rapply *s, struct place *p, int64_t has)
 {
 	int64_t offset = has < 0 ? p->low : has + 1;
 
@@ -210,19 +221,19 @@ bool places_found(struct rapply *s, struct place *p, struct span text)
 
 	p->known = true;
 	if (text.p)
-		read_text(s, p, text, &has);
+		places_read(s, p, text, false, &has);
 	if (!was_known || has > p->applied) {
 		if (was_known)
 			msg_info("%s: redis has offset %" PRId64 ", applied by another process",
 				places_name(p), has);
 		p->applied = has;
 	} else if (has < p->applied) {
-		go_back(s, p, has);
+		places_back(s, p, has);
 	} else {
 		differs = false;
 	}
 	if (p->asked)
-		answer(s, p);
+		places_answer(s, p);
 	return differs;
 }
 

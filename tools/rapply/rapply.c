@@ -17,10 +17,13 @@
  * - Partitions without records are compared once a second: nothing else would find out.
  * - A batch that Redis refuses as a whole (memory, disk, replicas, a role) waits, with back-off. One with a record that
  *   is no command is sent again without that record, whose dead letter is durable before the position passes it.
+ * - In a cluster a transaction has one slot, so each slot has a position, and what a batch has for a slot is a script that
+ *   compares the position itself (shards.c): each round trip takes as many as there are.
  * - Input is read while Redis is there. EOF: all records done, then exit. Signals: as all sinks.
  *
  * Files: rapply.c the command line and the loop; commands.c records to commands, names.c those that are refused;
- * places.c partitions and positions; batch.c what is sent, replies.c what is answered. */
+ * places.c partitions and positions; batch.c what is sent, replies.c what is answered; in a cluster keys.c the keys of
+ * commands, spots.c the table of positions, looks.c how they are read, shards.c what is sent, answers.c what is answered. */
 #include "rapply/rapply.h"
 
 #include "base/metrics.h"
@@ -82,7 +85,8 @@ static void settle(void *rapply, enum ack_kind kind, const struct ack_label *lab
 static void loop(struct rapply *s)
 {
 	/* The last positions may have no record behind them. */
-	while (sink_runs(&s->sink) || s->in_flight || s->next_places) {
+	while (sink_runs(&s->sink) || s->in_flight || s->next_places ||
+		(s->spots && shards_finish(s))) {
 		struct pollfd p[SINK_FDS + REDIS_FDS];
 		nfds_t fds = SINK_FDS;
 		int timeout_ms;
@@ -226,8 +230,7 @@ int main(int argc, char **argv)
 	count(s);
 	redis_open(&s->redis, &opt.redis, REDIS_COMMANDS);
 	if (s->redis.url.kind == REDIS_CLUSTER)
-		die(EXIT_PERM,
-			"clusters are not supported: a position has to lie in the slot of what it stands for");
+		spots_open(s);
 	redis_probe(&s->redis, 5, probe);
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
@@ -245,6 +248,7 @@ int main(int argc, char **argv)
 	loop(s);
 	status = sink_close(&s->sink);
 	redis_close(&s->redis);
+	spots_free(s);
 	places_free(s);
 	commands_free(&s->commands);
 	free(s->look);

@@ -5,6 +5,7 @@
 
 #include "flow/sink.h"
 #include "rapply/commands.h"
+#include "rapply/spots.h"
 #include "record/record.h"
 #include "redis/client.h"
 
@@ -31,7 +32,17 @@ struct place {
 	int64_t next, flight;
 	uint64_t watch; /* the generation of the watch that it is in */
 	uint64_t used; /* the last batch it was in */
+	/* in a cluster, where `applied` is applied in all slots */
+	struct spot **spots; /* for each slot; NULL: none, or none at all */
+	struct buf list; /* of the slots in use, a bit for each, as it was read last */
+	int home; /* the slot of the list */
+	bool has_list, list_due, list_new; /* it was there; it is to be read; it has come */
+	bool all_due; /* all positions are being read */
+	bool is_new; /* there was none */
+	bool adopts; /* the group's position is to be written */
+	int64_t lost; /* redis has lost what was applied behind this offset */
 };
+#define PLACE_LOST_NONE INT64_MAX
 
 /* A record on its way. */
 struct rapply_slot {
@@ -40,6 +51,10 @@ struct rapply_slot {
 	int64_t offset;
 	uint32_t commands; /* in the batch */
 	bool stale; /* of an ended assignment: not reported */
+	/* in a cluster */
+	struct spot *spot; /* NULL: the commands are not in a batch */
+	size_t at, len; /* its commands in next */
+	uint64_t more; /* the next record of the spot in the batch; its own number: none */
 };
 
 /* A record that Redis refuses. */
@@ -93,6 +108,12 @@ struct rapply {
 	uint64_t gaps, lost, backs, short_total; /* counters */
 	int64_t now_ms;
 	struct buf scratch;
+	struct spots *spots; /* NULL: not a cluster */
+};
+
+enum {
+	LOOK_MS = 1000, /* between two looks at positions that no batch fences */
+	REPLICAS_MS = 1000, /* how long a server is to wait for its replicas at once */
 };
 
 static inline struct rapply_slot *slot_at(struct rapply *s, uint64_t i)
@@ -108,6 +129,13 @@ void places_open(struct rapply *s);
 /* The position of the place was read: @text, or p NULL. Returns whether records in the ring have to be looked at
  * again. */
 bool places_found(struct rapply *s, struct place *p, struct span text);
+/* Reads a position's text; dies when it is none, or of another cluster. @may_be_none: "-" is -1. */
+void places_read(
+	struct rapply *s, struct place *p, struct span text, bool may_be_none, int64_t *offset);
+/* Tells the source where to begin. */
+void places_answer(struct rapply *s, struct place *p);
+/* Redis has lost what was applied behind @has. */
+void places_back(struct rapply *s, struct place *p, int64_t has);
 /* The text of a position. */
 void places_text(const struct place *p, int64_t offset, struct buf *out);
 /* "topic 'x', partition 3". Valid until the next call. */
@@ -126,6 +154,10 @@ void batch_rebuild(struct rapply *s);
 void batch_failed(struct rapply *s);
 /* It has been applied, and may be reported. */
 void batch_done(struct rapply *s);
+/* Up to this record of the place nothing is left to be done; the next batch leads there, or to the position. */
+void batch_pass(struct place *p, int64_t offset);
+void batch_put_place(struct rapply *s, struct place *p, int64_t offset);
+void batch_clear_next(struct rapply *s);
 /* Asks how many replicas have the batch in flight. */
 void batch_ask_replicas(struct rapply *s);
 /* A record that was taken is refused. */
@@ -143,6 +175,15 @@ enum { TAGS = 16 };
 #define TAG_WATCH (TAG_MULTI + 4)
 #define TAG_MGET (TAG_MULTI + 5)
 
+#define TAG_LOOK (UINT64_C(1) << 62) /* in a cluster: the first of many */
+#define TAG_SCRIPT (UINT64_C(1) << 61)
+/* The server takes nothing for the time being: a batch, or @to_look, a question. */
+void replies_begin_wait(struct rapply *s, const char *why, bool to_look);
+void replies_end_wait(struct rapply *s);
+enum redis_fault replies_fault(struct span error);
+_Noreturn void replies_refused(struct rapply *s, const char *why);
+void replies_keep_refusal(struct rapply *s, uint64_t i, struct span error);
+void replies_refuse_all(struct rapply *s);
 /* Takes all replies that have come. */
 void replies_take(struct rapply *s);
 /* The link is lost, and all replies have been taken. */

@@ -19,7 +19,7 @@ static int shown(struct span text)
 
 /* ---- the server takes nothing for the time being ---- */
 
-static void begin_wait(struct rapply *s, const char *why, bool to_look)
+void replies_begin_wait(struct rapply *s, const char *why, bool to_look)
 {
 	metrics.errors[CLASS_REDIS]++;
 	if (!s->waits) {
@@ -33,7 +33,7 @@ static void begin_wait(struct rapply *s, const char *why, bool to_look)
 	s->wait_until_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, WAIT_MIN_MS, WAIT_MAX_MS);
 }
 
-static void end_wait(struct rapply *s)
+void replies_end_wait(struct rapply *s)
 {
 	if (!s->waits)
 		return;
@@ -43,7 +43,7 @@ static void end_wait(struct rapply *s)
 	metrics_set_ready(true);
 }
 
-static enum redis_fault fault_of(struct span error)
+enum redis_fault replies_fault(struct span error)
 {
 	/* The server gives a cause of its own behind these words. */
 	static const char abort[] = "EXECABORT Transaction discarded because of: ";
@@ -55,14 +55,14 @@ static enum redis_fault fault_of(struct span error)
 	return redis_fault(error);
 }
 
-static _Noreturn void refused(struct rapply *s, const char *why)
+_Noreturn void replies_refused(struct rapply *s, const char *why)
 {
 	sink_die(&s->sink, EXIT_PERM, "redis at %s: %s", redis_name(&s->redis), why);
 }
 
 /* ---- errors while the transaction is queued ---- */
 
-static void keep_refusal(struct rapply *s, uint64_t i, struct span error)
+void replies_keep_refusal(struct rapply *s, uint64_t i, struct span error)
 {
 	struct refusals *all = &s->refusals;
 	struct refusal *r;
@@ -81,10 +81,10 @@ static void keep_refusal(struct rapply *s, uint64_t i, struct span error)
 /* @is_record: a record's command, whose tag is the slot. */
 static void on_queue_error(struct rapply *s, bool is_record, uint64_t i, struct span error)
 {
-	enum redis_fault fault = fault_of(error);
+	enum redis_fault fault = replies_fault(error);
 
 	if (fault == REDIS_FAULT_COMMAND && is_record) {
-		keep_refusal(s, i, error);
+		replies_keep_refusal(s, i, error);
 		return;
 	}
 	if (s->fault != REDIS_FAULT_COMMAND)
@@ -93,7 +93,7 @@ static void on_queue_error(struct rapply *s, bool is_record, uint64_t i, struct 
 	snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
 }
 
-static void refuse_all(struct rapply *s)
+void replies_refuse_all(struct rapply *s)
 {
 	for (size_t n = 0; n < s->refusals.count; n++) {
 		const struct refusal *r = &s->refusals.p[n];
@@ -110,7 +110,7 @@ static void on_abort(struct rapply *s, struct span error)
 	struct span why = error;
 
 	if (s->fault == REDIS_FAULT_COMMAND && !s->refusals.count) {
-		s->fault = fault_of(error);
+		s->fault = replies_fault(error);
 		snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
 	} else if (s->fault != REDIS_FAULT_COMMAND) {
 		why = (struct span){s->why, strlen(s->why)};
@@ -119,15 +119,15 @@ static void on_abort(struct rapply *s, struct span error)
 	if (s->fault == REDIS_FAULT_COMMAND) {
 		if (s->sink.in.dead.policy == DEAD_STOP)
 			s->refusals.count = 1;
-		refuse_all(s);
+		replies_refuse_all(s);
 	} else if (s->fault == REDIS_FAULT_CONFIG) {
-		refused(s, s->why);
+		replies_refused(s, s->why);
 	} else if (span_starts(why, "READONLY")) {
 		/* Another server is the primary, or this one will be again: the client says which. */
 		metrics.errors[CLASS_REDIS]++;
 		redis_lose(&s->redis, why);
 	} else {
-		begin_wait(s, s->why, false);
+		replies_begin_wait(s, s->why, false);
 	}
 }
 
@@ -144,7 +144,7 @@ static void on_results(struct rapply *s, struct resp walk)
 
 		for (uint32_t n = slot->slot.done ? 0 : slot->commands; n; n--) {
 			if (resp_next(&walk, &v) == RESP_ERROR)
-				keep_refusal(s, i, v.text);
+				replies_keep_refusal(s, i, v.text);
 			left = v.type == RESP_ARRAY ? (uint64_t)v.n : 0;
 			resp_skip(&walk, &left);
 		}
@@ -163,8 +163,8 @@ static void on_applied(struct rapply *s, const struct link_reply *reply)
 		p->flight = -1;
 	}
 	s->narrow = false;
-	end_wait(s);
-	refuse_all(s);
+	replies_end_wait(s);
+	replies_refuse_all(s);
 	if (!s->wait)
 		batch_done(s);
 }
@@ -190,9 +190,9 @@ static void on_replicas(struct rapply *s, const struct resp_value *v)
 	if (!s->in_flight)
 		return;
 	if (v->type == RESP_ERROR) {
-		if (fault_of(v->text) != REDIS_FAULT_AWAY) {
+		if (replies_fault(v->text) != REDIS_FAULT_AWAY) {
 			snprintf(s->why, sizeof(s->why), "%.*s", shown(v->text), v->text.p);
-			refused(s, s->why);
+			replies_refused(s, s->why);
 		}
 		redis_lose(&s->redis, v->text);
 		return;
@@ -232,7 +232,7 @@ static void on_positions(struct rapply *s, const struct link_reply *reply)
 			p->watch = s->watch;
 	}
 	if (s->waits && s->waits_to_look)
-		end_wait(s);
+		replies_end_wait(s);
 	if (differs)
 		batch_rebuild(s);
 }
@@ -240,10 +240,10 @@ static void on_positions(struct rapply *s, const struct link_reply *reply)
 static void on_look_error(struct rapply *s, struct span error)
 {
 	snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
-	if (fault_of(error) != REDIS_FAULT_AWAY)
-		refused(s, s->why);
+	if (replies_fault(error) != REDIS_FAULT_AWAY)
+		replies_refused(s, s->why);
 	s->look_due = true;
-	begin_wait(s, s->why, true);
+	replies_begin_wait(s, s->why, true);
 }
 
 static void on_reply(struct rapply *s, const struct link_reply *reply)
@@ -272,6 +272,10 @@ void replies_take(struct rapply *s)
 	struct link_reply reply;
 	enum redis_got got;
 
+	if (s->spots) {
+		answers_take(s);
+		return;
+	}
 	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
 		if (got == REDIS_REPLY)
 			on_reply(s, &reply);
@@ -279,6 +283,10 @@ void replies_take(struct rapply *s)
 
 void replies_lost(struct rapply *s)
 {
+	if (s->spots) {
+		answers_lost(s);
+		return;
+	}
 	s->looking = false;
 	s->look_due = true;
 	s->watch++;

@@ -1,0 +1,170 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# rapply in a cluster of three primaries and three replicas.
+
+load helpers
+load ack
+load cluster
+
+setup_file() {
+	CLUSTER_DIR=$BATS_FILE_TMPDIR
+	export CLUSTER_DIR
+	cluster_start
+	kmock_start -t plain:2 -t moves:2 -t dies:2 -t empty:2 -t zombie:1
+}
+
+# put OFFSET PAYLOAD [MEMBERS]: a record of topic $TOPIC (t), partition 0; PAYLOAD is JSON.
+put() {
+	echo "{\"topic\":\"${TOPIC:-t}\",\"partition\":0,\"offset\":$1,\"payload\":$2${3:+,$3}}"
+}
+
+ccli() {
+	redis-cli -c -p "$(port_of "${NODE:-n1}")" "$@"
+}
+
+# counters PREFIX N: the sum of PREFIX0 to PREFIX(N - 1), each in a slot of its own.
+counters() {
+	local n
+	for ((n = 0; n < $2; n++)); do
+		ccli get "$1$n"
+	done | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# log TOPIC PARTITION PREFIX FIRST LAST: INCRBY of each number, over 40 keys.
+log() {
+	seq "$4" "$5" | awk -v p="$3" '{ printf "[\"INCRBY\",\"%s%d\",\"%d\"]\n", p, $1 % 40, $1 }' |
+		kproduce "$1" -p "$2"
+}
+
+# sum_is PREFIX N
+sum_is() {
+	[ "$(counters "$1" 40)" = "$2" ]
+}
+
+# bats test_tags=smoke
+@test "rapply in a cluster: commands of all slots, lists of one slot, and those without a key" {
+	for ((i = 0; i < 2000; i++)); do
+		put $((3 * i)) "[\"INCRBY\",\"a$((i % 100))\",1]"
+		put $((3 * i + 1)) "[[\"RPUSH\",\"{u$((i % 7))}:l\",\"$i\"],[\"INCR\",\"{u$((i % 7))}:n\"]]"
+		put $((3 * i + 2)) '["PUBLISH","c","x"]'
+	done >all
+	rapply -u "$(url)" <all
+	[ "$(counters a 100)" = 2000 ]
+	diff <(seq 3 7 1999) <(ccli lrange '{u3}:l' 0 -1)
+	[ "$(ccli get '{u3}:n')" = "$(seq 3 7 1999 | wc -l)" ]
+	# Again: nothing is applied twice.
+	rapply -u "$(url)" <all
+	[ "$(counters a 100)" = 2000 ]
+	[ "$(ccli get '{u3}:n')" = "$(seq 3 7 1999 | wc -l)" ]
+}
+
+@test "rapply in a cluster refuses a record over several slots, and a position that has a tag" {
+	TOPIC=over
+	{
+		put 0 '["SET","over1","1"]'
+		put 1 '["MSET","over1","2","over2","2"]'
+		put 2 '[["SET","over1","3"],["SET","over2","3"]]'
+		put 3 '["SET","over2","4"]'
+	} >in
+	run -1 rapply -u "$(url)" --dead-letter dead <in
+	[ "$(ccli get over1) $(ccli get over2)" = '1 4' ]
+	[ "$(wc -l <dead)" = 2 ]
+	[ "$(grep -c 'keys of the record are of several slots' dead)" = 2 ]
+	run -100 rapply -u "$(url)" --position '{x}' <in
+	[[ $output == *"has a '{'"* ]]
+}
+
+@test "rapply in a cluster: WRONGTYPE and unknown commands are their records' fault alone" {
+	TOPIC=wrong
+	{
+		put 0 '["SET","wrong","1"]'
+		put 1 '["LPUSH","wrong","1"]'
+		put 2 '["NOSUCH","wrong"]'
+		put 3 '["INCR","wrong"]'
+	} >in
+	run -1 rapply -u "$(url)" --dead-letter dead <in
+	[ "$(ccli get wrong)" = 2 ]
+	grep -q '"class":"wrong-type"' dead
+	grep -q '"class":"redis"' dead
+	[ "$(wc -l <dead)" = 2 ]
+}
+
+@test "kread | rapply: a slot moves under load, and each command is applied once" {
+	local slot from to
+	log moves 0 m 1 30000
+	log moves 1 m 1 30000
+	slot=$(slot_of m7)
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	spawn unit evpipe kread -g g --window 500 moves '|' rapply --batch 100 -u "$(url)"
+	wait_for '[ "$(ccli get m7)" -gt 10000 ]'
+	for _ in 1 2 3; do
+		move_begin "$slot" "$from" "$to"
+		move_keys "$slot" "$from" "$to"
+		move_end "$slot" "$from" "$to"
+		set -- "$from" "$to"
+		from=$2
+		to=$1
+	done
+	wait_for 'sum_is m 900030000'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	sum_is m 900030000
+}
+
+@test "kread | rapply --wait 1: a primary is killed under load, and each command is applied once" {
+	local from
+	log dies 0 d 1 30000
+	log dies 1 d 1 30000
+	from=$(node_of "$(slot_of d7)")
+	spawn unit evpipe kread -g g --window 500 dies '|' rapply -v --batch 100 --wait 1 -u "$(url)"
+	wait_for '[ "$(ccli get d7)" -gt 10000 ]'
+	redis_stop "$from"
+	wait_file_contains unit.err 'is there after'
+	cluster_node "$from"
+	wait_for 'sum_is d 900030000'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	sum_is d 900030000
+	wait_cluster
+}
+
+@test "kread | rapply: one primary of three is emptied under load, and filled again" {
+	local from
+	log empty 0 e 1 20000
+	log empty 1 e 1 20000
+	from=$(node_of "$(slot_of e7)")
+	spawn unit evpipe kread -g g --window 500 empty '|' rapply --batch 100 -u "$(url)"
+	wait_for '[ "$(ccli get e7)" -gt 10000 ]'
+	scli "$from" flushall
+	wait_for 'sum_is e 400020000'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	grep -q 'redis has lost what was applied' unit.err
+	# While nobody looks.
+	scli "$from" flushall
+	run -0 timeout 60 evpipe kread -g g -e empty '|' rapply -u "$(url)"
+	sum_is e 400020000
+}
+
+@test "rapply in a cluster: an applier that was stopped and wakes late changes nothing" {
+	TOPIC=late
+	for i in {0..999}; do put "$i" "[\"INCRBY\",\"z$((i % 40))\",\"$i\"]"; done >all
+	mkfifo in
+	spawn zombie sh -c 'exec rapply -u "$0" <in' "$(url)"
+	exec 7>in
+	head -n 100 all >&7
+	wait_for '[ "$(counters z 40)" = 4950 ]'
+	stop zombie STOP
+	sed -n '101,400p' all >&7
+	rapply -u "$(url)" <all
+	sum_is z 499500
+	stop zombie CONT
+	exec 7>&-
+	wait_exit zombie
+	[ "$status" -eq 0 ]
+	sum_is z 499500
+}
