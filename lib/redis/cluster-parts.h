@@ -37,6 +37,8 @@ struct asked {
 	uint64_t key;
 	unsigned slot;
 	struct member *at; /* NULL: free */
+	int64_t since_ms; /* it counts */
+	bool is_new; /* … from the time on when commands may be sent again */
 };
 
 struct cluster {

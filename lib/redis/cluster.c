@@ -12,7 +12,8 @@
  *
  * While a slot moves, its old primary says ASK for a key that is not there, or not there any more, and only for such a
  * key may the new primary be used, since a key must not be made at both. So what was asked for is remembered key by key
- * (by a hash of 64 bits), until the slot has moved, or the new primary wants nothing of it any more. Which key an error
+ * (by a hash of 64 bits), until the slot has moved, or for a moment: the slot may have gone there, and be on its way from there
+ * again, and then the key must not be made where it once was asked for. Which key an error
  * was for follows from its command's place among the commands of the link: `runs`.
  *
  * Files: cluster.c commands, redirections and the loop; cluster-members.c members, and the keys of their commands;
@@ -32,6 +33,7 @@ enum {
 	BACKOFF_MIN_MS = 50,
 	BACKOFF_MAX_MS = 1000,
 	PATIENCE = 4, /* redirections one after the other that are followed at once */
+	ASKED_MS = 200, /* so long the answer ASK counts for its key */
 };
 
 #define TAG_ASKING (UINT64_MAX - 5)
@@ -161,12 +163,15 @@ struct trouble cluster_why(const struct cluster *c)
 	return why;
 }
 
+/* What was asked for before a pause says nothing any more. */
 static void hold(struct cluster *c, int status, const char *fmt, const char *name, struct span why)
 {
 	c->why = (struct trouble){0};
 	trouble_set(&c->why, status, fmt, name, (int)(why.len < 200 ? why.len : 200), why.p);
 	c->hold_ms = c->now_ms + wake_backoff_ms(&c->backoff_ms, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
 	c->settles = c->map.due = true;
+	for (int i = 0; i < ASKED_MAX; i++)
+		c->asked[i].at = NULL;
 }
 
 void cluster_wait(struct cluster *c, struct span why)
@@ -188,7 +193,8 @@ static uint64_t hash_of(struct span key)
 static const struct asked *asked_for(const struct cluster *c, uint64_t key)
 {
 	for (int i = 0; i < ASKED_MAX; i++)
-		if (c->asked[i].at && c->asked[i].key == key)
+		if (c->asked[i].at && c->asked[i].key == key &&
+			c->now_ms - c->asked[i].since_ms < ASKED_MS)
 			return &c->asked[i];
 	return NULL;
 }
@@ -220,6 +226,13 @@ struct redis_node *cluster_node(struct cluster *c, struct span key)
 
 /* ---- redirections ---- */
 
+static void forget(struct cluster *c, uint64_t key)
+{
+	for (int i = 0; i < ASKED_MAX; i++)
+		if (c->asked[i].key == key)
+			c->asked[i].at = NULL;
+}
+
 static void redirect(struct cluster *c, struct member *m, const struct slot_redirect *to)
 {
 	int owner = cluster_place(c, to->host, to->port, m->at.host);
@@ -237,8 +250,9 @@ static void redirect(struct cluster *c, struct member *m, const struct slot_redi
 		map_to(&c->map, c->members[owner]->at.host, c->members[owner]->at.port, c->now_ms);
 	} else if (cluster_key_of(m, &key)) {
 		c->members[owner]->named = true;
+		forget(c, key);
 		c->asked[c->asked_at++ % ASKED_MAX] =
-			(struct asked){key, to->slot, c->members[owner]};
+			(struct asked){key, to->slot, c->members[owner], c->now_ms, true};
 	}
 }
 
@@ -251,7 +265,9 @@ static bool gives_back(struct cluster *c, struct member *m, struct span error)
 
 	if (slot_redirect(error, &to)) {
 		m->aborts = true;
-		if (++c->redirects > PATIENCE)
+		/* Those of commands that were on their way together are one. */
+		c->redirects += !c->settles;
+		if (c->redirects > PATIENCE && !c->settles)
 			hold(c, EXIT_TEMP, "redis at %s: %.*s", m->node.link.name, error);
 		redirect(c, m, &to);
 		return true;
@@ -352,6 +368,17 @@ static void step_member(struct cluster *c, int i, short revents)
 		cluster_doubt(c, m);
 }
 
+/* Commands may be sent again, and what was asked for meanwhile counts from now on. */
+static void settle(struct cluster *c)
+{
+	c->settles = false;
+	for (int i = 0; i < ASKED_MAX; i++)
+		if (c->asked[i].is_new) {
+			c->asked[i].is_new = false;
+			c->asked[i].since_ms = c->now_ms;
+		}
+}
+
 void cluster_step(struct cluster *c, const struct pollfd *p, int64_t now_ms)
 {
 	c->now_ms = now_ms;
@@ -363,7 +390,7 @@ void cluster_step(struct cluster *c, const struct pollfd *p, int64_t now_ms)
 			step_member(c, i, p && m->polled >= 0 ? p[m->polled].revents : 0);
 	}
 	if (c->settles && !has_results(c))
-		c->settles = false;
+		settle(c);
 	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
 		if (c->members[i])
 			c->members[i]->node.hurry = c->settles;

@@ -13,16 +13,18 @@ cluster_node() {
 		--cluster-replica-validity-factor 0 --repl-ping-replica-period 1 "${@:2}"
 }
 
-# cluster_start: n1 to n6; exports NODES, HOST:PORT,….
+# cluster_start [OPTION…]: n1 to n6, with options of redis-server; exports NODES, HOST:PORT,…. $CLUSTER_CLI: options of
+# redis-cli for their ports.
 cluster_start() {
 	local n addresses=()
 	NODES=
 	for n in 1 2 3 4 5 6; do
-		cluster_node n$n
+		cluster_node n$n "$@"
 		addresses+=("127.0.0.1:$(port_of n$n)")
 		NODES+=${NODES:+,}127.0.0.1:$(port_of n$n)
 	done
-	redis-cli --cluster create "${addresses[@]}" --cluster-replicas 1 --cluster-yes \
+	# shellcheck disable=SC2086 # words
+	redis-cli ${CLUSTER_CLI:-} --cluster create "${addresses[@]}" --cluster-replicas 1 --cluster-yes \
 		>"$(harness_scope)/create.out"
 	export NODES
 	wait_cluster

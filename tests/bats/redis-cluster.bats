@@ -52,6 +52,35 @@ feed() {
 	diff <(seq 20000) <(entries moves)
 }
 
+@test "a slot that comes and goes at once: a stream is never made at both primaries" {
+	local slot from to
+	slot=$(slot_of back)
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	feed --stream back
+	echo 1 >&7
+	wait_for '[ "$(scli '"$from"' xlen back)" = 1 ]'
+	move_begin "$slot" "$from" "$to"
+	move_keys "$slot" "$from" "$to"
+	echo 2 >&7
+	# ASK is followed.
+	wait_for '[ "$(scli '"$to"' --raw cluster countkeysinslot '"$slot"') $(redis-cli -c -p "$(port_of n1)" xlen back)" = "1 2" ]'
+	move_end "$slot" "$from" "$to"
+	move_begin "$slot" "$to" "$from"
+	move_keys "$slot" "$to" "$from"
+	move_end "$slot" "$to" "$from"
+	move_begin "$slot" "$from" "$to"
+	echo 3 >&7
+	wait_for '[ "$(scli '"$from"' xlen back)" = 3 ]'
+	[ "$(scli "$to" cluster countkeysinslot "$slot")" = 0 ]
+	move_keys "$slot" "$from" "$to"
+	move_end "$slot" "$from" "$to"
+	exec 7>&-
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	diff <(seq 3) <(entries back)
+}
+
 @test "a primary is killed under load: nothing is lost" {
 	local slot from
 	slot=$(slot_of dies)
