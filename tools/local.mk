@@ -2,7 +2,7 @@
 # ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
 bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
 	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack \
-	tools/bin/evcorr tools/bin/evfmt tools/bin/evpipe
+	tools/bin/evcorr tools/bin/evfmt tools/bin/evsse tools/bin/evpipe
 
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
@@ -66,6 +66,18 @@ tools_bin_evfmt_SOURCES = tools/evfmt/evfmt.c tools/evfmt/clock.c tools/evfmt/cl
 	tools/evfmt/format-parse.c tools/evfmt/items.h tools/evfmt/format.h tools/evfmt/layout.c \
 	tools/evfmt/layout.h tools/evfmt/paint.c tools/evfmt/paint.h tools/evfmt/view.c tools/evfmt/view.h
 tools_bin_evfmt_LDADD = $(EV_LDADD)
+tools_bin_evsse_SOURCES = tools/evsse/evsse.c tools/evsse/client.c tools/evsse/cursor.c tools/evsse/gap.c \
+	tools/evsse/page.c tools/evsse/position.c tools/evsse/ring.c tools/evsse/serve.c tools/evsse/stream.c \
+	tools/evsse/where.c tools/evsse/client.h tools/evsse/evsse.h tools/evsse/gap.h tools/evsse/page.h \
+	tools/evsse/position.h tools/evsse/ring.h tools/evsse/serve.h tools/evsse/stream.h tools/evsse/where.h
+tools_bin_evsse_CPPFLAGS = $(AM_CPPFLAGS) -iquote tools
+tools_bin_evsse_LDADD = $(EV_LDADD) $(MICROHTTPD_LIBS)
+# The page, as the elements of an array.
+CLEANFILES = tools/evsse/page.inc
+tools/evsse/page.inc: tools/evsse/page.html
+	$(AM_V_GEN)$(MKDIR_P) tools/evsse && \
+		od -An -v -tu1 $(srcdir)/tools/evsse/page.html | sed 's/  *\([0-9][0-9]*\)/\1,/g' >$@.new && mv $@.new $@
+tools/evsse/bin_evsse-page.$(OBJEXT): tools/evsse/page.inc
 tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evpipe/directory.c \
 	tools/evpipe/directory.h tools/evpipe/cmdline.c tools/evpipe/cmdline.h \
 	tools/evpipe/members.c tools/evpipe/members.h tools/evpipe/ends.c tools/evpipe/ends.h \

@@ -11,7 +11,8 @@ load ack
 FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' 'evcorr-stamp'
 	'evcorr-serve -- cat')
 PASSING=('kwrite -t out --pass' 'rpub out --pass')
-SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack)
+SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack
+	'evsse --listen 127.0.0.1:0 -t x')
 SOURCES=('kread events' 'rsub events')
 # What prints for people takes no part in acknowledgements.
 PRINTERS=(evfmt)

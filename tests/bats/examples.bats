@@ -72,6 +72,10 @@ example() {
 	example key-of-two-fields
 }
 
+@test "example: log to browsers" {
+	example log-to-browsers
+}
+
 @test "example: log to channel" {
 	example log-to-channel
 }
@@ -110,6 +114,10 @@ example() {
 
 @test "example: topic to channel" {
 	example topic-to-channel
+}
+
+@test "example: topics to browsers" {
+	example topics-to-browsers
 }
 
 @test "example: topics to channels" {

@@ -24,6 +24,7 @@ static const struct program programs[] = {
 	{"rapply", PROGRAM_SINK},
 	{"evack", PROGRAM_SINK},
 	{"evcorr", PROGRAM_FILTER},
+	{"evsse", PROGRAM_SINK},
 };
 /* A command of a program that is of another kind than the program. */
 static const struct program evcorr_store = {"evcorr", PROGRAM_SINK};

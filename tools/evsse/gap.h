@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: ISC */
+/* What a client cannot have it is told of: an event `gap`, with the place from which it lacks events, up to which (null:
+ * unknown), and the reason. */
+#ifndef EVSSE_GAP_H
+#define EVSSE_GAP_H
+
+#include "evsse/stream.h"
+
+/* The ring begins behind the client's place in a part. Always true: the event is ready. */
+bool gap_in(struct client *c, struct cursor *cursor, struct own *own, const struct part *p);
+/* The part began anew, at a lower place. */
+bool gap_anew(struct client *c, struct cursor *cursor, struct own *own, const struct part *p);
+/* @from was counted by another process. */
+void gap_of_run(struct client *c, const struct topic *t, struct place from);
+/* The client's id is none of ours. */
+void gap_of_id(struct client *c, const char *id);
+
+#endif
