@@ -116,7 +116,8 @@ const char *msg_errno(int error)
 /* One write a message, so that messages of the members of a pipeline do not mix. */
 static void say(const char *level, const char *fmt, va_list ap)
 {
-	char text[2048], line[2 * sizeof(text) + 128];
+	char text[2048], line[2 * sizeof(text) + 512];
+	const char *pipeline = getenv("EVPIPE_NAME");
 	int saved = errno;
 	size_t n;
 
@@ -124,7 +125,13 @@ static void say(const char *level, const char *fmt, va_list ap)
 	if (as_json) {
 		char *o = line;
 
-		o += sprintf(o, "{\"level\":\"%s\",\"tool\":\"%.64s\",\"message\":\"", level, prog);
+		o += sprintf(o, "{\"level\":\"%s\",", level);
+		if (pipeline && *pipeline) {
+			o += sprintf(o, "\"pipeline\":\"");
+			o = escape(o, o + 256, pipeline);
+			o += sprintf(o, "\",");
+		}
+		o += sprintf(o, "\"tool\":\"%.64s\",\"message\":\"", prog);
 		o = escape(o, line + sizeof(line) - 8, text);
 		o += sprintf(o, "\"}\n");
 		n = (size_t)(o - line);

@@ -159,11 +159,13 @@ int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt
 void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	const struct opt_page *page)
 {
+	const char *log = getenv("EVPIPE_LOG");
 	struct arg_end *end = NULL;
 	int errors;
 
 	fill_standard_descriptors();
 	msg_init(page->prog);
+	msg_setup(0, log && strcmp(log, "json") == 0);
 	if (arg_nullcheck(table))
 		die(EXIT_TEMP, "out of memory");
 	for (void **t = table; !end; t++)
@@ -190,10 +192,12 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 				? text + strlen(page->prog) + 2
 				: text);
 	}
-	if (o->log->count && strcmp(o->log->sval[0], "text") && strcmp(o->log->sval[0], "json"))
-		opt_bad("--log takes text or json, not '%s'", o->log->sval[0]);
-	msg_setup(o->quiet->count ? -1 : o->verbose->count,
-		o->log->count && strcmp(o->log->sval[0], "json") == 0);
+	if (o->log->count)
+		log = o->log->sval[0];
+	if (log && strcmp(log, "text") && strcmp(log, "json"))
+		opt_bad("%s takes text or json, not '%s'", o->log->count ? "--log" : "$EVPIPE_LOG",
+			log);
+	msg_setup(o->quiet->count ? -1 : o->verbose->count, log && strcmp(log, "json") == 0);
 	metrics_init(page->prog, opt_file(o->metrics, "--metrics"));
 	if (o->ready_fd->count) {
 		int fd = o->ready_fd->ival[0];

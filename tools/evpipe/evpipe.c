@@ -129,6 +129,8 @@ static void take_options(struct evpipe *e)
 	opt_mask_words(opt.members->count, opt.members->sval);
 	e->name = pipeline_name();
 	setenv("EVPIPE_NAME", e->name, 1);
+	if (opt.common.log->count)
+		setenv("EVPIPE_LOG", opt.common.log->sval[0], 1);
 	e->unit = unit_take_name(e->name);
 	/* Again, since the name is known now. */
 	metrics_init("evpipe", opt_file(opt.common.metrics, "--metrics"));

@@ -28,6 +28,7 @@ struct status {
 	int inotify; /* watches $EVPIPE_DIR/ready; -1: a look a second has to do */
 	bool was_ready, ready;
 	int64_t scan_ms; /* the next */
+	int64_t red_ms; /* since when health is red, as the log has it; 0: it is green */
 };
 
 static struct evpipe *self; /* for metrics_print_with */
@@ -109,6 +110,30 @@ static void on_error(void *at, struct http_request *r, int status, const char *m
 
 /* ---- the others ---- */
 
+/* A server that is frozen says nothing, and neither does a program that waits for it: the log has what /healthz
+ * shows, once when it turns red and once when it is green again. The end of a member has messages of its own. */
+static void log_health(struct evpipe *e, int64_t now_ms)
+{
+	struct status *s = e->status;
+	struct buf causes = {0};
+
+	if (!e->running || e->step_ms)
+		return;
+	health_causes(e, now_ms, &causes);
+	if (causes.len && !s->red_ms) {
+		for (size_t i = 0; i + 1 < causes.len; i++)
+			if (causes.p[i] == '\n')
+				causes.p[i] = ';';
+		msg_warn("health is red: %.*s", (int)causes.len - 1, causes.p);
+		s->red_ms = now_ms;
+	} else if (!causes.len && s->red_ms && s->ready) {
+		msg_warn("health is green again after %lld s",
+			(long long)(now_ms - s->red_ms) / 1000);
+		s->red_ms = 0;
+	}
+	buf_free(&causes);
+}
+
 static void tell(struct evpipe *e, int64_t now_ms)
 {
 	struct status *s = e->status;
@@ -133,6 +158,7 @@ static void tell(struct evpipe *e, int64_t now_ms)
 	}
 	manager_tell(state, buf_as_span(&text));
 	buf_free(&text);
+	log_health(e, now_ms);
 }
 
 /* ---- the loop's view ---- */
@@ -174,7 +200,7 @@ void status_open(struct evpipe *e, bool ready_fd, bool metrics_file)
 	if (metrics_file)
 		metrics_print_with(print_metrics);
 	s->ready_fd = ready_fd;
-	s->scanning = e->listen || manager_is_there() || ready_fd || metrics_file;
+	s->scanning = e->listen || e->restart || manager_is_there() || ready_fd || metrics_file;
 	s->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (s->inotify < 0) {
 		msg_warn("cannot watch files: %s; evpipe looks at them once a second",

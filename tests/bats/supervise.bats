@@ -1,0 +1,271 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# examples/supervise/ under the real supervisors, on a real Kafka and a Redis with a password: services that go up and
+# down, are killed and are upgraded while events flow. What crosses is counted: each event once, or at least once.
+
+# bats file_tags=once
+load helpers
+
+EVENTS=1500
+
+# services: examples/supervise/ with its servers, and programs that an upgrade can replace.
+services() {
+	export XDG_RUNTIME_DIR=$T
+	own_kafka_start
+	redis_start redis --requirepass geheim
+	export REDISCLI_AUTH=geheim
+	cp -r "$ROOT/examples/supervise" services
+	printf 'KAFKA_BROKERS=%s\nREDIS_URL=%s\n' "$KAFKA_BROKERS" "$REDIS_URL" >services/config/environment
+	echo geheim >services/config/redis-password
+	for topic in orders:3 payments:1 orders-copy:3; do
+		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "${topic%:*}" "${topic#*:}"
+	done
+	mkdir bin
+	install "$EVPIPE_BUILD"/tools/bin/* bin
+	export PATH=$T/bin:$PATH
+}
+
+# Services are sessions of their own: they are known by the directory they run in.
+teardown() {
+	local dir
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || tail -n 20 "$T"/services/*/*/log/main/current 2>/dev/null || true
+	for dir in /proc/[0-9]*; do
+		[[ $(readlink "$dir/cwd") != "$T"/services/* ]] || kill -KILL "${dir#/proc/}" 2>/dev/null || true
+	done
+	harness_teardown
+}
+
+upgrade() {
+	local program
+	for program in bin/*; do
+		cp "$program" new
+		mv new "$program"
+	done
+}
+
+# load: events into both ends, at their own pace, as long as the drills last.
+load() {
+	cat >feed <<-'EOT'
+	#!/bin/sh
+	seq "$1" | while read -r i; do
+		printf "$2\n" $((i % 40)) "$i"
+		[ $((i % 10)) -ne 0 ] || sleep 0.05
+	done
+	EOT
+	chmod +x feed
+	./feed $EVENTS '{"topic":"orders","key":"k%d","payload":"{\\"id\\":%d,\\"tenantId\\":\\"a\\"}"}' |
+		spawn to_kafka kwrite &
+	./feed $EVENTS "XADD up:payments * tenth %d payload '{\"id\":%d,\"tenantId\":\"a\"}'" |
+		spawn to_redis redis-cli -s "$REDIS_SOCK" &
+	wait_for '[ "$(streamed)" -gt 0 ]'
+}
+
+streamed() {
+	rcli --raw eval 'local n = 0
+		for _, k in ipairs(redis.call("keys", "down:orders-*")) do n = n + redis.call("xlen", k) end
+		return n' 0
+}
+
+# judge: waits until all has crossed, and counts.
+judge() {
+	wait_for "! alive $(pid_of to_kafka)"
+	wait_for "! alive $(pid_of to_redis)"
+	wait_for '[ "$(streamed)" -ge $EVENTS ]'
+	wait_for '[ "$(kread -q -e --raw payments | sort -u | wc -l)" -ge $EVENTS ]'
+	wait_for '[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | wc -l)" -ge $EVENTS ]'
+	[ "$(streamed)" -eq $EVENTS ]
+	[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | sort)" = "$(kread -q -e --raw orders | sort)" ]
+	kread -q -e --raw payments | jq -c '[.id, .tenantId, .source]' | sort -u >payments
+	[ "$(wc -l <payments)" -eq $EVENTS ]
+	[ "$(grep -c '"a","cloud-run-api"]$' payments)" -eq $EVENTS ]
+}
+
+# members SERVICE PID NAME: the process ids of a member of the service whose evpipe is PID.
+member_of() {
+	pgrep -P "$1" -x "$2"
+}
+
+@test "s6: up, down, upgraded and killed under load: nothing is lost" {
+	services
+	spawn s6 s6-svscan services/s6
+	for service in bridge revbridge copy; do
+		wait_for "[ \"\$(s6-svstat -o up,ready services/s6/$service)\" = 'true true' ]"
+	done
+	load
+	# An upgrade: new programs, and an orderly stop and start.
+	upgrade
+	for service in bridge revbridge copy; do
+		s6-svc -wR -r services/s6/$service
+	done
+	s6-svc -wD -d services/s6/revbridge
+	[ "$(s6-svstat -o exitcode services/s6/revbridge)" = 0 ]
+	kill -KILL "$(s6-svstat -o pid services/s6/copy)"
+	kill -KILL "$(member_of "$(s6-svstat -o pid services/s6/bridge)" rpub)"
+	s6-svc -u services/s6/revbridge
+	wait_for '[ "$(s6-svstat -o up,ready services/s6/revbridge)" = "true true" ]'
+	wait_for '[ "$(s6-svstat -o up,ready services/s6/bridge)" = "true true" ]'
+	wait_for '[ "$(s6-svstat -o up,ready services/s6/copy)" = "true true" ]'
+	kill -KILL "$(member_of "$(s6-svstat -o pid services/s6/revbridge)" rsub)"
+	kill -KILL "$(member_of "$(s6-svstat -o pid services/s6/copy)" kwrite)"
+	judge
+	# The log has a stamp, and messages of members with the pipeline's name.
+	jq -R 'sub("^[^{]*"; "") | fromjson | select(.pipeline == "bridge" and .tool == "evpipe")' \
+		services/s6/bridge/log/main/current | grep -q 'rpub: killed by SIGKILL'
+	# Trouble that lasts: down for good.
+	echo falsch >services/config/redis-password
+	s6-svc -r services/s6/bridge
+	wait_for '[ "$(s6-svstat -o up,wantedup,exitcode services/s6/bridge)" = "false false 100" ]'
+	s6-svscanctl -t services/s6
+	wait_exit s6
+}
+
+@test "runit: up, down, upgraded and killed under load: nothing is lost" {
+	local service
+	services
+	mkdir scan
+	ln -s "$T"/services/runit/* scan
+	spawn runit runsvdir scan
+	for service in bridge revbridge copy; do
+		wait_for "sv -w 30 check $T/scan/$service"
+	done
+	load
+	upgrade
+	for service in bridge revbridge copy; do
+		sv -w 60 restart "$T/scan/$service"
+	done
+	sv -w 60 down "$T/scan/revbridge"
+	kill -KILL "$(<scan/copy/supervise/pid)"
+	kill -KILL "$(member_of "$(<scan/bridge/supervise/pid)" rpub)"
+	sv -w 60 up "$T/scan/revbridge"
+	for service in bridge revbridge copy; do
+		wait_for "sv -w 30 check $T/scan/$service"
+	done
+	kill -KILL "$(member_of "$(<scan/revbridge/supervise/pid)" rsub)"
+	judge
+	grep -q '"pipeline":"bridge".*rpub: killed by SIGKILL' scan/bridge/log/main/current
+	echo falsch >services/config/redis-password
+	sv -w 60 restart "$T/scan/bridge" || true
+	wait_for '[[ $(sv status "$T/scan/bridge") == down:*"normally up"* ]]'
+	stop runit HUP
+	wait_exit runit
+}
+
+# words FILE: what a unit's ExecStart starts, by the rules of systemd.service(5) that it uses: lines joined, "%" and "$"
+# written twice, specifiers, a word without quotes.
+words() {
+	python3 - "$1" "$T" "$EVPIPE_BUILD" <<-'EOP'
+	import re, sys
+	text = open(sys.argv[1]).read().replace("\\\n", " ")
+	line = re.search(r"^ExecStart=(.*)$", text, re.M)[1]
+	line = line.replace("/usr/bin/evpipe", "evpipe")
+	line = re.sub(r"%(.)", lambda m: {"%": "%", "d": sys.argv[2] + "/services/config",
+	                                  "t": sys.argv[2] + "/run"}[m[1]], line)
+	assert "'" not in line and '"' not in line
+	print("\n".join(line.replace("$$", "$").split()))
+	EOP
+}
+
+@test "systemd: the units are verified, secure and run as they stand there" {
+	command -v systemd-analyze || skip "systemd-analyze is not installed"
+	services
+	mkdir units
+	for unit in services/systemd/*.service; do
+		sed "s,/usr/bin/evpipe,$T/bin/evpipe," "$unit" >"units/${unit##*/}"
+	done
+	run systemd-analyze verify --man=no units/*.service
+	echo "$output"
+	[ "$status" -eq 0 ] && [ -z "$output" ]
+	for unit in units/*.service; do
+		systemd-analyze security --offline=yes --threshold=15 "$unit" >"$unit.security" || { cat "$unit.security"; false; }
+	done
+	# In a process of our own, with what the unit sets.
+	mkdir run
+	spawn manager python3 -uc 'import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("run/notify")
+while True: print(s.recv(4096).decode(), end="")'
+	wait_for '[ -S run/notify ]'
+	for name in bridge revbridge copy; do
+		mkdir -p "run/evpipe-$name" "state/$name"
+		mapfile -t command < <(words services/systemd/evpipe-$name.service)
+		spawn "$name" env -C "state/$name" NOTIFY_SOCKET="$T/run/notify" "${command[@]}"
+	done
+	wait_for '[ "$(grep -c "^READY=1" manager.out)" -eq 3 ]'
+	load
+	judge
+	for name in bridge revbridge copy; do
+		[ "$(curl -s --unix-socket "run/evpipe-$name/status" http://evpipe/healthz)" = ok ]
+		stop "$name"
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
+	done
+}
+
+@test "dead letters are moved away by logrotate, and the next one stands in a new file" {
+	command -v logrotate || skip "logrotate is not installed"
+	mkdir -p letters
+	sed -n '/{/,$p' "$ROOT/examples/supervise/logrotate.conf" | sed "1s,.*,$T/letters/dead-letters.ndjson {," >rotate.conf
+	mkfifo lines
+	exec 7<>lines
+	spawn key sh -c 'exec 7>&-; exec evkey .id --dead-letter letters/dead-letters.ndjson' <lines
+	echo '{"payload":"{}","key":"first"}' >&7
+	wait_lines letters/dead-letters.ndjson 1
+	logrotate -f -s "$T/state" rotate.conf
+	echo '{"payload":"{}","key":"second"}' >&7
+	wait_lines letters/dead-letters.ndjson 1
+	logrotate -f -s "$T/state" rotate.conf
+	exec 7>&-
+	wait_exit key
+	zcat letters/dead-letters.ndjson.2.gz | grep -q first
+	grep -q second letters/dead-letters.ndjson.1
+}
+
+# ---- the log ----
+
+@test "--log json reaches the members, with the pipeline's name" {
+	redis_start
+	run -100 evpipe -n b --log json rsub news '|' sh -c 'echo "$EVPIPE_LOG"; exec rpub "{nonsense}"'
+	[ "${lines[0]}" = json ]
+	printf '%s\n' "${lines[@]:1}" | jq -eR 'fromjson | select(.tool == "rpub") | .pipeline == "b" and .level == "error"
+		and (.message | test("nonsense"))'
+	# A member's own option stands, and so does text.
+	run -100 evpipe -n b --log json rsub --log text news '|' rpub --log text '{nonsense}'
+	[[ $output == *$'rpub: '*nonsense* ]]
+	EVPIPE_LOG=json run -100 kread --nonsense
+	[ "$(jq -r .tool <<<"$output")" = kread ]
+	EVPIPE_LOG=xml run -100 kread t
+	[[ $output == *'$EVPIPE_LOG takes text or json'* ]]
+}
+
+@test "the log says when health turns red over a frozen server, once, and when it is green again" {
+	redis_start
+	spawn unit evpipe -n u --health-grace 100ms --restart rsub news '|' rpub copy
+	wait_for '[ "$(redis_subscribers news)" -ge 1 ]'
+	stop redis STOP
+	wait_file_contains unit.err 'health is red'
+	grep -q 'evpipe: warning: health is red: .*no connection to redis for' unit.err
+	stop redis CONT
+	wait_file_contains unit.err 'health is green again after'
+	[ "$(grep -c 'health is red' unit.err)" -eq 1 ]
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+}
+
+# ---- Prometheus and Grafana ----
+
+@test "examples/monitor: the rules do what their tests say, and name metrics that there are" {
+	command -v promtool || skip "promtool is not installed"
+	cp -r "$ROOT/examples/monitor" .
+	promtool check config monitor/prometheus.yml
+	promtool test rules monitor/alerts-test.yml
+	# The dashboard's questions are right, too.
+	jq '{groups: [{name: "dashboard", rules: [.panels[].targets[]?.expr
+		| gsub("\\$__rate_interval"; "1m") | {record: "x", expr: .}]}]}' monitor/dashboard.json >dashboard.yml
+	promtool check rules --lint=none dashboard.yml
+	grep -oh 'evpipe_[a-z_]*' monitor/alerts.yml monitor/dashboard.json | sed 's/_bucket$//' | sort -u >named
+	[ "$(wc -l <named)" -gt 10 ]
+	while read -r name; do
+		grep -qw "$name" "$ROOT/man/evpipe.7" || { echo "evpipe(7) does not know $name"; false; }
+	done <named
+}
