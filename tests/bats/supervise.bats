@@ -43,8 +43,8 @@ upgrade() {
 	done
 }
 
-# load: events into both ends, at their own pace, as long as the drills last.
-load() {
+# feed_both: events into both ends, at their own pace, as long as the drills last.
+feed_both() {
 	cat >feed <<-'EOT'
 	#!/bin/sh
 	seq "$1" | while read -r i; do
@@ -75,9 +75,9 @@ judge() {
 	wait_for '[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | wc -l)" -ge $EVENTS ]'
 	[ "$(streamed)" -eq $EVENTS ]
 	[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | sort)" = "$(kread -q -e --raw orders | sort)" ]
-	kread -q -e --raw payments | jq -c '[.id, .tenantId, .source]' | sort -u >payments
-	[ "$(wc -l <payments)" -eq $EVENTS ]
-	[ "$(grep -c '"a","cloud-run-api"]$' payments)" -eq $EVENTS ]
+	kread -q -e --raw payments | jq -c '[.id, .tenantId, .source]' | sort -u >crossed
+	[ "$(wc -l <crossed)" -eq $EVENTS ]
+	[ "$(grep -c '"a","cloud-run-api"]$' crossed)" -eq $EVENTS ]
 }
 
 # members SERVICE PID NAME: the process ids of a member of the service whose evpipe is PID.
@@ -91,7 +91,7 @@ member_of() {
 	for service in bridge revbridge copy; do
 		wait_for "[ \"\$(s6-svstat -o up,ready services/s6/$service)\" = 'true true' ]"
 	done
-	load
+	feed_both
 	# An upgrade: new programs, and an orderly stop and start.
 	upgrade
 	for service in bridge revbridge copy; do
@@ -128,7 +128,7 @@ member_of() {
 	for service in bridge revbridge copy; do
 		wait_for "sv -w 30 check $T/scan/$service"
 	done
-	load
+	feed_both
 	upgrade
 	for service in bridge revbridge copy; do
 		sv -w 60 restart "$T/scan/$service"
@@ -191,7 +191,7 @@ while True: print(s.recv(4096).decode(), end="")'
 		spawn "$name" env -C "state/$name" NOTIFY_SOCKET="$T/run/notify" "${command[@]}"
 	done
 	wait_for '[ "$(grep -c "^READY=1" manager.out)" -eq 3 ]'
-	load
+	feed_both
 	judge
 	for name in bridge revbridge copy; do
 		[ "$(curl -s --unix-socket "run/evpipe-$name/status" http://evpipe/healthz)" = ok ]
@@ -226,8 +226,8 @@ while True: print(s.recv(4096).decode(), end="")'
 	redis_start
 	run -100 evpipe -n b --log json rsub news '|' sh -c 'echo "$EVPIPE_LOG"; exec rpub "{nonsense}"'
 	[ "${lines[0]}" = json ]
-	printf '%s\n' "${lines[@]:1}" | jq -eR 'fromjson | select(.tool == "rpub") | .pipeline == "b" and .level == "error"
-		and (.message | test("nonsense"))'
+	printf '%s\n' "${lines[@]:1}" | jq -R 'fromjson | select(.tool == "rpub") | .pipeline == "b" and .level == "error"
+		and (.message | test("nonsense"))' | grep -qx true
 	# A member's own option stands, and so does text.
 	run -100 evpipe -n b --log json rsub --log text news '|' rpub --log text '{nonsense}'
 	[[ $output == *$'rpub: '*nonsense* ]]
