@@ -2,7 +2,7 @@
 # ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
 bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
 	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack \
-	tools/bin/evcorr tools/bin/evfmt tools/bin/evsse tools/bin/evpipe
+	tools/bin/evcorr tools/bin/evfmt tools/bin/evsse tools/bin/evreplay tools/bin/evpipe
 
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
@@ -78,6 +78,8 @@ tools/evsse/page.inc: tools/evsse/page.html
 	$(AM_V_GEN)$(MKDIR_P) tools/evsse && \
 		od -An -v -tu1 $(srcdir)/tools/evsse/page.html | sed 's/  *\([0-9][0-9]*\)/\1,/g' >$@.new && mv $@.new $@
 tools/evsse/bin_evsse-page.$(OBJEXT): tools/evsse/page.inc
+tools_bin_evreplay_SOURCES = tools/evreplay.c
+tools_bin_evreplay_LDADD = $(EV_LDADD) -lm
 tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evpipe/directory.c \
 	tools/evpipe/directory.h tools/evpipe/cmdline.c tools/evpipe/cmdline.h \
 	tools/evpipe/members.c tools/evpipe/members.h tools/evpipe/ends.c tools/evpipe/ends.h \

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct run {
@@ -18,6 +19,7 @@ struct run {
 	struct out out;
 	struct ack ack;
 	bool gone; /* the reader of standard output */
+	int64_t later_ms; /* until a kept record is due; -1: none is kept */
 };
 
 static enum filter_verdict judge(
@@ -47,6 +49,8 @@ static void on_line(struct run *r, struct span text)
 		break;
 	case FILTER_EDITED:
 		break;
+	case FILTER_KEEP:
+		return;
 	case FILTER_DROP:
 		metrics.dropped++;
 		ack_report(&r->ack, ACK_DROP, &label);
@@ -72,6 +76,27 @@ static void on_input(struct run *r)
 	dead_sync(&r->in.dead);
 }
 
+static bool has_room(const struct run *r)
+{
+	return out_pending(&r->out) < OUT_BLOCK;
+}
+
+/* Records that were kept. The source is told that some are. */
+static void on_time(struct run *r)
+{
+	const struct filter *f = r->f;
+
+	if (!f->later)
+		return;
+	if (has_room(r))
+		r->later_ms = f->later->emit(f->self, wake_now_ms(), input_ended(&r->in), &r->out.b,
+			&metrics.records_out);
+	if (r->later_ms < 0)
+		ack_idle(&r->ack);
+	else
+		ack_busy(&r->ack);
+}
+
 static void on_output(struct run *r)
 {
 	if (out_flush(&r->out) == 0)
@@ -83,9 +108,19 @@ static void on_output(struct run *r)
 	r->gone = true;
 }
 
+/* What a file has left can be read again, and may take days to become due. */
+static int64_t still_ms(const struct run *r)
+{
+	struct stat st;
+
+	if (r->f->later && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+		return INT64_MAX;
+	return out_stuck_ms(&r->out, wake_now_ms());
+}
+
 static void on_signal(struct run *r)
 {
-	if (input_must_end(&r->in, out_stuck_ms(&r->out, wake_now_ms())))
+	if (input_must_end(&r->in, still_ms(r)))
 		die(EXIT_TEMP, "ended by a signal with %s left",
 			input_ended(&r->in) ? "output" : "input");
 }
@@ -108,9 +143,35 @@ static int finish(struct run *r)
 	return status ? status : refused;
 }
 
+/* Whether there is something left to do. */
+static bool goes_on(const struct run *r)
+{
+	bool keeps = r->later_ms >= 0 && !r->ack.trouble.status;
+
+	return !r->gone && (!input_ended(&r->in) || out_pending(&r->out) || keeps);
+}
+
+static bool wants_input(const struct run *r)
+{
+	const struct filter *f = r->f;
+
+	return input_wants(&r->in) && has_room(r) && ack_greeted(&r->ack) &&
+		!(f->later && f->later->is_full(f->self));
+}
+
+static int timeout_ms(const struct run *r)
+{
+	int64_t now_ms = wake_now_ms();
+	int ms = wake_least(metrics_tick(now_ms), ack_timeout_ms(&r->ack, now_ms));
+
+	if (wake_signalled())
+		ms = wake_least(ms, INPUT_LOOK_MS);
+	return has_room(r) ? wake_least(ms, (int)r->later_ms) : ms;
+}
+
 int filter_run(const struct filter *f)
 {
-	struct run r = {.f = f};
+	struct run r = {.f = f, .later_ms = -1};
 	int wake_fd = wake_open();
 
 	metrics_counts(METRICS_OUT | METRICS_DROPPED);
@@ -118,21 +179,15 @@ int filter_run(const struct filter *f)
 	out_open(&r.out, STDOUT_FILENO);
 	ack_open(&r.ack, f->ack ? ack_path(f->ack) : NULL, ACK_FILTER);
 	metrics_set_ready(true);
-	while (!r.gone && (!input_ended(&r.in) || out_pending(&r.out))) {
-		int64_t now_ms = wake_now_ms();
-		bool wanted = input_wants(&r.in) && out_pending(&r.out) < OUT_BLOCK &&
-			ack_greeted(&r.ack);
+	while (goes_on(&r)) {
 		struct pollfd p[] = {
 			{.fd = wake_fd, .events = POLLIN},
 			{.fd = STDOUT_FILENO, .events = out_events(&r.out)},
-			{.fd = wanted ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = wants_input(&r) ? STDIN_FILENO : -1, .events = POLLIN},
 			ack_pollfd(&r.ack),
 		};
-		int timeout_ms = wake_least(metrics_tick(now_ms), ack_timeout_ms(&r.ack, now_ms));
 
-		if (wake_signalled())
-			timeout_ms = wake_least(timeout_ms, INPUT_LOOK_MS);
-		if (poll(p, 4, timeout_ms) < 0) {
+		if (poll(p, 4, timeout_ms(&r)) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -143,6 +198,7 @@ int filter_run(const struct filter *f)
 			buf_putc(&r.out.b, '\n'); /* out_flush will then fail, with the reason */
 		if (p[2].revents)
 			on_input(&r);
+		on_time(&r);
 		ack_serve(&r.ack, p[3].revents, wake_now_ms());
 		if (r.ack.trouble.status)
 			input_stop(&r.in);

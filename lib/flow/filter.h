@@ -11,6 +11,7 @@
 enum filter_verdict {
 	FILTER_PASS, /* hand the line on as it came */
 	FILTER_EDITED, /* hand on what was appended to @out */
+	FILTER_KEEP, /* the program has a copy, which it hands on later */
 	FILTER_DROP, /* by declared choice: counted */
 	FILTER_REFUSE, /* @e says why */
 };
@@ -24,6 +25,15 @@ typedef enum filter_verdict filter_fn(
 typedef enum filter_verdict filter_line_fn(void *self, struct span line, const struct record *r,
 	struct buf *out, struct record_error *e);
 
+/* For a program that keeps records. */
+struct filter_later {
+	/* Appends the records that are due, each with its LF, and counts them in *@count. @ended: no more come in. Returns
+	 * the milliseconds until it is to be asked again, or -1: it keeps none. */
+	int64_t (*emit)(void *self, int64_t now_ms, bool ended, struct buf *out, uint64_t *count);
+	/* Whether it takes no more for now. */
+	bool (*is_full)(void *self);
+};
+
 struct filter {
 	filter_fn *each;
 	filter_line_fn *line; /* instead of each */
@@ -33,12 +43,14 @@ struct filter {
 	/* What goes out is text for people: FILTER_EDITED appends all of it, line ends too, and a reader that goes is no
 	 * trouble. */
 	bool prints;
+	const struct filter_later *later; /* NULL: it keeps none */
 };
 
 /* Runs from standard input to standard output until EOF and returns the exit status. The first
  * SIGTERM or SIGINT only makes a warning while input is open (a filter ends on EOF, so that nothing in the
  * pipe is lost); the second ends it at once, and so does the first after EOF. Ends as soon as the reader has gone, with input or
- * without.
+ * without. A program that keeps records is asked for them after the end of input too, but a signal ends it when its
+ * input is a file.
  *
  * Drops and dead letters are reported to the source; records that are handed on are not. A record of
  * another source's run passes as it came: the sink will judge it. */

@@ -237,7 +237,8 @@ static bool may_come(struct source *s, int64_t now_ms)
 	const struct ack_server *d = &s->server;
 	uint64_t open = ledger_counts(s->ledger).open;
 
-	if (open != s->open) {
+	/* A filter that holds records, and has reason to, is waited for unless somebody waits for the source. */
+	if (open != s->open || (d->busy && !s->stop_ms)) {
 		s->open = open;
 		s->open_ms = now_ms;
 	}

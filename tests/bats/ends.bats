@@ -8,7 +8,7 @@ load helpers
 load ack
 
 # Programs with a standard input; those of them that hand records on; sources.
-FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' 'evcorr-stamp'
+FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' evreplay 'evcorr-stamp'
 	'evcorr-serve -- cat')
 PASSING=('kwrite -t out --pass' 'rpub out --pass')
 SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack

@@ -148,6 +148,16 @@ example() {
 	example repeated-records
 }
 
+@test "example: at its own pace" {
+	# kmock cannot look for a time.
+	kafka_start
+	for topic in orders rehearsal; do
+		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$topic" 1 ||
+			kcat -q -L -b "$KAFKA_BROKERS" -t "$topic" | grep -q "with 1 partitions"
+	done
+	example at-its-own-pace
+}
+
 @test "example: a sink of one's own" {
 	example a-sink-of-ones-own
 }

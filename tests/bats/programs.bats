@@ -4,7 +4,7 @@
 
 load helpers
 
-PROGRAMS=(evack evbatch evfmt evkey evsel evstamp kmock kread kwrite rapply rpub rsub)
+PROGRAMS=(evack evbatch evfmt evreplay evkey evsel evstamp kmock kread kwrite rapply rpub rsub)
 
 setup_file() {
 	kmock_start -t events:1 -t written:1
@@ -14,7 +14,7 @@ setup_file() {
 # Operands and options with which a program has something to do. Called in the test's own shell: sets $args.
 args_of() {
 	case $1 in
-	evack | evfmt) args=() ;;
+	evack | evfmt | evreplay) args=() ;;
 	evbatch) args=(cat) ;;
 	evkey) args=(.a) ;;
 	evsel) args=(.payload.a) ;;
@@ -157,7 +157,7 @@ attempt() {
 }
 
 @test "--max-line and durations must be of their form" {
-	for program in evack evbatch evfmt evkey evsel evstamp kwrite rapply rpub rsub; do
+	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub rsub; do
 		args_of "$program"
 		for size in 1k 1.5M -1 '' 12x; do
 			attempt "$program" "${args[@]}" --max-line "$size" </dev/null >out
@@ -200,7 +200,7 @@ attempt() {
 # ---- standard descriptors ----
 
 @test "a closed standard input is an error and not another file's descriptor" {
-	for program in evack evbatch evfmt evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --dead-letter dead <&- >out
 		complains "$program" 111 "cannot read standard input: Bad file descriptor"
@@ -209,7 +209,7 @@ attempt() {
 }
 
 @test "a directory as standard input is an error" {
-	for program in evack evbatch evfmt evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" </ >out
 		complains "$program" 111 "cannot read standard input: Is a directory"
@@ -218,7 +218,7 @@ attempt() {
 
 @test "a closed standard error changes nothing" {
 	echo '{"key":"k","payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evfmt evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		echo "--- $program"
 		{ cat in; echo nonsense; cat in; } >mixed
@@ -353,7 +353,7 @@ run_with_metrics() {
 
 @test "metrics that cannot be written are told of, and nothing else fails" {
 	echo '{"key":"k","payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evfmt evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --metrics nowhere/m <in >out
 		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"

@@ -19,6 +19,7 @@ static const struct program programs[] = {
 	{"evsel", PROGRAM_FILTER},
 	{"evbatch", PROGRAM_FILTER},
 	{"evfmt", PROGRAM_FILTER},
+	{"evreplay", PROGRAM_FILTER},
 	{"kwrite", PROGRAM_SINK},
 	{"rpub", PROGRAM_SINK},
 	{"rapply", PROGRAM_SINK},
