@@ -57,9 +57,12 @@ tools_bin_evbatch_SOURCES = tools/evbatch/evbatch.c tools/evbatch/numbers.c tool
 tools_bin_evbatch_LDADD = $(EV_LDADD)
 tools_bin_evack_SOURCES = tools/evack.c
 tools_bin_evack_LDADD = $(EV_LDADD)
-tools_bin_evcorr_SOURCES = tools/evcorr/evcorr.c tools/evcorr/ident.c tools/evcorr/stamp.c \
+tools_bin_evcorr_SOURCES = tools/evcorr/evcorr.c tools/evcorr/call.c tools/evcorr/calls.c tools/evcorr/command.c \
+	tools/evcorr/ears.c tools/evcorr/id.c tools/evcorr/ident.c tools/evcorr/keys.c tools/evcorr/print.c \
+	tools/evcorr/stamp.c tools/evcorr/store.c tools/evcorr/table.c tools/evcorr/wait.c \
 	tools/evcorr/serve.c tools/evcorr/serve-reply.c tools/evcorr/serve-request.c tools/evcorr/serve-work.c \
-	tools/evcorr/commands.h tools/evcorr/ident.h tools/evcorr/serve.h
+	tools/evcorr/calls.h tools/evcorr/commands.h tools/evcorr/ident.h tools/evcorr/parts.h tools/evcorr/print.h \
+	tools/evcorr/serve.h tools/evcorr/table.h
 tools_bin_evcorr_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_evcorr_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_evfmt_SOURCES = tools/evfmt/evfmt.c tools/evfmt/clock.c tools/evfmt/clock.h tools/evfmt/format.c \

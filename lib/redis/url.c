@@ -300,10 +300,13 @@ void redis_url_read(struct redis_url *u, const struct redis_opts *o)
 {
 	const char *url = opt_text(o->url, "--url"), *env = getenv("REDIS_URL");
 
-	if (url)
+	if (url) {
+		/* The options may be read again, by a second client. */
+		o->url->sval[0] = mem_dup(url);
 		set_url(u, url, true);
-	else
+	} else {
 		set_url(u, env && *env ? env : "redis://127.0.0.1:6379", false);
+	}
 	take_login(u, o);
 	take_tls(u, o);
 }

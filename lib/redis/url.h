@@ -41,7 +41,7 @@ struct redis_url {
 	int db;
 	struct tls_config tls_config;
 };
-/* Reads the options and the environment. Dies with 100 when they are wrong; a password is never in the
+/* Reads the options and the environment; may be called again. Dies with 100 when they are wrong; a password is never in the
  * message, and gone from argv. */
 void redis_url_read(struct redis_url *url, const struct redis_opts *o);
 void redis_url_free(struct redis_url *url);

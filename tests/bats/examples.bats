@@ -42,6 +42,10 @@ example() {
 	example apply-a-log
 }
 
+@test "example: call and reply" {
+	example call-and-reply
+}
+
 @test "example: calls as records" {
 	example calls-as-records
 }
@@ -172,6 +176,10 @@ example() {
 
 @test "example: look into a unit" {
 	example look-into-a-unit
+}
+
+@test "example: requests" {
+	example requests
 }
 
 @test "example: stream to topic" {

@@ -5,5 +5,8 @@
 
 int serve_main(int argc, char **argv);
 int stamp_main(int argc, char **argv);
+int store_main(int argc, char **argv);
+int wait_main(int argc, char **argv);
+int call_main(int argc, char **argv);
 
 #endif

@@ -18,12 +18,16 @@ int main(int argc, char **argv)
 	static const struct opt_command commands[] = {
 		{"stamp", "give requests an id, where their reply goes to, and a deadline",
 			stamp_main},
+		{"store", "put replies into Redis, and wake those that wait for them", store_main},
+		{"wait", "wait for the replies of ids, and print them", wait_main},
+		{"call", "send requests, and print their replies", call_main},
 		{"serve", "answer requests: what a command prints becomes their replies",
 			serve_main},
 		{NULL},
 	};
 	static const char *const examples[] = {
-		"evcorr stamp --reply-to replies --deadline 5s <requests.ndjson",
+		"evpipe -n replies kread -g replies replies '|' evcorr store",
+		"evcorr call --raw --reply-to replies -- kwrite -t requests <requests.txt",
 		NULL,
 	};
 	static const struct opt_page page = {

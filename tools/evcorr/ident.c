@@ -6,12 +6,9 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-
-enum { COUNT_MAX = 1 << 12 }; /* ids of a millisecond */
 
 /* ---- the names of the headers ---- */
 
@@ -231,60 +228,6 @@ static void put_u32(unsigned char *p, uint32_t n)
 		p[k] = (unsigned char)(n >> (24 - 8 * k));
 }
 
-static void make_uuid(struct ident *i, unsigned char *u)
-{
-	struct timespec now;
-	uint64_t ms;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-	/* The order stays when the clock is set back, and when a millisecond has more ids than it can count. */
-	if (ms > i->last_ms) {
-		i->last_ms = ms;
-		i->count = 0;
-	} else if (++i->count == COUNT_MAX) {
-		i->last_ms++;
-		i->count = 0;
-	}
-	put_u32(u, (uint32_t)(i->last_ms >> 16));
-	u[4] = (unsigned char)(i->last_ms >> 8);
-	u[5] = (unsigned char)i->last_ms;
-	u[6] = (unsigned char)(0x70 | i->count >> 8);
-	u[7] = (unsigned char)i->count;
-	put_u32(u + 8, 0x80000000 | i->run);
-	put_u32(u + 12, i->node);
-}
-
-static void put_hex(struct buf *b, const void *bytes, size_t n)
-{
-	static const char digits[] = "0123456789abcdef";
-	const unsigned char *p = bytes;
-	char *to = buf_room(b, 2 * n);
-
-	for (size_t k = 0; k < n; k++) {
-		*to++ = digits[p[k] >> 4];
-		*to++ = digits[p[k] & 15];
-	}
-	b->len += 2 * n;
-}
-
-void ident_make(struct ident *i, struct buf *b)
-{
-	static const size_t groups[] = {4, 2, 2, 2, 6};
-	unsigned char u[IDENT_UUID], *p = u;
-
-	make_uuid(i, u);
-	if (i->raw_id) {
-		buf_put(b, u, sizeof(u));
-		return;
-	}
-	for (size_t g = 0; g < 5; p += groups[g++]) {
-		if (g)
-			buf_putc(b, '-');
-		put_hex(b, p, groups[g]);
-	}
-}
-
 static void put_header(struct buf *b, struct span name, struct span value)
 {
 	buf_putc(b, ',');
@@ -369,100 +312,4 @@ void ident_splice(const struct record *r, struct span headers, struct buf *out)
 	buf_span(out, headers);
 	buf_puts(out, is_array ? "" : is_null ? "]" : "],");
 	buf_put(out, to, (size_t)(end - to));
-}
-
-/* ---- in Redis, and on a command line ---- */
-
-void ident_put_key(struct span id, struct buf *b)
-{
-	buf_puts(b, "evcorr:{");
-	put_hex(b, id.p, id.len);
-	buf_putc(b, '}');
-}
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'    ? c - '0'
-		: c >= 'a' && c <= 'f' ? c - 'a' + 10
-		: c >= 'A' && c <= 'F' ? c - 'A' + 10
-				       : -1;
-}
-
-/* A UUID as text, in lower or upper case. */
-static bool read_uuid(struct span id, unsigned char *u)
-{
-	const char *p = id.p;
-
-	if (id.len != 36)
-		return false;
-	for (size_t n = 0; n < IDENT_UUID; n++) {
-		int high, low;
-
-		if (n == 4 || n == 6 || n == 8 || n == 10)
-			if (*p++ != '-')
-				return false;
-		high = hex_digit(*p++);
-		low = hex_digit(*p++);
-		if (high < 0 || low < 0)
-			return false;
-		u[n] = (unsigned char)(high << 4 | low);
-	}
-	return true;
-}
-
-void ident_put_channel(struct span id, struct buf *b)
-{
-	unsigned char u[IDENT_UUID];
-	bool is_uuid = id.len == IDENT_UUID || read_uuid(id, u);
-
-	if (id.len == IDENT_UUID)
-		memcpy(u, id.p, IDENT_UUID);
-	if (is_uuid && u[6] >> 4 == 7 && u[8] >> 6 == 2) {
-		buf_puts(b, "evcorr:node:");
-		put_hex(b, u + 12, 4);
-	} else {
-		buf_puts(b, "evcorr:id:");
-		put_hex(b, id.p, id.len);
-	}
-}
-
-void ident_put_own_channel(const struct ident *i, struct buf *b)
-{
-	unsigned char node[4];
-
-	put_u32(node, i->node);
-	buf_puts(b, "evcorr:node:");
-	put_hex(b, node, sizeof(node));
-}
-
-int ident_parse(const char *text, struct buf *id)
-{
-	size_t at = id->len;
-
-	if (strncmp(text, "hex:", 4)) {
-		buf_puts(id, text);
-	} else {
-		for (text += 4; *text; text += 2) {
-			int high = hex_digit(text[0]), low = text[1] ? hex_digit(text[1]) : -1;
-
-			if (high < 0 || low < 0)
-				return -1;
-			buf_putc(id, (char)(high << 4 | low));
-		}
-	}
-	return id->len == at || id->len - at > IDENT_MAX ? -1 : 0;
-}
-
-void ident_print(struct span id, struct buf *b)
-{
-	bool plain = json_utf8(id) && !span_starts(id, "hex:");
-
-	for (size_t n = 0; n < id.len && plain; n++)
-		plain = (unsigned char)id.p[n] >= ' ' && id.p[n] != 0x7f;
-	if (plain) {
-		buf_span(b, id);
-	} else {
-		buf_puts(b, "hex:");
-		put_hex(b, id.p, id.len);
-	}
 }

@@ -71,11 +71,18 @@ void ident_splice(const struct record *r, struct span headers, struct buf *out);
 /* "evcorr:{HEX}": the key of the list of an id's replies. The braces make one slot of it and of the key of its mark,
  * in a cluster. */
 void ident_put_key(struct span id, struct buf *b);
+/* "evcorr:{HEX}:late": its mark. */
+void ident_put_mark(struct span id, struct buf *b);
 /* The channel on which one that waits for the id is woken: "evcorr:node:HHHHHHHH" for a UUID of version 7,
  * "evcorr:id:HEX" for any other. */
+#define IDENT_OF_ID "evcorr:id:"
 void ident_put_channel(struct span id, struct buf *b);
-/* The channel of the ids that ident_make makes. */
+/* The channel of the ids that ident_make makes; and whether an id's channel is that one. */
 void ident_put_own_channel(const struct ident *i, struct buf *b);
+bool ident_is_own(const struct ident *i, struct span id);
+/* Digits alone, as keys and pushes have them. Appends the bytes. Returns 0 or -1, as below. */
+int ident_parse_hex(struct span digits, struct buf *id);
+void ident_put_hex(struct span id, struct buf *b);
 /* As a user writes it: the text itself, or hex:DIGITS. Appends the bytes. Returns 0, or -1: empty, too long, or bad digits. */
 int ident_parse(const char *text, struct buf *id);
 /* As ident_parse reads it: for messages, and for a user to copy. */
