@@ -77,6 +77,10 @@ LEDGER_MUTANTS = {
     "RUN_BY_FIRST": [(RUNS, "		if (l->entries[e].last < number)\n			vouch(l, e);", "		vouch(l, e);")],
     # A run counts as exact although its offsets do not follow each other.
     "RUN_OF_GAPS": [(RUNS, " &&\n		a->at + (int64_t)a->count == b->at;", ";")],
+    # A record is put to the run before it although records between are missing.
+    "RUN_OVER_GAP": [(LEDGER, "		x->at + (int64_t)x->count == at && x->is_exact &&", "		x->is_exact &&")],
+    # A report of one number settles what stands behind it in its run.
+    "RUN_NOT_CUT": [(RUNS, "	if (l->entries[e].last > to)\n		ledger_entry_cut(l, e, to + 1);\n", "")],
     # A transaction's positions come from runs in which numbers cannot be told apart.
     "TXN_OF_RUNS": [(RUNS, "p && !l->exact && l->open", "p && l->open")],
     # Reports of numbers that have not been emitted yet are believed.
@@ -84,10 +88,10 @@ LEDGER_MUTANTS = {
         (REPORT, "	if (label->last > l->last)\n		return LEDGER_GARBAGE;\n",
          "	if (label->last > l->last)\n		return LEDGER_TAKEN;\n"),
         (REPORT, "	if (sink && label->last > l->reported)", "	if (label->last > l->reported)"),
-        (LEDGER, "	l->counts.open_bytes += x->bytes;\n	return l->last;", """\
-	l->counts.open_bytes += x->bytes;
+        (LEDGER, "	l->counts.open_bytes += bytes;\n	return l->last;", """\
+	l->counts.open_bytes += bytes;
 	if (l->last <= l->reported)
-		ledger_entry_settle(l, e, LEDGER_FINAL, now_us);
+		ledger_entry_settle(l, ledger_entry_carve(l, l->last, l->last, &(bool){0}), LEDGER_FINAL, now_us);
 	return l->last;""")],
 }
 

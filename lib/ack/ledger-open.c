@@ -29,6 +29,11 @@ void ledger_each_open(const struct ledger *l, const struct ledger_part *p,
 		struct ledger_open o = open_at(l, e, 1);
 
 		fn(ctx, &o);
+		while (l->entries[e].is_exact && o.number < l->entries[e].last) {
+			o.number++;
+			o.at++;
+			fn(ctx, &o);
+		}
 	}
 }
 
@@ -66,7 +71,7 @@ uint64_t ledger_stalled(struct ledger *l, enum ledger_members members, int64_t n
 				continue;
 			if (first == NONE)
 				first = e;
-			count++;
+			count += x->count;
 		}
 		if (first == NONE)
 			continue;

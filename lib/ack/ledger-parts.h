@@ -21,10 +21,13 @@ struct ledger_split {
 	char *set;
 };
 
-/* An open number; in order accounting perhaps a run of numbers of one partition, see ledger-runs.c. */
+/* A run that ledger_emit makes does not go over a multiple of it. */
+enum { LEDGER_BLOCK = 256 };
+
+/* An open number, or a run of open numbers of one partition, see ledger-runs.c. */
 struct ledger_entry {
-	uint64_t number;
-	uint64_t last; /* of the run; number, if it is none */
+	uint64_t number; /* the first one */
+	uint64_t last; /* number, if it is no run */
 	uint64_t count; /* of numbers */
 	struct ledger_part *part; /* NULL: its assignment has ended */
 	struct ledger_split *split; /* some of its parts are reported */
@@ -66,6 +69,8 @@ struct ledger {
 	uint64_t waits_to; /* the last question waits for numbers up to this one; 0: for none */
 	bool commits; /* uncommitted records fill the window */
 	uint64_t uncommitted;
+	uint64_t ahead; /* commit when so much of the window is left */
+	uint64_t ahead_at; /* the last number when that was judged */
 	struct ledger_counts counts;
 	struct ledger_part *parts;
 	struct ledger_name *names;
@@ -75,7 +80,7 @@ struct ledger {
 	uint32_t entry_count, free;
 	uint32_t head, tail; /* open */
 	uint32_t open; /* how many entries that are */
-	uint32_t keep; /* the newest ones that are never joined */
+	uint32_t keep; /* the newest ones that ledger_thin leaves alone */
 	uint32_t thin_at; /* in order: make runs when so many are open */
 	bool exact; /* only such runs of which each number's offset is known */
 	uint32_t ended_head, ended_tail, ended;
@@ -83,8 +88,10 @@ struct ledger {
 	uint32_t mask;
 };
 
-/* The entry of a number, NONE when it is neither open nor remembered. */
+/* The entry that begins with a number; NONE: none does. */
 uint32_t ledger_entry_find(const struct ledger *l, uint64_t number);
+/* The entry that a number is in, if that is exact and begins in the number's block; else NONE. */
+uint32_t ledger_entry_around(const struct ledger *l, uint64_t number);
 /* Lets ledger_entry_find find it. */
 void ledger_entry_add(struct ledger *l, uint32_t e);
 /* Takes an entry out of all lists. */
@@ -97,12 +104,12 @@ void ledger_names_free(struct ledger *l);
 
 /* Puts open numbers together until they take little room. */
 void ledger_thin(struct ledger *l);
-/* The entry of a number: after an exact run was cut into pieces, if the number was in one. NONE: no entry is its
- * own; *@in_run: it may be one of a run that is not exact. */
-uint32_t ledger_entry_carve(struct ledger *l, uint64_t number, bool *in_run);
+/* The entry that begins with a number and ends with @to at the latest: after an exact run was cut into pieces, if
+ * the number was in one. NONE: there is none; *@in_run: it may be one of a run that is not exact. */
+uint32_t ledger_entry_carve(struct ledger *l, uint64_t number, uint64_t to, bool *in_run);
 /* Cuts an exact run: @number becomes the first of a further entry, which is returned. */
 uint32_t ledger_entry_cut(struct ledger *l, uint32_t e, uint64_t number);
-/* Whether the number is, or may be, in a run; cuts nothing. */
+/* Whether the number is, or may be, in a run that ledger_thin made; cuts nothing. */
 bool ledger_run_has(const struct ledger *l, uint64_t number);
 /* In order: settles what is below the number. */
 void ledger_pass_over(struct ledger *l, uint64_t number);
@@ -112,7 +119,10 @@ void ledger_pass_over(struct ledger *l, uint64_t number);
 /* A new entry behind @before in all lists, for part of its run: @before's own values, which the caller changes. */
 uint32_t ledger_entry_split(struct ledger *l, uint32_t before);
 
-/* An open number becomes final, dropped or dead. If its assignment has ended, the report is only counted. */
+/* An entry's numbers become final, dropped or dead. If their assignment has ended, the report is only counted. */
 void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us);
+/* Tells ledger_on_settled's function. */
+void ledger_entry_tell(const struct ledger *l, const struct ledger_entry *x, enum ledger_kind kind,
+	int64_t taken_us);
 
 #endif

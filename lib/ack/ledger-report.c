@@ -32,19 +32,20 @@ static uint64_t floor_of(const struct ledger *l, bool sink)
 }
 
 /* Whether a report may settle one of its numbers. TAKEN: yes; WAIT: yes, but nothing is left to do; else why
- * not. */
+ * not. *@number becomes the last one for which the same holds. */
 static enum ledger_answer look(
-	const struct ledger *l, bool sink, const struct label *label, uint64_t number)
+	const struct ledger *l, bool sink, const struct label *label, uint64_t *number)
 {
-	uint32_t e = ledger_entry_find(l, number);
+	uint32_t e = ledger_entry_around(l, *number);
 	const struct ledger_split *s;
 
 	if (e == NONE) {
 		/* A filter may report a drop after the sink has reported a later number. */
-		if (number < floor_of(l, sink) || ledger_run_has(l, number))
+		if (*number < floor_of(l, sink) || ledger_run_has(l, *number))
 			return LEDGER_WAIT;
 		return LEDGER_TWICE;
 	}
+	*number = l->entries[e].last;
 	s = l->entries[e].split;
 	if (!s)
 		return LEDGER_TAKEN;
@@ -87,7 +88,7 @@ static enum ledger_answer check_wide(
 			uint64_t first = x->number < from ? from : x->number;
 			uint64_t last = x->last > to ? to : x->last;
 			enum ledger_answer a =
-				x->count > 1 ? LEDGER_TAKEN : look(l, sink, label, first);
+				x->count > 1 ? LEDGER_TAKEN : look(l, sink, label, &first);
 
 			if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
 				return a;
@@ -104,7 +105,7 @@ static enum ledger_answer check_range(
 	if (is_wide(l, from, to))
 		return check_wide(l, sink, label, from, to);
 	for (uint64_t n = from; n <= to; n++) {
-		enum ledger_answer a = look(l, sink, label, n);
+		enum ledger_answer a = look(l, sink, label, &n);
 
 		if (a != LEDGER_TAKEN && a != LEDGER_WAIT)
 			return a;
@@ -168,7 +169,7 @@ static struct ledger_split *split_of(struct ledger *l, const struct label *label
 		return s;
 	while (label_range(&rest, &from, &to))
 		for (uint64_t n = from; n <= to; n++) {
-			uint32_t e = ledger_entry_carve(l, n, &in_run);
+			uint32_t e = ledger_entry_carve(l, n, n, &in_run);
 
 			ended = ended || (e == NONE ? !in_run : !l->entries[e].part);
 			if (e == NONE)
@@ -234,10 +235,12 @@ static void settle_range(
 		return;
 	}
 	for (uint64_t n = from; n <= to; n++) {
-		uint32_t e = ledger_entry_carve(l, n, &in_run);
+		uint32_t e = ledger_entry_carve(l, n, to, &in_run);
 
-		if (e != NONE)
-			ledger_entry_settle(l, e, kind, now_us);
+		if (e == NONE)
+			continue;
+		n = l->entries[e].last;
+		ledger_entry_settle(l, e, kind, now_us);
 	}
 }
 
@@ -307,7 +310,7 @@ static enum ledger_answer name_label(
 	for (rest = label.set; !(s && s->unnamed) && label_range(&rest, &from, &to);)
 		for (uint64_t n = from; n <= to; n++) {
 			bool in_run;
-			uint32_t e = ledger_entry_carve(l, n, &in_run);
+			uint32_t e = ledger_entry_carve(l, n, to, &in_run);
 
 			if (e == NONE || !l->entries[e].part) {
 				answer = LEDGER_ABORT;
@@ -316,6 +319,7 @@ static enum ledger_answer name_label(
 			if (l->entries[e].asked == l->question)
 				return LEDGER_TWICE;
 			l->entries[e].asked = l->question;
+			n = l->entries[e].last;
 		}
 	if (label.last > *highest)
 		*highest = label.last;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: ISC */
-/* Order accounting: a filter that drops may leave any number of records open, and the next report of the sink
- * settles them all. So they need not have an entry each.
+/* Runs: numbers of one partition that share an entry.
  *
- * DESIGN: when many entries are open, neighbours of one partition become a run, but for the newest ones, of which
- * the sink's next reports will speak. A run whose numbers and offsets both follow each other is exact: it can be
- * cut again at any number, and nothing is lost by it. As one fetch brings many records of one partition, most runs
- * are. Where that is not enough, runs of a partition are joined that other partitions' numbers stand between. In
+ * DESIGN: a run whose numbers and offsets both follow each other is exact: it can be
+ * cut again at any number, and nothing is lost by it. ledger_emit makes such runs. Each lies in a block of numbers,
+ * so that the run of a number is found by looking for those before, back to the block's beginning.
+ *
+ * In order accounting a filter that drops may leave any number of records open, and the next report of the sink
+ * settles them all. When many entries are open, neighbours of one partition become one, but for the newest ones, of
+ * which the sink's next reports will speak. As one fetch brings many records of one partition, most of these runs
+ * are exact, too. Where that is not enough, runs of a partition are joined that other partitions' numbers stand between. In
  * such a run a number cannot be told from one of another partition: it is settled as a whole when the sink
  * reports a number above its last one, and until then the position stays before it. That may repeat records
  * after a crash, and lose none. A transaction must not repeat any: it gets exact runs only.
@@ -63,6 +66,7 @@ void ledger_thin(struct ledger *l)
 {
 	uint32_t keep = l->keep, e = l->tail, before;
 
+	/* Entries, not numbers: a run of the newest ones is exact. */
 	for (uint32_t i = 1; i < keep && l->entries[e].before != NONE; i++)
 		e = l->entries[e].before;
 	for (struct ledger_part *p = l->parts; p; p = p->after)
@@ -134,22 +138,19 @@ uint32_t ledger_entry_cut(struct ledger *l, uint32_t e, uint64_t number)
 	return later;
 }
 
-uint32_t ledger_entry_carve(struct ledger *l, uint64_t number, bool *in_run)
+uint32_t ledger_entry_carve(struct ledger *l, uint64_t number, uint64_t to, bool *in_run)
 {
-	uint32_t e = ledger_entry_find(l, number);
+	uint32_t e = ledger_entry_around(l, number);
 
-	*in_run = false;
-	if (!l->order || (e != NONE && l->entries[e].count == 1))
-		return e;
-	if (e == NONE)
+	if (e == NONE && l->order)
 		e = run_of(l, number);
 	*in_run = e != NONE && !l->entries[e].is_exact;
 	if (e == NONE || *in_run)
 		return NONE;
 	if (l->entries[e].number < number)
 		e = ledger_entry_cut(l, e, number);
-	if (l->entries[e].count > 1)
-		ledger_entry_cut(l, e, number + 1);
+	if (l->entries[e].last > to)
+		ledger_entry_cut(l, e, to + 1);
 	return e;
 }
 
@@ -160,9 +161,7 @@ static void vouch(struct ledger *l, uint32_t e)
 
 	x->part->moved = true;
 	l->counts.vouched += x->count;
-	for (uint64_t i = 0; i < x->count && l->settled; i++)
-		l->settled(l->ctx, x->part, x->at + (int64_t)(x->is_exact ? i : 0), x->low,
-			LEDGER_DROP, 0);
+	ledger_entry_tell(l, x, LEDGER_DROP, 0);
 	ledger_entry_forget(l, e);
 }
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * DESIGN: one entry an open number, in a pool that grows to the window and is found through a hash
- * table; numbers are dense, so that almost all chains have one entry. Two lists run through
+ * DESIGN: entries of open numbers, in a pool that grows to the window and is found through a hash
+ * table; numbers are dense, so that almost all chains have one entry. Records of one partition that come together
+ * share an entry, a run; a report of some of them cuts it (ledger-runs.c). Two lists run through
  * the entries, both ascending: all open numbers, and those of one partition. So the head of a
  * partition's list holds its position back, and nothing is ever searched. A settled number leaves at once.
  * Remembered are only the parts of a label that was split, and the numbers of ended assignments: so a late
  * report differs from a second report.
  *
- * In order accounting numbers are put together into runs when many are open, so that what a filter drops takes
- * little memory: see ledger-runs.c.
+ * In order accounting more numbers are put together when many are open, so that what a filter drops takes
+ * little memory.
  *
  * Files: ledger.c entries, partitions, positions and the window; ledger-report.c reports and transactions;
  * ledger-runs.c runs; ledger-open.c what is open.
@@ -20,8 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* At most so many numbers of ended assignments are remembered. */
+/* At most so many entries of ended assignments are remembered. */
 enum { ENDED_MAX = 1 << 16, KEEP_MIN = 2048, KEEP_MAX = 1 << 20 };
+/* When a run is cut, each of its records counts as much as another: a large one has an entry of its own. */
+enum { RUN_BYTES = 256 << 10 };
 
 /* ---- the table ---- */
 
@@ -31,6 +34,18 @@ uint32_t ledger_entry_find(const struct ledger *l, uint64_t number)
 
 	while (e != NONE && l->entries[e].number != number)
 		e = l->entries[e].chain;
+	return e;
+}
+
+uint32_t ledger_entry_around(const struct ledger *l, uint64_t number)
+{
+	uint64_t n = number;
+	uint32_t e = ledger_entry_find(l, n);
+
+	while (e == NONE && n % LEDGER_BLOCK)
+		e = ledger_entry_find(l, --n);
+	if (e == NONE || l->entries[e].last < number || !l->entries[e].is_exact)
+		return NONE;
 	return e;
 }
 
@@ -140,13 +155,24 @@ void ledger_entry_forget(struct ledger *l, uint32_t e)
 	l->free = e;
 }
 
+void ledger_entry_tell(const struct ledger *l, const struct ledger_entry *x, enum ledger_kind kind,
+	int64_t taken_us)
+{
+	if (!l->settled)
+		return;
+	if (x->is_exact)
+		l->settled(l->ctx, x->part, x->at, x->low, x->count, kind, taken_us);
+	for (uint64_t i = 0; i < x->count && !x->is_exact; i++)
+		l->settled(l->ctx, x->part, x->at, x->low, 1, kind, taken_us);
+}
+
 void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us)
 {
 	struct ledger_entry *x = &l->entries[e];
 	struct ledger_part *p = x->part;
 
 	if (!p) {
-		l->counts.late++;
+		l->counts.late += x->count;
 		ledger_entry_forget(l, e);
 		return;
 	}
@@ -162,8 +188,7 @@ void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, in
 		l->counts.dead += x->count;
 		break;
 	}
-	for (uint64_t i = 0; i < x->count && l->settled; i++)
-		l->settled(l->ctx, p, x->at + (int64_t)i, x->low, kind, now_us - x->emitted_us);
+	ledger_entry_tell(l, x, kind, now_us - x->emitted_us);
 	ledger_entry_forget(l, e);
 }
 
@@ -201,15 +226,15 @@ void ledger_end(struct ledger *l, struct ledger_part *p)
 		struct ledger_entry *x = &l->entries[e];
 
 		l->counts.ended += x->count;
-		/* Of a run only this much is remembered. */
-		if (x->count > 1) {
+		/* Of a run that could not be found again only this much is remembered. */
+		if (!x->is_exact || x->number / LEDGER_BLOCK != x->last / LEDGER_BLOCK) {
 			if (x->last >= l->known)
 				l->known = x->last + 1;
 			ledger_entry_forget(l, e);
 			continue;
 		}
 		l->open--;
-		l->counts.open--;
+		l->counts.open -= x->count;
 		l->counts.open_bytes -= x->bytes;
 		unlink_entry(l, e, &l->head, &l->tail);
 		unlink_part(l, x);
@@ -220,8 +245,8 @@ void ledger_end(struct ledger *l, struct ledger_part *p)
 		l->ended++;
 	}
 	while (l->ended > ENDED_MAX) {
-		if (l->entries[l->ended_head].number >= l->known)
-			l->known = l->entries[l->ended_head].number + 1;
+		if (l->entries[l->ended_head].last >= l->known)
+			l->known = l->entries[l->ended_head].last + 1;
 		ledger_entry_forget(l, l->ended_head);
 	}
 	l->uncommitted -= p->emitted - p->committed;
@@ -263,16 +288,65 @@ uint32_t ledger_entry_split(struct ledger *l, uint32_t before)
 	struct ledger_entry *x = &l->entries[e], *b = &l->entries[before];
 
 	*x = *b;
-	x->before = x->part_before = before;
-	b->after = b->part_after = e;
+	x->before = before;
+	b->after = e;
 	if (x->after == NONE)
-		l->tail = e;
+		*(x->part ? &l->tail : &l->ended_tail) = e;
 	else
 		l->entries[x->after].before = e;
+	if (!x->part) {
+		l->ended++;
+		return e;
+	}
+	x->part_before = before;
+	b->part_after = e;
 	if (x->part_after == NONE)
 		x->part->tail = e;
 	else
 		l->entries[x->part_after].part_before = e;
+	l->open++;
+	return e;
+}
+
+/* Whether the next number can be put to the newest entry: it belongs there, and nothing was said of that. */
+static bool goes_on(const struct ledger *l, const struct ledger_part *p, int64_t at, int64_t low,
+	size_t bytes, int64_t now_us)
+{
+	const struct ledger_entry *x;
+
+	if (p->tail == NONE || p->tail != l->tail)
+		return false;
+	x = &l->entries[p->tail];
+	return x->last == l->last && x->emitted_us == now_us && x->low == low &&
+		x->at + (int64_t)x->count == at && x->is_exact && x->bytes + bytes <= RUN_BYTES &&
+		x->number / LEDGER_BLOCK == (l->last + 1) / LEDGER_BLOCK && !x->split &&
+		!x->asked && !x->overdue_us;
+}
+
+/* An entry of no number yet, the newest. */
+static uint32_t begin_entry(
+	struct ledger *l, struct ledger_part *p, int64_t at, int64_t low, int64_t now_us)
+{
+	uint32_t e = take_free(l);
+
+	l->entries[e] = (struct ledger_entry){
+		.number = l->last + 1,
+		.is_exact = true,
+		.part = p,
+		.at = at,
+		.low = low,
+		.emitted_us = now_us,
+		.ordinal = p->emitted,
+		.part_before = p->tail,
+		.part_after = NONE,
+	};
+	if (p->tail == NONE)
+		p->head = e;
+	else
+		l->entries[p->tail].part_after = e;
+	p->tail = e;
+	link_last(l, e, &l->head, &l->tail);
+	ledger_entry_add(l, e);
 	l->open++;
 	return e;
 }
@@ -285,37 +359,18 @@ uint64_t ledger_emit(struct ledger *l, struct ledger_part *p, int64_t at, int64_
 
 	if (l->order && l->open >= l->thin_at)
 		ledger_thin(l);
-	e = take_free(l);
+	e = goes_on(l, p, at, low, bytes, now_us) ? p->tail : begin_entry(l, p, at, low, now_us);
 	x = &l->entries[e];
-	*x = (struct ledger_entry){
-		.number = ++l->last,
-		.last = l->last,
-		.count = 1,
-		.is_exact = true,
-		.part = p,
-		.at = at,
-		.low = low,
-		.emitted_us = now_us,
-		.ordinal = p->emitted,
-		.bytes = bytes,
-		.part_before = p->tail,
-		.part_after = NONE,
-	};
-	if (p->tail == NONE)
-		p->head = e;
-	else
-		l->entries[p->tail].part_after = e;
-	p->tail = e;
+	x->last = ++l->last;
+	x->count++;
+	x->bytes += bytes;
 	p->next = at + 1;
 	p->open++;
 	p->emitted++;
 	l->uncommitted++;
-	link_last(l, e, &l->head, &l->tail);
-	ledger_entry_add(l, e);
 	l->counts.emitted++;
-	l->open++;
 	l->counts.open++;
-	l->counts.open_bytes += x->bytes;
+	l->counts.open_bytes += bytes;
 	return l->last;
 }
 
@@ -340,11 +395,32 @@ uint64_t ledger_covered(const struct ledger *l, const struct ledger_part *p)
 	return p->head == NONE ? p->emitted : l->entries[p->head].ordinal;
 }
 
+static uint64_t room(const struct ledger *l)
+{
+	return l->uncommitted < l->window ? l->window - l->uncommitted : 0;
+}
+
+/* The answer to a commit has come: was it sent too late, or too soon? */
+static void judge_commit(struct ledger *l)
+{
+	uint64_t left = room(l), least = l->window / 8;
+
+	/* A commit has several partitions. */
+	if (l->ahead_at == l->last)
+		return;
+	l->ahead_at = l->last;
+	if (!left && l->ahead < l->window)
+		l->ahead += l->window / 16;
+	else
+		l->ahead -= left / 4 < l->ahead - least ? left / 4 : l->ahead - least;
+}
+
 void ledger_committed(struct ledger *l, struct ledger_part *p, uint64_t covered)
 {
 	l->commits = true;
 	if (covered <= p->committed)
 		return;
+	judge_commit(l);
 	l->uncommitted -= covered - p->committed;
 	p->committed = covered;
 }
@@ -356,9 +432,7 @@ uint64_t ledger_uncommitted(const struct ledger *l)
 
 bool ledger_commit_due(const struct ledger *l, uint64_t due)
 {
-	uint64_t room = l->uncommitted < l->window ? l->window - l->uncommitted : 0;
-
-	return due && due >= l->window / 16 && due >= room / 3;
+	return due && due >= l->window / 16 && room(l) <= l->ahead;
 }
 
 void ledger_forget(struct ledger *l)
@@ -385,7 +459,10 @@ struct ledger *ledger_new(uint64_t window, uint64_t window_bytes, bool order)
 {
 	struct ledger *l = mem_realloc(NULL, sizeof(*l));
 
-	*l = (struct ledger){.window = window, .window_bytes = window_bytes, .order = order};
+	*l = (struct ledger){.window = window,
+		.window_bytes = window_bytes,
+		.order = order,
+		.ahead = window / 2};
 	l->head = l->tail = l->ended_head = l->ended_tail = l->free = NONE;
 	ledger_keep(l,
 		window > KEEP_MAX	    ? KEEP_MAX

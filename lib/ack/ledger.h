@@ -53,10 +53,11 @@ struct ledger_counts {
 
 struct ledger;
 
-/* Called with each number that is settled, in the order of settling: @at and @low as given to
- * ledger_emit; @taken_us is the time between ledger_emit and the report, for latency. May be NULL. */
+/* Called with the numbers that are settled, in the order of settling: @at and @low of the first one as given to
+ * ledger_emit, and @count, of which each stands one behind the other; @taken_us is the time between ledger_emit and
+ * the report, for latency. May be NULL. */
 typedef void ledger_settled_fn(void *ctx, struct ledger_part *p, int64_t at, int64_t low,
-	enum ledger_kind kind, int64_t taken_us);
+	uint64_t count, enum ledger_kind kind, int64_t taken_us);
 
 /* @window, @window_bytes: how much may be open before ledger_full. @order: accounting by order.
  * Never fails (dies when out of memory). */
@@ -84,7 +85,8 @@ void ledger_forget(struct ledger *l);
 /* In order accounting any number of records may be open, and takes little room; but a transaction must know the
  * offset of each number. After ledger_keep_exact, ledger_has_room says whether a further one can be kept so. */
 void ledger_keep_exact(struct ledger *l);
-/* How many of the newest numbers have an entry each, in any case: by default as many as the window, and 2048. */
+/* How many of the newest numbers, at least, are never put together with others of which the sink may speak apart:
+ * by default as many as the window, and 2048. */
 void ledger_keep(struct ledger *l, uint32_t entries);
 bool ledger_has_room(const struct ledger *l);
 /* In order: all that is open counts as dropped. */
@@ -114,8 +116,8 @@ void ledger_committed(struct ledger *l, struct ledger_part *p, uint64_t covered)
 /* How many records a crash would repeat: those emitted and not covered by ledger_committed. */
 uint64_t ledger_uncommitted(const struct ledger *l);
 /* Whether to commit now. @due: how many records could be committed and are in no commit that was sent. True
- * if @due >= window/16 and @due >= (window - uncommitted)/3: about a quarter of an otherwise empty window,
- * and fewer the less room is left, since as many again are emitted until the answer comes. */
+ * if @due >= window/16 and as little of the window is left as is emitted until the answer comes. How much that is
+ * follows from the commits before: less when room was left at their answer, more when none was. */
 bool ledger_commit_due(const struct ledger *l, uint64_t due);
 /* How many numbers of the partition are open. */
 uint64_t ledger_part_open(const struct ledger_part *p);

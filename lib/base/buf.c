@@ -32,20 +32,45 @@ static const char pairs[] =
 	"46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
 	"9293949596979899";
 
+/* How many digits a number has. */
+static unsigned digits_of(uint64_t u)
+{
+	static const uint64_t powers[] = {0, 10, 100, 1000, 10000, 100000, 1000000, 10000000,
+		100000000, 1000000000, 10000000000, 100000000000, 1000000000000, 10000000000000,
+		100000000000000, 1000000000000000, 10000000000000000, 100000000000000000,
+		1000000000000000000, 10000000000000000000u};
+	/* The binary logarithm times log10(2), which is too large by one at most. */
+	unsigned n = (64 - (unsigned)__builtin_clzll(u | 1)) * 1233 >> 12;
+
+	return n + (u >= powers[n]);
+}
+
 void buf_int(struct buf *b, int64_t n)
 {
-	char digits[24], *p = digits + sizeof(digits);
+	enum { INT_MAX_LEN = 20 };
+	char *p = buf_room(b, INT_MAX_LEN);
 	uint64_t u = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+	uint32_t low;
 
-	for (; u >= 100; u /= 100)
-		memcpy(p -= 2, pairs + u % 100 * 2, 2);
-	if (u >= 10)
-		memcpy(p -= 2, pairs + u * 2, 2);
-	else
-		*--p = (char)('0' + u);
 	if (n < 0)
-		*--p = '-';
-	buf_put(b, p, (size_t)(digits + sizeof(digits) - p));
+		*p++ = '-';
+	p += digits_of(u);
+	b->len = (size_t)(p - b->p);
+	for (; u >= 10000; u /= 10000) {
+		uint32_t four = (uint32_t)(u % 10000);
+
+		memcpy(p -= 2, pairs + four % 100 * 2, 2);
+		memcpy(p -= 2, pairs + four / 100 * 2, 2);
+	}
+	low = (uint32_t)u;
+	if (low >= 100) {
+		memcpy(p -= 2, pairs + low % 100 * 2, 2);
+		low /= 100;
+	}
+	if (low >= 10)
+		memcpy(p - 2, pairs + low * 2, 2);
+	else
+		p[-1] = (char)('0' + low);
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

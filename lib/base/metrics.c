@@ -187,14 +187,14 @@ void metrics_histogram(const char *name, const char *help, const struct metrics_
 	add_series(&(struct series){name, help, "histogram", METRICS_PIPELINE, h});
 }
 
-void metrics_observe(struct metrics_histogram *h, int64_t us)
+void metrics_observe(struct metrics_histogram *h, int64_t us, uint64_t count)
 {
 	int i = 0;
 
 	while (i < METRICS_BUCKETS - 1 && us > bounds[i].us)
 		i++;
-	h->counts[i]++;
-	h->sum_us += us;
+	h->counts[i] += count;
+	h->sum_us += us * (int64_t)count;
 }
 
 void metrics_up(const char *peer, bool up)

@@ -58,7 +58,8 @@ struct metrics_histogram {
 };
 /* @name ends with "_seconds"; the label is pipeline. */
 void metrics_histogram(const char *name, const char *help, const struct metrics_histogram *h);
-void metrics_observe(struct metrics_histogram *h, int64_t us);
+/* @count times the same. */
+void metrics_observe(struct metrics_histogram *h, int64_t us, uint64_t count);
 
 /* Whether a peer ("kafka") can be reached. */
 void metrics_up(const char *peer, bool up);

@@ -32,15 +32,15 @@ void source_explain(const struct source *s)
 	}
 }
 
-static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low,
+static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low, uint64_t count,
 	enum ledger_kind kind, int64_t taken_us)
 {
 	struct source *s = (struct source *)ctx;
 
 	(void)kind;
-	metrics_observe(&s->delivery, taken_us);
-	if (s->settled)
-		s->settled(s->settled_ctx, p, at, low);
+	metrics_observe(&s->delivery, taken_us, count);
+	for (uint64_t i = 0; i < count && s->settled; i++)
+		s->settled(s->settled_ctx, p, at + (int64_t)i, low);
 }
 
 void source_count(struct source *s)

@@ -46,6 +46,9 @@ static struct {
 	bool commits;
 	struct group group[GROUPS];
 	int groups, question;
+	bool together; /* many records come at once and share an entry */
+	size_t slot_before;
+	uint64_t told; /* numbers that ledger_on_settled's function was told of */
 	bool stragglers; /* young numbers are reported first, some are left behind */
 	struct slot slot[SLOTS];
 	struct ledger_counts counts;
@@ -54,7 +57,7 @@ static struct {
 /* In a run all numbers have the same. */
 static size_t bytes_of(uint64_t n)
 {
-	return a.runs ? 3 : n % 7;
+	return a.runs || a.together ? 3 : n % 7;
 }
 
 static struct label parse(const char *text)
@@ -227,11 +230,14 @@ static uint64_t some_open(void)
 
 static void emit(void)
 {
-	struct slot *s = &a.slot[test_below(SLOTS)];
+	struct slot *s;
 
+	if (!a.together || test_below(40) == 0)
+		a.slot_before = test_below(SLOTS);
+	s = &a.slot[a.slot_before];
 	if (!s->part || a.last + 1 >= NUMBERS)
 		return;
-	if (test_below(10) == 0) {
+	if (test_below(a.together ? 80 : 10) == 0) {
 		int64_t next = s->at + (int64_t)test_below(4) - 1;
 
 		ledger_skip(s->part, next);
@@ -244,8 +250,9 @@ static void emit(void)
 	a.last++;
 	a.n[a.last] = (struct number){OPEN, (int)(s - a.slot), s->at, s->emitted++, -1, 0};
 	a.uncommitted++;
-	assert_int_equal(
-		ledger_emit(a.l, s->part, s->at, 0, bytes_of(a.last), (int64_t)a.last), a.last);
+	assert_int_equal(ledger_emit(a.l, s->part, s->at, 0, bytes_of(a.last),
+				 (int64_t)(a.together ? a.last / 100 : a.last)),
+		a.last);
 	s->next = ++s->at;
 	a.counts.emitted++;
 	a.counts.open++;
@@ -438,6 +445,7 @@ static void compare(void)
 	struct ledger_open o;
 
 	assert_memory_equal(&counts, &a.counts, sizeof(counts));
+	assert_int_equal(a.told, counts.final + counts.dropped + counts.dead + counts.vouched);
 	for (uint64_t n = a.last; n >= a.low && n; n--)
 		if (a.n[n].state == OPEN) {
 			first = n;
@@ -467,6 +475,13 @@ static void compare(void)
 		a.low++;
 }
 
+static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low, uint64_t count,
+	enum ledger_kind kind, int64_t taken_us)
+{
+	(void)ctx, (void)p, (void)at, (void)low, (void)kind, (void)taken_us;
+	a.told += count;
+}
+
 static void random_calls_agree(bool order)
 {
 	uint64_t most = test_below(2) ? 20 : 3000;
@@ -475,7 +490,9 @@ static void random_calls_agree(bool order)
 	a.stragglers = !order && most == 20 && test_below(2);
 	a.order = order;
 	a.l = ledger_new(most, BYTES, order);
+	ledger_on_settled(a.l, on_settled, NULL);
 	a.runs = order && test_below(2);
+	a.together = test_below(2);
 	if (a.runs) {
 		ledger_keep(a.l, 2 + (uint32_t)test_below(20));
 		ledger_keep_exact(a.l);

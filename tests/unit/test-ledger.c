@@ -181,8 +181,9 @@ static void not_all_ended_numbers_are_remembered(void **state)
 	(void)state;
 	begin(MANY, false);
 	emit("q");
+	/* Each has an entry of its own. */
 	for (int i = 1; i < MANY; i++)
-		emit("p");
+		ledger_emit(l, p, 2 * i, 0, 100, 0);
 	ledger_end(l, p);
 	p = ledger_assign(l, "t", 0, NULL);
 	taken(final("2"));
@@ -244,25 +245,43 @@ static void what_a_crash_would_repeat_fills_the_window(void **state)
 	p = ledger_assign(l, "t", 0, NULL);
 }
 
-static void a_commit_is_due_the_sooner_the_less_room_is_left(void **state)
+static void emit_many(int count)
+{
+	while (count--)
+		emit("p");
+}
+
+static void a_commit_is_due_when_the_room_will_just_do(void **state)
 {
 	(void)state;
 	begin(64, false);
 	ledger_committed(l, p, 0);
-	for (int i = 0; i < 16; i++)
-		emit("p");
-	/* All of it is final: a quarter, and not less. */
-	assert_true(ledger_commit_due(l, 16));
-	assert_false(ledger_commit_due(l, 15));
-	for (int i = 0; i < 36; i++)
-		emit("p");
+	emit_many(31);
+	assert_false(ledger_commit_due(l, 31));
+	emit_many(1);
 	assert_true(ledger_commit_due(l, 4));
 	assert_false(ledger_commit_due(l, 3));
-	for (int i = 0; i < 12; i++)
-		emit("p");
+	/* 16 of 64 are left when the answer comes: the next one can be sent 4 later. */
+	emit_many(16);
+	ledger_committed(l, p, 32);
+	emit_many(19);
+	assert_false(ledger_commit_due(l, 32));
+	emit_many(1);
+	assert_true(ledger_commit_due(l, 32));
+	/* No room is left: the next one is sent earlier. */
+	emit_many(28);
 	assert_true(ledger_full(l));
-	assert_true(ledger_commit_due(l, 4));
-	assert_false(ledger_commit_due(l, 3));
+	ledger_committed(l, p, 64);
+	assert_true(ledger_commit_due(l, 32));
+	/* It is never later than with an eighth left. */
+	for (int i = 0; i < 20; i++) {
+		emit_many(1);
+		ledger_committed(l, p, 97 + (uint64_t)i);
+	}
+	emit_many(55);
+	assert_false(ledger_commit_due(l, 32));
+	emit_many(1);
+	assert_true(ledger_commit_due(l, 32));
 	/* No window is so small that nothing is ever due, or nothing is something. */
 	begin(1, false);
 	ledger_committed(l, p, 0);
@@ -470,7 +489,7 @@ int main(void)
 		cmocka_unit_test(not_all_ended_numbers_are_remembered),
 		cmocka_unit_test(the_window_counts_records_and_bytes),
 		cmocka_unit_test(what_a_crash_would_repeat_fills_the_window),
-		cmocka_unit_test(a_commit_is_due_the_sooner_the_less_room_is_left),
+		cmocka_unit_test(a_commit_is_due_when_the_room_will_just_do),
 		cmocka_unit_test(a_source_that_cannot_wait_forgets),
 		cmocka_unit_test(in_order_the_sink_vouches_for_what_is_below),
 		cmocka_unit_test(a_transaction_has_no_gap_below),

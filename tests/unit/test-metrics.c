@@ -152,9 +152,9 @@ static void modules_register_their_own(void **state)
 	metrics_counter("gaps_total", "Interruptions.", METRICS_PIPELINE, &gaps);
 	metrics_gauge("open_records", "Open.", METRICS_PIPELINE, &open_records);
 	metrics_histogram("delivery_seconds", "Time.", &delivery);
-	metrics_observe(&delivery, 1000);
-	metrics_observe(&delivery, 4000000);
-	metrics_observe(&delivery, 61000000);
+	metrics_observe(&delivery, 1000, 1);
+	metrics_observe(&delivery, 4000000, 1);
+	metrics_observe(&delivery, 61000000, 1);
 	metrics.forwarded = 5;
 	metrics_up("redis", false);
 	metrics_up("redis", true);
