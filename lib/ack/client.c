@@ -344,7 +344,13 @@ bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *lab
 		a->unlabelled += a->role != ACK_FILTER;
 		return true;
 	}
-	/* The usual case: our run and a number. */
+	if (a->next.size && seq->text.len == a->next.size && seq->type == JSON_STRING &&
+		memcmp(p, a->next.text, seq->text.len) == 0) {
+		label->number = a->next.number;
+		label_text_set(&a->next, a->run, a->next.number + 1);
+		return true;
+	}
+	/* Our run and a number. */
 	if (seq->type != JSON_STRING || seq->text.len <= AT || seq->text.len > AT + DIGITS_MAX ||
 		memcmp(p, a->run, LABEL_RUN_LEN) || p[LABEL_RUN_LEN] != ':' || p[AT] == '0')
 		return take_label(a, seq, label);
@@ -356,6 +362,7 @@ bool ack_take(struct ack *a, const struct json_value *seq, struct ack_label *lab
 		n = n * 10 + digit;
 	}
 	label->number = n;
+	label_text_set(&a->next, a->run, n + 1);
 	return true;
 }
 

@@ -58,6 +58,7 @@ struct ack {
 	bool absent; /* … and at the last look there was no socket */
 	char run[LABEL_RUN_LEN + 1];
 	int64_t give_up_ms, retry_ms, backoff_ms;
+	struct label_text next; /* what the next record's seq is, usually */
 	struct buf in, out;
 	size_t sent; /* bytes of out */
 	struct ack_list list; /* the report that can take more labels; it is not in out yet */

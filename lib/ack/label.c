@@ -85,6 +85,17 @@ int label_parse(struct label *l, struct span text)
 	return s.len ? -1 : 0;
 }
 
+void label_text_render(struct label_text *t, const char *run, uint64_t number)
+{
+	struct buf b = {.p = t->text, .len = LABEL_RUN_LEN + 1, .cap = sizeof(t->text)};
+
+	memcpy(t->text, run, LABEL_RUN_LEN);
+	t->text[LABEL_RUN_LEN] = ':';
+	buf_int(&b, (int64_t)number);
+	t->size = b.len;
+	t->number = number;
+}
+
 bool label_range(struct span *rest, uint64_t *from, uint64_t *to)
 {
 	if (!rest->len || !take_range(rest, from, to))

@@ -26,6 +26,25 @@ struct label {
 	uint32_t part, parts; /* 1…parts; 0 and 0: whole */
 };
 
+/* The seq of a number, "RUN:NUMBER"; .size 0: none yet. */
+struct label_text {
+	char text[LABEL_RUN_LEN + 1 + 20];
+	size_t size;
+	uint64_t number;
+};
+
+/* Makes it that of @number, which costs next to nothing when it is the next one. @run: LABEL_RUN_LEN bytes. */
+void label_text_render(struct label_text *t, const char *run, uint64_t number);
+static inline void label_text_set(struct label_text *t, const char *run, uint64_t number)
+{
+	if (!t->size || number != t->number + 1 || t->text[t->size - 1] == '9') {
+		label_text_render(t, run, number);
+		return;
+	}
+	t->text[t->size - 1]++;
+	t->number = number;
+}
+
 /* Checks the whole text: numbers from 1 below 2^63 without leading zeros, the ranges of a set
  * ascending and not touching backwards, 1 ≤ I ≤ P ≤ LABEL_PARTS_MAX. Returns 0 or -1. @l points into @text. */
 int label_parse(struct label *l, struct span text);

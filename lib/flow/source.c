@@ -80,7 +80,6 @@ void source_open(struct source *s, bool replays, int64_t window)
 		return;
 	s->ledger = ledger_new((uint64_t)window, replays ? WINDOW_BYTES : UINT64_MAX, s->order);
 	ack_server_open(&s->server, s->path, s->ledger);
-	buf_printf(&s->seq, ",\"seq\":\"%s:", s->server.run);
 	source_count(s);
 }
 

@@ -72,7 +72,7 @@ struct source {
 	struct ledger_counts counts; /* for metrics, as is: */
 	uint64_t stalled;
 	struct metrics_histogram delivery;
-	struct buf seq; /* ,"seq":"RUN: */
+	struct label_text seq; /* of the record that is printed next */
 	int64_t start_ms, tick_ms, stop_ms; /* stop_ms: of the first signal, or 0 */
 	uint64_t open;
 	int64_t open_ms; /* since when so many are open */
@@ -130,11 +130,16 @@ size_t source_room(const struct source *s, size_t most);
 /* The same whatever is pending: how many may be asked for. */
 size_t source_window(const struct source *s, size_t most);
 /* Appends the member with the number that source_emit will give, and a comma before it. */
-static inline void source_put_seq(const struct source *s, struct buf *b)
+static inline void source_put_seq(struct source *s, struct buf *b)
 {
-	buf_span(b, buf_as_span(&s->seq));
-	buf_int(b, (int64_t)ledger_last(s->ledger) + 1);
-	buf_putc(b, '"');
+	char *p = buf_room(b, sizeof(",\"seq\":\"\"") + sizeof(s->seq.text));
+
+	label_text_set(&s->seq, s->server.run, ledger_last(s->ledger) + 1);
+	memcpy(p, ",\"seq\":\"", 8);
+	/* All of it: a copy of a fixed size is quick. */
+	memcpy(p + 8, s->seq.text, sizeof(s->seq.text));
+	p[8 + s->seq.size] = '"';
+	b->len += 8 + s->seq.size + 1;
 }
 /* The part of source_emit that has to do with the ledger. */
 void source_enter(struct source *s, struct ledger_part *p, int64_t at, int64_t low, size_t bytes,

@@ -64,7 +64,7 @@ static void take_fields(struct entry_form *f, const struct entry *e, struct part
 	}
 }
 
-size_t entry_put(struct entry_form *f, const struct source *s, struct span head, bool numbered,
+size_t entry_put(struct entry_form *f, struct source *s, struct span head, bool numbered,
 	const struct entry *e, struct buf *out)
 {
 	struct parts p = {0};

@@ -29,7 +29,7 @@ struct entry_form {
 };
 /* Appends the entry's record or, raw, its payload, and the line's end. @head is {"stream":"…","id":" . @numbered: with
  * the seq of the source's next record. Returns the bytes of key and payload. */
-size_t entry_put(struct entry_form *f, const struct source *s, struct span head, bool numbered,
+size_t entry_put(struct entry_form *f, struct source *s, struct span head, bool numbered,
 	const struct entry *e, struct buf *out);
 
 #endif
