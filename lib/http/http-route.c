@@ -77,15 +77,41 @@ static bool part_fits(struct http_request_inner *r, struct span wanted, struct s
 	return fits;
 }
 
+/* "{name*}" stands for the rest of the path, which may be empty. */
+static bool takes_rest(struct span *wanted)
+{
+	if (wanted->len < 3 || wanted->p[0] != '{' || memcmp(wanted->p + wanted->len - 2, "*}", 2))
+		return false;
+	wanted->p++;
+	wanted->len -= 3;
+	return true;
+}
+
+static bool rest_fits(struct http_request_inner *r, struct span name, const char *path)
+{
+	char *text = *path == '/' ? decode((struct span){path + 1, strlen(path + 1)}) : NULL;
+
+	if (!text || r->param_count == HTTP_PARAMS_MAX) {
+		free(text);
+		return false;
+	}
+	r->params[r->param_count].name = name;
+	r->params[r->param_count++].value = text;
+	return true;
+}
+
 static bool path_fits(struct http_request_inner *r, const char *pattern)
 {
 	const char *path = r->path;
 	struct span wanted, part;
 
 	forget_params(r);
-	while (next_part(&pattern, &wanted))
+	while (next_part(&pattern, &wanted)) {
+		if (takes_rest(&wanted))
+			return rest_fits(r, wanted, path);
 		if (!next_part(&path, &part) || !part_fits(r, wanted, part))
 			return false;
+	}
 	return !*pattern && !*path;
 }
 

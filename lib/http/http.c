@@ -256,6 +256,26 @@ static void set_conf(struct http *h, const struct http_conf *conf)
 		h->conf.memory = 32 << 10;
 }
 
+static void start(struct http *h)
+{
+	struct MHD_OptionItem tls[] = {
+		{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->conf.cert},
+		{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)h->conf.key},
+		{MHD_OPTION_END, 0, NULL},
+	};
+
+	if (!h->conf.cert)
+		tls[0].option = MHD_OPTION_END;
+	h->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (h->conf.cert ? MHD_USE_TLS : 0), 0,
+		NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, h->listener.fd,
+		MHD_OPTION_CONNECTION_LIMIT, h->conf.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+		h->conf.idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->conf.memory,
+		MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+		h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+}
+
 struct http *http_open(const char *address, const struct http_conf *conf, void *self)
 {
 	struct http *h = mem_alloc(sizeof(*h));
@@ -267,13 +287,7 @@ struct http *http_open(const char *address, const struct http_conf *conf, void *
 	set_conf(h, conf);
 	if (listen_open(&h->listener, address, 0, &why))
 		die(why.status, "%s", why.text);
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-		on_request, h, MHD_OPTION_LISTEN_SOCKET, h->listener.fd,
-		MHD_OPTION_CONNECTION_LIMIT, h->conf.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-		h->conf.idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->conf.memory,
-		MHD_OPTION_URI_LOG_CALLBACK, on_uri, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-		h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	start(h);
 	info = h->daemon ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	h->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!info || h->fd < 0 || epoll_ctl(h->fd, EPOLL_CTL_ADD, info->epoll_fd, &e))

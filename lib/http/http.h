@@ -35,6 +35,8 @@ struct http_conf {
 	size_t max_body; /* bytes; 1 MiB */
 	unsigned idle_s; /* 10 */
 	size_t memory; /* bytes a connection, for headers and output; libmicrohttpd's 32 KiB */
+	const char *cert,
+		*key; /* TLS: texts in PEM, which stay; NULL: none. The certificate has its chain behind it */
 	/* Answers with an error of the server's own or of http_error; the default is http_error's JSON. */
 	void (*error)(void *self, struct http_request *r, int status, const char *message);
 };
@@ -45,7 +47,7 @@ struct http *http_open(const char *address, const struct http_conf *conf, void *
 /* Where it listens, as text: the port is the real one. */
 const char *http_address(const struct http *h);
 /* GET is HEAD's too. @pattern: "/topics/{topic}/partitions": a part in braces stands for any one part of the
- * path, which http_param decodes. A path without a route is answered with 404, a method with 405 and Allow.
+ * path, which http_param decodes; {name*} at the end for all that is left. A path without a route is answered with 404, a method with 405 and Allow.
  * Both texts stay. Among routes that fit, the first counts. */
 void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn);
 

@@ -106,6 +106,7 @@ static void open_site(const struct http_conf *conf)
 	site.http = http_open(site.address, conf, &site);
 	http_route(site.http, "GET", "/echo/{id}", on_echo);
 	http_route(site.http, "POST", "/echo/{id}", on_echo);
+	http_route(site.http, "PATCH", "/rest/{id*}", on_echo);
 	http_route(site.http, "GET", "/later", on_later);
 	http_route(site.http, "GET", "/stream", on_stream);
 	http_route(site.http, "GET", "/pull", on_pull);
@@ -195,6 +196,9 @@ static void routes_and_methods(void **state)
 	assert_has(got, "\r\n\r\nGET /echo/a%2Fb%20c id=a/b c q=1 2 3 h=first []");
 	assert_has(
 		ask("GET /%65cho/%C3%A9 HTTP/1.1\r\n" CLOSE "\r\n"), "id=\xc3\xa9 q=none h=none");
+	assert_has(ask("PATCH /rest/a/%2Fb/ HTTP/1.1\r\n" CLOSE "\r\n"), " id=a//b/ q=");
+	assert_has(ask("PATCH /rest/ HTTP/1.1\r\n" CLOSE "\r\n"), " id= q=");
+	assert_has(ask("PATCH /rest HTTP/1.1\r\n" CLOSE "\r\n"), " 404 ");
 	got = ask("HEAD /echo/a HTTP/1.1\r\n" CLOSE "\r\n");
 	assert_has(got, "HTTP/1.1 200 OK\r\n");
 	assert_has(got, "\r\nContent-Length: 34\r\n");
