@@ -10,8 +10,8 @@ load ack
 # Programs with a standard input; those of them that hand records on; sources.
 FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' evreplay 'evcorr-stamp'
 	'evcorr-serve -- cat')
-PASSING=('kwrite -t out --pass' 'rpub out --pass')
-SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack
+PASSING=('kwrite -t out --pass' 'rpub out --pass' 'evchain-append --pass')
+SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack evchain-append
 	'evsse --listen 127.0.0.1:0 -t x')
 SOURCES=('kread events' 'rsub events')
 # What prints for people takes no part in acknowledgements.
@@ -31,6 +31,8 @@ setup() {
 	# A row has options behind its first word: a command of a program is called by a name of its own.
 	mkdir bin
 	printf '#!/bin/sh\nexec evcorr "${0##*/evcorr-}" "$@"\n' | tee bin/evcorr-stamp >bin/evcorr-serve
+	# Each with a log of its own.
+	printf '#!/bin/sh\nexec evchain append "$@" "$(mktemp -d "$T/log.XXXXXX")/log"\n' >bin/evchain-append
 	chmod +x bin/*
 	PATH=$T/bin:$PATH
 	started=0 ended=0 inputs=()

@@ -8,7 +8,7 @@ load helpers
 
 setup() {
 	harness_setup
-	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1 -t requests:2 -t replies:2
+	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1 -t audit-heads:1 -t again:1 -t requests:2 -t replies:2
 	redis_start
 }
 
@@ -48,6 +48,10 @@ example() {
 
 @test "example: calls as records" {
 	example calls-as-records
+}
+
+@test "example: audit log" {
+	example audit-log
 }
 
 @test "example: channels to topics" {

@@ -16,6 +16,7 @@ args_of() {
 	case $1 in
 	evack | evfmt | evreplay) args=() ;;
 	evbatch) args=(cat) ;;
+	evchain) args=(append log) ;;
 	evkey) args=(.a) ;;
 	evsel) args=(.payload.a) ;;
 	evstamp) args=(--drop x) ;;
@@ -157,7 +158,7 @@ attempt() {
 }
 
 @test "--max-line and durations must be of their form" {
-	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub rsub; do
+	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub rsub; do
 		args_of "$program"
 		for size in 1k 1.5M -1 '' 12x; do
 			attempt "$program" "${args[@]}" --max-line "$size" </dev/null >out
@@ -200,7 +201,7 @@ attempt() {
 # ---- standard descriptors ----
 
 @test "a closed standard input is an error and not another file's descriptor" {
-	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --dead-letter dead <&- >out
 		complains "$program" 111 "cannot read standard input: Bad file descriptor"
@@ -209,7 +210,7 @@ attempt() {
 }
 
 @test "a directory as standard input is an error" {
-	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" </ >out
 		complains "$program" 111 "cannot read standard input: Is a directory"
@@ -218,7 +219,7 @@ attempt() {
 
 @test "a closed standard error changes nothing" {
 	echo '{"key":"k","payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		echo "--- $program"
 		{ cat in; echo nonsense; cat in; } >mixed
@@ -226,7 +227,7 @@ attempt() {
 		timeout -s KILL 120 "$program" "${args[@]}" --dead-letter "$program.dead" <mixed >out 2>&- || status=$?
 		[ "$status" -eq 1 ]
 		[ "$(jq -r .line "$program.dead")" = nonsense ]
-		case $program in evack | evfmt) ;; ev*) [ "$(jq -r .payload out)" = $'{"a":1}\n{"a":1}' ] ;; esac
+		case $program in evack | evchain | evfmt) ;; ev*) [ "$(jq -r .payload out)" = $'{"a":1}\n{"a":1}' ] ;; esac
 	done
 }
 
@@ -353,7 +354,7 @@ run_with_metrics() {
 
 @test "metrics that cannot be written are told of, and nothing else fails" {
 	echo '{"key":"k","payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --metrics nowhere/m <in >out
 		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"

@@ -24,6 +24,7 @@ static const struct program programs[] = {
 	{"rpub", PROGRAM_SINK},
 	{"rapply", PROGRAM_SINK},
 	{"evack", PROGRAM_SINK},
+	{"evchain", PROGRAM_SINK},
 	{"evcorr", PROGRAM_FILTER},
 	{"evsse", PROGRAM_SINK},
 };

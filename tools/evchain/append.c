@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: ISC */
+/* evchain append - records become entries.
+ *
+ * DESIGN: what was read in one turn of the loop is a group: it is written, synced, and only then are its records done.
+ * Meanwhile the next ones gather in the pipe, so that groups grow with the load.
+ *
+ * - A head that cannot be signed, or a group that cannot be written, ends the program with 111: nothing is reported of
+ *   what is not on the disk. An unfinished group is taken out of the file again.
+ * - With --head-every 0 a group is done once its head is durable too.
+ * - EOF: all done, a last head, exit. First SIGTERM: ignored while input is open; the second, or one after EOF, ends it
+ *   at once, without a head: the next start signs what is left. */
+#define _GNU_SOURCE
+#include "evchain/parts.h"
+
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "base/num.h"
+#include "base/out.h"
+#include "base/wake.h"
+#include "evchain/origin.h"
+#include "evchain/writer.h"
+#include "flow/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	SLOTS = 4096,
+	WINDOW_BYTES = 1 << 20,
+	LOOK_MS = 60000, /* the clock of the wall may be set */
+	HEADS_PENDING_MAX = 64 << 10, /* bytes of records of heads for a reader that is slow */
+};
+
+static struct {
+	struct opt_common common;
+	struct input_opts input;
+	struct ack_opts ack;
+	struct arg_str *key, *head_every, *heads, *rotate, *at, *file;
+	struct arg_lit *pass, *raw, *nul;
+} opt;
+
+static struct append {
+	struct sink sink;
+	struct writer writer;
+	struct origin origin;
+	bool raw;
+	int64_t every_ms; /* --head-every */
+	int64_t head_ms; /* when the last head was signed; monotonic */
+	int64_t rotate_bytes, rotate_ms; /* 0: not by this */
+	struct out heads; /* --heads */
+	bool has_heads;
+	struct buf record, scratch;
+	uint64_t size, signed_size; /* metrics */
+} self;
+
+static int64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- records ---- */
+
+static void on_line(struct append *s, struct span line, int64_t now_ms)
+{
+	struct span source = SPAN_NONE;
+	struct record_error e;
+	struct record r = {0};
+
+	if (s->raw) {
+		buf_clear(&s->scratch);
+		buf_putc(&s->scratch, '{');
+		record_put_bytes(&s->scratch, "payload", line);
+		buf_putc(&s->scratch, '}');
+		line = buf_as_span(&s->scratch);
+	} else if (record_parse(&r, line, &e)) {
+		record_hint_raw(&e);
+		sink_refuse_line(&s->sink, &r.seq, false, &e);
+		return;
+	} else {
+		source = origin_of(&s->origin, &r);
+	}
+	if (sink_take(&s->sink, &r.seq))
+		writer_add(&s->writer, source, line, now_ms);
+}
+
+static void hand_on(void *append, const struct sink_slot *slot, struct span line, struct buf *out)
+{
+	(void)append;
+	(void)slot;
+	buf_span(out, line);
+}
+
+/* ---- heads ---- */
+
+_Noreturn static void end_by(struct append *s, const char *what)
+{
+	const char *file = s->writer.files.file;
+
+	if (errno == ESTALE)
+		sink_die(&s->sink, EXIT_PERM,
+			"another program has changed, moved or removed '%s': a log has one writer",
+			file);
+	sink_die(&s->sink, EXIT_TEMP, "cannot %s '%s': %s", what, file, msg_errno(errno));
+}
+
+static void sign(struct append *s)
+{
+	struct buf *to = &s->record;
+
+	buf_clear(to);
+	if (writer_head(&s->writer, clock_ms(), to))
+		end_by(s, "write a head of");
+	s->head_ms = wake_now_ms();
+	s->signed_size = s->writer.has_key ? s->writer.head_size : 0;
+	/* A reader that is slow misses heads in between: the next one says more. */
+	if (s->has_heads && out_pending(&s->heads) < HEADS_PENDING_MAX)
+		buf_span(&s->heads.b, buf_as_span(to));
+}
+
+static void send_heads(struct append *s)
+{
+	if (s->has_heads && out_flush(&s->heads))
+		sink_die(&s->sink, EXIT_TEMP, "cannot write heads to descriptor %s: %s",
+			opt.heads->sval[0], strerror(errno));
+}
+
+/* ---- groups ---- */
+
+static void rotate(struct append *s)
+{
+	struct writer *w = &s->writer;
+	bool is_big = s->rotate_bytes && w->bytes >= (uint64_t)s->rotate_bytes;
+	bool is_old = s->rotate_ms && w->first_at >= 0 && clock_ms() - w->first_at >= s->rotate_ms;
+
+	if (w->tree.size == w->first || !(is_big || is_old))
+		return;
+	if (writer_has_unsigned(w))
+		sign(s);
+	if (writer_rotate(w))
+		end_by(s, "rotate");
+}
+
+static void commit(struct append *s)
+{
+	struct writer *w = &s->writer;
+
+	if (writer_commit(w))
+		end_by(s, "write");
+	if (!s->every_ms && writer_has_unsigned(w))
+		sign(s);
+	for (uint64_t i = s->sink.head; i < s->sink.tail; i++)
+		sink_done(sink_slot(&s->sink, i));
+	s->size = w->tree.size;
+	rotate(s);
+}
+
+/* ---- the loop ---- */
+
+static int head_timeout_ms(const struct append *s, int64_t now_ms)
+{
+	int64_t due_ms = s->head_ms + s->every_ms - now_ms;
+
+	if (!writer_has_unsigned(&s->writer))
+		return -1;
+	return due_ms < 0 ? 0 : due_ms < INT32_MAX ? (int)due_ms : INT32_MAX;
+}
+
+static int rotate_timeout_ms(const struct append *s)
+{
+	int64_t age_ms = clock_ms() - s->writer.first_at;
+
+	if (!s->rotate_ms || s->writer.first_at < 0)
+		return -1;
+	return age_ms >= s->rotate_ms		  ? 0
+		: s->rotate_ms - age_ms < LOOK_MS ? (int)(s->rotate_ms - age_ms)
+						  : LOOK_MS;
+}
+
+static void loop(struct append *s)
+{
+	while (sink_runs(&s->sink)) {
+		int64_t now_ms = wake_now_ms();
+		struct pollfd p[SINK_FDS + 1];
+		struct span line;
+		int timeout_ms;
+
+		sink_poll(&s->sink, p, true);
+		p[SINK_FDS] = (struct pollfd){
+			.fd = s->has_heads ? s->heads.fd : -1, .events = out_events(&s->heads)};
+		timeout_ms =
+			wake_least(sink_timeout_ms(&s->sink, now_ms), head_timeout_ms(s, now_ms));
+		timeout_ms = wake_least(timeout_ms, rotate_timeout_ms(s));
+		if (poll(p, SINK_FDS + 1, timeout_ms) < 0) {
+			if (errno != EINTR)
+				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			continue;
+		}
+		if (p[SINK_FDS].revents & OUT_GONE)
+			sink_die(&s->sink, EXIT_TEMP,
+				"the reader of descriptor %s (--heads) has gone",
+				opt.heads->sval[0]);
+		sink_serve(&s->sink, p);
+		now_ms = clock_ms();
+		while (sink_next(&s->sink, &line))
+			on_line(s, line, now_ms);
+		commit(s);
+		if (head_timeout_ms(s, wake_now_ms()) == 0)
+			sign(s);
+		send_heads(s);
+		sink_flush(&s->sink, wake_now_ms());
+	}
+}
+
+/* ---- the command line ---- */
+
+static void parse_options(int argc, char **argv)
+{
+	static const char *const examples[] = {
+		"kread -e -o beginning orders payments | evchain append --key @audit.key audit.ndjson",
+		"kread -e -o beginning orders | evchain append --key @audit.key --pass audit.ndjson | rpub 'sse:{topic}'",
+		"evchain append --raw --key @audit.key audit.ndjson <access.log",
+		NULL,
+	};
+	static const struct opt_page page = {
+		.prog = "evchain",
+		.summary = "Appends records to the log FILE, which is made when it is not there.",
+		.examples = examples,
+		.libraries = {evchain_library},
+	};
+
+	opt.file = arg_str1(NULL, NULL, "FILE", "the log");
+	opt.key = arg_str0(NULL, "key", "FILE",
+		"the private key that signs heads (default: they are not signed)");
+	opt.head_every = arg_str0(NULL, "head-every", "TIME",
+		"sign a head so often; 0: after each group of entries (default 1s)");
+	opt.heads = arg_str0(NULL, "heads", "FD", "print each head as a record to this descriptor");
+	opt.rotate = arg_str0(NULL, "rotate", "SIZE|TIME",
+		"begin a new FILE when it is so big (1G) or so old (1d)");
+	opt.at = arg_str0(NULL, "at", "PLACE",
+		"where a record's origin stands, as for evstamp (default .source)");
+	opt.pass = arg_lit0(
+		NULL, "pass", "hand each record on once it is in the log: a filter, not a sink");
+	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
+	opt.nul = arg_lit0("0", NULL, "lines end with NUL instead of LF");
+	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
+	ack_opts(&opt.ack);
+	opt_common(&opt.common);
+	void *table[] = {opt.file, opt.key, opt.head_every, opt.heads, opt.rotate, opt.at, opt.pass,
+		opt.raw, opt.nul, INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
+
+/* "1G" is a size, "1d" a time; a bare number is a size. */
+static void take_rotate(struct append *s)
+{
+	const char *text = opt_text(opt.rotate, "--rotate");
+
+	if (!text)
+		return;
+	if (num_size(text, &s->rotate_bytes) == 0 && s->rotate_bytes > 0)
+		return;
+	s->rotate_bytes = 0;
+	if (num_duration_ms(text, &s->rotate_ms) || s->rotate_ms <= 0)
+		opt_bad("--rotate takes a size such as 1G or a time such as 1d, not '%s'", text);
+}
+
+static void take_heads(struct append *s)
+{
+	int64_t fd = opt_int(opt.heads, "--heads", -1, 1, INT32_MAX);
+
+	if (fd < 0)
+		return;
+	if (!opt.key->count)
+		opt_bad("--heads needs --key: without a key there are no heads");
+	if ((fd == STDOUT_FILENO && opt.pass->count) || fd == STDERR_FILENO ||
+		fcntl((int)fd, F_GETFD) < 0)
+		opt_bad("--heads takes an open descriptor that nothing else is written to, not %d",
+			(int)fd);
+	if (fd > STDERR_FILENO)
+		fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+	out_open(&s->heads, (int)fd);
+	s->has_heads = true;
+}
+
+static void open_log(struct append *s)
+{
+	const char *text = opt_text(opt.key, "--key"), *file;
+	struct skey key;
+
+	if (text)
+		take_skey(text, &key, &file);
+	writer_open(&s->writer, opt_text(opt.file, "FILE"), text ? &key : NULL);
+	explicit_bzero(&key, sizeof(key));
+}
+
+int append_command(int argc, char **argv)
+{
+	struct append *s = &self;
+	int status;
+
+	parse_options(argc, argv);
+	s->every_ms = opt_duration_ms(opt.head_every, "--head-every", 1000);
+	s->raw = opt.raw->count;
+	take_rotate(s);
+	take_heads(s);
+	origin_open(&s->origin, opt.at->count ? opt_text(opt.at, "--at") : ".source");
+	/* A limit of the shell's on a file's size is an error of write like any other. */
+	signal(SIGXFSZ, SIG_IGN);
+	open_log(s);
+	metrics_gauge("chain_entries", "Entries of the log.", METRICS_TOOL, &s->size);
+	metrics_gauge("chain_signed_entries", "Entries that the newest head signs for.",
+		METRICS_TOOL, &s->signed_size);
+	sink_open(&s->sink,
+		&(struct sink_setup){.input = &opt.input,
+			.ack = &opt.ack,
+			.raw = s->raw,
+			.end = opt.nul->count ? '\0' : '\n',
+			.role = opt.pass->count ? ACK_FILTER : ACK_SINK,
+			.slot_bytes = sizeof(struct sink_slot),
+			.slots = SLOTS,
+			.window_bytes = WINDOW_BYTES,
+			.self = s,
+			.hand_on = hand_on});
+	sign(s);
+	metrics_set_ready(true);
+	loop(s);
+	if (writer_has_unsigned(&s->writer))
+		sign(s);
+	if (s->has_heads && out_close(&s->heads))
+		sink_die(&s->sink, EXIT_TEMP, "cannot write heads to descriptor %s: %s",
+			opt.heads->sval[0], strerror(errno));
+	status = sink_close(&s->sink);
+	writer_close(&s->writer);
+	origin_close(&s->origin);
+	buf_free(&s->record);
+	buf_free(&s->scratch);
+	return status;
+}
