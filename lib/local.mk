@@ -31,7 +31,9 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/listing.c lib/kafka/listing.h \
 	lib/kafka/liveness.c lib/kafka/liveness.h \
 	lib/kafka/login.c lib/kafka/login.h \
-	lib/kafka/protocol.c lib/kafka/protocol.h \
+	lib/kafka/protocol.c lib/kafka/protocol-parts.h \
+	lib/kafka/protocol.h \
+	lib/kafka/query.c lib/kafka/query.h \
 	lib/kafka/talk.c lib/kafka/talk.h \
 	lib/kafka/topics.c lib/kafka/topics.h \
 	lib/net/bytes.c lib/net/bytes.h \

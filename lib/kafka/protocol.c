@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "kafka/protocol.h"
+#include "kafka/protocol-parts.h"
 
 #include "base/mem.h"
 
@@ -172,21 +172,11 @@ int proto_answer(struct span b, int32_t *number, struct span *body)
 	return 1;
 }
 
-static struct proto_in reader(struct span body)
-{
-	return (struct proto_in){body.p, body.p + body.len, false};
-}
-
-static int whole(const struct proto_in *in)
-{
-	return in->bad || in->p != in->end ? -1 : 0;
-}
-
 /* ---- ApiVersions ---- */
 
 int proto_read_versions(struct span body, struct proto_versions *v)
 {
-	struct proto_in in = reader(body);
+	struct proto_in in = proto_in(body);
 	int32_t n;
 
 	*v = (struct proto_versions){.error = proto_i16(&in)};
@@ -201,7 +191,7 @@ int proto_read_versions(struct span body, struct proto_versions *v)
 			v->max[api] = max;
 		}
 	}
-	return whole(&in);
+	return proto_whole(&in);
 }
 
 bool proto_has(const struct proto_versions *v, enum proto_api api)
@@ -231,12 +221,12 @@ void proto_put_metadata(struct buf *b, int16_t version, const char *const *topic
 		proto_put_i8(b, 0);
 }
 
-static char *text(struct span s)
+static char *text_or_null(struct span s)
 {
 	return s.p ? span_text(s) : NULL;
 }
 
-static char *name(struct span s)
+char *proto_text(struct span s)
 {
 	return s.p ? span_text(s) : mem_dup("");
 }
@@ -250,9 +240,9 @@ static void read_brokers(struct proto_in *in, struct proto_metadata *m)
 		struct proto_broker *k = &m->brokers[m->broker_count++];
 
 		k->id = proto_i32(in);
-		k->host = name(proto_string(in));
+		k->host = proto_text(proto_string(in));
 		k->port = proto_i32(in);
-		k->rack = text(proto_string(in));
+		k->rack = text_or_null(proto_string(in));
 	}
 }
 
@@ -290,7 +280,7 @@ static void read_topics(struct proto_in *in, int16_t version, struct proto_metad
 		int32_t count;
 
 		*t = (struct proto_topic){.error = proto_i16(in)};
-		t->name = name(proto_string(in));
+		t->name = proto_text(proto_string(in));
 		t->is_internal = proto_i8(in);
 		count = proto_count(in, 18);
 		t->partitions = mem_alloc((size_t)(count + 1) * sizeof(*t->partitions));
@@ -301,17 +291,17 @@ static void read_topics(struct proto_in *in, int16_t version, struct proto_metad
 
 int proto_read_metadata(struct span body, int16_t version, struct proto_metadata *m)
 {
-	struct proto_in in = reader(body);
+	struct proto_in in = proto_in(body);
 
 	*m = (struct proto_metadata){.controller = -1};
 	if (version >= 3)
 		proto_i32(&in);
 	read_brokers(&in, m);
 	if (version >= 2)
-		m->cluster = text(proto_string(&in));
+		m->cluster = text_or_null(proto_string(&in));
 	m->controller = proto_i32(&in);
 	read_topics(&in, version, m);
-	return whole(&in);
+	return proto_whole(&in);
 }
 
 void proto_metadata_free(struct proto_metadata *m)
@@ -340,7 +330,7 @@ void proto_metadata_free(struct proto_metadata *m)
 
 int proto_read_mechanisms(struct span body, int16_t *error, struct buf *names)
 {
-	struct proto_in in = reader(body);
+	struct proto_in in = proto_in(body);
 	int32_t n;
 
 	*error = proto_i16(&in);
@@ -350,15 +340,15 @@ int proto_read_mechanisms(struct span body, int16_t *error, struct buf *names)
 			buf_puts(names, ", ");
 		buf_span(names, proto_string(&in));
 	}
-	return whole(&in);
+	return proto_whole(&in);
 }
 
-int proto_read_login(struct span body, int16_t *error, struct span *text_, struct span *token)
+int proto_read_login(struct span body, int16_t *error, struct span *text, struct span *token)
 {
-	struct proto_in in = reader(body);
+	struct proto_in in = proto_in(body);
 
 	*error = proto_i16(&in);
-	*text_ = proto_string(&in);
+	*text = proto_string(&in);
 	*token = proto_bytes(&in);
 	/* Version 1 has how long the session lasts. */
 	return in.bad ? -1 : 0;

@@ -9,7 +9,8 @@ setup_file() {
 	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
 		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'FUTURE SSL - future' 'STRAY SSL - stray' \
 		'MUTUAL SSL' 'LOGIN SASL_SSL' 'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
-		'LATE SSL 127.0.0.1:@EXPIRED@' 'CROSS SSL localhost:@CROSS@' 'DROPPED PLAINTEXT 127.9.9.9:@FAR@'
+		'LATE SSL 127.0.0.1:@EXPIRED@' 'CROSS SSL localhost:@CROSS@' 'DROPPED PLAINTEXT 127.9.9.9:@FAR@' \
+		-- offsets.topic.replication.factor=3
 }
 
 setup() {
@@ -48,7 +49,7 @@ bad() {
 	kcheck --json "$@" >json 2>err || status=$?
 	cat json
 	[ "$status" -eq "$expected" ]
-	jq -r 'select(.ok == false) | .listener + " " + .verdict' json | grep -qF -e "$text"
+	jq -r 'select(.ok == false) | (.listener // .group) + " " + .verdict' json | grep -qF -e "$text"
 	jq -r 'select(.ok == false) | .remedy' json | grep -qF -e "$remedy"
 }
 
@@ -196,6 +197,13 @@ time.sleep(1000)' "$(port FAR)"
 	good 1 -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=secret
 	bad 100 "it refuses the user name or the password of 'alice' (SASL SCRAM-SHA-256)" '-X sasl.password=' \
 		-b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
+}
+
+# ---- a group's coordinator ----
+
+@test "a group has no coordinator, since the topic of positions cannot be made" {
+	bad 111 "group 'g': it has no coordinator: the topic __consumer_offsets" 'offsets.topic.replication.factor=1' \
+		-b "$(at PLAIN)" -g g --timeout 1s
 }
 
 # ---- other servers ----

@@ -2,14 +2,16 @@
 # shellcheck shell=bash
 # A real Kafka with a listener for each mistake that can be made with one. Needs helpers.bash.
 
-# listeners_start ROW…: a Kafka of this file or test alone; a row is NAME PROTOCOL [ADVERTISED [CERTIFICATE]] with
+# listeners_start ROW… [-- PROPERTY…]: a Kafka of this file or test alone; a row is NAME PROTOCOL [ADVERTISED [CERTIFICATE]] with
 # ADVERTISED as HOST:PORT, @NAME@ in it being that listener's port; "-" is the listener itself. TLS shows a
 # certificate of make_certs. Afterwards "$(at NAME)" is 127.0.0.1:PORT. SASL listeners know PLAIN, alice, secret.
 listeners_start() {
 	local row name protocol advertised certificate lower listeners='' all='' map='' properties=()
 	local login=org.apache.kafka.common.security.plain.PlainLoginModule
 	make_certs
-	for row in "$@"; do
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		row=$1
+		shift
 		read -r name protocol advertised certificate <<<"$row"
 		[ "${advertised:--}" != - ] || advertised=127.0.0.1:@$name@
 		listeners+=",$name://127.0.0.1:@$name@"
@@ -31,7 +33,7 @@ listeners_start() {
 		"listeners=PLAINTEXT://127.0.0.1:@PLAIN@,SASL://127.0.0.1:@SASL@,CONTROLLER://127.0.0.1:@CONTROLLER@$listeners" \
 		"advertised.listeners=PLAINTEXT://127.0.0.1:@PLAIN@,SASL://127.0.0.1:@SASL@$all" \
 		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT$map" \
-		"${properties[@]}"
+		"${properties[@]}" "${@:2}"
 	cat "$KAFKA_DIR/log" >&2
 }
 

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/msg.h"
+#include "base/num.h"
 #include "base/opt.h"
 #include "base/out.h"
 #include "base/wake.h"
@@ -23,6 +24,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -33,14 +35,18 @@ enum {
 static struct {
 	struct opt_common common;
 	struct kafka_opts kafka;
-	struct arg_str *timeout;
-	struct arg_lit *json, *watch;
+	struct arg_str *topics, *groups, *offsets, *timeout;
+	struct arg_lit *list, *json, *watch;
 } opt;
 
 static struct kcheck {
 	struct kafka_conf kafka_conf;
 	struct check_conf conf;
 	struct check check;
+	struct views views;
+	struct view_topics topics;
+	struct view_group *groups;
+	const char **names; /* of -t */
 	struct show show;
 	bool is_terminal;
 	int64_t timeout_ms;
@@ -57,6 +63,7 @@ static void parse_options(int argc, char **argv)
 {
 	static const char *const examples[] = {
 		"kcheck -b kafka:9092",
+		"kcheck -t orders -g bridge",
 		"kcheck --json | jq -r 'select(.ok | not) | .verdict'",
 		NULL,
 	};
@@ -68,14 +75,45 @@ static void parse_options(int argc, char **argv)
 		.libraries = {kafka_library, tls_library},
 	};
 
+	opt.topics = opt_many("t", "topic", "TOPIC", 0,
+		"look at a topic, too: leaders, replicas in sync, offsets");
+	opt.groups = opt_many("g", "group", "GROUP", 0,
+		"look at a consumer group, too: its coordinator, state, members, lag");
+	opt.list = arg_lit0("L", "list", "print the brokers and all topics");
+	opt.offsets = arg_str0(NULL, "offsets", "@TIME|beginning|end",
+		"print the offset of that time for each partition of the topics");
 	opt.timeout = arg_str0(NULL, "timeout", "TIME", "how long all of it may take (default 5s)");
 	opt.json = arg_lit0(NULL, "json", "print a JSON object for each listener");
 	opt.watch = arg_lit0(NULL, "watch", "go on, and print again what has changed");
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {opt.timeout, opt.json, opt.watch, KAFKA_ENTRIES(opt.kafka),
-		OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
+	void *table[] = {opt.topics, opt.groups, opt.list, opt.offsets, opt.timeout, opt.json,
+		opt.watch, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
+}
+
+/* --offsets. */
+static void take_time(void)
+{
+	const char *text = opt_text(opt.offsets, "--offsets");
+	struct timespec now;
+	int bad;
+
+	if (!text)
+		return;
+	k.views.asks_time = true;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (strcmp(text, "beginning") == 0)
+		k.views.time_ms = QUERY_BEGINNING;
+	else if (strcmp(text, "end") == 0)
+		k.views.time_ms = QUERY_END;
+	bad = *text == '@'
+		? num_time_ms(text + 1, now.tv_sec * 1000 + now.tv_nsec / 1000000, &k.views.time_ms)
+		: !k.views.time_ms;
+	if (bad || (*text == '@' && k.views.time_ms < 0))
+		opt_bad("--offsets takes @TIME, beginning or end, not '%s'", text);
+	if (!opt.topics->count && !opt.list->count)
+		opt_bad("--offsets needs -t or -L");
 }
 
 static void take_options(void)
@@ -86,6 +124,18 @@ static void take_options(void)
 	k.timeout_ms = opt_duration_ms(opt.timeout, "--timeout", TIMEOUT_MS);
 	if (k.timeout_ms < 1)
 		opt_bad("--timeout takes a time above 0");
+	take_time();
+	for (int i = 0; i < opt.topics->count; i++)
+		if (!*opt.topics->sval[i])
+			opt_bad("-t takes a name that is not empty");
+	for (int i = 0; i < opt.groups->count; i++)
+		if (!*opt.groups->sval[i])
+			opt_bad("-g takes a name that is not empty");
+	k.names = mem_alloc(((size_t)opt.topics->count + 1) * sizeof(*k.names));
+	memcpy(k.names, opt.topics->sval, (size_t)opt.topics->count * sizeof(*k.names));
+	k.names[opt.topics->count] = NULL;
+	k.groups = mem_alloc(((size_t)opt.groups->count + 1) * sizeof(*k.groups));
+	memset(k.groups, 0, ((size_t)opt.groups->count + 1) * sizeof(*k.groups));
 	k.show.json = opt.json->count;
 	k.is_terminal = !k.show.json && isatty(STDOUT_FILENO);
 	k.show.colour = k.is_terminal && !getenv("NO_COLOR");
@@ -94,52 +144,135 @@ static void take_options(void)
 		exit(trouble_tell(&why));
 }
 
-/* The verdicts of all, to see a change. */
-static void put_state(struct buf *b)
+/* ---- what is printed ---- */
+
+/* Calls for the verdict of each listener, topic and group; @ctx is its own. */
+static void each_verdict(
+	void (*fn)(void *ctx, const char *name, const struct check_verdict *v), void *ctx)
 {
-	buf_clear(b);
 	for (size_t i = 0; i < k.check.count; i++)
-		buf_printf(b, "%s:%s %s\n", k.check.listeners[i]->host, k.check.listeners[i]->port,
-			k.check.listeners[i]->verdict.text);
+		fn(ctx, k.check.listeners[i]->host, &k.check.listeners[i]->verdict);
+	for (size_t i = 0; i < k.topics.count; i++)
+		fn(ctx, k.topics.list[i].t.name, &k.topics.list[i].verdict);
+	for (int i = 0; i < opt.groups->count; i++)
+		fn(ctx, k.groups[i].name, &k.groups[i].verdict);
 }
 
-static void print(void)
+static void put_state(void *b, const char *name, const struct check_verdict *v)
+{
+	buf_printf(b, "%s %s %s\n", name, v->text, v->note);
+}
+
+static void take_worst(void *worst, const char *name, const struct check_verdict *v)
+{
+	const struct check_verdict **w = worst;
+
+	(void)name;
+	if (!*w || trouble_worse((*w)->status, v->status) != (*w)->status)
+		*w = v;
+}
+
+static void put_verdict(void *good, const char *name, const struct check_verdict *v)
+{
+	bool *all = good;
+
+	(void)name;
+	if (!show_verdict(&k.show, &k.out.b, v))
+		*all = false;
+}
+
+/* Whether a verdict is another than the last time. */
+static bool has_changed(void)
 {
 	struct buf state = {0};
 	bool same;
 
-	put_state(&state);
+	each_verdict(put_state, &state);
 	same = state.len == k.state.len && memcmp(state.p, k.state.p, state.len) == 0;
 	buf_free(&k.state);
 	k.state = state;
-	if (same && !k.is_terminal)
+	return !same;
+}
+
+static void print(void)
+{
+	bool good = true;
+
+	if (!has_changed() && !k.is_terminal)
 		return;
 	if (opt.watch->count && k.is_terminal)
 		buf_puts(&k.out.b, "\033[H\033[2J");
 	for (size_t i = 0; i < k.check.count; i++)
 		show_listener(&k.show, &k.out.b, k.check.listeners[i]);
-	show_verdicts(&k.show, &k.out.b, &k.check);
+	if (opt.list->count)
+		show_cluster(&k.show, &k.out.b, &k.check);
+	for (size_t i = 0; i < k.topics.count; i++)
+		show_topic(&k.show, &k.out.b, &k.topics.list[i], k.views.asks_time);
+	for (int i = 0; i < opt.groups->count; i++)
+		show_group(&k.show, &k.out.b, &k.groups[i]);
+	each_verdict(put_verdict, &good);
+	if (good)
+		show_good(&k.show, &k.out.b);
+}
+
+/* ---- the loop ---- */
+
+/* One turn. Returns false after a stop signal. */
+static bool turn(void)
+{
+	size_t n = check_poll(&k.check, &k.fds, &k.fds_room);
+
+	poll(k.fds, (nfds_t)n, check_timeout_ms(&k.check, wake_now_us()));
+	check_go_on(&k.check, k.fds, wake_now_us());
+	return !wake_stops();
+}
+
+static bool settle(void)
+{
+	while (!k.check.done)
+		if (!turn())
+			return false;
+	return true;
+}
+
+static bool await(struct talk *t)
+{
+	while (talk_goes_on(t)) {
+		if (!turn())
+			return false;
+		if (wake_now_us() >= k.views.until_us)
+			talk_give_up(t, wake_now_us());
+	}
+	return t->done;
 }
 
 /* One check. Returns whether there is a verdict: false after a stop signal. */
 static bool run(void)
 {
+	views_topics_free(&k.topics);
+	for (int i = 0; i < opt.groups->count; i++)
+		views_group_free(&k.groups[i]);
 	check_free(&k.check);
 	check_start(&k.check, &k.conf, k.timeout_ms, wake_now_us());
-	while (!k.check.done && !wake_stops()) {
-		size_t n = check_poll(&k.check, &k.fds, &k.fds_room);
-
-		poll(k.fds, (nfds_t)n, check_timeout_ms(&k.check, wake_now_us()));
-		check_go_on(&k.check, k.fds, wake_now_us());
-	}
-	return k.check.done;
+	k.views.check = &k.check;
+	k.views.await = await;
+	k.views.settle = settle;
+	k.views.until_us = wake_now_us() + k.timeout_ms * 1000;
+	if (!settle())
+		return false;
+	if (opt.topics->count || opt.list->count)
+		views_topics(&k.views, opt.topics->count ? k.names : NULL, &k.topics);
+	for (int i = 0; i < opt.groups->count && !wake_stops(); i++)
+		views_group(&k.views, opt.groups->sval[i], &k.groups[i]);
+	return !wake_stops();
 }
 
 static void tell(void)
 {
-	const struct check_verdict *worst = check_worst(&k.check);
+	const struct check_verdict *worst = NULL;
 
 	print();
+	each_verdict(take_worst, &worst);
 	k.last = *worst;
 	metrics_up("kafka", !worst->status);
 	metrics_set_ready(!worst->status);

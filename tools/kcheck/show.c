@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 #define _GNU_SOURCE
-#include "kcheck/show.h"
+#include "kcheck/paint.h"
 
+#include "base/mem.h"
+#include "base/msg.h"
 #include "json/json.h"
 
-#include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 /* ---- text ---- */
 
-static void paint(const struct show *s, struct buf *b, bool ok, const char *text)
+void paint(const struct show *s, struct buf *b, bool ok, const char *text)
 {
 	if (s->colour)
 		buf_puts(b, ok ? "\033[32m" : "\033[31m");
@@ -26,8 +28,7 @@ static void put_role(struct buf *b, const struct check_listener *l)
 		buf_puts(b, l->broker_count ? "bootstrap, " : "bootstrap");
 	if (l->broker_count)
 		buf_puts(b, l->broker_count > 1 ? "brokers" : "broker");
-	for (int i = 0; i < l->broker_count; i++)
-		buf_printf(b, " %d", l->brokers[i]);
+	paint_ids(b, l->brokers, l->broker_count, " ");
 }
 
 static void put_ms(struct buf *b, int64_t us)
@@ -117,10 +118,31 @@ static void put_text(const struct show *s, struct buf *b, const struct check_lis
 
 /* ---- JSON ---- */
 
-static void put_member(struct buf *b, const char *name, const char *text)
+void paint_member(struct buf *b, const char *name, const char *text)
 {
+	char *clean = mem_dup(text);
+
+	if (!json_utf8((struct span){text, strlen(text)}))
+		msg_clean(clean);
 	buf_putc(b, ',');
-	json_put_member(b, name, (struct span){text, strlen(text)});
+	json_put_member(b, name, (struct span){clean, strlen(clean)});
+	free(clean);
+}
+
+void paint_verdict(struct buf *b, const struct check_verdict *v)
+{
+	buf_printf(b, ",\"ok\":%s", v->status ? "false" : "true");
+	paint_member(b, "verdict", v->text);
+	if (*v->remedy)
+		paint_member(b, "remedy", v->remedy);
+	if (*v->note)
+		paint_member(b, "note", v->note);
+}
+
+void paint_ids(struct buf *b, const int32_t *ids, int32_t n, const char *separator)
+{
+	for (int32_t i = 0; i < n; i++)
+		buf_printf(b, "%s%d", i || *separator == ' ' ? separator : "", ids[i]);
 }
 
 static void put_time(struct buf *b, const char *name, int64_t s)
@@ -131,7 +153,7 @@ static void put_time(struct buf *b, const char *name, int64_t s)
 
 	gmtime_r(&t, &tm);
 	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	put_member(b, name, text);
+	paint_member(b, name, text);
 }
 
 static void put_json_ms(struct buf *b, const char *name, int64_t us)
@@ -151,9 +173,9 @@ static void put_json_tls(struct buf *b, const struct tls_report *r)
 	else
 		buf_puts(b, "null");
 	if (*r->subject || *r->names) {
-		put_member(b, "subject", r->subject);
-		put_member(b, "issuer", r->issuer);
-		put_member(b, "names", r->names);
+		paint_member(b, "subject", r->subject);
+		paint_member(b, "issuer", r->issuer);
+		paint_member(b, "names", r->names);
 		put_time(b, "not_before", r->from_s);
 		put_time(b, "not_after", r->until_s);
 	}
@@ -180,7 +202,7 @@ static void put_json_address(struct buf *b, const struct check_address *a)
 		put_json_tls(b, &t->tls);
 	}
 	if (t->as->sasl && t->step >= TALK_ASKS_MECHANISMS) {
-		put_member(b, "mechanism", t->as->login.mechanism);
+		paint_member(b, "mechanism", t->as->login.mechanism);
 		buf_puts(b, ",\"offered\":");
 		json_put_text(b, buf_as_span(&t->mechanisms));
 		put_json_ms(b, "login_ms", t->step_us[TALK_LOGS_IN]);
@@ -193,17 +215,12 @@ static void put_json(struct buf *b, const struct check_listener *l)
 	char name[300];
 
 	snprintf(name, sizeof(name), "%s:%s", l->host, l->port);
+	msg_clean(name);
 	buf_putc(b, '{');
 	json_put_member(b, "listener", (struct span){name, strlen(name)});
-	buf_printf(b, ",\"ok\":%s", l->verdict.status ? "false" : "true");
-	put_member(b, "verdict", l->verdict.text);
-	if (*l->verdict.remedy)
-		put_member(b, "remedy", l->verdict.remedy);
-	if (*l->verdict.note)
-		put_member(b, "note", l->verdict.note);
+	paint_verdict(b, &l->verdict);
 	buf_printf(b, ",\"bootstrap\":%s,\"brokers\":[", l->is_bootstrap ? "true" : "false");
-	for (int i = 0; i < l->broker_count; i++)
-		buf_printf(b, "%s%d", i ? "," : "", l->brokers[i]);
+	paint_ids(b, l->brokers, l->broker_count, ",");
 	buf_printf(b, "],\"resolved\":%s", l->resolve_error ? "false" : "true");
 	put_json_ms(b, "ms", l->took_us);
 	buf_puts(b, ",\"addresses\":[");
@@ -225,27 +242,25 @@ void show_listener(const struct show *s, struct buf *b, const struct check_liste
 		put_text(s, b, l);
 }
 
-void show_verdicts(const struct show *s, struct buf *b, const struct check *c)
+bool show_verdict(const struct show *s, struct buf *b, const struct check_verdict *v)
 {
-	bool good = true;
+	if (s->json)
+		return !v->status;
+	if (*v->note)
+		buf_printf(b, "note: %s\n", v->note);
+	if (!v->status)
+		return true;
+	paint(s, b, false, "verdict: ");
+	buf_printf(b, "%s\n", v->text);
+	if (*v->remedy)
+		buf_printf(b, "remedy: %s\n", v->remedy);
+	return false;
+}
 
+void show_good(const struct show *s, struct buf *b)
+{
 	if (s->json)
 		return;
-	for (size_t i = 0; i < c->count; i++) {
-		const struct check_verdict *v = &c->listeners[i]->verdict;
-
-		if (*v->note)
-			buf_printf(b, "note: %s\n", v->note);
-		if (!v->status)
-			continue;
-		good = false;
-		paint(s, b, false, "verdict: ");
-		buf_printf(b, "%s\n", v->text);
-		if (*v->remedy)
-			buf_printf(b, "remedy: %s\n", v->remedy);
-	}
-	if (good) {
-		paint(s, b, true, "verdict: ");
-		buf_puts(b, "good\n");
-	}
+	paint(s, b, true, "verdict: ");
+	buf_puts(b, "good\n");
 }

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "kafka/check.h"
+#include "kcheck/views.h"
 
 struct show {
 	bool json, colour;
@@ -12,7 +13,15 @@ struct show {
 
 /* Appends the line of a listener that is judged. */
 void show_listener(const struct show *s, struct buf *b, const struct check_listener *l);
-/* Appends the verdicts and remedies; nothing as JSON, where the lines have them. */
-void show_verdicts(const struct show *s, struct buf *b, const struct check *c);
+/* Appends what a verdict has to say beyond "good". Returns whether it is good. */
+bool show_verdict(const struct show *s, struct buf *b, const struct check_verdict *v);
+/* The last line, when all are good. Nothing as JSON, where the lines have the verdicts; this and the last. */
+void show_good(const struct show *s, struct buf *b);
+
+/* Appends the cluster and its brokers. */
+void show_cluster(const struct show *s, struct buf *b, const struct check *c);
+/* @asked_time: with the offsets at a time. */
+void show_topic(const struct show *s, struct buf *b, const struct view_topic *t, bool asked_time);
+void show_group(const struct show *s, struct buf *b, const struct view_group *g);
 
 #endif

@@ -1,0 +1,123 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# kcheck: topics, groups and all of a cluster, beside what kcat says of them.
+
+load helpers
+
+setup_file() {
+	kafka_start
+}
+
+# check STATUS OPTION…: kcheck ends so. Its output is in out, and as JSON in json.
+check() {
+	local expected=$1 status=0
+	shift
+	kcheck "$@" >out 2>err || status=$?
+	cat out err
+	[ "$status" -eq "$expected" ]
+	status=0
+	kcheck --json "$@" >json 2>err || status=$?
+	[ "$status" -eq "$expected" ]
+}
+
+# of KIND FILTER: from the objects in json that have a member KIND.
+of() {
+	jq -c "select(.$1) | $2" json
+}
+
+@test "-t: partitions, leaders, replicas in sync, offsets" {
+	topic=$(new_topic 3) other=$(new_topic)
+	seq 7 | kproduce "$topic" -p 1
+	check 0 -t "$topic" -t "$other"
+	grep -qx "good  topic $topic  3 partitions  min.insync.replicas 1" out
+	grep -qx '  partition 1  leader 1  replicas 1  in sync 1  offsets 0 to 7' out
+	[ "$(of topic '[.topic, .ok, .verdict, .min_insync_replicas, (.partitions | length)]')" = "\
+[\"$topic\",true,\"good\",1,3]
+[\"$other\",true,\"good\",1,1]" ]
+	[ "$(of topic .partitions | head -n 1 | jq -c '.[1]')" = \
+		'{"partition":1,"leader":1,"replicas":[1],"isr":[1],"begin":0,"end":7}' ]
+}
+
+@test "-t of a topic that does not exist, and of a name that cannot be one" {
+	topic=$(new_topic)
+	check 111 -t "$topic" -t none-such
+	grep -qx "verdict: topic 'none-such' does not exist in this cluster" out
+	grep -q '^remedy: kafka-topics.sh --create --topic none-such' out
+	[ "$(of topic '[.topic, .ok]')" = "[\"$topic\",true]
+[\"none-such\",false]" ]
+	# It was not made by being asked for.
+	check 111 -t none-such
+	check 100 -t 'a b'
+	grep -qx "verdict: 'a b' cannot be a topic's name" out
+}
+
+@test "-t of a topic that takes no writes: too few replicas in sync" {
+	topic=$(new_topic 1 min.insync.replicas=2)
+	check 111 -t "$topic"
+	grep -q "^verdict: topic '$topic': partition 0 has 1 of 1 replicas in sync, and min.insync.replicas is 2" out
+	grep -q "^remedy: .*--alter --topic $topic --add-config min.insync.replicas=1" out
+}
+
+@test "--offsets: the offset at a time, as kcat -Q has it" {
+	topic=$(new_topic)
+	for time in 1000 2000 3000; do
+		echo "{\"payload\":\"x\",\"ts\":$time}" | kwrite -t "$topic"
+	done
+	for time in 0 1000 1001 3000; do
+		check 0 -t "$topic" --offsets "@$time"
+		[ "$(of topic '.partitions[0].offset')" = "$(kcat -Q -b "$KAFKA_BROKERS" -t "$topic:0:$time" |
+			sed 's/.* offset //')" ]
+	done
+	check 0 -t "$topic" --offsets @3001
+	[ "$(of topic '.partitions[0].offset')" = null ]
+	grep -q 'offsets 0 to 3  at that time -$' out
+	check 0 -t "$topic" --offsets end
+	[ "$(of topic '.partitions[0].offset')" = 3 ]
+	check 0 -t "$topic" --offsets beginning
+	[ "$(of topic '.partitions[0].offset')" = 0 ]
+	for wrong in x @ @x -1 ''; do run -100 kcheck -t "$topic" "--offsets=$wrong"; done
+	run -100 kcheck --offsets @0
+}
+
+@test "-L: the cluster and all topics, as kcat -L has them" {
+	topic=$(new_topic 5)
+	kcheck --json -L >json || true # topics of other tests may be ill
+	kcheck -L >out || true
+	kcat -J -L -b "$KAFKA_BROKERS" >meta
+	[ "$(of cluster '[.controller, .brokers[0].id, .brokers[0].host]')" = '[1,1,"127.0.0.1"]' ]
+	grep -q '^  broker 1  127.0.0.1:[0-9]*  controller$' out
+	of topic '[.topic, [.partitions[] | [.partition, .leader, .replicas, .isr]]]' | grep -F "\"$topic\"" >ours
+	jq -c '.topics[] | [.topic, [.partitions[] | [.partition, .leader, [.replicas[].id], [.isrs[].id]]]]' meta |
+		grep -F "\"$topic\"" | cmp - ours
+}
+
+@test "-g: state, members, positions, lag" {
+	topic=$(new_topic 2) group=$(unique g)
+	seq 10 | kproduce "$topic" -p 0
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" commit "$group" "$topic" 0 4
+	check 0 -g "$group"
+	grep -qx "good  group $group  Empty  coordinator 1 at $KAFKA_BROKERS  0 members  lag 6" out
+	grep -qx "  $topic 0  committed 4  end 10  lag 6" out
+	grep -qx "note: group '$group' has no member: nobody reads" out
+	[ "$(of group '[.ok, .state, .coordinator, .lag, .members, .positions]')" = "\
+[true,\"Empty\",1,6,[],[{\"topic\":\"$topic\",\"partition\":0,\"committed\":4,\"end\":10,\"lag\":6}]]" ]
+	spawn reader kread --commit never -g "$group" "$topic"
+	wait_lines reader.out 6
+	check 0 -g "$group"
+	grep -qx "  member evpipe-kread /127.0.0.1 reads $topic 0 1" out
+	[ "$(of group '[.state, (.members[0].partitions | length)]')" = '["Stable",2]' ]
+}
+
+@test "-g of a group that does not exist yet is a note" {
+	check 0 -g none-such
+	grep -qx "note: group 'none-such' does not exist yet: it has no member and no position" out
+	[ "$(tail -n 1 out)" = 'verdict: good' ]
+}
+
+@test "no broker can be asked: the status is the listener's" {
+	check 111 -b 127.0.0.1:1 -t x -g y
+	grep -qx "verdict: topic 'x': no broker can be asked" out
+	grep -qx "verdict: group 'y': no broker can be asked" out
+	[ "$(wc -l <err)" -eq 1 ]
+	[[ $(cat err) == *'connection refused'* ]]
+}

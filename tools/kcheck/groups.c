@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: ISC */
+/* Consumer groups: the coordinator, which is dialled; state, members, positions, lag. */
+#define _GNU_SOURCE
+#include "kcheck/parts.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+#include "base/wake.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { AGAIN_MS = 100 }; /* between two questions for a coordinator that is being made */
+
+struct talk *views_via(const struct views *v)
+{
+	struct check_address *a = NULL;
+
+	/* Rather a broker that is advertised than an address of -b, which may be any. */
+	for (size_t i = 0; i < v->check->count && !a; i++)
+		if (v->check->listeners[i]->broker_count)
+			a = check_usable(v->check->listeners[i]);
+	for (size_t i = 0; i < v->check->count && !a; i++)
+		a = check_usable(v->check->listeners[i]);
+	return a ? &a->talk : NULL;
+}
+
+int views_status(const struct views *v)
+{
+	int status = check_worst(v->check)->status;
+
+	return status ? status : EXIT_TEMP;
+}
+
+bool views_ask(struct views *v, struct talk *t)
+{
+	talk_send(t, wake_now_us());
+	return v->await(t);
+}
+
+/* ---- the coordinator ---- */
+
+static int fail(struct view_group *g, int status, const char *text, const char *remedy)
+{
+	g->verdict.status = status;
+	snprintf(g->verdict.text, sizeof(g->verdict.text), "group '%s': %.500s", g->name, text);
+	snprintf(g->verdict.remedy, sizeof(g->verdict.remedy), "%s", remedy);
+	return -1;
+}
+
+static bool is_passing(int16_t error)
+{
+	return error == PROTO_COORDINATOR_NOT_AVAILABLE || error == PROTO_COORDINATOR_LOADING ||
+		error == PROTO_NOT_COORDINATOR;
+}
+
+static int fail_code(struct view_group *g, int16_t error)
+{
+	char text[64], remedy[400];
+
+	snprintf(remedy, sizeof(remedy),
+		"kafka-acls.sh --add --allow-principal User:NAME --operation Read --group %s",
+		g->name);
+	if (error == PROTO_GROUP_DENIED)
+		return fail(g, EXIT_PERM, "we may not see it: no ACL allows it", remedy);
+	if (is_passing(error))
+		return fail(g, EXIT_TEMP,
+			"it has no coordinator: the topic __consumer_offsets has no leader, or cannot be made",
+			"start all brokers; a cluster of fewer than three brokers needs "
+			"offsets.topic.replication.factor=1");
+	snprintf(text, sizeof(text), "the broker answers with error %d", error);
+	return fail(g, EXIT_TEMP, text, "");
+}
+
+/* Waits a moment. Returns whether there is time left for another question. */
+static bool may_ask_again(const struct views *v)
+{
+	if (wake_stops() || wake_now_us() + AGAIN_MS * 1000 >= v->until_us)
+		return false;
+	poll(NULL, 0, AGAIN_MS);
+	return true;
+}
+
+/* The first question makes the topic of the groups' positions, which takes a moment. */
+static int find_coordinator(struct views *v, struct view_group *g, struct query_coordinator *c)
+{
+	for (;;) {
+		struct talk *t = views_via(v);
+		int16_t version;
+		struct buf *b = t
+			? talk_request(t, PROTO_FIND_COORDINATOR, QUERY_FIND_COORDINATOR_MIN,
+				  QUERY_FIND_COORDINATOR_MAX, &version)
+			: NULL;
+
+		if (!b)
+			return fail(g, views_status(v), "no broker can be asked", "");
+		query_put_find_coordinator(b, version, g->name);
+		if (!views_ask(v, t) || query_read_find_coordinator(t->answer, version, c))
+			return fail(g, EXIT_TEMP, "no broker tells its coordinator", "");
+		if (!c->error)
+			return 0;
+		if (!is_passing(c->error) || !may_ask_again(v))
+			return fail_code(g, c->error);
+	}
+}
+
+/* Dials it like any listener. NULL: it cannot be used, and the verdict says why. */
+static struct talk *reach_coordinator(struct views *v, struct view_group *g)
+{
+	struct query_coordinator c = {0};
+	struct check_address *a;
+	struct check_listener *l;
+	char port[16], text[700];
+
+	if (find_coordinator(v, g, &c))
+		return NULL;
+	g->coordinator = c.broker.id;
+	snprintf(g->where, sizeof(g->where), "%.255s:%d", c.broker.host, c.broker.port);
+	snprintf(port, sizeof(port), "%d", c.broker.port);
+	l = check_add(v->check, c.broker.host, port, c.broker.id, wake_now_us());
+	free(c.broker.host);
+	if (!v->settle())
+		return NULL;
+	a = check_usable(l);
+	if (a)
+		return &a->talk;
+	snprintf(text, sizeof(text), "its coordinator cannot be used: %s", l->verdict.text);
+	fail(g, l->verdict.status ? l->verdict.status : EXIT_TEMP, text, l->verdict.remedy);
+	return NULL;
+}
+
+/* ---- what it tells ---- */
+
+static int ask_group(struct views *v, struct view_group *g, struct talk *t)
+{
+	int16_t version;
+	struct buf *b;
+
+	do {
+		b = talk_request(t, PROTO_DESCRIBE_GROUPS, QUERY_DESCRIBE_GROUPS_MIN,
+			QUERY_DESCRIBE_GROUPS_MAX, &version);
+		if (!b)
+			return 0;
+		query_group_free(&g->group);
+		query_put_describe_groups(b, version, g->name);
+		if (!views_ask(v, t))
+			return fail(g, EXIT_TEMP, "its coordinator does not answer", "");
+		if (query_read_describe_groups(t->answer, version, &g->group))
+			return fail(
+				g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
+	} while (is_passing(g->group.error) && may_ask_again(v));
+	return g->group.error ? fail_code(g, g->group.error) : 0;
+}
+
+static int ask_committed(struct views *v, struct view_group *g, struct talk *t)
+{
+	int16_t version, error = 0;
+	struct buf *b = talk_request(
+		t, PROTO_OFFSET_FETCH, QUERY_OFFSET_FETCH_MIN, QUERY_OFFSET_FETCH_MAX, &version);
+
+	if (!b)
+		return 0;
+	query_put_offset_fetch(b, g->name);
+	if (!views_ask(v, t))
+		return fail(g, EXIT_TEMP, "its coordinator does not answer", "");
+	if (query_read_offset_fetch(t->answer, version, &error, &g->committed))
+		return fail(g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
+	return error ? fail_code(g, error) : 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct query_place *p = a, *q = b;
+	int order = strcmp(p->topic, q->topic);
+
+	return order ? order : (p->partition > q->partition) - (p->partition < q->partition);
+}
+
+/* The ends of the partitions in which it has a position: a look at their topics has them. */
+static void add_lag(struct views *v, struct view_group *g)
+{
+	const char **names = mem_alloc((g->committed.count + 1) * sizeof(*names));
+	struct view_topics topics = {0};
+	size_t n = 0;
+
+	for (size_t i = 0; i < g->committed.count; i++)
+		if (!i || strcmp(g->committed.list[i].topic, g->committed.list[i - 1].topic) != 0)
+			names[n++] = g->committed.list[i].topic;
+	names[n] = NULL;
+	g->ends = mem_alloc((g->committed.count + 1) * sizeof(*g->ends));
+	memset(g->ends, -1, (g->committed.count + 1) * sizeof(*g->ends));
+	if (n)
+		views_topics(v, names, &topics);
+	for (size_t i = 0; i < g->committed.count; i++) {
+		const struct query_place *p = &g->committed.list[i];
+
+		for (size_t k = 0; k < topics.count; k++)
+			for (int32_t m = 0; m < topics.list[k].t.partition_count; m++)
+				if (topics.list[k].ends &&
+					strcmp(topics.list[k].t.name, p->topic) == 0 &&
+					topics.list[k].t.partitions[m].id == p->partition)
+					g->ends[i] = topics.list[k].ends[m].end;
+		if (g->ends[i] >= 0 && p->offset >= 0)
+			g->lag += g->ends[i] > p->offset ? g->ends[i] - p->offset : 0;
+	}
+	views_topics_free(&topics);
+	free(names);
+}
+
+void views_group(struct views *v, const char *name, struct view_group *out)
+{
+	struct talk *t;
+
+	*out = (struct view_group){.name = name, .coordinator = -1, .lag = -1};
+	t = reach_coordinator(v, out);
+	if (!t || ask_group(v, out, t) || ask_committed(v, out, t))
+		return;
+	qsort(out->committed.list, out->committed.count, sizeof(*out->committed.list), by_place);
+	out->lag = 0;
+	add_lag(v, out);
+	snprintf(out->verdict.text, sizeof(out->verdict.text), "good");
+	if (!out->group.state || out->group.member_count)
+		return;
+	snprintf(out->verdict.note, sizeof(out->verdict.note),
+		strcmp(out->group.state, "Dead") == 0 && !out->committed.count
+			? "group '%s' does not exist yet: it has no member and no position"
+			: "group '%s' has no member: nobody reads",
+		name);
+}
+
+void views_group_free(struct view_group *g)
+{
+	query_group_free(&g->group);
+	query_places_free(&g->committed);
+	free(g->ends);
+	*g = (struct view_group){0};
+}
