@@ -8,6 +8,9 @@
 kcheck -b kafka:9092 >verdict && exit 1
 grep -q '^verdict: kafka:9092: .*does not resolve' verdict
 
+kcheck -t orders -g bridge >state
+grep -q '^good  topic orders  6 partitions' state
+
 kcheck --json | jq -r 'select(.ok | not) | .verdict' >verdict
 test ! -s verdict
 

@@ -150,7 +150,7 @@ stdout_full() {
 }
 
 @test "standard output is full" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SOURCES[@]}" kmock -- stdout_full
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SOURCES[@]}" kcheck kmock -- stdout_full
 }
 
 # ---- the input ----
@@ -490,7 +490,7 @@ wrong_usage() {
 }
 
 @test "wrong usage" {
-	each "${PRINTERS[@]}" "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kmock -- wrong_usage
+	each "${PRINTERS[@]}" "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kcheck kmock -- wrong_usage
 }
 
 login_refused() {

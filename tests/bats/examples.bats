@@ -58,6 +58,10 @@ example() {
 	example channels-to-topics
 }
 
+@test "example: check a cluster" {
+	example check-a-cluster
+}
+
 @test "example: copy a topic" {
 	example copy-a-topic
 }

@@ -4,7 +4,7 @@
 
 load helpers
 
-PROGRAMS=(evack evbatch evfmt evreplay evkey evsel evstamp kmock kread kwrite rapply rpub rsub)
+PROGRAMS=(evack evbatch evfmt evreplay evkey evsel evstamp kcheck kmock kread kwrite rapply rpub rsub)
 
 setup_file() {
 	kmock_start -t events:1 -t written:1
