@@ -45,7 +45,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/net/tls.c lib/net/tls-files.c lib/net/tls-report.c lib/net/tls-parts.h lib/net/tls.h \
 	lib/redis/request.c lib/redis/request.h \
 	lib/redis/resp.c lib/redis/resp.h \
-	lib/redis/client.c lib/redis/client.h \
+	lib/redis/client.c lib/redis/client-open.c lib/redis/client-parts.h lib/redis/client.h \
 	lib/redis/cluster.c lib/redis/cluster-map.c lib/redis/cluster-members.c lib/redis/cluster-parts.h \
 	lib/redis/cluster.h \
 	lib/redis/fault.c lib/redis/fault.h \

@@ -4,7 +4,7 @@
  * that changes, the present link is dropped at once, well as it may look, and the new one is dialled as soon as the caller
  * has taken all results. */
 #define _GNU_SOURCE
-#include "redis/client.h"
+#include "redis/client-parts.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -13,81 +13,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-static struct bytes_client *open_tls(const struct redis_url *url)
-{
-	struct trouble why = {0};
-	struct bytes_client *tls;
-
-	if (!url->tls && !url->sentinel_tls)
-		return NULL;
-	tls = tls_open(&url->tls_config, &why);
-	if (!tls)
-		die(EXIT_PERM, "%s", why.text);
-	return tls;
-}
-
-/* Whether commands go to the nodes of a cluster: a subscriber has one of them, like any server. */
-static bool serves(const struct redis *r)
-{
-	return r->cluster && r->rules.use != REDIS_SUBSCRIBER;
-}
-
-void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
-{
-	const struct redis_url *u = &r->url;
-
-	*r = (struct redis){.rules = {.use = use}};
-	redis_url_read(&r->url, o);
-	r->tls = open_tls(u);
-	r->login = (struct link_login){.what = "redis",
-		.user = u->user,
-		.password = u->password,
-		.password_file = u->password_file,
-		.client = msg_prog(),
-		.db = u->db,
-		.tls = u->tls ? r->tls : NULL,
-		.tls_if_spoken = u->sentinel_tls && !u->tls ? r->tls : NULL};
-	if (u->kind == REDIS_SENTINELS)
-		r->sentinels = sentinels_open(u, u->sentinel_tls ? r->tls : NULL);
-	if (u->kind == REDIS_CLUSTER)
-		r->cluster = cluster_open(u, &r->login, &r->rules, use != REDIS_SUBSCRIBER);
-	r->rules.asks_role = use == REDIS_PUBLISHER || r->sentinels || serves(r);
-	r->rules.confirms = use == REDIS_PUBLISHER;
-	r->rules.doubts = r->sentinels || r->cluster;
-	r->rules.advises = use != REDIS_SUBSCRIBER;
-	node_open(&r->node, u->name, u->at[0].host, u->at[0].port, &r->login, &r->rules);
-	r->target = &r->node;
-	metrics_up("redis", false);
-	metrics_counter("outages_total", "Times that the server was away or could not serve.",
-		METRICS_TOOL, &r->outages);
-}
-
-void redis_close(struct redis *r)
-{
-	node_close(&r->node);
-	buf_free(&r->rules.probe);
-	sentinels_close(r->sentinels);
-	cluster_close(r->cluster);
-	tls_free(r->tls);
-	free(r->at.host);
-	free(r->at.port);
-	redis_url_free(&r->url);
-}
-
-void redis_wait(struct redis *r, int replicas)
-{
-	r->rules.wait = replicas;
-	if (replicas)
-		metrics_counter("wait_shortfalls_total",
-			"Times that fewer replicas than --wait had the records in time.",
-			METRICS_TOOL, &r->rules.shortfalls);
-}
-
-void redis_probe(struct redis *r, int argc, const char *const *argv)
-{
-	link_words(&r->rules.probe, argc, argv);
-}
 
 /* ---- coming and going ---- */
 
@@ -117,7 +42,7 @@ static void report(struct redis *r, bool was_up, const char *name, const char *w
 	if (r->reported_away)
 		return;
 	r->reported_away = true;
-	r->outages++;
+	redis_all.outages++;
 	if (r->node.is_replica && !r->reported_replica)
 		msg_warn("redis at %s is a replica%s; trying again until it is one", name,
 			r->sentinels ? ", though the sentinels name it as the primary"
@@ -190,7 +115,7 @@ static void on_cluster(struct redis *r)
 		refuse(r, &why);
 	} else if (why.status && !cluster_settles(r->cluster) && !r->reported_away) {
 		r->reported_away = true;
-		r->outages++;
+		redis_all.outages++;
 		msg_warn("the redis cluster at %s cannot serve: %s; trying again", redis_name(r),
 			why.text);
 	}
@@ -219,7 +144,7 @@ void redis_lose(struct redis *r, struct span why)
 {
 	int n = (int)(why.len < 200 ? why.len : 200);
 
-	if (serves(r)) {
+	if (redis_serves(r)) {
 		cluster_wait(r->cluster, why);
 		on_cluster(r);
 		return;
@@ -280,7 +205,7 @@ static void on_no_primary(struct redis *r)
 		refuse(r, &why);
 	} else if (why.status && !r->reported_away) {
 		r->reported_away = true;
-		r->outages++;
+		redis_all.outages++;
 		msg_warn("no sentinel names the primary '%s': %s; trying again", r->url.master,
 			why.text);
 	}
@@ -398,15 +323,17 @@ enum redis_news redis_step(struct redis *r, const struct pollfd *p, int64_t now_
 		r->target = &r->node; /* that of the last command may be gone after this */
 		cluster_step(r->cluster, p ? p + 1 : NULL, now_ms);
 	}
-	if (r->cluster && !serves(r))
+	if (r->cluster && !redis_serves(r))
 		follow_cluster(r);
-	if (serves(r))
+	if (redis_serves(r))
 		step_cluster(r);
 	else
 		step_node(r, p);
 	r->reachable = r->state == REDIS_UP &&
-		(serves(r) ? cluster_answers(r->cluster) : r->node.link.answers);
-	metrics_up("redis", r->reachable);
+		(redis_serves(r) ? cluster_answers(r->cluster) : r->node.link.answers);
+	redis_all.reachable += r->reachable - r->was_reachable;
+	r->was_reachable = r->reachable;
+	metrics_up("redis", redis_all.reachable == redis_all.clients);
 	news = r->news;
 	r->news = REDIS_SAME;
 	return news;
@@ -425,7 +352,7 @@ enum redis_got redis_next(struct redis *r, struct link_reply *reply)
 {
 	enum node_got got;
 
-	if (serves(r))
+	if (redis_serves(r))
 		return next_of_cluster(r, reply);
 	got = node_next(&r->node, reply);
 	if (node_lost(&r->node))
@@ -445,7 +372,7 @@ void redis_command(
 void redis_flush(struct redis *r, int64_t now_ms)
 {
 	r->now_ms = now_ms;
-	if (serves(r))
+	if (redis_serves(r))
 		cluster_flush(r->cluster, now_ms);
 	else
 		node_flush(&r->node, now_ms);
@@ -482,7 +409,8 @@ int redis_timeout_ms(const struct redis *r, int64_t now_ms)
 		timeout = wake_least(timeout, cluster_timeout_ms(r->cluster, now_ms));
 	if (r->followed.p && r->cluster && !cluster_owner(r->cluster, r->followed))
 		return timeout;
-	if (!serves(r) && may_dial(r) && (!r->sentinels || sentinels_primary(r->sentinels)->host))
+	if (!redis_serves(r) && may_dial(r) &&
+		(!r->sentinels || sentinels_primary(r->sentinels)->host))
 		return 0;
 	return timeout;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A program's Redis: the client finds its server, by itself or with the help of sentinels, comes back to it after an
+/* A program's Redis, or one of several clients of one: the client finds its server, by itself or with the help of sentinels, comes back to it after an
  * outage, says once that Redis is away and once that it is back, and makes sure that a publisher's server is a primary.
  * It never blocks and never ends the program.
  *
@@ -62,13 +62,15 @@ struct redis {
 	unsigned turn; /* a subscriber's: which node of the cluster is dialled next */
 	struct redis_at at; /* where the sentinels' primary was dialled last */
 	bool reported_away, reported_replica, reported_role, reported_wait;
-	uint64_t outages;
+	bool was_reachable;
 	enum redis_news news;
 	int64_t now_ms;
 };
 
 /* Takes the options and the environment; connects nothing yet. Dies with 100 when they are wrong. */
 void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use);
+/* The same for one of several clients, with what redis_url_read has found, which is copied. */
+void redis_open_at(struct redis *r, const struct redis_url *url, enum redis_use use);
 /* Closes, sending nothing more, and frees all. */
 void redis_close(struct redis *r);
 /* Before the first step. So many replicas must have a publisher's commands before its replies count (WAIT). */
@@ -78,18 +80,8 @@ void redis_wait(struct redis *r, int replicas);
  * MASTERDOWN refuse. Any other answer to it will do. */
 void redis_probe(struct redis *r, int argc, const char *const *argv);
 
-/* Before the first step: a subscriber's server, if it is one of a cluster, is to be the primary of this channel's slot. The
- * name lives on. */
-static inline void redis_follow(struct redis *r, const char *channel)
-{
-	r->followed = (struct span){channel, strlen(channel)};
-}
-/* Whether one transaction, or one connection, can have both names. */
-static inline bool redis_together(const struct redis *r, const char *a, const char *b)
-{
-	return !r->cluster ||
-		cluster_one_slot((struct span){a, strlen(a)}, (struct span){b, strlen(b)});
-}
+/* Before the first step: of a cluster no other server is used than the primary of this name's slot. The name lives on. */
+void redis_follow(struct redis *r, const char *name);
 
 /* Of a cluster: which server has the slot, and the how manieth connection to it this is. Another value: the server may know
  * less than the one before. */

@@ -43,12 +43,17 @@ static bool read_map(struct cluster *c)
 	return true;
 }
 
+static bool is_used(const struct cluster *c, unsigned slot)
+{
+	return c->only < 0 || (unsigned)c->only == slot;
+}
+
 static void name_members(struct cluster *c)
 {
 	bool named[CLUSTER_NODES_MAX] = {false};
 
 	for (unsigned i = 0; i < SLOT_COUNT; i++)
-		if (c->owner[i] != NOBODY)
+		if (c->owner[i] != NOBODY && is_used(c, i))
 			named[c->owner[i]] = true;
 	/* A new primary has no slots when the first one is on its way there. */
 	for (int i = 0; i < ASKED_MAX; i++)
@@ -90,7 +95,7 @@ static void on_map(struct cluster *c)
 	c->uncovered = 0;
 	for (unsigned i = 0; i < SLOT_COUNT; i++) {
 		cluster_set_owner(c, i, c->new_owner[i]);
-		c->uncovered += c->owner[i] == NOBODY;
+		c->uncovered += c->owner[i] == NOBODY && is_used(c, i);
 	}
 	if (c->uncovered)
 		trouble_set(&c->why, EXIT_TEMP, "%d slots of the cluster at %s have no primary",

@@ -48,6 +48,7 @@ struct cluster {
 	bool serves;
 	struct map map;
 	unsigned turn; /* whom the map is asked of */
+	int only; /* the slot that is used; -1: all are */
 	struct member *members[CLUSTER_NODES_MAX]; /* NULL: free */
 	uint16_t owner[SLOT_COUNT], new_owner[SLOT_COUNT];
 	uint32_t came; /* members that have */

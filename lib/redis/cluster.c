@@ -48,6 +48,7 @@ struct cluster *cluster_open(const struct redis_url *url, const struct link_logi
 		.rules = rules,
 		.serves = serves,
 		.uncovered = SLOT_COUNT,
+		.only = -1,
 		.any = -1};
 	memset(c->owner, 0xff, sizeof(c->owner));
 	map_open(&c->map, login);
@@ -104,9 +105,9 @@ void cluster_ask(struct cluster *c)
 	c->map.due = true;
 }
 
-bool cluster_one_slot(struct span a, struct span b)
+void cluster_only(struct cluster *c, unsigned slot)
 {
-	return slot_of(a) == slot_of(b);
+	c->only = (int)slot;
 }
 
 struct redis_node *cluster_each(const struct cluster *c, int *i)
@@ -203,7 +204,7 @@ static const struct asked *asked_for(const struct cluster *c, uint64_t key)
 static struct member *any(struct cluster *c)
 {
 	if (c->any < 0 || !c->members[c->any] || !c->members[c->any]->named)
-		c->any = c->owner[0];
+		c->any = c->owner[c->only < 0 ? 0 : c->only];
 	return c->members[c->any];
 }
 

@@ -24,6 +24,8 @@ struct cluster;
 struct cluster *cluster_open(const struct redis_url *url, const struct link_login *login,
 	struct node_rules *rules, bool serves);
 void cluster_close(struct cluster *c);
+/* Before the first step: all commands will be for keys of this slot, and no other primary is needed. */
+void cluster_only(struct cluster *c, unsigned slot);
 
 /* Appends to the loop's array; returns how many. cluster_step takes them back, or NULL: they were not polled. */
 int cluster_poll(struct cluster *c, struct pollfd *p);
@@ -57,8 +59,6 @@ const struct redis_at *cluster_owner(const struct cluster *c, struct span key);
 uint64_t cluster_owner_of(const struct cluster *c, unsigned slot);
 /* Asks for the slots in the next step. */
 void cluster_ask(struct cluster *c);
-/* Whether the keys are of one slot. */
-bool cluster_one_slot(struct span a, struct span b);
 /* The nodes that are there, one after the other: NULL behind the last one. */
 struct redis_node *cluster_each(const struct cluster *c, int *i);
 

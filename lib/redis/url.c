@@ -311,6 +311,24 @@ void redis_url_read(struct redis_url *u, const struct redis_opts *o)
 	take_tls(u, o);
 }
 
+static char *copy(const char *s)
+{
+	return s ? mem_dup(s) : NULL;
+}
+
+struct redis_url redis_url_copy(const struct redis_url *u)
+{
+	struct redis_url c = *u;
+
+	c.name = copy(u->name);
+	for (int i = 0; i < u->count; i++)
+		c.at[i] = (struct redis_at){copy(u->at[i].host), copy(u->at[i].port)};
+	c.master = copy(u->master);
+	c.user = copy(u->user);
+	c.password = copy(u->password);
+	return c;
+}
+
 void redis_url_free(struct redis_url *u)
 {
 	free(u->name);

@@ -44,6 +44,8 @@ struct redis_url {
 /* Reads the options and the environment; may be called again. Dies with 100 when they are wrong; a password is never in the
  * message, and gone from argv. */
 void redis_url_read(struct redis_url *url, const struct redis_opts *o);
+/* A copy, to be freed by itself. */
+struct redis_url redis_url_copy(const struct redis_url *url);
 void redis_url_free(struct redis_url *url);
 /* Whether the address is that; false where one of them is NULL. */
 bool redis_at_is(const struct redis_at *a, const char *host, const char *port);

@@ -10,7 +10,7 @@ setup_file() {
 	CLUSTER_DIR=$BATS_FILE_TMPDIR
 	export CLUSTER_DIR
 	cluster_start
-	kmock_start -t plain:2 -t moves:2 -t dies:2 -t empty:2 -t zombie:1
+	kmock_start -t plain:2 -t moves:2 -t dies:2 -t empty:2 -t rest:2
 }
 
 # put OFFSET PAYLOAD [MEMBERS]: a record of topic $TOPIC (t), partition 0; PAYLOAD is JSON.
@@ -148,6 +148,22 @@ sum_is() {
 	scli "$from" flushall
 	run -0 timeout 60 evpipe kread -g g -e empty '|' rapply -u "$(url)"
 	sum_is e 400020000
+}
+
+@test "kread | rapply: a primary is emptied when the log is at rest: all of its slots come back" {
+	local from n
+	log rest 0 r 1 4000
+	log rest 1 r 1 4000
+	spawn unit evpipe kread -g g rest '|' rapply -u "$(url)"
+	wait_for 'sum_is r 16004000'
+	for n in r1 r2 r3; do
+		from=$(node_of "$(slot_of $n)")
+		scli "$from" flushall
+		wait_for 'sum_is r 16004000'
+	done
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
 }
 
 @test "rapply in a cluster: an applier that was stopped and wakes late changes nothing" {

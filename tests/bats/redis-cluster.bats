@@ -143,8 +143,6 @@ feed() {
 	[ "$status" -eq 0 ]
 	[ "$(cat sub.out)" = "$(printf '1\n2')" ]
 	grep -q 'gap: ' sub.err
-	run -100 rsub -u "$(url)" --shard a b
-	[[ $output == *"different slots"* ]]
 }
 
 @test "rsub -s follows its stream to another primary: each entry is printed" {
@@ -168,11 +166,70 @@ feed() {
 	diff <(seq 3000) sub.out
 }
 
+# readers_are FILE PREFIX N: it has each of 1 to N once, and those of a stream in their order.
+readers_are() {
+	diff <(seq "$3") <(sort -n "$1") && awk -v n="$3" '{ i = $1 % 8; if ($1 < last[i]) exit 1; last[i] = $1 }' "$1"
+}
+
+@test "one rsub reads streams of several primaries, and follows one whose slot moves" {
+	local slot from to names=()
+	for n in {0..7}; do names+=(-s "many$n"); done
+	spawn sub rsub -v -u "$(url)" --raw "${names[@]}" -g g --commit written
+	for ((p = 1; p <= 4000; p++)); do echo "{\"channel\":\"many$((p % 8))\",\"payload\":\"$p\"}"; done >records
+	head -n 2000 records | rpub -u "$(url)" --stream '{channel}'
+	wait_lines sub.out 2000
+	slot=$(slot_of many3)
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	move_begin "$slot" "$from" "$to"
+	move_keys "$slot" "$from" "$to"
+	move_end "$slot" "$from" "$to"
+	tail -n 2000 records | rpub -u "$(url)" --stream '{channel}'
+	wait_lines sub.out 4000
+	kill "$(<sub.pid)"
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	readers_are sub.out many 4000
+	for n in {0..7}; do
+		[ "$(redis-cli -c -p "$(port_of n1)" --raw xpending "many$n" g | head -n 1)" = 0 ]
+	done
+	run -0 --separate-stderr rsub -u "$(url)" --raw -e "${names[@]}"
+	readers_are <(echo "$output") many 4000
+	run -0 --separate-stderr rsub -u "$(url)" --raw -c 100 "${names[@]}"
+	[ "${#lines[@]}" -eq 100 ]
+}
+
+@test "one rsub of several primaries acknowledges what is delivered, within its window" {
+	local names=()
+	for n in {0..7}; do names+=(-s "acked$n"); done
+	for ((p = 1; p <= 3000; p++)); do echo "{\"channel\":\"acked$((p % 8))\",\"payload\":\"$p\"}"; done |
+		rpub -u "$(url)" --stream '{channel}'
+	run -0 timeout 60 evpipe rsub -u "$(url)" "${names[@]}" -g g --window 64 -e '|' rpub -u "$(url)" --stream all
+	diff <(seq 3000) <(entries all | sort -n)
+	for n in {0..7}; do
+		[ "$(redis-cli -c -p "$(port_of n1)" --raw xpending "acked$n" g | head -n 1)" = 0 ]
+	done
+}
+
+@test "one rsub hears sharded channels of several primaries, and is ready when it hears all" {
+	local names=()
+	for n in {0..7}; do names+=("sharded$n"); done
+	spawn sub rsub -v -u "$(url)" --metrics m --shard "${names[@]}"
+	wait_for '[ "$(grep -c "subscribed at redis at" sub.err)" -eq 8 ]'
+	wait_for 'grep -q "^evpipe_ready{.*} 1" m'
+	for n in {0..7}; do echo "{\"channel\":\"sharded$n\",\"payload\":\"$n\"}"; done |
+		rpub -u "$(url)" --shard --min-receivers 1 '{channel}'
+	wait_lines sub.out 8
+	valid_metrics m
+	kill "$(<sub.pid)"
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	diff <(seq 0 7) <(jq -r .payload sub.out | sort -n)
+}
+
 @test "rpub and rsub end with 100 at what a cluster cannot do, and where there is none" {
 	run -100 rpub -u "$(url)" --min-receivers 1 x </dev/null
 	[[ $output == *"--min-receivers goes with --shard"* ]]
-	run -100 rsub -u "$(url)" -s a -s b
-	[[ $output == *"different slots"* ]]
 	run -100 rsub -u "$(url)" --shard -p 'x*'
 	[[ $output == *"--shard is for channels"* ]]
 	redis_start plain

@@ -198,8 +198,10 @@ static void on_batch(struct rapply *s)
 	batch_done(s);
 }
 
-static void go_back(struct rapply *s)
+void answers_go_back(struct rapply *s)
 {
+	bool any = false;
+
 	for (size_t i = 0; i < s->places.count; i++) {
 		struct place *p = s->places.p[i];
 
@@ -207,8 +209,10 @@ static void go_back(struct rapply *s)
 			continue;
 		places_back(s, p, p->lost);
 		p->lost = PLACE_LOST_NONE;
-		s->spots->differs = true;
+		any = true;
 	}
+	if (any)
+		batch_rebuild(s);
 }
 
 static void on_looked(struct rapply *s, bool failed)
@@ -246,7 +250,6 @@ void answers_end_round(struct rapply *s)
 		on_batch_failed(s);
 	else if (round == ROUND_BATCH || round == ROUND_REPLICAS)
 		on_batch(s);
-	go_back(s);
 	if (round == ROUND_LOOK)
 		answer(s, failed);
 	if (sp->differs && !s->in_flight)

@@ -11,7 +11,10 @@
 
 #include <inttypes.h>
 
-enum { ADVANCED = 500 }; /* positions that are brought forward in a second */
+enum {
+	ADVANCED = 500, /* positions that are brought forward in a second */
+	CHECKED = 64, /* slots whose positions are read in a second, whatever was written last */
+};
 
 /* ---- which ones ---- */
 
@@ -51,6 +54,37 @@ static void mark_last(struct rapply *s)
 	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
 		if (last[i])
 			last[i]->due = true;
+}
+
+/* A few of all: a key may be deleted by hand. */
+static void mark_some(struct rapply *s)
+{
+	unsigned *slot = &s->spots->checked;
+
+	for (int n = 0; n < CHECKED; n++) {
+		*slot = (*slot + 1) % SLOT_COUNT;
+		for (size_t i = 0; i < s->places.count; i++) {
+			struct place *p = s->places.p[i];
+
+			if (p->spots && p->spots[*slot] && p->spots[*slot]->known)
+				p->spots[*slot]->due = true;
+		}
+	}
+}
+
+void looks_suspect(struct rapply *s, int slot)
+{
+	uint64_t owner = s->spots->owners[slot];
+
+	s->look_due = true;
+	for (size_t n = 0; n < s->places.count; n++) {
+		struct place *p = s->places.p[n];
+
+		p->list_due |= s->spots->owners[p->home] == owner;
+		for (int i = 0; p->spots && i < SLOT_COUNT; i++)
+			if (p->spots[i] && p->spots[i]->known && s->spots->owners[i] == owner)
+				p->spots[i]->due = true;
+	}
 }
 
 /* Those of slots that have another server now, or one that was away. */
@@ -94,10 +128,13 @@ bool looks_send(struct rapply *s)
 	if (!s->places.count || (!s->look_due && !is_time))
 		return false;
 	mark_moved(s);
-	if (is_time)
+	if (is_time) {
 		mark_last(s);
+		mark_some(s);
+	}
 	s->look_due = false;
-	s->look_ms = s->now_ms;
+	if (is_time)
+		s->look_ms = s->now_ms;
 	sp->looks_count = 0;
 	for (size_t n = 0; n < s->places.count; n++)
 		put_due(s, s->places.p[n]);
@@ -144,17 +181,11 @@ void looks_take(struct rapply *s, size_t i, struct span text)
 }
 
 /* The list of slots has come. */
-static void compare_list(struct rapply *s, struct place *p)
+static void compare_list(struct place *p)
 {
-	for (int slot = 0; p->spots && slot < SLOT_COUNT; slot++) {
-		struct spot *spot = p->spots[slot];
-
-		if (!spot)
-			continue;
-		spot->used = has_bit(p, slot);
-		if (spot->known && !spot->used)
-			spots_touch(s, spot);
-	}
+	for (int slot = 0; p->spots && slot < SLOT_COUNT; slot++)
+		if (p->spots[slot])
+			p->spots[slot]->used = has_bit(p, slot);
 	p->list_new = false;
 }
 
@@ -210,7 +241,7 @@ void looks_end(struct rapply *s)
 		struct place *p = s->places.p[n];
 
 		if (p->list_new)
-			compare_list(s, p);
+			compare_list(p);
 		if (p->all_due) {
 			on_all(p);
 			make_lost(s, p);
@@ -219,6 +250,12 @@ void looks_end(struct rapply *s)
 }
 
 /* ---- positions that lag ---- */
+
+/* One that redis has lost gets a position again, or each start would begin at the beginning; the list may have lost it. */
+static bool is_behind(const struct place *p, const struct spot *spot)
+{
+	return spot->known ? spot->applied < p->applied || !spot->used : has_bit(p, spot->slot);
+}
 
 bool looks_advance(struct rapply *s, size_t count)
 {
@@ -231,10 +268,7 @@ bool looks_advance(struct rapply *s, size_t count)
 			struct place *p = s->places.p[n];
 			struct spot *spot = p->spots ? p->spots[sp->turn] : NULL;
 
-			/* One that redis has lost gets a position again, or each start would begin at the beginning. */
-			if (!spot || p->backs ||
-				(spot->known ? spot->applied >= p->applied
-					     : !has_bit(p, (int)sp->turn)))
+			if (!spot || p->backs || !is_behind(p, spot))
 				continue;
 			spots_touch(s, spot);
 			found++;

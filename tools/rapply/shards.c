@@ -449,6 +449,7 @@ void shards_send(struct rapply *s)
 		return;
 	if (looks_send(s))
 		return;
+	answers_go_back(s);
 	touch_adopted(s);
 	if ((sp->touched_count || s->next_places || s->next_records) && !send_new(s, ROUND_INIT) &&
 		!send_new(s, ROUND_USE))

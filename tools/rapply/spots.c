@@ -160,7 +160,7 @@ void spots_found(struct rapply *s, struct spot *spot, struct span text)
 	spot->due = false;
 	spot->applied = has;
 	if (was_known && (!text.p || has < had)) {
-		/* The round's end says where to go back to. */
+		looks_suspect(s, spot->slot);
 		if (p->lost == PLACE_LOST_NONE || has < p->lost)
 			p->lost = has;
 		if (!text.p)

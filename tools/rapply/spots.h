@@ -68,6 +68,8 @@ struct spots {
 	bool is_short; /* of replicas */
 	uint64_t owners[SLOT_COUNT]; /* redis_owner's, when the positions were last compared */
 	unsigned turn; /* the slot whose positions are brought forward next */
+	unsigned
+		checked; /* the slot whose positions were read last for no other reason than time */
 	struct buf key;
 };
 
@@ -92,6 +94,8 @@ int spots_home(struct rapply *s, const struct place *p);
 /* ---- looks.c ---- */
 /* Finds out which positions are to be read, and asks for them. Returns whether there were any. */
 bool looks_send(struct rapply *s);
+/* All positions of the server that has the slot are to be read, before anything goes back. */
+void looks_suspect(struct rapply *s, int slot);
 /* @text: p NULL: not there. */
 void looks_take(struct rapply *s, size_t i, struct span text);
 /* All have come. */
@@ -116,6 +120,8 @@ bool shards_finish(struct rapply *s);
 /* ---- answers.c ---- */
 void answers_take(struct rapply *s);
 void answers_lost(struct rapply *s);
+/* Goes back to the lowest positions that were lost, when all that are suspected have been read. */
+void answers_go_back(struct rapply *s);
 /* Goes on behind a round whose results have all come. */
 void answers_end_round(struct rapply *s);
 

@@ -241,7 +241,7 @@ static void begin_anew(struct streams *s, struct stream *st)
 	st->rewound = st->read = (struct id){0};
 	if (st->account && s->follows) {
 		ledger_end(l, st->account);
-		st->account = ledger_assign(l, st->name, -1 - (int32_t)(st - s->streams), NULL);
+		st->account = ledger_assign(l, st->name, streams_part(s, st), NULL);
 		st->acked = 0;
 	}
 	xack_again(&st->acks);
@@ -325,10 +325,10 @@ static void stall(struct streams *s, struct span why)
 	if (!s->is_stalled) {
 		msg_warn("redis at %s: %.*s; trying again", redis_name(&s->redis),
 			(int)(why.len < 200 ? why.len : 200), why.p);
-		metrics_set_ready(false);
+		whole_ready(s->whole, &s->is_ready, false);
 		s->stalled_ms = s->now_ms;
 	}
-	s->is_stalled = true;
+	whole_count(&s->whole->stalled, &s->is_stalled, true);
 	s->retry_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 100, 2000);
 	if (s->step == STREAMS_SETUP)
 		s->has_asked = false;
@@ -339,10 +339,10 @@ static void serves_again(struct streams *s)
 	s->backoff_ms = s->retry_ms = 0;
 	if (!s->is_stalled)
 		return;
-	s->is_stalled = false;
+	whole_count(&s->whole->stalled, &s->is_stalled, false);
 	msg_warn("redis at %s serves again after %.1f s", redis_name(&s->redis),
 		(double)(s->now_ms - s->stalled_ms) / 1000);
-	metrics_set_ready(s->step != STREAMS_SETUP);
+	whole_ready(s->whole, &s->is_ready, s->step != STREAMS_SETUP);
 }
 
 /* The group is gone, and perhaps the stream: what is there is looked at again, not too often. */

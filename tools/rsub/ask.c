@@ -149,7 +149,7 @@ static void set_up(struct streams *s)
 	s->has_asked = true;
 	if (!all)
 		return;
-	metrics_set_ready(!s->is_stalled);
+	whole_ready(s->whole, &s->is_ready, !s->is_stalled);
 	s->info_ms = s->now_ms + 1000;
 	streams_step(s, s->group ? STREAMS_OWN : STREAMS_NEW);
 }
@@ -257,7 +257,9 @@ static void ask_new(struct streams *s, size_t room)
 	for (int i = 0; i < s->count; i++)
 		streams += !s->streams[i].is_done;
 	if (!streams) {
-		source_done(s->source);
+		whole_count(&s->whole->over, &s->is_over, true);
+		if (s->whole->over == s->whole->count)
+			source_done(s->source);
 		return;
 	}
 	if ((size_t)streams > room)
@@ -298,10 +300,32 @@ static void ask_new(struct streams *s, size_t room)
 	streams_commit(s, ASK_NEW, s->streams, 0);
 }
 
+/* How many records may be asked for beside @pending ones, @most at most. What other connections have asked for may still
+ * come, and each of them has its share, or one that waits for entries would keep the others from theirs. */
+static size_t room_for(const struct streams *s, size_t pending, size_t most)
+{
+	size_t others = s->whole->asked - s->room_out, room;
+	size_t share = s->follows && s->whole->count > 1
+		? (size_t)s->window / (2 * (size_t)s->whole->count) + 1
+		: BATCH;
+
+	room = source_window(s->source, others + pending + (most < share ? most : share));
+	return room > others + pending ? room - others - pending : 0;
+}
+
+static void put_room(struct streams *s, size_t room)
+{
+	s->whole->asked += room - s->room_out;
+	s->room_out = room;
+}
+
 static void go_on(struct streams *s, size_t pending)
 {
 	struct stream *st = &s->streams[s->at];
-	size_t room = source_window(s->source, BATCH);
+	size_t room;
+
+	put_room(s, 0);
+	room = room_for(s, 0, BATCH);
 
 	switch (s->step) {
 	case STREAMS_SETUP:
@@ -311,6 +335,7 @@ static void go_on(struct streams *s, size_t pending)
 	case STREAMS_CLAIM:
 		if (room > STREAMS_PENDING)
 			room = STREAMS_PENDING;
+		put_room(s, room);
 		if (room && s->step == STREAMS_OWN)
 			ask_own(s, st, room);
 		else if (room)
@@ -322,9 +347,10 @@ static void go_on(struct streams *s, size_t pending)
 			return;
 		}
 		room = s->batch * (size_t)s->count;
-		room = source_window(s->source, pending + (room < BATCH ? room : BATCH));
-		if (room > pending)
-			ask_new(s, room - pending);
+		room = room_for(s, pending, room < BATCH ? room : BATCH);
+		put_room(s, room);
+		if (room)
+			ask_new(s, room);
 		return;
 	}
 }
@@ -351,7 +377,7 @@ void streams_ask(struct streams *s, size_t pending)
 
 void streams_ack(struct streams *s)
 {
-	dead_sync(&s->dead);
+	dead_sync(&s->whole->dead);
 	for (int i = 0; i < s->count && s->now_ms >= s->retry_ms; i++) {
 		struct stream *st = &s->streams[i];
 		uint64_t count;

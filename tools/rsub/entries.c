@@ -13,7 +13,7 @@ static void refuse(struct streams *s, struct stream *st, const struct entry *e, 
 	struct span line = buf_as_span(&s->record);
 	char id[ID_TEXT];
 
-	if (!dead_refuse(&s->dead, c, (struct span){line.p, line.len - 1}, !s->raw, 0,
+	if (!dead_refuse(&s->whole->dead, c, (struct span){line.p, line.len - 1}, !s->raw, 0,
 		    "stream '%s', id %s: %s", st->name, id_text(e->id, id).p, why)) {
 		source_done(s->source);
 	} else if (s->group) {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Room for 2^k names and the one in front. */
-static void add(struct names *n, const char *name)
+void names_add(struct names *n, const char *name)
 {
 	if (!(n->count & (n->count - 1)))
 		n->list = mem_realloc(
@@ -33,7 +33,7 @@ static void read_file(struct names *n, const char *path, const char *what)
 		if (memchr(line, '\0', (size_t)len))
 			die(EXIT_PERM, "'%s': a %s contains NUL", path, what);
 		if (len)
-			add(n, mem_dup(line));
+			names_add(n, mem_dup(line));
 	}
 	if (ferror(f))
 		die(EXIT_PERM, "cannot read '%s': %s", path, strerror(errno));
@@ -49,7 +49,7 @@ void names_take(struct names *n, const struct arg_str *given, const struct arg_f
 	for (int i = 0; i < given->count; i++) {
 		if (!given->sval[i][0])
 			opt_bad("a %s must not be empty", what);
-		add(n, given->sval[i]);
+		names_add(n, given->sval[i]);
 	}
 	if (path)
 		read_file(n, path, what);

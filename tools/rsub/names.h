@@ -16,4 +16,7 @@ struct names {
 void names_take(struct names *n, const struct arg_str *given, const struct arg_file *file,
 	const char *option, const char *what);
 
+/* Adds one. It lives on. */
+void names_add(struct names *n, const char *name);
+
 #endif

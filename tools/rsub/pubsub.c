@@ -19,7 +19,7 @@ enum {
 
 static void refuse(struct pubsub *s, enum errclass c, struct span channel, const char *why)
 {
-	s->refused++;
+	s->whole->refused++;
 	metrics.errors[c]++;
 	if (s->shown[c]++ < SHOWN_MAX)
 		msg_error("message %llu, channel %.*s: %s (%s)",
@@ -71,7 +71,7 @@ static void on_message(struct pubsub *s, const struct redis_message *m)
 		buf_span(b, m->payload);
 	} else {
 		put_head(s, m);
-		if (s->account)
+		if (s->whole->account)
 			source_put_seq(s->source, b);
 		buf_putc(b, ',');
 		record_put_bytes(b, "payload", m->payload);
@@ -83,7 +83,7 @@ static void on_message(struct pubsub *s, const struct redis_message *m)
 		return;
 	}
 	buf_putc(b, s->end);
-	source_emit(s->source, s->account, 0, 0, m->payload.len, s->now_us);
+	source_emit(s->source, s->whole->account, 0, 0, m->payload.len, s->now_us);
 }
 
 /* ---- Redis ---- */
@@ -127,7 +127,7 @@ static void on_confirmed(struct pubsub *s)
 {
 	if (s->unconfirmed == 0 || --s->unconfirmed)
 		return;
-	metrics_set_ready(true);
+	whole_ready(s->whole, &s->is_ready, true);
 	msg_info("subscribed at redis at %s", redis_name(&s->redis));
 	if (s->has_gap)
 		say_gap(s, "was");
@@ -136,13 +136,13 @@ static void on_confirmed(struct pubsub *s)
 static void on_lost(struct pubsub *s)
 {
 	s->is_behind = false;
-	metrics_set_ready(false);
+	whole_ready(s->whole, &s->is_ready, false);
 	if (s->unconfirmed || s->has_gap)
 		return;
 	s->has_gap = true;
 	s->was_slow = s->rested_ms >= SLOW_MS;
 	s->gap_since_ms = s->redis.away_ms;
-	s->gaps++;
+	s->whole->gaps++;
 }
 
 static void on_error(struct pubsub *s, struct span text)
@@ -235,34 +235,15 @@ static void begin_with_gap(struct pubsub *s)
 
 	s->gap_since_ms = until ? strtoll(until, NULL, 10) : 0;
 	s->has_gap = s->is_restart = s->gap_since_ms > 0;
-	s->gaps = s->has_gap;
+	s->whole->gaps += s->has_gap;
 }
 
-/* One connection is to one node. */
-static void follow(struct pubsub *s)
-{
-	const char *const *names = s->channels.list + 1;
-
-	for (int i = 1; i < s->channels.count; i++)
-		if (!redis_together(&s->redis, names[0], names[i]))
-			die(EXIT_PERM,
-				"'%s' and '%s' are of different slots of the cluster: give the names of "
-				"the channels a common {tag}, or run an rsub for each",
-				names[0], names[i]);
-	redis_follow(&s->redis, names[0]);
-}
-
-void pubsub_open(struct pubsub *s, const struct redis_opts *o)
+void pubsub_open(struct pubsub *s, const struct redis_url *url)
 {
 	begin_with_gap(s);
-	metrics_counts(METRICS_IN | METRICS_ERRORS);
-	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
-		METRICS_PIPELINE, &s->gaps);
-	redis_open(&s->redis, o, REDIS_SUBSCRIBER);
+	redis_open_at(&s->redis, url, REDIS_SUBSCRIBER);
 	if (s->shard)
-		follow(s);
-	if (s->source->ledger && !s->raw)
-		s->account = ledger_assign(s->source->ledger, NULL, -1, NULL);
+		redis_follow(&s->redis, s->channels.list[1]);
 }
 
 int pubsub_poll(struct pubsub *s, struct pollfd *p)
@@ -298,6 +279,4 @@ void pubsub_close(struct pubsub *s)
 	if (s->has_gap)
 		say_gap(s, "has been");
 	redis_close(&s->redis);
-	if (s->refused)
-		msg_warn("%llu messages were refused", (unsigned long long)s->refused);
 }

@@ -9,6 +9,7 @@
 #include "flow/source.h"
 #include "redis/subscribe.h"
 #include "rsub/names.h"
+#include "rsub/whole.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -17,24 +18,23 @@
 
 struct pubsub {
 	/* to be set before pubsub_open */
-	struct source *source; /* opened */
-	struct names channels, patterns;
+	struct whole *whole;
+	struct source *source; /* the whole's, opened */
+	struct names channels, patterns; /* sharded ones of a cluster: of one slot */
 	bool shard; /* the channels are sharded ones */
 	bool raw;
 	char end; /* of a line */
 	size_t max_line;
 
-	uint64_t refused; /* messages */
 	/* internal */
 	struct redis redis;
-	struct ledger_part *account; /* NULL: records have no numbers */
 	struct buf head, channel,
 		pattern; /* the beginning of records of this channel and pattern */
 	int64_t now_us;
 	int unconfirmed; /* subscriptions */
 	bool has_gap;
 	bool is_restart; /* the gap is between the last run and this one */
-	uint64_t gaps;
+	bool is_ready;
 	int64_t gap_since_ms;
 	int64_t served_ms; /* the last turn */
 	int64_t rested_ms; /* how long messages waited for standard output since all had been read */
@@ -44,15 +44,15 @@ struct pubsub {
 	bool rests, rested; /* the connection is left alone in this turn, was in the last */
 };
 
-/* Takes the options; connects nothing yet. Dies with 100 when they are wrong. */
-void pubsub_open(struct pubsub *s, const struct redis_opts *o);
+/* Connects nothing yet. Dies with 100. */
+void pubsub_open(struct pubsub *s, const struct redis_url *url);
 /* Fills in at most REDIS_FDS entries, which pubsub_serve takes, and returns how many. While output is pending, and after
  * READING, the connection is left alone, and its silence is our own. */
 int pubsub_poll(struct pubsub *s, struct pollfd *p);
 /* -1: never. Call after pubsub_poll. */
 int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms);
 void pubsub_serve(struct pubsub *s, const struct pollfd *p, int64_t now_ms);
-/* Closes the connection, and reports a gap that is still open, and how many messages were refused. */
+/* Closes the connection, and reports a gap that is still open. */
 void pubsub_close(struct pubsub *s);
 
 #endif

@@ -16,9 +16,12 @@
  * - If the reader goes, POLLERR on standard output reports it, on an idle channel too.
  *
  * - With -s streams are read in place of channels: see streams.c.
+ * - In a cluster streams, and sharded channels, of several slots are read by a connection for each slot.
  *
- * Files: rsub.c the command line and the loop; pubsub.c subscriptions and messages; streams.c streams. */
+ * Files: rsub.c the command line and the loop; whole.c what the connections have in common; pubsub.c subscriptions and
+ * messages; streams.c streams. */
 #include "base/line.h"
+#include "base/mem.h"
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/opt.h"
@@ -51,9 +54,17 @@ static struct {
 
 static struct rsub {
 	struct source source;
+	struct whole whole;
 	bool reads_streams;
-	struct pubsub pubsub;
+	struct pubsub pubsub; /* the options, of which each connection has a copy */
 	struct streams streams;
+	/* connections */
+	struct redis_url url;
+	struct names *parts; /* what each of them reads */
+	struct pubsub *subscribers;
+	struct streams *readers;
+	struct pollfd *poll;
+	int *polled; /* how many of poll's entries each has */
 } self;
 
 /* ---- the command line ---- */
@@ -79,8 +90,7 @@ static void parse_options(int argc, char **argv)
 	opt.channels_from = arg_file0(NULL, "channels-from", "FILE",
 		"subscribe to the channels that FILE names, one a line");
 	opt.patterns_from = arg_file0(NULL, "patterns-from", "FILE", "the same for patterns");
-	opt.shard = arg_lit0(NULL, "shard",
-		"the channels are sharded ones (SSUBSCRIBE): in a cluster of one slot");
+	opt.shard = arg_lit0(NULL, "shard", "the channels are sharded ones (SSUBSCRIBE)");
 	opt.raw = arg_lit0(NULL, "raw", "print payloads alone, one a line");
 	opt.nul = arg_lit0("0", NULL, "end lines with NUL instead of LF");
 	opt.max_line = arg_str0(NULL, "max-line", "SIZE", "longest line printed (default 64M)");
@@ -109,6 +119,7 @@ static void take_streams(struct rsub *s)
 	t->end = opt.nul->count ? '\0' : '\n';
 	t->max_line = (size_t)opt_size(opt.max_line, "--max-line", LINE_MAX_DEFAULT);
 	t->source = &s->source;
+	t->whole = &s->whole;
 	streams_take(t, &opt.streams);
 }
 
@@ -133,6 +144,7 @@ static void take_channels(struct rsub *s)
 	b->end = opt.nul->count ? '\0' : '\n';
 	b->max_line = (size_t)opt_size(opt.max_line, "--max-line", LINE_MAX_DEFAULT);
 	b->source = &s->source;
+	b->whole = &s->whole;
 }
 
 static void take_options(struct rsub *s)
@@ -145,36 +157,139 @@ static void take_options(struct rsub *s)
 		take_channels(s);
 }
 
+/* ---- connections ---- */
+
+static void *copies(size_t count, const void *of, size_t size)
+{
+	char *p = mem_alloc(count * size);
+
+	for (size_t i = 0; i < count; i++)
+		memcpy(p + i * size, of, size);
+	return p;
+}
+
+/* In a cluster a connection has the names of one slot: what it waits for there holds up nothing else. */
+static void part(struct rsub *s, const struct names *names, bool by_slot)
+{
+	size_t count;
+
+	redis_url_read(&s->url, &opt.redis);
+	s->whole.source = &s->source;
+	s->whole.count = whole_part(names, by_slot && s->url.kind == REDIS_CLUSTER, &s->parts);
+	count = (size_t)s->whole.count;
+	s->poll = mem_alloc((SOURCE_FDS + count * REDIS_FDS) * sizeof(*s->poll));
+	s->polled = mem_alloc(count * sizeof(*s->polled));
+	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
+		METRICS_PIPELINE, &s->whole.gaps);
+}
+
+static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low)
+{
+	struct rsub *s = ctx;
+	int i = s->whole.count - 1;
+
+	while (-1 - p->partition < s->readers[i].first_part)
+		i--;
+	streams_settled(&s->readers[i], p->partition, (struct id){(uint64_t)at, (uint64_t)low});
+}
+
+static void open_streams(struct rsub *s)
+{
+	enum { LOOSE = 1 << 18 }; /* open records at most, where nothing waits for them */
+	struct streams *all = &s->streams;
+	int first = 0;
+
+	source_open(&s->source, all->follows, all->follows ? all->window : LOOSE);
+	if (all->follows) {
+		s->source.settled = on_settled;
+		s->source.settled_ctx = s;
+	}
+	metrics_counts(METRICS_IN | METRICS_ERRORS | METRICS_DEAD_LETTERS);
+	part(s, &all->names, true);
+	metrics_counter("lost_records_total",
+		"Records that were trimmed or deleted before they were read.", METRICS_PIPELINE,
+		&s->whole.lost);
+	s->readers = copies((size_t)s->whole.count, all, sizeof(*all));
+	for (int i = 0; i < s->whole.count; i++) {
+		s->readers[i].names = s->parts[i];
+		s->readers[i].first_part = first;
+		first += s->parts[i].count;
+		streams_open(&s->readers[i], &s->url);
+	}
+}
+
+static void open_channels(struct rsub *s)
+{
+	const struct pubsub *all = &s->pubsub;
+
+	source_open(&s->source, false, WINDOW);
+	metrics_counts(METRICS_IN | METRICS_ERRORS);
+	part(s, &all->channels, all->shard);
+	if (s->source.ledger && !all->raw)
+		s->whole.account = ledger_assign(s->source.ledger, NULL, -1, NULL);
+	s->subscribers = copies((size_t)s->whole.count, all, sizeof(*all));
+	for (int i = 0; i < s->whole.count; i++) {
+		s->subscribers[i].channels = s->parts[i];
+		pubsub_open(&s->subscribers[i], &s->url);
+	}
+}
+
 /* ---- the loop ---- */
+
+/* Returns how many entries there are; lowers *@timeout. */
+static nfds_t poll_all(struct rsub *s, int64_t now_ms, int *timeout)
+{
+	nfds_t fds = SOURCE_FDS;
+
+	for (int i = 0; i < s->whole.count; i++) {
+		struct pollfd *p = &s->poll[fds];
+
+		s->polled[i] = s->reads_streams ? streams_poll(&s->readers[i], p)
+						: pubsub_poll(&s->subscribers[i], p);
+		fds += (nfds_t)s->polled[i];
+		*timeout = wake_least(*timeout,
+			s->reads_streams ? streams_timeout_ms(&s->readers[i], now_ms)
+					 : pubsub_timeout_ms(&s->subscribers[i], now_ms));
+	}
+	return fds;
+}
+
+static void serve_all(struct rsub *s, int64_t now_ms)
+{
+	struct pollfd *p = &s->poll[SOURCE_FDS];
+	bool left = true;
+
+	for (int i = 0; i < s->whole.count; p += s->polled[i++])
+		if (s->reads_streams) {
+			streams_serve(&s->readers[i], p, now_ms);
+			left &= streams_left(&s->readers[i]);
+		} else {
+			pubsub_serve(&s->subscribers[i], p, now_ms);
+		}
+	if (s->whole.stalled)
+		metrics_up("redis", false);
+	if (s->reads_streams && left && source_phase(&s->source) == SOURCE_LEAVING)
+		source_left(&s->source);
+}
 
 static void loop(struct rsub *s)
 {
-	bool streams = s->reads_streams;
-
-	while (source_phase(&s->source) < (streams ? SOURCE_OVER : SOURCE_LEAVING)) {
-		struct pollfd p[SOURCE_FDS + REDIS_FDS];
-		nfds_t fds = SOURCE_FDS;
+	while (source_phase(&s->source) < (s->reads_streams ? SOURCE_OVER : SOURCE_LEAVING)) {
 		int64_t now_ms = wake_now_ms();
 		int timeout =
 			wake_least(metrics_tick(now_ms), source_timeout_ms(&s->source, now_ms));
+		nfds_t fds;
 
-		source_poll(&s->source, p);
-		fds += (nfds_t)(streams ? streams_poll(&s->streams, &p[SOURCE_FDS])
-					: pubsub_poll(&s->pubsub, &p[SOURCE_FDS]));
-		timeout = wake_least(timeout,
-			streams ? streams_timeout_ms(&s->streams, now_ms)
-				: pubsub_timeout_ms(&s->pubsub, now_ms));
-		if (poll(p, fds, timeout) < 0) {
+		source_poll(&s->source, s->poll);
+		fds = poll_all(s, now_ms, &timeout);
+		if (poll(s->poll, fds, timeout) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
 		}
 		now_ms = wake_now_ms();
-		source_serve(&s->source, p, now_ms);
-		if (streams)
-			streams_serve(&s->streams, &p[SOURCE_FDS], now_ms);
-		else
-			pubsub_serve(&s->pubsub, &p[SOURCE_FDS], now_ms);
+		source_serve(&s->source, s->poll, now_ms);
+		serve_all(s, now_ms);
 		source_step(&s->source, now_ms);
 		if (!out_pending(&s->source.out) && s->source.out.b.cap > LARGE)
 			buf_free(&s->source.out.b);
@@ -183,19 +298,26 @@ static void loop(struct rsub *s)
 
 static int run_pubsub(struct rsub *s)
 {
-	source_open(&s->source, false, WINDOW);
-	pubsub_open(&s->pubsub, &opt.redis);
+	open_channels(s);
 	loop(s);
-	pubsub_close(&s->pubsub);
-	return s->pubsub.refused ? EXIT_REFUSED : EXIT_DONE;
+	for (int i = 0; i < s->whole.count; i++)
+		pubsub_close(&s->subscribers[i]);
+	if (s->whole.refused)
+		msg_warn("%llu messages were refused", (unsigned long long)s->whole.refused);
+	return s->whole.refused ? EXIT_REFUSED : EXIT_DONE;
 }
 
 static int run_streams(struct rsub *s)
 {
-	streams_open(&s->streams, &opt.redis);
+	int status = EXIT_DONE;
+
+	open_streams(s);
 	loop(s);
-	streams_close(&s->streams);
-	return s->streams.status;
+	for (int i = 0; i < s->whole.count; i++) {
+		streams_close(&s->readers[i]);
+		status = trouble_worse(status, s->readers[i].status);
+	}
+	return trouble_worse(status, dead_close(&s->whole.dead));
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: one connection. Redis answers in the order of the commands, and a read that waits for entries (BLOCK) holds
+/* DESIGN: one connection, or in a cluster one for the streams of each slot (rsub.c). Redis answers in the order of the commands, and a read that waits for entries (BLOCK) holds
  * up what is sent behind it: so it waits for a second at most, and for 50 ms while records are on their way, whose XACK
  * comes next. One read is out at a time; when its answer was full the next one is sent before the entries are printed.
  *
@@ -151,17 +151,16 @@ void streams_take(struct streams *s, const struct streams_opts *o)
 		.end = s->end};
 	if (!s->form.field)
 		s->form.field = "payload";
-	dead_open(&s->dead, NULL, file, NULL, NULL);
+	dead_open(&s->whole->dead, NULL, file, NULL, NULL);
 }
 
 /* ---- opening ---- */
 
-static void on_settled(void *ctx, struct ledger_part *p, int64_t at, int64_t low)
+void streams_settled(struct streams *s, int32_t partition, struct id id)
 {
-	struct streams *s = (struct streams *)ctx;
-	struct xack *a = &s->streams[-1 - p->partition].acks;
+	struct xack *a = &s->streams[-1 - partition - s->first_part].acks;
 
-	xack_add(a, (struct id){(uint64_t)at, (uint64_t)low});
+	xack_add(a, id);
 	a->ready = a->tail;
 }
 
@@ -174,38 +173,19 @@ static void open_stream(struct streams *s, struct stream *st, const char *name)
 	record_put_bytes(&st->head, "stream", (struct span){name, strlen(name)});
 	buf_puts(&st->head, ",\"id\":\"");
 	if (s->source->ledger && !s->raw)
-		st->account = ledger_assign(
-			s->source->ledger, name, -1 - (int32_t)(st - s->streams), NULL);
+		st->account = ledger_assign(s->source->ledger, name, streams_part(s, st), NULL);
 }
 
-void streams_open(struct streams *s, const struct redis_opts *o)
+void streams_open(struct streams *s, const struct redis_url *url)
 {
-	enum { LOOSE = 1 << 18 }; /* open records at most, where nothing waits for them */
-
-	source_open(s->source, s->follows, s->follows ? s->window : LOOSE);
-	if (s->follows) {
-		s->source->settled = on_settled;
-		s->source->settled_ctx = s;
-	}
-	metrics_counts(METRICS_IN | METRICS_ERRORS | METRICS_DEAD_LETTERS);
-	metrics_counter("gaps_total", "Interruptions in which messages may be missing.",
-		METRICS_PIPELINE, &s->gaps);
-	metrics_counter("lost_records_total",
-		"Records that were trimmed or deleted before they were read.", METRICS_PIPELINE,
-		&s->lost);
 	s->batch = 16;
 	s->count = s->names.count;
 	s->streams = mem_alloc((size_t)s->count * sizeof(*s->streams));
 	memset(s->streams, 0, (size_t)s->count * sizeof(*s->streams));
 	for (int i = 0; i < s->count; i++)
 		open_stream(s, &s->streams[i], s->names.list[i + 1]);
-	redis_open(&s->redis, o, REDIS_COMMANDS);
-	for (int i = 2; i <= s->count; i++)
-		if (!redis_together(&s->redis, s->names.list[1], s->names.list[i]))
-			die(EXIT_PERM,
-				"streams '%s' and '%s' are of different slots of the cluster: give their "
-				"names a common {tag}, or run an rsub for each",
-				s->names.list[1], s->names.list[i]);
+	redis_open_at(&s->redis, url, REDIS_COMMANDS);
+	redis_follow(&s->redis, s->names.list[1]);
 	/* What would acknowledge nothing. */
 	if (s->group)
 		redis_probe(
@@ -214,8 +194,8 @@ void streams_open(struct streams *s, const struct redis_opts *o)
 
 void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how)
 {
-	s->gaps++;
-	s->lost += count;
+	s->whole->gaps++;
+	s->whole->lost += count;
 	if (count)
 		msg_error("gap: stream '%s': %llu entries %s are gone: trimmed or deleted",
 			st->name, (unsigned long long)count, how);
@@ -253,8 +233,8 @@ static void on_redis(struct streams *s, const struct pollfd *p)
 		streams_step(s, STREAMS_SETUP);
 		break;
 	case REDIS_WENT:
-		metrics_set_ready(false);
-		s->is_stalled = false;
+		whole_ready(s->whole, &s->is_ready, false);
+		whole_count(&s->whole->stalled, &s->is_stalled, false);
 		break;
 	case REDIS_FAILED:
 		source_end(s->source, EXIT_PERM, "%s", s->redis.trouble.text);
@@ -262,13 +242,10 @@ static void on_redis(struct streams *s, const struct pollfd *p)
 	case REDIS_SAME:
 		break;
 	}
-	if (s->is_stalled)
-		metrics_up("redis", false);
 	streams_results(s);
 }
 
-/* Whether all that was asked is answered, and what was final is acknowledged. */
-static bool is_done(const struct streams *s)
+bool streams_left(const struct streams *s)
 {
 	if (s->redis.state == REDIS_REFUSED || s->source->server.void_account)
 		return true;
@@ -305,8 +282,6 @@ void streams_serve(struct streams *s, const struct pollfd *p, int64_t now_ms)
 		streams_ask(s, 0);
 	}
 	redis_flush(&s->redis, now_ms);
-	if (source_phase(s->source) == SOURCE_LEAVING && is_done(s))
-		source_left(s->source);
 }
 
 void streams_close(struct streams *s)
@@ -328,7 +303,6 @@ void streams_close(struct streams *s)
 			redis_name(&s->redis), (unsigned long long)left);
 		s->status = EXIT_TEMP;
 	}
-	s->status = trouble_worse(s->status, dead_close(&s->dead));
 	redis_close(&s->redis);
 	free(s->streams);
 	buf_free(&s->record);

@@ -12,6 +12,7 @@
 #include "redis/id.h"
 #include "rsub/info.h"
 #include "rsub/names.h"
+#include "rsub/whole.h"
 #include "rsub/xack.h"
 
 #include <poll.h>
@@ -70,13 +71,15 @@ enum { STREAMS_PENDING = 100 }; /* pending entries in one reply */
 
 struct streams {
 	/* to be set before streams_open */
-	struct source *source;
-	struct names names; /* of the streams, at least one */
+	struct whole *whole;
+	struct source *source; /* the whole's */
+	struct names names; /* of the streams, at least one; in a cluster of one slot */
+	int first_part; /* of the ledger's partitions: the first stream's */
 	bool raw;
 	char end; /* of a line */
 	size_t max_line;
 
-	int status; /* after streams_close: EXIT_DONE, EXIT_REFUSED or EXIT_TEMP */
+	int status; /* after streams_close: EXIT_DONE or EXIT_TEMP */
 	/* options */
 	const char *group, *consumer; /* NULL: none */
 	struct id from;
@@ -87,7 +90,6 @@ struct streams {
 	struct entry_form form;
 	/* internal */
 	struct redis redis;
-	struct dead dead;
 	struct stream *streams;
 	int count;
 	enum streams_step step;
@@ -107,25 +109,31 @@ struct streams {
 	bool in_multi; /* a transaction is being asked for */
 	bool is_behind; /* results may have come that are not taken */
 	bool rests; /* the connection is left alone in this turn */
+	bool is_ready;
+	bool is_over; /* -e: all streams are at their end */
 	bool is_stalled; /* the server is there and refuses to write */
+	size_t room_out; /* records that were asked for */
 	bool has_no_info, has_no_claim; /* it does not know the command, or does not allow it */
 	char denied[200]; /* why no group can be made; "": not tried */
 	int64_t stalled_ms, retry_ms, backoff_ms;
 	int64_t claim_ms, renew_ms, info_ms; /* when it is due */
 	int64_t now_ms;
-	uint64_t gaps, lost;
 };
 
 /* An option that is given and makes sense with a stream only; NULL: none. */
 const char *streams_options(const struct streams_opts *o);
 /* Reads the options, after those of the source. Dies with 100. */
 void streams_take(struct streams *s, const struct streams_opts *o);
-/* Opens the source; connects nothing yet. Dies with 100. */
-void streams_open(struct streams *s, const struct redis_opts *o);
-/* As of pubsub.h. In LEAVING the last XACKs are sent, and source_left is called. */
+/* Connects nothing yet; the source is open. Dies with 100. */
+void streams_open(struct streams *s, const struct redis_url *url);
+/* As of pubsub.h. In LEAVING the last XACKs are sent. */
 int streams_poll(struct streams *s, struct pollfd *p);
 int streams_timeout_ms(const struct streams *s, int64_t now_ms);
 void streams_serve(struct streams *s, const struct pollfd *p, int64_t now_ms);
+/* In LEAVING: whether all that was asked is answered, and what was final is acknowledged. */
+bool streams_left(const struct streams *s);
+/* A record of this partition is final. */
+void streams_settled(struct streams *s, int32_t partition, struct id id);
 void streams_close(struct streams *s);
 
 /* ---- between the parts ---- */
@@ -145,6 +153,11 @@ enum ask { /* in the tag of a command: what it is */
 struct buf *streams_begin(
 	struct streams *s, const struct stream *st, size_t words, const char *name);
 void streams_commit(struct streams *s, enum ask what, const struct stream *st, uint64_t count);
+/* The ledger's partition of a stream. */
+static inline int32_t streams_part(const struct streams *s, const struct stream *st)
+{
+	return -1 - s->first_part - (int32_t)(st - s->streams);
+}
 /* Entries were lost: says and counts it. @count 0: how many is not known. */
 void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how);
 

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/* A client is opened, told what it is for, and closed. */
+#include "redis/client-parts.h"
+
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "redis/slot.h"
+
+#include <stdlib.h>
+
+struct redis_all redis_all;
+
+static struct bytes_client *open_tls(const struct redis_url *url)
+{
+	struct trouble why = {0};
+	struct bytes_client *tls;
+
+	if (!url->tls && !url->sentinel_tls)
+		return NULL;
+	tls = tls_open(&url->tls_config, &why);
+	if (!tls)
+		die(EXIT_PERM, "%s", why.text);
+	return tls;
+}
+
+void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
+{
+	struct redis_url url = {0};
+
+	redis_url_read(&url, o);
+	redis_open_at(r, &url, use);
+	redis_url_free(&url);
+}
+
+void redis_open_at(struct redis *r, const struct redis_url *url, enum redis_use use)
+{
+	const struct redis_url *u = &r->url;
+
+	*r = (struct redis){.rules = {.use = use}, .url = redis_url_copy(url)};
+	r->tls = open_tls(u);
+	r->login = (struct link_login){.what = "redis",
+		.user = u->user,
+		.password = u->password,
+		.password_file = u->password_file,
+		.client = msg_prog(),
+		.db = u->db,
+		.tls = u->tls ? r->tls : NULL,
+		.tls_if_spoken = u->sentinel_tls && !u->tls ? r->tls : NULL};
+	if (u->kind == REDIS_SENTINELS)
+		r->sentinels = sentinels_open(u, u->sentinel_tls ? r->tls : NULL);
+	if (u->kind == REDIS_CLUSTER)
+		r->cluster = cluster_open(u, &r->login, &r->rules, use != REDIS_SUBSCRIBER);
+	r->rules.asks_role = use == REDIS_PUBLISHER || r->sentinels || redis_serves(r);
+	r->rules.confirms = use == REDIS_PUBLISHER;
+	r->rules.doubts = r->sentinels || r->cluster;
+	r->rules.advises = use != REDIS_SUBSCRIBER;
+	node_open(&r->node, u->name, u->at[0].host, u->at[0].port, &r->login, &r->rules);
+	r->target = &r->node;
+	metrics_up("redis", false);
+	if (!redis_all.clients++)
+		metrics_counter("outages_total",
+			"Times that the server was away or could not serve.", METRICS_TOOL,
+			&redis_all.outages);
+}
+
+void redis_close(struct redis *r)
+{
+	redis_all.clients--;
+	redis_all.reachable -= r->was_reachable;
+	node_close(&r->node);
+	buf_free(&r->rules.probe);
+	sentinels_close(r->sentinels);
+	cluster_close(r->cluster);
+	tls_free(r->tls);
+	free(r->at.host);
+	free(r->at.port);
+	redis_url_free(&r->url);
+}
+
+void redis_follow(struct redis *r, const char *name)
+{
+	if (!r->cluster)
+		return;
+	r->followed = (struct span){name, strlen(name)};
+	if (redis_serves(r))
+		cluster_only(r->cluster, slot_of(r->followed));
+}
+
+void redis_wait(struct redis *r, int replicas)
+{
+	r->rules.wait = replicas;
+	if (replicas)
+		metrics_counter("wait_shortfalls_total",
+			"Times that fewer replicas than --wait had the records in time.",
+			METRICS_TOOL, &r->rules.shortfalls);
+}
+
+void redis_probe(struct redis *r, int argc, const char *const *argv)
+{
+	link_words(&r->rules.probe, argc, argv);
+}
