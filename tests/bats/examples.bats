@@ -38,6 +38,10 @@ example() {
 	example answer-calls
 }
 
+@test "example: across ssh" {
+	example across-ssh
+}
+
 @test "example: apply a log" {
 	example apply-a-log
 }
