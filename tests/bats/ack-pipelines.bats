@@ -267,8 +267,8 @@ by_order() {
 	line=(evpipe -d "$T/dir" kread -g "$group" "${SHORT_SESSION[@]}" -e "$topic" '|'
 		evbatch -n 50 -- jq -c '., .' '|' kwrite --txn "$group" -t "$to")
 	# Not so fast that it is done before it is killed.
-	spawn unit "${line[@]/#-e/--rate=1000}"
-	wait_for "[ \$(kread -q -e $to | wc -l) -gt 200 ]"
+	spawn unit "${line[@]/#-e/--rate=100}"
+	wait_for "[ \$(kread -q -e $to | wc -l) -gt 50 ]"
 	wait_for "kill -KILL \$(pgrep -x -s $(pid_of unit) jq | head -n 1)"
 	kill -KILL "$(pgrep -x -s "$(pid_of unit)" kwrite)"
 	wait_exit unit
@@ -286,7 +286,7 @@ killed() {
 	local before=0
 	[ ! -e out ] || before=$(wc -l <out)
 	spawn line bash -c '
-		slow() { while IFS= read -r line; do printf "%s\n" "$line"; sleep 0.002; done; }
+		slow() { while IFS= read -r line; do printf "%s\n" "$line"; sleep 0.02; done; }
 		'"$(declare -f collect)"'
 		kread -q -g '"$group ${SHORT_SESSION[*]} -e $topic"' |
 			evbatch -n 20 -- jq -c . | evsel ".payload.n % 10 != 0" | slow | collect'

@@ -220,7 +220,7 @@ reads_anew() {
 		topics+=("$(new_topic 2)")
 	done
 	spawn it kread -q --raw --metrics m.prom -g "$(unique group)" --commit written \
-		-X topic.metadata.refresh.interval.ms=10 -X fetch.wait.max.ms=20 "${topics[@]}"
+		-X topic.metadata.refresh.interval.ms=20 -X fetch.wait.max.ms=20 "${topics[@]}"
 	# One by one, so that ends are reached again and again.
 	for w in 1 2 3; do
 		for i in $(seq "$w" 3 1800); do

@@ -159,12 +159,15 @@ static void one_that_stays(void **state)
 static void untouched(void **state)
 {
 	char *big = malloc(1 << 20);
+	siginfo_t info;
 
 	(void)state;
 	memset(big, 'a', 1 << 20);
-	open_one("read x; echo \"$x\"");
-	ask("a\n", "a\n");
+	open_one("read x; echo \"$x\"; kill -STOP $$");
+	assert_int_equal(ask("a\n", "a\n"), CHILD_RUNS);
 	child_give(&child, text("b\n"));
+	assert_int_equal(waitid(P_PID, (id_t)child.pid, &info, WSTOPPED | WNOWAIT), 0);
+	kill(child.pid, SIGCONT);
 	assert_int_equal(to_its_end(), CHILD_DONE);
 	assert_true(child.untouched);
 	open_one("read x; exit 1");
@@ -207,6 +210,22 @@ static pid_t told_pid(void)
 	return (pid_t)atol(child.output.p);
 }
 
+/* A shell's child has the shell's name until it runs its program. */
+static void wait_named(pid_t pid, const char *name)
+{
+	char path[64], comm[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
+	while (strncmp(comm, name, strlen(name))) {
+		f = fopen(path, "r");
+		assert_non_null(f);
+		if (!fgets(comm, sizeof(comm), f))
+			*comm = '\0';
+		fclose(f);
+	}
+}
+
 /* It becomes our child once its parent has ended. */
 static void wait_killed(pid_t pid)
 {
@@ -244,6 +263,7 @@ static void a_lingering_one_is_named(void **state)
 	(void)state;
 	assert_int_equal(child_start(&child, argv, text(""), 100), 0);
 	pid = told_pid();
+	wait_named(pid, "sleep");
 	while (!child_lingers(&child)) {
 		struct pollfd p[CHILD_FDS];
 

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROOF_NONE, PROOF_DUE, PROOF_ASKED }; /* DUE: librdkafka does not know the partition now */
-
 void follow_open(struct parts *r, const char *on_gap)
 {
 	if (on_gap && strcmp(on_gap, "go") && strcmp(on_gap, "stop"))
@@ -67,7 +65,7 @@ static bool seek(struct parts *r, const struct kread_part *p, int64_t offset)
 
 static void ask(struct parts *r, struct kread_part *p)
 {
-	p->proof = seek(r, p, p->tried.offset) ? PROOF_ASKED : PROOF_DUE;
+	p->proof = seek(r, p, p->tried.offset) ? KREAD_PROOF_ASKED : KREAD_PROOF_DUE;
 }
 
 static void begin_proof(struct kread_part *p)
@@ -85,7 +83,7 @@ int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, s
 	if (!marks_count(&p->marks))
 		return next;
 	begin_proof(p);
-	p->proof = PROOF_ASKED;
+	p->proof = KREAD_PROOF_ASKED;
 	return p->tried.offset;
 }
 
@@ -94,10 +92,10 @@ void follow_prove(struct parts *r)
 	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++) {
 		if (p->done || p->leaving || p->next < 0 || !marks_count(&p->marks))
 			continue;
-		p->prove_again = p->proof == PROOF_ASKED;
-		if (p->proof == PROOF_NONE)
+		p->prove_again = p->proof == KREAD_PROOF_ASKED;
+		if (p->proof == KREAD_PROOF_NONE)
 			begin_proof(p);
-		if (p->proof != PROOF_ASKED)
+		if (p->proof != KREAD_PROOF_ASKED)
 			ask(r, p);
 	}
 }
@@ -105,7 +103,7 @@ void follow_prove(struct parts *r)
 void follow_tick(struct parts *r)
 {
 	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
-		if (p->proof == PROOF_DUE)
+		if (p->proof == KREAD_PROOF_DUE)
 			ask(r, p);
 }
 
@@ -131,7 +129,7 @@ static void go_back(struct parts *r, struct kread_part *p, int64_t next)
 {
 	marks_cut(&p->marks, next < 0 ? 0 : next);
 	parts_restart(r, p, next);
-	p->proof = PROOF_NONE;
+	p->proof = KREAD_PROOF_NONE;
 	p->replayed = -1;
 }
 
@@ -228,7 +226,7 @@ static bool compare(
 		return false;
 	}
 	/* It is the same, or it is gone and cannot be compared. */
-	p->proof = PROOF_NONE;
+	p->proof = KREAD_PROOF_NONE;
 	p->replayed = offset == p->tried.offset ? offset : offset - 1;
 	if (p->prove_again) {
 		begin_proof(p);
@@ -287,7 +285,8 @@ bool follow_judge(
 	struct parts *r, struct kread_part *p, int64_t offset, const rd_kafka_message_t *m)
 {
 	/* Records that come before librdkafka has sought are of another place. */
-	if (p->proof == PROOF_DUE || (p->proof == PROOF_ASKED && !compare(r, p, offset, m)))
+	if (p->proof == KREAD_PROOF_DUE ||
+		(p->proof == KREAD_PROOF_ASKED && !compare(r, p, offset, m)))
 		return false;
 	if (p->next < 0 || offset == p->next)
 		return true;

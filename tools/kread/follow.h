@@ -29,16 +29,19 @@ int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, s
 /* Asks for the proof of each partition. */
 void follow_prove(struct parts *r);
 /* The same when metadata have come since the last time: librdkafka fetches again then, perhaps of another log.
- * Returns whether they have: a message in hand may be of the log before. Call with each message. */
-static inline bool follow_metadata(struct parts *r)
+ * Returns whether a message in hand, of @p (NULL: of none), may be of the log before: it was taken before
+ * librdkafka was told to seek. One of a partition whose proof was asked for earlier answers that. Call with each
+ * message. */
+static inline bool follow_metadata(struct parts *r, const struct kread_part *p)
 {
 	unsigned metadata = kafka_metadata(r->kafka);
+	bool answers = p && p->proof == KREAD_PROOF_ASKED;
 
 	if (metadata == r->metadata)
 		return false;
 	r->metadata = metadata;
 	follow_prove(r);
-	return true;
+	return p && p->proof && !answers;
 }
 /* Asks again for proofs that could not be asked for. Call from time to time. */
 void follow_tick(struct parts *r);

@@ -186,7 +186,7 @@ static void give_part(struct group *g, rd_kafka_topic_partition_t *o)
 static void give(struct group *g, rd_kafka_topic_partition_list_t *list)
 {
 	/* Those that come now are asked for a proof anyway. */
-	follow_metadata(g->parts);
+	follow_metadata(g->parts, NULL);
 	for (int i = 0; i < list->cnt; i++)
 		give_part(g, &list->elems[i]);
 	if (g->arriving_cooperative)

@@ -273,19 +273,18 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 
 static void take(struct kread *r, const rd_kafka_message_t *m)
 {
-	bool is_stale = follow_metadata(&r->parts);
 	struct kread_part *p = m->rkt ? parts_of(&r->parts, m) : NULL;
+	bool is_stale = follow_metadata(&r->parts, p);
 
 	if (m->err) {
 		/* An end, too, may be that of the log before. It comes again. */
-		if (!is_stale || m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF || !p || !p->proof)
+		if (!is_stale || m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
 			take_error(r, m);
 		return;
 	}
 	/* After a rebalance, messages of partitions we no longer have may still come. */
-	if (!p || p->done || p->leaving || (is_stale && p->proof) ||
-		source_phase(&r->source) != SOURCE_READING || group_again(p, m) ||
-		!follow_takes(&r->parts, p, m->offset, m))
+	if (!p || p->done || p->leaving || is_stale || source_phase(&r->source) != SOURCE_READING ||
+		group_again(p, m) || !follow_takes(&r->parts, p, m->offset, m))
 		return;
 	if (m->offset < p->begin) {
 		parts_advance(&r->parts, p, m->offset + 1);

@@ -17,6 +17,9 @@
 #include <stdint.h>
 
 /* A partition that is read. Offsets are -1 while not known. */
+/* Of whether the log is the one that was read (follow.h). DUE: librdkafka does not know the partition now. */
+enum kread_proof { KREAD_PROOF_NONE, KREAD_PROOF_DUE, KREAD_PROOF_ASKED };
+
 struct kread_part {
 	char *topic;
 	int32_t partition;
@@ -33,7 +36,7 @@ struct kread_part {
 	bool paused; /* by a rebalance, and no message has come since */
 	/* Whether what comes follows what was read (follow.h). */
 	struct marks marks; /* of records that were read */
-	int proof;
+	enum kread_proof proof;
 	bool prove_again; /* metadata have come meanwhile */
 	struct kread_mark tried; /* what the record that was asked for is compared with */
 	int64_t same, other; /* up to here the log is the same, from here on another */
