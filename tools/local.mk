@@ -70,8 +70,8 @@ tools_bin_evfmt_SOURCES = tools/evfmt/evfmt.c tools/evfmt/clock.c tools/evfmt/cl
 	tools/evfmt/format-parse.c tools/evfmt/items.h tools/evfmt/format.h tools/evfmt/layout.c \
 	tools/evfmt/layout.h tools/evfmt/paint.c tools/evfmt/paint.h tools/evfmt/view.c tools/evfmt/view.h
 tools_bin_evfmt_LDADD = $(EV_LDADD)
-tools_bin_evsse_SOURCES = tools/evsse/evsse.c tools/evsse/client.c tools/evsse/cursor.c tools/evsse/gap.c \
-	tools/evsse/page.c tools/evsse/position.c tools/evsse/ring.c tools/evsse/serve.c tools/evsse/stream.c \
+tools_bin_evsse_SOURCES = tools/evsse/evsse.c tools/evsse/access.c tools/evsse/access.h tools/evsse/client.c tools/evsse/cursor.c tools/evsse/gap.c \
+	tools/evsse/page.c tools/evsse/position.c tools/evsse/replay.c tools/evsse/replay.h tools/evsse/ring.c tools/evsse/serve.c tools/evsse/stream.c \
 	tools/evsse/where.c tools/evsse/client.h tools/evsse/evsse.h tools/evsse/gap.h tools/evsse/page.h \
 	tools/evsse/position.h tools/evsse/ring.h tools/evsse/serve.h tools/evsse/stream.h tools/evsse/where.h
 tools_bin_evsse_CPPFLAGS = $(AM_CPPFLAGS) -iquote tools

@@ -38,7 +38,7 @@ struct http_client {
 	bool watched; /* for its end: in the server's epoll set */
 	bool closed; /* by the client */
 	struct http_request_inner *request; /* NULL: between two */
-	struct http_client *next;
+	struct http_client *next, **link;
 };
 
 struct http_request_inner {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { BLOCK_BYTES = 1024 }; /* that a stream has by itself, besides its connection's memory */
 
@@ -197,8 +198,13 @@ void http_end(struct http_request *r)
 
 void http_cut(struct http_request *r)
 {
-	http_inner(r)->cut = true;
-	http_resume(http_inner(r));
+	struct http_request_inner *inner = http_inner(r);
+
+	inner->cut = true;
+	/* A connection that waits for room in its socket hears of nothing else. */
+	if (inner->answered && !inner->suspended)
+		shutdown(inner->client->fd, SHUT_RDWR);
+	http_resume(inner);
 }
 
 enum MHD_Result http_queue(struct http_request_inner *r)

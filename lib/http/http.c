@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -32,6 +33,7 @@ enum {
 	EARLY_BYTES = 64 << 10, /* a longer body is not read when its request is refused */
 	THROW_AWAY_MAX_BYTES = 16 << 20,
 	BLIND_MS = 100,
+	BACKLOG = 4096,
 };
 
 /* ---- waiting ---- */
@@ -181,6 +183,11 @@ const char *http_header(const struct http_request *r, const char *name)
 	return MHD_lookup_connection_value(http_inner(r)->connection, MHD_HEADER_KIND, name);
 }
 
+const char *http_cookie(const struct http_request *r, const char *name)
+{
+	return MHD_lookup_connection_value(http_inner(r)->connection, MHD_COOKIE_KIND, name);
+}
+
 const char *http_query(const struct http_request *r, const char *name)
 {
 	const char *value = NULL;
@@ -220,12 +227,14 @@ void http_each(const struct http_request *r, enum http_kind kind,
 static void on_connection(void *self, struct MHD_Connection *connection, void **context,
 	enum MHD_ConnectionNotificationCode what)
 {
-	struct http_client *c = *context, **link;
+	struct http_client *c = *context;
 	struct http *h = self;
 
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
 		c = mem_alloc(sizeof(*c));
-		*c = (struct http_client){.http = h, .next = h->clients};
+		*c = (struct http_client){.http = h, .next = h->clients, .link = &h->clients};
+		if (c->next)
+			c->next->link = &c->next;
 		c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
 				->connect_fd;
 		h->clients = c;
@@ -234,9 +243,9 @@ static void on_connection(void *self, struct MHD_Connection *connection, void **
 	}
 	if (c->watched)
 		epoll_ctl(h->fd, EPOLL_CTL_DEL, c->fd, NULL);
-	for (link = &h->clients; *link != c; link = &(*link)->next)
-		;
-	*link = c->next;
+	*c->link = c->next;
+	if (c->next)
+		c->next->link = c->link;
 	free(c);
 }
 
@@ -287,7 +296,11 @@ struct http *http_open(const char *address, const struct http_conf *conf, void *
 	set_conf(h, conf);
 	if (listen_open(&h->listener, address, 0, &why))
 		die(why.status, "%s", why.text);
+	/* Clients that come all at once are not made to try again a second later. */
+	listen(h->listener.fd, BACKLOG);
 	start(h);
+	if (!h->daemon && h->conf.cert)
+		die(EXIT_PERM, "cannot use the certificate and its key for '%s'", address);
 	info = h->daemon ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	h->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!info || h->fd < 0 || epoll_ctl(h->fd, EPOLL_CTL_ADD, info->epoll_fd, &e))

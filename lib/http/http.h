@@ -42,7 +42,7 @@ struct http_conf {
 };
 
 /* Listens on an address as listen_open has them, with the umask's rights. @conf NULL: defaults. Dies with 100
- * when it cannot listen there, with 111 on other trouble. */
+ * when it cannot listen there or has no use for the certificate, with 111 on other trouble. */
 struct http *http_open(const char *address, const struct http_conf *conf, void *self);
 /* Where it listens, as text: the port is the real one. */
 const char *http_address(const struct http *h);
@@ -84,6 +84,7 @@ const char *http_param(const struct http_request *r, const char *name);
 const char *http_query(const struct http_request *r, const char *name);
 /* The same of a header, whatever its case. */
 const char *http_header(const struct http_request *r, const char *name);
+const char *http_cookie(const struct http_request *r, const char *name);
 /* Calls @each for all of a kind, in order. */
 enum http_kind { HTTP_QUERY, HTTP_HEADER };
 void http_each(const struct http_request *r, enum http_kind kind,

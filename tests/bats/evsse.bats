@@ -1,50 +1,9 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: ISC
-# evsse: what its clients get. What they cannot have stands in evsse-gaps.bats.
+# evsse: what its clients get. What they cannot have, and who may not, stands in evsse-gaps.bats.
 
 load helpers
-
-# evsse_start OPTION…: evsse, fed by descriptor 7, on the socket web.
-evsse_start() {
-	rm -f web in
-	mkfifo in
-	spawn sse sh -c 'exec evsse --listen unix:web "$@" <in' sse "$@"
-	exec 7>in
-	wait_for 'get readyz'
-}
-
-# get PATH [CURL-OPTION…]: one answer.
-get() {
-	local path=$1
-	shift
-	curl -sf --unix-socket web "http://localhost/$path" "$@"
-}
-
-# hear NAME PATH [CURL-OPTION…]: a stream into NAME.out, open when this returns.
-hear() {
-	local name=$1 path=$2
-	shift 2
-	spawn "$name" curl -sN --unix-socket web "http://localhost/$path" "$@" </dev/null
-	wait_file_contains "$name.out" retry:
-}
-
-# orders FIRST LAST [PARTITION]: records with payloads {"n":N}.
-orders() {
-	seq "$1" "$2" | sed 's/.*/{"topic":"orders","partition":'"${3:-0}"',"offset":&,"ts":&,"key":"k&","payload":"{\\"n\\":&}"}/'
-}
-
-# events FILE: what a browser makes of a stream: "EVENT ID DATA", an event a line.
-events() {
-	python3 - "$1" <<-'EOP'
-	import re, sys
-	for block in re.split("\n\n", open(sys.argv[1], newline="").read())[:-1]:
-	    fields = re.findall("^(event|id|data): (.*)$", block, re.M)
-	    assert "\r" not in block
-	    data = [v for k, v in fields if k == "data"]
-	    if data:
-	        print(dict(fields).get("event"), dict(fields).get("id"), "\\n".join(data))
-	EOP
-}
+load evsse
 
 # bats test_tags=smoke
 @test "clients get each record as an event, with the place of the whole stream as its id" {

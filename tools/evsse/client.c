@@ -3,6 +3,7 @@
 #include "evsse/client.h"
 
 #include "evsse/gap.h"
+#include "evsse/replay.h"
 #include "evsse/stream.h"
 
 #include "base/mem.h"
@@ -27,13 +28,18 @@ bool client_is_pattern(const char *name)
 }
 
 /* A pattern does not speak of a name's slashes or of a dot at its beginning. */
-static bool wants(const struct client *c, const char *topic, bool patterns)
+bool client_names(const char *names, const char *topic)
 {
-	for (const char *name = c->topics; *name; name += strlen(name) + 1)
-		if (client_is_pattern(name) ? patterns && fnmatch(name, topic, 0) == 0
-					    : strcmp(name, topic) == 0)
+	for (; *names; names += strlen(names) + 1)
+		if (client_is_pattern(names) ? fnmatch(names, topic, 0) == 0
+					     : strcmp(names, topic) == 0)
 			return true;
 	return false;
+}
+
+static bool wants(const struct client *c, const char *topic)
+{
+	return client_names(c->topics, topic) && (!c->allowed || client_names(c->allowed, topic));
 }
 
 static struct sub *find_sub(const struct client *c, const struct topic *t)
@@ -59,7 +65,7 @@ static struct sub *add_sub(struct client *c, struct topic *t, uint64_t next)
 void clients_see_topic(struct evsse *s, struct topic *t)
 {
 	for (struct client *c = s->clients; c; c = c->next)
-		if (!find_sub(c, t) && wants(c, t->name.p, true))
+		if (!find_sub(c, t) && wants(c, t->name.p))
 			add_sub(c, t, 0);
 }
 
@@ -78,7 +84,7 @@ static void resume(struct client *c, const char *id)
 
 		buf_putc(&topic, '\0');
 		topic.len--;
-		if (strlen(topic.p) != topic.len || !wants(c, topic.p, true))
+		if (strlen(topic.p) != topic.len || !wants(c, topic.p))
 			continue;
 		t = ring_topic(&c->s->ring, buf_as_span(&topic));
 		sub = find_sub(c, t);
@@ -122,7 +128,7 @@ static void begin_topic(void *ctx, struct topic *t)
 	struct sub *sub = find_sub(b->c, t);
 	uint64_t count = t->tail - t->head;
 
-	if (!sub && !wants(b->c, t->name.p, true))
+	if (!sub && !wants(b->c, t->name.p))
 		return;
 	if (!sub && b->resumed) {
 		sub = add_sub(b->c, t, t->head);
@@ -140,7 +146,7 @@ static void begin(struct client *c, const struct wish *w)
 	struct beginning b = {c, resumes, w->last};
 
 	for (const char *name = c->topics; *name; name += strlen(name) + 1)
-		if (!client_is_pattern(name))
+		if (!client_is_pattern(name) && wants(c, name))
 			ring_topic(&c->s->ring, (struct span){name, strlen(name)});
 	if (resumes)
 		resume(c, w->last_id);
@@ -150,6 +156,13 @@ static void begin(struct client *c, const struct wish *w)
 }
 
 /* ---- opening and closing ---- */
+
+static void leave_replays(struct evsse *s, const struct own_places *own)
+{
+	for (size_t i = 0; own && i < own->count; i++)
+		if (own->at[i].replay)
+			replay_leave(s, own->at[i].replay);
+}
 
 static void on_done(struct http_request *r, bool whole)
 {
@@ -162,6 +175,7 @@ static void on_done(struct http_request *r, bool whole)
 		struct topic *t = sub->cursor.topic;
 
 		next = sub->next;
+		leave_replays(s, sub->cursor.own);
 		cursor_close(&sub->cursor);
 		ring_drop_topic(&s->ring, t);
 		if (sub != &c->first)
@@ -176,6 +190,7 @@ static void on_done(struct http_request *r, bool whole)
 	where_drop(c->where);
 	buf_free(&c->out);
 	free(c->topics);
+	free(c->allowed);
 	free(c);
 }
 
@@ -186,6 +201,7 @@ void client_open(struct evsse *s, struct http_request *r, const struct wish *w)
 	*c = (struct client){.s = s,
 		.r = r,
 		.topics = w->topics,
+		.allowed = w->allowed,
 		.where = w->where,
 		.as_record = w->as_record,
 		.fed_ms = s->now_ms,
@@ -223,6 +239,14 @@ int clients_tick_ms(const struct evsse *s)
 	if (!s->clients)
 		return -1;
 	return s->sweep_ms > s->now_ms ? (int)(s->sweep_ms - s->now_ms) : 0;
+}
+
+void clients_wake_replayed(struct evsse *s, const struct replay *r)
+{
+	(void)r;
+	for (struct client *c = s->clients; c; c = c->next)
+		if (c->replays && c->idle)
+			http_wake(c->r);
 }
 
 void clients_tick(struct evsse *s)

@@ -9,6 +9,7 @@
 /* What a client has asked for. */
 struct wish {
 	char *topics; /* names and patterns, each NUL-ended, an empty one behind the last; the client's then */
+	char *allowed; /* patterns, like topics; NULL: all; the client's then */
 	const char *last_id; /* NULL: it has none */
 	struct where *where; /* the client's then */
 	bool as_record;
@@ -19,6 +20,9 @@ struct wish {
 void client_open(struct evsse *s, struct http_request *r, const struct wish *w);
 /* A topic has its first event. */
 void clients_see_topic(struct evsse *s, struct topic *t);
+/* For replays_serve. */
+struct replay;
+void clients_wake_replayed(struct evsse *s, const struct replay *r);
 /* For ring_tell. */
 void client_wake(struct cursor *c);
 /* Once in a while, see client_tick_ms: comments to silent streams; those that take nothing are cut. */
@@ -30,5 +34,7 @@ void clients_leave(struct evsse *s);
 int64_t client_retry_ms(int64_t ms);
 /* Whether a name has characters of a pattern. */
 bool client_is_pattern(const char *name);
+/* Whether a topic is among names and patterns, each NUL-ended, an empty one behind the last. */
+bool client_names(const char *names, const char *topic);
 
 #endif

@@ -7,7 +7,7 @@
  * suspended. So a slow client costs nothing; when the ring passes it, it is told of the gap.
  *
  * - An event's id is all positions of the client's stream, so that any evsse that reads the same topics resumes any
- *   client: from its ring, else the client is told what it cannot have.
+ *   client: from its ring, else by --replay, else the client is told what it cannot have.
  * - A record whose place its partition has had already came again, after a restart or a rebalance, and is dropped.
  * - While clients that take what they get are more than half a ring behind, no input is read: the server is
  *   what is slow then. A client that takes nothing holds up nobody.
@@ -15,11 +15,14 @@
  *   SIGTERM: ignored while input is open; the second, or one after EOF, ends it at once.
  *
  * Files: evsse.c the command line, records to events, the loop; position.c positions and ids; ring.c, cursor.c the
- * ring; where.c what clients want; client.c clients; stream.c what they get next; gap.c what they cannot have;
+ * ring; where.c what clients want; client.c clients; stream.c what they get next; replay.c what the
+ * ring has not; gap.c what they cannot have; access.c who may read;
  * serve.c paths and headers; page.c the page. */
 #include "evsse/evsse.h"
 
+#include "evsse/access.h"
 #include "evsse/client.h"
+#include "evsse/replay.h"
 #include "evsse/serve.h"
 
 #include "base/mem.h"
@@ -30,6 +33,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +51,8 @@ static struct {
 	struct ack_opts ack;
 	struct arg_lit *raw, *nul;
 	struct arg_str *listen, *path, *topic, *keep, *memory, *as, *retry, *heartbeat, *stuck,
-		*clients, *origins, *linger;
+		*clients, *origins, *linger, *headers, *idle, *cookie, *replay;
+	struct arg_file *tokens, *cert, *key;
 } opt;
 
 static struct evsse self;
@@ -140,7 +145,10 @@ static void on_lines(struct evsse *s)
 {
 	struct span line;
 
-	for (size_t n = 0; n < ROUND && !s->behind && sink_next(&s->sink, &line); n++)
+	/* A client that has all when a round begins is not passed by the ring in it. */
+	size_t round = s->ring.keep / 2 + 1 < ROUND ? s->ring.keep / 2 + 1 : ROUND;
+
+	for (size_t n = 0; n < round && !s->behind && sink_next(&s->sink, &line); n++)
 		on_line(s, line);
 	ring_tell(&s->ring, client_wake);
 }
@@ -170,6 +178,7 @@ static int timeout_ms(struct evsse *s)
 	int ms = wake_least(sink_timeout_ms(&s->sink, s->now_ms), http_timeout_ms(s->http));
 
 	ms = wake_least(ms, clients_tick_ms(s));
+	ms = wake_least(ms, replays_timeout_ms(s));
 	if (s->until_ms)
 		ms = wake_least(ms, LOOK_MS);
 	return s->behind ? 0 : ms;
@@ -178,12 +187,13 @@ static int timeout_ms(struct evsse *s)
 static void loop(struct evsse *s)
 {
 	while (sink_runs(&s->sink) || lingers(s)) {
-		struct pollfd p[SINK_FDS + 1];
+		struct pollfd p[SINK_FDS + 1 + REPLAY_FDS];
 
 		s->now_ms = wake_now_ms();
 		sink_poll(&s->sink, p, !s->behind);
 		p[SINK_FDS] = (struct pollfd){.fd = http_fd(s->http), .events = POLLIN};
-		if (poll(p, SINK_FDS + 1, timeout_ms(s)) < 0) {
+		replays_poll(s, &p[SINK_FDS + 1]);
+		if (poll(p, SINK_FDS + 1 + REPLAY_FDS, timeout_ms(s)) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -191,6 +201,7 @@ static void loop(struct evsse *s)
 		s->now_ms = wake_now_ms();
 		sink_serve(&s->sink, p);
 		on_lines(s);
+		replays_serve(s, &p[SINK_FDS + 1], clients_wake_replayed);
 		clients_tick(s);
 		s->behind = false;
 		http_run(s->http);
@@ -222,6 +233,8 @@ static void parse_options(int argc, char **argv)
 	opt.keep = arg_str0(
 		NULL, "keep", "N", "events of each topic to resume clients from (default 1000)");
 	opt.memory = arg_str0(NULL, "memory", "SIZE", "of all events that are kept (default 256M)");
+	opt.replay = arg_str0(NULL, "replay", "COMMAND",
+		"asked for events that are not kept any more: 'kread -b HOST:PORT'");
 	opt.as =
 		arg_str0(NULL, "as", "payload|record", "what an event's data is (default payload)");
 	opt.retry = arg_str0(
@@ -232,6 +245,16 @@ static void parse_options(int argc, char **argv)
 		"a client that takes nothing for so long is cut off (default 60s)");
 	opt.clients =
 		arg_str0(NULL, "max-clients", "N", "others are told to come later (default 10000)");
+	opt.headers = arg_str0(NULL, "max-headers", "SIZE",
+		"of a request, and of what is sent at once (default 4K)");
+	opt.idle = arg_str0(NULL, "idle", "TIME",
+		"a connection without a request is closed after so long (default 10s)");
+	opt.tokens = arg_file0(NULL, "token-file", "FILE",
+		"who may read: a token a line, and patterns of topics behind it");
+	opt.cookie = arg_str0(
+		NULL, "token-cookie", "NAME", "the cookie that has the token (default token)");
+	opt.cert = arg_file0(NULL, "cert", "FILE", "speak TLS, with this certificate (PEM)");
+	opt.key = arg_file0(NULL, "key", "FILE", "its key (default: in the same file)");
 	opt.origins = opt_many(NULL, "cors-origin", "URL", 0,
 		"an origin whose pages may read the streams; *: any");
 	opt.linger = arg_str0(
@@ -241,8 +264,9 @@ static void parse_options(int argc, char **argv)
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
 	ack_opts(&opt.ack);
 	opt_common(&opt.common);
-	void *table[] = {opt.listen, opt.path, opt.topic, opt.keep, opt.memory, opt.as, opt.retry,
-		opt.heartbeat, opt.stuck, opt.clients, opt.origins, opt.linger, opt.raw, opt.nul,
+	void *table[] = {opt.listen, opt.path, opt.topic, opt.keep, opt.memory, opt.replay, opt.as,
+		opt.retry, opt.heartbeat, opt.stuck, opt.idle, opt.clients, opt.headers, opt.tokens,
+		opt.cookie, opt.cert, opt.key, opt.origins, opt.linger, opt.raw, opt.nul,
 		INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack), OPT_COMMON_ENTRIES(opt.common),
 		arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
@@ -296,6 +320,7 @@ static void take_options(struct evsse *s)
 	s->stuck_ms = take_time(opt.stuck, "--stuck", 60000);
 	s->linger_ms = opt_duration_ms(opt.linger, "--linger", 0);
 	s->max_clients = (uint64_t)opt_int(opt.clients, "--max-clients", 10000, 1, 1000000);
+	s->replay_command = opt_text(opt.replay, "--replay");
 	take_name(s);
 	take_origins(s);
 	ring_open(&s->ring, (size_t)opt_int(opt.keep, "--keep", 1000, 1, 10000000),
@@ -309,11 +334,53 @@ static void count(struct evsse *s)
 		METRICS_PIPELINE, &s->delivered);
 	metrics_counter(
 		"gaps_total", "Times that a client was told of a gap.", METRICS_PIPELINE, &s->gaps);
+	metrics_counter("replays_total", "Runs of the --replay command.", METRICS_PIPELINE,
+		&s->replays_started);
 	metrics_counter("repeated_total", "Records that came again, and were left out.",
 		METRICS_PIPELINE, &s->ring.repeated);
 	metrics_counter("clients_refused_total", "Clients that were told to come later.",
 		METRICS_PIPELINE, &s->too_many);
 	metrics_gauge("kept_events", "Events in the ring.", METRICS_PIPELINE, &s->ring.entries);
+}
+
+/* Dies with 100. */
+static char *read_pem(const char *path)
+{
+	struct buf text = {0};
+	FILE *file = fopen(path, "re");
+	size_t n;
+
+	if (!file)
+		die(EXIT_PERM, "cannot open '%s': %s", path, msg_errno(errno));
+	while ((n = fread(buf_room(&text, 4096), 1, 4096, file)))
+		text.len += n;
+	if (ferror(file))
+		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
+	fclose(file);
+	buf_putc(&text, '\0');
+	return text.p;
+}
+
+static void open_server(struct evsse *s)
+{
+	const char *cert = opt_file(opt.cert, "--cert"), *key = opt_file(opt.key, "--key");
+	struct http_conf limits = {0};
+	int64_t bytes = opt_size(opt.headers, "--max-headers", 4 << 10);
+
+	if (bytes < 1024 || bytes > 1 << 20)
+		opt_bad("--max-headers must be between 1K and 1M");
+	if (key && !cert)
+		opt_bad("--key needs --cert");
+	if (cert) {
+		limits.cert = s->cert = read_pem(cert);
+		limits.key = s->key = read_pem(key ? key : cert);
+	}
+	limits.memory = (size_t)bytes;
+	limits.idle_s = (unsigned)((take_time(opt.idle, "--idle", 10000) + 999) / 1000);
+	s->access = access_open(opt_file(opt.tokens, "--token-file"),
+		opt.cookie->count ? opt_text(opt.cookie, "--token-cookie") : "token");
+	serve_open(s, opt.listen->count ? opt_text(opt.listen, "--listen") : "127.0.0.1:8080",
+		opt.path->count ? opt_text(opt.path, "--path") : "/events/{topic}", &limits);
 }
 
 int main(int argc, char **argv)
@@ -326,8 +393,7 @@ int main(int argc, char **argv)
 	count(s);
 	srandom((unsigned)wake_now_us());
 	s->now_ms = wake_now_ms();
-	serve_open(s, opt.listen->count ? opt_text(opt.listen, "--listen") : "127.0.0.1:8080",
-		opt.path->count ? opt_text(opt.path, "--path") : "/events/{topic}");
+	open_server(s);
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
 			.ack = &opt.ack,
@@ -341,9 +407,13 @@ int main(int argc, char **argv)
 	metrics_set_ready(true);
 	loop(s);
 	serve_close(s);
+	replays_end(s);
 	status = sink_close(&s->sink);
 	ring_close(&s->ring);
 	template_free(s->name);
+	free(s->cert);
+	free(s->key);
+	access_close(s->access);
 	free(s->origins);
 	return status;
 }

@@ -16,6 +16,7 @@ struct evsse {
 	struct sink sink;
 	struct ring ring;
 	struct http *http;
+	char *cert, *key; /* PEM; NULL: no TLS */
 	bool raw;
 	struct template *name; /* of an event; NULL: the record's topic, channel or stream */
 	struct buf scratch, topic, line;
@@ -23,9 +24,15 @@ struct evsse {
 	bool as_record; /* unless ?as= says otherwise */
 	int64_t retry_ms, heartbeat_ms, stuck_ms;
 	uint64_t max_clients;
+	struct access *access; /* NULL: all may read */
 	char *origins; /* that may read from elsewhere: NUL-ended, an empty one behind the last; NULL: none */
 	struct client *clients;
 	uint64_t client_count, delivered, gaps, too_many;
+	const char *replay_command; /* NULL: none */
+	struct replay *replays;
+	size_t replay_bytes;
+	unsigned replays_running;
+	uint64_t replays_started;
 	int64_t linger_ms, until_ms; /* after the end of input; until_ms: 0 before it */
 	bool leaving; /* no clients are taken any more */
 	bool behind; /* a client takes what it gets, and still has much to get */

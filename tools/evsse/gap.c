@@ -45,22 +45,22 @@ static void end_gap(struct client *c)
 	buf_putc(&c->out, '\n');
 }
 
-bool gap_in(struct client *c, struct cursor *cursor, struct own *own, const struct part *p)
+void gap_in(struct client *c, struct cursor *cursor, struct own *own, struct place first)
 {
-	struct place to = place_before(p->first);
+	struct place to = place_before(first);
 
-	put_gap(c, cursor->topic, p->name, own->next, &to, "no longer here");
-	own->next = p->first;
+	put_gap(c, cursor->topic, own->name, own->next, &to, "no longer here");
+	own->next = first;
+	own->refused = false;
 	end_gap(c);
-	return true;
 }
 
-bool gap_anew(struct client *c, struct cursor *cursor, struct own *own, const struct part *p)
+void gap_anew(struct client *c, struct cursor *cursor, struct own *own, const struct part *p)
 {
 	put_gap(c, cursor->topic, p->name, own->next, NULL, "the topic was made anew");
 	own->next = p->origin;
+	own->anew = false;
 	end_gap(c);
-	return true;
 }
 
 void gap_of_run(struct client *c, const struct topic *t, struct place from)

@@ -6,10 +6,10 @@
 
 #include "evsse/stream.h"
 
-/* The ring begins behind the client's place in a part. Always true: the event is ready. */
-bool gap_in(struct client *c, struct cursor *cursor, struct own *own, const struct part *p);
+/* The client's place in a part is before @first, and there is nothing between them any more. */
+void gap_in(struct client *c, struct cursor *cursor, struct own *own, struct place first);
 /* The part began anew, at a lower place. */
-bool gap_anew(struct client *c, struct cursor *cursor, struct own *own, const struct part *p);
+void gap_anew(struct client *c, struct cursor *cursor, struct own *own, const struct part *p);
 /* @from was counted by another process. */
 void gap_of_run(struct client *c, const struct topic *t, struct place from);
 /* The client's id is none of ours. */

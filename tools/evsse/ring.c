@@ -315,15 +315,17 @@ struct place ring_count(struct ring *r, struct part_name *name)
 	return (struct place){0, r->count++};
 }
 
-/* The part is not what it was: what strays believe to have had of it was another's. */
-static void begin_anew(struct topic *t, struct part *p, struct place place)
+/* The part is not what it was. Its old events would stand in front of lower places. */
+static void begin_anew(struct ring *r, struct topic *t, struct part *p, struct place place)
 {
+	while (t->head < t->tail)
+		drop_oldest(r, t);
 	p->anew = true;
 	p->origin = p->first = place;
-	for (struct cursor *c = t->strays; c; c = c->beside)
-		for (size_t i = 0; i < c->own->count; i++)
-			if (part_is(c->own->at[i].name, p->name))
-				c->own->at[i].next = place;
+	for (struct cursor *c = t->strays; c; c = c->beside) {
+		c->own->check = true;
+		cursor_own(c, p->name, &place)->anew = true;
+	}
 }
 
 static void mark_fresh(struct ring *r, struct topic *t)
@@ -349,7 +351,7 @@ enum ring_put ring_put(struct ring *r, struct topic *t, struct part_name name, s
 			r->repeated++;
 			return RING_REPEATED;
 		}
-		begin_anew(t, p, place);
+		begin_anew(r, t, p, place);
 	}
 	p->next = place_after(place);
 	if (ts > p->ts)

@@ -42,7 +42,12 @@ struct part {
 struct own {
 	struct part_name name;
 	struct place next;
-	bool replayed; /* what the ring has not was asked for, and this is how far that went */
+	bool anew; /* the part began anew behind it */
+	/* What the ring has not, from elsewhere: */
+	struct replay *replay; /* NULL: none is under way */
+	size_t at; /* in its entries */
+	bool refused; /* there was none to be had */
+	bool to_end; /* all was had that there was before the ring had any of the part */
 };
 
 struct own_places {

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "evsse/serve.h"
 
+#include "evsse/access.h"
 #include "evsse/client.h"
 #include "evsse/page.h"
 
@@ -17,7 +18,7 @@
 #include <sys/resource.h>
 
 enum {
-	CLIENT_BYTES = 4 << 10, /* for the headers and the output of a connection */
+	BODY_MAX_BYTES = 4 << 10,
 	OTHERS =
 		64, /* connections beyond those of streams: probes, the page, those that are turned away */
 	OTHER_FILES = 64,
@@ -162,36 +163,93 @@ static const char *last_id(struct http_request *r)
 	return id && *id ? id : NULL;
 }
 
+/* The copy of a list of names. */
+static char *copy_names(const char *names)
+{
+	const char *end = names;
+	char *copy;
+
+	if (!names)
+		return NULL;
+	while (*end)
+		end += strlen(end) + 1;
+	copy = mem_alloc((size_t)(end - names) + 1);
+	memcpy(copy, names, (size_t)(end - names) + 1);
+	return copy;
+}
+
+/* A name that the client must not have is refused; patterns stand for what it may have. */
+static const char *find_forbidden(const char *topics, const char *allowed)
+{
+	for (const char *t = topics; allowed && *t; t += strlen(t) + 1)
+		if (!client_is_pattern(t) && !client_names(allowed, t))
+			return t;
+	return NULL;
+}
+
+/* Answers what cannot be had. */
+static bool may_have(struct evsse *s, struct http_request *r, struct wish *w)
+{
+	const char *allowed, *forbidden;
+
+	if (!access_check(s->access, r, &allowed)) {
+		http_set_header(r, "WWW-Authenticate", "Bearer");
+		http_error(r, 401, "a token is needed");
+		return false;
+	}
+	w->topics = take_topics(r);
+	forbidden = find_forbidden(w->topics, allowed);
+	if (forbidden)
+		http_error(r, 403, "the token is not for '%s'", forbidden);
+	else
+		w->allowed = copy_names(allowed);
+	return !forbidden;
+}
+
+static void free_wish(struct wish *w)
+{
+	free(w->topics);
+	free(w->allowed);
+	where_drop(w->where);
+}
+
+/* What the query says besides. */
+static bool take_query(struct evsse *s, struct http_request *r, struct wish *w)
+{
+	char why[300];
+
+	if (take_last(r, &w->last))
+		http_error(r, 400, "last=N takes a number");
+	else if (take_as(s, r, &w->as_record))
+		http_error(r, 400, "as= takes payload or record");
+	else if (where_take(r, &w->where, why, sizeof(why)))
+		http_error(r, 400, "%s", why);
+	else
+		return true;
+	return false;
+}
+
 static void on_events(void *self, struct http_request *r)
 {
 	struct evsse *s = self;
 	struct wish w = {0};
-	char why[300];
 
 	put_origin(s, r);
 	http_set_header(r, "X-Accel-Buffering", "no");
+	if (!may_have(s, r, &w) || !take_query(s, r, &w)) {
+		free_wish(&w);
+		return;
+	}
 	if (strcmp(r->method, "HEAD") == 0) {
+		free_wish(&w);
 		http_reply(r, 200, "text/event-stream", NULL);
 		return;
 	}
-	if (take_last(r, &w.last)) {
-		http_error(r, 400, "last=N takes a number");
-		return;
-	}
-	if (take_as(s, r, &w.as_record)) {
-		http_error(r, 400, "as= takes payload or record");
-		return;
-	}
-	if (where_take(r, &w.where, why, sizeof(why))) {
-		http_error(r, 400, "%s", why);
-		return;
-	}
 	if (s->leaving || s->client_count >= s->max_clients) {
-		where_drop(w.where);
+		free_wish(&w);
 		turn_away(s, r, s->leaving ? s->retry_ms : RETRY_FULL_MS);
 		return;
 	}
-	w.topics = take_topics(r);
 	w.last_id = last_id(r);
 	client_open(s, r, &w);
 }
@@ -267,14 +325,17 @@ static void take_path(const char *text)
 	base[n - (sizeof(end) - 1)] = '\0';
 }
 
-void serve_open(struct evsse *s, const char *listen, const char *events)
+void serve_open(
+	struct evsse *s, const char *listen, const char *events, const struct http_conf *limits)
 {
 	static const struct http_status status = {
 		.metrics = on_metrics, .unhealthy = on_health, .unready = on_readiness};
-	struct http_conf conf = {.error = on_error, .max_body = 4096, .memory = CLIENT_BYTES};
+	struct http_conf conf = *limits;
 
 	take_path(events);
 	raise_limit(s);
+	conf.error = on_error;
+	conf.max_body = BODY_MAX_BYTES;
 	conf.max_connections = (unsigned)s->max_clients + OTHERS;
 	s->http = http_open(listen, &conf, s);
 	http_route(s->http, "GET", path, on_events);

@@ -2,6 +2,7 @@
 #include "evsse/stream.h"
 
 #include "evsse/gap.h"
+#include "evsse/replay.h"
 
 #include <string.h>
 
@@ -36,8 +37,117 @@ static void begin_event(struct client *c, struct entry *e, bool own_id)
 	c->s->delivered++;
 }
 
-/* Takes an event off the cursor. Returns whether there is something to send now. */
-static bool take(struct client *c, struct sub *sub, struct entry *e)
+/* ---- what the ring has not ---- */
+
+enum step {
+	STEP_NONE, /* there is nothing to send at all */
+	STEP_ON, /* something has moved: look again */
+	STEP_READY, /* there is something to send */
+};
+
+/* The client lacks what is between its place and @first, NULL: what there is. It is asked for, or the client is told
+ * of a gap. */
+static enum step find(
+	struct client *c, struct cursor *cursor, struct own *own, const struct place *first)
+{
+	if (replay_can(c->s, own->name) && !own->refused) {
+		own->replay = replay_ask(c->s, cursor->topic->name, own->name, own->next, first);
+		own->at = 0;
+		c->replays++;
+		return STEP_ON;
+	}
+	gap_in(c, cursor, own, *first);
+	return STEP_READY;
+}
+
+/* It has come to an end: the client goes on in the ring, or asks once more. */
+static void end_replay(struct client *c, struct own *own)
+{
+	struct replay *r = own->replay;
+
+	own->refused = r->state == REPLAY_FAILED;
+	if (r->to_end)
+		own->to_end = own->refused || r->is_whole;
+	else if (r->is_whole && place_compare(own->next, r->until) < 0)
+		own->next = r->until;
+	own->replay = NULL;
+	c->replays--;
+	replay_leave(c->s, r);
+}
+
+static enum step replay(struct client *c, struct cursor *cursor, struct own *own)
+{
+	struct replay *r = own->replay;
+
+	while (own->at < r->count) {
+		struct entry *e = r->entries[own->at];
+
+		if (!own->at && r->lost && place_compare(own->next, e->place) < 0) {
+			gap_in(c, cursor, own, e->place);
+			return STEP_READY;
+		}
+		own->at++;
+		if (place_compare(e->place, own->next) < 0)
+			continue;
+		own->next = place_after(e->place);
+		if (c->where && !where_holds(c->where, e)) {
+			c->moved = true;
+			continue;
+		}
+		begin_event(c, e, true);
+		return STEP_READY;
+	}
+	if (r->state == REPLAY_WAITS || r->state == REPLAY_RUNS_NOW)
+		return STEP_NONE;
+	end_replay(c, own);
+	cursor->own->check = true;
+	return STEP_ON;
+}
+
+/* One after the other. */
+static enum step replays(struct client *c)
+{
+	for (struct sub *sub = c->subs; sub; sub = sub->next)
+		for (size_t i = 0; sub->cursor.own && i < sub->cursor.own->count; i++)
+			if (sub->cursor.own->at[i].replay)
+				return replay(c, &sub->cursor, &sub->cursor.own->at[i]);
+	return STEP_ON;
+}
+
+/* What a topic has dropped before the client had it, of parts that it may hold nothing of any more; and parts of
+ * which it never had any. */
+static enum step check(struct client *c, struct cursor *cursor)
+{
+	const struct topic *t = cursor->topic;
+
+	cursor->own->check = false;
+	for (size_t i = 0; i < t->part_count; i++)
+		cursor_own(cursor, t->parts[i].name, &t->parts[i].origin);
+	for (size_t i = 0; i < cursor->own->count; i++) {
+		struct own *own = &cursor->own->at[i];
+		const struct part *p = topic_part(t, own->name);
+		enum step step = STEP_NONE;
+
+		if (p && (own->anew || (p->anew && place_compare(own->next, p->next) > 0))) {
+			gap_anew(c, cursor, own, p);
+			step = STEP_READY;
+		} else if (p && place_compare(own->next, p->first) < 0) {
+			step = find(c, cursor, own, &p->first);
+		} else if (!p && !own->to_end && replay_can(c->s, own->name)) {
+			step = find(c, cursor, own, NULL);
+		}
+		if (step == STEP_NONE)
+			continue;
+		cursor->own->check = true;
+		return step;
+	}
+	return STEP_NONE;
+}
+
+/* ---- what the ring has ---- */
+
+/* Takes an event off the cursor. */
+static enum step take(struct client *c, struct sub *sub, struct entry *e)
 {
 	struct cursor *cursor = &sub->cursor;
 	struct topic *t = cursor->topic;
@@ -47,20 +157,20 @@ static bool take(struct client *c, struct sub *sub, struct entry *e)
 		struct own *own = cursor_own(cursor, p->name, &p->first);
 
 		if (place_compare(own->next, p->first) < 0)
-			return gap_in(c, cursor, own, p);
+			return find(c, cursor, own, &p->first);
 		if (place_compare(e->place, own->next) < 0) {
 			cursor->next++;
-			return false;
+			return STEP_ON;
 		}
 		own->next = place_after(e->place);
 	}
 	cursor_move(cursor, cursor->next + 1);
 	if (c->where && !where_holds(c->where, e)) {
 		c->moved = true;
-		return false;
+		return STEP_ON;
 	}
 	begin_event(c, e, cursor->own || c->subs->next);
-	return true;
+	return STEP_READY;
 }
 
 /* Whether a stray is where all others are. */
@@ -79,47 +189,40 @@ static void settle(struct cursor *cursor)
 	cursor_settle(cursor);
 }
 
-/* What a topic has dropped before the client had it, of parts that it may hold nothing of any more. */
-static bool find_gap(struct client *c, struct cursor *cursor)
+/* The oldest event of all topics. */
+static enum step step(struct client *c)
 {
-	const struct topic *t = cursor->topic;
+	struct entry *e = NULL, *other;
+	struct sub *from = NULL;
+	enum step step;
 
-	for (size_t i = 0; i < t->part_count; i++) {
-		const struct part *p = &t->parts[i];
-		struct own *own = cursor_own(cursor, p->name, &p->origin);
-
-		if (p->anew && place_compare(own->next, p->next) > 0)
-			return gap_anew(c, cursor, own, p);
-		if (place_compare(own->next, p->first) < 0)
-			return gap_in(c, cursor, own, p);
+	if (c->replays)
+		return replays(c);
+	for (struct sub *sub = c->subs; sub; sub = sub->next) {
+		other = cursor_entry(&sub->cursor);
+		if (sub->cursor.own && sub->cursor.own->check) {
+			step = check(c, &sub->cursor);
+			if (step != STEP_NONE)
+				return step;
+		}
+		if (!other && sub->cursor.own)
+			settle(&sub->cursor);
+		if (!other || (e && e->seq < other->seq))
+			continue;
+		e = other;
+		from = sub;
 	}
-	cursor->own->check = false;
-	return false;
+	return e ? take(c, from, e) : STEP_NONE;
 }
 
 /* Makes the next thing to send. false: there is none. */
 static bool next(struct client *c)
 {
-	for (;;) {
-		struct entry *e = NULL, *other;
-		struct sub *from = NULL;
+	enum step got;
 
-		for (struct sub *sub = c->subs; sub; sub = sub->next) {
-			other = cursor_entry(&sub->cursor);
-			if (sub->cursor.own && sub->cursor.own->check && find_gap(c, &sub->cursor))
-				return true;
-			if (!other && sub->cursor.own)
-				settle(&sub->cursor);
-			if (!other || (e && e->seq < other->seq))
-				continue;
-			e = other;
-			from = sub;
-		}
-		if (!e)
-			return false;
-		if (take(c, from, e))
-			return true;
-	}
+	while ((got = step(c)) == STEP_ON)
+		;
+	return got == STEP_READY;
 }
 
 static size_t copy(char *to, size_t max, const char *text, size_t *at, size_t end)

@@ -16,7 +16,7 @@ struct client {
 	struct evsse *s;
 	struct http_request *r;
 	struct client *next, **link;
-	char *topics;
+	char *topics, *allowed;
 	struct where *where;
 	struct sub *subs, first;
 	/* Bytes on their way, in this order: out from out_at on, then of the entry's text @at to @end and @then_at
@@ -26,6 +26,7 @@ struct client {
 	struct entry *entry;
 	size_t at, end, then_at, then_end;
 	int64_t fed_ms; /* when it took bytes last, or had none to take */
+	unsigned replays; /* of its places */
 	bool as_record;
 	bool idle; /* it has had all, and waits */
 	bool moved; /* its position, since the last id that it got */
