@@ -810,7 +810,8 @@ restarting() {
 	rm runs
 	mkdir parent
 	restarting -d parent/dir
-	rm -r parent/dir
+	# A member may write into it meanwhile.
+	wait_for 'rm -r parent/dir'
 	touch kill
 	wait_lines runs 2
 	[ "$(readlink -f parent/dir/current)" = "$(tail -n 1 runs)" ]

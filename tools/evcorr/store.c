@@ -100,12 +100,15 @@ static struct store_slot *slot_at(struct store *s, uint64_t i)
 static void put_reply(const struct record *r, struct buf *out)
 {
 	static const char member[] = ",\"seq\":\"";
-	const char *from = r->seq.text.p - (sizeof(member) - 1);
-	const char *to = r->seq.text.p + r->seq.text.len + 1;
+	const char *from, *to;
 
 	if (r->seq.type != JSON_STRING) {
 		buf_span(out, r->line);
-	} else if (from > r->line.p && memcmp(from, member, sizeof(member) - 1) == 0) {
+		return;
+	}
+	from = r->seq.text.p - (sizeof(member) - 1);
+	to = r->seq.text.p + r->seq.text.len + 1;
+	if (from > r->line.p && memcmp(from, member, sizeof(member) - 1) == 0) {
 		buf_put(out, r->line.p, (size_t)(from - r->line.p));
 		buf_put(out, to, (size_t)(r->line.p + r->line.len - to));
 	} else {

@@ -216,7 +216,9 @@ void views_group(struct views *v, const char *name, struct view_group *out)
 	t = reach_coordinator(v, out);
 	if (!t || ask_group(v, out, t) || ask_committed(v, out, t))
 		return;
-	qsort(out->committed.list, out->committed.count, sizeof(*out->committed.list), by_place);
+	if (out->committed.count)
+		qsort(out->committed.list, out->committed.count, sizeof(*out->committed.list),
+			by_place);
 	out->lag = 0;
 	add_lag(v, out);
 	snprintf(out->verdict.text, sizeof(out->verdict.text), "good");
