@@ -52,7 +52,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/redis/id.c lib/redis/id.h \
 	lib/redis/map.c lib/redis/map.h \
 	lib/redis/node.c lib/redis/node.h \
-	lib/redis/sentinel.c lib/redis/sentinel-words.c lib/redis/sentinel-parts.h lib/redis/sentinel.h \
+	lib/redis/sentinel.c lib/redis/sentinel-replies.c lib/redis/sentinel-words.c lib/redis/sentinel-parts.h lib/redis/sentinel.h \
 	lib/redis/link.c lib/redis/login.c lib/redis/probe.c lib/redis/link-parts.h lib/redis/link.h \
 	lib/redis/slot.c lib/redis/slot.h \
 	lib/redis/subscribe.c lib/redis/subscribe.h \

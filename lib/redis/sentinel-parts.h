@@ -39,6 +39,16 @@ struct sentinels {
 	int64_t began_ms, now_ms;
 };
 
+/* ---- sentinel-replies.c ---- */
+
+struct sentinel_peer { /* members that were not there, or were empty, have no bytes */
+	struct span host, port, id;
+};
+/* The primary that SENTINEL GET-MASTER-ADDR-BY-NAME names. Returns false when it names none. */
+bool sentinel_word_take(const struct link_reply *reply, struct span *host, struct span *port);
+/* The next one of the elements that SENTINEL SENTINELS answers. Returns false at another form than theirs. */
+bool sentinel_peer_take(struct resp *c, struct sentinel_peer *peer);
+
 /* ---- sentinel-words.c ---- */
 
 /* Both are known, and the same. */

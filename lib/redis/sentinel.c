@@ -114,8 +114,7 @@ static void refuse(struct sentinel *e, const char *fmt, const char *name, struct
 
 static void on_word(struct sentinels *s, struct sentinel *e, const struct link_reply *reply)
 {
-	struct resp elements = reply->elements;
-	struct resp_value host = {0}, port = {0};
+	struct span host, port;
 	struct redis_at word;
 
 	e->asked = false;
@@ -129,16 +128,12 @@ static void on_word(struct sentinels *s, struct sentinel *e, const struct link_r
 			e->name, reply->value.text);
 		return;
 	}
-	if (reply->value.type == RESP_ARRAY) {
-		resp_next(&elements, &host);
-		resp_next(&elements, &port);
-	}
-	if (!host.text.len || !port.text.len) {
+	if (!sentinel_word_take(reply, &host, &port)) {
 		refuse(e, "the sentinel at %s knows no primary of the name '%.*s'", e->name,
 			(struct span){s->master, strlen(s->master)});
 		return;
 	}
-	word = (struct redis_at){span_text(host.text), span_text(port.text)};
+	word = (struct redis_at){span_text(host), span_text(port)};
 	if (e->word.host && !sentinel_at_is(&e->word, &word)) {
 		e->changed = ++s->changes;
 		sentinel_at_free(&s->avoided);
@@ -151,56 +146,41 @@ static void on_word(struct sentinels *s, struct sentinel *e, const struct link_r
 	sentinels_choose(s);
 }
 
-/* One sentinel of the list: an array of names and values. Returns false at the end of what can be read. */
-static bool take_peer(struct sentinels *s, struct resp *c)
+static bool is_known(const struct sentinels *s, const struct redis_at *at, struct span id)
 {
-	struct resp_value v, value;
-	struct span host = SPAN_NONE, port = SPAN_NONE, id = SPAN_NONE;
-	int64_t left;
-	char *h, *p;
-
-	if (resp_next(c, &v) != RESP_ARRAY)
-		return false;
-	for (left = v.n; left >= 2; left -= 2) {
-		if (resp_next(c, &v) != RESP_STRING || resp_next(c, &value) != RESP_STRING)
-			return false;
-		if (span_is(v.text, "ip"))
-			host = value.text;
-		else if (span_is(v.text, "port"))
-			port = value.text;
-		else if (span_is(v.text, "runid"))
-			id = value.text;
-	}
-	if (left || !host.len || !port.len || s->count == SENTINELS_MAX)
-		return left == 0;
-	h = span_text(host);
-	p = span_text(port);
 	for (int i = 0; i < s->count; i++) {
 		const struct sentinel *e = s->all[i];
 
-		if (sentinel_at_is(&e->at, &(struct redis_at){h, p}) ||
+		if (sentinel_at_is(&e->at, at) ||
 			(e->id && id.len == strlen(e->id) && memcmp(e->id, id.p, id.len) == 0))
-			left = -1;
+			return true;
 	}
-	if (left == 0) {
-		struct sentinel *e = add(s, h, p);
+	return false;
+}
+
+static void learn(struct sentinels *s, const struct sentinel_peer *peer)
+{
+	struct redis_at at = {span_text(peer->host), span_text(peer->port)};
+
+	if (!is_known(s, &at, peer->id)) {
+		struct sentinel *e = add(s, at.host, at.port);
 
 		e->learned = true;
-		e->id = id.len ? span_text(id) : NULL;
+		e->id = peer->id.len ? span_text(peer->id) : NULL;
 	}
-	free(h);
-	free(p);
-	return true;
+	sentinel_at_free(&at);
 }
 
 static void on_peers(struct sentinels *s, const struct link_reply *reply)
 {
 	struct resp c = reply->elements;
+	struct sentinel_peer peer;
 
 	if (reply->value.type != RESP_ARRAY)
 		return;
-	for (int64_t n = reply->value.n; n > 0 && take_peer(s, &c); n--)
-		;
+	for (int64_t n = reply->value.n; n > 0 && sentinel_peer_take(&c, &peer); n--)
+		if (peer.host.len && peer.port.len && s->count < SENTINELS_MAX)
+			learn(s, &peer);
 }
 
 static void on_answers(struct sentinels *s, struct sentinel *e)

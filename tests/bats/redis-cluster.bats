@@ -101,6 +101,75 @@ feed() {
 	wait_cluster
 }
 
+@test "a primary is stopped until another one has its place, and wakes: what is acknowledged is there" {
+	local slot from asked=n1
+	wait_cluster
+	slot=$(slot_of sleeps)
+	from=$(node_of "$slot")
+	[ "$from" != n1 ] || asked=n2
+	feed --stream sleeps --wait 1 --pass
+	spawn load sh -c 'for i in $(seq 100); do seq $((i * 100 - 99)) $((i * 100)); sleep 0.01; done >in'
+	wait_for '[ "$(scli '"$from"' xlen sleeps)" -gt 300 ]'
+	kill -STOP "$(<"$CLUSTER_DIR/$from.pid")"
+	wait_for '[ -n "$(node_of '"$slot $asked"')" ] && [ "$(node_of '"$slot $asked"')" != '"$from"' ]'
+	kill -CONT "$(<"$CLUSTER_DIR/$from.pid")"
+	exec 7>&-
+	wait_exit load
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	diff <(seq 10000) pub.out
+	wait_cluster
+	diff <(seq 10000) <(entries sleeps | sort -nu)
+}
+
+@test "evpipe rsub -s -g acknowledges across a slot that moves; rpub --id offset adds each record once" {
+	local slot from to in=bring
+	slot=$(slot_of "$in")
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	spawn unit evpipe rsub -u "$(url)" -s "$in" -g g --window 100 '|' rpub -u "$(url)" --stream brought
+	seq 1500 | rpub -u "$(url)" --raw --stream "$in"
+	wait_for '[ "$(redis-cli -c -p "$(port_of n1)" xlen brought)" -ge 500 ]'
+	move_begin "$slot" "$from" "$to"
+	move_keys "$slot" "$from" "$to"
+	seq 1501 2000 | rpub -u "$(url)" --raw --stream "$in"
+	move_end "$slot" "$from" "$to"
+	seq 2001 2500 | rpub -u "$(url)" --raw --stream "$in"
+	wait_for '[ "$(redis-cli -c -p "$(port_of n1)" --raw xpending '"$in"' g | head -n 1)" = 0 ]'
+	wait_for '[ "$(redis-cli -c -p "$(port_of n1)" xlen brought)" -ge 2500 ]'
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	diff <(seq 2500) <(entries brought | sort -nu)
+	[ "$(scli "$to" --raw xpending "$in" g | head -n 1)" = 0 ]
+}
+
+@test "rpub --stream --id offset while the slot moves: each offset once, in order" {
+	local slot from to
+	slot=$(slot_of offsets)
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	mkfifo in
+	spawn pub sh -c 'exec rpub -u "$0" --stream offsets --id offset <in' "$(url)"
+	exec 7>in
+	spawn load sh -c 'for i in $(seq 100); do for j in $(seq $((i * 100 - 99)) $((i * 100))); do
+		echo "{\"topic\":\"t\",\"partition\":0,\"offset\":$j,\"payload\":\"$j\"}"; done; sleep 0.01; done >in'
+	wait_for '[ "$(scli '"$from"' xlen offsets)" -gt 300 ]'
+	for _ in 1 2; do
+		move_begin "$slot" "$from" "$to"
+		move_keys "$slot" "$from" "$to"
+		move_end "$slot" "$from" "$to"
+		set -- "$from" "$to"
+		from=$2
+		to=$1
+	done
+	exec 7>&-
+	wait_exit load
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	diff <(seq 10000) <(entries offsets)
+}
+
 @test "rsub hears at one node what is published at another, and moves when its node is killed" {
 	local port name
 	spawn sub rsub -v -u "$(url)" --raw news

@@ -88,3 +88,40 @@ serves() {
 	rcli replicaof no one
 	serves app
 }
+
+# applied N: so many records of the list.
+applied() {
+	[ "$(rcli llen l)" = "$1" ]
+}
+
+@test "rapply waits through NOREPLICAS and MISCONF, says each once, and loses and repeats nothing" {
+	mkdir gone
+	redis_start redis --save '3600 1' --dir "$PWD/gone"
+	rmdir gone
+	feed app rapply
+	echo '{"topic":"t","partition":0,"offset":0,"payload":["RPUSH","l","0"]}' >&7
+	wait_for 'applied 1'
+	rcli config set min-replicas-to-write 1
+	for i in {1..300}; do echo "{\"topic\":\"t\",\"partition\":0,\"offset\":$i,\"payload\":[\"RPUSH\",\"l\",\"$i\"]}"; done >&7
+	wait_file_contains app.err 'takes no commands: NOREPLICAS'
+	wait_for "grep -q '^evpipe_ready{.*} 0' app.m"
+	applied 1
+	rcli config set min-replicas-to-write 0
+	wait_for 'applied 301'
+	wait_for 'is_ready app'
+	rcli bgsave
+	wait_for 'rcli info persistence | grep -q rdb_last_bgsave_status:err'
+	for i in {301..600}; do echo "{\"topic\":\"t\",\"partition\":0,\"offset\":$i,\"payload\":[\"RPUSH\",\"l\",\"$i\"]}"; done >&7
+	wait_file_contains app.err 'takes no commands: MISCONF'
+	wait_for "grep -q '^evpipe_ready{.*} 0' app.m"
+	applied 301
+	rcli config set stop-writes-on-bgsave-error no
+	wait_for 'applied 601'
+	exec 7>&-
+	wait_exit app
+	[ "$status" -eq 0 ]
+	diff <(seq 0 600) <(rcli lrange l 0 -1)
+	[ "$(grep -c 'takes no commands: ' app.err)" = 2 ]
+	[ "$(grep -c 'takes commands again' app.err)" = 2 ]
+	[ "$(rcli get evpipe:pos:t:0)" = '600 -' ]
+}
