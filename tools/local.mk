@@ -87,11 +87,11 @@ tools_bin_evreplay_LDADD = $(EV_LDADD) -lm
 tools_bin_evchain_SOURCES = tools/evchain/evchain.c tools/evchain/append.c tools/evchain/entry.c \
 	tools/evchain/files.c tools/evchain/find.c tools/evchain/finding.c tools/evchain/hash.c tools/evchain/heads.c \
 	tools/evchain/keygen.c tools/evchain/note.c tools/evchain/origin.c tools/evchain/proof.c tools/evchain/prove.c \
-	tools/evchain/recover.c tools/evchain/show.c tools/evchain/tiles.c tools/evchain/tree.c tools/evchain/verdict.c \
+	tools/evchain/recover.c tools/evchain/rekey.c tools/evchain/repeats.c tools/evchain/show.c tools/evchain/tiles.c tools/evchain/tree.c tools/evchain/verdict.c \
 	tools/evchain/verify.c tools/evchain/writer.c \
 	tools/evchain/entry.h tools/evchain/files.h tools/evchain/find.h tools/evchain/finding.h tools/evchain/hash.h \
 	tools/evchain/heads.h tools/evchain/note.h tools/evchain/origin.h tools/evchain/parts.h tools/evchain/proof.h \
-	tools/evchain/recover.h tools/evchain/tiles.h tools/evchain/tree.h tools/evchain/verify.h tools/evchain/writer.h
+	tools/evchain/recover.h tools/evchain/rekey.h tools/evchain/repeats.h tools/evchain/tiles.h tools/evchain/tree.h tools/evchain/verify.h tools/evchain/writer.h
 tools_bin_evchain_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 tools_bin_evchain_LDADD = $(EV_LDADD) $(CRYPTO_LIBS)
 tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evpipe/directory.c \

@@ -18,6 +18,8 @@
 #include "base/out.h"
 #include "base/wake.h"
 #include "evchain/origin.h"
+#include "evchain/rekey.h"
+#include "evchain/repeats.h"
 #include "evchain/writer.h"
 #include "flow/sink.h"
 
@@ -39,7 +41,7 @@ static struct {
 	struct opt_common common;
 	struct input_opts input;
 	struct ack_opts ack;
-	struct arg_str *key, *head_every, *heads, *rotate, *at, *file;
+	struct arg_str *key, *head_every, *heads, *rotate, *rekey, *at, *repeats, *file;
 	struct arg_lit *pass, *raw, *nul;
 } opt;
 
@@ -47,10 +49,13 @@ static struct append {
 	struct sink sink;
 	struct writer writer;
 	struct origin origin;
+	struct repeats repeats;
 	bool raw;
 	int64_t every_ms; /* --head-every */
 	int64_t head_ms; /* when the last head was signed; monotonic */
 	int64_t rotate_bytes, rotate_ms; /* 0: not by this */
+	const char *key_file; /* NULL: there is none */
+	int64_t rekey_ms, key_ms; /* --rekey, 0: never; when the key was made */
 	struct out heads; /* --heads */
 	bool has_heads;
 	struct buf record, scratch;
@@ -66,6 +71,30 @@ static int64_t clock_ms(void)
 }
 
 /* ---- records ---- */
+
+_Noreturn static void end_by(struct append *s, const char *what)
+{
+	const char *file = s->writer.files.file;
+
+	if (errno == ESTALE)
+		sink_die(&s->sink, EXIT_PERM,
+			"another program has changed, moved or removed '%s': a log has one writer",
+			file);
+	sink_die(&s->sink, EXIT_TEMP, "cannot %s '%s': %s", what, file, msg_errno(errno));
+}
+
+/* Whether the record is in the log already. */
+static bool is_repeat(struct append *s, const struct record *r)
+{
+	struct writer *w = &s->writer;
+	uint64_t n = repeats_find(&s->repeats, r);
+
+	if (n == UINT64_MAX)
+		return false;
+	if (writer_commit(w))
+		end_by(s, "write");
+	return repeats_is(&s->repeats, &w->files, n, r);
+}
 
 static void on_line(struct append *s, struct span line, int64_t now_ms)
 {
@@ -86,8 +115,10 @@ static void on_line(struct append *s, struct span line, int64_t now_ms)
 	} else {
 		source = origin_of(&s->origin, &r);
 	}
-	if (sink_take(&s->sink, &r.seq))
-		writer_add(&s->writer, source, line, now_ms);
+	if (!sink_take(&s->sink, &r.seq) || is_repeat(s, &r))
+		return;
+	writer_add(&s->writer, source, line, now_ms);
+	repeats_add(&s->repeats, &r);
 }
 
 static void hand_on(void *append, const struct sink_slot *slot, struct span line, struct buf *out)
@@ -98,17 +129,6 @@ static void hand_on(void *append, const struct sink_slot *slot, struct span line
 }
 
 /* ---- heads ---- */
-
-_Noreturn static void end_by(struct append *s, const char *what)
-{
-	const char *file = s->writer.files.file;
-
-	if (errno == ESTALE)
-		sink_die(&s->sink, EXIT_PERM,
-			"another program has changed, moved or removed '%s': a log has one writer",
-			file);
-	sink_die(&s->sink, EXIT_TEMP, "cannot %s '%s': %s", what, file, msg_errno(errno));
-}
 
 static void sign(struct append *s)
 {
@@ -161,6 +181,57 @@ static void commit(struct append *s)
 	rotate(s);
 }
 
+static int rekey_timeout_ms(const struct append *s)
+{
+	int64_t left_ms = s->key_ms + s->rekey_ms - clock_ms();
+
+	if (!s->rekey_ms)
+		return -1;
+	return left_ms <= 0 ? 0 : left_ms < LOOK_MS ? (int)left_ms : LOOK_MS;
+}
+
+/* From the head that has the new key's entry on. */
+static void finish_rekey(struct append *s)
+{
+	sign(s);
+	rekey_turn(&s->writer);
+	sign(s);
+	if (rekey_end(s->key_file))
+		end_by(s, "change the key of");
+	s->key_ms = rekey_made_ms(s->key_file);
+}
+
+static void rekey(struct append *s)
+{
+	if (rekey_timeout_ms(s))
+		return;
+	if (rekey_begin(&s->writer, s->key_file, clock_ms()))
+		end_by(s, "change the key of");
+	repeats_add(&s->repeats, NULL);
+	finish_rekey(s);
+	s->size = s->writer.tree.size;
+}
+
+/* What a crash has left of a change of keys. */
+static void resume_rekey(struct append *s)
+{
+	struct writer *w = &s->writer;
+
+	if (!w->has_next)
+		return;
+	if (w->is_named && !w->has_turned) {
+		finish_rekey(s);
+		return;
+	}
+	if (!w->has_turned) {
+		rekey_forget(w, s->key_file);
+		return;
+	}
+	rekey_turn(w);
+	if (rekey_end(s->key_file))
+		end_by(s, "change the key of");
+}
+
 /* ---- the loop ---- */
 
 static int head_timeout_ms(const struct append *s, int64_t now_ms)
@@ -197,6 +268,7 @@ static void loop(struct append *s)
 		timeout_ms =
 			wake_least(sink_timeout_ms(&s->sink, now_ms), head_timeout_ms(s, now_ms));
 		timeout_ms = wake_least(timeout_ms, rotate_timeout_ms(s));
+		timeout_ms = wake_least(timeout_ms, rekey_timeout_ms(s));
 		if (poll(p, SINK_FDS + 1, timeout_ms) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
@@ -211,6 +283,7 @@ static void loop(struct append *s)
 		while (sink_next(&s->sink, &line))
 			on_line(s, line, now_ms);
 		commit(s);
+		rekey(s);
 		if (head_timeout_ms(s, wake_now_ms()) == 0)
 			sign(s);
 		send_heads(s);
@@ -243,8 +316,12 @@ static void parse_options(int argc, char **argv)
 	opt.heads = arg_str0(NULL, "heads", "FD", "print each head as a record to this descriptor");
 	opt.rotate = arg_str0(NULL, "rotate", "SIZE|TIME",
 		"begin a new FILE when it is so big (1G) or so old (1d)");
+	opt.rekey = arg_str0(
+		NULL, "rekey", "TIME", "make a new key so often (1d), and erase the old one");
 	opt.at = arg_str0(NULL, "at", "PLACE",
 		"where a record's origin stands, as for evstamp (default .source)");
+	opt.repeats = arg_str0(NULL, "repeats", "N",
+		"look for records that a source sends again among the last N entries (default 65536)");
 	opt.pass = arg_lit0(
 		NULL, "pass", "hand each record on once it is in the log: a filter, not a sink");
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
@@ -252,9 +329,9 @@ static void parse_options(int argc, char **argv)
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
 	ack_opts(&opt.ack);
 	opt_common(&opt.common);
-	void *table[] = {opt.file, opt.key, opt.head_every, opt.heads, opt.rotate, opt.at, opt.pass,
-		opt.raw, opt.nul, INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
-		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	void *table[] = {opt.file, opt.key, opt.head_every, opt.heads, opt.rotate, opt.rekey,
+		opt.at, opt.repeats, opt.pass, opt.raw, opt.nul, INPUT_ENTRIES(opt.input),
+		ACK_ENTRIES(opt.ack), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -292,13 +369,37 @@ static void take_heads(struct append *s)
 
 static void open_log(struct append *s)
 {
-	const char *text = opt_text(opt.key, "--key"), *file;
-	struct skey key;
+	const char *text = opt_text(opt.key, "--key");
+	struct skey key, next;
+	bool has_next = false;
 
-	if (text)
-		take_skey(text, &key, &file);
-	writer_open(&s->writer, opt_text(opt.file, "FILE"), text ? &key : NULL);
+	if (text) {
+		take_skey(text, &key, &s->key_file);
+		has_next = s->key_file && rekey_find(s->key_file, &next);
+	}
+	s->rekey_ms = opt_duration_ms(opt.rekey, "--rekey", 0);
+	if (opt.rekey->count && (!s->key_file || s->rekey_ms <= 0))
+		opt_bad("--rekey takes a time such as 1d, and needs --key with the name of a file");
+	writer_open(&s->writer, opt_text(opt.file, "FILE"), text ? &key : NULL,
+		has_next ? &next : NULL);
 	explicit_bzero(&key, sizeof(key));
+	explicit_bzero(&next, sizeof(next));
+	if (s->key_file)
+		s->key_ms = rekey_made_ms(s->key_file);
+}
+
+/* Without a source to acknowledge to, nothing comes again. */
+static void open_repeats(struct append *s)
+{
+	int64_t n = opt_int(opt.repeats, "--repeats", 65536, 0, 1 << 28);
+	uint64_t window = n ? 1 : 0;
+
+	while (window < (uint64_t)n)
+		window *= 2;
+	repeats_open(&s->repeats, ack_path(&opt.ack) ? window : 0, &s->writer.files,
+		s->writer.tree.size);
+	metrics_counter("repeats_total", "Records that came again and were in the log already.",
+		METRICS_TOOL, &s->repeats.count);
 }
 
 int append_command(int argc, char **argv)
@@ -329,7 +430,10 @@ int append_command(int argc, char **argv)
 			.window_bytes = WINDOW_BYTES,
 			.self = s,
 			.hand_on = hand_on});
+	open_repeats(s);
+	resume_rekey(s);
 	sign(s);
+	s->size = s->writer.tree.size;
 	metrics_set_ready(true);
 	loop(s);
 	if (writer_has_unsigned(&s->writer))
@@ -340,6 +444,7 @@ int append_command(int argc, char **argv)
 	status = sink_close(&s->sink);
 	writer_close(&s->writer);
 	origin_close(&s->origin);
+	repeats_close(&s->repeats);
 	buf_free(&s->record);
 	buf_free(&s->scratch);
 	return status;

@@ -9,7 +9,7 @@
  * - What a crash leaves is told from damage by the lines alone: recover.c.
  * - Readers take no lock: lines and tiles are only added, and a head is replaced by rename.
  *
- * Files: append.c the sink, origin.c where a record's source stands, once.c records that come again, rekey.c the change
+ * Files: append.c the sink, origin.c where a record's source stands, repeats.c records that come again, rekey.c the change
  * of keys; writer.c lines, tiles and heads, recover.c what it finds at its start; verify.c, show.c, prove.c the readers,
  * keygen.c keys; underneath hash.c, tree.c, tiles.c, proof.c of the tree, note.c of keys and heads, entry.c of a line,
  * files.c of segments and small files, find.c of a line's place. */

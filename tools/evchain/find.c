@@ -4,6 +4,7 @@
 
 #include "evchain/entry.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,4 +81,40 @@ int64_t find_entry(int fd, int64_t hint, uint64_t n)
 		number == n)
 		return hint;
 	return find_line(fd, FIND_NUMBER, n);
+}
+
+/* The line there, up to its end. */
+static int read_line(int fd, int64_t place, struct buf *line)
+{
+	for (;;) {
+		char *to = buf_room(line, BLOCK), *end;
+		ssize_t n = pread(fd, to, BLOCK, place);
+
+		if (n <= 0)
+			return -1;
+		end = memchr(to, '\n', (size_t)n);
+		line->len += end ? (size_t)(end - to) : (size_t)n;
+		if (end)
+			return 0;
+		place += n;
+	}
+}
+
+int find_read(const struct files *f, uint64_t n, struct buf *line)
+{
+	for (size_t i = f->count; i--;) {
+		const struct segment *s = &f->segments[i];
+		int64_t place;
+		int fd, rc;
+
+		if (n < s->first || n > s->last)
+			continue;
+		fd = open(s->path, O_RDONLY | O_CLOEXEC);
+		place = fd < 0 ? -1 : find_entry(fd, index_find(f->dir, n), n);
+		rc = place < 0 ? -1 : read_line(fd, place, line);
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	return -1;
 }

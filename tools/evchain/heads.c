@@ -33,9 +33,9 @@ void heads_open(struct heads *h, int dir, const struct vkey *key)
 /* Takes the note out of {"ts":MS,"key":ORIGIN,"payload":NOTE}. */
 static int parse(struct heads *h, struct span text)
 {
-	struct json_value name, value, payload = {0};
+	struct json_value name, value, ts = {0}, key = {0}, payload = {0};
 	struct json j;
-	int got;
+	int got, others = 0;
 
 	json_init(&j, text);
 	if (json_enter(&j, '{'))
@@ -43,11 +43,18 @@ static int parse(struct heads *h, struct span text)
 	while ((got = json_member(&j, &name, &value)) == 1)
 		if (json_is(&name, "payload"))
 			payload = value;
+		else if (json_is(&name, "key"))
+			key = value;
+		else if (json_is(&name, "ts"))
+			ts = value;
+		else
+			others++;
 	buf_clear(&h->note);
-	if (got || json_done(&j) || payload.type != JSON_STRING ||
-		json_unescape(&h->note, payload.text))
+	if (got || json_done(&j) || others || ts.type != JSON_NUMBER ||
+		payload.type != JSON_STRING || json_unescape(&h->note, payload.text) ||
+		head_parse(buf_as_span(&h->note), &h->next))
 		return -1;
-	return head_parse(buf_as_span(&h->note), &h->next);
+	return json_equals(&key, h->next.origin) ? 0 : -1;
 }
 
 void heads_next(struct heads *h)

@@ -72,7 +72,7 @@ static bool is_empty(int dir, const char *path)
 
 static void read_head(struct recovery *r)
 {
-	const struct writer *w = r->w;
+	struct writer *w = r->w;
 	const char *file = w->files.file;
 
 	if (file_read(w->files.dir, "checkpoint", &r->note)) {
@@ -89,6 +89,11 @@ static void read_head(struct recovery *r)
 	r->has_head = true;
 	if (!w->has_key)
 		die(EXIT_PERM, "the log '%s' has signed heads: its key is needed (--key)", file);
+	/* A change of keys was all but done. */
+	if (w->has_next && head_verify(&r->head, &w->next.verifier) == HEAD_GOOD) {
+		w->key = w->next;
+		w->has_turned = true;
+	}
 	switch (head_verify(&r->head, &w->key.verifier)) {
 	case HEAD_GOOD:
 		return;
@@ -155,6 +160,7 @@ static const char *judge(const struct writer *w, const struct entry *e)
 static void take_line(struct recovery *r, struct span line, uint64_t place)
 {
 	struct writer *w = r->w;
+	struct vkey key;
 	struct entry e;
 	const char *why = entry_parse(line, &e) ? "the line is no entry"
 		: r->why			? r->why
@@ -177,6 +183,8 @@ static void take_line(struct recovery *r, struct span line, uint64_t place)
 	w->at = e.at;
 	if (w->first_at < 0)
 		w->first_at = e.at;
+	w->is_named =
+		w->has_next && entry_is_key(e.record, &key) && vkey_equal(&key, &w->next.verifier);
 	w->bytes = place + line.len + 1;
 	compare_root(r);
 }

@@ -144,6 +144,27 @@ static void judge_newest(struct verify *v, bool live)
 	judge_root(v, k, "the newest head");
 }
 
+/* Whether the key that was given is the one beside the log, the first: then there are no earlier ones. */
+static bool is_first_key(const struct verify *v)
+{
+	struct buf b = {0};
+	struct vkey key;
+	bool is = v->files.dir >= 0 && file_read(v->files.dir, "key.pub", &b) == 0 &&
+		vkey_parse(buf_as_span(&b), &key) == 0 && vkey_equal(&key, &v->heads.keys[0]);
+
+	buf_free(&b);
+	return is;
+}
+
+static void judge_others(struct verify *v)
+{
+	if (v->heads.others && is_first_key(v))
+		finding_add(&v->found,
+			"'%s.tlog/heads': %" PRIu64
+			" heads before the first one of the key are not signed by it",
+			v->files.file, v->heads.others);
+}
+
 static void judge_given(struct verify *v)
 {
 	struct kept *k = &v->given;
@@ -159,25 +180,47 @@ static void judge_given(struct verify *v)
 	judge_root(v, k, "the head that was given");
 }
 
+/* The last tiles, which are not full, have no more and no other hashes than the tree. */
+static void judge_tiles(struct verify *v)
+{
+	for (unsigned level = 0; level < TILE_LEVELS; level++) {
+		struct tile t = tree_last(&v->tree, level);
+		const struct hash *hashes;
+		unsigned n = tiles_read(&v->tiles, t, 1, &hashes);
+		unsigned width = v->tree.last[level].width;
+		char path[TILE_PATH];
+
+		tile_path(t, path);
+		if (n > width)
+			finding_add(&v->found,
+				"entry %" PRIu64 ": it is missing: '%s.tlog/%s' has more entries",
+				v->tree.size, v->files.file, path);
+		else if (level && n &&
+			memcmp(hashes, v->tree.last[level].hash, n * sizeof(*hashes)))
+			finding_add(&v->found,
+				"'%s.tlog/%s' is damaged: it is not made of the tiles below it",
+				v->files.file, path);
+	}
+}
+
 static void judge_rest(struct verify *v, bool live)
 {
 	const struct heads *h = &v->heads;
 
+	if (v->is_torn && !live)
+		finding_add(&v->found, "entry %" PRIu64 ": its line is torn: it has no end",
+			v->tree.size);
 	if (v->newest.is_there && v->tree.size < v->newest.head.size)
 		verify_missing(v, v->newest.head.size);
-	if (v->is_torn && !live)
-		finding_add(&v->found,
-			"entry %" PRIu64
-			": its line is torn: it has no end; the next append cuts it off",
-			v->tree.size);
+	if (v->files.dir >= 0 && !live && !v->is_broken)
+		judge_tiles(v);
 	if (h->next.size != UINT64_MAX && !live && !v->is_broken)
 		finding_add(&v->found,
 			"'%s.tlog/heads', line %" PRIu64 ": its head is of %" PRIu64
 			" entries, and the log has %" PRIu64,
 			v->files.file, h->number, h->next.size, v->tree.size);
 	if (h->is_torn && !live)
-		finding_add(&v->found,
-			"'%s.tlog/heads': its last line is torn; the next append cuts it off",
+		finding_add(&v->found, "'%s.tlog/heads': its last line is torn: it has no end",
 			v->files.file);
 }
 
@@ -284,6 +327,7 @@ int verify_command(int argc, char **argv)
 	judge_rest(v, live);
 	judge_newest(v, live);
 	judge_given(v);
+	judge_others(v);
 	status = tell(v);
 	clean(v);
 	free(v);

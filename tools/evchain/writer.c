@@ -214,6 +214,7 @@ int writer_rotate(struct writer *w)
 	w->bytes = 0;
 	if (open_segment(w))
 		return -1;
+	files_list(&w->files);
 	return file_sync_folder(w->files.file);
 }
 
@@ -236,7 +237,8 @@ static void take_lock(struct writer *w)
 	die(EXIT_TEMP, "cannot lock '%s.tlog/lock': %s", w->files.file, strerror(errno));
 }
 
-void writer_open(struct writer *w, const char *file, const struct skey *key)
+void writer_open(
+	struct writer *w, const char *file, const struct skey *key, const struct skey *next)
 {
 	struct stat st;
 
@@ -248,6 +250,10 @@ void writer_open(struct writer *w, const char *file, const struct skey *key)
 	if (key) {
 		w->has_key = true;
 		w->key = *key;
+	}
+	if (next) {
+		w->has_next = true;
+		w->next = *next;
 	}
 	recover(w);
 	w->tree.full = writer_tile;

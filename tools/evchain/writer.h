@@ -20,8 +20,12 @@ struct writer {
 	struct hash prev; /* of the last entry; all zero: there is none */
 	bool has_key;
 	struct skey key;
-	uint64_t
-		head_size; /* of the newest head, or without a key of the tiles; UINT64_MAX: there is none */
+	bool has_next; /* --rekey: a key that a crash has left on its way … */
+	struct skey next;
+	bool is_named; /* … and the last entry names it */
+	bool has_turned; /* … and it has signed the newest head: key is that one */
+	/* Of the newest head, or without a key of the tiles; UINT64_MAX: there is none. */
+	uint64_t head_size;
 	/* internal */
 	int fd, lock;
 	mode_t mode; /* of a new segment */
@@ -34,8 +38,9 @@ struct writer {
 };
 
 /* Opens the log, makes it when it is not there, and repairs what a crash has left: see recover.c. @key NULL: heads are
- * not signed. Dies with 100 when another writer has it or it is damaged, with 111 when the system fails. */
-void writer_open(struct writer *w, const char *file, const struct skey *key);
+ * not signed. @next: a key that a change of keys has left, or NULL. Dies with 100 when another writer has it or it is damaged, with 111 when the system fails. */
+void writer_open(
+	struct writer *w, const char *file, const struct skey *key, const struct skey *next);
 /* The next entry of the group. @source: as JSON has it between the quotes; SPAN_NONE: none. */
 void writer_add(struct writer *w, struct span source, struct span record, int64_t now_ms);
 /* Writes the group and syncs it, if there is one. Returns 0; or -1 with errno, and FILE is as it was before. The writer
