@@ -2,7 +2,7 @@
 # ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
 bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
 	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack tools/bin/evchain \
-	tools/bin/evcorr tools/bin/evfmt tools/bin/evsse tools/bin/evreplay tools/bin/evpipe
+	tools/bin/evcorr tools/bin/evfmt tools/bin/evsse tools/bin/evreplay tools/bin/evtop tools/bin/evpipe
 
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
@@ -94,6 +94,11 @@ tools_bin_evchain_SOURCES = tools/evchain/evchain.c tools/evchain/append.c tools
 	tools/evchain/recover.h tools/evchain/rekey.h tools/evchain/repeats.h tools/evchain/tiles.h tools/evchain/tree.h tools/evchain/verify.h tools/evchain/writer.h
 tools_bin_evchain_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 tools_bin_evchain_LDADD = $(EV_LDADD) $(CRYPTO_LIBS)
+tools_bin_evtop_SOURCES = tools/evtop/evtop.c tools/evtop/fetch.c tools/evtop/fetch.h tools/evtop/figures.c \
+	tools/evtop/figures.h tools/evtop/heavy.c tools/evtop/heavy.h tools/evtop/screen.c tools/evtop/screen.h \
+	tools/evtop/table.c tools/evtop/table.h tools/evtop/traffic.c tools/evtop/traffic.h tools/evtop/unit.c \
+	tools/evtop/unit.h
+tools_bin_evtop_LDADD = $(EV_LDADD)
 tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evpipe/directory.c \
 	tools/evpipe/directory.h tools/evpipe/cmdline.c tools/evpipe/cmdline.h \
 	tools/evpipe/members.c tools/evpipe/members.h tools/evpipe/ends.c tools/evpipe/ends.h \

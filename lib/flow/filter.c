@@ -20,6 +20,8 @@ struct run {
 	struct ack ack;
 	bool gone; /* the reader of standard output */
 	int64_t later_ms; /* until a kept record is due; -1: none is kept */
+	int64_t tick_ms; /* until tick is due */
+	bool ticked_ended;
 };
 
 static enum filter_verdict judge(
@@ -97,6 +99,19 @@ static void on_time(struct run *r)
 		ack_busy(&r->ack);
 }
 
+static void on_tick(struct run *r)
+{
+	const struct filter *f = r->f;
+	bool ended = input_ended(&r->in);
+
+	if (!f->tick || r->ticked_ended)
+		return;
+	r->ticked_ended = ended;
+	r->tick_ms = f->tick(f->self, wake_now_ms(), ended, &r->out.b);
+	if (r->tick_ms == FILTER_QUIT)
+		input_stop(&r->in);
+}
+
 static void on_output(struct run *r)
 {
 	if (out_flush(&r->out) == 0)
@@ -120,7 +135,9 @@ static int64_t still_ms(const struct run *r)
 
 static void on_signal(struct run *r)
 {
-	if (input_must_end(&r->in, still_ms(r)))
+	if (r->f->ends_on_signal && wake_stops())
+		input_stop(&r->in);
+	else if (input_must_end(&r->in, still_ms(r)))
 		die(EXIT_TEMP, "ended by a signal with %s left",
 			input_ended(&r->in) ? "output" : "input");
 }
@@ -166,6 +183,8 @@ static int timeout_ms(const struct run *r)
 
 	if (wake_signalled())
 		ms = wake_least(ms, INPUT_LOOK_MS);
+	if (r->tick_ms >= 0)
+		ms = wake_least(ms, (int)r->tick_ms);
 	return has_room(r) ? wake_least(ms, (int)r->later_ms) : ms;
 }
 
@@ -199,6 +218,7 @@ int filter_run(const struct filter *f)
 		if (p[2].revents)
 			on_input(&r);
 		on_time(&r);
+		on_tick(&r);
 		ack_serve(&r.ack, p[3].revents, wake_now_ms());
 		if (r.ack.trouble.status)
 			input_stop(&r.in);

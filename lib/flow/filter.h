@@ -34,6 +34,8 @@ struct filter_later {
 	bool (*is_full)(void *self);
 };
 
+enum { FILTER_QUIT = -2 };
+
 struct filter {
 	filter_fn *each;
 	filter_line_fn *line; /* instead of each */
@@ -44,6 +46,10 @@ struct filter {
 	 * trouble. */
 	bool prints;
 	const struct filter_later *later; /* NULL: it keeps none */
+	/* Called in each turn, and once with @ended. May append to @out. Returns the milliseconds until it is to be called
+	 * again, -1: with the next event, or FILTER_QUIT: no more input is read. */
+	int64_t (*tick)(void *self, int64_t now_ms, bool ended, struct buf *out);
+	bool ends_on_signal; /* the first signal is the end of its input */
 };
 
 /* Runs from standard input to standard output until EOF and returns the exit status. The first

@@ -5,7 +5,7 @@
 # bats file_tags=once
 load helpers
 
-programs='kread kwrite kmock rsub rpub evstamp evkey evsel evbatch evack evfmt evsse evreplay'
+programs='kread kwrite kmock rsub rpub evstamp evkey evsel evbatch evack evfmt evsse evreplay evtop'
 
 # complete_bash WORD…: what bash would offer for the last word.
 complete_bash() {

@@ -150,7 +150,7 @@ stdout_full() {
 }
 
 @test "standard output is full" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SOURCES[@]}" kcheck kmock -- stdout_full
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SOURCES[@]}" kcheck kmock -- stdout_full
 }
 
 # ---- the input ----
@@ -162,7 +162,7 @@ torn() {
 }
 
 @test "the last line is torn" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- torn
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- torn
 }
 
 unreadable() {
@@ -171,7 +171,7 @@ unreadable() {
 }
 
 @test "standard input cannot be read" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- unreadable
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- unreadable
 }
 
 refused() {
@@ -181,7 +181,7 @@ refused() {
 }
 
 @test "a record is refused, and that stops it" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused
 }
 
 # With -q the user has asked to hear nothing of records that are refused and do not stop it.
@@ -200,8 +200,8 @@ refused_on() {
 }
 
 @test "a record is refused and skipped, or kept as a dead letter" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--on-error skip'
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--dead-letter dead'
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--on-error skip'
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- refused_on '--dead-letter dead'
 }
 
 dead_full() {
@@ -217,11 +217,11 @@ dead_nowhere() {
 }
 
 @test "the dead-letter file cannot be opened" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_nowhere
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_nowhere
 }
 
 @test "a dead letter cannot be written" {
-	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_full
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- dead_full
 }
 
 # ---- signals ----
@@ -490,7 +490,7 @@ wrong_usage() {
 }
 
 @test "wrong usage" {
-	each "${PRINTERS[@]}" "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kcheck kmock -- wrong_usage
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kcheck kmock -- wrong_usage
 }
 
 login_refused() {

@@ -182,6 +182,10 @@ example() {
 	example one-unit
 }
 
+@test "example: what flows" {
+	example what-flows
+}
+
 @test "example: watched unit" {
 	example watched-unit
 }

@@ -4,7 +4,7 @@
 
 load helpers
 
-PROGRAMS=(evack evbatch evfmt evreplay evkey evsel evstamp kcheck kmock kread kwrite rapply rpub rsub)
+PROGRAMS=(evack evbatch evfmt evreplay evtop evkey evsel evstamp kcheck kmock kread kwrite rapply rpub rsub)
 
 setup_file() {
 	kmock_start -t events:1 -t written:1
@@ -14,7 +14,7 @@ setup_file() {
 # Operands and options with which a program has something to do. Called in the test's own shell: sets $args.
 args_of() {
 	case $1 in
-	evack | evfmt | evreplay) args=() ;;
+	evack | evfmt | evreplay | evtop) args=() ;;
 	evbatch) args=(cat) ;;
 	evchain) args=(append log) ;;
 	evkey) args=(.a) ;;
@@ -158,7 +158,7 @@ attempt() {
 }
 
 @test "--max-line and durations must be of their form" {
-	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub rsub; do
+	for program in evack evbatch evchain evfmt evreplay evtop evkey evsel evstamp kwrite rapply rpub rsub; do
 		args_of "$program"
 		for size in 1k 1.5M -1 '' 12x; do
 			attempt "$program" "${args[@]}" --max-line "$size" </dev/null >out
@@ -201,7 +201,7 @@ attempt() {
 # ---- standard descriptors ----
 
 @test "a closed standard input is an error and not another file's descriptor" {
-	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evtop evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --dead-letter dead <&- >out
 		complains "$program" 111 "cannot read standard input: Bad file descriptor"
@@ -210,7 +210,7 @@ attempt() {
 }
 
 @test "a directory as standard input is an error" {
-	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evtop evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" </ >out
 		complains "$program" 111 "cannot read standard input: Is a directory"
@@ -219,7 +219,7 @@ attempt() {
 
 @test "a closed standard error changes nothing" {
 	echo '{"key":"k","payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evtop evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		echo "--- $program"
 		{ cat in; echo nonsense; cat in; } >mixed
@@ -227,7 +227,7 @@ attempt() {
 		timeout -s KILL 120 "$program" "${args[@]}" --dead-letter "$program.dead" <mixed >out 2>&- || status=$?
 		[ "$status" -eq 1 ]
 		[ "$(jq -r .line "$program.dead")" = nonsense ]
-		case $program in evack | evchain | evfmt) ;; ev*) [ "$(jq -r .payload out)" = $'{"a":1}\n{"a":1}' ] ;; esac
+		case $program in evack | evchain | evfmt | evtop) ;; ev*) [ "$(jq -r .payload out)" = $'{"a":1}\n{"a":1}' ] ;; esac
 	done
 }
 
@@ -354,7 +354,7 @@ run_with_metrics() {
 
 @test "metrics that cannot be written are told of, and nothing else fails" {
 	echo '{"key":"k","payload":"{\"a\":1}"}' >in
-	for program in evack evbatch evchain evfmt evreplay evkey evsel evstamp kwrite rapply rpub; do
+	for program in evack evbatch evchain evfmt evreplay evtop evkey evsel evstamp kwrite rapply rpub; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --metrics nowhere/m <in >out
 		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"

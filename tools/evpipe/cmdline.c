@@ -20,6 +20,7 @@ static const struct program programs[] = {
 	{"evbatch", PROGRAM_FILTER},
 	{"evfmt", PROGRAM_FILTER},
 	{"evreplay", PROGRAM_FILTER},
+	{"evtop", PROGRAM_FILTER},
 	{"kwrite", PROGRAM_SINK},
 	{"rpub", PROGRAM_SINK},
 	{"rapply", PROGRAM_SINK},
