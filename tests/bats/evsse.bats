@@ -237,3 +237,17 @@ log {"payload_b64":"/w=="}' ]
 	[ "$(jq -r .data browser.out)" = "$(seq 210 | sed 's/.*/{"n":&}/')" ]
 	wait_for 'get metrics | grep -qx "evpipe_repeated_total{.*} 51"'
 }
+
+@test "the page is one answer that asks nobody else, and knows the path of the streams" {
+	evsse_start --path '/live/{topic}'
+	get '' -D headers >page
+	grep -qi "^Content-Security-Policy: default-src 'none';" headers
+	grep -q 'const PATH = "/live/{topic}"' page
+	run -1 grep -E 'https?://|src=' page
+	hear one 'live/*?event=message&as=record'
+	orders 1 1 >&7
+	wait_file_contains one.out data:
+	run -1 grep event: one.out
+	[ "$(grep -A 1 '^id: orders' one.out)" = "id: orders/0=1
+data: $(orders 1 1)" ]
+}

@@ -204,6 +204,7 @@ void client_open(struct evsse *s, struct http_request *r, const struct wish *w)
 		.allowed = w->allowed,
 		.where = w->where,
 		.as_record = w->as_record,
+		.unnamed = w->unnamed,
 		.fed_ms = s->now_ms,
 		.next = s->clients,
 		.link = &s->clients};

@@ -13,6 +13,7 @@ struct wish {
 	const char *last_id; /* NULL: it has none */
 	struct where *where; /* the client's then */
 	bool as_record;
+	bool unnamed; /* its events have no names */
 	uint64_t last; /* without an id: so many of the latest events of each topic */
 };
 

@@ -213,6 +213,15 @@ static void free_wish(struct wish *w)
 	where_drop(w->where);
 }
 
+/* Names are topics; a page that does not know them takes all as "message". */
+static int take_event(struct http_request *r, bool *unnamed)
+{
+	const char *event = http_query(r, "event");
+
+	*unnamed = event && strcmp(event, "message") == 0;
+	return event && !*unnamed && strcmp(event, "topic") ? -1 : 0;
+}
+
 /* What the query says besides. */
 static bool take_query(struct evsse *s, struct http_request *r, struct wish *w)
 {
@@ -222,6 +231,8 @@ static bool take_query(struct evsse *s, struct http_request *r, struct wish *w)
 		http_error(r, 400, "last=N takes a number");
 	else if (take_as(s, r, &w->as_record))
 		http_error(r, 400, "as= takes payload or record");
+	else if (take_event(r, &w->unnamed))
+		http_error(r, 400, "event= takes topic or message");
 	else if (where_take(r, &w->where, why, sizeof(why)))
 		http_error(r, 400, "%s", why);
 	else
@@ -256,12 +267,29 @@ static void on_events(void *self, struct http_request *r)
 
 /* ---- the rest ---- */
 
+/* With the streams' own path. */
+static void put_page(struct buf *text)
+{
+	static const struct span usual = {"/events/{topic}", 15};
+	struct span page = page_html();
+	const char *at = memmem(page.p, page.len, usual.p, usual.len);
+
+	if (!at || strpbrk(path, "\"<\\")) {
+		buf_span(text, page);
+		return;
+	}
+	buf_put(text, page.p, (size_t)(at - page.p));
+	buf_puts(text, path);
+	at += usual.len;
+	buf_put(text, at, (size_t)(page.p + page.len - at));
+}
+
 static void on_page(void *self, struct http_request *r)
 {
 	struct buf text = {0};
 
 	(void)self;
-	buf_span(&text, page_html());
+	put_page(&text);
 	http_set_header(r, "Content-Security-Policy",
 		"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
 		"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'");

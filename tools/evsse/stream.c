@@ -31,6 +31,11 @@ static void begin_event(struct client *c, struct entry *e, bool own_id)
 	c->end = c->as_record ? e->data_at : e->data_end;
 	c->then_at = e->record_at;
 	c->then_end = c->as_record ? e->record_end : e->record_at;
+	if (c->unnamed) {
+		c->end = e->id_end;
+		c->then_at = c->as_record ? e->record_at : e->data_at;
+		c->then_end = c->as_record ? e->record_end : e->data_end;
+	}
 	if (own_id)
 		stream_put_id(c);
 	c->moved = false;

@@ -27,7 +27,7 @@ struct client {
 	size_t at, end, then_at, then_end;
 	int64_t fed_ms; /* when it took bytes last, or had none to take */
 	unsigned replays; /* of its places */
-	bool as_record;
+	bool as_record, unnamed;
 	bool idle; /* it has had all, and waits */
 	bool moved; /* its position, since the last id that it got */
 	bool leaves; /* its stream ends */
