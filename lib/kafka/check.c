@@ -40,12 +40,6 @@ static void begin_looks(const struct check *c, const struct check_listener *l,
 	const struct talk *t = &a->talk;
 
 	a->looks_us = now_us;
-	if (t->step == TALK_ASKS_METADATA) {
-		/* What is asked without a login, a listener that wants one closes. */
-		if (t->fault == TALK_CLOSED && !c->conf->as.sasl)
-			look(c, l, a, TALK_LOOK_LOGIN, now_us);
-		return;
-	}
 	if (t->step != TALK_SHAKES && t->step != TALK_ASKS_VERSIONS)
 		return;
 	if (t->fault == TALK_BAD_CERT || t->fault == TALK_NO_BROKER || t->tls.end == TLS_WANTS_CERT)
@@ -57,6 +51,18 @@ static void begin_looks(const struct check *c, const struct check_listener *l,
 	} else {
 		look(c, l, a, TALK_LOOK_TLS, now_us);
 	}
+}
+
+/* What is asked without a login, a listener that wants one closes. Other looks may have begun before: TLS was slow. */
+static void begin_login_look(const struct check *c, const struct check_listener *l,
+	struct check_address *a, int64_t now_us)
+{
+	if (a->looks_login || c->conf->as.sasl || a->talk.step != TALK_ASKS_METADATA ||
+		a->talk.fault != TALK_CLOSED)
+		return;
+	a->looks_login = true;
+	a->looks_us = now_us;
+	look(c, l, a, TALK_LOOK_LOGIN, now_us);
 }
 
 static bool is_slow(const struct talk *t, int64_t now_us)
@@ -104,6 +110,7 @@ static void watch_address(
 		talk_give_up(&a->talk, now_us);
 	if (!a->looks_us && (a->talk.fault || is_slow(&a->talk, now_us)))
 		begin_looks(c, l, a, now_us);
+	begin_login_look(c, l, a, now_us);
 	for (int i = 0; i < a->look_count; i++)
 		looks_go_on |= talk_goes_on(&a->looks[i]);
 	if (now_us >= c->nudge_us)

@@ -13,7 +13,7 @@
 
 struct kafka_resolves;
 
-enum { CHECK_LOOKS = 3 };
+enum { CHECK_LOOKS = 4 };
 
 /* One address of a listener. */
 struct check_address {
@@ -22,6 +22,7 @@ struct check_address {
 	struct talk looks[CHECK_LOOKS]; /* in other ways, when that has failed or is slow */
 	int look_count;
 	int64_t looks_us; /* since when */
+	bool looks_login; /* one of them has begun */
 	bool done;
 };
 

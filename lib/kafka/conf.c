@@ -50,14 +50,48 @@ static int set_default(struct kafka_conf *c, const struct kafka_prop *p, struct 
 	return 0;
 }
 
+/* The first line of a file, to be freed; NULL: `why`. */
+static char *read_secret(const char *where, const char *file, struct trouble *why)
+{
+	FILE *f = fopen(file, "re");
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n = f ? getline(&line, &size, f) : -1;
+
+	if (!f || (n < 0 && ferror(f)))
+		trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
+			"%s: cannot read '%s': %s", where, file, msg_errno(errno));
+	else if (n <= 0 || strcspn(line, "\r\n") == 0)
+		trouble_set(why, EXIT_PERM, "%s: '%s' has no first line", where, file);
+	if (f)
+		fclose(f);
+	if (why->status) {
+		free(line);
+		return NULL;
+	}
+	line[strcspn(line, "\r\n")] = '\0';
+	return line;
+}
+
+/* The value of a secret may stand in a file: @FILE; "@@" is one '@'. */
 static int set_prop(struct kafka_conf *c, const char *where, const char *name, const char *value,
 	struct trouble *why)
 {
-	char text[400];
+	char text[400], *secret = NULL;
+	int bad = 0;
 
+	if (*value == '@' && opt_is_secret(name)) {
+		secret = value[1] == '@' ? mem_dup(value + 1) : read_secret(where, value + 1, why);
+		if (!secret)
+			return -1;
+		value = secret;
+	}
 	if (rd_kafka_conf_set(c->rd, name, value, text, sizeof(text)))
-		return trouble_set(why, EXIT_PERM, "%s: %s", where, text);
-	return 0;
+		bad = trouble_set(why, EXIT_PERM, "%s: %s", where, text);
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+	return bad;
 }
 
 static int set_props(struct kafka_conf *c, const char *where, const struct kafka_prop *props,
@@ -138,6 +172,10 @@ static int set_option(
 	char *name;
 	int bad;
 
+	if (strcmp(text, "dump") == 0) {
+		c->dumps = true;
+		return 0;
+	}
 	if (!value || value == text)
 		return BAD_OPTION(why, "-X takes PROP=VALUE, not '%s'", text);
 	name = mem_printf("%.*s", (int)(value - text), text);
@@ -146,7 +184,7 @@ static int set_option(
 	else
 		bad = set_prop(c, "-X", name, value + 1, why);
 	/* argtable's text is that of argv, which ps shows. */
-	if (opt_is_secret(name))
+	if (opt_is_secret(name) && value[1] != '@')
 		memset((char *)(uintptr_t)value + 1, 'x', strlen(value + 1));
 	free(name);
 	return bad;
@@ -300,12 +338,29 @@ static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	return 0;
 }
 
+/* -X dump: what librdkafka holds for a secret it prints as "[redacted]". */
+static void dump(const struct kafka_conf *c)
+{
+	size_t count;
+	const char **all = rd_kafka_conf_dump(c->rd, &count);
+
+	for (size_t i = 0; i + 1 < count; i += 2)
+		printf("%s = %s\n", all[i], opt_is_secret(all[i]) ? "[redacted]" : all[i + 1]);
+	rd_kafka_conf_dump_free(all, count);
+}
+
 int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
 {
 	*c = (struct kafka_conf){.rd = rd_kafka_conf_new()};
-	if (set_all(c, o, defaults, own, why) == 0)
+	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps)
 		return 0;
+	if (c->dumps && !why->status) {
+		dump(c);
+		if (fflush(stdout))
+			trouble_set(why, EXIT_TEMP, "cannot write standard output: %s",
+				msg_errno(errno));
+	}
 	rd_kafka_conf_destroy(c->rd);
 	c->rd = NULL;
 	return -1;

@@ -36,12 +36,14 @@ struct kafka_resolves {
 struct kafka_conf {
 	rd_kafka_conf_t *rd; /* more may be set before the client starts */
 	struct kafka_resolves resolves;
+	bool dumps; /* -X dump */
 };
 
 /* Builds a configuration: @defaults without those that this librdkafka does not know, then -F, then -X
  * and -b. @own are the properties that the program's promises rest on: they are set last, -X must not
  * name one, and one in the file is left out, with a warning unless the value is the same; .value NULL: an option of the program sets it. Fails with 100 when no broker is named or a
- * property is wrong, with librdkafka's reason. Afterwards argv no longer holds the text of secrets given
+ * property is wrong, with librdkafka's reason; and without trouble, status 0, when -X dump has printed all properties:
+ * the program ends then. Afterwards argv no longer holds the text of secrets given
  * with -X, so call it once. */
 int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why);

@@ -199,6 +199,26 @@ time.sleep(1000)' "$(port FAR)"
 		-b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
 }
 
+@test "a password from a file; -X dump shows no secret" {
+	printf 'secret\nmore\n' >password
+	good 1 -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=@password
+	printf 'security.protocol=sasl_plaintext\nsasl.mechanisms=PLAIN\nsasl.username=alice\nsasl.password=@password\n' >conf
+	good 1 -b "$(at SASL)" -F conf
+	: >empty
+	for file in none empty; do
+		run -100 kcheck -b "$(at SASL)" "${LOGIN[@]}" -X "sasl.password=@$file"
+		[[ $output == 'kcheck: -X: '*"'$file'"* ]]
+	done
+	bad 100 'it refuses the user name or the password' '' -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=@@password
+	for program in kcheck 'kread x' kwrite; do
+		# shellcheck disable=SC2086 # words
+		$program -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=@password -X dump </dev/null >out
+		grep -qx 'sasl.password = \[redacted\]' out
+		grep -qx 'sasl.username = alice' out
+		run ! grep -w secret out
+	done
+}
+
 # ---- a group's coordinator ----
 
 @test "a group has no coordinator, since the topic of positions cannot be made" {

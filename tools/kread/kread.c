@@ -37,6 +37,7 @@
 #include "kread/print.h"
 
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BATCH = 256, BATCH_BYTES = 1 << 20, TICK_MS = 1000, FOLLOW_MS = 10000, RESOLVE_MS = 10 };
@@ -204,13 +205,13 @@ static void start_kafka(struct kread *r)
 	struct kafka_conf conf;
 
 	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why))
-		die(why.status, "%s", why.text);
+		exit(trouble_tell(&why));
 	group_take_reset(&r->group, &conf);
 	if (r->group.name)
 		rd_kafka_conf_set_rebalance_cb(conf.rd, on_rebalance);
 	r->group.poll_interval_ms = kafka_conf_int(&conf, "max.poll.interval.ms");
 	if (kafka_start(&r->kafka, RD_KAFKA_CONSUMER, &conf, &why))
-		die(why.status, "%s", why.text);
+		exit(trouble_tell(&why));
 	metrics_up("kafka", false);
 }
 

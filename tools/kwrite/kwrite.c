@@ -55,6 +55,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { TICK_MS = 1000, SLOTS = 32768, WINDOW_BYTES = 8 << 20 };
@@ -224,7 +225,7 @@ static void start(struct kwrite *s)
 	char text[256];
 
 	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why))
-		die(why.status, "%s", why.text);
+		exit(trouble_tell(&why));
 	if (codec && rd_kafka_conf_set(conf.rd, "compression.codec", codec, text, sizeof(text)))
 		opt_bad("-z: %s", text);
 	if (kafka_conf_int(&conf, "acks") == 0)
@@ -242,7 +243,7 @@ static void start(struct kwrite *s)
 	order_records(s, &conf);
 	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn->count);
 	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
-		die(why.status, "%s", why.text);
+		exit(trouble_tell(&why));
 	metrics_up("kafka", false);
 }
 
