@@ -11,7 +11,7 @@ load ack
 FILTERS=('evkey .a' 'evsel true' 'evstamp --drop x' 'evbatch -n 1 -- cat' evreplay 'evcorr-stamp'
 	'evcorr-serve -- cat')
 PASSING=('kwrite -t out --pass' 'rpub out --pass' 'evchain-append --pass')
-SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack evchain-append
+SINKS=('kwrite -t out' 'rpub out' 'rapply --position none --as string' evack evchain-append evcorr-store
 	'evsse --listen 127.0.0.1:0 -t x')
 SOURCES=('kread events' 'rsub events')
 # What prints for people takes no part in acknowledgements.
@@ -30,7 +30,7 @@ setup() {
 	mkfifo in out
 	# A row has options behind its first word: a command of a program is called by a name of its own.
 	mkdir bin
-	printf '#!/bin/sh\nexec evcorr "${0##*/evcorr-}" "$@"\n' | tee bin/evcorr-stamp >bin/evcorr-serve
+	printf '#!/bin/sh\nexec evcorr "${0##*/evcorr-}" "$@"\n' | tee bin/evcorr-stamp bin/evcorr-store >bin/evcorr-serve
 	# Each with a log of its own.
 	printf '#!/bin/sh\nexec evchain append "$@" "$(mktemp -d "$T/log.XXXXXX")/log"\n' >bin/evchain-append
 	chmod +x bin/*
@@ -267,7 +267,8 @@ signalled_twice() {
 }
 
 AWAY=('kwrite -b 127.0.0.1:1 -t out' 'kwrite -b 127.0.0.1:1 -t out --pass'
-	'rapply -u redis://127.0.0.1:1 --position none --as string' 'rpub -u redis://127.0.0.1:1 out' 'rpub -u redis://127.0.0.1:1 out --pass')
+	'rapply -u redis://127.0.0.1:1 --position none --as string' 'rpub -u redis://127.0.0.1:1 out' 'rpub -u redis://127.0.0.1:1 out --pass'
+	'evcorr-store -u redis://127.0.0.1:1')
 
 @test "a second signal while the server is away" {
 	each "${AWAY[@]}" -- starts_one "$(record)"

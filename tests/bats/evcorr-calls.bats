@@ -4,8 +4,15 @@
 
 load helpers
 
+UUID7='[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'
+
 setup_file() {
 	redis_start
+}
+
+setup() {
+	harness_setup
+	rcli flushall
 }
 
 # reply ID PAYLOAD [HEADER…]: a record.
@@ -14,12 +21,12 @@ reply() {
 		--args "$@"
 }
 
-# service: a service without Kafka, which stores the replies to the requests that come into the fifo req.
+# service [ID-HEADER]: a service without Kafka, which stores the replies to the requests that come into the fifo req.
 service() {
 	mkfifo req
 	spawn service bash -c '
 		jq -c --unbuffered "{headers: (.headers[0:2] + [\"status\",\"201\"]), payload: (\"re:\" + .payload)}" |
-			exec evcorr store' <>req
+			exec evcorr store --id-header "$1"' bash "${1:-correlation-id}" <>req
 	exec 7>req
 }
 
@@ -57,5 +64,156 @@ empty() {
 	seq 1000 | evcorr call --raw -- sh -c 'cat >req' >out
 	[ "$(jq -r '.payload' out | sort)" = "$(seq 1000 | sed 's/^/re:/' | sort)" ]
 	[ "$(jq .status out | sort -u)" = 201 ]
+	empty
+}
+
+@test "ids are bytes: NUL, LF and quotes, 16 of them or one" {
+	for bytes in '\0\n"\\\xff\x00\x01\x7f\x80\xfe\r\t\xc3(AB' '\0' 'hex:61'; do
+		id=$(printf "$bytes" | base64)
+		hex=hex:$(printf "$bytes" | xxd -p)
+		echo "{\"headers\":[\"kafka_correlationId\",{\"b64\":\"$id\"}],\"payload\":\"p\"}" | evcorr store --preset spring
+		run -0 evcorr wait --preset spring "$hex"
+		[ "$output" = "{\"status\":200,\"headers\":[\"kafka_correlationId\",{\"b64\":\"$id\"}],\"payload\":\"p\"}" ]
+		empty
+	done
+	service 'kafka_correlationId'
+	seq 500 | evcorr call --preset spring --raw -- sh -c 'cat >req' >out
+	[ "$(jq -r '.payload' out | sort)" = "$(seq 500 | sed 's/^/re:/' | sort)" ]
+	for bad in '' hex: hex:1 hex:zz; do
+		run -100 evcorr wait "$bad"
+		[[ $output == "evcorr: '$bad' is no id"* ]]
+	done
+}
+
+@test "store: the first reply wins, or so many as are asked for" {
+	{ reply a 1; reply a 2; reply a 3; } >in
+	evcorr store --metrics m <in
+	grep -q 'evpipe_repeated_replies_total{.*} 2' m
+	[ "$(evcorr wait a | jq -r .payload)" = 1 ]
+	evcorr store --replies 2 <in
+	[ "$(evcorr wait --replies 2 a | jq -r .payload | paste -sd' ')" = '1 2' ]
+	empty
+	run -1 evcorr store --repeated refuse --dead-letter dead <in
+	[ "$(jq -r '.error.class + " " + .record.payload' dead | paste -sd' ')" = 'timeout 2 timeout 3' ]
+	evcorr wait a
+	empty
+}
+
+@test "store: a record without an id, and one that is none, is refused" {
+	{ echo '{"payload":"p"}'; echo '{"headers":["correlation-id",null],"payload":"p"}'; echo nonsense; reply a 1; } >in
+	run -1 evcorr store --dead-letter dead <in
+	[ "$(jq -r .error.class dead | paste -sd' ')" = 'missing-field missing-field json-decode' ]
+	evcorr wait a
+	run -1 evcorr store <in
+	[[ $output == "evcorr: line 1: the record has no header 'correlation-id', so it is no reply (missing-field)" ]]
+}
+
+@test "store: a reply lives for its time, and a late one is kept, dropped or refused as asked" {
+	reply a 1 | evcorr store --ttl 50ms
+	wait_for empty
+	# Each call times out, and leaves its mark.
+	request='{"headers":["correlation-id","late"],"payload":"p"}'
+	for what in keep drop refuse; do
+		rcli flushall
+		status=0
+		evcorr call --timeout 2s -- cat <<<"$request" >out || status=$?
+		[ "$status" -eq 99 ]
+		status=0
+		reply late p | evcorr store --late $what --metrics m --dead-letter dead || status=$?
+		[ "$status" -eq $([ $what = refuse ] && echo 1 || echo 0) ]
+		grep -q 'evpipe_late_replies_total{.*} 1' m
+		[ "$(rcli exists 'evcorr:{6c617465}')" -eq $([ $what = keep ] && echo 1 || echo 0) ]
+	done
+	[ "$(jq -r .error.class dead)" = timeout ]
+	wait_for '[ "$(rcli exists "evcorr:{6c617465}:late")" -eq 0 ]'
+}
+
+@test "store: a reply that nobody hears is kept, dropped or refused as asked" {
+	reply a 1 | evcorr store --metrics m
+	grep -q 'evpipe_unheard_replies_total{.*} 1' m
+	rcli flushall
+	reply a 1 | evcorr store --nobody drop --metrics m
+	grep -q 'evpipe_unheard_replies_total{.*} 1' m
+	grep -q 'evpipe_dropped_total{.*} 1' m
+	empty
+	run -1 evcorr store --nobody refuse <<<"$(reply a 1)"
+	empty
+	spawn waiter evcorr wait --timeout 100s a
+	wait_for '[ "$(redis_subscribers evcorr:id:61)" -eq 1 ]'
+	reply a 1 | evcorr store --nobody drop --metrics m
+	grep -q 'evpipe_heard_replies_total{.*} 1' m
+	wait_exit waiter
+	[ "$status" -eq 0 ]
+}
+
+@test "call: a long reply is read from its key, and the order is that of requests if asked" {
+	service
+	head -c 30000 /dev/zero | tr '\0' x >long
+	{ seq 100; cat long; echo; seq 100 200; } >in
+	evcorr call --ordered --raw -- sh -c 'cat >req' <in >out
+	diff <(jq -r .payload out) <(sed 's/^/re:/' in)
+	empty
+}
+
+@test "call: its requests have the headers that CMD takes away, and keep their own" {
+	printf '%s\n' '{"key":"k","payload":"a"}' '{"headers":["correlation-id","mine","reply-to","x/1"],"payload":"b"}' >in
+	status=0
+	evcorr call --reply-to replies/2 --timeout 300ms -- sh -c 'cat >got' <in >out || status=$?
+	[ "$status" -eq 99 ]
+	[[ $(head -n 1 got) =~ ^\{\"key\":\"k\",\"headers\":\[\"correlation-id\",\"$UUID7\",\"reply-to\",\"replies/2\",\"deadline\",\"[0-9]+\"\],\"payload\":\"a\"\}$ ]]
+	[[ $(tail -n 1 got) =~ ^\{\"headers\":\[\"correlation-id\",\"mine\",\"reply-to\",\"x/1\",\"deadline\",\"[0-9]+\"\],\"payload\":\"b\"\}$ ]]
+	# The key and the id say which call has timed out.
+	[ "$(jq -c 'select(.key) | [.status,.key,.payload]' out)" = '[504,"k",null]' ]
+	grep -qxF '{"status":504,"headers":["correlation-id","mine"],"payload":null}' out
+	wait_for empty
+}
+
+@test "call: a deadline that is over is not sent; an id that is on its way is refused" {
+	echo '{"headers":["deadline","1000"],"payload":"a"}' | { evcorr call --timeout 100s -- sh -c 'cat >got' || true; } >out
+	[ ! -s got ]
+	[ "$(jq .status out)" -eq 504 ]
+	service
+	{ reply a 1; reply a 2; reply b 3; } >in
+	mkfifo gate
+	spawn gated sh -c 'exec evcorr call --on-error skip -- sh -c "read -r _ <gate; cat >req" <in'
+	wait_file_contains gated.err 'line 2: a call with this id is on its way already (invalid-record)'
+	echo >gate
+	wait_exit gated
+	[ "$status" -eq 1 ]
+	[ "$(jq -r .payload gated.out | sort | paste -sd' ')" = 're:1 re:3' ]
+}
+
+@test "call: CMD that cannot be run, that fails, that does not read" {
+	run -100 evcorr call --raw -- ./none <<<x
+	[[ $output == "evcorr: cannot run './none': "* ]]
+	status=0
+	yes | evcorr call --raw --timeout 100ms -- sh -c 'exit 3' >out 2>err || status=$?
+	[ "$status" -eq 111 ]
+	[ "$(tail -n 1 err)" = "evcorr: 'sh' exited with status 3" ]
+	status=0
+	yes | evcorr call --raw --timeout 100ms -- sh -c 'exit 100' >out 2>err || status=$?
+	[ "$status" -eq 100 ]
+	status=0
+	yes | evcorr call --raw --timeout 100ms -- true >out 2>err || status=$?
+	[ "$status" -eq 111 ]
+	[ "$(tail -n 1 err)" = "evcorr: 'true' exited with status 0 before its input ended" ]
+}
+
+@test "call: the reply has its request's seq, and the store's record has none" {
+	mkfifo req
+	spawn service bash -c 'jq -c --unbuffered "{payload,headers,topic:\"t\",seq:\"0123456789abcdef:7\"}" | exec evcorr store --ack ""' <>req
+	echo '{"seq":"fedcba9876543210:3","payload":"p"}' | evcorr call -- sh -c 'cat >req' >out || true
+	[ "$(jq -r .seq out)" = fedcba9876543210:3 ]
+}
+
+@test "a caller that is killed: its call is answered to evcorr wait" {
+	mkfifo in
+	spawn caller sh -c 'exec evcorr call --timeout 100s -- sh -c "cat >>got" <in'
+	reply orphan x >in
+	wait_file_contains got orphan
+	kill -KILL "$(pid_of caller)"
+	reply orphan answer | evcorr store
+	run -0 evcorr wait orphan
+	[ "$(jq -r .payload <<<"$output")" = answer ]
 	empty
 }
