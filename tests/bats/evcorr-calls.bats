@@ -69,8 +69,8 @@ empty() {
 
 @test "ids are bytes: NUL, LF and quotes, 16 of them or one" {
 	for bytes in '\0\n"\\\xff\x00\x01\x7f\x80\xfe\r\t\xc3(AB' '\0' 'hex:61'; do
-		id=$(printf "$bytes" | base64)
-		hex=hex:$(printf "$bytes" | xxd -p)
+		id=$(printf %b "$bytes" | base64)
+		hex=hex:$(printf %b "$bytes" | od -An -v -tx1 | tr -d ' \n')
 		echo "{\"headers\":[\"kafka_correlationId\",{\"b64\":\"$id\"}],\"payload\":\"p\"}" | evcorr store --preset spring
 		run -0 evcorr wait --preset spring "$hex"
 		[ "$output" = "{\"status\":200,\"headers\":[\"kafka_correlationId\",{\"b64\":\"$id\"}],\"payload\":\"p\"}" ]
@@ -120,9 +120,9 @@ empty() {
 		[ "$status" -eq 99 ]
 		status=0
 		reply late p | evcorr store --late $what --metrics m --dead-letter dead || status=$?
-		[ "$status" -eq $([ $what = refuse ] && echo 1 || echo 0) ]
+		[ "$status" -eq "$([ $what = refuse ] && echo 1 || echo 0)" ]
 		grep -q 'evpipe_late_replies_total{.*} 1' m
-		[ "$(rcli exists 'evcorr:{6c617465}')" -eq $([ $what = keep ] && echo 1 || echo 0) ]
+		[ "$(rcli exists 'evcorr:{6c617465}')" -eq "$([ $what = keep ] && echo 1 || echo 0)" ]
 	done
 	[ "$(jq -r .error.class dead)" = timeout ]
 	wait_for '[ "$(rcli exists "evcorr:{6c617465}:late")" -eq 0 ]'
@@ -189,7 +189,7 @@ empty() {
 	status=0
 	yes | evcorr call --raw --timeout 100ms -- sh -c 'exit 3' >out 2>err || status=$?
 	[ "$status" -eq 111 ]
-	[ "$(tail -n 1 err)" = "evcorr: 'sh' exited with status 3" ]
+	[ "$(tail -n 1 err)" = "evcorr: 'sh' exited with status 3 before its input ended" ]
 	status=0
 	yes | evcorr call --raw --timeout 100ms -- sh -c 'exit 100' >out 2>err || status=$?
 	[ "$status" -eq 100 ]
