@@ -217,3 +217,63 @@ empty() {
 	[ "$(jq -r .payload <<<"$output")" = answer ]
 	empty
 }
+
+# bats test_tags=load
+@test "call: ten thousand calls wait at a time, in little memory, and survive a Redis that is started again" {
+	redis_start own --save ''
+	url=redis://127.0.0.1:$(port_of own)
+	seq 10000 >in
+	spawn caller sh -c "exec evcorr call -u $url --raw --timeout 100s -- sh -c 'cat >got' <in"
+	wait_lines got 10000
+	[ "$(awk '/VmRSS/ {print $2}' "/proc/$(pid_of caller)/status")" -lt 65536 ]
+	redis_stop own
+	redis_start own --save ''
+	jq -c '{headers: .headers[0:2], payload: ("re:" + .payload)}' got | evcorr store -u "$url"
+	wait_exit caller
+	[ "$status" -eq 0 ]
+	[ "$(jq -r .payload caller.out | sort)" = "$(sed 's/^/re:/' in | sort)" ]
+	wait_for '[ "$(scli own dbsize)" -eq 0 ]'
+}
+
+@test "call: what was stored while a caller was cut off is found when it is there again" {
+	redis_start own --save ''
+	url=redis://127.0.0.1:$(port_of own)
+	mkfifo in
+	spawn caller sh -c "exec evcorr call -u $url --timeout 100s -- sh -c 'cat >got' <in"
+	exec 8>in
+	reply cut x >&8
+	wait_file_contains got cut
+	kill -STOP "$(pid_of caller)"
+	scli own client kill type pubsub
+	reply cut answer | evcorr store -u "$url"
+	kill -CONT "$(pid_of caller)"
+	exec 8>&-
+	wait_exit caller
+	[ "$status" -eq 0 ]
+	[ "$(jq -r .payload caller.out)" = answer ]
+}
+
+# bats test_tags=load
+@test "over a real Kafka: two workers, two stores, two callers, and each reply at its own" {
+	kafka_start
+	requests=$(new_topic 2) replies=$(new_topic 2) group=$(unique)
+	for i in 1 2; do
+		spawn "serve$i" evpipe kread -g "s$group" "$requests" '|' evcorr serve -- sed -u 's/^/re:/' '|' kwrite -p have
+		spawn "store$i" evpipe kread -g "r$group" "$replies" '|' evcorr store
+	done
+	for i in 1 2; do
+		seq -f "$i-%.0f" 1000 >"in$i"
+		spawn "call$i" sh -c "exec evcorr call --raw --timeout 100s --reply-to $replies -- kwrite -t $requests <in$i"
+	done
+	for i in 1 2; do
+		wait_exit "call$i"
+		[ "$status" -eq 0 ]
+		diff <(jq -r .payload "call$i.out" | sort) <(sed 's/^/re:/' "in$i" | sort)
+	done
+	# A killed caller's call, and a partition that is asked for.
+	echo '{"headers":["correlation-id","killed"],"payload":"x"}' |
+		evcorr stamp --reply-to "$replies/1" | kwrite -t "$requests"
+	run -0 evcorr wait --timeout 100s killed
+	[ "$(jq -c '[.payload,.partition]' <<<"$output")" = '["re:x",1]' ]
+	wait_for empty
+}
