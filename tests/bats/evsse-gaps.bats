@@ -243,3 +243,27 @@ time.sleep(1000)'
 	kept=$(get metrics | sed -n 's/^evpipe_kept_events{.*} //p')
 	[ "$kept" -gt 50 ] && [ "$kept" -lt 400 ]
 }
+
+@test "kread and evsse are killed under load again and again: clients see every event once" {
+	kmock_start -t orders:3
+	spawn unit evpipe --restart -n live kread -g live orders '|' evsse --listen unix:web --retry 100ms \
+		--replay "kread -b $KAFKA_BROKERS"
+	wait_for 'get readyz'
+	for n in 1 2 3; do
+		spawn "browser$n" "$ROOT/tests/bats/event-source" web /events/orders </dev/null
+		wait_file_contains "browser$n.err" open
+	done
+	for round in $(seq 0 3); do
+		seq $((round * 500 + 1)) $((round * 500 + 500)) | kproduce orders -p $((round % 3))
+		wait_for "grep -q '\"data\": \"$((round * 500 + 5))\"' browser1.out"
+		if [ $((round % 2)) -eq 0 ]; then program=kread; else program=evsse; fi
+		pid=$(pgrep -P "$(pid_of unit)" -x "$program")
+		kill -KILL "$pid"
+		wait_for "! alive $pid"
+	done
+	seq 2001 2100 | kproduce orders -p 1
+	for n in 1 2 3; do
+		wait_lines "browser$n.out" 2100
+		[ "$(jq -r .data "browser$n.out" | sort -n)" = "$(seq 2100)" ]
+	done
+}
