@@ -134,6 +134,20 @@ static bool judge_fenced(struct kafka *k, rd_kafka_resp_err_t err)
 	return true;
 }
 
+/* Up to 2.6.0 librdkafka puts its own nonce before the broker's, which begins with it already. Kafka 4 refuses that as
+ * it refuses a wrong password. */
+static const char *scram_hint(const char *text)
+{
+	static char hint[160];
+
+	if (rd_kafka_version() >= 0x020601ff || !strstr(text, "SCRAM"))
+		return "";
+	snprintf(hint, sizeof(hint),
+		"; with any password if the broker is Kafka 4: librdkafka %s errs at SCRAM's nonce, 2.6.1 does not",
+		rd_kafka_version_str());
+	return hint;
+}
+
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	bool config = kafka_is_config_error(err) ||
@@ -149,8 +163,8 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 		return false;
 	snprintf(cause, sizeof(cause), "%s", text);
 	brokers_cut_after(cause);
-	trouble_set(&k->trouble, config ? EXIT_PERM : EXIT_TEMP, "%s%s", cause,
-		limit ? "; raise the limit (ulimit -n)" : "");
+	trouble_set(&k->trouble, config ? EXIT_PERM : EXIT_TEMP, "%s%s%s", cause,
+		config ? scram_hint(text) : "", limit ? "; raise the limit (ulimit -n)" : "");
 	return true;
 }
 

@@ -199,6 +199,15 @@ time.sleep(1000)' "$(port FAR)"
 		-b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
 }
 
+@test "SCRAM of a librdkafka that Kafka 4 does not let in: kcheck finds nothing wrong, kread says what it is" {
+	LOGIN+=(-X sasl.mechanisms=SCRAM-SHA-256 -X sasl.password=secret)
+	good 1 -b "$(at SASL)" "${LOGIN[@]}"
+	status=0
+	timeout 60 kread -e -b "$(at SASL)" "${LOGIN[@]}" '^none' 2>err || status=$?
+	[ "$status" -eq 100 ]
+	grep -qE "librdkafka 2\.[0-6]\.[0-9]+ errs at SCRAM's nonce, 2.6.1 does not|no topic matches" err
+}
+
 @test "a password from a file; -X dump shows no secret" {
 	printf 'secret\nmore\n' >password
 	good 1 -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=@password
