@@ -520,7 +520,7 @@ log() {
 	run -100 rapply -u "redis://w:pw@127.0.0.1:$REDIS_PORT" --dead-letter dead < <(put 0 '["INCR","n"]')
 	[[ $output == *NOPERM* ]]
 	[ ! -s dead ]
-	[ -z "$(position)" ]
+	[ "$(position)" = '- -' ]
 	rcli acl setuser w -mget +incr
 	run -100 rapply -u "redis://w:pw@127.0.0.1:$REDIS_PORT" --dead-letter dead < <(put 0 '["INCR","n"]')
 	[[ $output == *NOPERM* ]]

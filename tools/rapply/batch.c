@@ -359,6 +359,31 @@ static bool is_fenced(const struct rapply *s)
 	return true;
 }
 
+/* WATCH does not see that a key which is not there comes with the data of another server, when this one becomes its replica
+ * for a moment. So no batch follows a position that is not there: "-" is written first, if there is none. */
+static bool make_positions(struct rapply *s)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->places.count; i++) {
+		struct place *p = s->places.p[i];
+		struct buf *out;
+
+		if (p->next < 0 || !p->absent)
+			continue;
+		any = true;
+		out = begin(s);
+		buf_clear(&s->scratch);
+		places_text(p, -1, &s->scratch);
+		request_begin(out, 4, "SET");
+		request_text(out, p->key);
+		request_word(out, buf_as_span(&s->scratch));
+		request_text(out, "NX");
+		redis_commit(&s->redis, TAG_MAKE);
+	}
+	return any;
+}
+
 void batch_send(struct rapply *s)
 {
 	if (s->spots) {
@@ -372,7 +397,7 @@ void batch_send(struct rapply *s)
 		look(s, true);
 	else if (!s->next_records && !s->next_places)
 		return;
-	else if (is_fenced(s))
+	else if (!make_positions(s) && is_fenced(s))
 		send_batch(s);
 	else
 		look(s, false);

@@ -220,8 +220,9 @@ bool places_found(struct rapply *s, struct place *p, struct span text)
 	int64_t has = -1;
 
 	p->known = true;
+	p->absent = !text.p;
 	if (text.p)
-		places_read(s, p, text, false, &has);
+		places_read(s, p, text, true, &has);
 	if (!was_known || has > p->applied) {
 		if (was_known)
 			msg_info("%s: redis has offset %" PRId64 ", applied by another process",

@@ -19,6 +19,7 @@ struct place {
 	char *key; /* of the position in Redis */
 	char *cluster; /* id of the Kafka cluster; NULL: not known */
 	bool known; /* the position has been read from Redis once */
+	bool absent; /* there was no key when it was read last */
 	int64_t applied; /* as far as we know: -1 no position */
 	int64_t taken; /* the highest offset that has been taken into the ring, since the last going back */
 	uint64_t number,
@@ -174,6 +175,7 @@ enum { TAGS = 16 };
 #define TAG_REPLICAS (TAG_MULTI + 3)
 #define TAG_WATCH (TAG_MULTI + 4)
 #define TAG_MGET (TAG_MULTI + 5)
+#define TAG_MAKE (TAG_MULTI + 6)
 
 #define TAG_LOOK (UINT64_C(1) << 62) /* in a cluster: the first of many */
 #define TAG_SCRIPT (UINT64_C(1) << 61)

@@ -246,6 +246,18 @@ static void on_look_error(struct rapply *s, struct span error)
 	replies_begin_wait(s, s->why, true);
 }
 
+/* As if the batch had been refused. */
+static void on_make_error(struct rapply *s, struct span error)
+{
+	snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
+	if (replies_fault(error) != REDIS_FAULT_AWAY)
+		replies_refused(s, s->why);
+	if (span_starts(error, "READONLY"))
+		redis_lose(&s->redis, error);
+	else
+		replies_begin_wait(s, s->why, false);
+}
+
 static void on_reply(struct rapply *s, const struct link_reply *reply)
 {
 	const struct resp_value *v = &reply->value;
@@ -260,6 +272,8 @@ static void on_reply(struct rapply *s, const struct link_reply *reply)
 			on_positions(s, reply);
 		else
 			on_look_error(s, v->text);
+	} else if (v->type == RESP_ERROR && reply->tag == TAG_MAKE) {
+		on_make_error(s, v->text);
 	} else if (v->type == RESP_ERROR && reply->tag == TAG_WATCH) {
 		on_look_error(s, v->text);
 	} else if (v->type == RESP_ERROR) {
