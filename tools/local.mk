@@ -62,10 +62,12 @@ tools_bin_evcorr_SOURCES = tools/evcorr/evcorr.c tools/evcorr/call.c tools/evcor
 	tools/evcorr/ears.c tools/evcorr/id.c tools/evcorr/ident.c tools/evcorr/keys.c tools/evcorr/print.c \
 	tools/evcorr/stamp.c tools/evcorr/store.c tools/evcorr/table.c tools/evcorr/wait.c \
 	tools/evcorr/serve.c tools/evcorr/serve-reply.c tools/evcorr/serve-request.c tools/evcorr/serve-work.c \
+	tools/evcorr/front.c tools/evcorr/front-command.c tools/evcorr/front-reply.c tools/evcorr/front-request.c \
+	tools/evcorr/front-token.c tools/evcorr/front.h \
 	tools/evcorr/calls.h tools/evcorr/commands.h tools/evcorr/ident.h tools/evcorr/parts.h tools/evcorr/print.h \
 	tools/evcorr/serve.h tools/evcorr/table.h
 tools_bin_evcorr_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
-tools_bin_evcorr_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
+tools_bin_evcorr_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS) $(MICROHTTPD_LIBS)
 tools_bin_evfmt_SOURCES = tools/evfmt/evfmt.c tools/evfmt/clock.c tools/evfmt/clock.h tools/evfmt/format.c \
 	tools/evfmt/format-parse.c tools/evfmt/items.h tools/evfmt/format.h tools/evfmt/layout.c \
 	tools/evfmt/layout.h tools/evfmt/paint.c tools/evfmt/paint.h tools/evfmt/view.c tools/evfmt/view.h

@@ -58,6 +58,10 @@ example() {
 	example audit-log
 }
 
+@test "example: calls by HTTP" {
+	example calls-by-http
+}
+
 @test "example: channels to topics" {
 	example channels-to-topics
 }

@@ -296,7 +296,7 @@ void calls_open(struct calls *c, const struct calls_opts *o, calls_result_fn *re
 	metrics_counter("stray_replies_total", "Replies that no call waited for: late, or twice.",
 		METRICS_TOOL, &c->strays);
 	if (o->command)
-		command_start(c, o->command);
+		command_start(c, o);
 }
 
 void calls_close(struct calls *c)

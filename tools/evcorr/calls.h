@@ -37,6 +37,7 @@ struct calls_opts {
 	struct ident_opts ident;
 	struct arg_str *reply_to, *node, *timeout, *in_flight, *replies;
 	struct arg_str *command; /* CMD; the last operand */
+	const char *directory; /* CMD's $EVPIPE_DIR, for its metrics; NULL: none */
 };
 void calls_opts(struct calls_opts *o);
 /* For the argtable, but for o.command and OPT_COMMON_ENTRIES. */

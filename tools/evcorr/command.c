@@ -21,8 +21,9 @@ static void forget_pipeline(void)
 	unsetenv("EVPIPE_MEMBER");
 }
 
-void command_start(struct calls *c, const struct arg_str *command)
+void command_start(struct calls *c, const struct calls_opts *o)
 {
+	const struct arg_str *command = o->command;
 	int error;
 
 	c->argv = mem_alloc(((size_t)command->count + 1) * sizeof(*c->argv));
@@ -33,6 +34,8 @@ void command_start(struct calls *c, const struct arg_str *command)
 	/* If our parent ignores it, so do we, and then there would be no child to wait for. */
 	signal(SIGCHLD, SIG_DFL);
 	forget_pipeline();
+	if (o->directory)
+		setenv("EVPIPE_DIR", o->directory, 1);
 	error = child_open(&c->child, c->argv, CALLS_FILLING_MAX);
 	if (error)
 		die(msg_errno_is_limit(error) ? EXIT_TEMP : EXIT_PERM, "cannot run '%s': %s",

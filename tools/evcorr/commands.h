@@ -3,6 +3,7 @@
 #ifndef EVPIPE_EVCORR_COMMANDS_H
 #define EVPIPE_EVCORR_COMMANDS_H
 
+int http_main(int argc, char **argv);
 int serve_main(int argc, char **argv);
 int stamp_main(int argc, char **argv);
 int store_main(int argc, char **argv);

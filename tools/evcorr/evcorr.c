@@ -10,6 +10,7 @@
 #include "evcorr/commands.h"
 
 #include "base/opt.h"
+#include "http/http.h"
 #include "net/tls.h"
 #include "redis/link.h"
 
@@ -23,6 +24,7 @@ int main(int argc, char **argv)
 		{"call", "send requests, and print their replies", call_main},
 		{"serve", "answer requests: what a command prints becomes their replies",
 			serve_main},
+		{"http", "answer a POST with the reply to a request", http_main},
 		{NULL},
 	};
 	static const char *const examples[] = {
@@ -34,7 +36,7 @@ int main(int argc, char **argv)
 		.prog = "evcorr",
 		.summary = "Request and reply over Kafka, with Redis in between.",
 		.examples = examples,
-		.libraries = {link_library, tls_library},
+		.libraries = {link_library, tls_library, http_library},
 	};
 
 	return opt_run(argc, argv, &page, commands);

@@ -27,7 +27,7 @@ void ears_stop(struct calls *c, const struct table_call *call);
 void ears_serve(struct calls *c, const struct pollfd *p);
 
 /* ---- command.c ---- */
-void command_start(struct calls *c, const struct arg_str *command);
+void command_start(struct calls *c, const struct calls_opts *o);
 void command_serve(struct calls *c, const struct pollfd *p);
 /* Gives it what it has room for, and the end of its input. */
 void command_feed(struct calls *c);
