@@ -259,7 +259,7 @@ says() {
 	[[ $output == "evchain: the line is not entry 299 of the log 'example.com/audit'" ]]
 	sed 's/^index 299$/index 298/' proof >wrong
 	run -1 evchain check --key @vkey wrong line
-	sed '3s/./A/' proof >wrong
+	sed '3{s/^A/B/;t;s/./A/}' proof >wrong
 	run -1 evchain check --key @vkey wrong line
 	sed '3d' proof >wrong
 	run -1 evchain check --key @vkey wrong line
