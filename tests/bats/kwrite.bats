@@ -604,3 +604,16 @@ teardown_file() {
 	[ "$output" = "kwrite: warning: conf, line 1: left out: kwrite sets 'delivery.report.only.error' itself" ]
 	[ "$(kconsume "$topic")" = 1 ]
 }
+
+@test "-H: headers of each message, behind the record's own, for records and payloads" {
+	kmock_start -t to:1
+	echo '{"payload":"a","headers":["own","1"]}' | kwrite -t to -H source=here -H 'text=a = b' -H empty= -H none
+	echo b | kwrite -t to --raw --header source=there
+	run -0 sh -c 'kread -e to | jq -c .headers'
+	[ "${lines[0]}" = '["own","1","source","here","text","a = b","empty","","none",null]' ]
+	[ "${lines[1]}" = '["source","there"]' ]
+	run -100 kwrite -t to -H =x </dev/null
+	[ "$output" = "kwrite: -H takes NAME=VALUE, not '=x'; try 'kwrite --help'" ]
+	run -100 kwrite -t to -H '' </dev/null
+	[ "$output" = "kwrite: -H takes NAME=VALUE, not ''; try 'kwrite --help'" ]
+}

@@ -66,7 +66,7 @@ static struct {
 	struct ack_opts ack;
 	struct sink_opts sink;
 	struct kafka_opts kafka;
-	struct arg_str *topic, *key, *partition, *codec, *txn;
+	struct arg_str *topic, *key, *headers, *partition, *codec, *txn;
 	struct arg_lit *now, *raw, *nul, *create, *pass;
 } opt;
 
@@ -104,6 +104,8 @@ static void parse_options(int argc, char **argv)
 
 	opt.topic = arg_str0("t", "topic", "TEMPLATE", "where to (default '{topic}')");
 	opt.key = arg_str0(NULL, "key", "TEMPLATE", "the key (default the record's own)");
+	opt.headers = opt_many("H", "header", "NAME=VALUE", 0,
+		"a header for each message, behind the record's own; NAME alone: without a value");
 	opt.partition = arg_str0("p", "partition", "N|keep|have",
 		"the partition; the record's own; its own if it has one (default by key)");
 	opt.now = arg_lit0(NULL, "now", "stamp with the time of writing, not the record's ts");
@@ -120,10 +122,10 @@ static void parse_options(int argc, char **argv)
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {opt.topic, opt.key, opt.partition, opt.now, opt.codec, opt.raw, opt.nul,
-		opt.create, opt.pass, opt.txn, INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink),
-		ACK_ENTRIES(opt.ack), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
-		arg_end(5)};
+	void *table[] = {opt.topic, opt.key, opt.headers, opt.partition, opt.now, opt.codec,
+		opt.raw, opt.nul, opt.create, opt.pass, opt.txn, INPUT_ENTRIES(opt.input),
+		SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack), KAFKA_ENTRIES(opt.kafka),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -146,6 +148,11 @@ static void take_options(struct shape *shape)
 	shape->now = opt.now->count;
 	shape->topic = parse_template("-t", topic || shape->raw ? topic : "{topic}");
 	shape->key = parse_template("--key", opt_text(opt.key, "--key"));
+	shape->headers = opt.headers->sval;
+	shape->header_count = opt.headers->count;
+	for (int i = 0; i < shape->header_count; i++)
+		if (strcspn(shape->headers[i], "=") == 0)
+			opt_bad("-H takes NAME=VALUE, not '%s'", shape->headers[i]);
 	shape->partition = RD_KAFKA_PARTITION_UA;
 	if (partition && strcmp(partition, "keep") == 0)
 		shape->partition = PARTITION_KEEP;

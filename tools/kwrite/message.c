@@ -21,6 +21,14 @@ static size_t bytes_size(struct span s)
 	return s.p ? varint_size((int64_t)s.len) + s.len : varint_size(-1);
 }
 
+static void add_header(struct message *m, struct span name, struct span value)
+{
+	if (!m->headers)
+		m->headers = rd_kafka_headers_new(8);
+	rd_kafka_header_add(m->headers, name.p, (ssize_t)name.len, value.p, (ssize_t)value.len);
+	m->bytes += bytes_size(name) + bytes_size(value);
+}
+
 static int take_headers(
 	struct shape *shape, const struct record *r, struct message *m, struct record_error *e)
 {
@@ -30,14 +38,22 @@ static int take_headers(
 
 	if (r->headers.type != JSON_ARRAY)
 		return 0;
-	while ((got = record_header(r, &j, &shape->scratch, &name, &value, e)) == 1) {
-		if (!m->headers)
-			m->headers = rd_kafka_headers_new(8);
-		rd_kafka_header_add(
-			m->headers, name.p, (ssize_t)name.len, value.p, (ssize_t)value.len);
-		m->bytes += bytes_size(name) + bytes_size(value);
-	}
+	while ((got = record_header(r, &j, &shape->scratch, &name, &value, e)) == 1)
+		add_header(m, name, value);
 	return got;
+}
+
+static void take_own_headers(const struct shape *shape, struct message *m)
+{
+	for (int i = 0; i < shape->header_count; i++) {
+		const char *text = shape->headers[i], *end = strchr(text, '=');
+		struct span value = SPAN_NONE;
+
+		if (end)
+			value = (struct span){end + 1, strlen(end + 1)};
+		add_header(
+			m, (struct span){text, end ? (size_t)(end - text) : strlen(text)}, value);
+	}
 }
 
 static int take_partition(const struct shape *shape, const struct record *r, struct message *m,
@@ -95,6 +111,7 @@ static enum outcome take_fields(
 	}
 	if (take_partition(shape, r, m, e) || take_headers(shape, r, m, e))
 		return REFUSED;
+	take_own_headers(shape, m);
 	return READY;
 }
 
@@ -105,6 +122,7 @@ static void take_line(const struct shape *shape, struct span line, struct messag
 	m->payload = line;
 	m->key = (struct span){key, key ? strlen(key) : 0};
 	m->partition = shape->partition;
+	take_own_headers(shape, m);
 }
 
 static struct topic *find_topic(

@@ -19,6 +19,9 @@ struct shape {
 	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's; PARTITION_HAVE:
 			    * the record's if it has one, else by key */
 	bool now, raw, compressed;
+	/* "NAME=VALUE", "NAME" for one without a value: headers of each message, behind the record's own */
+	const char **headers;
+	int header_count;
 	/* internal */
 	struct topic *constant; /* the topic, when it is the same for all */
 	struct buf name, scratch, keys;
