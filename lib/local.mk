@@ -13,6 +13,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/base/mem.c lib/base/mem.h \
 	lib/base/metrics.c lib/base/metrics.h \
 	lib/base/msg.c lib/base/msg.h \
+	lib/base/near.c lib/base/near.h \
 	lib/base/num.c lib/base/num.h \
 	lib/base/opt.c lib/base/opt.h \
 	lib/base/out.c lib/base/out.h \
@@ -36,6 +37,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/query.c lib/kafka/query.h \
 	lib/kafka/talk.c lib/kafka/talk.h \
 	lib/kafka/topics.c lib/kafka/topics.h \
+	lib/kafka/words.c lib/kafka/words.h \
 	lib/net/bytes.c lib/net/bytes.h \
 	lib/net/digest.c lib/net/digest.h \
 	lib/net/dial.c lib/net/dial.h \

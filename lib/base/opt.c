@@ -5,6 +5,7 @@
 #include "config.h"
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/near.h"
 #include "base/metrics.h"
 #include "base/num.h"
 
@@ -156,10 +157,79 @@ int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt
 	opt_bad("'%s' is none of the commands", argv[1]);
 }
 
+/* What is said here in place of an option of another program, or NULL. */
+static const struct opt_hint *find_hint(int argc, char **argv, const struct opt_page *page)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		for (const struct opt_hint *h = page->hints; h && h->option; h++) {
+			size_t n = strlen(h->option);
+
+			/* -h is redis-cli's if a host follows. */
+			if (strcmp(h->option, "-h") == 0 &&
+				(strcmp(argv[i], "-h") || !argv[i + 1] || *argv[i + 1] == '-'))
+				continue;
+			/* A value may stand in the same word: -tTOPIC, --topic=TOPIC. */
+			if (strncmp(argv[i], h->option, n) == 0 &&
+				(n == 2 || !argv[i][n] || argv[i][n] == '='))
+				return h;
+		}
+	return NULL;
+}
+
+/* The long option that may have been meant, or NULL. */
+static const char *find_near(void **table, const char *typed)
+{
+	static char name[64];
+
+	for (void **t = table; !(((struct arg_hdr *)*t)->flag & ARG_TERMINATOR); t++) {
+		const char *names = ((struct arg_hdr *)*t)->longopts;
+
+		while (names && *names) {
+			size_t n = strcspn(names, ",");
+
+			snprintf(name, sizeof(name), "%.*s", (int)n, names);
+			if (near_word(typed, name))
+				return name;
+			names += n + (names[n] == ',');
+		}
+	}
+	return NULL;
+}
+
+_Noreturn static void refuse(
+	int argc, char **argv, void **table, struct arg_end *end, const struct opt_page *page)
+{
+	const struct opt_hint *hint = find_hint(argc, argv, page);
+	const char *typed, *meant = NULL;
+	char text[400] = "", word[64];
+	FILE *f = fmemopen(text, sizeof(text), "w");
+	size_t skip = strlen(page->prog);
+
+	if (hint)
+		opt_bad("there is no option %s: %s", hint->option, hint->hint);
+	/* argtable2 prints lines, each with the program's name in front: take the first. */
+	if (f) {
+		arg_print_errors(f, end, page->prog);
+		fclose(f);
+	}
+	text[strcspn(text, "\n")] = '\0';
+	skip = strncmp(text, page->prog, skip) == 0 ? skip + 2 : 0;
+	typed = strstr(text, "invalid option \"--");
+	if (typed) {
+		typed += strlen("invalid option \"--");
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(typed, "=\""), typed);
+		meant = find_near(table, word);
+	}
+	if (meant)
+		opt_bad("%s: did you mean --%s?", text + skip, meant);
+	opt_bad("%s", text + skip);
+}
+
 void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	const struct opt_page *page)
 {
 	const char *log = getenv("EVPIPE_LOG");
+	const struct opt_hint *hint;
 	struct arg_end *end = NULL;
 	int errors;
 
@@ -173,25 +243,15 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 			end = *t;
 	make_room(argc);
 	errors = arg_parse(argc, argv, table);
+	hint = o->help->count ? find_hint(argc, argv, page) : NULL;
+	if (hint && strcmp(hint->option, "-h") == 0)
+		opt_bad("-h asks for help: %s", hint->hint);
 	if (o->help->count)
 		print_help(table, page);
 	if (o->version->count)
 		print_version(page);
-	if (errors) {
-		char text[400] = "";
-		FILE *f = fmemopen(text, sizeof(text), "w");
-
-		/* argtable2 prints lines, each with the program's name in front: take the first. */
-		if (f) {
-			arg_print_errors(f, end, page->prog);
-			fclose(f);
-		}
-		text[strcspn(text, "\n")] = '\0';
-		opt_bad("%s",
-			strncmp(text, page->prog, strlen(page->prog)) == 0
-				? text + strlen(page->prog) + 2
-				: text);
-	}
+	if (errors)
+		refuse(argc, argv, table, end, page);
 	if (o->log->count)
 		log = o->log->sval[0];
 	if (log && strcmp(log, "text") && strcmp(log, "json"))

@@ -23,12 +23,18 @@ void opt_common(struct opt_common *o);
 /* Names a library that the program links, and its version: "librdkafka 2.0.2". */
 typedef const char *opt_library_fn(void);
 
+/* An option of another program which means nothing here, and how it is written here. */
+struct opt_hint {
+	const char *option, *hint;
+};
+
 /* The texts that --help and --version print besides the table. */
 struct opt_page {
 	const char *prog;
 	const char *summary; /* one line: the job of the program, or of the command */
 	const char *const *examples; /* NULL-ended: command lines */
 	opt_library_fn *libraries[4]; /* NULL-ended */
+	const struct opt_hint *hints; /* ended by NULL; may be NULL */
 };
 
 /* A command of a program that has several: "evcorr stamp". */

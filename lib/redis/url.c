@@ -12,6 +12,14 @@
 #include <string.h>
 #include <sys/un.h>
 
+const struct opt_hint redis_hints[] = {
+	{"-h", "the server is -u redis://HOST:PORT"},
+	{"-a", "a password is in --password-file FILE or $REDISCLI_AUTH"},
+	{"--tls", "a server with TLS is -u rediss://HOST:PORT"},
+	{"--user", "a user is in the URL: -u redis://USER@HOST:PORT"},
+	{0},
+};
+
 void redis_opts(struct redis_opts *o)
 {
 	o->url = arg_str0("u", "url", "URL",

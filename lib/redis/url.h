@@ -12,6 +12,8 @@ struct redis_opts {
 	struct arg_file *password_file, *ca, *cert, *key, *sentinel_password_file;
 };
 void redis_opts(struct redis_opts *o);
+/* Options of redis-cli, and how it is written here. For opt_page. */
+extern const struct opt_hint redis_hints[];
 #define REDIS_ENTRIES(o)                                                                           \
 	(o).url, (o).password_file, (o).ca, (o).cert, (o).key, (o).sni, (o).sentinel_user,         \
 		(o).sentinel_password_file

@@ -360,3 +360,34 @@ run_with_metrics() {
 		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"
 	done
 }
+
+@test "words of kcat, rpk and redis-cli, and mistyped ones, are answered with how it is written here" {
+	local command words
+	while IFS='|' read -r command words; do
+		run -100 sh -c "$command </dev/null"
+		[[ $output == *"$words"* ]] || { echo "$command: $output"; false; }
+		[ "${#lines[@]}" -eq 1 ] || { echo "$command: $output"; false; }
+	done <<-'EOT'
+	kread -t orders -C|topics are operands: kread TOPIC
+	kread -torders|topics are operands: kread TOPIC
+	kread -C orders|kread always reads
+	kread -G g orders|a group is -g: kread -g GROUP TOPIC
+	kread -L|kcheck -L
+	kread orders --offset=5|-o FROM
+	kread -f %s orders|evfmt
+	kwrite -P -t orders|kwrite always writes
+	kwrite -t orders -K :|--key KEY
+	kwrite -t orders --dead-leter f|did you mean --dead-letter?
+	kread --foloow-new orders|did you mean --follow-new?
+	rsub -h host -p 6379 news|-u redis://HOST:PORT
+	rpub -a secret news|--password-file FILE
+	rapply --tls|-u rediss://HOST:PORT
+	evpipe -q kraed orders|did you mean kread?
+	EOT
+	run -100 kread --zzzz orders
+	[ "$output" = "kread: invalid option \"--zzzz\"; try 'kread --help'" ]
+	run -0 rsub -h
+	# A value or an operand is no option of another program.
+	run -100 kread -g -- -t
+	[[ $output != *operands* ]]
+}

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/near.h"
 #include "base/opt.h"
 
 #include <stdio.h>
@@ -50,6 +51,14 @@ static const struct program *find_program(const char *name, const char *command)
 	for (size_t i = 0; i < sizeof(programs) / sizeof(*programs); i++)
 		if (strcmp(programs[i].name, name) == 0)
 			return &programs[i];
+	return NULL;
+}
+
+const char *cmdline_near(const char *name)
+{
+	for (size_t i = 0; i < sizeof(programs) / sizeof(*programs); i++)
+		if (near_word(name, programs[i].name))
+			return programs[i].name;
 	return NULL;
 }
 

@@ -18,4 +18,7 @@ const char *cmdline_sink(const struct evpipe *e);
  * by spaces, and a NUL. */
 void cmdline_foreign(const struct evpipe *e, struct buf *names);
 
+/* The program of ours that may have been meant by @name; NULL: none. */
+const char *cmdline_near(const char *name);
+
 #endif

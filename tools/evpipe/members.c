@@ -96,6 +96,9 @@ static bool look_up_all(const struct evpipe *e)
 			msg_error("there is no program '%s': each word, and each '|', is an "
 				  "argument of its own",
 				name);
+		else if (cmdline_near(name))
+			msg_error("there is no program '%s': did you mean %s?", name,
+				cmdline_near(name));
 		else
 			msg_error("there is no program '%s' that can be run", name);
 		return false;

@@ -73,7 +73,7 @@ static void begin_proof(struct kread_part *p)
 	p->same = -1;
 	p->other = INT64_MAX;
 	p->tried = marks_at(&p->marks, marks_count(&p->marks) - 1);
-	p->prove_again = false;
+	p->prove_again = p->end_seen = false;
 }
 
 int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, size_t size)
@@ -223,6 +223,12 @@ static bool compare(
 		}
 	} else if (!first || offset <= p->tried.offset) {
 		is_other(r, p, p->tried.offset);
+		return false;
+	}
+	/* An end may be that of a fetch from the old position, of another log: it counts when it is seen twice. */
+	if (!m && !p->end_seen) {
+		p->end_seen = true;
+		ask(r, p);
 		return false;
 	}
 	/* It is the same, or it is gone and cannot be compared. */

@@ -28,6 +28,7 @@
 #include "base/wake.h"
 #include "flow/source.h"
 #include "kafka/kafka.h"
+#include "kafka/words.h"
 #include "kread/acks.h"
 #include "kread/follow.h"
 #include "kread/group.h"
@@ -87,6 +88,7 @@ static void parse_options(int argc, char **argv)
 		.summary = "Prints records of Kafka, one JSON object a line.",
 		.examples = examples,
 		.libraries = {kafka_library},
+		.hints = words_of_readers,
 	};
 
 	opt.group = arg_str0("g", "group", "GROUP", "read as a member of this consumer group");
@@ -101,8 +103,7 @@ static void parse_options(int argc, char **argv)
 	opt.rate = arg_str0(NULL, "rate", "N", "at most N records a second");
 	opt.follow_new =
 		arg_lit0(NULL, "follow-new", "read topics and partitions that appear later");
-	opt.on_gap = arg_str0(NULL, "on-gap", "go|stop",
-		"what to do when records are gone before they were read (default go)");
+	opt.on_gap = arg_str0(NULL, "on-gap", "go|stop", "at records that are gone (default go)");
 	opt.topics = opt_many(NULL, NULL, "TOPIC|^REGEX", 1, "what to read");
 	source_opts(&opt.source);
 	acks_opts(&opt.acks);

@@ -38,6 +38,7 @@ struct kread_part {
 	struct marks marks; /* of records that were read */
 	enum kread_proof proof;
 	bool prove_again; /* metadata have come meanwhile */
+	bool end_seen; /* in place of the record that was asked for, the end of the log has come */
 	struct kread_mark tried; /* what the record that was asked for is compared with */
 	int64_t same, other; /* up to here the log is the same, from here on another */
 	int64_t replayed; /* the last offset that came again after a proof; -1 */

@@ -40,6 +40,7 @@
 #include "base/wake.h"
 #include "flow/sink.h"
 #include "kafka/kafka.h"
+#include "kafka/words.h"
 #include "kafka/topics.h"
 #include "kwrite/anew.h"
 #include "kwrite/batch.h"
@@ -100,6 +101,7 @@ static void parse_options(int argc, char **argv)
 		.summary = "Writes records, one JSON object a line, to Kafka.",
 		.examples = examples,
 		.libraries = {kafka_library},
+		.hints = words_of_writers,
 	};
 
 	opt.topic = arg_str0("t", "topic", "TEMPLATE", "where to (default '{topic}')");

@@ -130,6 +130,7 @@ static void parse_options(int argc, char **argv)
 		.summary = "Applies a log of Redis commands to Redis, in order, each once.",
 		.examples = examples,
 		.libraries = {link_library, tls_library},
+		.hints = redis_hints,
 	};
 
 	opt.position = arg_str0(NULL, "position", "KEY|none",

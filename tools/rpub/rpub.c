@@ -165,6 +165,7 @@ static void parse_options(int argc, char **argv)
 			"Publishes each record's payload on a Redis channel, or adds it to a stream.",
 		.examples = examples,
 		.libraries = {link_library, tls_library},
+		.hints = redis_hints,
 	};
 
 	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");

@@ -83,6 +83,7 @@ static void parse_options(int argc, char **argv)
 			"Prints what is published on Redis channels, or stands in streams, as records.",
 		.examples = examples,
 		.libraries = {link_library, tls_library},
+		.hints = redis_hints,
 	};
 
 	opt.patterns =
