@@ -167,7 +167,10 @@ bool source_fail(struct source *s, int status, const char *fmt, ...)
 
 static void lose_output(struct source *s, int why)
 {
-	if (why == EPIPE)
+	if (why == EPIPE && s->reader_may_go) {
+		s->is_broken = true;
+		source_done(s);
+	} else if (why == EPIPE)
 		source_fail(s, EXIT_TEMP, "the reader of standard output has gone");
 	else
 		source_fail(s, EXIT_TEMP, "cannot write standard output: %s", strerror(why));

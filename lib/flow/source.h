@@ -59,6 +59,7 @@ struct source {
 	struct ledger *ledger; /* NULL: no socket, and records have no numbers */
 	const char *path; /* of the socket; NULL: none */
 	bool replays; /* nothing is emitted before the sink's hello, and nothing above the window */
+	bool reader_may_go; /* it is somebody who looks: nothing is lost with it, and it is no failure */
 	int64_t drain_ms;
 	int64_t record_ms; /* when a record came last, for --idle-exit: the program sets it */
 	/* Called with each number that is settled, where ledger_emit had it; NULL: nobody wants to know. */

@@ -88,7 +88,8 @@ publish_many() {
 
 reader_goes_idle() {
 	case $program in
-	kread) starts 'exec "$@" -o -1 >out' ;;
+	# Without a group it is somebody who looks.
+	kread) starts 'exec "$@" -g idle$$ --commit never >out' ;;
 	rsub) starts 'exec 7>ready; exec "$@" --ready-fd 7 >out' ;;
 	*) starts 'exec "$@" <in >out' && exec 5>in && record >&5 ;;
 	esac
@@ -106,7 +107,7 @@ reader_goes_idle() {
 
 reader_goes_busy() {
 	case $program in
-	kread) starts '"$@" | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}' ;;
+	kread) starts '"$@" -g busy$$ --commit never | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}' ;;
 	rsub)
 		starts 'exec 7>ready; "$@" --ready-fd 7 | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}'
 		wait_for '[ -s ready ]'
@@ -124,7 +125,10 @@ reader_goes_busy() {
 
 # Who looks at the first lines and goes has seen what it wanted.
 looks_and_goes() {
-	REC=$(record) starts 'yes "$REC" | "$@" | head -n 1 >it.seen; exit ${PIPESTATUS[1]}'
+	case $program in
+	kread) starts '"$@" | head -n 1 >it.seen; exit ${PIPESTATUS[0]}' ;;
+	*) REC=$(record) starts 'yes "$REC" | "$@" | head -n 1 >it.seen; exit ${PIPESTATUS[1]}' ;;
+	esac
 	wait_exit it
 	[ "$status" -eq 0 ]
 	[ ! -s it.err ]
@@ -132,7 +136,7 @@ looks_and_goes() {
 }
 
 @test "the reader of what is printed for people goes" {
-	each "${PRINTERS[@]}" -- looks_and_goes
+	each "${PRINTERS[@]}" "kread events" -- looks_and_goes
 }
 
 stdout_full() {

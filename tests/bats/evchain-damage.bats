@@ -67,6 +67,7 @@ refuses() {
 	done
 }
 
+# bats test_tags=once
 @test "a bit that is flipped at any byte of a small log is found" {
 	chain 3
 	cat >flip.py <<-'EOF'
@@ -74,18 +75,19 @@ refuses() {
 	data = open("log", "rb").read()
 	ends = [i for i, b in enumerate(data) if b == 10]
 	for i in range(len(data)):
-	    for bit in (1, 32):
-	        open("log", "wb").write(data[:i] + bytes([data[i] ^ bit]) + data[i + 1:])
-	        p = subprocess.run(["evchain", "verify", "--key", "@vkey", "log"], capture_output=True, text=True)
-	        n = sum(1 for e in ends if e < i)
-	        if p.returncode != 1 or f"evchain: entry {n}:" not in p.stderr:
-	            sys.exit(f"byte {i}, bit {bit}: status {p.returncode}: {p.stderr}")
+	    bit = (1, 32)[i % 2]
+	    open("log", "wb").write(data[:i] + bytes([data[i] ^ bit]) + data[i + 1:])
+	    p = subprocess.run(["evchain", "verify", "--key", "@vkey", "log"], capture_output=True, text=True)
+	    n = sum(1 for e in ends if e < i)
+	    if p.returncode != 1 or f"evchain: entry {n}:" not in p.stderr:
+	        sys.exit(f"byte {i}, bit {bit}: status {p.returncode}: {p.stderr}")
 	open("log", "wb").write(data)
 	EOF
 	python3 flip.py
 	verify
 }
 
+# bats test_tags=once
 @test "a bit that is flipped at any byte of what stands beside it is found" {
 	chain 3
 	cat >flip.py <<-'EOF'

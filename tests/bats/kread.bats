@@ -751,11 +751,20 @@ committed() {
 @test "a reader that goes ends it on an idle topic too" {
 	topic=$(new_topic)
 	echo only | kproduce "$topic"
-	spawn pipe sh -c '{ kread --raw "$1"; echo $? >gone; } | head -n 1' sh "$topic" </dev/null
+	spawn pipe sh -c '{ kread --raw -g "$1" --commit never "$1"; echo $? >gone; } | head -n 1' sh "$topic" </dev/null
 	wait_lines gone 1
 	[ "$(cat gone)" = 111 ]
 	[ "$(cat pipe.out)" = only ]
 	[ "$(cat pipe.err)" = "kread: the reader of standard output has gone" ]
+	# Without a group there is nobody but who looks, and head(1) is no failure.
+	rm gone
+	spawn pipe sh -c '{ kread --raw "$1"; echo $? >gone; } | head -n 1' sh "$topic" </dev/null
+	wait_lines gone 1
+	[ "$(cat gone)" = 0 ]
+	[ "$(cat pipe.out)" = only ]
+	[ ! -s pipe.err ]
+	run -0 bash -c 'set -o pipefail; kread --raw "$1" | head -n 1' bash "$topic"
+	[ "$output" = only ]
 }
 
 @test "a reader that goes when all was written does not matter" {

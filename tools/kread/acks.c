@@ -82,6 +82,7 @@ void acks_open(struct acks *a)
 
 	/* A source that does not wait has no more open records than the pipes hold, but for those that a
 	 * filter swallows. */
+	s->reader_may_go = !a->group->name && !s->path && !getenv("EVPIPE_DIR");
 	source_open(s, a->follows, a->follows ? a->window : 1 << 18);
 	if (a->follows) {
 		ack_server_on_txn(&s->server, on_metadata, a->group);
