@@ -240,8 +240,8 @@ payloads() {
 	topic=$(new_topic 1)
 	seq 0 9999 | kproduce "$topic"
 	for n in 0 1 2 3 4 5; do
-		spawn unit evpipe kread -g "g-$topic" --window 500 "${SHORT_SESSION[@]}" "$topic" '|' cat '|' rpub --stream s --id offset
 		before=$(rcli xlen s)
+		spawn unit evpipe kread -g "g-$topic" --window 500 "${SHORT_SESSION[@]}" "$topic" '|' cat '|' rpub --stream s --id offset
 		wait_for "[ \$(rcli xlen s) -gt $before ]"
 		kill -KILL "$(pgrep -P "$(pid_of unit)" | sed -n $((n % 3 + 1))p)"
 		wait_exit unit
