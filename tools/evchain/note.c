@@ -145,8 +145,7 @@ void skey_make(const char *name, struct skey *key)
 
 /* ---- heads ---- */
 
-/* Takes a line, without its end, off the front. Returns false when there is no whole one. */
-static bool take_line(struct span *rest, struct span *line)
+bool note_line(struct span *rest, struct span *line)
 {
 	const char *end = rest->len ? memchr(rest->p, '\n', rest->len) : NULL;
 
@@ -196,21 +195,21 @@ int head_parse(struct span note, struct head *h)
 	struct span rest = note, line, root, size, name, base64;
 
 	*h = (struct head){0};
-	if (!note.len || has_control(note) || !json_utf8(note) || !take_line(&rest, &h->origin) ||
-		!h->origin.len || !take_line(&rest, &size) || parse_size(size, &h->size) ||
-		!take_line(&rest, &root) || hash_parse(root, &h->root))
+	if (!note.len || has_control(note) || !json_utf8(note) || !note_line(&rest, &h->origin) ||
+		!h->origin.len || !note_line(&rest, &size) || parse_size(size, &h->size) ||
+		!note_line(&rest, &root) || hash_parse(root, &h->root))
 		return -1;
 	/* Lines of extensions, which we do not write. */
 	do {
 		h->text = (struct span){note.p, (size_t)(rest.p - note.p)};
-		if (!take_line(&rest, &line))
+		if (!note_line(&rest, &line))
 			return -1;
 	} while (line.len);
 	h->signatures = rest;
 	if (!rest.len)
 		return -1;
 	while (rest.len)
-		if (!take_line(&rest, &line) || split_signature(line, &name, &base64))
+		if (!note_line(&rest, &line) || split_signature(line, &name, &base64))
 			return -1;
 	return 0;
 }
@@ -236,7 +235,7 @@ enum head_verdict head_verify(const struct head *h, const struct vkey *key)
 	enum head_verdict verdict = HEAD_OTHER;
 	struct buf b = {0};
 
-	while (verdict == HEAD_OTHER && take_line(&rest, &line)) {
+	while (verdict == HEAD_OTHER && note_line(&rest, &line)) {
 		if (split_signature(line, &name, &base64) || !span_is(name, key->name))
 			continue;
 		buf_clear(&b);

@@ -57,4 +57,7 @@ enum head_verdict head_verify(const struct head *h, const struct vkey *key);
 /* Appends a head with its signature. */
 void head_sign(const struct skey *key, uint64_t size, const struct hash *root, struct buf *out);
 
+/* Takes a line, without its end, off the front of @rest. Returns false when there is no whole one. */
+bool note_line(struct span *rest, struct span *line);
+
 #endif

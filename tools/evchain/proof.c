@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "evchain/proof.h"
 
+#include "evchain/note.h"
+
 #include <inttypes.h>
 
 /* ---- from tiles ---- */
@@ -182,18 +184,6 @@ void proof_print(const struct proof *p, uint64_t n, struct span head, struct buf
 	buf_span(out, head);
 }
 
-static bool take_line(struct span *rest, struct span *line)
-{
-	const char *end = rest->len ? memchr(rest->p, '\n', rest->len) : NULL;
-
-	if (!end)
-		return false;
-	*line = (struct span){rest->p, (size_t)(end - rest->p)};
-	rest->len -= line->len + 1;
-	rest->p = end + 1;
-	return true;
-}
-
 static int parse_index(struct span s, uint64_t *n)
 {
 	static const char name[] = "index ";
@@ -217,16 +207,16 @@ int proof_parse(struct span text, struct proof *p, uint64_t *n, struct span *hea
 	struct span rest = text, line;
 
 	p->count = 0;
-	if (!span_starts(text, FIRST_LINE) || !take_line(&rest, &line) || !take_line(&rest, &line))
+	if (!span_starts(text, FIRST_LINE) || !note_line(&rest, &line) || !note_line(&rest, &line))
 		return -1;
 	if (span_starts(line, "extra ")) {
 		line = (struct span){line.p + 6, line.len - 6};
-		if (!buf_is_base64(line) || !take_line(&rest, &line))
+		if (!buf_is_base64(line) || !note_line(&rest, &line))
 			return -1;
 	}
 	if (parse_index(line, n))
 		return -1;
-	while (take_line(&rest, &line)) {
+	while (note_line(&rest, &line)) {
 		if (!line.len) {
 			*head = rest;
 			return 0;
