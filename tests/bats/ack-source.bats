@@ -310,6 +310,7 @@ committed() {
 	come big filter
 	head -c 1100000 /dev/zero | tr '\0' x >&"${FDS[big]}"
 	wait_file_contains source.err "a line over a megabyte"
+	wait_lines source.out 1
 	say sink "final $RUN 1"
 	wait_for '[ "$(committed)" = 1 ]'
 }

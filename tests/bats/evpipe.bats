@@ -818,7 +818,7 @@ restarting() {
 	attempt -d parent/dir true '|' cat
 	ended_with 100 "the directory 'parent/dir' is another evpipe's"
 	# Nothing can be made where its parent is no directory.
-	rm -r parent
+	wait_for 'rm -r parent'
 	touch parent kill
 	wait_file_contains unit.err "cannot make the directory '$T/parent/dir': Not a directory"
 	wait_for '[ "$(grep -c "starting again" unit.err)" -ge 3 ]'
