@@ -6,7 +6,7 @@ load helpers
 load evsse
 
 gaps() {
-	grep -A 1 '^event: gap$' "$1" | sed -n 's/^data: //p'
+	events "$1" | sed -n 's/^gap [^ ]* //p'
 }
 
 @test "a client whose place is no longer kept is told from where to where" {
@@ -14,14 +14,14 @@ gaps() {
 	hear first 'events/orders?last=1'
 	orders 0 99 >&7
 	orders 5 5 1 >&7
-	wait_file_contains first.out '{"n":5}'
+	wait_event first '{"n":5}'
 	hear one events/orders -H 'Last-Event-ID: orders/0=20,1=4'
-	wait_for '[ "$(events one.out | wc -l)" -eq 11 ]'
+	wait_events one 11
 	[ "$(events one.out | head -n 2)" = 'gap orders/0=90,1=4 {"topic":"orders","partition":0,"from":21,"to":90,"reason":"no longer here"}
 orders orders/0=91,1=4 {"n":91}' ]
 	# Told once: it goes on behind the gap.
 	hear two events/orders -H 'Last-Event-ID: orders/0=90,1=4'
-	wait_file_contains two.out '{"n":5}'
+	wait_event two '{"n":5}'
 	[ -z "$(gaps two.out)" ]
 	[ "$(events two.out | wc -l)" -eq 10 ]
 	get metrics | grep -qx 'evpipe_gaps_total{.*} 1'
@@ -32,8 +32,8 @@ orders orders/0=91,1=4 {"n":91}' ]
 	hear one events/orders -H 'Last-Event-ID: orders/0=20'
 	hear two events/orders -H 'Last-Event-ID: orders/0=18'
 	orders 21 22 >&7
-	wait_file_contains one.out '{"n":22}'
-	wait_file_contains two.out '{"n":22}'
+	wait_event one '{"n":22}'
+	wait_event two '{"n":22}'
 	[ "$(events one.out)" = 'orders orders/0=21 {"n":21}
 orders orders/0=22 {"n":22}' ]
 	[ "$(gaps two.out | jq -c '[.from,.to]')" = '[19,20]' ]
@@ -93,8 +93,8 @@ orders orders/0=22 {"n":22}' ]
 	wait_for 'get metrics | grep -qx "evpipe_kept_events{.*} 4"'
 	hear one events/orders -H 'Last-Event-ID: 1755:0'
 	hear two events/news -H 'Last-Event-ID: news/r00000000=41'
-	wait_file_contains one.out gap
-	wait_file_contains two.out 'data: 1'
+	wait_events one 1
+	wait_event two 1
 	[ "$(gaps one.out | jq -c '[.from,.to]')" = '["1755:0",null]' ]
 	[ "$(gaps two.out | jq -c '[.topic,.from,.to]')" = '["news",42,null]' ]
 }
@@ -103,11 +103,13 @@ orders orders/0=22 {"n":22}' ]
 	evsse_start
 	hear one events/orders
 	orders 100 105 >&7
+	# What a client has not had of the old topic would be a gap.
+	wait_event one '{"n":105}'
 	orders 0 2 | sed 's/"ts":/&999/' >&7
-	wait_file_contains one.out '{"n":2}'
+	wait_event one '{"n":2}'
 	[ "$(events one.out | wc -l)" -eq 9 ]
 	hear two events/orders -H 'Last-Event-ID: orders/0=105'
-	wait_file_contains two.out '{"n":2}'
+	wait_event two '{"n":2}'
 	[ "$(gaps two.out | jq -c '[.from,.to]')" = '[106,null]' ]
 	get metrics | grep -qx 'evpipe_repeated_total{.*} 0'
 }
@@ -126,7 +128,7 @@ orders orders/0=22 {"n":22}' ]
 	done
 	hear filtered 'events/orders?where=header:x' -H 'Last-Event-ID: orders/0=20'
 	for name in a b; do
-		wait_for "grep -qx 'data: 99' $name.out"
+		wait_event $name 99
 		[ "$(events $name.out | cut -d ' ' -f 2)" = "$(seq -f 'orders/0=%.0f' 21 99)" ]
 		[ "$(events $name.out | cut -d ' ' -f 3)" = "$(seq 21 99)" ]
 	done
@@ -139,10 +141,10 @@ orders orders/0=22 {"n":22}' ]
 	seq 0 4999 | kproduce orders -p 0
 	evsse_start --replay "kread -b $KAFKA_BROKERS"
 	hear one events/orders -H 'Last-Event-ID: orders/0=2499'
-	wait_for 'grep -qx "data: 4999" one.out'
+	wait_event one 4999
 	seq 5000 5099 | kproduce orders -p 0
 	kread -q -e -p 0 -o 4990 orders >&7
-	wait_for 'grep -qx "data: 5099" one.out'
+	wait_event one 5099
 	[ "$(events one.out | cut -d ' ' -f 3)" = "$(seq 2500 5099)" ]
 }
 
@@ -151,7 +153,7 @@ orders orders/0=22 {"n":22}' ]
 	orders 1 20 >&7
 	wait_for 'get metrics | grep -qx "evpipe_records_out_total{.*} 20"'
 	hear one events/orders -H 'Last-Event-ID: orders/0=3'
-	wait_for '[ "$(events one.out | wc -l)" -eq 6 ]'
+	wait_events one 6
 	[ "$(gaps one.out | jq -c '[.from,.to]')" = '[4,15]' ]
 	grep -q "'false' exited with status 1: clients are told of a gap instead" sse.err
 }
@@ -163,7 +165,7 @@ orders orders/0=22 {"n":22}' ]
 	rsub -q -e -s feed >&7
 	wait_for 'get metrics | grep -qx "evpipe_records_out_total{.*} 50"'
 	hear one events/feed -H 'Last-Event-ID: feed/id=10-1'
-	wait_for 'grep -qx "data: 50" one.out'
+	wait_event one 50
 	[ "$(events one.out | cut -d ' ' -f 2-)" = "$(seq 11 50 | sed 's/.*/feed\/id=&-1 &/')" ]
 }
 
@@ -188,8 +190,8 @@ orders orders/0=22 {"n":22}' ]
 	orders 1 1 >&7
 	echo '{"topic":"secret","partition":0,"offset":0,"payload":"s"}' >&7
 	echo '{"topic":"payments","partition":0,"offset":0,"payload":"p"}' >&7
-	wait_file_contains one.out 'data: p'
-	wait_file_contains two.out 'data: p'
+	wait_event one p
+	wait_event two p
 	[ "$(events one.out | cut -d ' ' -f 3)" = '{"n":1}
 p' ]
 	grep -qx 'data: s' two.out
@@ -214,7 +216,7 @@ p' ]
 	spawn one curl -sN --cacert "$CERTS/ca.pem" "https://127.0.0.1:$port/events/orders" </dev/null
 	wait_file_contains one.out retry:
 	orders 1 500 >&7
-	wait_file_contains one.out '{"n":500}'
+	wait_event one '{"n":500}'
 	[ "$(events one.out | wc -l)" -eq 500 ]
 	run -100 evsse --listen 127.0.0.1:0 --cert "$CERTS/address.pem" --key "$CERTS/name.key" </dev/null
 	[[ $output == "evsse: cannot use the certificate "* ]]
@@ -223,7 +225,7 @@ p' ]
 }
 
 @test "limits: long headers, a client that takes nothing, memory" {
-	evsse_start --stuck 300ms --memory 100K --keep 100000
+	evsse_start --stuck 3s --memory 100K --keep 100000
 	hear one events/orders -H "Cookie: $(printf '%01500d' 0)"
 	run get events/orders -H "Cookie: $(printf '%05000d' 0)" -w '%{http_code}'
 	[[ $output == 431 || $output == 414 ]]
@@ -238,7 +240,7 @@ print("open", flush=True)
 time.sleep(1000)'
 	wait_file_contains stuck.out open
 	orders 1 20000 >&7
-	wait_file_contains one.out '{"n":20000}'
+	wait_event one '{"n":20000}'
 	wait_for 'get metrics | grep -qx "evpipe_clients{.*} 1"'
 	kept=$(get metrics | sed -n 's/^evpipe_kept_events{.*} //p')
 	[ "$kept" -gt 50 ] && [ "$kept" -lt 400 ]
@@ -257,6 +259,7 @@ time.sleep(1000)'
 		seq $((round * 500 + 1)) $((round * 500 + 500)) | kproduce orders -p $((round % 3))
 		wait_for "grep -q '\"data\": \"$((round * 500 + 5))\"' browser1.out"
 		if [ $((round % 2)) -eq 0 ]; then program=kread; else program=evsse; fi
+		wait_for "pgrep -P $(pid_of unit) -x $program"
 		pid=$(pgrep -P "$(pid_of unit)" -x "$program")
 		kill -KILL "$pid"
 		wait_for "! alive $pid"

@@ -43,3 +43,13 @@ events() {
 	        print(dict(fields).get("event"), dict(fields).get("id"), "\\n".join(data))
 	EOP
 }
+
+# wait_events NAME N: until the stream of `hear` has N whole events. wait_event NAME DATA: one with just this data. A line
+# that is in the file may be the beginning of an event, or of a line.
+wait_events() {
+	wait_for "[ \$(events $1.out | wc -l) -ge $2 ]" || { tail -n 20 "$1.out" >&2; return 1; }
+}
+wait_event() {
+	wait_for "events $1.out | cut -d ' ' -f 3- | grep -qxF -e $(printf %q "$2")" ||
+		{ tail -n 20 "$1.out" >&2; return 1; }
+}

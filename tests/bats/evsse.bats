@@ -17,8 +17,8 @@ load evsse
 		echo '{"topic":"other","partition":0,"offset":1,"payload":"not for them"}'
 		orders 7 7
 	} >&7
-	wait_file_contains one.out '{"n":7}'
-	wait_file_contains two.out '{"n":7}'
+	wait_event one '{"n":7}'
+	wait_event two '{"n":7}'
 	[ "$(events one.out)" = 'orders orders/0=5 {"n":5}
 orders orders/0=6 {"n":6}
 orders orders/0=6,1=0 {"n":0}
@@ -44,6 +44,7 @@ orders orders/0=7,1=0,payments/3=9 {"n":7}' ]
 	grep -qx $'X-Accel-Buffering: no\r' headers
 	get events/orders -I >h
 	grep -qx $'Content-Type: text/event-stream\r' h
+	wait_file_contains one.out "id: -"
 	[[ $(head -n 1 one.out) =~ ^retry:\ [0-9]+$ ]]
 	[ "$(sed -n 2p one.out)" = "id: -" ]
 }
@@ -62,7 +63,7 @@ orders orders/0=7,1=0,payments/3=9 {"n":7}' ]
 	{"topic":"t","partition":0,"offset":7,"payload":"\u0000ü"}
 	EOF
 	printf '{"topic":"t",\r"partition":0,"offset":8,"payload":"\\r"}\r\n' >&7
-	wait_file_contains one.out '"offset":8'
+	wait_events one 9
 	events one.out | cut -d ' ' -f 3- | tr '\0' 0 >seen
 	diff seen - <<-'EOF'
 	a\nb\n
@@ -82,8 +83,8 @@ orders orders/0=7,1=0,payments/3=9 {"n":7}' ]
 	hear one events/orders
 	hear two 'events/orders?as=payload'
 	orders 1 1 >&7
-	wait_file_contains one.out data:
-	wait_file_contains two.out data:
+	wait_events one 1
+	wait_events two 1
 	[ "$(events one.out)" = "orders orders/0=1 $(orders 1 1)" ]
 	[ "$(events two.out)" = 'orders orders/0=1 {"n":1}' ]
 }
@@ -93,14 +94,14 @@ orders orders/0=7,1=0,payments/3=9 {"n":7}' ]
 	hear one events/orders
 	orders 1 9 >&7
 	orders 1 9 1 >&7
-	wait_for '[ "$(events one.out | wc -l)" -eq 18 ]'
+	wait_events one 18
 	hear header events/orders -H 'Last-Event-ID: orders/0=7,1=9'
 	hear query 'events/orders?lastEventID=orders/0=9,1=8'
 	hear both 'events/orders?lastEventID=orders/0=1,1=1' -H 'Last-Event-ID: orders/0=9,1=9'
 	hear last 'events/orders?last=2'
 	orders 10 10 >&7
 	for name in header query both last; do
-		wait_file_contains $name.out '{"n":10}'
+		wait_event $name '{"n":10}'
 		events $name.out >$name
 	done
 	[ "$(<header)" = 'orders orders/0=8,1=9 {"n":8}
@@ -123,7 +124,7 @@ orders orders/0=10,1=9 {"n":10}' ]
 	{"channel":"sse:a","pattern":"sse:*","payload":"3"}
 	{"stream":"s","id":"1526919030474-56","payload":"4"}
 	EOF
-	wait_file_contains one.out 'data: 4'
+	wait_event one 4
 	events one.out >seen
 	run=$(grep -o 'r[0-9a-f]\{8\}' seen | head -n 1)
 	[ "$(cut -d ' ' -f 1,3 seen)" = 'sse:a 1
@@ -134,7 +135,7 @@ s 4' ]
 	[[ $id == *"sse%3Aa/$run=2"* && $id == *s/id=1526919030474-55* ]]
 	hear two 'events/*' -H "Last-Event-ID: $id"
 	echo '{"channel":"sse:a","payload":"5"}' >&7
-	wait_file_contains two.out 'data: 5'
+	wait_event two 5
 	[ "$(events two.out | cut -d ' ' -f 1,3)" = 's 4
 sse:a 5' ]
 }
@@ -148,8 +149,8 @@ sse:a 5' ]
 	orders 1 5 >&7
 	echo '{"topic":"orders","partition":0,"offset":6,"headers":["kind","b","kind","a=b"],"payload":"no JSON"}' >&7
 	echo '{"topic":"orders","partition":0,"offset":7,"payload":{"n":10,"tag":"x y"}}' >&7
-	wait_file_contains more.out '"n":10'
-	wait_file_contains text.out '"n":10'
+	wait_events more 3
+	wait_events text 1
 	[ "$(events key.out | cut -d ' ' -f 2-)" = 'orders/0=2 {"n":2}
 orders/0=4 {"n":4}' ]
 	[ "$(events more.out | cut -d ' ' -f 2-)" = 'orders/0=3 {"n":3}
@@ -200,14 +201,14 @@ orders/0=7 {"n":10,"tag":"x y"}' ]
 	wait_for 'get metrics | grep "^evpipe_clients{.*} 1$"'
 	hear three events/orders
 	orders 1 1 >&7
-	wait_file_contains three.out '{"n":1}'
+	wait_event three '{"n":1}'
 }
 
 @test "--path, --topic and --raw" {
 	evsse_start --path "/live/{topic}/events" --raw --topic log
 	hear one live/log/events
 	printf 'a\n\377\n' >&7
-	wait_file_contains one.out b64
+	wait_events one 2
 	[ "$(events one.out | cut -d ' ' -f 1,3)" = 'log a
 log {"payload_b64":"/w=="}' ]
 	for bad in nowhere "/a{topic}" "/{x}" '/{topic}/{topic}'; do
@@ -246,7 +247,7 @@ log {"payload_b64":"/w=="}' ]
 	run -1 grep -E 'https?://|src=' page
 	hear one 'live/*?event=message&as=record'
 	orders 1 1 >&7
-	wait_file_contains one.out data:
+	wait_events one 1
 	run -1 grep event: one.out
 	[ "$(grep -A 1 '^id: orders' one.out)" = "id: orders/0=1
 data: $(orders 1 1)" ]
