@@ -5,6 +5,16 @@
 # shellcheck source=examples/pipelines/common.bash disable=SC1091
 . "${0%/*}/common.bash"
 
+# Beside other runs of this script the address is another one.
+evcorr() {
+	local words=() word
+	for word; do
+		[ "$word" != 127.0.0.1:8080 ] || word=unix:$work/web
+		words+=("$word")
+	done
+	exec evcorr "${words[@]}"
+}
+
 cat >price <<'EOF'
 #!/bin/bash
 while read -r article; do
@@ -20,8 +30,8 @@ evpipe -n shop kread -g shop requests '|' evcorr serve -P 4 -- ./price '|' kwrit
 evpipe -n replies kread -g replies replies '|' evcorr store &
 evcorr http --listen 127.0.0.1:8080 --reply-to replies -- kwrite -t requests &
 front=$!
-call() { curl -sS -w ' %{http_code}' http://127.0.0.1:8080/ "$@"; }
-ready() { [ "$(curl -s http://127.0.0.1:8080/readyz)" = ok ]; }
+call() { curl -sS --unix-socket web -w ' %{http_code}' http://127.0.0.1:8080/ "$@"; }
+ready() { [ "$(curl -s --unix-socket web http://127.0.0.1:8080/readyz)" = ok ]; }
 until_true ready
 [ "$(call -H 'X-Timeout: 60' -d apple)" = 'price of apple 200' ]
 [ "$(call -H 'X-Timeout: 60' -d gone)" = 'price of gone 404' ]

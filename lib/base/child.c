@@ -7,6 +7,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static void close_fd(int *fd)
@@ -34,10 +37,34 @@ static void make_pipe(int fds[2], int ours)
 /* ---- what must not outlive us ---- */
 
 /* A process that waits for our end, be it by SIGKILL, and then ends all groups of commands. Over a pipe it is told
- * of each: the number of a group that begins, and the same below 0 once it has ended. The kernel's own way, a
+ * of each: the number of a group that begins, and the same below 0 once it has ended. In the end it removes the
+ * directory of child_remove_at_end. The kernel's own way, a
  * signal at the death of the parent, reaches the command alone and not what it has started. */
 static pid_t guard_pid;
 static int guard_fd = -1;
+static char guarded[PATH_MAX]; /* the directory that it removes; "": none */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	remove(path);
+	return 0;
+}
+
+/* Who is being killed may still make a file. */
+static void remove_guarded(void)
+{
+	enum { TRIES = 500 };
+	const struct timespec pause = {.tv_nsec = 10000000};
+
+	for (int i = 0; *guarded && i < TRIES && access(guarded, F_OK) == 0; i++) {
+		if (i)
+			nanosleep(&pause, NULL);
+		nftw(guarded, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	}
+}
 
 _Noreturn static void guard(int fd)
 {
@@ -59,6 +86,7 @@ _Noreturn static void guard(int fd)
 	}
 	while (count)
 		kill(-groups[--count], SIGKILL);
+	remove_guarded();
 	_exit(0);
 }
 
@@ -81,6 +109,12 @@ static void start_guard(void)
 	if (guard_pid < 0)
 		die(EXIT_TEMP, "cannot start a process: %s", msg_errno(errno));
 	guard_fd = fds[1];
+}
+
+void child_remove_at_end(const char *path)
+{
+	snprintf(guarded, sizeof(guarded), "%s", path);
+	start_guard();
 }
 
 static void tell_guard(pid_t word)

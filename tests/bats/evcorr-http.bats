@@ -338,6 +338,25 @@ header() {
 	evcorr http --help | grep -q 'default 127.0.0.1:8080'
 }
 
+@test "a front that is killed leaves no directory; one that others reach, without tokens, warns" {
+	mkdir run
+	XDG_RUNTIME_DIR=$T/run front
+	[ -n "$(ls run)" ]
+	stop http KILL
+	wait_for '[ -z "$(ls run)" ]'
+	spawn open evcorr http --listen :0 --reply-to r -- cat
+	wait_file_contains open.err "may call: give --token-file"
+	echo secret >tokens
+	spawn closed evcorr http -v --listen :0 --token-file tokens --reply-to r -- cat
+	spawn near evcorr http -v --listen localhost:0 --reply-to r -- cat
+	for name in closed near; do
+		wait_file_contains $name.err 'listening on'
+		stop $name
+		wait_exit $name
+		run ! grep -q 'may call' $name.err
+	done
+}
+
 @test "metrics have the command's too" {
 	kmock_start -t requests:1
 	CMD='kwrite -t requests' front

@@ -38,40 +38,27 @@ static void read_file(int directory, const char *name, struct buf *text)
 		close(fd);
 }
 
-static bool is_file(const struct dirent *entry)
+static bool is_metrics(const char *name)
 {
-	return entry->d_name[0] != '.';
+	size_t n = strlen(name);
+
+	return name[0] != '.' && n > 5 && strcmp(name + n - 5, ".prom") == 0;
 }
 
-/* Calls @each for the files of a directory of CMD's. */
-static void each_file(const struct front_command *c, const char *name,
-	void (*each)(struct buf *text, int directory, const char *name), struct buf *text)
+static void read_metrics(struct front_command *c)
 {
 	char path[300];
 	const struct dirent *entry;
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "%s/%s", c->directory, name);
+	buf_clear(&c->metrics);
+	snprintf(path, sizeof(path), "%s/metrics", c->directory);
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir)))
-		if (is_file(entry))
-			each(text, dirfd(dir), entry->d_name);
+		if (is_metrics(entry->d_name))
+			read_file(dirfd(dir), entry->d_name, &c->metrics);
 	if (dir)
 		closedir(dir);
-}
-
-static void read_one(struct buf *text, int directory, const char *name)
-{
-	size_t n = strlen(name);
-
-	if (n > 5 && strcmp(name + n - 5, ".prom") == 0)
-		read_file(directory, name, text);
-}
-
-static void remove_one(struct buf *text, int directory, const char *name)
-{
-	(void)text;
-	unlinkat(directory, name, 0);
 }
 
 int front_command_look(struct front_command *c, int64_t now_ms)
@@ -82,8 +69,7 @@ int front_command_look(struct front_command *c, int64_t now_ms)
 	if (now_ms < c->look_ms)
 		return (int)(c->look_ms - now_ms);
 	c->look_ms = now_ms + LOOK_MS;
-	buf_clear(&c->metrics);
-	each_file(c, "metrics", read_one, &c->metrics);
+	read_metrics(c);
 	c->away = false;
 	rest = buf_as_span(&c->metrics);
 	while (prom_next(&rest, &line))
@@ -91,22 +77,6 @@ int front_command_look(struct front_command *c, int64_t now_ms)
 			prom_value(&line) == 0)
 			c->away = true;
 	return LOOK_MS;
-}
-
-/* For the end of the process, whatever its reason, but SIGKILL. */
-static const struct front_command *made;
-
-static void clean_up(void)
-{
-	char path[300];
-
-	for (const char *const *name = (const char *const[]){"metrics", "ready", NULL}; *name;
-		name++) {
-		each_file(made, *name, remove_one, NULL);
-		snprintf(path, sizeof(path), "%s/%s", made->directory, *name);
-		rmdir(path);
-	}
-	rmdir(made->directory);
 }
 
 void front_command_open(struct front_command *c)
@@ -119,8 +89,7 @@ void front_command_open(struct front_command *c)
 	if (!mkdtemp(path))
 		die(EXIT_TEMP, "cannot make the directory '%s': %s", path, msg_errno(errno));
 	c->directory = mem_dup(path);
-	made = c;
-	atexit(clean_up);
+	child_remove_at_end(path);
 	make_directory(path, "metrics");
 	make_directory(path, "ready");
 }

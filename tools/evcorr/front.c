@@ -331,6 +331,13 @@ static void take_options(struct front *f)
 	front_tokens_open(&f->tokens, opt_file(opt.token, "--token-file"));
 }
 
+/* Whether processes of other machines reach it. */
+static bool is_open(const char *address)
+{
+	return strncmp(address, "unix:", 5) && strncmp(address, "127.", 4) &&
+		strncmp(address, "[::1]:", 6);
+}
+
 static void open_server(struct front *f)
 {
 	static const struct http_status about = {
@@ -347,6 +354,10 @@ static void open_server(struct front *f)
 	http_route(f->http, "GET", "/calls/{id}", front_fetch);
 	http_route(f->http, "POST", "/{path*}", front_post);
 	msg_info("listening on %s", http_address(f->http));
+	if (!f->tokens.path && is_open(http_address(f->http)))
+		msg_warn(
+			"whoever reaches %s may call: give --token-file, or an address of this machine alone such as 127.0.0.1:8080",
+			http_address(f->http));
 	metrics_counter("http_requests_total", "Requests by HTTP: calls, and replies fetched.",
 		METRICS_TOOL, &f->requests);
 	metrics_counter("http_answers_total", "Of them, those with a reply or with 202.",

@@ -96,7 +96,7 @@ bool front_tokens_allow(struct front_tokens *t, const char *authorization);
 
 /* ---- front-command.c ---- */
 
-/* Makes the directory, before CMD is started; calls_opts.directory is its name. It goes when we exit. Dies with 111. */
+/* Makes the directory, before CMD is started; calls_opts.directory is its name. It goes when we end, be it by SIGKILL. Dies with 111. */
 void front_command_open(struct front_command *c);
 /* Looks once a second. Returns milliseconds until the next look. */
 int front_command_look(struct front_command *c, int64_t now_ms);

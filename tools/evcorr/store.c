@@ -4,7 +4,8 @@
  * DESIGN: a sink. A reply is one script in Redis, so that nobody sees a part of it: the record is appended to the list
  * under its id, the list gets its time to live, and the channel of the id hears the id, with the record if that is short.
  *
- * - A reply is done when Redis has answered, and a ROLE behind it with "master" (redis/client.h).
+ * - A reply is done when Redis has answered, and a ROLE behind it with "master" (redis/client.h); with --wait also when
+ *   so many replicas have it.
  * - What a lost connection left unanswered is sent again, in order. A list that has this very record already stays as
  *   it is, and nobody is woken twice.
  * - While Redis is away no input is read.
@@ -84,7 +85,7 @@ static struct {
 	struct sink_opts sink;
 	struct redis_opts redis;
 	struct ident_opts ident;
-	struct arg_str *ttl, *replies, *late, *nobody, *repeated;
+	struct arg_str *ttl, *replies, *late, *nobody, *repeated, *wait;
 } opt;
 
 static struct store self;
@@ -350,13 +351,15 @@ static void parse_options(int argc, char **argv)
 		"a reply that nobody is listening for (default keep)");
 	opt.repeated = arg_str0(NULL, "repeated", "drop|refuse",
 		"a reply above --replies for its id (default drop)");
+	opt.wait =
+		arg_str0(NULL, "wait", "N", "a reply is final when N replicas have it too (WAIT)");
 	ident_opts(&opt.ident);
 	redis_opts(&opt.redis);
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
 	ack_opts(&opt.ack);
 	sink_opts(&opt.sink);
 	opt_common(&opt.common);
-	void *table[] = {opt.ttl, opt.replies, opt.late, opt.nobody, opt.repeated,
+	void *table[] = {opt.ttl, opt.replies, opt.late, opt.nobody, opt.repeated, opt.wait,
 		IDENT_ENTRIES(opt.ident), INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink),
 		ACK_ENTRIES(opt.ack), REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common),
 		arg_end(8)};
@@ -390,6 +393,7 @@ static void take_options(struct store *s)
 	s->nobody = take_policy(opt.nobody, "--nobody", "keep, drop or refuse", POLICY_KEEP);
 	s->repeated = take_policy(opt.repeated, "--repeated", "drop or refuse", POLICY_DROP);
 	redis_open(&s->redis, &opt.redis, REDIS_PUBLISHER);
+	redis_wait(&s->redis, (int)opt_int(opt.wait, "--wait", 0, 1, 1000));
 	/* Nobody has this list, and nothing is added to one that is not there. */
 	redis_probe(&s->redis, 3, (const char *const[]){"RPUSHX", "evcorr:{probe}", "x"});
 	if (s->nobody != POLICY_KEEP && s->redis.cluster)
