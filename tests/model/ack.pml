@@ -6,7 +6,7 @@
  * of numbers, and one part of two where evbatch made two records of a batch. Each member's
  * connection, on which reports wait as long as they like. Filters of ours and foreign ones. A sink
  * with two records in flight, whose replies come in any order. Strict accounting and, with ORDER,
- * that by order. The stop: `end`, end of input, `bye`, the drain.
+ * that by order, where with EARLY the sink reports a record early that another one holds up. The stop: `end`, end of input, `bye`, the drain.
  * SIGKILL of any member at any step, KILLS times: the others go on for a while, then the unit
  * starts again. With STALE reports outlive that start. With TAKEOVER a new sink takes the place of
  * a killed one at the same pipe.
@@ -59,7 +59,7 @@
 chan pipe[SINK] = [PIPE] of { byte, byte, byte, byte };
 
 /* Reports of each member to the source: {run, what, numbers, part, parts}. */
-mtype = { final, drop, dead, named };
+mtype = { final, early, drop, dead, named };
 #ifndef REPORTS
 #ifdef NAMES
 #define REPORTS (3 * N)
@@ -388,7 +388,10 @@ end:	do
 		:: else
 		fi
 	}
-#if !defined(ORDER) || defined(HIGHEST)
+#ifdef EARLY
+	/* Another one has held it up for long. */
+	:: d_step { is_durable(second) -> take(SINK, second); part = part - DURABLE; report(SINK, early) }
+#elif !defined(ORDER) || defined(HIGHEST)
 	:: d_step { is_durable(second) -> answered(second) }
 #endif
 	:: d_step { end_said && !end_seen -> end_seen = true }
@@ -465,8 +468,10 @@ inline commit()
 #endif
 #ifdef DROP_RAISES
 #define raises_mark(who) true
-#else
+#elif defined(EARLY_RAISES)
 #define raises_mark(who) (who == SINK)
+#else
+#define raises_mark(who) (who == SINK && what != early)
 #endif
 #ifdef RUN_UNCHECKED
 #define is_stale false
@@ -479,7 +484,7 @@ inline commit()
 inline settle(WHO)
 {
 	if
-	:: is_second(n) || (WHO == SINK && has(settled, n)) -> twice = true
+	:: is_second(n) || (WHO == SINK && what != early && has(settled, n)) -> twice = true
 	:: else ->
 		got[n] = got[n] | part;
 		if
