@@ -88,6 +88,6 @@ function __evpipe_complete
     end
 end
 
-for program in kread kwrite kcheck kmock rsub rpub rapply evstamp evkey evsel evbatch evack evchain evcorr evfmt evsse evreplay evtop evpipe
+for program in kread kwrite kcheck khttp kmock rsub rpub rapply evstamp evkey evsel evbatch evack evchain evcorr evfmt evsse evreplay evtop evpipe
     complete -c $program -f -a '(__evpipe_complete)'
 end

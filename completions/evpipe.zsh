@@ -1,4 +1,4 @@
-#compdef kread kwrite kcheck kmock rsub rpub rapply evstamp evkey evsel evbatch evack evchain evcorr evfmt evsse evreplay evtop evpipe
+#compdef kread kwrite kcheck khttp kmock rsub rpub rapply evstamp evkey evsel evbatch evack evchain evcorr evfmt evsse evreplay evtop evpipe
 # SPDX-License-Identifier: ISC
 # Zsh completion for evpipe's programs; installed as _evpipe. The options are asked of PROGRAM --help
 # when TAB is pressed, so there is nothing here that could be out of date.

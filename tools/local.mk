@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 # ---- tools/: a program of one file, or a folder; its LDADD is the list of what it uses ----
-bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
+bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/khttp tools/bin/kmock tools/bin/rsub tools/bin/rpub tools/bin/rapply \
 	tools/bin/evstamp tools/bin/evkey tools/bin/evsel tools/bin/evbatch tools/bin/evack tools/bin/evchain \
 	tools/bin/evcorr tools/bin/evfmt tools/bin/evsse tools/bin/evreplay tools/bin/evtop tools/bin/evpipe
 
@@ -26,6 +26,19 @@ tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kch
 	tools/kcheck/topics.c tools/kcheck/paint.h tools/kcheck/parts.h tools/kcheck/show.h tools/kcheck/views.h
 tools_bin_kcheck_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kcheck_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
+tools_bin_khttp_SOURCES = tools/khttp/khttp.c tools/khttp/access.c tools/khttp/access.h tools/khttp/admin.c tools/khttp/ask.c tools/khttp/ask.h \
+	tools/khttp/body.c tools/khttp/body.h tools/khttp/consumer.c tools/khttp/consumer.h tools/khttp/error.c tools/khttp/error.h \
+	tools/khttp/job.h tools/khttp/khttp.h tools/khttp/media.c tools/khttp/media.h tools/khttp/openapi.c tools/khttp/openapi.h \
+	tools/khttp/produce.c tools/khttp/produce.h tools/khttp/records.c tools/khttp/records.h tools/khttp/route.c tools/khttp/route.h \
+	tools/khttp/stats.c tools/khttp/stats.h tools/khttp/topics.c tools/khttp/topics.h
+tools_bin_khttp_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
+tools_bin_khttp_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(MICROHTTPD_LIBS) $(CRYPTO_LIBS)
+# The description, as the elements of an array.
+CLEANFILES = tools/khttp/openapi.inc
+tools/khttp/openapi.inc: tools/khttp/openapi.json
+	$(AM_V_GEN)$(MKDIR_P) tools/khttp && \
+		od -An -v -tu1 $(srcdir)/tools/khttp/openapi.json | sed 's/  *\([0-9][0-9]*\)/\1,/g' >$@.new && mv $@.new $@
+tools/khttp/bin_khttp-openapi.$(OBJEXT): tools/khttp/openapi.inc
 tools_bin_kmock_SOURCES = tools/kmock.c
 tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
@@ -63,7 +76,7 @@ tools_bin_evcorr_SOURCES = tools/evcorr/evcorr.c tools/evcorr/call.c tools/evcor
 	tools/evcorr/stamp.c tools/evcorr/store.c tools/evcorr/table.c tools/evcorr/wait.c \
 	tools/evcorr/serve.c tools/evcorr/serve-reply.c tools/evcorr/serve-request.c tools/evcorr/serve-work.c \
 	tools/evcorr/front.c tools/evcorr/front-command.c tools/evcorr/front-reply.c tools/evcorr/front-request.c \
-	tools/evcorr/front-token.c tools/evcorr/front.h \
+	tools/evcorr/front.h \
 	tools/evcorr/calls.h tools/evcorr/commands.h tools/evcorr/ident.h tools/evcorr/parts.h tools/evcorr/print.h \
 	tools/evcorr/serve.h tools/evcorr/table.h
 tools_bin_evcorr_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
@@ -79,7 +92,7 @@ tools_bin_evsse_SOURCES = tools/evsse/evsse.c tools/evsse/access.c tools/evsse/a
 tools_bin_evsse_CPPFLAGS = $(AM_CPPFLAGS) -iquote tools
 tools_bin_evsse_LDADD = $(EV_LDADD) $(MICROHTTPD_LIBS)
 # The page, as the elements of an array.
-CLEANFILES = tools/evsse/page.inc
+CLEANFILES += tools/evsse/page.inc
 tools/evsse/page.inc: tools/evsse/page.html
 	$(AM_V_GEN)$(MKDIR_P) tools/evsse && \
 		od -An -v -tu1 $(srcdir)/tools/evsse/page.html | sed 's/  *\([0-9][0-9]*\)/\1,/g' >$@.new && mv $@.new $@

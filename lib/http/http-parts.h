@@ -47,8 +47,10 @@ struct http_request_inner {
 	struct MHD_Connection *connection;
 	char *path;
 	struct buf body;
+	int64_t begun_us;
 	size_t thrown_away; /* bytes of a body that is not wanted */
 	http_fn *fn;
+	const char *pattern;
 	struct {
 		struct span name;
 		char *value;

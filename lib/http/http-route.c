@@ -132,6 +132,7 @@ void http_find_route(struct http *h, struct http_request_inner *r)
 			continue;
 		if (method_fits(route->method, r->pub.method)) {
 			r->fn = route->fn;
+			r->pattern = route->pattern;
 			buf_free(&allow);
 			return;
 		}
@@ -144,6 +145,11 @@ void http_find_route(struct http *h, struct http_request_inner *r)
 		http_set_header(&r->pub, MHD_HTTP_HEADER_ALLOW, allow.p);
 	}
 	buf_free(&allow);
+}
+
+const char *http_pattern(const struct http_request *r)
+{
+	return http_inner(r)->pattern;
 }
 
 const char *http_param(const struct http_request *r, const char *name)

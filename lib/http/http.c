@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -68,9 +69,13 @@ static void *on_uri(void *self, const char *uri, struct MHD_Connection *connecti
 	size_t n = strcspn(uri, "?");
 
 	(void)self;
-	*r = (struct http_request_inner){
-		.client = info->socket_context, .connection = connection, .path = mem_alloc(n + 1)};
+	*r = (struct http_request_inner){.client = info->socket_context,
+		.connection = connection,
+		.path = mem_alloc(n + 1),
+		.begun_us = wake_now_us()};
 	memcpy(r->path, uri, n);
+	if (r->client->http->conf.slash && n > 1 && r->path[n - 1] == '/')
+		n--;
 	r->path[n] = '\0';
 	r->pub.path = r->path;
 	r->client->request = r;
@@ -157,6 +162,9 @@ static void on_completed(void *self, struct MHD_Connection *connection, void **s
 		return;
 	*state = NULL;
 	r->suspended = false;
+	if (h->conf.over)
+		h->conf.over(h->self, &r->pub, (int)r->status,
+			how == MHD_REQUEST_TERMINATED_COMPLETED_OK, wake_now_us() - r->begun_us);
 	if (r->pub.done)
 		r->pub.done(&r->pub, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 	if (r->fill)

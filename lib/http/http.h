@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct http;
@@ -37,6 +38,10 @@ struct http_conf {
 	size_t memory; /* bytes a connection, for headers and output; libmicrohttpd's 32 KiB */
 	const char *cert,
 		*key; /* TLS: texts in PEM, which stay; NULL: none. The certificate has its chain behind it */
+	bool slash; /* a path with a slash at its end is the one without it */
+	/* Called when a request is over, before its `done`: @status is the answer's, 0: there was none; @us since its first
+	 * line came. NULL: nobody is told. */
+	void (*over)(void *self, const struct http_request *r, int status, bool whole, int64_t us);
 	/* Answers with an error of the server's own or of http_error; the default is http_error's JSON. */
 	void (*error)(void *self, struct http_request *r, int status, const char *message);
 };
@@ -68,7 +73,7 @@ void http_status_routes(struct http *h, const struct http_status *s);
 int http_fd(const struct http *h);
 int http_timeout_ms(const struct http *h);
 void http_run(struct http *h);
-/* Accepts no more connections. Returns how many requests are not answered yet: http_close can wait for 0. */
+/* Accepts no more connections, and each that there is ends with its next answer. Returns how many requests are not answered yet: http_close can wait for 0. */
 unsigned http_drain(struct http *h);
 /* Ends it; open connections are cut, and each request's `done` is called. */
 void http_close(struct http *h);
@@ -78,6 +83,8 @@ const char *http_library(void);
 
 /* ---- requests: texts are valid until `done` ---- */
 
+/* The pattern of the route that was found: the text itself; NULL: none was. */
+const char *http_pattern(const struct http_request *r);
 /* The part of the path that {name} of the route stands for; NULL: the route has no such name. */
 const char *http_param(const struct http_request *r, const char *name);
 /* The first of this name, decoded; "" without a value, NULL: none. */

@@ -110,7 +110,7 @@ static bool read_asked(struct front *f, struct http_request *r, struct asked *a)
 
 static bool may_call(struct front *f, struct http_request *r)
 {
-	if (front_tokens_allow(&f->tokens, http_header(r, "Authorization")))
+	if (tokens_allow(&f->tokens, http_header(r, "Authorization")))
 		return true;
 	http_set_header(r, "WWW-Authenticate", "Bearer");
 	http_error(r, 401, "a token is needed: Authorization: Bearer TOKEN");

@@ -328,7 +328,7 @@ static void take_options(struct front *f)
 	if (!f->conf.max_body)
 		opt_bad("--max-body takes a size above 0");
 	take_tls(f);
-	front_tokens_open(&f->tokens, opt_file(opt.token, "--token-file"));
+	tokens_open(&f->tokens, opt_file(opt.token, "--token-file"));
 }
 
 /* Whether processes of other machines reach it. */

@@ -5,8 +5,7 @@
 
 #include "evcorr/calls.h"
 #include "http/http.h"
-
-#include <sys/stat.h>
+#include "http/tokens.h"
 
 /* The list of headers that go from one side to the other. */
 struct front_map {
@@ -14,13 +13,6 @@ struct front_map {
 		char *from, *to;
 	} * pairs;
 	size_t count;
-};
-
-/* --token-file */
-struct front_tokens {
-	const char *path; /* NULL: whoever connects may call */
-	struct buf text; /* the file as it was read last */
-	struct stat stat;
 };
 
 /* What CMD, where it is a program of ours, writes about itself. */
@@ -37,7 +29,7 @@ struct front {
 	struct http_conf conf;
 	struct front_map request_headers, reply_headers;
 	struct arg_str *types; /* --content-type; all, when none is given */
-	struct front_tokens tokens;
+	struct tokens tokens; /* --token-file */
 	struct front_command command;
 	int64_t max_timeout_ms;
 	bool stopping; /* no request is taken any more */
@@ -86,13 +78,6 @@ int front_due_ms(const struct front *f, int64_t now_ms);
 /* 503, to be tried again in a second. */
 __attribute__((format(printf, 3, 4))) void front_unavailable(
 	struct front *f, struct http_request *r, const char *fmt, ...);
-
-/* ---- front-token.c ---- */
-
-/* Reads the file; dies with 100 when that cannot be, or no token is in it. */
-void front_tokens_open(struct front_tokens *t, const char *path);
-/* Whether the header Authorization names one of the tokens; a file that has changed is read anew. */
-bool front_tokens_allow(struct front_tokens *t, const char *authorization);
 
 /* ---- front-command.c ---- */
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Who may call: those who know a token of a file, one a line. The file may be replaced while we run. */
-#include "evcorr/front.h"
+#include "http/tokens.h"
 
 #include "base/msg.h"
 
@@ -11,7 +10,7 @@
 #include <unistd.h>
 
 /* Returns 0, or -1 with errno. */
-static int read_file(struct front_tokens *t, struct buf *text)
+static int read_file(struct tokens *t, struct buf *text)
 {
 	int fd = open(t->path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = -1;
@@ -54,7 +53,7 @@ static bool has_token(const struct buf *text)
 	return next_token(&rest, &token);
 }
 
-void front_tokens_open(struct front_tokens *t, const char *path)
+void tokens_open(struct tokens *t, const char *path)
 {
 	t->path = path;
 	if (!path)
@@ -66,7 +65,7 @@ void front_tokens_open(struct front_tokens *t, const char *path)
 }
 
 /* A file that cannot be read, or is empty, while it is replaced: the old tokens hold. */
-static void look(struct front_tokens *t)
+static void look(struct tokens *t)
 {
 	struct buf text = {0};
 	struct stat st;
@@ -93,20 +92,45 @@ static bool same(struct span a, struct span b)
 	return !differ;
 }
 
-bool front_tokens_allow(struct front_tokens *t, const char *authorization)
+static bool has(struct tokens *t, struct span given)
 {
-	struct span rest, token, given;
+	struct span rest, token;
 	bool allowed = false;
 
-	if (!t->path)
-		return true;
-	if (!authorization || strncasecmp(authorization, "Bearer ", 7))
-		return false;
-	authorization += 7 + strspn(authorization + 7, " ");
-	given = (struct span){authorization, strlen(authorization)};
 	look(t);
 	rest = buf_as_span(&t->text);
 	while (next_token(&rest, &token))
 		allowed |= same(token, given);
+	return allowed;
+}
+
+/* What stands behind the scheme; p NULL: it is another scheme. */
+static struct span credentials(const char *authorization, const char *scheme)
+{
+	size_t n = strlen(scheme);
+
+	if (!authorization || strncasecmp(authorization, scheme, n) || authorization[n] != ' ')
+		return SPAN_NONE;
+	authorization += n + strspn(authorization + n, " ");
+	return (struct span){authorization, strlen(authorization)};
+}
+
+bool tokens_allow(struct tokens *t, const char *authorization)
+{
+	struct span given = credentials(authorization, "Bearer");
+
+	return !t->path || (given.p && has(t, given));
+}
+
+bool tokens_allow_basic(struct tokens *t, const char *authorization)
+{
+	struct span given = credentials(authorization, "Basic");
+	struct buf text = {0};
+	bool allowed;
+
+	if (!t->path)
+		return true;
+	allowed = given.p && buf_unbase64(&text, given) == 0 && has(t, buf_as_span(&text));
+	buf_free(&text);
 	return allowed;
 }

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: ISC */
+/* What librdkafka's admin client is asked: a topic's configuration, a topic to be made. */
+#include "khttp/job.h"
+
+#include "khttp/body.h"
+#include "khttp/error.h"
+
+#include <stdlib.h>
+
+enum { ADMIN_MS = 10000 };
+
+/* ---- GET /topics/{topic} ---- */
+
+static void on_shown(void *ctx, rd_kafka_resp_err_t err, const struct rd_kafka_metadata *md,
+	const rd_kafka_topic_partition_list_t *offsets)
+{
+	const rd_kafka_metadata_topic_t *t;
+	struct job *j = ctx;
+	struct buf body = {0};
+
+	(void)offsets;
+	if (!job_came(j))
+		return;
+	t = job_topic(j, err, md);
+	if (!t)
+		return;
+	buf_puts(&body, "{\"name\":");
+	job_put_text(&body, j->topic);
+	if (j->configs.len) {
+		buf_puts(&body, ",\"configs\":");
+		buf_span(&body, buf_as_span(&j->configs));
+	}
+	buf_puts(&body, ",\"partitions\":");
+	job_put_partitions(&body, t);
+	buf_putc(&body, '}');
+	http_reply(j->r, 200, TYPE_V2, &body);
+}
+
+static void take_configs(struct job *j, rd_kafka_event_t *event)
+{
+	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+	const rd_kafka_ConfigResource_t **resources = NULL;
+	const rd_kafka_ConfigEntry_t **entries;
+	size_t n = 0, count = 0;
+
+	if (!err) {
+		resources = rd_kafka_DescribeConfigs_result_resources(
+			rd_kafka_event_DescribeConfigs_result(event), &n);
+		err = n ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+	}
+	if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+		job_no_topic(j);
+		return;
+	}
+	/* Who may not read the configuration may still see the partitions. */
+	if (err && err != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+		job_fail(j, err, NULL);
+		return;
+	}
+	entries = err ? NULL : rd_kafka_ConfigResource_configs(resources[0], &count);
+	for (size_t i = 0; i < count; i++) {
+		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+
+		buf_putc(&j->configs, i ? ',' : '{');
+		job_put_text(&j->configs, rd_kafka_ConfigEntry_name(entries[i]));
+		buf_putc(&j->configs, ':');
+		if (value)
+			job_put_text(&j->configs, value);
+		else
+			buf_puts(&j->configs, "null");
+	}
+	if (count)
+		buf_putc(&j->configs, '}');
+	job_ask(j, on_shown);
+}
+
+static rd_kafka_AdminOptions_t *options(struct job *j, rd_kafka_admin_op_t op)
+{
+	rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(j->k->kafka.rk, op);
+
+	rd_kafka_AdminOptions_set_request_timeout(o, ADMIN_MS, NULL, 0);
+	rd_kafka_AdminOptions_set_opaque(o, j);
+	j->waits++;
+	return o;
+}
+
+void topics_show(const struct call *c)
+{
+	rd_kafka_ConfigResource_t *resource;
+	rd_kafka_AdminOptions_t *o;
+	struct job *j;
+
+	if (!khttp_kafka_answers(c->k, c->r))
+		return;
+	j = job_begin(c);
+	resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, j->topic);
+	o = options(j, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_DescribeConfigs(c->k->kafka.rk, &resource, 1, o, c->k->answers);
+	rd_kafka_AdminOptions_destroy(o);
+	rd_kafka_ConfigResource_destroy(resource);
+}
+
+/* ---- POST /admin/topics ---- */
+
+static void take_created(struct job *j, rd_kafka_event_t *event)
+{
+	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+	const rd_kafka_topic_result_t **results;
+	const char *text = NULL;
+	struct buf body = {0};
+	size_t n = 0;
+
+	if (!err) {
+		results = rd_kafka_CreateTopics_result_topics(
+			rd_kafka_event_CreateTopics_result(event), &n);
+		err = n ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+		text = n ? rd_kafka_topic_result_error_string(results[0]) : NULL;
+	}
+	if (err) {
+		job_fail(j, err, text);
+		return;
+	}
+	buf_puts(&body, "{}");
+	http_reply(j->r, 201, TYPE_V2, &body);
+}
+
+/* Returns 0, or -1 when it has answered. @absent stands for null, too. */
+static int take_count(
+	const struct call *c, const struct body_field *f, int64_t max, int64_t absent, int *n)
+{
+	struct buf errors = {0};
+	int64_t value = absent;
+
+	if (f->v.type == JSON_NUMBER && (body_int(&f->v, &value) || value > max || value < -max)) {
+		body_wrong(&errors, "#/%s: the number has too many bits", f->name);
+		error_schema(c->r, &errors);
+		return -1;
+	}
+	*n = (int)value;
+	return 0;
+}
+
+static void create(const struct call *c, const char *name, int partitions, int replicas)
+{
+	char why[300];
+	rd_kafka_NewTopic_t *t =
+		rd_kafka_NewTopic_new(name, partitions, replicas, why, sizeof(why));
+	rd_kafka_AdminOptions_t *o;
+
+	if (!t) {
+		error_kafka(c->r, c->k->compat, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
+		return;
+	}
+	if (khttp_kafka_answers(c->k, c->r)) {
+		o = options(job_begin(c), RD_KAFKA_ADMIN_OP_CREATETOPICS);
+		rd_kafka_AdminOptions_set_operation_timeout(o, ADMIN_MS / 2, NULL, 0);
+		rd_kafka_CreateTopics(c->k->kafka.rk, &t, 1, o, c->k->answers);
+		rd_kafka_AdminOptions_destroy(o);
+	}
+	rd_kafka_NewTopic_destroy(t);
+}
+
+void topics_create(const struct call *c)
+{
+	struct body_field f[] = {
+		{"topic_name", BODY_STRING, true, {0}},
+		{"partitions_count", BODY_INTEGER | BODY_NULL, false, {0}},
+		{"replication_factor", BODY_INTEGER | BODY_NULL, false, {0}},
+	};
+	struct buf errors = {0};
+	int partitions, replicas;
+	char *name;
+
+	if (!body_object(&c->body, "#", f, 3, &errors)) {
+		error_schema(c->r, &errors);
+		return;
+	}
+	name = body_text(&f[0].v);
+	if (!name || !*name) {
+		error_kafka(c->r, c->k->compat, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+			"Topic name is invalid: the empty string is not allowed");
+	} else if (take_count(c, &f[1], INT32_MAX, -1, &partitions) == 0 &&
+		take_count(c, &f[2], INT16_MAX, -1, &replicas) == 0) {
+		create(c, name, partitions, replicas);
+	}
+	free(name);
+}
+
+/* ---- Kafka's answers ---- */
+
+void topics_start(struct khttp *k)
+{
+	k->answers = rd_kafka_queue_new(k->kafka.rk);
+	kafka_wake_on(&k->kafka, k->answers);
+}
+
+void topics_serve(struct khttp *k)
+{
+	rd_kafka_event_t *event;
+
+	while ((event = rd_kafka_queue_poll(k->answers, 0))) {
+		struct job *j = rd_kafka_event_opaque(event);
+
+		if (!j || !job_came(j))
+			;
+		else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT)
+			take_created(j, event);
+		else
+			take_configs(j, event);
+		rd_kafka_event_destroy(event);
+	}
+}
+
+void topics_end(struct khttp *k)
+{
+	rd_kafka_queue_destroy(k->answers);
+}

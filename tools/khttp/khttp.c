@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: ISC */
+/* khttp - an HTTP bridge to Kafka: the v2 REST API of the Strimzi Kafka Bridge.
+ *
+ * DESIGN: one poll loop has an HTTP server, one producer for all requests, and a client of Kafka for each consumer instance. A
+ * request that waits for Kafka, or for records, costs a slot and no thread.
+ *
+ * - Nothing that was answered with 200 is lost: the answer waits for Kafka's. What a request has brought goes on to Kafka
+ *   when its client has gone.
+ * - While Kafka does not answer, requests that need it get 503 at once, and nothing of them is written.
+ * - First SIGTERM or SIGINT: no connection is taken any more, each that there is ends with its next answer, polls that wait
+ *   are answered, instances leave their groups, records on their way are waited for, for DRAIN_MS at most; then 0. The second
+ *   ends it at once, with 111 when something was left.
+ *
+ * Files: khttp.c the command line, the loop; route.c which part answers, and what is looked at before; produce.c records to
+ * Kafka, records.c and body.c what they are made of; topics.c topics, admin.c their
+ * configuration, ask.c questions to the brokers; consumer.c instances;
+ * access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
+#include "khttp/khttp.h"
+
+#include "khttp/ask.h"
+#include "khttp/consumer.h"
+#include "khttp/error.h"
+#include "khttp/produce.h"
+#include "khttp/route.h"
+#include "khttp/topics.h"
+
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "base/opt.h"
+#include "base/wake.h"
+#include "net/tls.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+enum {
+	TICK_MS = 1000,
+	DRAIN_MS = 30000,
+	HEADER_BYTES = 16 << 10,
+	OTHER_FILES = 512, /* of librdkafka's clients */
+};
+
+static struct {
+	struct opt_common common;
+	struct kafka_opts kafka;
+	struct arg_str *listen, *management, *id, *compat, *consumer_timeout, *origins, *max_body,
+		*max_headers, *max_connections, *in_flight, *idle;
+	struct arg_lit *no_consumer, *no_producer;
+	struct arg_file *tokens, *users, *cert, *key;
+} opt;
+
+static struct khttp self;
+
+/* ---- the command line ---- */
+
+static void parse_options(int argc, char **argv)
+{
+	static const char *const examples[] = {
+		"khttp -b broker:9092",
+		"khttp -b broker:9092 --listen :8080 --token-file tokens",
+		NULL,
+	};
+	static const struct opt_page page = {
+		.prog = "khttp",
+		.summary = "Serves Kafka by HTTP: produce, consume, topics.",
+		.examples = examples,
+		.libraries = {kafka_library, http_library, tls_library},
+	};
+
+	opt.listen = arg_str0(
+		NULL, "listen", "ADDR", "HOST:PORT, :PORT or unix:PATH (default 127.0.0.1:8080)");
+	opt.management = arg_str0(NULL, "management", "ADDR|none",
+		"health and metrics by themselves (default 127.0.0.1:8081)");
+	opt.id = arg_str0(NULL, "id", "NAME", "names of instances without a name begin with it");
+	opt.compat = arg_str0(NULL, "compat", "on|off",
+		"as the Strimzi Kafka Bridge, also where it is wrong (default off)");
+	opt.consumer_timeout = arg_str0(NULL, "consumer-timeout", "TIME",
+		"an instance that nobody uses for so long is deleted; 0: never (default 5m)");
+	opt.origins = opt_many(NULL, "cors-origin", "URL", 0,
+		"an origin whose pages may use the API: https://*.example.org, or *");
+	opt.no_consumer = arg_lit0(NULL, "no-consumer", "no consumer instances: 503");
+	opt.no_producer = arg_lit0(NULL, "no-producer", "no records are taken: 503");
+	opt.tokens = arg_file0(NULL, "token-file", "FILE", "who may ask: a token a line");
+	opt.users = arg_file0(NULL, "user-file", "FILE", "who may ask: NAME:PASSWORD a line");
+	opt.cert = arg_file0(
+		NULL, "tls-cert", "FILE", "speak TLS: the certificate and its chain, PEM");
+	opt.key = arg_file0(NULL, "tls-key", "FILE", "its key, PEM");
+	opt.max_body = arg_str0(NULL, "max-body", "SIZE", "longest body: 413 (default 64M)");
+	opt.max_headers =
+		arg_str0(NULL, "max-headers", "SIZE", "longest headers: 431 (default 16K)");
+	opt.max_connections =
+		arg_str0(NULL, "max-connections", "N", "clients at a time (default 20000)");
+	opt.in_flight = arg_str0(NULL, "max-in-flight", "SIZE",
+		"records without Kafka's answer; beyond: 503 (default 256M)");
+	opt.idle = arg_str0(NULL, "idle", "TIME",
+		"a connection without a request, or a slow one, is closed after so long (default 60s)");
+	kafka_opts(&opt.kafka);
+	opt_common(&opt.common);
+	void *table[] = {opt.listen, opt.management, opt.id, opt.compat, opt.consumer_timeout,
+		opt.origins, opt.no_consumer, opt.no_producer, opt.tokens, opt.users, opt.cert,
+		opt.key, opt.max_body, opt.max_headers, opt.max_connections, opt.in_flight,
+		opt.idle, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	opt_parse(argc, argv, table, &opt.common, &page);
+}
+
+/* A text file, to stay. */
+static char *read_pem(const char *path)
+{
+	struct buf text = {0};
+	FILE *file = fopen(path, "re");
+	size_t n;
+
+	if (!file)
+		die(EXIT_PERM, "cannot open '%s': %s", path, msg_errno(errno));
+	while ((n = fread(buf_room(&text, 4096), 1, 4096, file)))
+		text.len += n;
+	if (ferror(file))
+		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
+	fclose(file);
+	buf_putc(&text, '\0');
+	return text.p;
+}
+
+static void take_tls(struct khttp *k)
+{
+	const char *cert = opt_file(opt.cert, "--tls-cert"), *key = opt_file(opt.key, "--tls-key");
+	struct trouble why = {0};
+	struct bytes_client *pair;
+
+	if (!cert != !key)
+		opt_bad("--tls-cert and --tls-key go together");
+	if (!cert)
+		return;
+	/* The server's library says less of what is wrong. */
+	pair = tls_open(&(struct tls_config){.cert_file = cert, .key_file = key}, &why);
+	if (!pair)
+		die(why.status, "%s", why.text);
+	tls_free(pair);
+	k->conf.cert = read_pem(cert);
+	k->conf.key = read_pem(key);
+}
+
+static int64_t take_size(const struct arg_str *a, const char *name, int64_t absent, int64_t min)
+{
+	int64_t n = opt_size(a, name, absent);
+
+	if (n < min || n > (int64_t)4 << 30)
+		opt_bad("%s takes a size from %lld bytes to 4G", name, (long long)min);
+	return n;
+}
+
+static void take_limits(struct khttp *k)
+{
+	int64_t idle_ms = opt_duration_ms(opt.idle, "--idle", 60000);
+
+	if (idle_ms < 1)
+		opt_bad("--idle takes a time above 0");
+	k->conf.idle_s = (unsigned)((idle_ms + 999) / 1000);
+	k->conf.max_body = (size_t)take_size(opt.max_body, "--max-body", 64 << 20, 1);
+	k->conf.memory = (size_t)take_size(opt.max_headers, "--max-headers", HEADER_BYTES, 1024);
+	k->conf.max_connections =
+		(unsigned)opt_int(opt.max_connections, "--max-connections", 20000, 1, 1000000);
+}
+
+static void take_options(struct khttp *k)
+{
+	const char *compat = opt_text(opt.compat, "--compat");
+
+	if (compat && strcmp(compat, "on") && strcmp(compat, "off"))
+		opt_bad("--compat takes on or off, not '%s'", compat);
+	k->compat = compat && strcmp(compat, "on") == 0;
+	k->id = opt_text(opt.id, "--id");
+	k->consumer_timeout_ms =
+		opt_duration_ms(opt.consumer_timeout, "--consumer-timeout", 300000);
+	k->no_consumer = opt.no_consumer->count;
+	k->no_producer = opt.no_producer->count;
+	k->access.origins = opt.origins->sval;
+	k->access.origin_count = opt.origins->count;
+	take_tls(k);
+	take_limits(k);
+	tokens_open(&k->access.tokens, opt_file(opt.tokens, "--token-file"));
+	tokens_open(&k->access.users, opt_file(opt.users, "--user-file"));
+}
+
+/* ---- Kafka ---- */
+
+struct kafka_conf khttp_conf(const struct khttp *k)
+{
+	struct kafka_conf c = k->base;
+
+	c.rd = rd_kafka_conf_dup(k->base.rd);
+	return c;
+}
+
+bool khttp_kafka_answers(struct khttp *k, struct http_request *r)
+{
+	if (k->kafka.up)
+		return true;
+	error_unavailable(r, "Kafka does not answer");
+	return false;
+}
+
+static void start_kafka(struct khttp *k)
+{
+	static const struct kafka_prop defaults[] = {
+		{"enable.idempotence", "true"},
+		{"acks", "all"},
+		{"partitioner", "murmur2_random"},
+		{"linger.ms", "0"},
+		{"message.timeout.ms", "30000"},
+		{"topic.metadata.propagation.max.ms", "3000"},
+		/* --max-in-flight bounds memory. librdkafka must not refuse a message that a broker takes. */
+		{"queue.buffering.max.messages", "10000000"},
+		{"queue.buffering.max.kbytes", "2097151"},
+		{"message.max.bytes", "1000000000"},
+		{"batch.size", "1000000"},
+		{0},
+	};
+	static const struct kafka_prop own[] = {
+		{"delivery.report.only.error", "false"},
+		{0},
+	};
+	struct trouble why = {0};
+	struct kafka_conf conf;
+	rd_kafka_queue_t *queue;
+
+	if (kafka_conf_open(&k->base, &opt.kafka, defaults, own, &why))
+		exit(trouble_tell(&why));
+	conf = khttp_conf(k);
+	produces_prepare(&conf);
+	if (kafka_start(&k->kafka, RD_KAFKA_PRODUCER, &conf, &why))
+		exit(trouble_tell(&why));
+	queue = rd_kafka_queue_get_main(k->kafka.rk);
+	kafka_wake_on(&k->kafka, queue);
+	rd_kafka_queue_destroy(queue);
+	metrics_up("kafka", false);
+}
+
+/* ---- the server ---- */
+
+static void on_over(void *khttp, const struct http_request *r, int status, bool whole, int64_t us)
+{
+	struct khttp *k = khttp;
+
+	stats_over(&k->stats, http_pattern(r), r->method, status, us);
+	msg_info("%s %s %d %s%lld us", r->method ? r->method : "?", r->path, status,
+		whole ? "" : "(not whole) ", (long long)us);
+}
+
+void khttp_metrics(struct khttp *k, struct buf *out)
+{
+	metrics_print(out);
+	stats_print(&k->stats, out);
+	if (k->consumers)
+		consumers_metrics(k->consumers, out);
+}
+
+static void raise_limit(unsigned connections)
+{
+	struct rlimit limit;
+	rlim_t wanted = connections + OTHER_FILES;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = limit.rlim_max > wanted ? wanted : limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < wanted)
+		msg_info("%llu files may be open (ulimit -n), and --max-connections asks for %u",
+			(unsigned long long)limit.rlim_cur, connections);
+}
+
+static void open_servers(struct khttp *k)
+{
+	const char *listen = opt_text(opt.listen, "--listen");
+	const char *management = opt_text(opt.management, "--management");
+	struct http_conf conf;
+
+	k->conf.error = error_answer;
+	k->conf.over = on_over;
+	k->conf.slash = true;
+	raise_limit(k->conf.max_connections);
+	k->api = http_open(listen ? listen : "127.0.0.1:8080", &k->conf, k);
+	conf = (struct http_conf){.error = error_answer, .slash = true};
+	if (!management || strcmp(management, "none"))
+		k->management = http_open(management ? management : "127.0.0.1:8081", &conf, k);
+	route_all(k);
+	msg_info("listening on %s", http_address(k->api));
+	if (k->management)
+		msg_info("health and metrics on %s", http_address(k->management));
+}
+
+/* ---- the loop ---- */
+
+static int timeout_ms(struct khttp *k)
+{
+	int ms = wake_least(TICK_MS, metrics_tick(k->now_ms));
+
+	ms = wake_least(ms, http_timeout_ms(k->api));
+	ms = wake_least(ms, http_timeout_ms(k->management));
+	if (k->consumers)
+		ms = wake_least(ms, consumers_timeout_ms(k->consumers, k->now_ms));
+	return ms;
+}
+
+static void look(struct khttp *k)
+{
+	bool up = kafka_tick(&k->kafka);
+
+	metrics_up("kafka", up);
+	metrics_set_ready(up && !k->stopping);
+}
+
+static void turn(struct khttp *k, int wake_fd)
+{
+	enum { WAKE, KAFKA, API, MANAGEMENT, CONSUMERS, COUNT };
+	struct pollfd p[COUNT] = {
+		[WAKE] = {.fd = wake_fd, .events = POLLIN},
+		[KAFKA] = {.fd = k->kafka.wake_fd, .events = POLLIN},
+		[API] = {.fd = http_fd(k->api), .events = POLLIN},
+		[MANAGEMENT] = {.fd = http_fd(k->management), .events = POLLIN},
+		[CONSUMERS] = {.fd = k->consumers ? consumers_fd(k->consumers) : -1,
+			.events = POLLIN},
+	};
+
+	k->now_ms = wake_now_ms();
+	if (poll(p, COUNT, timeout_ms(k)) < 0) {
+		if (errno != EINTR)
+			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		return;
+	}
+	k->now_ms = wake_now_ms();
+	if (p[KAFKA].revents)
+		kafka_woken(&k->kafka);
+	rd_kafka_poll(k->kafka.rk, 0);
+	topics_serve(k);
+	asks_serve(k->asks, k->now_ms);
+	look(k);
+	if (k->consumers)
+		consumers_serve(k->consumers, k->now_ms);
+	http_run(k->api);
+	http_run(k->management);
+	/* What was asked in this turn. */
+	asks_serve(k->asks, k->now_ms);
+}
+
+/* Returns how many requests, and records behind them, are left. */
+static size_t drain(struct khttp *k, int wake_fd)
+{
+	int64_t until_ms = wake_now_ms() + DRAIN_MS;
+	size_t left;
+
+	k->stopping = true;
+	if (k->consumers)
+		consumers_leave(k->consumers);
+	http_drain(k->api);
+	while ((left = http_drain(k->api) + produces_left(k->produces)) &&
+		wake_now_ms() < until_ms && wake_stops() < 2)
+		turn(k, wake_fd);
+	while (k->consumers && wake_now_ms() < until_ms && wake_stops() < 2) {
+		if (consumers_close(k->consumers))
+			k->consumers = NULL;
+		else
+			turn(k, wake_fd);
+	}
+	return left;
+}
+
+static int finish(struct khttp *k, size_t left)
+{
+	int status = trouble_tell(&k->kafka.trouble);
+
+	http_close(k->api);
+	http_close(k->management);
+	metrics_flush();
+	if (left && !status) {
+		msg_error("ended with %zu requests or records unanswered", left);
+		status = EXIT_TEMP;
+	}
+	if (produces_left(k->produces) || k->consumers)
+		return status;
+	produces_close(k->produces);
+	topics_end(k);
+	if (asks_close(k->asks))
+		kafka_stop(&k->kafka);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct khttp *k = &self;
+	int wake_fd;
+	size_t left;
+
+	parse_options(argc, argv);
+	take_options(k);
+	stats_open(&k->stats);
+	wake_fd = wake_open();
+	k->now_ms = wake_now_ms();
+	start_kafka(k);
+	topics_start(k);
+	k->asks = asks_open(&k->kafka);
+	k->produces =
+		produces_open(k, (size_t)take_size(opt.in_flight, "--max-in-flight", 256 << 20, 1));
+	if (!k->no_consumer)
+		k->consumers = consumers_open(k);
+	open_servers(k);
+	while (!wake_stops() && !k->kafka.trouble.status)
+		turn(k, wake_fd);
+	left = drain(k, wake_fd);
+	return finish(k, left);
+}

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: a record's slot is the opaque of its message; the delivery report fills it in, and the last one answers. What is
+ * accepted is never dropped: when the client goes, its records go on to Kafka. Handles of topics are kept for the next
+ * request; one that Kafka does not know is not. */
+#include "khttp/produce.h"
+
+#include "khttp/ask.h"
+#include "khttp/body.h"
+#include "khttp/error.h"
+#include "khttp/records.h"
+#include "khttp/topics.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+#include "base/wake.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { HANDLES_MAX = 1000 };
+
+struct handle {
+	char *name;
+	rd_kafka_topic_t *rkt;
+};
+
+struct produces {
+	struct khttp *k;
+	size_t count, bytes, max_bytes; /* of records on their way */
+	struct handle *handles; /* in the order of their names */
+	size_t handle_count;
+};
+
+struct slot {
+	struct produce *p;
+	int64_t offset;
+	int32_t partition;
+	int16_t err; /* rd_kafka_resp_err_t */
+	bool maybe; /* after an error: it may have been written all the same */
+};
+
+struct produce {
+	struct produces *all;
+	struct http_request *r; /* NULL: nobody waits for an answer */
+	char *topic;
+	size_t count, left; /* left: without an answer of Kafka; one more while it begins */
+	size_t bytes;
+	int64_t begun_ms;
+	int partitions; /* that the topic has; -1: not known */
+	bool asks; /* for that number */
+	bool fails; /* ?errors=fail */
+	struct slot slots[];
+};
+
+static const char no_room[] = "Bridge is overloaded, please retry later";
+
+/* ---- topics' handles ---- */
+
+/* The place of a name, or where it belongs. */
+static size_t place_of(const struct produces *all, const char *name, bool *found)
+{
+	size_t low = 0, high = all->handle_count;
+
+	*found = false;
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		int c = strcmp(name, all->handles[mid].name);
+
+		if (c == 0) {
+			*found = true;
+			return mid;
+		}
+		*(c < 0 ? &high : &low) = c < 0 ? mid : mid + 1;
+	}
+	return low;
+}
+
+static void drop_handle(struct produces *all, size_t i)
+{
+	rd_kafka_topic_destroy(all->handles[i].rkt);
+	free(all->handles[i].name);
+	memmove(&all->handles[i], &all->handles[i + 1],
+		(--all->handle_count - i) * sizeof(*all->handles));
+}
+
+/* NULL: that cannot be a topic's name. */
+static rd_kafka_topic_t *handle_of(struct produces *all, const char *name)
+{
+	bool found;
+	size_t i = place_of(all, name, &found);
+	rd_kafka_topic_t *rkt;
+
+	if (found)
+		return all->handles[i].rkt;
+	rkt = rd_kafka_topic_new(all->k->kafka.rk, name, NULL);
+	if (!rkt)
+		return NULL;
+	if (all->handle_count == HANDLES_MAX) {
+		while (all->handle_count)
+			drop_handle(all, all->handle_count - 1);
+		i = 0;
+	}
+	memmove(&all->handles[i + 1], &all->handles[i],
+		(all->handle_count++ - i) * sizeof(*all->handles));
+	all->handles[i] = (struct handle){mem_dup(name), rkt};
+	return rkt;
+}
+
+static void forget_topic(struct produces *all, const char *name)
+{
+	bool found;
+	size_t i = place_of(all, name, &found);
+
+	if (found)
+		drop_handle(all, i);
+}
+
+/* ---- answers ---- */
+
+static bool is_missing(rd_kafka_resp_err_t err)
+{
+	return err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+		err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || err == RD_KAFKA_RESP_ERR__DESTROY;
+}
+
+static int slot_status(const struct produce *p, const struct slot *s)
+{
+	rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
+	int status = error_status(err, p->all->k->compat);
+
+	if (is_missing(err))
+		return 404;
+	/* Sent again it would be written twice, or it would not. */
+	return status == 504 && !s->maybe ? 503 : status;
+}
+
+static void slot_text(const struct produce *p, const struct slot *s, char *text, size_t size)
+{
+	rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
+	int64_t ms = p->all->k->now_ms - p->begun_ms;
+
+	if (is_missing(err) && s->partition >= 0 && p->partitions > 0)
+		snprintf(text, size,
+			"Partition %d of topic %s with partition count %d is not present in metadata "
+			"after %" PRId64 " ms.",
+			s->partition, p->topic, p->partitions, ms);
+	else if (is_missing(err))
+		snprintf(text, size, "Topic %s not present in metadata after %" PRId64 " ms.",
+			p->topic, ms);
+	else if (err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
+		snprintf(text, size, "Kafka has not answered within %" PRId64 " ms: %s", ms,
+			s->maybe ? "the record may have been written"
+				 : "the record was not written");
+	else
+		snprintf(text, size, "%s", kafka_why(err));
+}
+
+/* Of all slots when they have the same, of the first that failed; 0: none did. */
+static int common_status(const struct produce *p, size_t *failed)
+{
+	int status = 0;
+
+	*failed = 0;
+	for (size_t i = 0; i < p->count; i++) {
+		if (!p->slots[i].err)
+			continue;
+		if (!status)
+			status = slot_status(p, &p->slots[i]);
+		++*failed;
+	}
+	return status;
+}
+
+/* With errors in slots it is 200 all the same, as clients of the reference expect; but not when Kafka was away for all. */
+static int answer_status(const struct produce *p)
+{
+	size_t failed;
+	int status = common_status(p, &failed);
+
+	if (!failed || p->all->k->compat)
+		return 200;
+	if (p->fails)
+		return status;
+	return failed == p->count && (status == 503 || status == 504) ? status : 200;
+}
+
+static void answer(struct produce *p)
+{
+	int status = answer_status(p);
+	struct buf body = {0};
+	char text[512];
+
+	if (status != 200) {
+		slot_text(p, p->slots, text, sizeof(text));
+		for (size_t i = 0; i < p->count; i++)
+			if (p->slots[i].err) {
+				slot_text(p, &p->slots[i], text, sizeof(text));
+				break;
+			}
+		error_put(&body, status, text);
+		body.len--;
+		buf_putc(&body, ',');
+		if (status == 503)
+			http_set_header(p->r, "Retry-After", "1");
+	}
+	buf_puts(&body, status == 200 ? "{\"offsets\":[" : "\"offsets\":[");
+	for (size_t i = 0; i < p->count; i++) {
+		const struct slot *s = &p->slots[i];
+
+		if (i)
+			buf_putc(&body, ',');
+		if (s->err) {
+			slot_text(p, s, text, sizeof(text));
+			error_put(&body, slot_status(p, s), text);
+			continue;
+		}
+		buf_puts(&body, "{\"partition\":");
+		buf_int(&body, s->partition);
+		buf_puts(&body, ",\"offset\":");
+		buf_int(&body, s->offset);
+		buf_putc(&body, '}');
+	}
+	buf_puts(&body, "]}");
+	http_reply(p->r, status, TYPE_V2, &body);
+}
+
+static void drop(struct produce *p)
+{
+	struct produces *all = p->all;
+
+	all->count--;
+	all->bytes -= p->bytes;
+	if (p->r) {
+		p->r->user = NULL;
+		p->r->done = NULL;
+	}
+	free(p->topic);
+	free(p);
+}
+
+static void finish(struct produce *p)
+{
+	if (p->r)
+		answer(p);
+	drop(p);
+}
+
+static void on_partitions(void *ctx, rd_kafka_resp_err_t err, const struct rd_kafka_metadata *md,
+	const rd_kafka_topic_partition_list_t *offsets)
+{
+	struct produce *p = ctx;
+	const rd_kafka_metadata_topic_t *t = err ? NULL : ask_find(md, p->topic);
+
+	(void)offsets;
+	p->partitions = t ? t->partition_cnt : -1;
+	finish(p);
+}
+
+/* Kafka has answered for one more. */
+static void settle(struct produce *p)
+{
+	bool is_placed = false, missing = false;
+
+	if (--p->left)
+		return;
+	for (size_t i = 0; i < p->count; i++)
+		if (p->slots[i].err && is_missing((rd_kafka_resp_err_t)p->slots[i].err)) {
+			missing = true;
+			is_placed = is_placed || p->slots[i].partition >= 0;
+		}
+	if (missing)
+		forget_topic(p->all, p->topic);
+	if (is_placed && p->r && p->partitions < 0) {
+		ask_topics(p->all->k->asks, on_partitions, p);
+		return;
+	}
+	finish(p);
+}
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+	struct slot *s = m->_private;
+	struct stats *stats = &s->p->all->k->stats;
+
+	(void)rk;
+	(void)opaque;
+	s->err = (int16_t)m->err;
+	s->maybe = m->err && rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+	if (!m->err || s->partition < 0)
+		s->partition = m->partition;
+	s->offset = m->offset;
+	if (m->err) {
+		stats->failed++;
+	} else {
+		stats->records++;
+		stats->bytes += m->len + m->key_len;
+	}
+	stats->in_flight--;
+	settle(s->p);
+}
+
+/* ---- sending ---- */
+
+static rd_kafka_resp_err_t send_message(
+	rd_kafka_t *rk, rd_kafka_topic_t *rkt, struct message *m, struct slot *s)
+{
+	rd_kafka_vu_t vus[8];
+	rd_kafka_resp_err_t err;
+	rd_kafka_error_t *error;
+	size_t n = 0;
+
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = rkt};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE,
+		.u.mem = {.ptr = (void *)(uintptr_t)m->value.p, .size = m->value.len}};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY,
+		.u.mem = {.ptr = (void *)(uintptr_t)m->key.p, .size = m->key.len}};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = s};
+	if (m->timestamp)
+		vus[n++] =
+			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->timestamp};
+	if (m->headers)
+		vus[n++] =
+			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = m->headers};
+	error = rd_kafka_produceva(rk, vus, n);
+	if (!error) {
+		m->headers = NULL;
+		return RD_KAFKA_RESP_ERR_NO_ERROR;
+	}
+	err = rd_kafka_error_code(error);
+	rd_kafka_error_destroy(error);
+	return err;
+}
+
+static void on_done(struct http_request *r, bool whole)
+{
+	struct produce *p = r->user;
+
+	(void)whole;
+	if (p)
+		p->r = NULL;
+}
+
+static struct produce *begin(const struct call *c, const struct records *rs)
+{
+	struct produces *all = c->k->produces;
+	const char *errors = http_query(c->r, "errors");
+	struct produce *p = mem_alloc(sizeof(*p) + rs->count * sizeof(p->slots[0]));
+
+	*p = (struct produce){.all = all,
+		.r = c->r,
+		.topic = mem_dup(http_param(c->r, "topic")),
+		.count = rs->count,
+		.left = rs->count + 1,
+		.bytes = rs->bytes,
+		.begun_ms = c->k->now_ms,
+		.partitions = -1,
+		.fails = errors && strcmp(errors, "fail") == 0};
+	all->count++;
+	all->bytes += rs->bytes;
+	c->r->user = p;
+	c->r->done = on_done;
+	return p;
+}
+
+static void send_all(const struct call *c, struct records *rs, bool async)
+{
+	struct produce *p = begin(c, rs);
+	struct stats *stats = &c->k->stats;
+	rd_kafka_topic_t *rkt = handle_of(p->all, p->topic);
+
+	if (async) {
+		p->r = NULL;
+		c->r->user = NULL;
+		http_reply(c->r, 204, NULL, NULL);
+	}
+	for (size_t i = 0; i < rs->count; i++) {
+		struct slot *s = &p->slots[i];
+
+		*s = (struct slot){.p = p, .partition = rs->list[i].partition};
+		s->err = (int16_t)(rkt ? send_message(c->k->kafka.rk, rkt, &rs->list[i], s)
+				       : RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);
+		if (s->err) {
+			stats->failed++;
+			p->left--;
+		} else {
+			stats->in_flight++;
+		}
+	}
+	settle(p);
+}
+
+/* ---- requests ---- */
+
+/* Returns 1 or 0; -1 when it has answered. */
+static int take_async(const struct call *c)
+{
+	const char *text = http_query(c->r, "async");
+	struct buf errors = {0};
+
+	if (!text)
+		return 0;
+	if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
+		return *text == 't';
+	body_wrong(&errors, "async: instance type string is invalid. Expected boolean");
+	error_schema(c->r, &errors);
+	return -1;
+}
+
+/* Returns 0, or -1 when it has answered. */
+static int read_body(const struct call *c, struct records *rs)
+{
+	struct records_how how = {
+		.type = c->type, .partition = RD_KAFKA_PARTITION_UA, .compat = c->k->compat};
+	struct buf errors = {0};
+	char why[400] = "";
+	int status;
+
+	if (http_param(c->r, "partition") && topics_take_partition(c, &how.partition))
+		return -1;
+	status = c->type == MEDIA_LINES
+		? records_read_lines(rs, &how, c->r->body, &errors, why, sizeof(why))
+		: records_read(rs, &how, &c->body, &errors, why, sizeof(why));
+	if (status == 400)
+		error_schema(c->r, &errors);
+	else if (status)
+		http_error(c->r, status, "%s", why);
+	buf_free(&errors);
+	return status ? -1 : 0;
+}
+
+void produce_post(const struct call *c)
+{
+	struct produces *all = c->k->produces;
+	struct records rs = {0};
+	int async;
+
+	if (c->k->no_producer) {
+		http_error(c->r, 503,
+			"Producer is disabled in config. To enable producer update "
+			"http.producer.enabled to true");
+		return;
+	}
+	async = take_async(c);
+	if (async < 0 || read_body(c, &rs)) {
+		records_free(&rs);
+		return;
+	}
+	if (all->bytes && all->bytes + rs.bytes > all->max_bytes)
+		error_unavailable(c->r, "%s", no_room);
+	else if (khttp_kafka_answers(c->k, c->r))
+		send_all(c, &rs, async);
+	records_free(&rs);
+}
+
+/* ---- all of them ---- */
+
+void produces_prepare(struct kafka_conf *c)
+{
+	rd_kafka_conf_set_dr_msg_cb(c->rd, on_delivery);
+}
+
+struct produces *produces_open(struct khttp *k, size_t max_bytes)
+{
+	struct produces *all = mem_alloc(sizeof(*all));
+
+	*all = (struct produces){.k = k, .max_bytes = max_bytes};
+	all->handles = mem_alloc((HANDLES_MAX + 1) * sizeof(*all->handles));
+	return all;
+}
+
+size_t produces_left(const struct produces *all)
+{
+	return all->count;
+}
+
+void produces_close(struct produces *all)
+{
+	while (all->handle_count)
+		drop_handle(all, all->handle_count - 1);
+	free(all->handles);
+	free(all);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: ISC */
+/* POST to a topic: the records of a request go to Kafka through one producer, and the request is answered when Kafka has
+ * answered for all of them. */
+#ifndef KHTTP_PRODUCE_H
+#define KHTTP_PRODUCE_H
+
+#include "khttp/route.h"
+
+struct produces;
+
+/* Before the client is started with @c: what has to be set in it. */
+void produces_prepare(struct kafka_conf *c);
+/* Once it has started. @max_bytes: of records on their way; a request beyond is answered with 503. */
+struct produces *produces_open(struct khttp *k, size_t max_bytes);
+/* A request that is looked through: POST /topics/{topic}, …/partitions/{partition}. */
+void produce_post(const struct call *c);
+/* Requests, and those that were answered before Kafka has (?async=true), whose records are on their way. */
+size_t produces_left(const struct produces *p);
+void produces_close(struct produces *p);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
+#include "khttp/records.h"
+
+#include "khttp/body.h"
+
+#include "base/mem.h"
+#include "record/record.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { OVERHEAD_BYTES = 100 }; /* of a record in memory */
+
+/* A reading under way. */
+struct reading {
+	struct records *rs;
+	const struct records_how *how;
+	struct buf *errors;
+	char *why;
+	size_t why_size;
+	char where[40];
+	size_t capacity;
+	int status;
+};
+
+static int refuse(struct reading *in, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int refuse(struct reading *in, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (in->status)
+		return -1;
+	in->status = 422;
+	va_start(ap, fmt);
+	vsnprintf(in->why, in->why_size, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+static struct message *add(struct reading *in)
+{
+	struct records *rs = in->rs;
+
+	if (rs->count == in->capacity) {
+		in->capacity = in->capacity ? 2 * in->capacity : 8;
+		rs->list = mem_realloc(rs->list, in->capacity * sizeof(*rs->list));
+	}
+	rs->list[rs->count] = (struct message){.partition = in->how->partition};
+	return &rs->list[rs->count++];
+}
+
+/* ---- values ---- */
+
+/* A string's bytes: of the body, or decoded into the scratch. */
+static int text_bytes(struct reading *in, const struct json_value *v, struct span *to)
+{
+	struct buf *scratch = &in->rs->scratch;
+	size_t from = scratch->len;
+
+	if (!v->escaped) {
+		*to = v->text;
+		return 0;
+	}
+	if (json_unescape(scratch, v->text))
+		return refuse(in, "A string with half of a surrogate pair is no text");
+	*to = (struct span){scratch->p + from, scratch->len - from};
+	return 0;
+}
+
+static int base64_bytes(struct reading *in, const struct json_value *v, struct span *to)
+{
+	struct buf *scratch = &in->rs->scratch;
+	struct span text;
+	char why[80];
+	size_t from;
+
+	if (text_bytes(in, v, &text))
+		return -1;
+	from = scratch->len;
+	if (body_base64(scratch, text, why, sizeof(why)))
+		return refuse(in, "%s", why);
+	*to = (struct span){scratch->p + from, scratch->len - from};
+	return 0;
+}
+
+/* What the reference makes of null. */
+static int null_bytes(struct reading *in, const char *what, struct span *to)
+{
+	if (!in->how->compat)
+		return 0;
+	if (in->how->type == MEDIA_TEXT)
+		return refuse(
+			in, "Because the embedded format is 'text', the %s must be a string", what);
+	*to = in->how->type == MEDIA_BINARY ? SPAN("\x9e\xe9\x65") : SPAN("null");
+	return 0;
+}
+
+static int value_bytes(
+	struct reading *in, const char *what, const struct json_value *v, struct span *to)
+{
+	bool is_text = in->how->type == MEDIA_TEXT, is_binary = in->how->type == MEDIA_BINARY;
+
+	if (v->type == JSON_ABSENT)
+		return 0;
+	if (v->type == JSON_NULL)
+		return null_bytes(in, what, to);
+	if ((is_text || is_binary) && v->type != JSON_STRING)
+		return refuse(in, "Because the embedded format is '%s', the %s must be a string",
+			is_text ? "text" : "binary", what);
+	if (is_text)
+		return text_bytes(in, v, to);
+	if (is_binary)
+		return base64_bytes(in, v, to);
+	/* JSON goes as it stands, a string with its quotes. */
+	*to = v->text;
+	if (v->type == JSON_STRING)
+		*to = (struct span){v->text.p - 1, v->text.len + 2};
+	return 0;
+}
+
+/* ---- headers ---- */
+
+static void read_header(struct reading *in, size_t i, const struct json_value *v, struct message *m)
+{
+	struct body_field f[] = {
+		{"key", BODY_STRING, true, {0}},
+		{"value", BODY_STRING, true, {0}},
+	};
+	struct span name, value = SPAN_NONE;
+	char where[80];
+
+	snprintf(where, sizeof(where), "%s/headers/%zu", in->where, i);
+	if (!body_object(v, where, f, 2, in->errors))
+		return;
+	if (!f[1].v.text.len) {
+		body_wrong(in->errors, "%s/value: string is too short", where);
+		return;
+	}
+	if (text_bytes(in, &f[0].v, &name) || base64_bytes(in, &f[1].v, &value))
+		return;
+	if (!m->headers)
+		m->headers = rd_kafka_headers_new(4);
+	rd_kafka_header_add(m->headers, name.p, (ssize_t)name.len, value.p, (ssize_t)value.len);
+	in->rs->bytes += name.len + value.len;
+}
+
+static void read_headers(struct reading *in, const struct json_value *list, struct message *m)
+{
+	struct json_value v;
+	struct json j;
+	size_t i = 0;
+
+	json_init(&j, list->text);
+	json_enter(&j, '[');
+	while (json_element(&j, &v) == 1)
+		read_header(in, i++, &v, m);
+}
+
+/* ---- a record ---- */
+
+static int read_partition(struct reading *in, const struct json_value *v, struct message *m)
+{
+	int64_t n;
+
+	if (v->type == JSON_ABSENT)
+		return 0;
+	if (body_int(v, &n) || n > INT32_MAX || n < INT32_MIN)
+		return refuse(in, "Specified partition is not a valid number");
+	if (n < 0)
+		return refuse(in,
+			"Invalid partition: %" PRId64
+			". Partition number should always be non-negative or null.",
+			n);
+	m->partition = (int32_t)n;
+	return 0;
+}
+
+static int read_timestamp(struct reading *in, const struct json_value *v, struct message *m)
+{
+	int64_t n;
+
+	if (v->type == JSON_ABSENT)
+		return 0;
+	if (body_int(v, &n))
+		return refuse(in, "Specified timestamp is not a valid number");
+	if (n < 0)
+		return refuse(in,
+			"Invalid timestamp: %" PRId64
+			". Timestamp should always be non-negative or null.",
+			n);
+	m->timestamp = n;
+	return 0;
+}
+
+static void read_record(struct reading *in, size_t i, const struct json_value *v)
+{
+	struct body_field f[] = {
+		{"value", BODY_STRING | BODY_OBJECT | BODY_ARRAY | BODY_NULL, true, {0}},
+		{"key", BODY_STRING | BODY_OBJECT | BODY_ARRAY, false, {0}},
+		{"headers", BODY_ARRAY, false, {0}},
+		{"partition", BODY_INTEGER, false, {0}},
+		{"timestamp", BODY_INTEGER, false, {0}},
+	};
+	bool is_placed = in->how->partition != RD_KAFKA_PARTITION_UA;
+	struct message *m;
+
+	snprintf(in->where, sizeof(in->where), "#/records/%zu", i);
+	if (!body_object(v, in->where, f, is_placed ? 3 : 5, in->errors))
+		return;
+	m = add(in);
+	if (f[2].v.type)
+		read_headers(in, &f[2].v, m);
+	if (value_bytes(in, "key", &f[1].v, &m->key) ||
+		value_bytes(in, "value", &f[0].v, &m->value) || read_partition(in, &f[3].v, m) ||
+		read_timestamp(in, &f[4].v, m))
+		return;
+	in->rs->bytes += m->key.len + m->value.len + OVERHEAD_BYTES;
+}
+
+int records_read(struct records *rs, const struct records_how *how, const struct json_value *body,
+	struct buf *errors, char *why, size_t why_size)
+{
+	struct reading in = {
+		.rs = rs, .how = how, .errors = errors, .why = why, .why_size = why_size};
+	struct body_field f[] = {{"records", BODY_ARRAY, true, {0}}};
+	struct json_value v;
+	struct json j;
+	size_t i = 0;
+
+	*rs = (struct records){0};
+	if (!body_object(body, "#", f, 1, errors))
+		return 400;
+	/* What is decoded is shorter than what stands there: the scratch never moves. */
+	if (how->type == MEDIA_TEXT || how->type == MEDIA_BINARY ||
+		memchr(body->text.p, '\\', body->text.len) ||
+		memmem(body->text.p, body->text.len, "\"headers\"", 9))
+		buf_room(&rs->scratch, 2 * body->text.len + 64);
+	json_init(&j, f[0].v.text);
+	json_enter(&j, '[');
+	while (json_element(&j, &v) == 1)
+		read_record(&in, i++, &v);
+	return errors->len ? 400 : in.status;
+}
+
+/* ---- lines ---- */
+
+static int read_line_headers(struct reading *in, const struct record *r, struct message *m)
+{
+	struct span name, value;
+	struct record_error e;
+	struct json j = {0};
+	int got;
+
+	while ((got = record_header(r, &j, &in->rs->scratch, &name, &value, &e)) == 1) {
+		if (!m->headers)
+			m->headers = rd_kafka_headers_new(4);
+		rd_kafka_header_add(m->headers, name.p, (ssize_t)name.len, value.p,
+			value.p ? (ssize_t)value.len : 0);
+		in->rs->bytes += name.len + value.len;
+	}
+	return got ? refuse(in, "%s", e.message) : 0;
+}
+
+static int read_line(struct reading *in, size_t number, struct span line)
+{
+	struct record_error e;
+	struct message *m;
+	struct record r;
+
+	if (record_parse(&r, line, &e)) {
+		body_wrong(in->errors, "line %zu: %s", number, e.message);
+		return 0;
+	}
+	m = add(in);
+	m->timestamp = record_int(&r.ts, 0) > 0 ? record_int(&r.ts, 0) : 0;
+	if (record_key(&r, &in->rs->scratch, &m->key, &e) == RECORD_BAD ||
+		record_payload(&r, &in->rs->scratch, &m->value, &e) == RECORD_BAD)
+		return refuse(in, "line %zu: %s", number, e.message);
+	in->rs->bytes += m->key.len + m->value.len + OVERHEAD_BYTES;
+	return read_line_headers(in, &r, m);
+}
+
+int records_read_lines(struct records *rs, const struct records_how *how, struct span text,
+	struct buf *errors, char *why, size_t why_size)
+{
+	struct reading in = {
+		.rs = rs, .how = how, .errors = errors, .why = why, .why_size = why_size};
+	size_t number = 0;
+
+	*rs = (struct records){0};
+	buf_room(&rs->scratch, 2 * text.len + 64);
+	while (text.len && !in.status) {
+		const char *end = memchr(text.p, '\n', text.len);
+		struct span line = {text.p, end ? (size_t)(end - text.p) : text.len};
+
+		text.p += line.len + (end != NULL);
+		text.len -= line.len + (end != NULL);
+		number++;
+		if (line.len && line.p[line.len - 1] == '\r')
+			line.len--;
+		if (line.len)
+			read_line(&in, number, line);
+	}
+	return errors->len ? 400 : in.status;
+}
+
+void records_free(struct records *rs)
+{
+	for (size_t i = 0; i < rs->count; i++)
+		if (rs->list[i].headers)
+			rd_kafka_headers_destroy(rs->list[i].headers);
+	free(rs->list);
+	buf_free(&rs->scratch);
+	*rs = (struct records){0};
+}
