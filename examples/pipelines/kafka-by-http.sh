@@ -25,11 +25,11 @@ unsaid() { "$@" >answer; }
 khttp -b broker:9092 &
 until_true unsaid curl -sf http://127.0.0.1:8080/ready
 echo '{"key":"a","headers":["h","1"],"payload":"x"}' | kwrite -t orders
-kread -e orders | curl -sf -H 'Content-Type: application/x-ndjson' -T - -X POST http://127.0.0.1:8080/topics/copy
-until_true in_topic copy 'a x'
+kread -e orders | curl -sf -H 'Content-Type: application/x-ndjson' -T - -X POST http://127.0.0.1:8080/topics/copied
+until_true in_topic copied 'a x'
 curl -sf -H 'Content-Type: application/json' -d '{"records":[{"key":"b","value":{"n":1.10}}]}' \
-	http://127.0.0.1:8080/topics/copy
-until_true in_topic copy '"b" {"n":1.10}'
+	http://127.0.0.1:8080/topics/copied
+until_true in_topic copied '"b" {"n":1.10}'
 
 echo s3cret >tokens
 khttp -b broker:9092 --listen :8080 --token-file tokens &

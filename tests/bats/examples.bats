@@ -8,7 +8,7 @@ load helpers
 
 setup() {
 	harness_setup
-	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1 -t audit-heads:1 -t again:1 -t requests:2 -t replies:2
+	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1 -t audit-heads:1 -t again:1 -t requests:2 -t replies:2 -t copied:1
 	redis_start
 }
 
@@ -68,6 +68,10 @@ example() {
 
 @test "example: check a cluster" {
 	example check-a-cluster
+}
+
+@test "example: Kafka by HTTP" {
+	example kafka-by-http
 }
 
 @test "example: copy a topic" {
