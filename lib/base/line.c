@@ -89,7 +89,71 @@ static void drop_rest(struct line *l)
 	l->filled = l->at + LINE_HEAD_MAX;
 }
 
-enum line_status line_next(struct line *l, struct span *text)
+static enum line_status at_end(struct line *l, struct span *text)
+{
+	bool is_counted = l->framed && l->dropped;
+
+	if (l->told_torn || (l->at == l->filled && !l->dropped))
+		return LINE_END;
+	l->told_torn = true;
+	l->number += !is_counted;
+	return hand_out(l, l->filled, l->filled, text, LINE_TORN);
+}
+
+/* ---- frames ---- */
+
+static uint32_t frame_length(const char *p)
+{
+	const unsigned char *b = (const unsigned char *)p;
+
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+struct span line_frame(struct span frame)
+{
+	if (frame_length(frame.p) == UINT32_MAX)
+		return SPAN_NONE;
+	return (struct span){frame.p + LINE_FRAME, frame.len - LINE_FRAME};
+}
+
+/* Passes what is left of a frame over the limit. */
+static void pass_rest(struct line *l)
+{
+	size_t n = l->filled - l->at;
+
+	n = n < l->dropped ? n : (size_t)l->dropped;
+	l->at += n;
+	l->dropped -= n;
+}
+
+static enum line_status next_frame(struct line *l, struct span *text)
+{
+	size_t have, n = 0, head;
+
+	pass_rest(l);
+	have = l->filled - l->at;
+	if (have >= LINE_FRAME)
+		n = frame_length(l->p + l->at);
+	n = n == UINT32_MAX ? 0 : n;
+	head = n > l->max && n > LINE_HEAD_MAX ? LINE_HEAD_MAX : n;
+	if (have >= LINE_FRAME + head) {
+		l->number++;
+		if (n <= l->max)
+			return hand_out(l, l->at + LINE_FRAME + n, l->at + LINE_FRAME + n, text,
+				LINE_WHOLE);
+		l->at += LINE_FRAME;
+		l->length = n;
+		l->dropped = n - head;
+		return hand_out(l, l->at + head, l->at + head, text, LINE_LONG);
+	}
+	*text = (struct span){l->p + l->at, 0};
+	l->seen = l->filled;
+	return l->eof ? at_end(l, text) : LINE_NONE;
+}
+
+/* ---- lines ---- */
+
+static enum line_status next_line(struct line *l, struct span *text)
 {
 	const char *end = memchr(l->p + l->seen, l->end, l->filled - l->seen);
 	size_t upto = end ? (size_t)(end - l->p) : l->filled;
@@ -110,13 +174,12 @@ enum line_status line_next(struct line *l, struct span *text)
 		drop_rest(l);
 	*text = (struct span){l->p + l->at, 0};
 	l->seen = l->filled;
-	if (!l->eof)
-		return LINE_NONE;
-	if (l->told_torn || l->at == l->filled)
-		return LINE_END;
-	l->told_torn = true;
-	l->number++;
-	return hand_out(l, l->filled, l->filled, text, LINE_TORN);
+	return l->eof ? at_end(l, text) : LINE_NONE;
+}
+
+enum line_status line_next(struct line *l, struct span *text)
+{
+	return l->framed ? next_frame(l, text) : next_line(l, text);
 }
 
 uint64_t line_place(const struct line *l, struct span text)

@@ -4,7 +4,10 @@
  * LF (or NUL) ends a line; text behind the last line end at EOF is torn and never a line. A sink can keep the
  * lines it has not finished with: their bytes stay, found by their place in the stream, until the sink releases
  * them in order. Of a line over the limit only the first LINE_HEAD_MAX bytes stay; the rest of the line takes
- * no memory and has no place. */
+ * no memory and has no place.
+ *
+ * With `framed` the input has no line ends: four bytes, big endian, are the length of what follows, and -1 that of
+ * nothing. "Line" then means such a frame, its length included. */
 #ifndef EVPIPE_LINE_H
 #define EVPIPE_LINE_H
 
@@ -14,6 +17,7 @@
 #include <sys/types.h>
 
 enum {
+	LINE_FRAME = 4, /* bytes of a frame's length */
 	LINE_MAX_DEFAULT = 64 << 20,
 	LINE_HEAD_MAX = 1 << 20,
 };
@@ -21,7 +25,8 @@ enum {
 enum line_status {
 	LINE_NONE, /* no whole line yet: read more */
 	LINE_WHOLE, /* text is the line without its end */
-	LINE_LONG, /* a line over the limit: text is its first LINE_HEAD_MAX bytes, or all of it */
+	LINE_LONG, /* a line over the limit: text is its first LINE_HEAD_MAX bytes, or all of it; framed: without the
+		    * length */
 	LINE_TORN, /* EOF: text is the rest behind the last line end. Returned once */
 	LINE_END, /* EOF: nothing is left */
 };
@@ -29,6 +34,7 @@ enum line_status {
 struct line {
 	int fd;
 	char end; /* '\n' or '\0' */
+	bool framed; /* set it after line_init */
 	size_t max; /* longest line, in bytes, without its end */
 	char *p; /* the block; BUF_SLACK bytes behind cap are allocated */
 	size_t cap;
@@ -39,7 +45,8 @@ struct line {
 	uint64_t keep; /* place of the first byte to keep; >= base+at: the caller keeps nothing */
 	bool keeping;
 	bool over; /* the line that is being read is over the limit */
-	uint64_t dropped; /* bytes of that line which were read and not kept */
+	uint64_t
+		dropped; /* bytes of that line which were read and not kept; framed: that are still to come */
 	uint64_t length; /* LINE_LONG: of the whole line, without its end */
 	bool eof, told_torn;
 	uint64_t number; /* of the line handed out last, from 1 */
@@ -54,6 +61,8 @@ ssize_t line_read(struct line *l);
 /* Hands out the next line. text points into the block: valid until the next line_read, or, with
  * keeping, found again with line_at. BUF_SLACK bytes behind it may be loaded. */
 enum line_status line_next(struct line *l, struct span *text);
+/* What stands behind the length of a frame; SPAN_NONE when that is -1. */
+struct span line_frame(struct span frame);
 /* Place in the stream of a text that line_next returned. */
 uint64_t line_place(const struct line *l, struct span text);
 /* The kept bytes at a place. */

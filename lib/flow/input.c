@@ -162,7 +162,9 @@ int input_close(struct input *in)
 	int status = dead_close(&in->dead);
 
 	if (in->torn) {
-		msg_error("line %llu: the input ends without a line end; the torn line is left out",
+		msg_error(in->line.framed
+				? "frame %llu: the input ends within it; the torn frame is left out (len32: before each payload its length, four bytes, big endian)"
+				: "line %llu: the input ends without a line end; the torn line is left out",
 			(unsigned long long)in->torn);
 		status = EXIT_TEMP;
 	}

@@ -51,6 +51,7 @@ void sink_open(struct sink *s, const struct sink_setup *setup)
 	s->slots = mem_alloc(setup->slots * setup->slot_bytes);
 	s->wake_fd = wake_open();
 	input_open(&s->in, setup->input, setup->end, &s->ack, setup->keep ? on_letter : NULL, s);
+	s->in.line.framed = setup->framed;
 	if (hands_on(s))
 		out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(setup->ack), setup->role);
@@ -154,6 +155,7 @@ void sink_refuse_line(
 void sink_refuse(struct sink *s, uint64_t i, enum errclass c, bool is_record, const char *fmt, ...)
 {
 	struct sink_slot *slot = sink_slot(s, i);
+	struct span text;
 	char message[400];
 	va_list ap;
 
@@ -169,7 +171,8 @@ void sink_refuse(struct sink *s, uint64_t i, enum errclass c, bool is_record, co
 	sink_release(s);
 	slot->done = slot->refused = true;
 	s->refusing = i;
-	input_refuse(&s->in, c, sink_text(s, slot), is_record, slot->number, "%s", message);
+	text = s->setup.framed ? line_frame(sink_text(s, slot)) : sink_text(s, slot);
+	input_refuse(&s->in, c, text, is_record, slot->number, "%s", message);
 }
 
 /* ---- releasing ---- */
@@ -180,7 +183,8 @@ static void hand_on(struct sink *s, const struct sink_slot *slot)
 		buf_span(&s->out.b, sink_text(s, slot));
 	else
 		s->setup.hand_on(s->setup.self, slot, sink_text(s, slot), &s->out.b);
-	buf_putc(&s->out.b, s->in.line.end);
+	if (!s->setup.framed)
+		buf_putc(&s->out.b, s->in.line.end);
 }
 
 static inline struct ack_label label_of(const struct sink *s, const struct sink_slot *slot)
@@ -196,6 +200,8 @@ static void release(struct sink *s, const struct sink_slot *slot)
 	enum ack_kind kind = dead_keeps(&s->in.dead) ? ACK_DEAD : ACK_DROP;
 	struct ack_label label = label_of(s, slot);
 
+	if (s->setup.released)
+		s->setup.released(s->setup.self, slot, sink_text(s, slot));
 	if (slot->early)
 		return;
 	if (!slot->refused) {
@@ -216,7 +222,9 @@ static void release(struct sink *s, const struct sink_slot *slot)
 
 static bool can_release(const struct sink *s)
 {
-	return s->head < s->tail && sink_slot(s, s->head)->done && out_pending(&s->out) < OUT_BLOCK;
+	return s->head < s->tail && sink_slot(s, s->head)->done &&
+		out_pending(&s->out) < OUT_BLOCK &&
+		!(s->setup.is_full && s->setup.is_full(s->setup.self));
 }
 
 void sink_release(struct sink *s)

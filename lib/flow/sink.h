@@ -60,6 +60,7 @@ struct sink_setup {
 	const struct sink_opts *opts; /* NULL: there is no server */
 	bool raw; /* lines are payloads, which name no place that they come from */
 	char end; /* of a line: '\n' or '\0' */
+	bool framed; /* a line is a frame (base/line.h), and is handed on as one */
 	enum ack_role role; /* ACK_FILTER: records are handed on (--pass) */
 	size_t slot_bytes; /* of the program's slots */
 	uint64_t slots; /* a power of 2 */
@@ -72,6 +73,11 @@ struct sink_setup {
 	/* Takes what is to be reported of a released record, and reports it itself, says ack_idle and counts what
 	 * was forwarded. NULL: the sink reports to the source. */
 	void (*settle)(void *self, enum ack_kind kind, const struct ack_label *label);
+	/* Takes, in the order of input, what became of a record that is released; called before it is reported or
+	 * handed on. NULL: nobody wants to know. */
+	void (*released)(void *self, const struct sink_slot *slot, struct span line);
+	/* Whether nothing may be released for the present: `released` has no room. */
+	bool (*is_full)(void *self);
 	/* Makes a dead letter durable in a topic, and says sink_done once it is. NULL: the program writes
 	 * none there. The letter is valid until the return. */
 	void (*keep)(void *self, struct sink_slot *slot, struct span letter);
@@ -145,6 +151,11 @@ bool sink_next(struct sink *s, struct span *line);
 /* Gives the line of sink_next the slot tail - 1, whose own members are the program's to fill in. @seq: as
  * record_parse has found it. NULL: the record is another source's; the program ends. */
 struct sink_slot *sink_take(struct sink *s, const struct json_value *seq);
+/* The line of sink_next is no record: it is left out. */
+static inline void sink_skip(struct sink *s)
+{
+	s->has_line = false;
+}
 /* Refuses the line of sink_next, which takes a slot too; the program's members of it are zero, as they are
  * for a line over the limit. @seq: may be found in the line nevertheless. */
 void sink_refuse_line(

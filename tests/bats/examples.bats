@@ -8,7 +8,7 @@ load helpers
 
 setup() {
 	harness_setup
-	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1 -t audit-heads:1 -t again:1 -t requests:2 -t replies:2 -t copied:1
+	kmock_start -t orders:6 -t payments:1 -t logs:1 -t keyed:1 -t redis-writes:3 -t prices:1 -t audit-heads:1 -t again:1 -t requests:2 -t replies:2 -t copied:1 -t photos:3 -t copies:1
 	redis_start
 }
 
@@ -126,6 +126,14 @@ example() {
 
 @test "example: payloads of a topic" {
 	example payloads-of-a-topic
+}
+
+@test "example: payloads of any bytes" {
+	example payloads-of-any-bytes
+}
+
+@test "example: since the last time" {
+	example since-the-last-time
 }
 
 @test "example: three appliers" {

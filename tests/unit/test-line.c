@@ -525,6 +525,37 @@ static void an_end_at_the_edge_of_a_block_is_found(void **state)
 	}
 }
 
+/* A frame of each kind: empty, of nothing, with bytes, and over the limit, which comes as soon as its head is there. */
+static void frames_cut_anywhere_are_the_same_frames(void **state)
+{
+	static const char bytes[] =
+		"\0\0\0\0\377\377\377\377\0\0\0\3\n\0z\0\0\0\006123456\0\0\0\1a\0\0\0\2b";
+	const size_t size = sizeof(bytes) - 1;
+
+	(void)state;
+	for (size_t cut = 1; cut < size; cut++) {
+		struct feed f;
+
+		feed_open(&f, '\n', 5);
+		f.l.framed = true;
+		feed_piece(&f, bytes, cut);
+		feed_piece(&f, bytes + cut, size - cut);
+		feed_eof(&f);
+		/* Without the two waits: they stand where the cut is. */
+		for (char *dot; (dot = memchr(f.statuses.p, '.', f.statuses.len)); f.statuses.len--)
+			memmove(dot, dot + 1, (size_t)(f.statuses.p + f.statuses.len - dot) - 1);
+		assert_int_equal(f.statuses.len, 7);
+		assert_memory_equal(f.statuses.p, "WWWLWTE", 7);
+		assert_int_equal(f.texts.len, 4 + 1 + 4 + 1 + 7 + 1 + 6 + 1 + 5 + 1 + 5 + 1);
+		assert_memory_equal(f.texts.p + 10, "\0\0\0\3\n\0z|123456|", 15);
+		assert_int_equal(f.l.length, 6);
+		assert_int_equal(f.l.number, 6);
+		feed_close(&f);
+	}
+	assert_null(line_frame((struct span){"\377\377\377\377", 4}).p);
+	assert_int_equal(line_frame((struct span){"\0\0\0\1a", 5}).len, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -547,6 +578,7 @@ int main(void)
 		cmocka_unit_test(keeping_nothing_is_as_if_it_had_never_been_asked),
 		cmocka_unit_test(any_bytes_in_any_reads_give_the_lines_of_a_plain_split),
 		cmocka_unit_test(an_end_at_the_edge_of_a_block_is_found),
+		cmocka_unit_test(frames_cut_anywhere_are_the_same_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,8 @@
  * on an idle topic too), the same without the first three. A second signal skips the rest: 111.
  *
  * Files: kread.c the command line, messages, the loop; parts.c topics, partitions and ranges; group.c the
- * consumer group; acks.c which positions are committed and when; print.c a record; wire.c a look behind
+ * consumer group; acks.c which positions are committed and when; range.c the options for them; offsets.c a
+ * resume list; print.c a record; wire.c a look behind
  * librdkafka.
  */
 #include "base/metrics.h"
@@ -36,6 +37,7 @@
 #include "kread/member.h"
 #include "kread/parts.h"
 #include "kread/print.h"
+#include "kread/range.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -48,9 +50,9 @@ static struct {
 	struct kafka_opts kafka;
 	struct source_opts source;
 	struct acks_opts acks;
-	struct arg_str *group, *partitions, *from, *until, *rate, *on_gap;
-	struct arg_lit *to_end, *json, *raw, *nul, *follow_new;
-	struct arg_str *topics;
+	struct print_opts print;
+	struct range_opts range;
+	struct arg_str *group, *rate, *on_gap;
 } opt;
 
 struct kread {
@@ -62,8 +64,7 @@ struct kread {
 	struct acks acks;
 	rd_kafka_queue_t *messages;
 	rd_kafka_queue_t *queue; /* everything else librdkafka has to say */
-	bool as_json, raw;
-	char terminator;
+	struct print print;
 	int64_t rate; /* records a second; -1: no limit */
 	int64_t paid_until_us; /* --rate */
 	bool early; /* the rate allowed no record when it was asked last */
@@ -92,72 +93,30 @@ static void parse_options(int argc, char **argv)
 	};
 
 	opt.group = arg_str0("g", "group", "GROUP", "read as a member of this consumer group");
-	opt.partitions = arg_str0("p", "partitions", "LIST", "only partitions such as 0,3-5");
-	opt.from = arg_str0(
-		"o", "from", "FROM", "beginning, end, N, +N, -N or @TIME (default beginning)");
-	opt.until = arg_str0(NULL, "until", "TO", "stop before it: the forms of -o");
-	opt.to_end = arg_lit0("e", "to-end", "stop at the end as it stood at the start");
-	opt.json = arg_lit0("j", "json", "print JSON objects and arrays inline, not as strings");
-	opt.raw = arg_lit0(NULL, "raw", "print payloads alone, one a line; tombstones not at all");
-	opt.nul = arg_lit0("0", "null", "with --raw: end payloads with NUL instead of LF");
+	range_opts(&opt.range);
+	print_opts(&opt.print);
 	opt.rate = arg_str0(NULL, "rate", "N", "at most N records a second");
-	opt.follow_new =
-		arg_lit0(NULL, "follow-new", "read topics and partitions that appear later");
 	opt.on_gap = arg_str0(NULL, "on-gap", "go|stop", "at records that are gone (default go)");
-	opt.topics = opt_many(NULL, NULL, "TOPIC|^REGEX", 1, "what to read");
 	source_opts(&opt.source);
 	acks_opts(&opt.acks);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {opt.group, opt.partitions, opt.from, opt.until, opt.to_end,
-		SOURCE_ENTRIES(opt.source), ACKS_ENTRIES(opt.acks), opt.json, opt.raw, opt.nul,
-		opt.rate, opt.follow_new, opt.on_gap, KAFKA_ENTRIES(opt.kafka),
-		OPT_COMMON_ENTRIES(opt.common), opt.topics, arg_end(5)};
+	void *table[] = {opt.group, RANGE_ENTRIES(opt.range), SOURCE_ENTRIES(opt.source),
+		ACKS_ENTRIES(opt.acks), PRINT_ENTRIES(opt.print), opt.rate, opt.on_gap,
+		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), opt.range.topics,
+		arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
-}
-
-static void take_ranges(struct parts *s)
-{
-	s->topics = opt.topics->sval;
-	s->topic_count = opt.topics->count;
-	s->partitions = opt_text(opt.partitions, "-p");
-	if (s->partitions)
-		parts_check_list(s->partitions);
-	s->from = opt.from->count ? place_parse("-o", opt.from->sval[0]) : (struct kread_place){0};
-	s->has_until = opt.until->count;
-	if (s->has_until)
-		s->until = place_parse("--until", opt.until->sval[0]);
-	s->to_end = opt.to_end->count;
-	s->follow_new = opt.follow_new->count;
-	if (s->has_until && place_is_before(s->until, s->from))
-		opt_bad("--until %s comes before -o %s: there is nothing between",
-			opt.until->sval[0], opt.from->count ? opt.from->sval[0] : "beginning");
-	if (s->has_until && s->to_end)
-		opt_bad("-e and --until exclude each other");
-	if (s->follow_new && (s->has_until || s->to_end))
-		opt_bad("--follow-new cannot be combined with -e or --until");
-	for (int i = 0; i < s->topic_count; i++)
-		if (!*s->topics[i])
-			opt_bad("a topic's name cannot be empty");
 }
 
 static void take_options(struct kread *r)
 {
 	r->group.name = opt_text(opt.group, "-g");
-	if (r->group.name && (opt.partitions->count || opt.from->count || opt.until->count))
-		opt_bad("-p, -o and --until cannot be combined with -g: the group has its own positions");
-	take_ranges(&r->parts);
+	range_take(&r->parts, &opt.range, r->group.name, opt.source.count->count);
 	follow_open(&r->parts, opt_text(opt.on_gap, "--on-gap"));
 	r->rate = opt_int(opt.rate, "--rate", -1, 1, 1000000000);
-	r->as_json = opt.json->count;
-	r->raw = opt.raw->count;
-	r->terminator = opt.nul->count ? '\0' : '\n';
 	source_take(&r->source, &opt.source);
-	acks_take(&r->acks, &opt.acks, r->raw);
-	if (opt.nul->count && !r->raw)
-		opt_bad("-0 needs --raw: a record is one line");
-	if (r->as_json && r->raw)
-		opt_bad("-j and --raw exclude each other");
+	print_take(&r->print, &opt.print, r->source.left);
+	acks_take(&r->acks, &opt.acks, r->print.raw);
 }
 
 /* ---- Kafka ---- */
@@ -221,15 +180,10 @@ static void start_kafka(struct kread *r)
 static void emit(struct kread *r, struct kread_part *p, const rd_kafka_message_t *m)
 {
 	parts_advance(&r->parts, p, m->offset + 1);
-	if (!r->raw) {
-		print_record(&r->source, p, m, r->as_json);
-	} else if (m->payload) {
-		buf_put(&r->source.out.b, m->payload, m->len);
-		buf_putc(&r->source.out.b, r->terminator);
-	}
+	print_message(&r->print, &r->source, p, m);
 	/* After printing, which brings the bytes into the cache. */
 	marks_put(&p->marks, m->offset, marks_sum(m));
-	source_emit(&r->source, r->raw ? NULL : p->account, m->offset, 0, m->len + m->key_len,
+	source_emit(&r->source, r->print.raw ? NULL : p->account, m->offset, 0, m->len + m->key_len,
 		r->now_us);
 }
 
@@ -392,6 +346,11 @@ static void tick(struct kread *r, int64_t now_ms)
 		metrics_set_ready(true);
 		parts->known = true;
 		r->refresh_ms = now_ms;
+		if (parts->places_alone) {
+			parts_print_places(parts);
+			source_done(&r->source);
+			return;
+		}
 	}
 	if (reads && (parts->to_end || parts->has_until) && parts_all_done(parts))
 		source_done(&r->source);

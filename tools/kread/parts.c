@@ -215,6 +215,17 @@ void parts_lag(const struct parts *r)
 	}
 }
 
+void parts_print_places(const struct parts *r)
+{
+	for (const struct kread_part *p = r->parts; p < r->parts + r->part_count; p++) {
+		struct buf *b = &r->source->out.b;
+
+		buf_span(b, buf_as_span(&p->head));
+		buf_int(b, p->end > p->begin ? p->end : p->begin);
+		buf_put(b, "}\n", 2);
+	}
+}
+
 /* ---- ranges ---- */
 
 /* Whether the brokers have answered the question that is out. false, too, when it is to be asked again. */
@@ -270,7 +281,9 @@ static void forget_offsets(struct parts_questions *q)
 static void set_range(struct parts *r, struct kread_part *p, int64_t low, int64_t high,
 	int64_t from_time, int64_t until_time)
 {
-	p->begin = place_offset(r->from, low, high, from_time);
+	p->begin = offsets_find(&r->list, p->topic, p->partition);
+	if (p->begin < 0)
+		p->begin = place_offset(r->from, low, high, from_time);
 	if (p->begin < low) {
 		follow_lost(r, p, p->begin, low);
 		p->begin = low;
@@ -320,7 +333,7 @@ static bool begin_fresh(struct parts *r)
 		set_range(r, p, q->low->elems[i].offset, q->high->elems[i].offset,
 			q->from ? q->from->elems[i].offset : -1,
 			q->until ? q->until->elems[i].offset : -1);
-		if (!p->done)
+		if (!p->done && !r->places_alone)
 			begin_part(r, p);
 	}
 	forget_offsets(q);

@@ -10,6 +10,7 @@
 #include "kafka/kafka.h"
 #include "kafka/listing.h"
 #include "kread/marks.h"
+#include "kread/offsets.h"
 #include "kread/place.h"
 
 #include <stdbool.h>
@@ -63,7 +64,9 @@ struct parts {
 	int topic_count;
 	const char *partitions; /* "0,3-5" or NULL */
 	struct kread_place from, until;
+	struct offsets list; /* goes before `from` */
 	bool has_until, to_end, follow_new;
+	bool places_alone; /* partitions are resolved, and not fetched */
 
 	struct kread_part *parts; /* by topic and partition */
 	size_t part_count;
@@ -130,6 +133,9 @@ static inline bool parts_is_asking(const struct parts *r)
 {
 	return listing_is_out(&r->questions.listing);
 }
+/* Appends, to the source's output, where the next reading would go on: at the end of each partition where it has one,
+ * else where it begins. */
+void parts_print_places(const struct parts *r);
 /* Tells the metrics how far behind each partition is. */
 void parts_lag(const struct parts *r);
 

@@ -26,11 +26,11 @@
  * ignored while input is open, the second ends at once with 111 and says what was not delivered. While the
  * brokers are away and nobody writes to the input any more, the first does. --retry-for ends with 99.
  *
- * Files: kwrite.c the command line, lines, the loop; message.c makes messages of lines; batch.c hands them
+ * Files: kwrite.c the command line, lines, the loop; shape.c the options for what is written; message.c makes messages of lines; batch.c hands them
  * over, and first.c holds some back; delivery.c has the records on their way; resend.c sends those of a refused
  * batch again, one by one; blame.c finds the one at fault in a transaction; anew.c sends those whose
  * topic was made anew; deadletters.c writes dead letters to
- * a topic; txn.c has transactions; partition.c chooses partitions; stall.c says why
+ * a topic; txn.c has transactions; partition.c chooses partitions; receipts.c says where records are; stall.c says why
  * records wait.
  */
 #include "ack/client.h"
@@ -49,7 +49,9 @@
 #include "kwrite/message.h"
 #include "kwrite/first.h"
 #include "kwrite/partition.h"
+#include "kwrite/receipts.h"
 #include "kwrite/resend.h"
+#include "kwrite/shape.h"
 #include "kwrite/stall.h"
 #include "kwrite/txn.h"
 #include "record/template.h"
@@ -67,8 +69,9 @@ static struct {
 	struct ack_opts ack;
 	struct sink_opts sink;
 	struct kafka_opts kafka;
-	struct arg_str *topic, *key, *headers, *partition, *codec, *txn;
-	struct arg_lit *now, *raw, *nul, *create, *pass;
+	struct shape_opts shape;
+	struct arg_str *codec, *receipts, *txn;
+	struct arg_lit *create, *pass;
 } opt;
 
 static struct kwrite {
@@ -84,6 +87,7 @@ static struct kwrite {
 	struct resend resend;
 	struct anew anew;
 	struct stall stall;
+	struct receipts receipts;
 } self;
 
 /* ---- the command line ---- */
@@ -104,19 +108,13 @@ static void parse_options(int argc, char **argv)
 		.hints = words_of_writers,
 	};
 
-	opt.topic = arg_str0("t", "topic", "TEMPLATE", "where to (default '{topic}')");
-	opt.key = arg_str0(NULL, "key", "TEMPLATE", "the key (default the record's own)");
-	opt.headers = opt_many("H", "header", "NAME=VALUE", 0,
-		"a header for each message, behind the record's own; NAME alone: without a value");
-	opt.partition = arg_str0("p", "partition", "N|keep|have",
-		"the partition; the record's own; its own if it has one (default by key)");
-	opt.now = arg_lit0(NULL, "now", "stamp with the time of writing, not the record's ts");
+	shape_opts(&opt.shape);
 	opt.codec = arg_str0("z", "compress", "CODEC", "gzip, snappy, lz4, zstd or none");
-	opt.raw = arg_lit0(NULL, "raw", "each line is a payload, not a record");
-	opt.nul = arg_lit0("0", "null", "with --raw: payloads end with NUL instead of LF");
 	opt.create = arg_lit0(NULL, "create", "create topics that do not exist");
 	opt.pass = arg_lit0(NULL, "pass",
 		"hand each record on, with where it was written: a filter, not a sink");
+	opt.receipts = arg_str0(NULL, "receipts", "FD",
+		"print where each record was written to this descriptor, in the order of input");
 	opt.txn = arg_str0(NULL, "txn", "ID",
 		"exactly once: write in transactions, and the source's positions with them");
 	input_opts(&opt.input, INPUT_DEAD_TO_TOPIC);
@@ -124,56 +122,19 @@ static void parse_options(int argc, char **argv)
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {opt.topic, opt.key, opt.headers, opt.partition, opt.now, opt.codec,
-		opt.raw, opt.nul, opt.create, opt.pass, opt.txn, INPUT_ENTRIES(opt.input),
-		SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack), KAFKA_ENTRIES(opt.kafka),
-		OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
+	void *table[] = {SHAPE_ENTRIES(opt.shape), opt.codec, opt.create, opt.pass, opt.receipts,
+		opt.txn, INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack),
+		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
-}
-
-static struct template *parse_template(const char *name, const char *text)
-{
-	char why[256];
-	struct template *t = text ? template_parse(text, why, sizeof(why)) : NULL;
-
-	if (text && !t)
-		opt_bad("%s '%s': %s", name, text, why);
-	return t;
 }
 
 static void take_options(struct shape *shape)
 {
-	const char *partition = opt_text(opt.partition, "-p");
-	const char *topic = opt_text(opt.topic, "-t");
-
-	shape->raw = opt.raw->count;
-	shape->now = opt.now->count;
-	shape->topic = parse_template("-t", topic || shape->raw ? topic : "{topic}");
-	shape->key = parse_template("--key", opt_text(opt.key, "--key"));
-	shape->headers = opt.headers->sval;
-	shape->header_count = opt.headers->count;
-	for (int i = 0; i < shape->header_count; i++)
-		if (strcspn(shape->headers[i], "=") == 0)
-			opt_bad("-H takes NAME=VALUE, not '%s'", shape->headers[i]);
-	shape->partition = RD_KAFKA_PARTITION_UA;
-	if (partition && strcmp(partition, "keep") == 0)
-		shape->partition = PARTITION_KEEP;
-	else if (partition && strcmp(partition, "have") == 0)
-		shape->partition = PARTITION_HAVE;
-	else if (partition)
-		shape->partition = (int32_t)opt_int(opt.partition, "-p", 0, 0, INT32_MAX);
-	if (shape->raw && !(shape->topic && template_constant(shape->topic)))
-		opt_bad("--raw needs -t TOPIC: a payload has no fields to take the topic from");
-	if (shape->raw &&
-		((shape->key && !template_constant(shape->key)) ||
-			shape->partition == PARTITION_KEEP || shape->partition == PARTITION_HAVE))
-		opt_bad("--raw leaves no fields for --key, -p keep or -p have");
-	if (opt.txn->count && (shape->raw || opt.pass->count))
-		opt_bad("--txn goes with neither --raw nor --pass");
+	shape_take(shape, &opt.shape);
+	if (opt.txn->count && (shape->raw || opt.pass->count || opt.receipts->count))
+		opt_bad("--txn goes with none of --raw, --pass and --receipts");
 	if (opt.txn->count && !ack_path(&opt.ack))
 		opt_bad("--txn needs the source, for its positions: give it and kread -g the same --ack PATH, or run them with evpipe");
-	if (opt.nul->count && !shape->raw)
-		opt_bad("-0 needs --raw: a record is one line");
 }
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
@@ -270,6 +231,8 @@ static bool take_line(struct kwrite *s, struct span line)
 		batch_add(&s->batch, &m, d);
 		return true;
 	}
+	if (outcome == SKIPPED)
+		sink_skip(&s->sink);
 	if (outcome == REFUSED)
 		sink_refuse_line(&s->sink, &m.seq, m.is_record, &e);
 	if (m.headers)
@@ -323,6 +286,20 @@ static void hand_on(void *kwrite, const struct sink_slot *slot, struct span line
 	deliveries_hand_on(&s->deliveries, (const struct delivery *)slot, line, out);
 }
 
+static void released(void *kwrite, const struct sink_slot *slot, struct span line)
+{
+	struct kwrite *s = kwrite;
+
+	receipts_add(&s->receipts, (const struct delivery *)slot, line);
+}
+
+static bool is_full(void *kwrite)
+{
+	const struct kwrite *s = kwrite;
+
+	return receipts_full(&s->receipts);
+}
+
 static void settle(void *kwrite, enum ack_kind kind, const struct ack_label *label)
 {
 	struct kwrite *s = kwrite;
@@ -348,21 +325,24 @@ static void check_trouble(struct kwrite *s)
 		txn_fail(&s->txn, why->status, "%s", why->text);
 	if (why->status)
 		sink_die(&s->sink, why->status, "%s", why->text);
+	if (s->receipts.is_broken)
+		sink_die(&s->sink, EXIT_TEMP, "the reader of the receipts has gone");
 }
 
 static void loop(struct kwrite *s)
 {
 	while (sink_runs(&s->sink) || !txn_is_done(&s->txn)) {
 		int64_t now_ms = wake_now_ms();
-		struct pollfd p[SINK_FDS + 1];
+		struct pollfd p[SINK_FDS + 2];
 		int wait_ms;
 		bool up;
 
 		sink_poll(&s->sink, p, is_ready(s, now_ms));
 		p[SINK_FDS] = (struct pollfd){.fd = s->kafka.wake_fd, .events = POLLIN};
+		receipts_poll(&s->receipts, &p[SINK_FDS + 1]);
 		wait_ms = wake_least(TICK_MS, sink_timeout_ms(&s->sink, now_ms));
 		wait_ms = wake_least(wait_ms, topics_timeout_ms(&s->topics, now_ms));
-		if (poll(p, SINK_FDS + 1, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
+		if (poll(p, SINK_FDS + 2, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
 			0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
@@ -384,6 +364,7 @@ static void loop(struct kwrite *s)
 			take_lines(s);
 		deliveries_judge(&s->deliveries);
 		sink_flush(&s->sink, wake_now_ms());
+		receipts_flush(&s->receipts, &p[SINK_FDS + 1]);
 		up = kafka_tick(&s->kafka);
 		metrics_up("kafka", up);
 		if (up)
@@ -403,7 +384,8 @@ static void open_sink(struct kwrite *s)
 			.ack = &opt.ack,
 			.opts = &opt.sink,
 			.raw = s->shape.raw,
-			.end = opt.nul->count ? '\0' : '\n',
+			.framed = s->shape.framed,
+			.end = s->shape.end,
 			.role = pass  ? ACK_FILTER
 				: txn ? ACK_TXN
 				      : ACK_SINK,
@@ -413,6 +395,8 @@ static void open_sink(struct kwrite *s)
 			.self = s,
 			.hand_on = hand_on,
 			.settle = txn ? settle : NULL,
+			.released = opt.receipts->count ? released : NULL,
+			.is_full = is_full,
 			.keep = keep});
 	s->dead = (struct deadletters){
 		.name = input_dead_topic(&s->sink.in), .kafka = &s->kafka, .topics = &s->topics};
@@ -435,6 +419,7 @@ int main(int argc, char **argv)
 
 	parse_options(argc, argv);
 	take_options(&s->shape);
+	receipts_open(&s->receipts, opt.receipts, opt.pass->count ? 1 : -1, s->shape.raw);
 	open_sink(s);
 	start(s);
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
@@ -445,6 +430,7 @@ int main(int argc, char **argv)
 	stall_open(&s->stall, &s->kafka, &s->sink);
 	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
 	loop(s);
+	receipts_close(&s->receipts);
 	status = sink_close(&s->sink);
 	resend_close(&s->resend);
 	if (topics_close(&s->topics) && stall_close(&s->stall))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "kwrite/message.h"
 
+#include "base/line.h"
 #include "base/msg.h"
 
 #include <stdio.h>
@@ -85,6 +86,22 @@ static bool make_room(struct buf *scratch, size_t n)
 	return scratch->cap - scratch->len >= n;
 }
 
+/* The digits of a number become its bytes. A key that stands in the record as key_b64 is written as it is. */
+static int take_number(struct shape *shape, struct span *key, struct record_error *e)
+{
+	const struct keytype *t = &shape->key_type;
+	struct span bytes = {shape->scratch.p + shape->scratch.len, t->bytes};
+
+	if (!t->bytes || !key->p)
+		return 0;
+	if (!keytype_bytes(t, *key, (unsigned char *)buf_room(&shape->scratch, KEYTYPE_BYTES_MAX)))
+		return record_refuse(e, CLASS_INVALID_RECORD, "the key '%.*s' is no %s",
+			(int)(key->len < 60 ? key->len : 60), key->p, t->name);
+	shape->scratch.len += t->bytes;
+	*key = bytes;
+	return 0;
+}
+
 /* Fills @m but for the topic. */
 static enum outcome take_fields(
 	struct shape *shape, const struct record *r, struct message *m, struct record_error *e)
@@ -103,6 +120,10 @@ static enum outcome take_fields(
 	} else if (record_key(r, &shape->scratch, &m->key, e) == RECORD_BAD) {
 		return REFUSED;
 	}
+	if (r->key_b64.type != JSON_STRING || shape->key) {
+		if (take_number(shape, &m->key, e))
+			return REFUSED;
+	}
 	m->ts = shape->now ? 0 : record_int(&r->ts, 0);
 	if (m->ts == 0 && !shape->now && !shape->zero_reported && record_int(&r->ts, -1) == 0) {
 		msg_warn(
@@ -117,10 +138,8 @@ static enum outcome take_fields(
 
 static void take_line(const struct shape *shape, struct span line, struct message *m)
 {
-	const char *key = shape->key ? template_constant(shape->key) : NULL;
-
-	m->payload = line;
-	m->key = (struct span){key, key ? strlen(key) : 0};
+	m->payload = shape->framed ? line_frame(line) : line;
+	m->key = shape->raw_key;
 	m->partition = shape->partition;
 	take_own_headers(shape, m);
 }
@@ -213,6 +232,9 @@ enum outcome message_make(struct shape *shape, struct topics *ts, struct span li
 	size_t used = shape->scratch.len;
 	enum outcome outcome;
 
+	if (shape->skip_empty && line.len == (shape->framed ? LINE_FRAME : 0) &&
+		(!shape->framed || line_frame(line).p))
+		return SKIPPED;
 	if (!shape->raw && record_parse(&r, line, e)) {
 		record_hint_raw(e);
 		m->seq = r.seq;

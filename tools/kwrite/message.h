@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "kafka/topics.h"
+#include "record/keytype.h"
 #include "record/record.h"
 #include "record/template.h"
 
@@ -19,6 +20,11 @@ struct shape {
 	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's; PARTITION_HAVE:
 			    * the record's if it has one, else by key */
 	bool now, raw, compressed;
+	bool framed; /* with raw: a line is a frame (base/line.h) */
+	char end; /* of a line that is no frame */
+	bool skip_empty; /* an empty line is no message */
+	struct keytype key_type; /* keys are the digits of numbers, and are written in this form */
+	struct span raw_key; /* with raw: of all messages */
 	/* "NAME=VALUE", "NAME" for one without a value: headers of each message, behind the record's own */
 	const char **headers;
 	int header_count;
@@ -42,7 +48,8 @@ struct message {
 enum outcome {
 	READY,
 	WAIT, /* for what is known of its topic, or for room: try again after events */
-	REFUSED
+	REFUSED,
+	SKIPPED /* the line is no message */
 };
 
 /* Spans of @m point into the line and into shape->scratch, which may be cleared once they are not needed;
