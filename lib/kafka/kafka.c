@@ -276,6 +276,22 @@ void kafka_stop(struct kafka *k)
 	release(k);
 }
 
+void kafka_end(struct kafka *k)
+{
+	k->ends = pthread_create(&k->ender, NULL, destroy, k->rk) == 0;
+	if (!k->ends)
+		destroy(k->rk);
+}
+
+bool kafka_has_ended(struct kafka *k)
+{
+	if (k->ends && pthread_tryjoin_np(k->ender, NULL))
+		return false;
+	k->rk = NULL;
+	release(k);
+	return true;
+}
+
 bool kafka_tick(struct kafka *k)
 {
 	k->up = brokers_tick(&k->brokers, wake_now_ms());

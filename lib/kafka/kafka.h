@@ -30,6 +30,8 @@ struct kafka {
 	void *refusal_ctx;
 	bool own_debug, tells_refusals;
 	int wake_in;
+	pthread_t ender;
+	bool ends;
 	struct kafka_resolves resolves;
 	struct brokers brokers;
 	struct liveness liveness;
@@ -78,6 +80,10 @@ static inline void kafka_taken(struct kafka *k, size_t messages, size_t bytes, s
 /* Ends the client, before the process ends; never waits for brokers that are away, and for librdkafka two seconds
  * at most: then its threads go on. No queue of it may be left. */
 void kafka_stop(struct kafka *k);
+/* The same without waiting: call kafka_end once, then kafka_has_ended from time to time until it returns true. @k stays until
+ * then. librdkafka may take for ever when Kafka does not answer. */
+void kafka_end(struct kafka *k);
+bool kafka_has_ended(struct kafka *k);
 
 /* "librdkafka 2.0.2", of the library that is loaded. */
 const char *kafka_library(void);

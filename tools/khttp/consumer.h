@@ -10,6 +10,16 @@
 
 #include "khttp/route.h"
 
+/* Defaults of the instances' clients, for the list that kafka_conf_open is given. */
+#define CONSUMER_DEFAULTS                                                                          \
+	{"queued.min.messages", "10000"}, {"queued.max.messages.kbytes", "4096"},                  \
+		{"fetch.queue.backoff.ms", "1"}, {"session.timeout.ms", "10000"},                  \
+		{"heartbeat.interval.ms", "1000"},                                                 \
+		{"topic.metadata.refresh.interval.ms", "10000"},                                   \
+	{                                                                                          \
+		"allow.auto.create.topics", "true"                                                 \
+	}
+
 /* Once at the start. NULL: with --no-consumer; then none of the others is called. */
 struct consumers *consumers_open(struct khttp *k);
 

@@ -28,6 +28,7 @@
 #include "base/msg.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "jq/expr.h"
 #include "net/tls.h"
 
 #include <errno.h>
@@ -67,7 +68,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "khttp",
 		.summary = "Serves Kafka by HTTP: produce, consume, topics.",
 		.examples = examples,
-		.libraries = {kafka_library, http_library, tls_library},
+		.libraries = {kafka_library, http_library, tls_library, expr_library},
 	};
 
 	opt.listen = arg_str0(
@@ -217,6 +218,7 @@ static void start_kafka(struct khttp *k)
 		{"queue.buffering.max.kbytes", "2097151"},
 		{"message.max.bytes", "1000000000"},
 		{"batch.size", "1000000"},
+		CONSUMER_DEFAULTS,
 		{0},
 	};
 	static const struct kafka_prop own[] = {

@@ -248,7 +248,7 @@ int route_base(struct khttp *k, struct http_request *r, const char *path, struct
 		proto = k->conf.cert ? SPAN("https") : SPAN("http");
 	}
 	if (!is_proto(proto, "http") && !is_proto(proto, "https")) {
-		http_error(r, 500, "'%.*s' is not a valid schema/proto.",
+		http_error(r, 500, "%.*s is not a valid schema/proto.",
 			proto.len < 100 ? (int)proto.len : 100, proto.p);
 		return -1;
 	}

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: ISC */
+/* Partitions come and go, positions are committed.
+ *
+ * A rebalance that takes partitions away waits for the answer that is being written, then for the commit of positions,
+ * REVOKE_MS at most. librdkafka seeks only in a partition that it fetches, so a seek right after an assignment waits for
+ * the first message, or for the end of the partition, which is dropped. */
+#include "khttp/consumer-parts.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+#include "base/wake.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- partitions ---- */
+
+static int compare(const char *topic, int32_t partition, const struct consumer_part *p)
+{
+	int c = strcmp(topic, p->topic);
+
+	return c ? c : (partition > p->partition) - (partition < p->partition);
+}
+
+/* The index of the first partition that is not before this one. */
+static size_t search(const struct instance *i, const char *topic, int32_t partition)
+{
+	size_t low = 0, high = i->part_count;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (compare(topic, partition, &i->parts[mid]) > 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct consumer_part *part_find(const struct instance *i, const char *topic, int32_t partition)
+{
+	size_t at = search(i, topic, partition);
+
+	if (at == i->part_count || compare(topic, partition, &i->parts[at]))
+		return NULL;
+	return &i->parts[at];
+}
+
+struct consumer_part *part_of(struct instance *i, const rd_kafka_message_t *m)
+{
+	if (!m->rkt)
+		return NULL;
+	if (!i->last || m->rkt != i->last_rkt || m->partition != i->last->partition) {
+		i->last = part_find(i, rd_kafka_topic_name(m->rkt), m->partition);
+		i->last_rkt = m->rkt;
+	}
+	return i->last;
+}
+
+static struct consumer_part *add(struct instance *i, const char *topic, int32_t partition)
+{
+	size_t at = search(i, topic, partition);
+	struct consumer_part *p;
+
+	i->parts = mem_realloc(i->parts, (i->part_count + 1) * sizeof(*p));
+	p = &i->parts[at];
+	memmove(p + 1, p, (i->part_count - at) * sizeof(*p));
+	i->part_count++;
+	i->last = NULL;
+	*p = (struct consumer_part){.topic = mem_dup(topic),
+		.partition = partition,
+		.next = -1,
+		.taken = -1,
+		.committed = -1};
+	return p;
+}
+
+/* Throws away what is held of it. */
+static void purge(struct instance *i, const struct consumer_part *p)
+{
+	size_t kept = 0, out = i->out;
+
+	for (size_t n = 0; n < i->held_count; n++) {
+		rd_kafka_message_t *m = i->held[n];
+
+		if (part_of(i, m) != p) {
+			i->held[kept++] = m;
+			continue;
+		}
+		i->held_bytes -= m->len + m->key_len;
+		rd_kafka_message_destroy(m);
+		if (n < i->out)
+			out--;
+	}
+	i->held_count = kept;
+	i->out = out;
+}
+
+static void drop(struct instance *i, struct consumer_part *p)
+{
+	purge(i, p);
+	free(p->topic);
+	i->part_count--;
+	i->last = NULL;
+	memmove(p, p + 1, (size_t)(i->parts + i->part_count - p) * sizeof(*p));
+}
+
+static void drop_all(struct instance *i)
+{
+	while (i->part_count)
+		drop(i, &i->parts[i->part_count - 1]);
+}
+
+/* ---- positions ---- */
+
+static bool has_moved(const struct consumer_part *p)
+{
+	return p->next >= 0 && p->next != p->committed;
+}
+
+uint64_t group_commit(
+	struct instance *i, const rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t *err)
+{
+	rd_kafka_topic_partition_list_t *own = rd_kafka_topic_partition_list_new(8);
+
+	for (struct consumer_part *p = i->parts; !list && p < i->parts + i->part_count; p++)
+		if (p->next >= 0)
+			rd_kafka_topic_partition_list_add(own, p->topic, p->partition)->offset =
+				p->next;
+	*err = RD_KAFKA_RESP_ERR_NO_ERROR;
+	if (list || own->cnt)
+		*err = rd_kafka_commit_queue(i->kafka.rk, list ? list : own, i->answers, NULL,
+			(void *)(uintptr_t)(i->commits + 1));
+	if (*err || (!list && !own->cnt)) {
+		rd_kafka_topic_partition_list_destroy(own);
+		return 0;
+	}
+	rd_kafka_topic_partition_list_destroy(own);
+	return ++i->commits;
+}
+
+static void commit_moved(struct instance *i)
+{
+	bool moved = false;
+	rd_kafka_resp_err_t err;
+
+	for (size_t n = 0; n < i->part_count; n++)
+		moved = moved || has_moved(&i->parts[n]);
+	if (!moved || i->own_commit)
+		return;
+	i->own_commit = group_commit(i, NULL, &err);
+	for (size_t n = 0; i->own_commit && n < i->part_count; n++)
+		i->parts[n].committed = i->parts[n].next;
+}
+
+void group_commit_positions(struct instance *i)
+{
+	if (!i->leaving)
+		commit_moved(i);
+}
+
+/* ---- seeking ---- */
+
+/* Tells librdkafka to go on at another place. */
+static rd_kafka_resp_err_t seek_now(struct instance *i, struct consumer_part *p)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_error_t *error;
+	rd_kafka_resp_err_t err;
+
+	rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = p->seek;
+	error = rd_kafka_seek_partitions(i->kafka.rk, list, 0);
+	err = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+	if (error)
+		rd_kafka_error_destroy(error);
+	rd_kafka_topic_partition_list_destroy(list);
+	p->seeks = false;
+	return err;
+}
+
+void group_seek(struct instance *i, struct consumer_part *p, int64_t offset)
+{
+	purge(i, p);
+	p->next = offset >= 0 ? offset : -1;
+	p->taken = -1;
+	p->seek = offset;
+	p->seeks = true;
+	if (p->started)
+		seek_now(i, p);
+}
+
+bool group_started(struct instance *i, struct consumer_part *p)
+{
+	p->started = true;
+	if (!p->seeks)
+		return true;
+	seek_now(i, p);
+	return false;
+}
+
+/* ---- assignments ---- */
+
+/* Messages of the partition go to the instance's own queue. */
+static void forward(struct instance *i, const rd_kafka_topic_partition_t *o)
+{
+	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(i->kafka.rk, o->topic, o->partition);
+
+	rd_kafka_queue_forward(q, i->messages);
+	rd_kafka_queue_destroy(q);
+}
+
+/* Hands the partitions that it was assigned by a request to librdkafka. */
+static rd_kafka_resp_err_t assign_parts(struct instance *i)
+{
+	rd_kafka_topic_partition_list_t *list =
+		rd_kafka_topic_partition_list_new((int)i->part_count);
+	rd_kafka_resp_err_t err;
+
+	for (struct consumer_part *p = i->parts; p < i->parts + i->part_count; p++) {
+		rd_kafka_topic_partition_t *o =
+			rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
+
+		/* What is held comes before what is fetched from here on. */
+		if (p->taken >= 0 || p->next >= 0)
+			o->offset = p->taken >= 0 ? p->taken : p->next;
+		p->started = false;
+		forward(i, o);
+	}
+	err = rd_kafka_assign(i->kafka.rk, list->cnt ? list : NULL);
+	rd_kafka_topic_partition_list_destroy(list);
+	return err;
+}
+
+rd_kafka_resp_err_t group_assign(struct instance *i, const struct places *list)
+{
+	struct consumer_part *p;
+
+	if (i->auto_commit)
+		group_commit_positions(i);
+	for (size_t n = i->part_count; n-- > 0;) {
+		bool stays = false;
+
+		p = &i->parts[n];
+		for (size_t l = 0; l < list->count; l++)
+			stays = stays || !compare(list->list[l].topic, list->list[l].partition, p);
+		if (!stays)
+			drop(i, p);
+	}
+	for (size_t l = 0; l < list->count; l++)
+		if (!part_find(i, list->list[l].topic, list->list[l].partition))
+			add(i, list->list[l].topic, list->list[l].partition);
+	i->mode = list->count ? MODE_ASSIGNED : MODE_NOTHING;
+	return assign_parts(i);
+}
+
+rd_kafka_resp_err_t group_subscribe(struct instance *i, const char *topics)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+	rd_kafka_resp_err_t err;
+
+	for (const char *end; (end = strchr(topics, '\n')); topics = end + 1) {
+		char *name = span_text((struct span){topics, (size_t)(end - topics)});
+
+		rd_kafka_topic_partition_list_add(list, name, RD_KAFKA_PARTITION_UA);
+		free(name);
+	}
+	err = rd_kafka_subscribe(i->kafka.rk, list);
+	rd_kafka_topic_partition_list_destroy(list);
+	return err;
+}
+
+void group_unsubscribe(struct instance *i)
+{
+	enum instance_mode mode = i->mode;
+
+	pattern_free(i);
+	i->mode = MODE_NOTHING;
+	if (i->auto_commit && !i->leaving)
+		group_commit_positions(i);
+	if (mode == MODE_ASSIGNED) {
+		drop_all(i);
+		rd_kafka_assign(i->kafka.rk, NULL);
+	} else if (mode != MODE_NOTHING) {
+		/* The partitions go when librdkafka takes them away. */
+		rd_kafka_unsubscribe(i->kafka.rk);
+	}
+}
+
+/* ---- rebalances ---- */
+
+static bool is_cooperative(const struct instance *i)
+{
+	return strcmp(rd_kafka_rebalance_protocol(i->kafka.rk), "COOPERATIVE") == 0;
+}
+
+static void give(struct instance *i, rd_kafka_topic_partition_list_t *list)
+{
+	for (int n = 0; n < list->cnt; n++) {
+		const rd_kafka_topic_partition_t *o = &list->elems[n];
+
+		if (!part_find(i, o->topic, o->partition))
+			add(i, o->topic, o->partition);
+		forward(i, o);
+	}
+	if (is_cooperative(i))
+		rd_kafka_error_destroy(rd_kafka_incremental_assign(i->kafka.rk, list));
+	else
+		rd_kafka_assign(i->kafka.rk, list);
+	for (struct wait *w = i->waits; w; w = w->next)
+		if (w->kind == WAIT_ASSIGNMENT && !w->answered) {
+			wait_answered(w);
+			calls_done(w->request);
+		}
+}
+
+static void release(struct instance *i)
+{
+	rd_kafka_topic_partition_list_t *list = i->leaving;
+
+	i->leaving = NULL;
+	for (int n = 0; n < list->cnt; n++) {
+		struct consumer_part *p =
+			part_find(i, list->elems[n].topic, list->elems[n].partition);
+
+		if (p)
+			drop(i, p);
+	}
+	if (i->leaving_cooperative)
+		rd_kafka_error_destroy(rd_kafka_incremental_unassign(i->kafka.rk, list));
+	else
+		rd_kafka_assign(i->kafka.rk, NULL);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void on_rebalance(
+	rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *kafka)
+{
+	struct instance *i = kafka;
+
+	(void)rk;
+	for (size_t n = 0; n < i->part_count; n++)
+		i->parts[n].paused = true;
+	/* What a subscription of before has to say: the answer is what was assigned since. */
+	if (i->mode == MODE_ASSIGNED && !i->closing) {
+		assign_parts(i);
+		return;
+	}
+	if (i->leaving)
+		release(i);
+	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		give(i, list);
+		return;
+	}
+	i->leaving = rd_kafka_topic_partition_list_copy(list);
+	i->leaving_cooperative = is_cooperative(i);
+	i->leaving_committed = false;
+	i->leave_by_ms = i->all->now_ms + REVOKE_MS;
+}
+
+void group_go_on(struct instance *i)
+{
+	bool lost;
+
+	if (!i->leaving)
+		return;
+	lost = rd_kafka_assignment_lost(i->kafka.rk);
+	/* Another member may have what we have lost. */
+	if (i->auto_commit && !lost && i->all->now_ms < i->leave_by_ms) {
+		if (i->out_to || i->own_commit)
+			return;
+		if (!i->leaving_committed) {
+			i->leaving_committed = true;
+			commit_moved(i);
+			if (i->own_commit)
+				return;
+		}
+	}
+	release(i);
+}
+
+/* ---- errors ---- */
+
+void group_error(struct instance *i, const rd_kafka_message_t *m)
+{
+	const char *text = rd_kafka_message_errstr(m);
+
+	switch (m->err) {
+	case RD_KAFKA_RESP_ERR_NO_ERROR:
+	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+	/* It may come to be. */
+	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+	/* Brokers that are away come back. */
+	case RD_KAFKA_RESP_ERR__TRANSPORT:
+	case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+	case RD_KAFKA_RESP_ERR__RESOLVE:
+	case RD_KAFKA_RESP_ERR__TIMED_OUT:
+	case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+		msg_info("instance '%s': %s", i->name, text);
+		return;
+	default:
+		msg_info("instance '%s': %s", i->name, text);
+		i->error_status = error_status(m->err, i->all->k->compat);
+		snprintf(i->error, sizeof(i->error), "%s", text);
+		if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && m->rkt)
+			snprintf(i->error, sizeof(i->error),
+				"Undefined offset with no reset policy for partitions: [%s-%" PRId32
+				"]",
+				rd_kafka_topic_name(m->rkt), m->partition);
+	}
+}
+
+/* ---- the client ---- */
+
+int group_open(struct instance *i, struct kafka_conf *conf, struct trouble *why)
+{
+	rd_kafka_conf_set_rebalance_cb(conf->rd, on_rebalance);
+	if (kafka_start(&i->kafka, RD_KAFKA_CONSUMER, conf, why))
+		return -1;
+	rd_kafka_poll_set_consumer(i->kafka.rk);
+	i->events = rd_kafka_queue_get_consumer(i->kafka.rk);
+	i->messages = rd_kafka_queue_new(i->kafka.rk);
+	i->answers = rd_kafka_queue_new(i->kafka.rk);
+	kafka_wake_on(&i->kafka, i->events);
+	kafka_wake_on(&i->kafka, i->messages);
+	kafka_wake_on(&i->kafka, i->answers);
+	return 0;
+}
+
+void group_close(struct instance *i)
+{
+	if (i->auto_commit)
+		group_commit_positions(i);
+}
+
+bool group_may_close(const struct instance *i)
+{
+	for (const struct wait *w = i->waits; w; w = w->next)
+		if (w->kind == WAIT_COMMIT && !w->answered)
+			return false;
+	return !i->own_commit && !i->out_to;
+}
+
+bool group_release(struct instance *i)
+{
+	pattern_free(i);
+	if (i->has_listing && !listing_close(&i->listing))
+		return false;
+	i->has_listing = false;
+	if (i->leaving)
+		rd_kafka_topic_partition_list_destroy(i->leaving);
+	i->leaving = NULL;
+	drop_all(i);
+	while (i->held_count)
+		rd_kafka_message_destroy(i->held[--i->held_count]);
+	i->out = 0;
+	free(i->parts);
+	i->parts = NULL;
+	rd_kafka_queue_destroy(i->messages);
+	rd_kafka_queue_destroy(i->answers);
+	rd_kafka_queue_destroy(i->events);
+	return true;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: ISC */
+#include "khttp/consumer-parts.h"
+
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+const enum media print_media[] = {MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT};
+
+/* What a client that knows the format cannot be told as such. NULL: it can. */
+static const char *flaw_of(enum consumer_format format, struct span s)
+{
+	struct json_value v;
+	struct json why;
+
+	if (!s.p)
+		return NULL;
+	if (format == FORMAT_TEXT && !json_utf8(s))
+		return "not UTF-8";
+	if (format == FORMAT_JSON && json_parse(s, &v, &why))
+		return s.len ? why.why : "empty";
+	return NULL;
+}
+
+static void put_base64(struct buf *b, struct span s)
+{
+	buf_putc(b, '"');
+	buf_base64(b, s.p, s.len);
+	buf_putc(b, '"');
+}
+
+static void put_bytes(struct buf *b, enum consumer_format format, struct span s)
+{
+	if (!s.p)
+		buf_puts(b, "null");
+	else if (format == FORMAT_BINARY)
+		put_base64(b, s);
+	else if (format == FORMAT_TEXT)
+		json_put_text(b, s);
+	else
+		buf_span(b, s);
+}
+
+static void put_headers(struct buf *b, const rd_kafka_message_t *m)
+{
+	rd_kafka_headers_t *headers;
+	struct span name, value;
+
+	if (rd_kafka_message_headers(m, &headers))
+		return;
+	for (size_t n = 0;
+		!rd_kafka_header_get_all(headers, n, &name.p, (const void **)&value.p, &value.len);
+		n++) {
+		buf_puts(b, n ? ",{\"key\":" : ",\"headers\":[{\"key\":");
+		name.len = strlen(name.p);
+		if (json_utf8(name))
+			json_put_text(b, name);
+		else
+			put_base64(b, name);
+		buf_puts(b, ",\"value\":");
+		if (value.p)
+			put_base64(b, value);
+		else
+			buf_puts(b, "null");
+		buf_putc(b, '}');
+	}
+	if (rd_kafka_header_cnt(headers))
+		buf_putc(b, ']');
+}
+
+/* What stands in place of a key or value that has no such form. */
+static void put_flaw(struct buf *b, const char *name, const char *flaw, struct span s)
+{
+	if (!flaw)
+		return;
+	buf_printf(b, ",\"%s\":", name);
+	put_base64(b, s);
+	buf_puts(b, ",\"error\":");
+	json_put_text(b, (struct span){flaw, strlen(flaw)});
+}
+
+void print_json(struct buf *b, enum consumer_format format, const rd_kafka_message_t *m)
+{
+	struct span key = {m->key, m->key_len}, value = {m->payload, m->len};
+	const char *bad_key = flaw_of(format, key), *bad_value = flaw_of(format, value);
+
+	buf_puts(b, "{\"topic\":\"");
+	buf_puts(b, rd_kafka_topic_name(m->rkt));
+	buf_puts(b, "\",\"key\":");
+	put_bytes(b, format, bad_key ? SPAN_NONE : key);
+	buf_puts(b, ",\"value\":");
+	put_bytes(b, format, bad_value ? SPAN_NONE : value);
+	buf_puts(b, ",\"partition\":");
+	buf_int(b, m->partition);
+	buf_puts(b, ",\"offset\":");
+	buf_int(b, m->offset);
+	buf_puts(b, ",\"timestamp\":");
+	buf_int(b, rd_kafka_message_timestamp(m, NULL));
+	put_headers(b, m);
+	put_flaw(b, "raw", bad_value, value);
+	put_flaw(b, "raw_key", bad_value ? NULL : bad_key, key);
+	buf_putc(b, '}');
+}
+
+const char *print_flaw(enum consumer_format format, const rd_kafka_message_t *m)
+{
+	struct span key = {m->key, m->key_len}, value = {m->payload, m->len};
+	const char *bad_key = flaw_of(format, key), *bad_value = flaw_of(format, value);
+	static char text[400];
+
+	if (!bad_key && !bad_value)
+		return NULL;
+	snprintf(text, sizeof(text),
+		"Failed to decode: the %s at %s-%" PRId32 ", offset %" PRId64 ", is not %s: %s",
+		bad_key ? "key" : "value", rd_kafka_topic_name(m->rkt), m->partition, m->offset,
+		format == FORMAT_TEXT ? "text" : "JSON", bad_key ? bad_key : bad_value);
+	return text;
+}
