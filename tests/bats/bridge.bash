@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 # shellcheck shell=bash
-# For tests of khttp: a bridge, and requests to it.
+# For tests of khttp: a bridge, and requests to it. The tests read what is set here.
+# shellcheck disable=SC2034
 
 V2='Content-Type: application/vnd.kafka.v2+json'
 

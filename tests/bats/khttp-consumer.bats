@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: ISC
 # Consumer instances of khttp: each path below /consumers, each answer to it.
 
+# Each test is a process of its own, and sets what bridge.bash sets.
+# shellcheck disable=SC2030,SC2031,SC2154
 load helpers
 load bridge
 

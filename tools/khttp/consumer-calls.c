@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* What is asked of an instance, but for its records. */
-#include "khttp/consumer-parts.h"
+#include "khttp/instance.h"
 
 #include "base/mem.h"
 

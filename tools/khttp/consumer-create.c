@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* POST /consumers/{groupid}. */
-#include "khttp/consumer-parts.h"
+#include "khttp/instance.h"
 
 #include "base/mem.h"
 #include "base/msg.h"

@@ -4,7 +4,7 @@
  * A rebalance that takes partitions away waits for the answer that is being written, then for the commit of positions,
  * REVOKE_MS at most. librdkafka seeks only in a partition that it fetches, so a seek right after an assignment waits for
  * the first message, or for the end of the partition, which is dropped. */
-#include "khttp/consumer-parts.h"
+#include "khttp/instance.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -73,6 +73,7 @@ static struct consumer_part *add(struct instance *i, const char *topic, int32_t 
 		.partition = partition,
 		.next = -1,
 		.taken = -1,
+		.shown = -1,
 		.committed = -1};
 	return p;
 }
@@ -308,6 +309,10 @@ static void give(struct instance *i, rd_kafka_topic_partition_list_t *list)
 		rd_kafka_error_destroy(rd_kafka_incremental_assign(i->kafka.rk, list));
 	else
 		rd_kafka_assign(i->kafka.rk, list);
+	for (size_t n = 0; i->resume && n < i->part_count; n++)
+		stream_resume(i, &i->parts[n]);
+	free(i->resume);
+	i->resume = NULL;
 	for (struct wait *w = i->waits; w; w = w->next)
 		if (w->kind == WAIT_ASSIGNMENT && !w->answered) {
 			wait_answered(w);
@@ -459,6 +464,8 @@ bool group_release(struct instance *i)
 	i->out = 0;
 	free(i->parts);
 	i->parts = NULL;
+	free(i->resume);
+	i->resume = NULL;
 	rd_kafka_queue_destroy(i->messages);
 	rd_kafka_queue_destroy(i->answers);
 	rd_kafka_queue_destroy(i->events);

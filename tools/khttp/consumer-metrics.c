@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "khttp/consumer-parts.h"
+#include "khttp/instance.h"
 
 #include "base/metrics.h"
 

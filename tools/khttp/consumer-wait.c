@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Requests that wait, in their instance's list and in a heap by their time. */
-#include "khttp/consumer-parts.h"
+#include "khttp/instance.h"
 
 #include "base/mem.h"
 
@@ -94,6 +94,7 @@ static void on_done(struct http_request *r, bool whole)
 	wait_until(w, -1);
 	w->all->wait_count--;
 	consumers_free(w->all);
+	stream_free(w->stream);
 	free(w);
 }
 

@@ -7,7 +7,7 @@
  * Files: consumer.c the table, waits, the end; consumer-create.c, consumer-calls.c, poll.c requests; consumer-body.c their
  * bodies; consumer-group.c partitions, positions, commits; consumer-pattern.c subscriptions by pattern; poll-print.c records.
  */
-#include "khttp/consumer-parts.h"
+#include "khttp/instance.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -71,6 +71,10 @@ static void unname(struct instance *i)
 
 static void give_up(struct wait *w)
 {
+	if (w->kind == WAIT_STREAM) {
+		stream_due(w);
+		return;
+	}
 	wait_answered(w);
 	switch (w->kind) {
 	case WAIT_POLL:

@@ -4,7 +4,7 @@
  * Records are taken from librdkafka into i->held, POLL_RECORDS at most. An answer is made of the first of them, which stay
  * there until it was written: then positions move behind them; when it was not, the next poll gets them. One answer is on
  * its way at a time; further polls wait for it, in their order. */
-#include "khttp/consumer-parts.h"
+#include "khttp/instance.h"
 
 #include "base/mem.h"
 #include "base/num.h"
@@ -56,7 +56,7 @@ static bool take(struct instance *i, rd_kafka_message_t *m)
 	return true;
 }
 
-static void take_all(struct instance *i)
+void poll_take(struct instance *i)
 {
 	rd_kafka_message_t *m;
 	size_t n = 0, before = i->held_bytes;
@@ -144,9 +144,11 @@ void poll_go_on(struct instance *i)
 {
 	struct wait *next;
 
-	take_all(i);
+	poll_take(i);
 	for (struct wait *w = i->waits; w && !i->out_to && !i->closing; w = next) {
 		next = w->next;
+		if (w->kind == WAIT_STREAM && i->held_count)
+			stream_wake(w);
 		if (w->kind != WAIT_POLL || w->answered)
 			continue;
 		if (i->held_count)
@@ -213,16 +215,19 @@ bool poll_read(struct http_request *r, struct poll_limits *l)
 	return false;
 }
 
-static bool takes_format(const struct instance *i, const struct call *c)
+/* What the client gets; MEDIA_NONE: nothing that it likes. */
+static enum media choose(const struct instance *i, const struct call *c)
 {
-	const enum media offered[] = {print_media[i->format], MEDIA_NONE};
+	const enum media offered[] = {
+		print_media[i->format], MEDIA_EVENTS, MEDIA_LINES, MEDIA_NONE};
 
-	return media_choose(http_header(c->r, "Accept"), offered, c->k->compat) != MEDIA_NONE;
+	return media_choose(http_header(c->r, "Accept"), offered, c->k->compat);
 }
 
 void poll_request(struct instance *i, const struct call *c)
 {
 	struct poll_limits l;
+	enum media media;
 	struct wait *w;
 
 	if (strcmp(c->r->method, "HEAD") == 0) {
@@ -237,9 +242,14 @@ void poll_request(struct instance *i, const struct call *c)
 			"Consumer is not subscribed to any topics or assigned any partitions");
 		return;
 	}
-	if (!takes_format(i, c)) {
+	media = choose(i, c);
+	if (media == MEDIA_NONE) {
 		http_error(c->r, 406,
 			"Consumer format does not match the embedded format requested by the Accept header.");
+		return;
+	}
+	if (media == MEDIA_EVENTS || media == MEDIA_LINES) {
+		stream_open(i, c->r, media == MEDIA_LINES);
 		return;
 	}
 	if (l.timeout_ms < 0) {

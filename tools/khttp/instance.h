@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What the parts of consumer.h share. */
-#ifndef EVPIPE_KHTTP_CONSUMER_PARTS_H
-#define EVPIPE_KHTTP_CONSUMER_PARTS_H
+#ifndef KHTTP_INSTANCE_H
+#define KHTTP_INSTANCE_H
 
 #include "kafka/listing.h"
 #include "khttp/body.h"
@@ -30,6 +30,7 @@ struct consumer_part {
 	int32_t partition;
 	int64_t next; /* behind the last record that was written to a client in full; or where a seek leads */
 	int64_t taken; /* behind the last record that was taken from librdkafka */
+	int64_t shown; /* the last one that a stream has had */
 	int64_t committed;
 	bool started; /* librdkafka has given something of it since it was assigned */
 	bool paused; /* by a rebalance, and nothing has come since */
@@ -76,6 +77,7 @@ struct instance {
 	size_t held_count, held_bytes, out;
 	struct wait *out_to;
 	struct wait *waits;
+	char *resume; /* Last-Event-ID of a stream; NULL */
 	char error[512]; /* what the next poll is answered with; "" */
 	int error_status;
 	/* commits */
@@ -217,12 +219,26 @@ struct poll_limits {
 /* Reads the query. false: it has answered with 400. */
 bool poll_read(struct http_request *r, struct poll_limits *l);
 void poll_request(struct instance *i, const struct call *c);
-/* Takes what librdkafka has, and answers polls. */
+/* Takes what librdkafka has. */
+void poll_take(struct instance *i);
+/* The same, and answers polls. */
 void poll_go_on(struct instance *i);
 /* A poll that was marked as answered gets no records. */
 void poll_due(struct wait *w);
 /* The answer to it was written; @whole: all of it. */
 void poll_written(struct wait *w, bool whole);
+
+/* ---- poll-stream.c ---- */
+
+/* Answers with a stream: @lines: of our records; else of events. */
+void stream_open(struct instance *i, struct http_request *r, bool lines);
+/* There are records. */
+void stream_wake(struct wait *w);
+/* Its time is over: a sign of life; its next time is set. */
+void stream_due(struct wait *w);
+void stream_free(struct stream *s);
+/* The partition begins where the last stream ended, as its client has told. */
+void stream_resume(struct instance *i, struct consumer_part *p);
 
 /* ---- poll-print.c ---- */
 
@@ -231,6 +247,8 @@ extern const enum media print_media[];
 /* Appends a record. A key or value that is not of the format is null; then "raw" or "raw_key" has it in base64, and "error"
  * says why. */
 void print_json(struct buf *b, enum consumer_format format, const rd_kafka_message_t *m);
+/* Appends a line of evpipe-record(5). */
+void print_line(struct buf *b, const rd_kafka_message_t *m);
 /* Why the record is not of the format: a sentence that names its place; NULL: it is. Static. */
 const char *print_flaw(enum consumer_format format, const rd_kafka_message_t *m);
 

@@ -1,0 +1,276 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# GET of records from khttp: formats, limits, and that nothing is lost by an answer that did not arrive.
+
+# Each test is a process of its own, and sets what bridge.bash sets.
+# shellcheck disable=SC2030,SC2031,SC2154
+load helpers
+load bridge
+
+setup_file() {
+	kafka_start
+}
+
+# numbers TOPIC FIRST LAST: records of JSON, to partition 0.
+numbers() {
+	seq "$2" "$3" | kproduce "$1" -p 0
+}
+
+# assigned TOPIC [MEMBERS]: an instance that has partition 0 of it.
+assigned() {
+	instance "$(unique g)" c "${2:-}"
+	post "$C/assignments" "{\"partitions\":[{\"topic\":\"$1\",\"partition\":0}]}"
+	is 204
+}
+
+@test "formats: json, binary and text, keys, null, empty, headers in their order" {
+	bridge_start
+	topic=$(new_topic 1)
+	printf '%s\n' \
+		'{"topic":"'"$topic"'","key":"1","payload":"{\"a\": 1.10, \"b\":1e400}","ts":1700000000000}' \
+		'{"topic":"'"$topic"'","key":null,"payload":null,"ts":1700000000001}' \
+		'{"topic":"'"$topic"'","key":"[2]","payload":"12345678901234567890","headers":["h","v","h",{"b64":"/wA="},"n",null],"ts":1700000000002}' |
+		kwrite -b "$KAFKA_BROKERS"
+	for format in json binary text; do
+		post /consumers/g "{\"format\":\"$format\",\"auto.offset.reset\":\"earliest\"}"
+		is 200
+		C=/consumers/g/instances/$(jq -r .instance_id <<<"$body")
+		post "$C/assignments" "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":0}]}"
+		: >all
+		until [ "$(wc -l <all)" = 3 ]; do
+			req GET "$C/records?timeout=30000" -H "Accept: application/vnd.kafka.$format.v2+json"
+			is 200
+			[[ $headers == *"Content-Type: application/vnd.kafka.$format.v2+json"* ]]
+			sed 's/^\[//; s/\]$//; s/},{"topic"/}\n{"topic"/g' answer >>all
+			echo >>all
+		done
+		mv all $format
+	done
+	head="{\"topic\":\"$topic\",\"key\":" head2=',"partition":0,"offset"'
+	diff json - <<-EOF
+		${head}1,"value":{"a": 1.10, "b":1e400}$head2:0,"timestamp":1700000000000}
+		${head}null,"value":null$head2:1,"timestamp":1700000000001}
+		${head}[2],"value":12345678901234567890$head2:2,"timestamp":1700000000002,"headers":[{"key":"h","value":"dg=="},{"key":"h","value":"/wA="},{"key":"n","value":null}]}
+	EOF
+	diff <(jq -c '[.key, .value]' text) - <<-'EOF'
+		["1","{\"a\": 1.10, \"b\":1e400}"]
+		[null,null]
+		["[2]","12345678901234567890"]
+	EOF
+	diff <(jq -r '[.key, .value] | map(if . then @base64d else "-" end) | join("|")' binary) - <<-'EOF'
+		1|{"a": 1.10, "b":1e400}
+		-|-
+		[2]|12345678901234567890
+	EOF
+}
+
+@test "a record that is not of the format is delivered as it is, and so are its neighbours; with --compat it is 406 and stays" {
+	bridge_start
+	bridge_start strict --compat on
+	topic=$(new_topic 1)
+	printf '1\nnot json\n3\n' | kproduce "$topic" -p 0
+	assigned "$topic"
+	polled "$C" 3
+	diff <(jq -c '[.value, .raw, has("error")]' polled) - <<-'EOF'
+		[1,null,false]
+		[null,"bm90IGpzb24=",true]
+		[3,null,false]
+	EOF
+	BRIDGE=$(bridge_url strict)
+	assigned "$topic"
+	poll "$C" '?timeout=30000'
+	says 200 'map(.value) == [1]'
+	for _ in 1 2; do
+		poll "$C" '?timeout=30000'
+		says 406 ".message | startswith(\"Failed to decode: the value at $topic-0, offset 1, is not JSON\")"
+	done
+	post "$C/positions" "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":2}]}"
+	poll "$C" '?timeout=30000'
+	says 200 'map(.value) == [3]'
+}
+
+@test "Accept: the format by name, with parameters, by a wildcard, or absent" {
+	bridge_start
+	topic=$(new_topic 1)
+	assigned "$topic"
+	for accept in application/vnd.kafka.json.v2+json '*/*' 'application/*;q=0.5' 'text/html, application/vnd.kafka.json.v2+json;q=0.1' ''; do
+		req GET "$C/records?timeout=0" -H "Accept:${accept:+ }$accept"
+		is 200 '[]'
+	done
+	for accept in application/vnd.kafka.binary.v2+json text/html application/json; do
+		req GET "$C/records?timeout=0" -H "Accept: $accept"
+		is_error 406 'Consumer format does not match the embedded format requested by the Accept header.'
+	done
+}
+
+@test "max_bytes and max_records cut an answer; what did not fit comes next" {
+	bridge_start
+	topic=$(new_topic 1)
+	numbers "$topic" 10 19
+	assigned "$topic"
+	poll "$C" '?timeout=30000&max_records=3'
+	says 200 'map(.offset) == [0, 1, 2]'
+	poll "$C" '?timeout=30000&max_bytes=5'
+	is_error 422 'Response exceeds the maximum number of bytes the consumer can receive'
+	poll "$C" '?timeout=30000&max_records=1'
+	says 200 'map(.offset) == [3]'
+	size=${#body}
+	poll "$C" "?timeout=30000&max_bytes=$size"
+	says 200 'map(.offset) == [4]'
+	poll "$C" "?timeout=30000&max_bytes=$((2 * size))"
+	says 200 'map(.offset) == [5, 6]'
+	[ ${#body} -le $((2 * size)) ]
+	poll "$C" '?timeout=-1'
+	is_error 422 'Timeout must not be negative'
+	for query in timeout=x max_bytes=1.5 timeout=; do
+		poll "$C" "?$query"
+		is 400
+	done
+	poll "$C" '?timeout=30000&unknown=1'
+	says 200 'map(.offset) == [7, 8, 9]'
+	req HEAD "$C/records" -I
+	is 405
+}
+
+@test "a poll waits for its timeout, and ends with the first record" {
+	bridge_start
+	topic=$(new_topic 1)
+	assigned "$topic"
+	poll "$C" '?timeout=0'
+	is 200 '[]'
+	spawn waiting curl -s -m 100 "$BRIDGE$C/records?timeout=90000" </dev/null
+	wait_for "curl -s $BRIDGE/metrics | grep -q '^evpipe_http_waiting.* 1$'"
+	printf '1\n' | kproduce "$topic" -p 0
+	wait_exit waiting
+	grep -F '"value":1' waiting.out
+}
+
+@test "polls of one instance are answered one after the other, each record once" {
+	bridge_start
+	topic=$(new_topic 1)
+	assigned "$topic"
+	for n in 1 2 3 4; do
+		spawn "p$n" curl -s -m 100 "$BRIDGE$C/records?timeout=90000&max_records=1" </dev/null
+	done
+	wait_for "curl -s $BRIDGE/metrics | grep -q '^evpipe_http_waiting.* 4$'"
+	numbers "$topic" 1 4
+	for n in 1 2 3 4; do wait_exit "p$n"; done
+	[ "$(cat p?.out | sed 's/\]\[/,/g' | jq -c 'map(.value) | sort')" = '[1,2,3,4]' ]
+}
+
+# dropped PATH: a client asks, reads a part of the answer and goes.
+dropped() {
+	python3 - "$BRIDGE" "$1" <<-'EOP'
+	import socket, struct, sys
+	host, port = sys.argv[1][7:].split(":")
+	s = socket.socket()
+	s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+	s.connect((host, int(port)))
+	s.sendall(f"GET {sys.argv[2]} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+	assert s.recv(200).startswith(b"HTTP/1.1 200")
+	s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+	s.close()
+	EOP
+}
+
+@test "a client that goes in the middle of its answer gives the records back" {
+	bridge_start
+	topic=$(new_topic 1) group=$(unique g)
+	# More than the sockets between hold.
+	python3 -c 'for n in range(8): print(f"{{\"n\":{n},\"x\":\"" + "x" * 900000 + "\"}")' | kproduce "$topic" -p 0
+	instance "$group" c
+	subscribed "$C" "$topic"
+	for _ in 1 2 3; do dropped "$C/records?timeout=60000"; done
+	wait_for "curl -s $BRIDGE/metrics | grep -q '^evpipe_http_given_back_records_total.* [1-9]'"
+	polled "$C" 8
+	diff <(jq -c '.n' <(jq -c .value polled)) <(seq 0 7)
+	req DELETE "$C"
+	# Nothing was committed of what had not arrived.
+	instance "$group" d
+	subscribed "$C" "$topic"
+	dropped "$C/records?timeout=1000" || true
+	poll "$C" '?timeout=0'
+	is 200 '[]'
+}
+
+@test "SIGTERM: polls that wait are answered, positions are committed, nothing is lost" {
+	bridge_start
+	topic=$(new_topic 1) group=$(unique g)
+	numbers "$topic" 1 5
+	instance "$group" c
+	subscribed "$C" "$topic"
+	poll "$C" '?timeout=30000&max_records=2'
+	is 200
+	instance "$(unique g)" idle
+	post "$C/assignments" "{\"partitions\":[{\"topic\":\"$(new_topic 1)\",\"partition\":0}]}"
+	spawn waiting curl -s -m 100 -w ' %{http_code}' "$BRIDGE$C/records?timeout=90000" </dev/null
+	wait_for "curl -s $BRIDGE/metrics | grep -q '^evpipe_http_waiting.* 1$'"
+	stop bridge
+	wait_exit waiting
+	[ "$(<waiting.out)" = '[] 200' ]
+	wait_exit bridge
+	[ "$status" -eq 0 ]
+	bridge_start
+	instance "$group" c
+	subscribed "$C" "$topic"
+	poll "$C" '?timeout=30000'
+	says 200 'map(.value) == [3, 4, 5]'
+}
+
+@test "an instance that nobody uses is deleted; one whose poll waits is not" {
+	bridge_start bridge --consumer-timeout 2s
+	topic=$(new_topic 1)
+	assigned "$topic"
+	polling=$C
+	spawn waiting curl -s -m 100 "$BRIDGE$C/records?timeout=90000" </dev/null
+	assigned "$topic"
+	wait_for "curl -s $BRIDGE/metrics | grep -q '^evpipe_http_reaped_instances_total.* 1$'"
+	req GET "$C/subscription"
+	is 404
+	numbers "$topic" 1 1
+	wait_exit waiting
+	grep -F '"value":1' waiting.out
+	[ "$polling" != "$C" ]
+}
+
+@test "two instances of a group share the partitions; one that goes leaves them to the other, no record is lost" {
+	bridge_start
+	topic=$(new_topic 2) group=$(unique g)
+	instance "$group" a
+	A=$C
+	subscribed "$A" "$topic"
+	for p in 0 1; do seq "${p}1" "${p}5" | sed 's/^0//' | kproduce "$topic" -p $p; done
+	polled "$A" 10
+	instance "$group" b
+	B=$C
+	subscribed "$B" "$topic"
+	wait_for "curl -s $BRIDGE$A/subscription | jq -e '.partitions | map(to_entries[].value | length) | add == 1'"
+	for p in 0 1; do seq "${p}6" "${p}9" | sed 's/^0//' | kproduce "$topic" -p $p; done
+	mv polled first
+	polled "$A" 4
+	polled "$B" 8
+	cat first >>polled
+	[ "$(jq .value polled | sort -n | uniq | tr '\n' ' ')" = '1 2 3 4 5 6 7 8 9 11 12 13 14 15 16 17 18 19 ' ]
+	req DELETE "$A"
+	wait_for "curl -s $BRIDGE$B/subscription | jq -e '.partitions == [{\"$topic\":[0,1]}]'"
+}
+
+@test "polls that wait hold nobody up: 24 of them, and a POST" {
+	bridge_start
+	topic=$(new_topic 1) other=$(new_topic 1)
+	for n in {1..24}; do
+		instance "$(unique g)" "c$n"
+		post "$C/assignments" "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":0}]}"
+		spawn "p$n" curl -s -m 100 "$BRIDGE$C/records?timeout=90000" </dev/null
+	done
+	wait_for "curl -s $BRIDGE/metrics | grep -q '^evpipe_http_waiting.* 24$'"
+	for _ in {1..10}; do
+		curl -s -o took.out -w '# a POST beside 24 waiting polls: %{http_code} in %{time_total} s\n' "$BRIDGE/topics/$other" \
+			-H 'Content-Type: application/vnd.kafka.json.v2+json' -d '{"records":[{"value":"x"}]}' >&3
+	done
+	numbers "$topic" 1 1
+	for n in {1..24}; do
+		wait_exit "p$n"
+		grep -qF '"value":1' "p$n.out"
+	done
+}
