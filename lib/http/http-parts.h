@@ -41,6 +41,16 @@ struct http_client {
 	struct http_client *next, **link;
 };
 
+struct http_param {
+	struct span name;
+	char *value;
+};
+
+struct http_answer_header {
+	char *name, *value;
+};
+
+/* Ten thousand may wait at a time: what few of them need has memory of its own. */
 struct http_request_inner {
 	struct http_request pub; /* first */
 	struct http_client *client;
@@ -51,17 +61,12 @@ struct http_request_inner {
 	size_t thrown_away; /* bytes of a body that is not wanted */
 	http_fn *fn;
 	const char *pattern;
-	struct {
-		struct span name;
-		char *value;
-	} params[HTTP_PARAMS_MAX];
+	struct http_param *params;
 	size_t param_count;
 	int refused; /* the status, when no handler is called */
 	bool begun, handled, suspended, cut;
 	/* The answer. */
-	struct {
-		char *name, *value;
-	} headers[HTTP_HEADERS_MAX];
+	struct http_answer_header *headers;
 	size_t header_count;
 	unsigned status;
 	struct MHD_Response *response; /* not queued yet */

@@ -60,6 +60,12 @@ static void forget_params(struct http_request_inner *r)
 		free(r->params[--r->param_count].value);
 }
 
+static void add_param(struct http_request_inner *r, struct span name, char *value)
+{
+	r->params = mem_realloc(r->params, (r->param_count + 1) * sizeof(*r->params));
+	r->params[r->param_count++] = (struct http_param){name, value};
+}
+
 static bool part_fits(struct http_request_inner *r, struct span wanted, struct span part)
 {
 	char *text = decode(part);
@@ -68,8 +74,7 @@ static bool part_fits(struct http_request_inner *r, struct span wanted, struct s
 	if (!text)
 		return false;
 	if (wanted.len > 2 && wanted.p[0] == '{' && r->param_count < HTTP_PARAMS_MAX) {
-		r->params[r->param_count].name = (struct span){wanted.p + 1, wanted.len - 2};
-		r->params[r->param_count++].value = text;
+		add_param(r, (struct span){wanted.p + 1, wanted.len - 2}, text);
 		return *text != '\0';
 	}
 	fits = span_is(wanted, text);
@@ -95,8 +100,7 @@ static bool rest_fits(struct http_request_inner *r, struct span name, const char
 		free(text);
 		return false;
 	}
-	r->params[r->param_count].name = name;
-	r->params[r->param_count++].value = text;
+	add_param(r, name, text);
 	return true;
 }
 

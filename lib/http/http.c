@@ -178,12 +178,20 @@ static void on_completed(void *self, struct MHD_Connection *connection, void **s
 	}
 	while (r->param_count)
 		free(r->params[--r->param_count].value);
+	free(r->headers);
+	free(r->params);
 	buf_free(&r->body);
 	buf_free(&r->queue);
 	free(r->path);
 	r->client->request = NULL;
 	h->requests--;
 	free(r);
+}
+
+void http_drop_body(struct http_request *r)
+{
+	buf_free(&http_inner(r)->body);
+	r->body = SPAN_NONE;
 }
 
 const char *http_header(const struct http_request *r, const char *name)

@@ -92,6 +92,8 @@ const char *http_query(const struct http_request *r, const char *name);
 /* The same of a header, whatever its case. */
 const char *http_header(const struct http_request *r, const char *name);
 const char *http_cookie(const struct http_request *r, const char *name);
+/* The body is not needed any more: its memory is freed before the request's end. */
+void http_drop_body(struct http_request *r);
 /* Calls @each for all of a kind, in order. */
 enum http_kind { HTTP_QUERY, HTTP_HEADER };
 void http_each(const struct http_request *r, enum http_kind kind,

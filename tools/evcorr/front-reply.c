@@ -36,8 +36,8 @@ static void on_done(struct http_request *r, bool whole)
 	if (c->number)
 		calls_cancel(&c->front->calls, c->number);
 	if (c->is_answered && whole)
-		calls_taken(&c->front->calls, buf_as_span(&c->id));
-	buf_free(&c->id);
+		calls_taken(&c->front->calls, c->id);
+	free((char *)(uintptr_t)c->id.p);
 	free(c);
 }
 
@@ -86,7 +86,7 @@ static const char *id_text(struct front_call *c)
 	struct buf *text = &c->front->text;
 
 	buf_clear(text);
-	ident_print(buf_as_span(&c->id), text);
+	ident_print(c->id, text);
 	buf_putc(text, '\0');
 	return text->p;
 }

@@ -293,10 +293,10 @@ static void send_call(struct front *f, struct http_request *r, const struct aske
 		return;
 	}
 	c->number = number;
-	c->timeout_ms = a->timeout_ms;
 	c->until_ms = epoch_ms() + a->timeout_ms;
 	id = calls_id(&f->calls, number);
-	buf_span(&c->id, id);
+	c->id = (struct span){span_text(id), id.len};
+	http_drop_body(r);
 	if (a->async && a->wait_ms > 0)
 		front_accept_at(f, c, f->now_ms + a->wait_ms);
 	else if (a->async)
@@ -331,13 +331,15 @@ static void fetch(struct front *f, struct http_request *r, const struct asked *a
 
 	c->is_fetch = true;
 	c->until_ms = read_until(r);
-	if (ident_parse(http_param(r, "id"), &c->id)) {
+	buf_clear(&f->scratch);
+	if (ident_parse(http_param(r, "id"), &f->scratch)) {
 		http_error(r, 404, "there is no call of this id");
 		return;
 	}
+	c->id = (struct span){span_text(buf_as_span(&f->scratch)), f->scratch.len};
 	if (wait_ms > f->max_timeout_ms)
 		wait_ms = f->max_timeout_ms;
-	c->number = calls_wait(&f->calls, buf_as_span(&c->id), wait_ms < 0 ? 0 : wait_ms, c);
+	c->number = calls_wait(&f->calls, c->id, wait_ms < 0 ? 0 : wait_ms, c);
 	/* Another client waits for it. */
 	if (!c->number)
 		front_accept(c);

@@ -55,9 +55,8 @@ struct front_call {
 	struct front *front;
 	struct http_request *request;
 	uint64_t number; /* 0: the call has ended */
-	struct buf id;
-	int64_t timeout_ms,
-		until_ms; /* the time that it has; its deadline since the epoch, -1: not known */
+	struct span id; /* a copy; p NULL: not known yet */
+	int64_t until_ms; /* its deadline since the epoch, -1: not known */
 	int64_t accept_ms; /* when 202 is answered, with `next`; 0: never */
 	bool is_fetch; /* of a reply; the cache keeps it */
 	bool is_answered; /* with a reply that leaves the cache once the client has it */
