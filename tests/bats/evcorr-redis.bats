@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# evcorr store, wait, call and http through TLS, sentinels and a cluster.
+
+load helpers
+load cluster
+
+setup_file() {
+	make_certs
+}
+
+# service ARG…: a service without Kafka, which answers what comes into the fifo req; ARGs are its store's.
+service() {
+	mkfifo req
+	spawn service bash -c '
+		jq -c --unbuffered "{headers: .headers[0:2], payload: (\"re:\" + .payload)}" |
+			exec evcorr store "$@"' bash "$@" <>req
+	exec 7>req
+}
+
+# answered OUT IN: each request has its own reply.
+answered() {
+	diff <(jq -r .payload "$1" | sort) <(sed 's/^/re:/' "$2" | sort)
+}
+
+@test "TLS: store, call, wait and http, and a certificate that is not the server's" {
+	redis_tls_start address
+	tls=(-u "rediss://127.0.0.1:$REDIS_PORT" --cacert "$CERTS/ca.pem")
+	service "${tls[@]}"
+	seq 200 >in
+	evcorr call "${tls[@]}" --raw -- sh -c 'cat >req' <in >out
+	answered out in
+	echo '{"headers":["correlation-id","a"],"payload":"p"}' | evcorr store "${tls[@]}"
+	[ "$(evcorr wait "${tls[@]}" a | jq -r .payload)" = p ]
+	spawn http evcorr http "${tls[@]}" --listen "unix:$T/http.sock" -- sh -c 'cat >req'
+	wait_for '[ "$(curl -s --unix-socket http.sock http://front/readyz)" = ok ]'
+	[ "$(curl -sS --unix-socket http.sock -d x http://front/)" = re:x ]
+	[ "$(rcli dbsize)" -eq 0 ] || wait_for '[ "$(rcli dbsize)" -eq 0 ]'
+	run -100 timeout 60 evcorr wait -u "rediss://127.0.0.1:$REDIS_PORT" --cacert "$CERTS/other-ca.pem" a
+	[[ $output == "evcorr: "*certificate* ]]
+}
+
+@test "sentinels: calls go on at the primary that a failover has made, and with --wait no reply is lost" {
+	redis_start
+	replica_start r1
+	sentinels_start 3
+	url=redis+sentinel://$SENTINELS/mymaster
+	service -u "$url" --wait 1
+	mkfifo in
+	spawn caller sh -c "exec evcorr call -u $url --raw --timeout 100s -- sh -c 'cat >req' <in"
+	exec 8>in
+	seq 100 | tee all >&8
+	wait_lines caller.out 100
+	failover s2
+	seq 101 200 | tee -a all >&8
+	wait_lines caller.out 200
+	exec 8>&-
+	wait_exit caller
+	[ "$status" -eq 0 ]
+	answered caller.out all
+	# The old primary has no part in it any more.
+	wait_for '[ "$(scli r1 role | head -n 1)" = master ]'
+	wait_for '[ "$(scli r1 dbsize)" -eq 0 ]'
+}
+
+@test "store --wait: a reply is not final before a replica has it" {
+	redis_start
+	mkfifo in
+	spawn store sh -c "exec evcorr store -u $REDIS_URL --wait 1 --metrics m <in"
+	exec 8>in
+	echo '{"headers":["correlation-id","a"],"payload":"p"}' >&8
+	wait_file_contains store.err 'fewer than --wait 1'
+	[ "$(rcli exists 'evcorr:{61}')" -eq 1 ]
+	exec 8>&-
+	replica_start r1
+	wait_exit store
+	[ "$status" -eq 0 ]
+	[ "$(scli r1 exists 'evcorr:{61}')" -eq 1 ]
+	run -100 evcorr store --wait 0 </dev/null
+}
+
+@test "a cluster: replies stand at all its nodes, and nothing is left" {
+	CLUSTER_DIR=$T
+	cluster_start
+	url=redis+cluster://$NODES
+	service -u "$url"
+	seq 300 >in
+	evcorr call -u "$url" --raw --timeout 100s -- sh -c 'cat >req' <in >out
+	answered out in
+	for n in a b c d e f g h; do echo "{\"headers\":[\"correlation-id\",\"$n\"],\"payload\":\"$n\"}"; done | evcorr store -u "$url"
+	run -0 --separate-stderr evcorr wait -u "$url" --timeout 100s a b c d e f g h
+	[ "$(jq -r .payload <<<"$output" | sort | xargs)" = "a b c d e f g h" ]
+	for n in 1 2 3 4 5 6; do wait_for "[ \"\$(scli n$n dbsize)\" -eq 0 ]"; done
+	run -100 evcorr store -u "$url" --nobody drop </dev/null
+	[[ $output == *"a node of a cluster does not know who listens"* ]]
+}
