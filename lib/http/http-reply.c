@@ -19,8 +19,8 @@ void http_set_header(struct http_request *r, const char *name, const char *value
 
 	if (inner->header_count == HTTP_HEADERS_MAX)
 		return;
-	inner->headers = mem_realloc(
-		inner->headers, (inner->header_count + 1) * sizeof(*inner->headers));
+	inner->headers =
+		mem_realloc(inner->headers, (inner->header_count + 1) * sizeof(*inner->headers));
 	inner->headers[inner->header_count].name = mem_dup(name);
 	inner->headers[inner->header_count++].value = mem_dup(value);
 }

@@ -253,8 +253,8 @@ empty() {
 	[ "$(jq -r .payload caller.out)" = answer ]
 }
 
-# bats test_tags=load
-@test "over a real Kafka: two workers, two stores, two callers, and each reply at its own" {
+# bats test_tags=load,once
+@test "over a real Kafka: 20,000 calls, two workers, two stores, two callers, and each reply at its own" {
 	kafka_start
 	requests=$(new_topic 2) replies=$(new_topic 2) group=$(unique)
 	for i in 1 2; do
@@ -262,7 +262,7 @@ empty() {
 		spawn "store$i" evpipe kread -g "r$group" "$replies" '|' evcorr store
 	done
 	for i in 1 2; do
-		seq -f "$i-%.0f" 1000 >"in$i"
+		seq -f "$i-%.0f" 10000 >"in$i"
 		spawn "call$i" sh -c "exec evcorr call --raw --timeout 100s --reply-to $replies -- kwrite -t $requests <in$i"
 	done
 	for i in 1 2; do

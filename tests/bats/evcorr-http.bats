@@ -357,6 +357,38 @@ header() {
 	done
 }
 
+# bats test_tags=load,once
+@test "ten thousand calls wait, in less than 64 MB, and each gets its own reply" {
+	ulimit -n 20000
+	CMD='sh -c cat>got' front --timeout 1h --max-timeout 1h
+	cat >clients <<-'EOT'
+	import socket, sys
+	clients = []
+	for n in range(10000):
+	    client = socket.socket(socket.AF_UNIX)
+	    client.connect("http.sock")
+	    body = b"call-%015d" % n
+	    client.sendall(b"POST / HTTP/1.1\r\nHost: front\r\nUser-Agent: test\r\nAccept: */*\r\nContent-Type: text/plain\r\n"
+	                   b"Content-Length: 20\r\n\r\n" + body)
+	    clients.append((client, body))
+	for client, body in clients:
+	    answer = b""
+	    while b"\r\n\r\n" not in answer or not answer.endswith(body):
+	        piece = client.recv(4096)
+	        if not piece:
+	            sys.exit(f"{body} has the answer {answer}")
+	        answer += piece
+	    client.close()
+	EOT
+	spawn clients python3 clients
+	wait_lines got 10000
+	[ "$(awk '/VmRSS/ {print $2}' "/proc/$(pid_of http)/status")" -lt 65536 ]
+	jq -c '{headers: .headers[0:2], payload}' got | evcorr store
+	wait_exit clients
+	[ "$status" -eq 0 ]
+	wait_for '[ -z "$(rcli keys "evcorr:*")" ]'
+}
+
 @test "metrics have the command's too" {
 	kmock_start -t requests:1
 	CMD='kwrite -t requests' front
