@@ -80,7 +80,7 @@ answered() {
 }
 
 @test "a cluster: replies stand at all its nodes, and nothing is left" {
-	CLUSTER_DIR=$T
+	export CLUSTER_DIR=$T
 	cluster_start
 	url=redis+cluster://$NODES
 	service -u "$url"
