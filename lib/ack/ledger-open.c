@@ -38,12 +38,15 @@ void ledger_each_open(const struct ledger *l, const struct ledger_part *p,
 }
 
 /* Whether nobody says that it holds an open number: it is below one that the sink has reported or asks about,
- * although the sink has not named it, or the sink is idle. */
-static bool is_overdue(
-	const struct ledger *l, const struct ledger_entry *x, enum ledger_members members)
+ * although the sink has not named it, or the sink is idle and nothing moves: a slow program that says nothing of
+ * itself keeps its sink idle most of the time. */
+static bool is_overdue(const struct ledger *l, const struct ledger_entry *x,
+	enum ledger_members members, bool moves)
 {
-	if (members != LEDGER_WORK)
-		return members == LEDGER_SINK_IDLE;
+	if (members == LEDGER_FILTER_BUSY)
+		return false;
+	if (members == LEDGER_SINK_IDLE && !moves)
+		return true;
 	if (l->waits_to && x->asked == l->question)
 		return false;
 	return x->number <= l->reported || x->number <= l->waits_to;
@@ -52,8 +55,10 @@ static bool is_overdue(
 uint64_t ledger_stalled(struct ledger *l, enum ledger_members members, int64_t now_us,
 	int64_t limit_us, void (*fn)(void *ctx, const struct ledger_open *o), void *ctx)
 {
-	uint64_t sum = 0;
+	uint64_t sum = 0, settled = l->counts.final + l->counts.dropped + l->counts.dead;
+	bool moves = settled != l->settled_before;
 
+	l->settled_before = settled;
 	for (struct ledger_part *p = l->parts; p; p = p->after) {
 		uint32_t first = NONE;
 		uint64_t count = 0;
@@ -61,7 +66,7 @@ uint64_t ledger_stalled(struct ledger *l, enum ledger_members members, int64_t n
 		for (uint32_t e = p->head; e != NONE; e = l->entries[e].part_after) {
 			struct ledger_entry *x = &l->entries[e];
 
-			if (!is_overdue(l, x, members)) {
+			if (!is_overdue(l, x, members, moves)) {
 				x->overdue_us = 0;
 				continue;
 			}

@@ -67,6 +67,7 @@ struct ledger {
 	uint64_t question; /* transactions asked about */
 	uint64_t reported; /* highest number in any report of the sink */
 	uint64_t waits_to; /* the last question waits for numbers up to this one; 0: for none */
+	uint64_t settled_before; /* at the last ledger_stalled */
 	bool commits; /* uncommitted records fill the window */
 	uint64_t uncommitted;
 	uint64_t ahead; /* commit when so much of the window is left */

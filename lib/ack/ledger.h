@@ -154,7 +154,8 @@ enum ledger_members {
 	LEDGER_FILTER_BUSY, /* a filter holds records and has said so: no number is overdue */
 };
 /* Finds numbers that have been overdue for @limit_us without a break. A number is overdue if it is open
- * although the sink has reported a later one, or is idle, or although a transaction of the sink waits for it.
+ * although the sink has reported a later one, or although a transaction of the sink waits for it, or if the sink
+ * is idle and nothing was settled since the last call.
  * Calls @fn once for each partition with such numbers, with the lowest and their count; returns the sum. Call
  * about once a second: the time begins when a call finds a number overdue. */
 uint64_t ledger_stalled(struct ledger *l, enum ledger_members members, int64_t now_us,

@@ -190,7 +190,7 @@ static int timeout_ms(const struct run *r)
 
 int filter_run(const struct filter *f)
 {
-	struct run r = {.f = f, .later_ms = -1};
+	struct run r = {.f = f, .later_ms = -1, .tick_ms = f->tick ? 0 : -1};
 	int wake_fd = wake_open();
 
 	metrics_counts(METRICS_OUT | METRICS_DROPPED);

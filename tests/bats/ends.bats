@@ -258,15 +258,31 @@ close_inputs() {
 	done
 }
 
+# still PID: whether it sleeps each time it is looked at.
+still() {
+	local n state
+	for n in {1..20}; do
+		read -r _ _ state _ <"/proc/$1/stat"
+		[ "$state" = S ] || return
+	done
+}
+
+rests() {
+	wait_for "still $(pid_of "it$((++ended))")"
+}
+
 signalled_twice() {
 	stop "it$((ended + 1))" TERM
+	wait_for "still $(pid_of "it$((ended + 1))")"
 	stop "it$((ended + 1))" INT
 	ends_one 111 '*signal*'
 }
 
-@test "a second signal while the input is open" {
+@test "a second signal while the input is open; what has nothing to do rests" {
 	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- starts_one "$(record)"
 	all_have 'records_in_total.* 1$'
+	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- rests
+	ended=0
 	each "${PRINTERS[@]}" "${FILTERS[@]}" "${PASSING[@]}" "${SINKS[@]}" -- signalled_twice
 }
 

@@ -293,7 +293,6 @@ static void serve_events(struct kread *r)
 }
 
 /* Takes the messages that have come, a batch at most.
- *
  * One by one: when a rebalance pauses a partition while librdkafka before 2.1 collects a batch, it throws away
  * what it has collected, and yet goes on behind it afterwards. */
 static void take_messages(struct kread *r)
@@ -322,7 +321,6 @@ static void take_messages(struct kread *r)
 
 /* ---- the loop ---- */
 
-/* Work that is due from time to time, until the group is left. */
 static void tick(struct kread *r, int64_t now_ms)
 {
 	struct parts *parts = &r->parts;
@@ -338,8 +336,10 @@ static void tick(struct kread *r, int64_t now_ms)
 		if (r->group.name)
 			group_commit(&r->group);
 	}
-	if (reads && parts->need_ends)
+	if (reads && parts->need_ends) {
 		parts->need_ends = !parts_find_ends(parts);
+		r->more = true;
+	}
 	if (reads && !r->group.name &&
 		(!parts->known || (parts->follow_new && now_ms - r->refresh_ms >= FOLLOW_MS)) &&
 		parts_resolve(parts)) {
@@ -361,7 +361,7 @@ static int wait_ms(const struct kread *r, int64_t now_ms)
 {
 	int due_ms = wake_least(metrics_tick(now_ms), source_timeout_ms(&r->source, now_ms));
 	int64_t ms = r->second_ms + TICK_MS - now_ms;
-	bool may_take = source_room(&r->source, 1);
+	bool may_take = !r->parts.need_ends && source_room(&r->source, 1);
 
 	if (may_take && r->more)
 		return 0;
@@ -390,7 +390,7 @@ static void loop(struct kread *r)
 		source_serve(&r->source, p, now_ms);
 		serve_events(r);
 		acks_commit(&r->acks);
-		if (source_room(&r->source, 1))
+		if (!r->parts.need_ends && source_room(&r->source, 1))
 			take_messages(r);
 		if (source_phase(&r->source) < SOURCE_LEAVING)
 			tick(r, now_ms);

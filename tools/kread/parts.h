@@ -75,7 +75,7 @@ struct parts {
 		metadata; /* how many answers with metadata had come when proofs were asked for last */
 	uint64_t gaps, lost; /* counters: lost counts records */
 	bool known; /* the group has assigned partitions, or all ranges are resolved */
-	bool need_ends; /* for -e, of partitions just assigned */
+	bool need_ends; /* for -e, of partitions just assigned: nothing is taken before they are known */
 	/* internal */
 	struct parts_questions questions;
 	/* the partition of the message before */
