@@ -253,6 +253,25 @@ reads_anew() {
 	reads_anew 10 10 -p 0
 }
 
+# Nothing tells of the change: the new log ends where the old one did, and was there at the next fetch.
+# bats test_tags=newest
+@test "a topic that is made anew with as many records is read, though no message and no error has come of it" {
+	topic=$(new_topic)
+	seq -f old%g 10 | kproduce "$topic"
+	spawn it kread -v --raw -X topic.metadata.refresh.interval.ms=300 -X fetch.wait.max.ms=10 -X debug=protocol \
+		"$topic" </dev/null
+	wait_lines it.out 10
+	# It has seen the end.
+	wait_for '[ "$(grep -c "Sent FetchRequest" it.err)" -ge 50 ]'
+	stop it STOP
+	delete_and_make "$topic"
+	seq -f new%g 10 | kproduce "$topic"
+	stop it CONT
+	wait_for '[ "$(grep -c new it.out)" -ge 10 ]'
+	[ "$(grep new it.out | sort -u | wc -l)" -eq 10 ]
+	grep -q "its log is not the one that was read up to 10: .* goes back to its beginning$" it.err
+}
+
 @test "a topic that is made anew ends a reading with --on-gap stop" {
 	topic=$(new_topic)
 	group=$(unique group)

@@ -102,6 +102,8 @@ void follow_prove(struct parts *r)
 
 void follow_tick(struct parts *r)
 {
+	/* A log that ends at the position gives no message. */
+	follow_metadata(r, NULL);
 	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
 		if (p->proof == KREAD_PROOF_DUE)
 			ask(r, p);

@@ -43,7 +43,8 @@ static inline bool follow_metadata(struct parts *r, const struct kread_part *p)
 	follow_prove(r);
 	return p && p->proof && !answers;
 }
-/* Asks again for proofs that could not be asked for. Call from time to time. */
+/* Asks for the proofs that metadata ask for, though no message has come since, and again for those that could not
+ * be asked for. Call from time to time, with no message in hand. */
 void follow_tick(struct parts *r);
 /* The partition has no position, although this process has read it up to @next: it was made anew. */
 void follow_anew(struct parts *r, const char *topic, int32_t partition, int64_t next);
