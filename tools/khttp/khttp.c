@@ -14,7 +14,8 @@
  * Files: khttp.c the command line, the loop; route.c which part answers, and what is looked at before; produce.c records to
  * Kafka, records.c and body.c what they are made of; topics.c topics, admin.c their
  * configuration, ask.c questions to the brokers; consumer.c instances;
- * access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
+ * again.c records of refused batches;
+ * idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
 #include "khttp/khttp.h"
 
 #include "khttp/ask.h"
@@ -336,7 +337,7 @@ static void turn(struct khttp *k, int wake_fd)
 	k->now_ms = wake_now_ms();
 	if (p[KAFKA].revents)
 		kafka_woken(&k->kafka);
-	rd_kafka_poll(k->kafka.rk, 0);
+	produces_serve(k->produces);
 	topics_serve(k);
 	asks_serve(k->asks, k->now_ms);
 	look(k);

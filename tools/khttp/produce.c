@@ -4,9 +4,11 @@
  * request; one that Kafka does not know is not. */
 #include "khttp/produce.h"
 
+#include "khttp/again.h"
 #include "khttp/ask.h"
 #include "khttp/body.h"
 #include "khttp/error.h"
+#include "khttp/idem.h"
 #include "khttp/records.h"
 #include "khttp/topics.h"
 
@@ -28,6 +30,8 @@ struct handle {
 struct produces {
 	struct khttp *k;
 	size_t count, bytes, max_bytes; /* of records on their way */
+	struct again again;
+	struct idem *idem;
 	struct handle *handles; /* in the order of their names */
 	size_t handle_count;
 };
@@ -43,6 +47,7 @@ struct slot {
 struct produce {
 	struct produces *all;
 	struct http_request *r; /* NULL: nobody waits for an answer */
+	struct idem_entry *key; /* its Idempotency-Key; NULL: none */
 	char *topic;
 	size_t count, left; /* left: without an answer of Kafka; one more while it begins */
 	size_t bytes;
@@ -186,14 +191,13 @@ static int answer_status(const struct produce *p)
 	return failed == p->count && (status == 503 || status == 504) ? status : 200;
 }
 
-static void answer(struct produce *p)
+/* Makes the answer's body. */
+static void put_answer(const struct produce *p, int status, struct buf *out)
 {
-	int status = answer_status(p);
 	struct buf body = {0};
 	char text[512];
 
 	if (status != 200) {
-		slot_text(p, p->slots, text, sizeof(text));
 		for (size_t i = 0; i < p->count; i++)
 			if (p->slots[i].err) {
 				slot_text(p, &p->slots[i], text, sizeof(text));
@@ -202,8 +206,6 @@ static void answer(struct produce *p)
 		error_put(&body, status, text);
 		body.len--;
 		buf_putc(&body, ',');
-		if (status == 503)
-			http_set_header(p->r, "Retry-After", "1");
 	}
 	buf_puts(&body, status == 200 ? "{\"offsets\":[" : "\"offsets\":[");
 	for (size_t i = 0; i < p->count; i++) {
@@ -223,7 +225,25 @@ static void answer(struct produce *p)
 		buf_putc(&body, '}');
 	}
 	buf_puts(&body, "]}");
-	http_reply(p->r, status, TYPE_V2, &body);
+	*out = body;
+}
+
+static void answer(struct produce *p)
+{
+	int status = answer_status(p);
+	struct buf body = {0};
+
+	put_answer(p, status, &body);
+	/* What was surely not written may be sent again. */
+	if (p->key)
+		p->all->k->stats.repeated += idem_end(p->all->idem, p->key, status, TYPE_V2,
+			buf_as_span(&body), status == 200 || status == 504, p->all->k->now_ms);
+	p->key = NULL;
+	if (status == 503 && p->r)
+		http_set_header(p->r, "Retry-After", "1");
+	if (p->r)
+		http_reply(p->r, status, TYPE_V2, &body);
+	buf_free(&body);
 }
 
 static void drop(struct produce *p)
@@ -242,7 +262,7 @@ static void drop(struct produce *p)
 
 static void finish(struct produce *p)
 {
-	if (p->r)
+	if (p->r || p->key)
 		answer(p);
 	drop(p);
 }
@@ -284,8 +304,9 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 	struct slot *s = m->_private;
 	struct stats *stats = &s->p->all->k->stats;
 
-	(void)rk;
 	(void)opaque;
+	if (again_takes(&s->p->all->again, rk, m))
+		return;
 	s->err = (int16_t)m->err;
 	s->maybe = m->err && rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
 	if (!m->err || s->partition < 0)
@@ -344,7 +365,7 @@ static void on_done(struct http_request *r, bool whole)
 		p->r = NULL;
 }
 
-static struct produce *begin(const struct call *c, const struct records *rs)
+static struct produce *begin(const struct call *c, const struct records *rs, struct idem_entry *key)
 {
 	struct produces *all = c->k->produces;
 	const char *errors = http_query(c->r, "errors");
@@ -352,6 +373,7 @@ static struct produce *begin(const struct call *c, const struct records *rs)
 
 	*p = (struct produce){.all = all,
 		.r = c->r,
+		.key = key,
 		.topic = mem_dup(http_param(c->r, "topic")),
 		.count = rs->count,
 		.left = rs->count + 1,
@@ -366,15 +388,19 @@ static struct produce *begin(const struct call *c, const struct records *rs)
 	return p;
 }
 
-static void send_all(const struct call *c, struct records *rs, bool async)
+static void send_all(const struct call *c, struct records *rs, bool async, struct idem_entry *key)
 {
-	struct produce *p = begin(c, rs);
+	struct produce *p = begin(c, rs, async ? NULL : key);
 	struct stats *stats = &c->k->stats;
 	rd_kafka_topic_t *rkt = handle_of(p->all, p->topic);
 
 	if (async) {
 		p->r = NULL;
 		c->r->user = NULL;
+		c->r->done = NULL;
+		if (key)
+			c->k->stats.repeated += idem_end(
+				p->all->idem, key, 204, NULL, SPAN(""), true, c->k->now_ms);
 		http_reply(c->r, 204, NULL, NULL);
 	}
 	for (size_t i = 0; i < rs->count; i++) {
@@ -435,6 +461,7 @@ static int read_body(const struct call *c, struct records *rs)
 void produce_post(const struct call *c)
 {
 	struct produces *all = c->k->produces;
+	struct idem_entry *key = NULL;
 	struct records rs = {0};
 	int async;
 
@@ -451,8 +478,12 @@ void produce_post(const struct call *c)
 	}
 	if (all->bytes && all->bytes + rs.bytes > all->max_bytes)
 		error_unavailable(c->r, "%s", no_room);
-	else if (khttp_kafka_answers(c->k, c->r))
-		send_all(c, &rs, async);
+	else if (!khttp_kafka_answers(c->k, c->r))
+		;
+	else if (idem_begin(all->idem, c->r, c->k->now_ms, &key))
+		c->k->stats.repeated += 1;
+	else
+		send_all(c, &rs, async, key);
 	records_free(&rs);
 }
 
@@ -467,9 +498,16 @@ struct produces *produces_open(struct khttp *k, size_t max_bytes)
 {
 	struct produces *all = mem_alloc(sizeof(*all));
 
-	*all = (struct produces){.k = k, .max_bytes = max_bytes};
+	*all = (struct produces){.k = k, .max_bytes = max_bytes, .again = {.k = k}};
+	all->idem = idem_open();
 	all->handles = mem_alloc((HANDLES_MAX + 1) * sizeof(*all->handles));
 	return all;
+}
+
+void produces_serve(struct produces *all)
+{
+	rd_kafka_poll(all->k->kafka.rk, 0);
+	again_serve(&all->again);
 }
 
 size_t produces_left(const struct produces *all)
@@ -482,5 +520,7 @@ void produces_close(struct produces *all)
 	while (all->handle_count)
 		drop_handle(all, all->handle_count - 1);
 	free(all->handles);
+	again_close(&all->again);
+	idem_close(all->idem);
 	free(all);
 }

@@ -14,6 +14,8 @@ void produces_prepare(struct kafka_conf *c);
 struct produces *produces_open(struct khttp *k, size_t max_bytes);
 /* A request that is looked through: POST /topics/{topic}, …/partitions/{partition}. */
 void produce_post(const struct call *c);
+/* Takes what Kafka has answered. Call each turn. */
+void produces_serve(struct produces *p);
 /* Requests, and those that were answered before Kafka has (?async=true), whose records are on their way. */
 size_t produces_left(const struct produces *p);
 void produces_close(struct produces *p);

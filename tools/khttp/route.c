@@ -159,6 +159,14 @@ static void consumers_part(const struct call *c, int what)
 			.topic = http_param(c->r, "topic")});
 }
 
+/* Who reaches the management's address may ask there. */
+static void on_management(void *khttp, struct http_request *r)
+{
+	struct call c = {.k = khttp, .r = r};
+
+	find(r)->fn(&c);
+}
+
 static void on_request(void *khttp, struct http_request *r)
 {
 	struct call c = {.k = khttp, .r = r};
@@ -185,7 +193,8 @@ void route_all(struct khttp *k)
 	for (size_t i = 0; i < ROUTES; i++)
 		if (routes[i].fn == show_health || routes[i].fn == show_readiness ||
 			routes[i].fn == show_metrics)
-			http_route(k->management, routes[i].method, routes[i].pattern, on_request);
+			http_route(
+				k->management, routes[i].method, routes[i].pattern, on_management);
 }
 
 /* ---- where the client has reached us ---- */

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: ISC */
+#include "khttp/idem.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+enum { SLOTS = 1 << 14, BYTES_MAX = 32 << 20 };
+
+struct waiting {
+	struct waiting *next;
+	struct http_request *r; /* NULL: it has gone */
+};
+
+struct idem_entry {
+	struct idem_entry *next; /* in its slot */
+	struct idem_entry *newer, *older;
+	char *key; /* method, path and key */
+	uint64_t hash, body_hash;
+	int64_t until_ms; /* 0: its answer is not there */
+	int status;
+	const char *type;
+	struct buf body;
+	struct waiting *waiting;
+};
+
+struct idem {
+	struct idem_entry *slots[SLOTS];
+	struct idem_entry *oldest, *newest; /* of those that are answered */
+	size_t count, bytes;
+};
+
+struct idem *idem_open(void)
+{
+	struct idem *d = mem_alloc(sizeof(*d));
+
+	*d = (struct idem){0};
+	return d;
+}
+
+/* FNV-1a */
+static uint64_t hash_of(struct span s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+	return h;
+}
+
+static struct idem_entry **find(struct idem *d, const char *key, uint64_t hash)
+{
+	struct idem_entry **e = &d->slots[hash % SLOTS];
+
+	while (*e && ((*e)->hash != hash || strcmp((*e)->key, key)))
+		e = &(*e)->next;
+	return e;
+}
+
+static void unchain(struct idem *d, struct idem_entry *e)
+{
+	*(e->older ? &e->older->newer : &d->oldest) = e->newer;
+	*(e->newer ? &e->newer->older : &d->newest) = e->older;
+}
+
+static void drop(struct idem *d, struct idem_entry *e)
+{
+	*find(d, e->key, e->hash) = e->next;
+	if (e->until_ms)
+		unchain(d, e);
+	d->count--;
+	d->bytes -= e->body.len;
+	buf_free(&e->body);
+	free(e->key);
+	free(e);
+}
+
+static void forget_old(struct idem *d, int64_t now_ms)
+{
+	while (d->oldest &&
+		(d->oldest->until_ms <= now_ms || d->count > IDEM_KEYS_MAX || d->bytes > BYTES_MAX))
+		drop(d, d->oldest);
+}
+
+static void on_done(struct http_request *r, bool whole)
+{
+	struct waiting *w = r->user;
+
+	(void)whole;
+	w->r = NULL;
+}
+
+static void wait_for(struct idem_entry *e, struct http_request *r)
+{
+	struct waiting *w = mem_alloc(sizeof(*w));
+
+	*w = (struct waiting){.next = e->waiting, .r = r};
+	e->waiting = w;
+	r->user = w;
+	r->done = on_done;
+}
+
+static void reply(const struct idem_entry *e, struct http_request *r, struct span text)
+{
+	struct buf body = {0};
+
+	buf_span(&body, text);
+	http_set_header(r, "Idempotency-Replayed", "true");
+	http_reply(r, e->status, e->type, &body);
+}
+
+static struct idem_entry *add(struct idem *d, char *key, uint64_t hash, uint64_t body_hash)
+{
+	struct idem_entry *e = mem_alloc(sizeof(*e));
+
+	*e = (struct idem_entry){
+		.next = d->slots[hash % SLOTS], .key = key, .hash = hash, .body_hash = body_hash};
+	d->slots[hash % SLOTS] = e;
+	d->count++;
+	return e;
+}
+
+bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct idem_entry **entry)
+{
+	const char *header = http_header(r, "Idempotency-Key");
+	uint64_t hash, body_hash;
+	struct idem_entry *e;
+	char *key;
+
+	*entry = NULL;
+	if (!header)
+		return false;
+	if (!*header || strlen(header) > IDEM_KEY_BYTES) {
+		http_error(r, 400, "an Idempotency-Key has 1 to %d characters", IDEM_KEY_BYTES);
+		return true;
+	}
+	forget_old(d, now_ms);
+	key = mem_printf("%s\n%s", r->path, header);
+	hash = hash_of((struct span){key, strlen(key)});
+	body_hash = hash_of(r->body);
+	e = *find(d, key, hash);
+	if (!e) {
+		*entry = add(d, key, hash, body_hash);
+		return false;
+	}
+	free(key);
+	if (e->body_hash != body_hash)
+		http_error(r, 422, "this Idempotency-Key was another request's");
+	else if (e->until_ms)
+		reply(e, r, buf_as_span(&e->body));
+	else
+		wait_for(e, r);
+	return true;
+}
+
+unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *type,
+	struct span body, bool keep, int64_t now_ms)
+{
+	struct waiting *w, *next;
+	unsigned told = 0;
+
+	e->status = status;
+	e->type = type;
+	for (w = e->waiting; w; w = next) {
+		next = w->next;
+		if (w->r) {
+			w->r->done = NULL;
+			reply(e, w->r, body);
+			told++;
+		}
+		free(w);
+	}
+	e->waiting = NULL;
+	if (!keep) {
+		drop(d, e);
+		return told;
+	}
+	buf_span(&e->body, body);
+	e->until_ms = now_ms + IDEM_TTL_MS;
+	d->bytes += body.len;
+	e->older = d->newest;
+	*(d->newest ? &d->newest->newer : &d->oldest) = e;
+	d->newest = e;
+	return told;
+}
+
+void idem_close(struct idem *d)
+{
+	for (size_t i = 0; i < SLOTS; i++)
+		while (d->slots[i])
+			drop(d, d->slots[i]);
+	free(d);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+/* Idempotency-Key: a POST that comes again with the key that it came with before is not done again, but answered as it was.
+ * While the first is on its way the second waits for its answer. Keys are remembered for IDEM_TTL_MS, and only so many of
+ * them; by this process alone. */
+#ifndef KHTTP_IDEM_H
+#define KHTTP_IDEM_H
+
+#include "http/http.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { IDEM_TTL_MS = 600000, IDEM_KEYS_MAX = 100000, IDEM_KEY_BYTES = 255 };
+
+struct idem;
+struct idem_entry;
+
+struct idem *idem_open(void);
+/* Looks at the header. Returns whether it has answered, or will: it is a repetition, or no key (400), or the key was another
+ * request's (422). Else *@entry is the new key, or NULL when the request has none; idem_end must be called with it. */
+bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct idem_entry **entry);
+/* The answer of the first, which those that wait get as well. @keep: it is remembered; else the next with this key is done.
+ * @body is copied. Returns how many got it. */
+unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *type,
+	struct span body, bool keep, int64_t now_ms);
+void idem_close(struct idem *d);
+
+#endif
