@@ -21,7 +21,6 @@ http() {
 	local path=${*: -1} meta
 	meta=$(curl -s -o body --unix-socket "$WEB" -w '%{http_code} %{content_type}' "${@:1:$#-1}" "http://localhost$path") || true
 	code=${meta%% *}
-	# shellcheck disable=SC2034 # tests read it
 	type=${meta#* }
 	[ -e body ] || : >body
 	cat body
@@ -43,10 +42,18 @@ is() {
 	[ $# -lt 2 ] || jq -e "$2" body >/dev/null || { echo "not $2: $(cat body)" >&2; return 1; }
 }
 
+# is_type TYPE: the last answer had this one.
+is_type() {
+	[ "$type" = "$1" ] || { echo "type '$type', not '$1'" >&2; return 1; }
+}
+
 # is_error CODE MESSAGE: it is an error body with this text.
 is_error() {
-	is "$1" '.error_code == '"$1" && [ "$(jq -r .message body)" = "$2" ] && [ "$type" = application/vnd.kafka.v2+json ] ||
-		{ echo "status $code, type $type: $(cat body)" >&2; return 1; }
+	is "$1" ".error_code == $1"
+	if [ "$(jq -r .message body)" != "$2" ] || [ "$type" != application/vnd.kafka.v2+json ]; then
+		echo "type $type, not '$2': $(cat body)" >&2
+		return 1
+	fi
 }
 
 # in_topic TOPIC: "PARTITION KEY PAYLOAD HEADERS" of each record, sorted.

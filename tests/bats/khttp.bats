@@ -19,11 +19,11 @@ schema='Validation error on: Schema validation error'
 @test "version, description, health, metrics" {
 	http /
 	is 200 '.bridge_version | test("^[0-9]")'
-	[ "$type" = application/json ]
+	is_type application/json
 	for path in /openapi /openapi/v3 /openapi/; do
 		http "$path"
 		is 200 '.openapi == "3.1.0" and (has("basePath") | not)'
-		[ "$type" = application/json ]
+		is_type application/json
 	done
 	http -H 'X-Forwarded-Prefix: /b' /openapi
 	is 200 '.basePath == "/b"'
@@ -37,7 +37,7 @@ schema='Validation error on: Schema validation error'
 		done
 		WEB=$socket http /metrics
 		is 200
-		[ "$type" = 'text/plain; version=0.0.4; charset=utf-8' ]
+		is_type 'text/plain; version=0.0.4; charset=utf-8'
 		cp body metrics
 		# Those of a histogram have names of their own.
 		grep -v evpipe_http_request_seconds body >plain
@@ -79,7 +79,7 @@ schema='Validation error on: Schema validation error'
 	post json '{"topic_name":"'"$topic"'-2","partitions_count":null,"replication_factor":null}' /admin/topics
 	is 201 '. == {}'
 	wait_for "http /topics; is 200 'index(\"$topic\") and index(\"$topic-2\") and (index(\"__consumer_offsets\") | not)'"
-	[ "$type" = application/vnd.kafka.v2+json ]
+	is_type application/vnd.kafka.v2+json
 	http "/topics/$topic"
 	is 200 '.name == "'"$topic"'" and .configs["cleanup.policy"] == "delete" and
 		[.partitions[].partition] == [0, 1, 2] and
@@ -141,7 +141,7 @@ schema='Validation error on: Schema validation error'
 	topic=$(new_topic 1)
 	post json '{"records":[{"key":{"k":1E5},"value":{"n":1.10,"big":1e400}},{"value":"text"},{"value":[1, 2],"key":"s"}]}' "/topics/$topic"
 	is 200 '. == {offsets: [{partition: 0, offset: 0}, {partition: 0, offset: 1}, {partition: 0, offset: 2}]}'
-	[ "$type" = application/vnd.kafka.v2+json ]
+	is_type application/vnd.kafka.v2+json
 	post text '{"records":[{"key":"k\u00e9y","value":"a\nb"},{"value":""}]}' "/topics/$topic"
 	is 200 '[.offsets[].offset] == [3, 4]'
 	post binary '{"records":[{"key":"/w==","value":"AP8"},{"value":""}]}' "/topics/$topic"

@@ -14,8 +14,8 @@
  * Files: khttp.c the command line, the loop; route.c which part answers, and what is looked at before; produce.c records to
  * Kafka, records.c and body.c what they are made of; topics.c topics, admin.c their
  * configuration, ask.c questions to the brokers; consumer.c instances;
- * again.c records of refused batches;
- * idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
+ * again.c records of refused batches,
+ * handles.c topics' handles; idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
 #include "khttp/khttp.h"
 
 #include "khttp/ask.h"

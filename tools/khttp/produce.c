@@ -8,6 +8,7 @@
 #include "khttp/ask.h"
 #include "khttp/body.h"
 #include "khttp/error.h"
+#include "khttp/handles.h"
 #include "khttp/idem.h"
 #include "khttp/records.h"
 #include "khttp/topics.h"
@@ -20,20 +21,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HANDLES_MAX = 1000 };
-
-struct handle {
-	char *name;
-	rd_kafka_topic_t *rkt;
-};
-
 struct produces {
 	struct khttp *k;
 	size_t count, bytes, max_bytes; /* of records on their way */
 	struct again again;
 	struct idem *idem;
-	struct handle *handles; /* in the order of their names */
-	size_t handle_count;
+	struct handles handles;
 };
 
 struct slot {
@@ -59,67 +52,6 @@ struct produce {
 };
 
 static const char no_room[] = "Bridge is overloaded, please retry later";
-
-/* ---- topics' handles ---- */
-
-/* The place of a name, or where it belongs. */
-static size_t place_of(const struct produces *all, const char *name, bool *found)
-{
-	size_t low = 0, high = all->handle_count;
-
-	*found = false;
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-		int c = strcmp(name, all->handles[mid].name);
-
-		if (c == 0) {
-			*found = true;
-			return mid;
-		}
-		*(c < 0 ? &high : &low) = c < 0 ? mid : mid + 1;
-	}
-	return low;
-}
-
-static void drop_handle(struct produces *all, size_t i)
-{
-	rd_kafka_topic_destroy(all->handles[i].rkt);
-	free(all->handles[i].name);
-	memmove(&all->handles[i], &all->handles[i + 1],
-		(--all->handle_count - i) * sizeof(*all->handles));
-}
-
-/* NULL: that cannot be a topic's name. */
-static rd_kafka_topic_t *handle_of(struct produces *all, const char *name)
-{
-	bool found;
-	size_t i = place_of(all, name, &found);
-	rd_kafka_topic_t *rkt;
-
-	if (found)
-		return all->handles[i].rkt;
-	rkt = rd_kafka_topic_new(all->k->kafka.rk, name, NULL);
-	if (!rkt)
-		return NULL;
-	if (all->handle_count == HANDLES_MAX) {
-		while (all->handle_count)
-			drop_handle(all, all->handle_count - 1);
-		i = 0;
-	}
-	memmove(&all->handles[i + 1], &all->handles[i],
-		(all->handle_count++ - i) * sizeof(*all->handles));
-	all->handles[i] = (struct handle){mem_dup(name), rkt};
-	return rkt;
-}
-
-static void forget_topic(struct produces *all, const char *name)
-{
-	bool found;
-	size_t i = place_of(all, name, &found);
-
-	if (found)
-		drop_handle(all, i);
-}
 
 /* ---- answers ---- */
 
@@ -291,7 +223,7 @@ static void settle(struct produce *p)
 			is_placed = is_placed || p->slots[i].partition >= 0;
 		}
 	if (missing)
-		forget_topic(p->all, p->topic);
+		handles_forget(&p->all->handles, p->topic);
 	if (is_placed && p->r && p->partitions < 0) {
 		ask_topics(p->all->k->asks, on_partitions, p);
 		return;
@@ -392,7 +324,7 @@ static void send_all(const struct call *c, struct records *rs, bool async, struc
 {
 	struct produce *p = begin(c, rs, async ? NULL : key);
 	struct stats *stats = &c->k->stats;
-	rd_kafka_topic_t *rkt = handle_of(p->all, p->topic);
+	rd_kafka_topic_t *rkt = handles_get(&p->all->handles, p->topic);
 
 	if (async) {
 		p->r = NULL;
@@ -500,7 +432,7 @@ struct produces *produces_open(struct khttp *k, size_t max_bytes)
 
 	*all = (struct produces){.k = k, .max_bytes = max_bytes, .again = {.k = k}};
 	all->idem = idem_open();
-	all->handles = mem_alloc((HANDLES_MAX + 1) * sizeof(*all->handles));
+	handles_open(&all->handles, &k->kafka);
 	return all;
 }
 
@@ -517,9 +449,7 @@ size_t produces_left(const struct produces *all)
 
 void produces_close(struct produces *all)
 {
-	while (all->handle_count)
-		drop_handle(all, all->handle_count - 1);
-	free(all->handles);
+	handles_close(&all->handles);
 	again_close(&all->again);
 	idem_close(all->idem);
 	free(all);
