@@ -31,6 +31,11 @@ curl -sf -H 'Content-Type: application/json' -d '{"records":[{"key":"b","value":
 	http://127.0.0.1:8080/topics/copied
 until_true in_topic copied '"b" {"n":1.10}'
 
+unsaid curl -s -X POST http://127.0.0.1:8080/consumers/copies -H 'Content-Type: application/json' -d '{"name":"one","auto.offset.reset":"earliest"}'
+curl -s -X POST http://127.0.0.1:8080/consumers/copies/instances/one/subscription -H 'Content-Type: application/json' -d '{"topics":["orders"]}'
+curl -sN -H 'Accept: application/x-ndjson' http://127.0.0.1:8080/consumers/copies/instances/one/records >records &
+until_true grep -qF '"payload":"x"' records
+
 echo s3cret >tokens
 khttp -b broker:9092 --listen :8080 --token-file tokens &
 until_true unsaid command curl -sf --unix-socket shown http://127.0.0.1:8080/ready

@@ -15,10 +15,11 @@ enum { NAME, FORMAT, RESET, MIN_BYTES, TIMEOUT, AUTO_COMMIT, ISOLATION, FIELDS }
 /* What an instance is to be. */
 struct wish {
 	struct body_field fields[FIELDS];
-	char *name, *group;
+	const char *name, *group;
 	enum consumer_format format;
 	const char *reset, *isolation; /* as librdkafka has them */
 	int64_t min_bytes, timeout_ms; /* -1: not given */
+	bool is_reader; /* for one request */
 };
 
 /* ---- values ---- */
@@ -200,6 +201,8 @@ static struct instance *start(struct consumers *all, const struct wish *w, struc
 	set(&conf, "enable.auto.commit", "false");
 	set(&conf, "enable.auto.offset.store", "false");
 	set(&conf, "enable.partition.eof", "true");
+	if (w->is_reader)
+		set(&conf, "allow.auto.create.topics", "false");
 	set_number(&conf, "fetch.min.bytes", w->min_bytes, 1, 100000000);
 	/* librdkafka wants it a second above fetch.wait.max.ms. */
 	set_number(&conf, "socket.timeout.ms", w->timeout_ms,
@@ -213,7 +216,41 @@ static struct instance *start(struct consumers *all, const struct wish *w, struc
 	return i;
 }
 
+struct instance *create_reader(struct consumers *all, struct http_request *r, struct read *d)
+{
+	struct wish w = {.group = "khttp-reader",
+		.name = "khttp-reader",
+		.reset = "earliest",
+		.isolation = "read_uncommitted",
+		.min_bytes = -1,
+		.timeout_ms = -1,
+		.is_reader = true};
+	struct trouble why = {0};
+	struct instance *i = start(all, &w, &why);
+
+	if (!i) {
+		http_error(r, 500, "%s", why.text);
+		return NULL;
+	}
+	i->auto_commit = false;
+	i->mode = MODE_ASSIGNED;
+	i->read = d;
+	consumers_add(all, i);
+	return i;
+}
+
 /* ---- the request ---- */
+
+bool create_may(struct consumers *all, const struct call *c)
+{
+	if (all->leaving)
+		error_unavailable(c->r, "the bridge is about to end");
+	else if (all->instance_count >= INSTANCES_MAX)
+		error_unavailable(c->r, "there are %d instances: no more", INSTANCES_MAX);
+	else
+		return true;
+	return false;
+}
 
 /* Looks at what is asked for. Returns whether an instance may be made; else it has answered. */
 static bool may_create(struct consumers *all, const struct call *c, struct wish *w, struct buf *uri)
@@ -230,14 +267,8 @@ static bool may_create(struct consumers *all, const struct call *c, struct wish 
 		read_number(c->r, &w->fields[TIMEOUT], "request.timeout.ms", &w->timeout_ms) ||
 		read_isolation(c->r, w))
 		return false;
-	if (all->leaving) {
-		error_unavailable(c->r, "the bridge is about to end");
+	if (!create_may(all, c))
 		return false;
-	}
-	if (all->instance_count >= INSTANCES_MAX) {
-		error_unavailable(c->r, "there are %d instances: no more", INSTANCES_MAX);
-		return false;
-	}
 	return c->k->compat || khttp_kafka_answers(c->k, c->r);
 }
 
@@ -267,16 +298,17 @@ static void create(struct consumers *all, const struct call *c, struct wish *w)
 
 void create_instance(struct consumers *all, const struct consumer_call *c)
 {
-	struct wish w = {.group = (char *)(uintptr_t)c->group};
-	const struct json_value *name = &w.fields[NAME].v;
+	struct wish w = {.group = c->group};
+	const struct json_value *v = &w.fields[NAME].v;
+	char *name;
 
 	if (!read_fields(&c->call, &w))
 		return;
-	w.name = name->type ? body_text(name) : make_name(all->k->id);
-	if (!w.name || !*w.name)
+	w.name = name = v->type ? body_text(v) : make_name(all->k->id);
+	if (!name || !*name)
 		http_error(c->call.r, 422,
 			"The name of an instance cannot be empty, nor have a NUL in it.");
 	else
 		create(all, &c->call, &w);
-	free(w.name);
+	free(name);
 }

@@ -73,6 +73,7 @@ static struct consumer_part *add(struct instance *i, const char *topic, int32_t 
 		.partition = partition,
 		.next = -1,
 		.taken = -1,
+		.end = -1,
 		.shown = -1,
 		.committed = -1};
 	return p;
@@ -224,7 +225,7 @@ static rd_kafka_resp_err_t assign_parts(struct instance *i)
 			rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
 
 		/* What is held comes before what is fetched from here on. */
-		if (p->taken >= 0 || p->next >= 0)
+		if (p->taken >= 0 || p->next >= 0 || i->read)
 			o->offset = p->taken >= 0 ? p->taken : p->next;
 		p->started = false;
 		forward(i, o);
@@ -254,6 +255,17 @@ rd_kafka_resp_err_t group_assign(struct instance *i, const struct places *list)
 			add(i, list->list[l].topic, list->list[l].partition);
 	i->mode = list->count ? MODE_ASSIGNED : MODE_NOTHING;
 	return assign_parts(i);
+}
+
+void group_read(struct instance *i, const struct places *list)
+{
+	for (size_t n = 0; n < list->count; n++) {
+		struct consumer_part *p = add(i, list->list[n].topic, list->list[n].partition);
+
+		p->end = list->list[n].end;
+		p->next = list->list[n].offset;
+	}
+	assign_parts(i);
 }
 
 rd_kafka_resp_err_t group_subscribe(struct instance *i, const char *topics)
@@ -466,6 +478,8 @@ bool group_release(struct instance *i)
 	i->parts = NULL;
 	free(i->resume);
 	i->resume = NULL;
+	read_free(i->read);
+	i->read = NULL;
 	rd_kafka_queue_destroy(i->messages);
 	rd_kafka_queue_destroy(i->answers);
 	rd_kafka_queue_destroy(i->events);

@@ -89,7 +89,10 @@ static void on_done(struct http_request *r, bool whole)
 			poll_written(w, whole);
 		wait_unlink(w);
 		i->used_ms = w->all->now_ms;
-		poll_go_on(i);
+		if (i->read)
+			instance_close(i, false);
+		else
+			poll_go_on(i);
 	}
 	wait_until(w, -1);
 	w->all->wait_count--;

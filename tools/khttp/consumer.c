@@ -46,8 +46,10 @@ void consumers_add(struct consumers *all, struct instance *i)
 	size_t at = slot(i->group, i->name);
 	struct epoll_event e = {.events = EPOLLIN, .data.ptr = i};
 
-	i->next_named = all->named[at];
-	all->named[at] = i;
+	if (!i->read) {
+		i->next_named = all->named[at];
+		all->named[at] = i;
+	}
 	i->link = &all->instances;
 	i->next = all->instances;
 	if (i->next)
@@ -55,6 +57,11 @@ void consumers_add(struct consumers *all, struct instance *i)
 	all->instances = i;
 	all->instance_count++;
 	epoll_ctl(all->fd, EPOLL_CTL_ADD, i->kafka.wake_fd, &e);
+}
+
+void consumers_again(struct consumers *all)
+{
+	all->tick_ms = 0;
 }
 
 static void unname(struct instance *i)
@@ -73,6 +80,10 @@ static void give_up(struct wait *w)
 {
 	if (w->kind == WAIT_STREAM) {
 		stream_due(w);
+		return;
+	}
+	if (w->kind == WAIT_READ) {
+		read_due(w->instance);
 		return;
 	}
 	wait_answered(w);
@@ -143,6 +154,10 @@ void consumers_request(struct consumers *all, const struct consumer_call *c)
 	all->now_ms = all->k->now_ms;
 	if (c->what == CONSUMER_CREATE) {
 		create_instance(all, c);
+		return;
+	}
+	if (c->what == CONSUMER_READ_TOPIC) {
+		read_request(all, &c->call, c->topic);
 		return;
 	}
 	i = c->name ? consumers_named(all, c->group, c->name) : NULL;
@@ -221,6 +236,9 @@ static bool is_idle(const struct instance *i)
 {
 	int64_t limit_ms = i->all->k->consumer_timeout_ms;
 
+	/* A reader ends with its request. */
+	if (i->read)
+		return !i->waits;
 	return limit_ms && !i->waits && i->all->now_ms - i->used_ms >= limit_ms;
 }
 

@@ -30,6 +30,7 @@ struct consumer_part {
 	int32_t partition;
 	int64_t next; /* behind the last record that was written to a client in full; or where a seek leads */
 	int64_t taken; /* behind the last record that was taken from librdkafka */
+	int64_t end; /* where reading is over, of a reader without an instance */
 	int64_t shown; /* the last one that a stream has had */
 	int64_t committed;
 	bool started; /* librdkafka has given something of it since it was assigned */
@@ -41,7 +42,7 @@ struct consumer_part {
 struct instance;
 
 /* A request that waits, or whose answer is being written. */
-enum wait_kind { WAIT_POLL, WAIT_COMMIT, WAIT_CLOSE, WAIT_ASSIGNMENT, WAIT_STREAM };
+enum wait_kind { WAIT_POLL, WAIT_COMMIT, WAIT_CLOSE, WAIT_ASSIGNMENT, WAIT_STREAM, WAIT_READ };
 struct wait {
 	enum wait_kind kind;
 	struct consumers *all;
@@ -77,6 +78,7 @@ struct instance {
 	size_t held_count, held_bytes, out;
 	struct wait *out_to;
 	struct wait *waits;
+	struct read *read; /* it is no instance, but reads for one request; NULL */
 	char *resume; /* Last-Event-ID of a stream; NULL */
 	char error[512]; /* what the next poll is answered with; "" */
 	int error_status;
@@ -117,6 +119,8 @@ struct consumers {
 /* ---- consumer.c ---- */
 
 struct instance *consumers_named(const struct consumers *all, const char *group, const char *name);
+/* The next turn begins at once, and looks at all instances. */
+void consumers_again(struct consumers *all);
 /* The instance is in the table from now on. */
 void consumers_add(struct consumers *all, struct instance *i);
 /* It is no longer found. Polls that wait are answered with 404, or without records when @leaving. */
@@ -140,6 +144,10 @@ void wait_until(struct wait *w, int64_t until_ms);
 /* ---- consumer-create.c, consumer-calls.c: requests ---- */
 
 void create_instance(struct consumers *all, const struct consumer_call *c);
+/* Whether another client may be made; else it has answered with 503. */
+bool create_may(struct consumers *all, const struct call *c);
+/* A client that reads for one request, and is closed with it. It takes @d over. NULL: it has answered. */
+struct instance *create_reader(struct consumers *all, struct http_request *r, struct read *d);
 void calls_subscribe(struct instance *i, const struct call *c);
 void calls_subscription(struct instance *i, struct http_request *r);
 void calls_unsubscribe(struct instance *i, struct http_request *r);
@@ -164,6 +172,7 @@ struct places {
 		char *topic;
 		int32_t partition;
 		int64_t offset;
+		int64_t end; /* consumer-read.c's */
 	} * list;
 	size_t count;
 };
@@ -190,6 +199,8 @@ uint64_t group_commit(
 	struct instance *i, const rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t *err);
 /* From now on it has these partitions, and no group. The list may be empty. */
 rd_kafka_resp_err_t group_assign(struct instance *i, const struct places *list);
+/* The same from the offsets of the list on. */
+void group_read(struct instance *i, const struct places *list);
 /* Names, each with LF behind it. */
 rd_kafka_resp_err_t group_subscribe(struct instance *i, const char *topics);
 void group_unsubscribe(struct instance *i);
@@ -211,6 +222,14 @@ int pattern_set(struct instance *i, const char *regex, char *why, size_t why_siz
 void pattern_go_on(struct instance *i);
 void pattern_free(struct instance *i);
 
+/* ---- consumer-read.c ---- */
+
+void read_request(struct consumers *all, const struct call *c, const char *topic);
+void read_go_on(struct instance *i);
+/* Its time is over. */
+void read_due(struct instance *i);
+void read_free(struct read *d);
+
 /* ---- poll.c ---- */
 
 struct poll_limits {
@@ -223,6 +242,8 @@ void poll_request(struct instance *i, const struct call *c);
 void poll_take(struct instance *i);
 /* The same, and answers polls. */
 void poll_go_on(struct instance *i);
+/* Answers with what is held, which may be nothing. */
+void poll_answer(struct instance *i, struct wait *w);
 /* A poll that was marked as answered gets no records. */
 void poll_due(struct wait *w);
 /* The answer to it was written; @whole: all of it. */
@@ -232,6 +253,10 @@ void poll_written(struct wait *w, bool whole);
 
 /* Answers with a stream: @lines: of our records; else of events. */
 void stream_open(struct instance *i, struct http_request *r, bool lines);
+/* The same of a request that waits already, for @limit records. */
+void stream_begin(struct wait *w, bool lines, int64_t limit);
+/* Ends it when all that was printed is written; @whole: there will be no more records. */
+void stream_end(struct wait *w, bool whole);
 /* There are records. */
 void stream_wake(struct wait *w);
 /* Its time is over: a sign of life; its next time is set. */

@@ -23,8 +23,9 @@ struct stream {
 	bool lines; /* our records, one a line; else events */
 	struct buf out, scratch;
 	size_t at;
-	bool idle, ends;
+	bool idle;
 	int64_t fed_ms;
+	int64_t left; /* records that may still be printed */
 };
 
 /* ---- the position, as the id of an event ---- */
@@ -148,12 +149,13 @@ static void print_block(struct stream *s, struct instance *i)
 	size_t n = 0;
 
 	poll_take(i);
-	for (; n < i->held_count && s->out.len < BLOCK_BYTES; n++) {
+	for (; n < i->held_count && s->out.len < BLOCK_BYTES && s->left; n++) {
 		const rd_kafka_message_t *m = i->held[n];
 		struct consumer_part *p = part_of(i, m);
 
 		if (p)
 			p->shown = m->offset;
+		s->left--;
 		if (s->lines)
 			print_line(&s->out, m);
 		else
@@ -182,6 +184,9 @@ static size_t fill(struct http_request *r, char *to, size_t max)
 			poll_written(w, true);
 		if (i && !i->closing && !i->out_to)
 			print_block(s, i);
+		/* What is left to do is not to be done in here. */
+		if (i && i->read && !s->out.len)
+			consumers_again(w->all);
 	}
 	n = s->out.len - s->at < max ? s->out.len - s->at : max;
 	if (n)
@@ -222,22 +227,36 @@ void stream_free(struct stream *s)
 	free(s);
 }
 
+void stream_begin(struct wait *w, bool lines, int64_t limit)
+{
+	w->kind = WAIT_STREAM;
+	wait_until(w, w->all->now_ms + HEARTBEAT_MS);
+	w->stream = mem_alloc(sizeof(*w->stream));
+	*w->stream =
+		(struct stream){.wait = w, .lines = lines, .fed_ms = w->all->now_ms, .left = limit};
+	if (!lines)
+		buf_puts(&w->stream->out, "retry: 1000\n\n");
+	http_stream_pull(w->request, 200, media_name(lines ? MEDIA_LINES : MEDIA_EVENTS), fill);
+}
+
 void stream_open(struct instance *i, struct http_request *r, bool lines)
 {
 	const char *id = http_header(r, "Last-Event-ID");
-	struct wait *w = wait_open(i, r, WAIT_STREAM, i->all->now_ms + HEARTBEAT_MS);
+	struct wait *w = wait_open(i, r, WAIT_STREAM, -1);
 
 	if (!w)
 		return;
-	w->stream = mem_alloc(sizeof(*w->stream));
-	*w->stream = (struct stream){.wait = w, .lines = lines, .fed_ms = i->all->now_ms};
-	if (!lines)
-		buf_puts(&w->stream->out, "retry: 1000\n\n");
 	if (id && !lines) {
 		free(i->resume);
 		i->resume = mem_dup(id);
 		for (size_t n = 0; n < i->part_count; n++)
 			stream_resume(i, &i->parts[n]);
 	}
-	http_stream_pull(r, 200, media_name(lines ? MEDIA_LINES : MEDIA_EVENTS), fill);
+	stream_begin(w, lines, INT64_MAX);
+}
+
+void stream_end(struct wait *w, bool whole)
+{
+	if (w->stream->idle && (whole || !w->stream->left))
+		http_end(w->request);
 }

@@ -109,7 +109,7 @@ static size_t print(struct instance *i, const struct wait *w, struct buf *body)
 	return n;
 }
 
-static void answer(struct instance *i, struct wait *w)
+static void answer_held(struct instance *i, struct wait *w)
 {
 	struct buf body = {0};
 	size_t n = print(i, w, &body);
@@ -133,6 +133,16 @@ static void answer_none(struct wait *w)
 	http_reply(w->request, 200, media_name(print_media[w->instance->format]), &body);
 }
 
+void poll_answer(struct instance *i, struct wait *w)
+{
+	if (i->held_count) {
+		answer_held(i, w);
+		return;
+	}
+	wait_answered(w);
+	answer_none(w);
+}
+
 static void answer_error(struct instance *i, struct wait *w)
 {
 	wait_answered(w);
@@ -144,6 +154,11 @@ void poll_go_on(struct instance *i)
 {
 	struct wait *next;
 
+	if (i->read) {
+		if (!i->closing)
+			read_go_on(i);
+		return;
+	}
 	poll_take(i);
 	for (struct wait *w = i->waits; w && !i->out_to && !i->closing; w = next) {
 		next = w->next;
@@ -152,7 +167,7 @@ void poll_go_on(struct instance *i)
 		if (w->kind != WAIT_POLL || w->answered)
 			continue;
 		if (i->held_count)
-			answer(i, w);
+			answer_held(i, w);
 		else if (*i->error)
 			answer_error(i, w);
 		else
