@@ -91,14 +91,13 @@ tools_bin_evsse_SOURCES = tools/evsse/evsse.c tools/evsse/access.c tools/evsse/a
 	tools/evsse/page.c tools/evsse/position.c tools/evsse/replay.c tools/evsse/replay.h tools/evsse/ring.c tools/evsse/serve.c tools/evsse/stream.c \
 	tools/evsse/where.c tools/evsse/client.h tools/evsse/evsse.h tools/evsse/gap.h tools/evsse/page.h \
 	tools/evsse/position.h tools/evsse/ring.h tools/evsse/serve.h tools/evsse/stream.h tools/evsse/where.h
-tools_bin_evsse_CPPFLAGS = $(AM_CPPFLAGS) -iquote tools
 tools_bin_evsse_LDADD = $(EV_LDADD) $(MICROHTTPD_LIBS)
 # The page, as the elements of an array.
 CLEANFILES += tools/evsse/page.inc
 tools/evsse/page.inc: tools/evsse/page.html
 	$(AM_V_GEN)$(MKDIR_P) tools/evsse && \
 		od -An -v -tu1 $(srcdir)/tools/evsse/page.html | sed 's/  *\([0-9][0-9]*\)/\1,/g' >$@.new && mv $@.new $@
-tools/evsse/bin_evsse-page.$(OBJEXT): tools/evsse/page.inc
+tools/evsse/page.$(OBJEXT): tools/evsse/page.inc
 tools_bin_evreplay_SOURCES = tools/evreplay.c
 tools_bin_evreplay_LDADD = $(EV_LDADD) -lm
 tools_bin_evchain_SOURCES = tools/evchain/evchain.c tools/evchain/append.c tools/evchain/entry.c \

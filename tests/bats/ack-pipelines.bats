@@ -288,7 +288,9 @@ mortal() {
 	kill -KILL "$(pgrep -x -s "$(pid_of unit)" kwrite)"
 	wait_exit unit
 	[ "$status" -ne 0 ]
-	run -0 "${line[@]}"
+	run "${line[@]}"
+	echo "$output"
+	[ "$status" -eq 0 ]
 	kread -q -e "$to" | jq -r .payload | jq .n | sort -n | uniq -c >counts
 	awk '$1 != 2 || $2 != NR' counts >odd
 	[ ! -s odd ]
@@ -301,7 +303,7 @@ killed() {
 	local before=0
 	[ ! -e out ] || before=$(wc -l <out)
 	spawn line bash -c '
-		slow() { while IFS= read -r line; do printf "%s\n" "$line"; sleep 0.02; done; }
+		slow() { while IFS= read -r line; do printf "%s\n" "$line"; sleep 0.004; done; }
 		'"$(declare -f collect)"'
 		kread -q -g '"$group ${SHORT_SESSION[*]} -e $topic"' |
 			evbatch -n 20 -- ./mortal-jq -c . | evsel ".payload.n % 10 != 0" | slow | collect'
