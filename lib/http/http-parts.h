@@ -65,6 +65,7 @@ struct http_request_inner {
 	size_t param_count;
 	int refused; /* the status, when no handler is called */
 	bool begun, handled, suspended, cut;
+	bool is_old; /* HTTP/1.0 */
 	/* The answer. */
 	struct http_answer_header *headers;
 	size_t header_count;
@@ -94,6 +95,7 @@ void http_suspend(struct http_request_inner *r);
 void http_find_route(struct http *h, struct http_request_inner *r);
 
 /* ---- http-reply.c ---- */
+void http_drop_headers(struct http_request_inner *r);
 void http_refuse(struct http_request_inner *r, int status);
 /* Hands the answer to the daemon. */
 enum MHD_Result http_queue(struct http_request_inner *r);

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { BLOCK_BYTES = 1024 }; /* that a stream has by itself, besides its connection's memory */
+/* Of a stream to a client of HTTP/1.0, besides its connection's memory; pieces for others are made in that. */
+enum { BLOCK_BYTES = 1024, NO_BLOCK_BYTES = 16 };
 
 void http_set_header(struct http_request *r, const char *name, const char *value)
 {
@@ -23,6 +24,16 @@ void http_set_header(struct http_request *r, const char *name, const char *value
 		mem_realloc(inner->headers, (inner->header_count + 1) * sizeof(*inner->headers));
 	inner->headers[inner->header_count].name = mem_dup(name);
 	inner->headers[inner->header_count++].value = mem_dup(value);
+}
+
+void http_drop_headers(struct http_request_inner *r)
+{
+	while (r->header_count) {
+		free(r->headers[--r->header_count].name);
+		free(r->headers[r->header_count].value);
+	}
+	free(r->headers);
+	r->headers = NULL;
 }
 
 static void answer(
@@ -45,6 +56,7 @@ static void answer(
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	for (size_t i = 0; i < r->header_count; i++)
 		MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
+	http_drop_headers(r);
 	http_resume(r);
 }
 
@@ -146,8 +158,8 @@ void http_stream_pull(struct http_request *r, int status, const char *type, http
 		return;
 	inner->fill = fill;
 	answer(inner, status, type,
-		MHD_create_response_from_callback(
-			MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_room, inner, NULL));
+		MHD_create_response_from_callback(MHD_SIZE_UNKNOWN,
+			inner->is_old ? BLOCK_BYTES : NO_BLOCK_BYTES, on_room, inner, NULL));
 }
 
 static size_t take_queue(struct http_request *r, char *to, size_t max)

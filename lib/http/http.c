@@ -92,9 +92,11 @@ static bool is_long(const struct http_request_inner *r, size_t limit)
 
 /* The headers are there. A body that is not wanted is not waited for when it is long: then the connection
  * ends with the answer. */
-static enum MHD_Result begin(struct http *h, struct http_request_inner *r, const char *method)
+static enum MHD_Result begin(
+	struct http *h, struct http_request_inner *r, const char *method, const char *version)
 {
 	r->begun = true;
+	r->is_old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
 	r->pub.method = method;
 	http_find_route(h, r);
 	if (!r->refused && is_long(r, h->conf.max_body))
@@ -131,9 +133,8 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
 
 	(void)connection;
 	(void)url;
-	(void)version;
 	if (!r->begun)
-		return begin(h, r, method);
+		return begin(h, r, method, version);
 	if (*upload_size)
 		return take_body(h, r, upload, upload_size);
 	if (r->cut || h->closing || (r->handled && r->client->closed && !r->answered))
@@ -172,13 +173,9 @@ static void on_completed(void *self, struct MHD_Connection *connection, void **s
 			connection, MHD_CONNECTION_OPTION_TIMEOUT, h->conf.idle_s);
 	if (r->response)
 		MHD_destroy_response(r->response);
-	while (r->header_count) {
-		free(r->headers[--r->header_count].name);
-		free(r->headers[r->header_count].value);
-	}
+	http_drop_headers(r);
 	while (r->param_count)
 		free(r->params[--r->param_count].value);
-	free(r->headers);
 	free(r->params);
 	buf_free(&r->body);
 	buf_free(&r->queue);

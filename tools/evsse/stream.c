@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-enum { OUT_KEEP = 256 }; /* bytes that an idle client may keep for what is written for it */
-
 void stream_put_id(struct client *c)
 {
 	struct buf id = {0};
@@ -263,7 +261,7 @@ size_t stream_fill(struct http_request *r, char *to, size_t max)
 	}
 	c->idle = n == 0;
 	c->fed_ms = c->s->now_ms;
-	if (c->idle && c->out.cap > OUT_KEEP)
+	if (c->idle)
 		buf_free(&c->out);
 	if (!c->idle && c->subs &&
 		c->subs->cursor.topic->tail - c->subs->cursor.next > c->s->ring.keep / 2)
