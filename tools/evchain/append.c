@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* evchain append - records become entries.
  *
- * DESIGN: what was read in one turn of the loop is a group: it is written, synced, and only then are its records done.
- * Meanwhile the next ones gather in the pipe, so that groups grow with the load.
+ * DESIGN: what is there to be read is a group: it is written, synced, and only then are its records done.
+ * Meanwhile the next ones gather in the pipe, which is made big, so that groups grow with the load.
  *
  * - A head that cannot be signed, or a group that cannot be written, ends the program with 111: nothing is reported of
  *   what is not on the disk. An unfinished group is taken out of the file again.
@@ -33,6 +33,8 @@
 enum {
 	SLOTS = 4096,
 	WINDOW_BYTES = 1 << 20,
+	GROUP_BYTES = 512 << 10, /* from here on a group waits for nothing more */
+	PIPE_BYTES = 1 << 20, /* what Linux allows to everybody */
 	LOOK_MS = 60000, /* the clock of the wall may be set */
 	HEADS_PENDING_MAX = 64 << 10, /* bytes of records of heads for a reader that is slow */
 };
@@ -254,12 +256,25 @@ static int rotate_timeout_ms(const struct append *s)
 						  : LOOK_MS;
 }
 
+/* Takes what was read. Returns whether there may be more for the group. */
+static bool take_lines(struct append *s)
+{
+	size_t before = s->writer.group.len;
+	int64_t now_ms = clock_ms();
+	struct span line;
+
+	while (sink_next(&s->sink, &line))
+		on_line(s, line, now_ms);
+	return s->writer.group.len > before && s->writer.group.len < GROUP_BYTES;
+}
+
 static void loop(struct append *s)
 {
+	bool gathers = false;
+
 	while (sink_runs(&s->sink)) {
 		int64_t now_ms = wake_now_ms();
 		struct pollfd p[SINK_FDS + 1];
-		struct span line;
 		int timeout_ms;
 
 		sink_poll(&s->sink, p, true);
@@ -269,7 +284,7 @@ static void loop(struct append *s)
 			wake_least(sink_timeout_ms(&s->sink, now_ms), head_timeout_ms(s, now_ms));
 		timeout_ms = wake_least(timeout_ms, rotate_timeout_ms(s));
 		timeout_ms = wake_least(timeout_ms, rekey_timeout_ms(s));
-		if (poll(p, SINK_FDS + 1, timeout_ms) < 0) {
+		if (poll(p, SINK_FDS + 1, gathers ? 0 : timeout_ms) < 0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
 			continue;
@@ -279,9 +294,9 @@ static void loop(struct append *s)
 				"the reader of descriptor %s (--heads) has gone",
 				opt.heads->sval[0]);
 		sink_serve(&s->sink, p);
-		now_ms = clock_ms();
-		while (sink_next(&s->sink, &line))
-			on_line(s, line, now_ms);
+		gathers = take_lines(s);
+		if (gathers)
+			continue;
 		commit(s);
 		rekey(s);
 		if (head_timeout_ms(s, wake_now_ms()) == 0)
@@ -415,6 +430,8 @@ int append_command(int argc, char **argv)
 	origin_open(&s->origin, opt.at->count ? opt_text(opt.at, "--at") : ".source");
 	/* A limit of the shell's on a file's size is an error of write like any other. */
 	signal(SIGXFSZ, SIG_IGN);
+	/* Fewer groups, and so fewer syncs, for what comes fast. Of no pipe it is refused. */
+	fcntl(STDIN_FILENO, F_SETPIPE_SZ, PIPE_BYTES);
 	open_log(s);
 	metrics_gauge("chain_entries", "Entries of the log.", METRICS_TOOL, &s->size);
 	metrics_gauge("chain_signed_entries", "Entries that the newest head signs for.",
