@@ -253,6 +253,45 @@ empty() {
 	[ "$(jq -r .payload caller.out)" = answer ]
 }
 
+# loop OPTION…: a service with these options of serve, and a store, on a kmock.
+loop() {
+	kmock_start -t in:2 -t out:1 -t requests:2 -t replies:2
+	spawn serve evpipe kread -g s "${SHORT_SESSION[@]}" requests '|' evcorr serve "$@" -- sed -u 's/^/re:/' '|' kwrite -p have
+	spawn store evpipe kread -g r "${SHORT_SESSION[@]}" replies '|' evcorr store
+}
+
+@test "call in a pipeline: each request of a topic has its reply in another one, and is read once" {
+	loop
+	seq 500 | kwrite --raw -t in
+	got() { kread -q -e out | jq -r .payload | sort >got && [ "$(wc -l <got)" -ge "$1" ]; }
+	for count in 500 501; do
+		spawn it evpipe --restart kread -g calls "${SHORT_SESSION[@]}" in '|' \
+			evcorr call --timeout 100s --reply-to replies -- kwrite -t requests '|' kwrite -t out
+		wait_for "got $count"
+		stop it
+		wait_exit it
+		[ "$status" -eq 0 ]
+		echo 501 | kwrite --raw -t in
+	done
+	got 501
+	diff got <(seq 501 | sed 's/^/re:/' | sort)
+}
+
+# bats test_tags=once
+@test "clocks that are an hour before or behind: each reply at its own caller, and a deadline within --skew" {
+	loop --skew 2h
+	for by in -1h +1h; do
+		seq -f "$by %.0f" 200 >"in$by"
+		spawn "call$by" env FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f "$by" sh -c \
+			'exec evcorr call --raw --timeout 100s --reply-to replies -- env -u LD_PRELOAD kwrite -t requests <"$0"' "in$by"
+	done
+	for by in -1h +1h; do
+		wait_exit "call$by"
+		[ "$status" -eq 0 ]
+		diff <(jq -r .payload "call$by.out" | sort) <(sed 's/^/re:/' "in$by" | sort)
+	done
+}
+
 # bats test_tags=load,once
 @test "over a real Kafka: 20,000 calls, two workers, two stores, two callers, and each reply at its own" {
 	kafka_start

@@ -284,6 +284,16 @@ upper() {
 	grep -q 'calls_expired_total{.*} 2' m
 }
 
+@test "a caller's clock may be behind by --skew" {
+	{ request 1 r deadline "$((EPOCHSECONDS - 60))000"; request 2 r deadline "$((EPOCHSECONDS - 7200))000"; } >in
+	run -0 --separate-stderr evcorr serve -- cat <in
+	[ -z "$output" ]
+	# shellcheck disable=SC2154
+	[[ $stderr == "evcorr: warning: a request's deadline was over by 6"*"see --skew" ]]
+	run -0 --separate-stderr evcorr serve --skew 1h -- cat <in
+	[ "$(replies <<<"$output")" = "c1 200 p1" ]
+}
+
 @test "requests that cannot be answered are refused by their class" {
 	upper
 	{
@@ -382,7 +392,7 @@ upper() {
 }
 
 @test "options that are wrong" {
-	for args in '-P 0' '-P 129' '-P x' '--format json' '--timeout 0' '--timeout 2d' '--reply-to a/b' '--reply-to /1' \
+	for args in '-P 0' '-P 129' '-P x' '--format json' '--timeout 0' '--timeout 2d' '--skew x' '--reply-to a/b' '--reply-to /1' \
 		'-0 --format record' '--preset kafka'; do
 		# shellcheck disable=SC2086
 		run -100 evcorr serve $args -- cat </dev/null

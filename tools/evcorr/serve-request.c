@@ -2,6 +2,8 @@
 /* A call's request, as a record: where its reply goes, and what of it the worker reads. */
 #include "evcorr/serve.h"
 
+#include "base/msg.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -52,6 +54,20 @@ static void keep(struct serve_request *q, struct span id, struct span topic, str
 	q->seq = (struct span){seq.p ? at + id.len + topic.len : NULL, seq.len};
 }
 
+static bool is_expired(struct serve *s, int64_t deadline_ms)
+{
+	int64_t late_ms = deadline_ms < 0 ? -1 : wall_ms() - s->skew_ms - deadline_ms;
+
+	if (late_ms < 0)
+		return false;
+	if (!s->told_expired)
+		msg_warn(
+			"a request's deadline was over by %lld ms, so nobody waits for it, and it is not started; if its caller does, its clock is behind ours: see --skew",
+			(long long)late_ms);
+	s->told_expired = true;
+	return true;
+}
+
 enum serve_verdict serve_request_read(
 	struct serve *s, const struct record *r, struct serve_request *q, struct record_error *e)
 {
@@ -77,7 +93,7 @@ enum serve_verdict serve_request_read(
 		return SERVE_REFUSE;
 	q->partition = call.partition;
 	keep(q, call.id, call.topic, r->seq.type == JSON_STRING ? r->seq.text : SPAN_NONE);
-	if (call.deadline_ms >= 0 && call.deadline_ms <= wall_ms())
+	if (is_expired(s, call.deadline_ms))
 		return SERVE_EXPIRED;
 	return put_input(s, r, q, e) ? SERVE_CANNOT : SERVE_TAKE;
 }

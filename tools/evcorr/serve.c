@@ -212,7 +212,7 @@ static struct {
 	struct input_opts input;
 	struct ack_opts ack;
 	struct ident_opts ident;
-	struct arg_str *workers, *format, *timeout, *reply_to, *command;
+	struct arg_str *workers, *format, *timeout, *skew, *reply_to, *command;
 	struct arg_lit *nul;
 } opt;
 
@@ -236,6 +236,8 @@ static void parse_options(int argc, char **argv)
 	opt.nul = arg_lit0("0", NULL, "payloads and answers end with NUL, not with a line end");
 	opt.timeout = arg_str0(
 		NULL, "timeout", "TIME", "time that a worker has for an answer (default 30s)");
+	opt.skew = arg_str0(NULL, "skew", "TIME",
+		"a deadline is over so much later: callers' clocks may be behind (default 0s)");
 	opt.reply_to = arg_str0(NULL, "reply-to", "TOPIC[/PARTITION]",
 		"where replies go to requests that do not say it");
 	opt.command = opt_many(NULL, NULL, "CMD", 1,
@@ -244,9 +246,9 @@ static void parse_options(int argc, char **argv)
 	ident_opts(&opt.ident);
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
 	ack_opts(&opt.ack);
-	void *table[] = {opt.workers, opt.format, opt.nul, opt.timeout, opt.reply_to, opt.command,
-		IDENT_ENTRIES(opt.ident), INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
-		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	void *table[] = {opt.workers, opt.format, opt.nul, opt.timeout, opt.skew, opt.reply_to,
+		opt.command, IDENT_ENTRIES(opt.ident), INPUT_ENTRIES(opt.input),
+		ACK_ENTRIES(opt.ack), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -268,6 +270,7 @@ static void take_options(struct serve *s)
 	s->timeout_ms = opt_duration_ms(opt.timeout, "--timeout", 30000);
 	if (s->timeout_ms < 1 || s->timeout_ms > 86400000)
 		opt_bad("--timeout takes a time from 1ms to a day");
+	s->skew_ms = opt_duration_ms(opt.skew, "--skew", 0);
 	if (format && strcmp(format, "payload") && strcmp(format, "record"))
 		opt_bad("--format takes payload or record, not '%s'", format);
 	s->records = format && strcmp(format, "record") == 0;

@@ -56,6 +56,7 @@ struct serve {
 	bool records; /* --format record */
 	char end; /* of a payload and an answer: LF or NUL */
 	int64_t timeout_ms;
+	int64_t skew_ms; /* by which callers' clocks may be behind ours */
 	struct serve_worker workers[SERVE_WORKERS_MAX];
 	unsigned count; /* of workers */
 	int64_t end_ms; /* when workers that do not end are killed; 0: not yet */
@@ -63,6 +64,7 @@ struct serve {
 	bool closed; /* by the reader of standard output */
 	uint64_t expired, failed, timeouts, unasked;
 	uint64_t told; /* warnings of workers */
+	bool told_expired; /* that a deadline was over */
 	struct buf scratch;
 };
 
