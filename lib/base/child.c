@@ -134,6 +134,14 @@ void child_end_all(void)
 
 /* ---- starting ---- */
 
+void child_apart(void)
+{
+	signal(SIGCHLD, SIG_DFL);
+	unsetenv("EVPIPE_ACK");
+	unsetenv("EVPIPE_DIR");
+	unsetenv("EVPIPE_MEMBER");
+}
+
 enum { NOTE_FD = 3 };
 
 /* The ends of its pipes that are a child's; note -1: none. */

@@ -4,7 +4,7 @@
  *
  * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in order, and all
  * that it has started can be ended with it. If we end, be it by SIGKILL, so does the group: a small process of
- * its own, started with the first child, sees to that. SIGCHLD must not be ignored. */
+ * its own, started with the first child, sees to that. SIGCHLD must not be ignored: child_apart. */
 #ifndef EVPIPE_CHILD_H
 #define EVPIPE_CHILD_H
 
@@ -31,6 +31,9 @@ struct child {
 
 enum child_state { CHILD_RUNS, CHILD_DONE, CHILD_FAILED };
 
+/* Before the first child, and after what the program itself takes from the environment: what it runs is no member of its
+ * pipeline, even if it is one of ours; and SIGCHLD is not ignored, as it is if our parent ignores it. */
+void child_apart(void);
 /* Runs @argv, looked up in $PATH, on @input, which stays until the end of the run; it may write @output_max
  * bytes. Returns 0, or errno's value when it cannot be run. Dies with 111 when there are no pipes. */
 int child_start(struct child *c, char *const argv[], struct span input, size_t output_max);

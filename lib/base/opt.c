@@ -325,6 +325,17 @@ void opt_mask_words(int count, const char *const *words)
 	}
 }
 
+char **opt_command(const struct arg_str *a)
+{
+	char **words = mem_alloc(((size_t)a->count + 1) * sizeof(*words));
+
+	for (int i = 0; i < a->count; i++)
+		words[i] = mem_dup(a->sval[i]);
+	words[a->count] = NULL;
+	opt_mask_words(a->count, a->sval);
+	return words;
+}
+
 const char *opt_text(const struct arg_str *a, const char *name)
 {
 	if (!a->count)

@@ -114,6 +114,14 @@ int64_t wake_now_ms(void)
 	return wake_now_us() / 1000;
 }
 
+int64_t wake_epoch_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * INT64_C(1000) + ts.tv_nsec / 1000000;
+}
+
 int64_t wake_backoff_ms(int64_t *ms, int64_t min_ms, int64_t max_ms)
 {
 	*ms = *ms ? *ms * 2 : min_ms;

@@ -28,6 +28,8 @@ void wake_poke(void);
 /* Monotonic. */
 int64_t wake_now_ms(void);
 int64_t wake_now_us(void);
+/* The wall clock's: since the epoch. */
+int64_t wake_epoch_ms(void);
 
 /* The shorter of two of poll's timeouts in milliseconds, where -1 is for ever. */
 static inline int wake_least(int a, int b)

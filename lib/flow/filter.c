@@ -5,6 +5,7 @@
 #include "flow/input.h"
 #include "base/metrics.h"
 #include "base/out.h"
+#include "base/trouble.h"
 #include "base/wake.h"
 
 #include <errno.h>
@@ -143,21 +144,26 @@ static void on_signal(struct run *r)
 }
 
 /* Reports leave before standard output is closed: a source that drains sees them before the end. */
+int filter_finish(struct input *in, struct ack *ack, struct out *out, int status, bool gone)
+{
+	int reported = EXIT_DONE, refused;
+
+	if (gone || status == EXIT_TEMP)
+		ack_abandon(ack);
+	else
+		reported = ack_close(ack);
+	if (!gone && out_close(out))
+		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
+	refused = input_close(in);
+	metrics_flush();
+	return trouble_worse(trouble_worse(status, reported), refused);
+}
+
 static int finish(struct run *r)
 {
-	int status = EXIT_DONE, refused;
+	int status = filter_finish(&r->in, &r->ack, &r->out, EXIT_DONE, r->gone);
 
-	if (r->gone)
-		ack_abandon(&r->ack);
-	else
-		status = ack_close(&r->ack);
-	if (!r->gone && out_close(&r->out))
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	refused = input_close(&r->in);
-	metrics_flush();
-	if (r->gone && !r->f->prints)
-		return EXIT_TEMP;
-	return status ? status : refused;
+	return r->gone && !r->f->prints ? EXIT_TEMP : status;
 }
 
 /* Whether there is something left to do. */

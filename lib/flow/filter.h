@@ -5,6 +5,7 @@
 
 #include "ack/client.h"
 #include "base/buf.h"
+#include "base/out.h"
 #include "flow/input.h"
 #include "record/record.h"
 
@@ -61,5 +62,10 @@ struct filter {
  * Drops and dead letters are reported to the source; records that are handed on are not. A record of
  * another source's run passes as it came: the sink will judge it. */
 int filter_run(const struct filter *f);
+
+/* The end of a filter that has a loop of its own: reports leave, standard output is closed, what was refused is counted.
+ * @status: why it ends before its time; EXIT_TEMP: the source reads again what has no report. @gone: the reader has gone.
+ * Returns the exit status, for a reader that is there. */
+int filter_finish(struct input *in, struct ack *ack, struct out *out, int status, bool gone);
 
 #endif

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "evbatch/evbatch.h"
+#include "flow/filter.h"
 #include "flow/input.h"
 #include "base/metrics.h"
 #include "base/opt.h"
@@ -249,21 +250,12 @@ static void turn(struct evbatch *s, int wake_fd)
 
 static int finish(struct evbatch *s)
 {
-	int status = EXIT_DONE, refused;
+	int status;
 
 	forget_from(s, s->head);
-	if (s->closed || s->trouble.status == EXIT_TEMP)
-		ack_abandon(&s->ack);
-	else
-		status = ack_close(&s->ack);
-	if (!s->closed && out_close(&s->out))
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	refused = input_close(&s->in);
-	metrics_flush();
+	status = filter_finish(&s->in, &s->ack, &s->out, s->trouble.status, s->closed);
 	child_end_all();
-	if (s->closed)
-		return EXIT_TEMP;
-	return trouble_worse(trouble_worse(s->trouble.status, status), refused);
+	return s->closed ? EXIT_TEMP : status;
 }
 
 /* ---- the command line ---- */
@@ -309,19 +301,7 @@ static void take_options(struct evbatch *s)
 	if (s->batch_ms > 3600000)
 		opt_bad("-t takes a time up to an hour");
 	s->runs = (unsigned)opt_int(opt.runs, "-P", 1, 1, EVBATCH_RUNS_MAX);
-	s->argv = mem_alloc(((size_t)opt.command->count + 1) * sizeof(*s->argv));
-	for (int i = 0; i < opt.command->count; i++)
-		s->argv[i] = mem_dup(opt.command->sval[i]);
-	s->argv[opt.command->count] = NULL;
-	opt_mask_words(opt.command->count, opt.command->sval);
-}
-
-/* The command is no member of the pipeline, even if it is one of ours. */
-static void forget_pipeline(void)
-{
-	unsetenv("EVPIPE_ACK");
-	unsetenv("EVPIPE_DIR");
-	unsetenv("EVPIPE_MEMBER");
+	s->argv = opt_command(opt.command);
 }
 
 int main(int argc, char **argv)
@@ -332,14 +312,12 @@ int main(int argc, char **argv)
 
 	parse_options(argc, argv);
 	take_options(s);
-	/* If our parent ignores it, so do we, and then there would be no child to wait for. */
-	signal(SIGCHLD, SIG_DFL);
 	metrics_counts(METRICS_OUT | METRICS_DROPPED);
 	wake_fd = wake_open();
 	input_open(&s->in, &opt.input, '\n', &s->ack, NULL, NULL);
 	out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(&opt.ack), ACK_FILTER);
-	forget_pipeline();
+	child_apart();
 	metrics_set_ready(true);
 	while (!s->closed && (!input_ended(&s->in) || s->head < s->tail || out_pending(&s->out)))
 		turn(s, wake_fd);

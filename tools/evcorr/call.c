@@ -19,6 +19,7 @@
 #include "base/msg.h"
 #include "base/out.h"
 #include "base/wake.h"
+#include "flow/filter.h"
 #include "flow/input.h"
 #include "net/tls.h"
 
@@ -306,22 +307,14 @@ static void turn(struct call *s, int wake_fd)
 static int finish(struct call *s)
 {
 	struct trouble *t = &s->calls.trouble;
-	int status = EXIT_DONE;
+	int status;
 
 	if (s->calls.timeouts)
 		trouble_set(t, EXIT_TIMEOUT, "%llu of %llu calls have timed out",
 			(unsigned long long)s->calls.timeouts, (unsigned long long)s->sent);
-	trouble_tell(t);
-	if (t->status == EXIT_PERM)
+	if (trouble_tell(t) == EXIT_PERM)
 		ack_stop(&s->ack, t->text);
-	if (s->gone || t->status == EXIT_TEMP)
-		ack_abandon(&s->ack);
-	else
-		status = ack_close(&s->ack);
-	if (!s->gone && out_close(&s->out))
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	status = trouble_worse(trouble_worse(t->status, status), input_close(&s->in));
-	metrics_flush();
+	status = filter_finish(&s->in, &s->ack, &s->out, t->status, s->gone);
 	calls_close(&s->calls);
 	child_end_all();
 	return s->gone ? EXIT_TEMP : status;

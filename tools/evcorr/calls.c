@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 enum { LOOK_MS = 1000 }; /* for the last look at a key */
 
@@ -102,18 +101,10 @@ static struct table_call *add(
 	return call;
 }
 
-static int64_t epoch_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 uint64_t calls_send(struct calls *c, const struct record *r, int64_t timeout_ms, void *user,
 	struct record_error *e)
 {
-	int64_t now_ms = epoch_ms();
+	int64_t now_ms = wake_epoch_ms();
 	struct table_call *call;
 	struct ident_call found;
 

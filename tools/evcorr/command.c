@@ -13,27 +13,12 @@
 
 enum { END_MS = 5000 };
 
-/* The command is no member of the pipeline, even if it is one of ours. */
-static void forget_pipeline(void)
-{
-	unsetenv("EVPIPE_ACK");
-	unsetenv("EVPIPE_DIR");
-	unsetenv("EVPIPE_MEMBER");
-}
-
 void command_start(struct calls *c, const struct calls_opts *o)
 {
-	const struct arg_str *command = o->command;
 	int error;
 
-	c->argv = mem_alloc(((size_t)command->count + 1) * sizeof(*c->argv));
-	for (int i = 0; i < command->count; i++)
-		c->argv[i] = mem_dup(command->sval[i]);
-	c->argv[command->count] = NULL;
-	opt_mask_words(command->count, command->sval);
-	/* If our parent ignores it, so do we, and then there would be no child to wait for. */
-	signal(SIGCHLD, SIG_DFL);
-	forget_pipeline();
+	c->argv = opt_command(o->command);
+	child_apart();
 	if (o->directory)
 		setenv("EVPIPE_DIR", o->directory, 1);
 	error = child_open(&c->child, c->argv, CALLS_FILLING_MAX);

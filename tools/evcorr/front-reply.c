@@ -4,6 +4,7 @@
 #include "evcorr/front.h"
 
 #include "base/mem.h"
+#include "base/wake.h"
 #include "record/record.h"
 
 #include <inttypes.h>
@@ -249,19 +250,11 @@ static void answer(struct front_call *c, struct span line)
 	free(type);
 }
 
-static int64_t epoch_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void no_reply(struct front_call *c)
 {
 	if (c->is_fetch && c->until_ms < 0) {
 		http_error(c->request, 404, "there is no reply to a call of this id");
-	} else if (c->is_fetch && c->until_ms > epoch_ms()) {
+	} else if (c->is_fetch && c->until_ms > wake_epoch_ms()) {
 		front_accept(c);
 	} else {
 		set_id(c);

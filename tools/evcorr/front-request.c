@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 /* ---- what is asked for ---- */
 
@@ -18,14 +17,6 @@ struct asked {
 	int64_t timeout_ms, wait_ms; /* wait_ms: Prefer: wait=N; -1: not said */
 	bool async;
 };
-
-static int64_t epoch_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* A time as in options: 5, 5s, 300ms. Returns -1 when it is none. */
 static int64_t read_time(const char *text)
@@ -293,7 +284,7 @@ static void send_call(struct front *f, struct http_request *r, const struct aske
 		return;
 	}
 	c->number = number;
-	c->until_ms = epoch_ms() + a->timeout_ms;
+	c->until_ms = wake_epoch_ms() + a->timeout_ms;
 	id = calls_id(&f->calls, number);
 	c->id = (struct span){span_text(id), id.len};
 	http_drop_body(r);

@@ -2,8 +2,9 @@
 /* Ids: how they are made, and how they stand in Redis and on a command line. */
 #include "evcorr/ident.h"
 
+#include "base/wake.h"
+
 #include <string.h>
-#include <time.h>
 
 enum { COUNT_MAX = 1 << 12 }; /* ids of a millisecond */
 
@@ -15,11 +16,8 @@ static void put_u32(unsigned char *p, uint32_t n)
 
 static void make_uuid(struct ident *i, unsigned char *u)
 {
-	struct timespec now;
-	uint64_t ms;
+	uint64_t ms = (uint64_t)wake_epoch_ms();
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	/* The order stays when the clock is set back, and when a millisecond has more ids than it can count. */
 	if (ms > i->last_ms) {
 		i->last_ms = ms;

@@ -3,17 +3,9 @@
 #include "evcorr/serve.h"
 
 #include "base/msg.h"
+#include "base/wake.h"
 
 #include <string.h>
-#include <time.h>
-
-static int64_t wall_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* What the worker reads: the record as it came, or the payload and its end. Returns 0, or -1 when the payload cannot
  * be told from what follows it. */
@@ -56,7 +48,7 @@ static void keep(struct serve_request *q, struct span id, struct span topic, str
 
 static bool is_expired(struct serve *s, int64_t deadline_ms)
 {
-	int64_t late_ms = deadline_ms < 0 ? -1 : wall_ms() - s->skew_ms - deadline_ms;
+	int64_t late_ms = deadline_ms < 0 ? -1 : wake_epoch_ms() - s->skew_ms - deadline_ms;
 
 	if (late_ms < 0)
 		return false;

@@ -19,6 +19,7 @@
 #include "base/opt.h"
 #include "base/wake.h"
 #include "evcorr/commands.h"
+#include "flow/filter.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -185,24 +186,14 @@ static bool is_over(struct serve *s)
 
 static int finish(struct serve *s)
 {
-	int status = EXIT_DONE, refused;
+	int status;
 
 	serve_work_kill(s);
-	if (s->trouble.status == EXIT_PERM)
+	if (trouble_tell(&s->trouble) == EXIT_PERM)
 		ack_stop(&s->ack, s->trouble.text);
-	if (s->closed || s->trouble.status == EXIT_TEMP)
-		ack_abandon(&s->ack);
-	else
-		status = ack_close(&s->ack);
-	if (!s->closed && out_close(&s->out))
-		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	trouble_tell(&s->trouble);
-	refused = input_close(&s->in);
-	metrics_flush();
+	status = filter_finish(&s->in, &s->ack, &s->out, s->trouble.status, s->closed);
 	child_end_all();
-	if (s->closed)
-		return EXIT_TEMP;
-	return trouble_worse(trouble_worse(s->trouble.status, status), refused);
+	return s->closed ? EXIT_TEMP : status;
 }
 
 /* ---- the command line ---- */
@@ -252,15 +243,6 @@ static void parse_options(int argc, char **argv)
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
-static void take_command(struct serve *s)
-{
-	s->argv = mem_alloc(((size_t)opt.command->count + 1) * sizeof(*s->argv));
-	for (int i = 0; i < opt.command->count; i++)
-		s->argv[i] = mem_dup(opt.command->sval[i]);
-	s->argv[opt.command->count] = NULL;
-	opt_mask_words(opt.command->count, opt.command->sval);
-}
-
 static void take_options(struct serve *s)
 {
 	const char *format = opt_text(opt.format, "--format");
@@ -282,15 +264,7 @@ static void take_options(struct serve *s)
 			&s->reply_partition))
 		opt_bad("--reply-to takes TOPIC or TOPIC/PARTITION, not '%s'", reply_to);
 	ident_open(&s->ident, &opt.ident, NULL);
-	take_command(s);
-}
-
-/* The command is no member of the pipeline, even if it is one of ours. */
-static void forget_pipeline(void)
-{
-	unsetenv("EVPIPE_ACK");
-	unsetenv("EVPIPE_DIR");
-	unsetenv("EVPIPE_MEMBER");
+	s->argv = opt_command(opt.command);
 }
 
 static void register_metrics(struct serve *s)
@@ -314,14 +288,12 @@ int serve_main(int argc, char **argv)
 
 	parse_options(argc, argv);
 	take_options(s);
-	/* If our parent ignores it, so do we, and then there would be no child to wait for. */
-	signal(SIGCHLD, SIG_DFL);
 	register_metrics(s);
 	wake_fd = wake_open();
 	input_open(&s->in, &opt.input, '\n', &s->ack, NULL, NULL);
 	out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(&opt.ack), ACK_FILTER);
-	forget_pipeline();
+	child_apart();
 	serve_work_open(s);
 	metrics_set_ready(true);
 	while (!is_over(s))

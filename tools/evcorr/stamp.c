@@ -6,10 +6,10 @@
 #include "evcorr/ident.h"
 
 #include "base/num.h"
+#include "base/wake.h"
 #include "flow/filter.h"
 
 #include <string.h>
-#include <time.h>
 
 struct stamp {
 	struct ident ident;
@@ -28,14 +28,6 @@ static struct {
 	struct arg_str *reply_to, *node, *deadline;
 } opt;
 
-static int64_t epoch_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static enum filter_verdict on_record(
 	void *self, const struct record *r, struct buf *out, struct record_error *e)
 {
@@ -53,8 +45,8 @@ static enum filter_verdict on_record(
 	if (s->topic.p && !c.topic.p)
 		ident_put_reply_to(&s->ident, s->topic, s->partition, &s->headers);
 	if (s->deadline_ms >= 0 && c.deadline_ms < 0)
-		ident_put_deadline(
-			&s->ident, s->deadline_ms + (s->from_now ? epoch_ms() : 0), &s->headers);
+		ident_put_deadline(&s->ident, s->deadline_ms + (s->from_now ? wake_epoch_ms() : 0),
+			&s->headers);
 	if (!s->headers.len)
 		return FILTER_PASS;
 	ident_splice(r, buf_as_span(&s->headers), out);
