@@ -111,15 +111,22 @@ empty() {
 @test "store: a reply lives for its time, and a late one is kept, dropped or refused as asked" {
 	reply a 1 | evcorr store --ttl 50ms
 	wait_for empty
-	# Each call times out, and leaves its mark.
+	# Each call times out, and leaves its mark, for as long as it was given; so the store runs before, and the reply is ready.
 	request='{"headers":["correlation-id","late"],"payload":"p"}'
+	late=$(reply late p)
+	mkfifo replies
 	for what in keep drop refuse; do
 		rcli flushall
+		spawn store sh -c 'exec evcorr store --late "$0" --metrics m --dead-letter dead <replies' $what
+		exec 8>replies
+		echo "$late" | sed s/late/first/ >&8
+		wait_for '[ "$(rcli exists "evcorr:{6669727374}")" -eq 1 ]'
 		status=0
 		evcorr call --timeout 2s -- cat <<<"$request" >out || status=$?
+		echo "$late" >&8
+		exec 8>&-
 		[ "$status" -eq 99 ]
-		status=0
-		reply late p | evcorr store --late $what --metrics m --dead-letter dead || status=$?
+		wait_exit store
 		[ "$status" -eq "$([ $what = refuse ] && echo 1 || echo 0)" ]
 		grep -q 'evpipe_late_replies_total{.*} 1' m
 		[ "$(rcli exists 'evcorr:{6c617465}')" -eq "$([ $what = keep ] && echo 1 || echo 0)" ]
