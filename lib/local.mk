@@ -17,6 +17,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/base/num.c lib/base/num.h \
 	lib/base/opt.c lib/base/opt.h \
 	lib/base/out.c lib/base/out.h \
+	lib/base/progress.c lib/base/progress.h \
 	lib/base/prom.c lib/base/prom.h \
 	lib/base/text.c lib/base/text.h \
 	lib/base/trouble.c lib/base/trouble.h \

@@ -208,6 +208,14 @@ void metrics_up(const char *peer, bool up)
 	self.peers[i] = (struct peer){peer, up};
 }
 
+const char *metrics_down(void)
+{
+	for (size_t i = 0; i < self.peer_count; i++)
+		if (!self.peers[i].up)
+			return self.peers[i].name;
+	return NULL;
+}
+
 void metrics_lag(const char *topic, int32_t partition, int64_t lag)
 {
 	struct lag *l = self.lags;

@@ -63,6 +63,8 @@ void metrics_observe(struct metrics_histogram *h, int64_t us, uint64_t count);
 
 /* Whether a peer ("kafka") can be reached. */
 void metrics_up(const char *peer, bool up);
+/* A peer that cannot be reached, or NULL. */
+const char *metrics_down(void);
 /* Consumer lag of a partition; -1 forgets it. */
 void metrics_lag(const char *topic, int32_t partition, int64_t lag);
 

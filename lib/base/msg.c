@@ -11,6 +11,7 @@
 static const char *prog = "evpipe";
 static int verbosity;
 static bool as_json;
+static void (*before)(void);
 
 void msg_init(const char *name)
 {
@@ -26,6 +27,16 @@ void msg_setup(int level, bool json)
 {
 	verbosity = level;
 	as_json = json;
+}
+
+bool msg_is_for_people(void)
+{
+	return verbosity >= 0 && !as_json;
+}
+
+void msg_before(void (*fn)(void))
+{
+	before = fn;
 }
 
 /* The length in bytes of the character of UTF-8 at @s and its number; 0: there is none. A NUL ends the text. */
@@ -140,6 +151,8 @@ static void say(const char *level, const char *fmt, va_list ap)
 		n = (size_t)snprintf(line, sizeof(line), "%s: %s%s\n", prog,
 			strcmp(level, "warning") == 0 ? "warning: " : "", text);
 	}
+	if (before)
+		before();
 	if (write(STDERR_FILENO, line, n) < 0) {
 		/* nowhere is left to say it */
 	}

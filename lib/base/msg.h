@@ -20,6 +20,10 @@ const char *msg_prog(void);
 /* @level: -1 quiet (errors only), 0, 1 verbose. @json: one JSON object a message, with control
  * characters as escapes. */
 void msg_setup(int level, bool json);
+/* Whether messages are text, and not only errors. */
+bool msg_is_for_people(void);
+/* From now on @fn is called before each message. */
+void msg_before(void (*fn)(void));
 
 /* Makes @text fit for a terminal and for one line: control characters, also C1 and those that turn the direction of
  * text, and bytes that are not UTF-8, such as a character that was truncated, become '?'. */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/msg.h"
+#include "base/progress.h"
 #include "base/trouble.h"
 #include "base/wake.h"
 
@@ -56,6 +57,7 @@ void sink_open(struct sink *s, const struct sink_setup *setup)
 		out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(setup->ack), setup->role);
 	metrics_counts(METRICS_OUT | METRICS_FORWARDED);
+	progress_open(PROGRESS_WRITTEN, hands_on(s), true);
 }
 
 /* ---- lines ---- */
@@ -292,6 +294,7 @@ int sink_timeout_ms(const struct sink *s, int64_t now_ms)
 {
 	int timeout_ms = wake_least(metrics_tick(now_ms), ack_timeout_ms(&s->ack, now_ms));
 
+	timeout_ms = wake_least(timeout_ms, progress_timeout_ms(now_ms));
 	/* A server that takes nothing makes no event. */
 	if (s->retry_ms || wake_signalled())
 		timeout_ms = wake_least(timeout_ms, INPUT_LOOK_MS);
@@ -372,6 +375,8 @@ void sink_server(struct sink *s, bool up, int64_t now_ms)
 /* Writing makes room for records that wait to be handed on. */
 static void write_output(struct sink *s)
 {
+	if (hands_on(s) && out_pending(&s->out))
+		progress_print();
 	while (hands_on(s) && !s->reader_gone) {
 		if (out_flush(&s->out) == 0) {
 			if (out_pending(&s->out) || !can_release(s))
@@ -397,6 +402,7 @@ void sink_flush(struct sink *s, int64_t now_ms)
 	s->ack_events = 0;
 	if (s->ack.trouble.status)
 		input_stop(&s->in);
+	progress_tick(now_ms, metrics.forwarded);
 }
 
 /* ---- the end ---- */
@@ -416,6 +422,7 @@ int sink_close(struct sink *s)
 	}
 	status = trouble_worse(status, input_close(&s->in));
 	metrics_flush();
+	progress_close(metrics.forwarded);
 	free(s->slots);
 	return status;
 }

@@ -2,6 +2,7 @@
 #include "flow/source-parts.h"
 
 #include "base/msg.h"
+#include "base/progress.h"
 #include "base/trouble.h"
 #include "base/wake.h"
 
@@ -68,6 +69,7 @@ void source_open(struct source *s, bool replays, int64_t window)
 	s->replays = replays;
 	s->window = window;
 	metrics_counts(METRICS_OUT);
+	progress_open(PROGRESS_READ, true, false);
 	if (s->left == 0)
 		source_done(s);
 	if (s->path && ack_is_evpipes(s->path)) {
@@ -307,6 +309,7 @@ static void flush(struct source *s)
 {
 	if (!out_pending(&s->out) || s->is_broken)
 		return;
+	progress_print();
 	if (out_flush(&s->out))
 		lose_output(s, errno);
 	else if (!out_pending(&s->out))
@@ -337,7 +340,7 @@ void source_poll(const struct source *s, struct pollfd *p)
 int source_timeout_ms(const struct source *s, int64_t now_ms)
 {
 	int64_t idle_ms = s->record_ms + s->idle_exit_ms - now_ms;
-	int ms = s->ledger ? TICK_MS : -1;
+	int ms = wake_least(s->ledger ? TICK_MS : -1, progress_timeout_ms(now_ms));
 
 	switch (s->phase) {
 	case SOURCE_READING:
@@ -378,6 +381,7 @@ static void read_on(struct source *s, int64_t now_ms)
 void source_step(struct source *s, int64_t now_ms)
 {
 	flush(s);
+	progress_tick(now_ms, s->emitted);
 	if (s->server.fd >= 0 && now_ms - s->tick_ms >= TICK_MS) {
 		s->tick_ms = now_ms;
 		source_tick(s);
@@ -415,5 +419,6 @@ int source_close(struct source *s)
 	if (!s->is_closed && !s->is_broken && out_close(&s->out))
 		lose_output(s, errno);
 	s->is_closed = true;
+	progress_close(s->emitted);
 	return s->status;
 }

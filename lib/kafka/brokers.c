@@ -145,3 +145,13 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 	pthread_mutex_unlock(&b->lock);
 	return up && !silent;
 }
+
+void brokers_put_away(struct brokers *b, struct buf *text)
+{
+	pthread_mutex_lock(&b->lock);
+	if (b->away_count)
+		buf_printf(text, ", waiting for broker %s", b->away[0].name);
+	else
+		buf_puts(text, ", waiting for the brokers");
+	pthread_mutex_unlock(&b->lock);
+}

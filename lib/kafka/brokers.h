@@ -7,6 +7,8 @@
 #ifndef EVPIPE_BROKERS_H
 #define EVPIPE_BROKERS_H
 
+#include "base/buf.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +46,8 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
  * broker does, none that is away has been the only one, and no request has been waiting for five seconds
  * while nothing came from anywhere: a broker may be frozen with its connections open. */
 bool brokers_tick(struct brokers *b, int64_t now_ms);
+/* Appends ", waiting for broker x:9092", or for the brokers when none is known to be away. */
+void brokers_put_away(struct brokers *b, struct buf *text);
 
 /* Removes " (after 3ms in state CONNECT)" from the end. */
 void brokers_cut_after(char *text);

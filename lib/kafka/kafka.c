@@ -298,6 +298,14 @@ bool kafka_tick(struct kafka *k)
 	return k->up;
 }
 
+bool kafka_put_away(struct kafka *k, struct buf *text)
+{
+	if (k->up)
+		return false;
+	brokers_put_away(&k->brokers, text);
+	return true;
+}
+
 void kafka_wake_on(struct kafka *k, rd_kafka_queue_t *q)
 {
 	rd_kafka_queue_io_event_enable(q, k->wake_in, "", 1);

@@ -7,6 +7,7 @@
 #ifndef EVPIPE_KAFKA_H
 #define EVPIPE_KAFKA_H
 
+#include "base/buf.h"
 #include "base/trouble.h"
 #include "kafka/brokers.h"
 #include "kafka/conf.h"
@@ -49,6 +50,8 @@ void kafka_woken(struct kafka *k);
  * the loop, after the queues were served, at least once a second. Returns whether Kafka answers; then look
  * at `trouble`. */
 bool kafka_tick(struct kafka *k);
+/* Appends ", waiting for broker x:9092" when one cannot be reached that is waited for. Returns whether it has. */
+bool kafka_put_away(struct kafka *k, struct buf *text);
 /* Does as if librdkafka had reported @err: notes trouble with the sentence @text when it is a configuration
  * error or fatal, and returns whether it is. */
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text);

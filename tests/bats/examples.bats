@@ -132,6 +132,10 @@ example() {
 	example payloads-of-any-bytes
 }
 
+@test "example: script in the middle" {
+	example script-in-the-middle
+}
+
 @test "example: since the last time" {
 	example since-the-last-time
 }

@@ -26,6 +26,7 @@
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/opt.h"
+#include "base/progress.h"
 #include "base/wake.h"
 #include "flow/source.h"
 #include "kafka/kafka.h"
@@ -38,6 +39,7 @@
 #include "kread/parts.h"
 #include "kread/print.h"
 #include "kread/range.h"
+#include "kread/show.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -449,6 +451,7 @@ int main(int argc, char **argv)
 	acks_open(&r.acks);
 	start_kafka(&r);
 	open_queues(&r);
+	progress_more(show_parts, &r.parts);
 	r.message_bytes = BATCH_BYTES;
 	r.more = true;
 	r.source.record_ms = r.second_ms = r.refresh_ms = wake_now_ms();

@@ -37,6 +37,7 @@
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/opt.h"
+#include "base/progress.h"
 #include "base/wake.h"
 #include "flow/sink.h"
 #include "kafka/kafka.h"
@@ -375,6 +376,15 @@ static void loop(struct kwrite *s)
 	}
 }
 
+/* For the line on a terminal. */
+static bool show(void *kwrite, struct buf *text, uint64_t per_second)
+{
+	struct kwrite *s = kwrite;
+
+	(void)per_second;
+	return kafka_put_away(&s->kafka, text);
+}
+
 static void open_sink(struct kwrite *s)
 {
 	bool pass = opt.pass->count, txn = opt.txn->count;
@@ -428,6 +438,7 @@ int main(int argc, char **argv)
 	topics_open(&s->topics, &s->kafka, opt.create->count, partition_prepare, &s->partitioner);
 	anew_open(&s->anew, &s->topics, &s->deliveries, &s->shape, opt.txn->count);
 	stall_open(&s->stall, &s->kafka, &s->sink);
+	progress_more(show, s);
 	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
 	loop(s);
 	receipts_close(&s->receipts);

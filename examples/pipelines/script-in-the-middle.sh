@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# A script in the middle of a pipeline whose group's position follows what is written: in Python, in awk, and under
+# evbatch one that drops records.
+# shellcheck source=examples/pipelines/common.bash disable=SC1091
+. "${0%/*}/common.bash"
+
+cat >upper.py <<'END'
+import json, sys
+for line in sys.stdin:
+    record = json.loads(line)
+    if record["payload"] is not None:
+        record["payload"] = record["payload"].upper()
+    print(json.dumps(record), flush=True)
+END
+printf '%s\n' '{"key":"a","payload":"card 1234567812345678"}' '{"payload":"no key"}' '{"key":"b","payload":null}' |
+	kwrite -t orders
+
+# written LINE: whether the last pipeline has written it; then the pipeline is stopped, and all was acknowledged.
+written() {
+	until_true in_topic payments "$1"
+	stop $!
+}
+
+evpipe kread -g upper orders '|' python3 upper.py '|' kwrite -t payments &
+written 'a CARD 1234567812345678'
+in_topic payments 'b null'
+evpipe kread -g hide orders '|' awk '{ gsub(/[0-9]{16}/, "****"); print; fflush() }' '|' kwrite -t payments &
+written 'a card ****'
+evpipe kread -g pick orders '|' evbatch -- jq -c 'select(.key)' '|' kwrite -t payments &
+written 'a card 1234567812345678'
+kread -e payments | jq -r '"\(.key) \(.payload)"' | sort >out
+[ "$(grep -c '^null NO KEY$' out) $(grep -c '^null no key$' out) $(grep -c '^b null$' out)" = '1 1 3' ]
