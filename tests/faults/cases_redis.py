@@ -9,7 +9,7 @@ import time
 
 import wire
 from proxy import Proxy
-from rig import Failure, case
+from rig import Failure, Flow, case
 
 
 def redis_server(rig, *options):
@@ -139,3 +139,23 @@ def gap(rig):
         raise Failure(f"gaps told too short: {short}")
     missing = sum(b - a + 1 for a, b in holes)
     return f"lost={missing} gaps={counted} holes={len(holes)} of={len(publisher.when)}"
+
+
+@case("outage-from-rest", slow=True)
+def outage_from_rest(rig):
+    """Redis goes away while nothing moves, and then records come: they wait for it, and no program is blamed for
+    them, however long it takes."""
+    flow = Flow(rig, sink="redis", rate=0, preload=200, session_ms=300000)
+    flow.start()
+    flow.through("all is delivered, and nothing moves")
+    flow.redis.proxy.leave()
+    flow.feed(0, 300)
+    flow.feed_end()
+    # kread names what has been open for 30 seconds without anybody at work on it.
+    time.sleep(40)
+    if "swallowed" in flow.errors():
+        raise Failure("records that wait for Redis were told as swallowed")
+    if flow.delivered_now() > 200:
+        raise Failure("Redis was there")
+    flow.redis.proxy.back()
+    return flow.finish()
