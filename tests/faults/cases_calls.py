@@ -51,6 +51,46 @@ class Caller(threading.Thread):
         self.reader.join()
 
 
+class Client(threading.Thread):
+    """Calls by HTTP, one after the other; a call that is cut off is one for evcorr wait."""
+
+    def __init__(self, path, name, count=0):
+        super().__init__(daemon=True)
+        self.path, self.tag, self.done, self.cut, self.wrong = path, name, 0, [], []
+        self.count = count or float("inf")  # a larger one: until it is told
+
+    def connect(self):
+        client = http.client.HTTPConnection("front", timeout=150)
+        client.sock = socket.socket(socket.AF_UNIX)
+        client.sock.settimeout(150)
+        client.sock.connect(self.path)
+        return client
+
+    def run(self):
+        client, n = None, 0
+        while n < self.count:
+            name, sent = f"{self.tag}-{n}", False
+            try:
+                client = client or self.connect()
+                sent = True
+                client.request("POST", "/", name, {"Correlation-Id": name, "X-Timeout": "140"})
+                answer = client.getresponse()
+                said = answer.status, answer.read().decode()
+                if said[0] == 503:  # not taken
+                    time.sleep(0.05)
+                    continue
+                if said != (200, name):
+                    self.wrong.append((name, said))
+                self.done += 1
+            except (OSError, http.client.HTTPException):
+                client = None
+                time.sleep(0.05)
+                if not sent:
+                    continue
+                self.cut.append(name)
+            n += 1
+
+
 class Calls:
     """Two services, two stores and what they need."""
 
@@ -71,9 +111,22 @@ class Calls:
         for unit in self.services + self.stores:
             unit.start()
         self.caller = Caller(self, rig.pick(1500, 5000, 50000))
+        self.front, self.clients = None, []
 
     def unit(self, name, *members):
         return Unit(self.rig, list(members), how="evpipe", options=["--restart", "-n", name], tag=name)
+
+    def start_front(self, name="front", env=None):
+        rig = self.rig
+        return rig.spawn(name, "evcorr", "http", "-u", self.url, "--listen", "unix:" + rig.path(name), "--reply-to",
+                         self.replies, "--", "kwrite", "-b", rig.brokers, "-t", self.requests, env=env)
+
+    def add_front(self):
+        """Clients call by HTTP beside the caller, until finish."""
+        self.front = self.start_front()
+        self.clients = [Client(self.rig.path("front"), f"c{n}") for n in range(4)]
+        for client in self.clients:
+            client.start()
 
     def rounds(self, cut, normal, long):
         """Yields the number of a round each time that more calls have ended."""
@@ -89,6 +142,12 @@ class Calls:
         """Judges: each call has its own reply, or one of these statuses, which a fault may give it."""
         caller, counts = self.caller, {}
         caller.finish(self.rig)
+        for client in self.clients:
+            client.count = 0
+        self.rig.until(lambda: not any(c.is_alive() for c in self.clients), "the clients' end")
+        wrong = sum((c.wrong + c.cut for c in self.clients), [])
+        if wrong:
+            raise Failure(f"wrong answers by HTTP: {wrong[:3]}")
         for n in range(caller.count):
             status, payload = caller.ends.get(n, (0, None))
             if status == 200 and payload != f"call {n}":
@@ -97,7 +156,8 @@ class Calls:
                 counts[status] = counts.get(status, 0) + 1
         if caller.extra or set(counts) - set(errors):
             raise Failure(f"calls by status: {counts}, ended twice: {caller.extra[:5]}, of {caller.count}")
-        return f"lost=0 crossed=0 of={caller.count} errors={sum(counts.values())}"
+        by_http = f" http={sum(c.done for c in self.clients)}" if self.clients else ""
+        return f"lost=0 crossed=0 of={caller.count}{by_http} errors={sum(counts.values())}"
 
     def is_empty(self):
         return self.server("DBSIZE") == 0
@@ -162,9 +222,10 @@ class Behind(Watched):
 @case("calls-failover-kill", how="kill")
 @case("calls-failover-stop", ("normal", "long"), how="stop")
 def failover(rig, how):
-    """Sentinels make a failover; with --wait 1 no reply is lost by it."""
+    """Sentinels make a failover, beside a front; with --wait 1 no reply is lost by it."""
     servers = Behind(rig)
     calls = Calls(rig, servers.url, ["--wait", "1"])
+    calls.add_front()
     for _ in calls.rounds(1, 3, 20):
         servers.fail(how)
     return calls.finish()
@@ -172,9 +233,10 @@ def failover(rig, how):
 
 @case("calls-kafka-kill", slow=True)
 def kafka_kill(rig):
-    """The broker is killed and started again."""
+    """The broker is killed and started again, beside a front."""
     rig.own_kafka()
     calls = Calls(rig)
+    calls.add_front()
     for _ in calls.rounds(1, 3, 20):
         rig.stop_kafka("-9")
         rig.doze(0.5, 2)
@@ -219,45 +281,6 @@ def kill_caller(rig):
     return f"lost=0 crossed=0 of={count}"
 
 
-class Client(threading.Thread):
-    """Calls by HTTP, one after the other; a call that is cut off is one for evcorr wait."""
-
-    def __init__(self, path, name, count):
-        super().__init__(daemon=True)
-        self.path, self.tag, self.count, self.done, self.cut, self.wrong = path, name, count, 0, [], []
-
-    def connect(self):
-        client = http.client.HTTPConnection("front", timeout=150)
-        client.sock = socket.socket(socket.AF_UNIX)
-        client.sock.settimeout(150)
-        client.sock.connect(self.path)
-        return client
-
-    def run(self):
-        client, n = None, 0
-        while n < self.count:
-            name, sent = f"{self.tag}-{n}", False
-            try:
-                client = client or self.connect()
-                sent = True
-                client.request("POST", "/", name, {"Correlation-Id": name, "X-Timeout": "140"})
-                answer = client.getresponse()
-                said = answer.status, answer.read().decode()
-                if said[0] == 503:  # not taken
-                    time.sleep(0.05)
-                    continue
-                if said != (200, name):
-                    self.wrong.append((name, said))
-                self.done += 1
-            except (OSError, http.client.HTTPException):
-                client = None
-                time.sleep(0.05)
-                if not sent:
-                    continue
-                self.cut.append(name)
-            n += 1
-
-
 @case("calls-kill-front")
 def kill_front(rig):
     """Two fronts, killed by turns and started again: their callers see a reset, and evcorr wait finds what was sent."""
@@ -266,11 +289,7 @@ def kill_front(rig):
     os.mkdir(rig.path("runs"))
     env = {**os.environ, "XDG_RUNTIME_DIR": rig.path("runs")}
 
-    def front(n):
-        return rig.spawn(f"front-{n}", "evcorr", "http", "-u", calls.url, "--listen", f"unix:{rig.path(f'front-{n}')}",
-                         "--reply-to", calls.replies, "--", "kwrite", "-b", rig.brokers, "-t", calls.requests, env=env)
-
-    fronts = [front(n) for n in range(2)]
+    fronts = [calls.start_front(f"front-{n}", env) for n in range(2)]
     count = rig.pick(60, 200, 2000)
     clients = [Client(rig.path(f"front-{n % 2}"), f"c{n}", count) for n in range(8)]
     for client in clients:
@@ -281,7 +300,7 @@ def kill_front(rig):
         rig.doze(0, 0.4)
         fronts[n % 2].kill()
         fronts[n % 2].wait()
-        fronts[n % 2] = front(n % 2)
+        fronts[n % 2] = calls.start_front(f"front-{n % 2}", env)
     rig.until(lambda: not any(c.is_alive() for c in clients), "the clients' end")
     wrong, cut = sum((c.wrong for c in clients), []), sum((c.cut for c in clients), [])
     if wrong:
