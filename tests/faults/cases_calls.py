@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+import wire
 from cases_apply import SESSION, Server, Watched
 from rig import Failure, Unit, case, command_of, descendants, signal_pid
 
@@ -216,6 +217,11 @@ class Behind(Watched):
         self.other.follow(self.primary)
         rig.until(self.other.follows, "the replica follows")
         self.url = self.where()
+        # A server that is slow since the machine is must not be taken for dead: a second failover may go to an empty one.
+        for port in self.ports:
+            client = wire.Redis(("127.0.0.1", port), 30)
+            client("SENTINEL", "SET", "m", "down-after-milliseconds", "4000")
+            client.close()
 
 
 @case("calls-failover-command", ("normal", "long"), how="command")
