@@ -29,6 +29,7 @@ struct http {
 	unsigned requests; /* with an answer that is not whole yet */
 	bool resumed; /* a request goes on in the next http_run */
 	bool closing, draining;
+	int64_t sweep_us; /* when slow clients are looked for next */
 };
 
 /* A connection. */
@@ -37,6 +38,7 @@ struct http_client {
 	int fd;
 	bool watched; /* for its end: in the server's epoll set */
 	bool closed; /* by the client */
+	int64_t since_us; /* it connected, or its last request was over */
 	struct http_request_inner *request; /* NULL: between two */
 	struct http_client *next, **link;
 };

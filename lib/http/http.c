@@ -34,6 +34,8 @@ enum {
 	EARLY_BYTES = 64 << 10, /* a longer body is not read when its request is refused */
 	THROW_AWAY_MAX_BYTES = 16 << 20,
 	BLIND_MS = 100,
+	SWEEP_US = 1000000,
+	BODY_TIMES = 10, /* the time for a whole request, in times of silence */
 	BACKLOG = 4096,
 };
 
@@ -181,6 +183,7 @@ static void on_completed(void *self, struct MHD_Connection *connection, void **s
 	buf_free(&r->queue);
 	free(r->path);
 	r->client->request = NULL;
+	r->client->since_us = wake_now_us();
 	h->requests--;
 	free(r);
 }
@@ -245,7 +248,10 @@ static void on_connection(void *self, struct MHD_Connection *connection, void **
 
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
 		c = mem_alloc(sizeof(*c));
-		*c = (struct http_client){.http = h, .next = h->clients, .link = &h->clients};
+		*c = (struct http_client){.http = h,
+			.next = h->clients,
+			.link = &h->clients,
+			.since_us = wake_now_us()};
 		if (c->next)
 			c->next->link = &c->next;
 		c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
@@ -343,8 +349,29 @@ int http_timeout_ms(const struct http *h)
 	if (h && h->blind)
 		return BLIND_MS;
 	if (!h || MHD_get_timeout(h->daemon, &ms) != MHD_YES)
-		return -1;
+		return h && h->clients ? SWEEP_US / 1000 : -1;
+	if (h->clients && ms > SWEEP_US / 1000)
+		return SWEEP_US / 1000;
 	return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+/* The daemon counts silence alone: a client that sends a byte now and then would stay for ever. */
+static void cut_slow(struct http *h)
+{
+	int64_t now_us = wake_now_us(), limit_us = (int64_t)h->conf.idle_s * 1000000;
+
+	if (now_us < h->sweep_us)
+		return;
+	h->sweep_us = now_us + SWEEP_US;
+	for (struct http_client *c = h->clients; c; c = c->next) {
+		const struct http_request_inner *r = c->request;
+
+		if (r && (r->handled || r->answered))
+			continue;
+		if (r && r->begun ? now_us - r->begun_us > BODY_TIMES * limit_us
+				  : now_us - c->since_us > limit_us + SWEEP_US)
+			shutdown(c->fd, SHUT_RDWR);
+	}
 }
 
 static void see_closed(struct http *h)
@@ -387,6 +414,7 @@ void http_run(struct http *h)
 	if (!h)
 		return;
 	see_closed(h);
+	cut_slow(h);
 	h->resumed = false;
 	MHD_run(h->daemon);
 	h->blind = cannot_accept(h);

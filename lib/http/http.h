@@ -3,7 +3,8 @@
  * its body is there, or later; an answer is a text, or a stream that lasts. Nothing here blocks.
  *
  * Limits: connections; bytes of a body (413) and of headers (431); ten seconds of silence, but not while a
- * request waits for its answer or a stream for its data. A client that ends its side of the connection while
+ * request waits for its answer or a stream for its data; ten seconds until the headers of the next request are there,
+ * however they trickle, and ten times as long until its body is. A client that ends its side of the connection while
  * it waits counts as closed, though it might still read. */
 #ifndef EVPIPE_HTTP_H
 #define EVPIPE_HTTP_H

@@ -211,7 +211,8 @@ static void start_kafka(struct khttp *k)
 		{"enable.idempotence", "true"},
 		{"acks", "all"},
 		{"partitioner", "murmur2_random"},
-		{"linger.ms", "0"},
+		/* With 0, librdkafka 2.0.2 turns for ever while as many requests are out as may be. */
+		{"linger.ms", "1"},
 		{"message.timeout.ms", "30000"},
 		{"topic.metadata.propagation.max.ms", "3000"},
 		/* --max-in-flight bounds memory. librdkafka must not refuse a message that a broker takes. */

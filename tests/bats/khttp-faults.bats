@@ -1,0 +1,225 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# khttp: Kafka that does not answer, clients that go, trickle, send too much or all at once, signals under load.
+
+load helpers
+load khttp
+
+setup_file() {
+	kmock_start -t t:1
+}
+
+setup() {
+	harness_setup
+	MOCK=$(<"$BATS_FILE_TMPDIR/kmock.pid")
+}
+
+teardown() {
+	kill -CONT "$MOCK" 2>/dev/null || true
+	harness_teardown
+}
+
+record='{"records":[{"value":"1"}]}'
+
+# raw PYTHON: a client by hand. s is connected; say(TEXT) sends, heard() reads to the end, until(TEXT) up to that.
+raw() {
+	timeout 120 python3 -c 'import os, socket, time
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(100)
+s.connect(os.environ["WEB"])
+got = b""
+def say(text): s.sendall(text if isinstance(text, bytes) else text.encode())
+def heard():
+    global got
+    try:
+        while True:
+            piece = s.recv(65536)
+            if not piece: break
+            got += piece
+    except ConnectionResetError: pass
+    return got
+def until(text):
+    global got
+    while text.encode() not in got:
+        piece = s.recv(65536)
+        assert piece, got
+        got += piece
+    return got
+body = b"{\"records\":[{\"value\":\"1\"}]}"
+def post(extra="", length=None):
+    return "POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n" % (extra, len(body) if length is None else length)
+'"$1"
+}
+
+# records: how many are in the topic.
+records() {
+	kcat -q -b "$KAFKA_BROKERS" -C -e -t t -o beginning | wc -l
+}
+
+@test "Kafka does not answer: 503 at once, and /ready says so; it comes back" {
+	khttp_start
+	kill -STOP "$MOCK"
+	wait_for 'http /ready; is 503'
+	is 503 '.error_code == 503 and (.message | length > 0)'
+	post json "$record" /topics/t
+	is_error 503 'Kafka does not answer'
+	curl -s -i --unix-socket "$WEB" http://localhost/topics | grep -qi '^Retry-After: 1'
+	for path in /topics /topics/t /topics/t/partitions/0/offsets; do
+		http "$path"
+		is 503
+	done
+	post json '{"topic_name":"x"}' /admin/topics
+	is 503
+	http /healthy
+	is 200
+	http /
+	is 200
+	kill -CONT "$MOCK"
+	wait_for 'http /ready; is 200'
+	post json "$record" /topics/t
+	is 200
+}
+
+@test "Kafka does not answer in time: a record that may have been written is 504" {
+	khttp_start http -X message.timeout.ms=1500 -X socket.timeout.ms=1000
+	post json "$record" /topics/t
+	is 200
+	kill -STOP "$MOCK"
+	post json "$record" /topics/t
+	is 504 '.error_code == 504 and (.offsets | length) == 1' || is 503
+}
+
+@test "a client that goes: in mid-body nothing is written, before its answer all is" {
+	local before
+	khttp_start
+	before=$(records)
+	raw 'say(post()); say(body[:10]); s.close()'
+	raw 'say("POST /topics/t HTTP/1.1\r\nHo"); s.close()'
+	post json "$record" /topics/t
+	is 200
+	[ "$(records)" -eq $((before + 1)) ]
+	kill -STOP "$MOCK"
+	spawn client curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" http://localhost/topics/t </dev/null
+	wait_for "WEB=$SIDE http /metrics; grep -q '^evpipe_produce_in_flight.* 1$' body"
+	stop client KILL
+	wait_exit client
+	kill -CONT "$MOCK"
+	wait_for "[ \"\$(records)\" -eq $((before + 2)) ]"
+	http /ready
+}
+
+@test "requests in one piece are answered in order; chunks; Expect: 100-continue" {
+	khttp_start
+	raw 'say(post() + body.decode() + "GET / HTTP/1.1\r\nHost: h\r\n\r\n" + post("Connection: close\r\n") + body.decode())
+parts = heard().split(b"HTTP/1.1 200")
+assert len(parts) == 4, got
+assert b"offsets" in parts[1] and b"bridge_version" in parts[2] and b"offsets" in parts[3], got'
+	raw 'say(post("Expect: 100-continue\r\nConnection: close\r\n"))
+until("HTTP/1.1 100")
+say(body)
+assert b"HTTP/1.1 200" in heard(), got'
+	raw 'say("POST /topics/t HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+for i in range(len(body)): say(b"1\r\n" + body[i:i+1] + b"\r\n")
+say("0\r\n\r\n")
+assert b"HTTP/1.1 200" in heard(), got'
+}
+
+@test "bodies and headers that are too long" {
+	khttp_start http --max-body 100000 --max-headers 4K
+	head -c 200000 /dev/zero >long
+	post json @long /topics/t
+	is 413 '.error_code == 413'
+	post json @long /topics/t -H 'Transfer-Encoding: chunked'
+	is 413
+	# A hundred megabytes are not read.
+	raw 'say(post("", 100 << 20))
+assert b"HTTP/1.1 413" in heard(), got'
+	http -H "X: $(head -c 10000 long | tr '\0' x)" /
+	[ "$code" = 431 ]
+	http "/$(head -c 10000 long | tr '\0' x)"
+	[ "$code" = 414 ] || [ "$code" = 431 ]
+	post json "$record" /topics/t
+	is 200
+}
+
+@test "garbage" {
+	khttp_start
+	for text in '\x16\x03\x01\x00' 'GET' '\r\n\r\n' 'GET / HTTP/9.9\r\n\r\n' 'POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n' \
+		'GET /topics/%ff%00%zz HTTP/1.1\r\nHost: \xff\r\nConnection: close\r\n\r\n' \
+		'GET /topics/\xff HTTP/1.1\r\nHost: h\r\nX-Forwarded-Path: \xff\r\nConnection: close\r\n\r\n' \
+		'GET /openapi HTTP/1.1\r\nHost: h\r\nX-Forwarded-Path: \xff\r\nConnection: close\r\n\r\n'; do
+		printf '%b' "$text" >piece
+		raw 'say(open("piece", "rb").read()); s.shutdown(socket.SHUT_WR); heard()'
+	done
+	post json "$record" '/topics/%ff'
+	# Kafka knows no such name; kmock takes any.
+	is 200 '.offsets | length == 1'
+	post json "$record" /topics/t
+	is 200
+}
+
+@test "clients that trickle, and silent ones, are cut off" {
+	khttp_start http --idle 1s
+	raw 'import select
+say("GET /topics")
+while not select.select([s], [], [], 0.2)[0]:
+    try: s.send(b"x")
+    except OSError: break
+heard()'
+	raw 'import select
+say(post())
+while not select.select([s], [], [], 0.5)[0]:
+    try: s.send(b" ")
+    except OSError: break
+heard()'
+	raw 'heard()'
+	post json "$record" /topics/t
+	is 200
+}
+
+@test "SIGTERM: what was taken is answered, and no more is taken; then 0" {
+	khttp_start
+	post json "$record" /topics/t
+	kill -STOP "$MOCK"
+	spawn client curl -s -w '%{http_code}' --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" \
+		http://localhost/topics/t </dev/null
+	wait_for "WEB=$SIDE http /metrics; grep -q '^evpipe_produce_in_flight.* 1$' body"
+	stop http
+	wait_for "! curl -s --unix-socket $WEB http://localhost/healthy"
+	kill -CONT "$MOCK"
+	wait_exit client
+	[[ $(cat client.out) == '{"offsets":[{"partition":0,"offset":'*'}]}200' ]]
+	wait_exit http
+	[ "$status" -eq 0 ]
+	[ ! -s http.err ] || cat http.err
+}
+
+@test "a second SIGTERM ends it at once" {
+	khttp_start
+	post json "$record" /topics/t
+	kill -STOP "$MOCK"
+	spawn client curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" http://localhost/topics/t </dev/null
+	wait_for "WEB=$SIDE http /metrics; grep -q '^evpipe_produce_in_flight.* 1$' body"
+	stop http
+	wait_for "! curl -s --unix-socket $WEB http://localhost/healthy"
+	stop http
+	wait_exit http
+	[ "$status" -eq 111 ]
+	grep -q 'unanswered' http.err
+}
+
+# bats test_tags=once
+@test "many idle connections" {
+	khttp_start
+	raw 'import resource
+n = min(2000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 50)
+all = []
+for i in range(n):
+    c = socket.socket(socket.AF_UNIX)
+    c.connect(os.environ["WEB"])
+    all.append(c)
+for c in all: c.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+for c in all: assert b"200 OK" in c.recv(1000)
+say(post("Connection: close\r\n")); say(body)
+assert b"HTTP/1.1 200" in heard(), got'
+}
