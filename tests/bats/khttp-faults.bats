@@ -135,9 +135,9 @@ assert b"HTTP/1.1 200" in heard(), got'
 	raw 'say(post("", 100 << 20))
 assert b"HTTP/1.1 413" in heard(), got'
 	http -H "X: $(head -c 10000 long | tr '\0' x)" /
-	[ "$code" = 431 ]
+	is 431
 	http "/$(head -c 10000 long | tr '\0' x)"
-	[ "$code" = 414 ] || [ "$code" = 431 ]
+	is 414 || is 431
 	post json "$record" /topics/t
 	is 200
 }

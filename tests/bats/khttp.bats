@@ -272,7 +272,7 @@ schema='Validation error on: Schema validation error'
 @test "Idempotency-Key: what comes again is not written again" {
 	local topic other n
 	topic=$(new_topic 1) other=$(new_topic 1)
-	for n in 1 2 3; do
+	for _ in 1 2 3; do
 		post text '{"records":[{"value":"1"}]}' "/topics/$topic" -H 'Idempotency-Key: a'
 		is 200 '. == {offsets: [{partition: 0, offset: 0}]}'
 	done
