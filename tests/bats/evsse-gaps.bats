@@ -114,6 +114,21 @@ orders orders/0=22 {"n":22}' ]
 	get metrics | grep -qx 'evpipe_repeated_total{.*} 0'
 }
 
+@test "a topic that was made anew while nobody looked begins again once a record is younger than the client" {
+	evsse_start
+	hear one events/orders -H 'Last-Event-ID: orders/0=105'
+	old() { orders "$1" "$2" | sed 's/"ts":/&99/'; }
+	# As after a restart, when a window comes again: nothing of it is for the client.
+	old 0 3 >&7
+	wait_for 'get metrics | grep -qx "evpipe_kept_events{.*} 4"'
+	[ -z "$(events one.out)" ]
+	# A clock may be wrong by ten seconds.
+	orders 4 4 | sed "s/\"ts\":4/\"ts\":$(($(date +%s%3N) + 10000))/" >&7
+	wait_event one '{"n":4}'
+	[ "$(gaps one.out | jq -c '[.from,.to,.reason]')" = '[106,null,"the topic was made anew"]' ]
+	[ "$(events one.out | tail -n +2 | cut -d ' ' -f 2-)" = "$(seq 0 4 | sed 's/.*/orders\/0=& {"n":&}/')" ]
+}
+
 # ---- from elsewhere ----
 
 # bats test_tags=smoke

@@ -205,6 +205,7 @@ void client_open(struct evsse *s, struct http_request *r, const struct wish *w)
 		.where = w->where,
 		.as_record = w->as_record,
 		.unnamed = w->unnamed,
+		.since_ms = stream_wall_ms(),
 		.fed_ms = s->now_ms,
 		.next = s->clients,
 		.link = &s->clients};

@@ -25,6 +25,7 @@ struct client {
 	size_t out_at;
 	struct entry *entry;
 	size_t at, end, then_at, then_end;
+	int64_t since_ms; /* when it came; of the clock of the wall */
 	int64_t fed_ms; /* when it took bytes last, or had none to take */
 	unsigned replays; /* of its places */
 	bool as_record, unnamed;
@@ -33,6 +34,8 @@ struct client {
 	bool leaves; /* its stream ends */
 };
 
+/* Milliseconds since the epoch. */
+int64_t stream_wall_ms(void);
 /* The stream's http_fill. */
 size_t stream_fill(struct http_request *r, char *to, size_t max);
 /* Appends "id: …\n", all of its positions, to what is written for it. */
