@@ -30,6 +30,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/conf.c lib/kafka/conf.h \
 	lib/kafka/fetchers.c lib/kafka/fetchers.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h \
+	lib/kafka/like.c lib/kafka/like.h \
 	lib/kafka/listing.c lib/kafka/listing.h \
 	lib/kafka/liveness.c lib/kafka/liveness.h \
 	lib/kafka/login.c lib/kafka/login.h \

@@ -7,9 +7,9 @@ bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/khttp
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
 tools_bin_kread_SOURCES = tools/kread/kread.c tools/kread/acks.c tools/kread/group.c tools/kread/parts.c \
-	tools/kread/follow.c tools/kread/keeper.c tools/kread/marks.c tools/kread/member.c tools/kread/offsets.c tools/kread/offsets.h tools/kread/range.c tools/kread/range.h tools/kread/show.c tools/kread/show.h tools/kread/place.c \
+	tools/kread/follow.c tools/kread/keeper.c tools/kread/marks.c tools/kread/member.c tools/kread/move.c tools/kread/move-find.c tools/kread/offsets.c tools/kread/offsets.h tools/kread/range.c tools/kread/range.h tools/kread/show.c tools/kread/show.h tools/kread/place.c \
 	tools/kread/print.c tools/kread/wire.c tools/kread/acks.h tools/kread/follow.h tools/kread/group.h \
-	tools/kread/keeper.h tools/kread/marks.h tools/kread/member.h tools/kread/parts.h \
+	tools/kread/keeper.h tools/kread/marks.h tools/kread/member.h tools/kread/move.h tools/kread/moved.h tools/kread/parts.h \
 	tools/kread/place.h tools/kread/print.h tools/kread/wire.h
 tools_bin_kread_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kread_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
@@ -17,6 +17,7 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrit
 	tools/kwrite/blame.c tools/kwrite/blame.h \
 	tools/kwrite/deadletters.c tools/kwrite/deadletters.h tools/kwrite/delivery.c tools/kwrite/delivery.h \
 	tools/kwrite/first.c tools/kwrite/first.h \
+	tools/kwrite/map.c tools/kwrite/map.h tools/kwrite/old.c tools/kwrite/old.h \
 	tools/kwrite/message.c tools/kwrite/message.h tools/kwrite/partition.c tools/kwrite/partition.h \
 	tools/kwrite/receipts.c tools/kwrite/receipts.h tools/kwrite/resend.c tools/kwrite/resend.h tools/kwrite/shape.c tools/kwrite/shape.h tools/kwrite/stall.c tools/kwrite/stall.h \
 	tools/kwrite/txn.c tools/kwrite/txn.h

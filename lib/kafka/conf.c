@@ -365,3 +365,51 @@ int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	c->rd = NULL;
 	return -1;
 }
+
+/* What says how to reach a cluster, and not what to do there. */
+static bool is_of_reach(const char *name)
+{
+	static const char *const begin[] = {"metadata.broker.list", "security.", "sasl.", "ssl.",
+		"enable.sasl.", "enable.ssl.", "broker.", "socket.", "client.dns."};
+
+	for (size_t i = 0; i < sizeof(begin) / sizeof(*begin); i++)
+		if (strncmp(name, begin[i], strlen(begin[i])) == 0)
+			return true;
+	return false;
+}
+
+static void copy_reach(struct kafka_conf *c, const struct kafka_conf *base)
+{
+	size_t count;
+	const char **all = rd_kafka_conf_dump(base->rd, &count);
+
+	for (size_t i = 0; i + 1 < count; i += 2) {
+		char *value = mem_dup(kafka_conf_text(base, all[i]));
+
+		/* Some defaults are refused by a library that was built without what they are for. */
+		if (is_of_reach(all[i]) && strcmp(value, kafka_conf_text(c, all[i])))
+			rd_kafka_conf_set(c->rd, all[i], value, NULL, 0);
+		explicit_bzero(value, strlen(value));
+		free(value);
+	}
+	rd_kafka_conf_dump_free(all, count);
+}
+
+int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const char *brokers,
+	const char *file, struct trouble *why)
+{
+	static const struct kafka_prop none = {0};
+
+	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(), .resolves = base->resolves};
+	if (!file)
+		copy_reach(c, base);
+	if (set_common(c, why) || (file && read_file(c, file, &none, why)) ||
+		(brokers && set_prop(c, "--old", "bootstrap.servers", brokers, why)) ||
+		(!*kafka_conf_text(c, "bootstrap.servers") &&
+			trouble_set(why, EXIT_PERM, "'%s' names no bootstrap.servers", file))) {
+		rd_kafka_conf_destroy(c->rd);
+		c->rd = NULL;
+		return -1;
+	}
+	return 0;
+}

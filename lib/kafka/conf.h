@@ -47,6 +47,11 @@ struct kafka_conf {
  * with -X, so call it once. */
 int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why);
+/* Builds the configuration of a further client, of another cluster or of the same: how brokers are reached and logged
+ * in to is as in @base, whose client is not started yet. @brokers: of the other cluster; NULL: as in @base. @file, of the form of -F,
+ * says all of it instead of @base; NULL: none. Fails with 100, as kafka_conf_open. */
+int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const char *brokers,
+	const char *file, struct trouble *why);
 /* The value, in a static buffer; "" when it is not set. */
 const char *kafka_conf_text(const struct kafka_conf *c, const char *name);
 int64_t kafka_conf_int(const struct kafka_conf *c, const char *name);

@@ -5,6 +5,7 @@
 #include "base/msg.h"
 #include "base/wake.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,18 +31,20 @@ void topics_open(
 		.broker = -1,
 		.other_than = -1};
 	listing_open(&ts->listing, k);
+	like_open(&ts->here, k);
 	ts->answers = rd_kafka_queue_new(k->rk);
 	kafka_wake_on(k, ts->answers);
 }
 
 bool topics_close(struct topics *ts)
 {
-	if (!listing_close(&ts->listing))
+	if (!listing_close(&ts->listing) || !like_close(&ts->here))
 		return false;
 	for (size_t i = 0; i < ts->count; i++) {
 		if (ts->sorted[i]->rkt)
 			rd_kafka_topic_destroy(ts->sorted[i]->rkt);
 		free(ts->sorted[i]->own);
+		free(ts->sorted[i]->model);
 		free(ts->sorted[i]->name);
 		free(ts->sorted[i]);
 	}
@@ -132,15 +135,37 @@ static void ask(struct topics *ts, struct topic *t)
 		ask_config(ts, t);
 }
 
+/* The values that were set on the model by name. A copy with fewer replicas could not have as many in sync. */
+static void set_like(rd_kafka_NewTopic_t *new, const struct like *like, bool few)
+{
+	for (size_t i = 0; i < like->count; i++)
+		if (!few || strcmp(like->names[i], "min.insync.replicas") != 0)
+			rd_kafka_NewTopic_set_config(new, like->names[i], like->values[i]);
+}
+
+static bool has_model(const struct topics *ts, const struct topic *t)
+{
+	return ts->like && t->model;
+}
+
 static void create(struct topics *ts, struct topic *t)
 {
 	rd_kafka_t *rk = ts->kafka->rk;
+	const struct like *like = has_model(ts, t) ? ts->like : NULL;
 	char why[128];
 	/* -1: the brokers' defaults for new topics. */
-	rd_kafka_NewTopic_t *new = rd_kafka_NewTopic_new(t->name, -1, -1, why, sizeof(why));
+	rd_kafka_NewTopic_t *new = rd_kafka_NewTopic_new(t->name,
+		like		    ? like->partitions
+			: t->is_map ? 1
+				    : -1,
+		like && !ts->few ? like->replicas : -1, why, sizeof(why));
 	rd_kafka_AdminOptions_t *options =
 		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 
+	if (like)
+		set_like(new, like, ts->few);
+	if (t->is_map)
+		rd_kafka_NewTopic_set_config(new, "cleanup.policy", "compact");
 	rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, why, sizeof(why));
 	rd_kafka_AdminOptions_set_operation_timeout(options, ASK_MS, why, sizeof(why));
 	rd_kafka_CreateTopics(rk, &new, 1, options, ts->answers);
@@ -148,6 +173,19 @@ static void create(struct topics *ts, struct topic *t)
 	rd_kafka_NewTopic_destroy(new);
 	t->state = TOPIC_CREATING;
 	ts->asked = t;
+}
+
+/* Begins to create the topic. */
+static void make(struct topics *ts, struct topic *t)
+{
+	ts->few = false;
+	if (!has_model(ts, t)) {
+		create(ts, t);
+		return;
+	}
+	ts->asked = t;
+	t->state = TOPIC_COPYING;
+	t->is_missing = true;
 }
 
 static void usable(struct topics *ts, struct topic *t)
@@ -248,6 +286,40 @@ static bool is_picky(const char *name, const char *value)
 		strtoll(value, NULL, 10) != INT64_MAX;
 }
 
+/* The topic is here, and what it should be like, if anything, is known. */
+static void check_partitions(struct topics *ts, struct topic *t)
+{
+	if (ts->here.partitions != ts->like->partitions)
+		trouble_set(&ts->kafka->trouble, EXIT_PERM,
+			"topic '%s' has %" PRId32 " partitions here, and '%s' has %" PRId32
+			" in the old cluster: records of a key would be in other partitions; make them equal, or leave --create like away",
+			t->name, ts->here.partitions, t->model, ts->like->partitions);
+}
+
+/* Goes on with a topic that is created like another one, or held against it. */
+static void copy_step(struct topics *ts)
+{
+	struct topic *t = ts->asked;
+	enum like_state model, here;
+
+	if (!t || t->state != TOPIC_COPYING)
+		return;
+	model = like_look(ts->like, t->model);
+	here = t->is_missing ? LIKE_NONE : like_look(&ts->here, t->name);
+	if (model == LIKE_WAIT || here == LIKE_WAIT)
+		return;
+	ts->asked = NULL;
+	t->is_like = true;
+	if (here == LIKE_KNOWN && model == LIKE_KNOWN)
+		check_partitions(ts, t);
+	if (here == LIKE_KNOWN)
+		usable(ts, t);
+	else if (model == LIKE_KNOWN)
+		create(ts, t);
+	else
+		unknown(t, "does not exist, in the old cluster neither");
+}
+
 static void take_config(struct topics *ts, struct topic *t, const rd_kafka_ConfigResource_t *r)
 {
 	size_t n;
@@ -261,12 +333,20 @@ static void take_config(struct topics *ts, struct topic *t, const rd_kafka_Confi
 		if (!value)
 			continue;
 		t->is_picky = t->is_picky || is_picky(name, value);
+		if (strcmp(name, "cleanup.policy") == 0)
+			t->is_compacted = strstr(value, "compact");
 		if (strcmp(name, "max.message.bytes") == 0) {
 			t->limit = strtoull(value, NULL, 10);
 			t->limit_known = true;
 		}
 	}
-	usable(ts, t);
+	if (!has_model(ts, t) || t->is_like) {
+		usable(ts, t);
+		return;
+	}
+	t->is_missing = false;
+	t->state = TOPIC_COPYING;
+	ts->asked = t;
 }
 
 /* No answer came. Asks again while Kafka as a whole is away; else the topic is used without knowing. */
@@ -286,10 +366,18 @@ static void take_failure(struct topics *ts, struct topic *t, rd_kafka_resp_err_t
 	}
 	snprintf(text, sizeof(text), "topic '%s': cannot create it: %s", t->name, kafka_why(err));
 	t->limit_known = false;
-	if (!creating)
+	if (creating && err == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR && !ts->few &&
+		has_model(ts, t)) {
+		msg_warn(
+			"topic '%s': there are fewer brokers here than the %d replicas that it has in the old cluster: it gets this cluster's default",
+			t->name, ts->like->replicas);
+		ts->few = true;
+		create(ts, t);
+	} else if (!creating) {
 		usable(ts, t);
-	else if (!kafka_judge(ts->kafka, err, text))
+	} else if (!kafka_judge(ts->kafka, err, text)) {
 		unknown(t, text + sizeof("topic '': ") - 1 + strlen(t->name));
+	}
 }
 
 static void take_answer(struct topics *ts, struct topic *t, const rd_kafka_event_t *event)
@@ -322,8 +410,8 @@ static void take_answer(struct topics *ts, struct topic *t, const rd_kafka_event
 		/* Brokers learn of a new topic one after the other. */
 		if (t->created)
 			usable(ts, t);
-		else if (ts->create)
-			create(ts, t);
+		else if (ts->create || t->is_map)
+			make(ts, t);
 		else if (!doubt(ts, t))
 			unknown(t, "does not exist");
 	} else {
@@ -351,4 +439,5 @@ void topics_serve(struct topics *ts)
 			take_answer(ts, t, event);
 		rd_kafka_event_destroy(event);
 	}
+	copy_step(ts);
 }

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "kafka/kafka.h"
+#include "kafka/like.h"
 #include "kafka/listing.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@
 enum topic_state {
 	TOPIC_NEW,
 	TOPIC_ASKED, /* about its configuration */
+	TOPIC_COPYING, /* what it should be like is asked about */
 	TOPIC_CREATING,
 	TOPIC_USABLE,
 	TOPIC_UNKNOWN, /* or cannot be created: `why` */
@@ -30,6 +32,10 @@ struct topic {
 	size_t out_bytes; /* the program's: of messages without a report */
 	enum topic_state state;
 	bool created;
+	char *model; /* the topic of the other cluster that it should be like; NULL: none; freed with the topic */
+	bool is_like; /* the model was looked at */
+	bool is_map; /* it is created when it is missing: compacted, with one partition */
+	bool is_compacted; /* if limit_known */
 	bool is_missing; /* at the last look */
 	bool is_doubted; /* a broker has said that it does not exist; another is to confirm that */
 	int64_t doubt_ms; /* when it is asked; 0: it is not waited for */
@@ -48,14 +54,19 @@ typedef void topics_prepare(void *ctx, struct topic *t, rd_kafka_topic_conf_t *c
 struct topics {
 	struct kafka *kafka;
 	bool create;
+	/* Of another cluster: topics with a model are created like that, and one that is there with another number of
+	 * partitions is trouble. NULL: none. Set by the program. */
+	struct like *like;
 	topics_prepare *prepare;
 	void *ctx;
 	struct listing listing;
+	struct like here;
 	rd_kafka_queue_t *answers;
 	struct topic **sorted;
 	size_t count;
 	struct topic *asked; /* the one whose answer is waited for */
 	int tries;
+	bool few; /* the topic that is created gets fewer replicas than its model has */
 	int32_t broker; /* that is asked; -1: none is known */
 	int32_t other_than; /* rather not this one */
 	int64_t doubt_ms; /* of the topic that is doubted */

@@ -78,6 +78,14 @@ example() {
 	example copy-a-topic
 }
 
+@test "example: mirror topics" {
+	own_kafka_start
+	NEW_BROKERS=$KAFKA_BROKERS
+	export NEW_BROKERS
+	kafka_start
+	example mirror-topics
+}
+
 @test "example: half an hour" {
 	# kmock cannot look for a time.
 	kafka_start

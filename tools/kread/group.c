@@ -173,9 +173,16 @@ static void give_part(struct group *g, rd_kafka_topic_partition_t *o)
 
 	if (!p) {
 		p = parts_add(g->parts, o->topic, o->partition);
-		if (o->offset >= 0)
-			o->offset = follow_begin(p, o->offset, o->metadata, o->metadata_size);
-		else if (!o->err && !g->closing)
+		if (o->offset >= 0) {
+			int64_t next = o->offset;
+
+			o->offset = follow_begin(p, next, o->metadata, o->metadata_size);
+			/* A position that was found in a map is committed without a record, too. */
+			if (g->move->is_on && p->account)
+				ledger_skip(p->account, next);
+			if (g->move->is_on)
+				p->committed = -1;
+		} else if (!o->err && !g->closing)
 			o->offset = begin_without_position(g, o);
 	}
 	rd_kafka_queue_forward(q, g->parts->messages);
@@ -229,6 +236,7 @@ static void arrive_step(struct group *g)
 	if (!listing_take(l))
 		return;
 	if (!l->err) {
+		move_fill(g->move, g->past, l->offsets);
 		if (!keeper_decides(g->keeper)) {
 			give(g, l->offsets);
 			return;

@@ -6,6 +6,7 @@
 #include "flow/source.h"
 #include "kafka/kafka.h"
 #include "kread/keeper.h"
+#include "kread/move.h"
 #include "kread/parts.h"
 
 #include <stdbool.h>
@@ -19,6 +20,7 @@ struct group {
 	struct parts *parts;
 	struct source *source;
 	struct keeper *keeper;
+	const struct move *move; /* where to go on when the group has no position */
 	int64_t poll_interval_ms; /* max.poll.interval.ms */
 	/* Where a partition begins for which the group has no position; LATEST: only those that were there at the
 	 * start, and only at the first assignment. */

@@ -20,7 +20,7 @@
  *
  * Files: kread.c the command line, messages, the loop; parts.c topics, partitions and ranges; group.c the
  * consumer group; acks.c which positions are committed and when; range.c the options for them; offsets.c a
- * resume list; print.c a record; wire.c a look behind
+ * resume list; move.c where a group of another cluster goes on; print.c a record; wire.c a look behind
  * librdkafka.
  */
 #include "base/metrics.h"
@@ -36,6 +36,7 @@
 #include "kread/group.h"
 #include "kread/keeper.h"
 #include "kread/member.h"
+#include "kread/move.h"
 #include "kread/parts.h"
 #include "kread/print.h"
 #include "kread/range.h"
@@ -54,6 +55,7 @@ static struct {
 	struct acks_opts acks;
 	struct print_opts print;
 	struct range_opts range;
+	struct move_opts move;
 	struct arg_str *group, *rate, *on_gap;
 } opt;
 
@@ -63,6 +65,7 @@ struct kread {
 	struct parts parts;
 	struct group group;
 	struct keeper keeper;
+	struct move move;
 	struct acks acks;
 	rd_kafka_queue_t *messages;
 	rd_kafka_queue_t *queue; /* everything else librdkafka has to say */
@@ -99,14 +102,15 @@ static void parse_options(int argc, char **argv)
 	print_opts(&opt.print);
 	opt.rate = arg_str0(NULL, "rate", "N", "at most N records a second");
 	opt.on_gap = arg_str0(NULL, "on-gap", "go|stop", "at records that are gone (default go)");
+	move_opts(&opt.move);
 	source_opts(&opt.source);
 	acks_opts(&opt.acks);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.group, RANGE_ENTRIES(opt.range), SOURCE_ENTRIES(opt.source),
 		ACKS_ENTRIES(opt.acks), PRINT_ENTRIES(opt.print), opt.rate, opt.on_gap,
-		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), opt.range.topics,
-		arg_end(5)};
+		MOVE_ENTRIES(opt.move), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
+		opt.range.topics, arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -119,6 +123,7 @@ static void take_options(struct kread *r)
 	source_take(&r->source, &opt.source);
 	print_take(&r->print, &opt.print, r->source.left);
 	acks_take(&r->acks, &opt.acks, r->print.raw);
+	move_options(&r->move, &opt.move, r->group.name);
 }
 
 /* ---- Kafka ---- */
@@ -166,7 +171,8 @@ static void start_kafka(struct kread *r)
 	struct trouble why = {0};
 	struct kafka_conf conf;
 
-	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why))
+	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why) ||
+		move_read(&r->move, &opt.move, &conf, r->source.signal_fd, &why))
 		exit(trouble_tell(&why));
 	group_take_reset(&r->group, &conf);
 	if (r->group.name)
@@ -446,6 +452,7 @@ int main(int argc, char **argv)
 	r.parts.source = r.group.source = r.keeper.source = &r.source;
 	r.group.parts = r.keeper.parts = &r.parts;
 	r.group.keeper = &r.keeper;
+	r.group.move = &r.move;
 	r.acks.group = &r.group;
 	take_options(&r);
 	acks_open(&r.acks);

@@ -22,6 +22,8 @@ struct delivery *deliveries_take(struct deliveries *ds, const struct message *m)
 	d->topic = m->topic;
 	d->bytes = m->bytes;
 	d->text = NULL;
+	d->from = NULL;
+	d->from_offset = m->from_offset;
 	d->err = RD_KAFKA_RESP_ERR_NO_ERROR;
 	d->answered = false;
 	d->is_first = false;

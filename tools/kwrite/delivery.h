@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct map_place;
+
 /* A record on its way: the sink's slot, and where Kafka has it. */
 struct delivery {
 	struct sink_slot slot;
@@ -24,6 +26,8 @@ struct delivery {
 		int64_t offset;
 	};
 	char *text; /* to be freed: its dead letter */
+	struct map_place *from; /* see map.h; NULL: no map is kept */
+	int64_t from_offset;
 	int32_t partition;
 	rd_kafka_resp_err_t err;
 	bool answered; /* Kafka has the record, or will not have it: err */

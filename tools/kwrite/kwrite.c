@@ -30,7 +30,8 @@
  * over, and first.c holds some back; delivery.c has the records on their way; resend.c sends those of a refused
  * batch again, one by one; blame.c finds the one at fault in a transaction; anew.c sends those whose
  * topic was made anew; deadletters.c writes dead letters to
- * a topic; txn.c has transactions; partition.c chooses partitions; receipts.c says where records are; stall.c says why
+ * a topic; map.c keeps a map of offsets, and old.c asks the cluster that records come from; txn.c
+ * has transactions; partition.c chooses partitions; receipts.c says where records are; stall.c says why
  * records wait.
  */
 #include "ack/client.h"
@@ -49,6 +50,8 @@
 #include "kwrite/delivery.h"
 #include "kwrite/message.h"
 #include "kwrite/first.h"
+#include "kwrite/map.h"
+#include "kwrite/old.h"
 #include "kwrite/partition.h"
 #include "kwrite/receipts.h"
 #include "kwrite/resend.h"
@@ -72,7 +75,8 @@ static struct {
 	struct kafka_opts kafka;
 	struct shape_opts shape;
 	struct arg_str *codec, *receipts, *txn;
-	struct arg_lit *create, *pass;
+	struct arg_lit *pass;
+	struct old_opts old;
 } opt;
 
 static struct kwrite {
@@ -89,6 +93,8 @@ static struct kwrite {
 	struct anew anew;
 	struct stall stall;
 	struct receipts receipts;
+	struct map map;
+	struct old old;
 } self;
 
 /* ---- the command line ---- */
@@ -111,7 +117,7 @@ static void parse_options(int argc, char **argv)
 
 	shape_opts(&opt.shape);
 	opt.codec = arg_str0("z", "compress", "CODEC", "gzip, snappy, lz4, zstd or none");
-	opt.create = arg_lit0(NULL, "create", "create topics that do not exist");
+	old_opts(&opt.old);
 	opt.pass = arg_lit0(NULL, "pass",
 		"hand each record on, with where it was written: a filter, not a sink");
 	opt.receipts = arg_str0(NULL, "receipts", "FD",
@@ -123,10 +129,11 @@ static void parse_options(int argc, char **argv)
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {SHAPE_ENTRIES(opt.shape), opt.codec, opt.create, opt.pass, opt.receipts,
-		opt.txn, INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack),
-		KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
-	opt_parse(argc, argv, table, &opt.common, &page);
+	void *table[] = {SHAPE_ENTRIES(opt.shape), opt.codec, OLD_ENTRIES(opt.old), opt.pass,
+		opt.receipts, opt.txn, INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink),
+		ACK_ENTRIES(opt.ack), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
+		arg_end(5)};
+	opt_parse(old_join(argc, argv), argv, table, &opt.common, &page);
 }
 
 static void take_options(struct shape *shape)
@@ -136,11 +143,17 @@ static void take_options(struct shape *shape)
 		opt_bad("--txn goes with none of --raw, --pass and --receipts");
 	if (opt.txn->count && !ack_path(&opt.ack))
 		opt_bad("--txn needs the source, for its positions: give it and kread -g the same --ack PATH, or run them with evpipe");
+	shape->maps = opt.old.map->count;
+	old_check(&opt.old, shape->raw);
+	if (shape->maps && (shape->raw || opt.pass->count || opt.txn->count || opt.receipts->count))
+		opt_bad("--map goes with none of --raw, --pass, --receipts and --txn");
 }
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
 	(void)opaque;
+	if (map_takes(&self.map, m))
+		return;
 	deliveries_report(&self.deliveries, rk, m);
 }
 
@@ -185,7 +198,7 @@ static void start(struct kwrite *s)
 		{0},
 	};
 	const struct kafka_prop own[] = {
-		{"allow.auto.create.topics", opt.create->count ? "true" : "false"},
+		{"allow.auto.create.topics", opt.old.create->count ? "true" : "false"},
 		{"delivery.report.only.error", "false"},
 		{opt.txn->count ? "transactional.id" : NULL, opt_text(opt.txn, "--txn")},
 		{0},
@@ -213,6 +226,8 @@ static void start(struct kwrite *s)
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, on_delivery);
 	order_records(s, &conf);
 	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn->count);
+	if (old_open(&s->old, &opt.old, &conf, &s->map, &why))
+		exit(trouble_tell(&why));
 	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		exit(trouble_tell(&why));
 	metrics_up("kafka", false);
@@ -229,6 +244,8 @@ static bool take_line(struct kwrite *s, struct span line)
 	struct delivery *d = outcome == READY ? deliveries_take(&s->deliveries, &m) : NULL;
 
 	if (d) {
+		if (s->map.name)
+			d->from = map_place(&s->map, &m);
 		batch_add(&s->batch, &m, d);
 		return true;
 	}
@@ -305,7 +322,10 @@ static void settle(void *kwrite, enum ack_kind kind, const struct ack_label *lab
 {
 	struct kwrite *s = kwrite;
 
-	txn_settle(&s->txn, kind, label);
+	if (s->map.name)
+		map_settle(&s->map, kind, label);
+	else
+		txn_settle(&s->txn, kind, label);
 }
 
 static void keep(void *kwrite, struct sink_slot *slot, struct span letter)
@@ -328,22 +348,33 @@ static void check_trouble(struct kwrite *s)
 		sink_die(&s->sink, why->status, "%s", why->text);
 	if (s->receipts.is_broken)
 		sink_die(&s->sink, EXIT_TEMP, "the reader of the receipts has gone");
+	if (s->old.kafka.trouble.status)
+		sink_die(&s->sink, s->old.kafka.trouble.status, "the old cluster: %s",
+			s->old.kafka.trouble.text);
+}
+
+static bool runs(struct kwrite *s)
+{
+	return sink_runs(&s->sink) || !txn_is_done(&s->txn) || !map_is_done(&s->map) ||
+		!old_is_done(&s->old, wake_now_ms());
 }
 
 static void loop(struct kwrite *s)
 {
-	while (sink_runs(&s->sink) || !txn_is_done(&s->txn)) {
+	while (runs(s)) {
 		int64_t now_ms = wake_now_ms();
-		struct pollfd p[SINK_FDS + 2];
+		struct pollfd p[SINK_FDS + 3];
 		int wait_ms;
 		bool up;
 
 		sink_poll(&s->sink, p, is_ready(s, now_ms));
 		p[SINK_FDS] = (struct pollfd){.fd = s->kafka.wake_fd, .events = POLLIN};
 		receipts_poll(&s->receipts, &p[SINK_FDS + 1]);
+		old_poll(&s->old, &p[SINK_FDS + 2]);
 		wait_ms = wake_least(TICK_MS, sink_timeout_ms(&s->sink, now_ms));
+		wait_ms = wake_least(wait_ms, map_timeout_ms(&s->map, now_ms));
 		wait_ms = wake_least(wait_ms, topics_timeout_ms(&s->topics, now_ms));
-		if (poll(p, SINK_FDS + 2, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
+		if (poll(p, SINK_FDS + 3, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
 			0) {
 			if (errno != EINTR)
 				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
@@ -355,12 +386,14 @@ static void loop(struct kwrite *s)
 		rd_kafka_poll(s->kafka.rk, 0);
 		resend_serve(&s->resend);
 		firsts_tick(&s->batch.firsts, now_ms);
+		old_serve(&s->old, now_ms);
 		topics_serve(&s->topics);
 		anew_serve(&s->anew);
 		deliveries_judge(&s->deliveries);
 		sink_serve(&s->sink, p);
 		partition_next_run(&s->partitioner);
 		txn_step(&s->txn, now_ms);
+		map_step(&s->map, now_ms);
 		if (send_batch(s) && is_ready(s, now_ms))
 			take_lines(s);
 		deliveries_judge(&s->deliveries);
@@ -404,7 +437,7 @@ static void open_sink(struct kwrite *s)
 			.window_bytes = WINDOW_BYTES,
 			.self = s,
 			.hand_on = hand_on,
-			.settle = txn ? settle : NULL,
+			.settle = txn || opt.old.map->count ? settle : NULL,
 			.released = opt.receipts->count ? released : NULL,
 			.is_full = is_full,
 			.keep = keep});
@@ -435,7 +468,13 @@ int main(int argc, char **argv)
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
 	kafka_wake_on(&s->kafka, queue);
 	rd_kafka_queue_destroy(queue);
-	topics_open(&s->topics, &s->kafka, opt.create->count, partition_prepare, &s->partitioner);
+	topics_open(
+		&s->topics, &s->kafka, opt.old.create->count, partition_prepare, &s->partitioner);
+	s->topics.like = old_is_model(&opt.old) ? &s->old.like : NULL;
+	s->map = (struct map){.name = opt_text(opt.old.map, "--map"),
+		.sink = &s->sink,
+		.kafka = &s->kafka,
+		.topics = &s->topics};
 	anew_open(&s->anew, &s->topics, &s->deliveries, &s->shape, opt.txn->count);
 	stall_open(&s->stall, &s->kafka, &s->sink);
 	progress_more(show, s);
@@ -444,6 +483,7 @@ int main(int argc, char **argv)
 	receipts_close(&s->receipts);
 	status = sink_close(&s->sink);
 	resend_close(&s->resend);
+	old_close(&s->old);
 	if (topics_close(&s->topics) && stall_close(&s->stall))
 		kafka_stop(&s->kafka);
 	return status;

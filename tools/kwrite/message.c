@@ -76,6 +76,21 @@ static int take_partition(const struct shape *shape, const struct record *r, str
 	return 0;
 }
 
+/* Where it stood, for a map of offsets. */
+static int take_place(const struct record *r, struct message *m, struct record_error *e)
+{
+	int64_t partition = record_int(&r->partition, -1);
+
+	m->from_topic = r->topic.text;
+	m->from_partition = (int32_t)partition;
+	m->from_offset = record_int(&r->offset, -1);
+	if (r->topic.type != JSON_STRING || partition < 0 || partition > INT32_MAX ||
+		m->from_offset < 0)
+		return record_refuse(e, CLASS_MISSING_FIELD,
+			"there is no topic, partition and offset in the record for --map");
+	return 0;
+}
+
 /* Makes room for @n bytes without moving the bytes of other messages. false: there is none. */
 static bool make_room(struct buf *scratch, size_t n)
 {
@@ -130,6 +145,8 @@ static enum outcome take_fields(
 			"a record has ts 0, which librdkafka cannot write: it gets the time of writing, as will others; this is said once");
 		shape->zero_reported = true;
 	}
+	if (shape->maps && take_place(r, m, e))
+		return REFUSED;
 	if (take_partition(shape, r, m, e) || take_headers(shape, r, m, e))
 		return REFUSED;
 	take_own_headers(shape, m);
@@ -164,6 +181,9 @@ static struct topic *find_topic(
 	} else if (template_constant(shape->topic)) {
 		shape->constant = t;
 	}
+	/* The first record's topic is the model of the one that it is written to. */
+	if (t && !t->model && r->topic.type == JSON_STRING)
+		t->model = span_text(r->topic.text);
 	return t;
 }
 
@@ -207,6 +227,7 @@ static enum outcome check_topic(struct topics *ts, struct topic *t, struct recor
 		return REFUSED;
 	case TOPIC_NEW:
 	case TOPIC_ASKED:
+	case TOPIC_COPYING:
 	case TOPIC_CREATING:
 		break;
 	}

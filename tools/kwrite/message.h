@@ -20,6 +20,7 @@ struct shape {
 	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's; PARTITION_HAVE:
 			    * the record's if it has one, else by key */
 	bool now, raw, compressed;
+	bool maps; /* where a record stood is wanted */
 	bool framed; /* with raw: a line is a frame (base/line.h) */
 	char end; /* of a line that is no frame */
 	bool skip_empty; /* an empty line is no message */
@@ -41,6 +42,10 @@ struct message {
 	int32_t partition;
 	int64_t ts; /* 0: now; -1: none */
 	size_t bytes; /* what it may take in a batch */
+	/* Where it stood, if shape->maps. The span points into the line. */
+	struct span from_topic;
+	int32_t from_partition;
+	int64_t from_offset;
 	bool is_record; /* set even when it is refused, as is seq */
 	struct json_value seq;
 };
