@@ -119,7 +119,7 @@ empty() {
 		rcli flushall
 		spawn store sh -c 'exec evcorr store --late "$0" --metrics m --dead-letter dead <replies' $what
 		exec 8>replies
-		echo "$late" | sed s/late/first/ >&8
+		echo "${late/late/first}" >&8
 		wait_for '[ "$(rcli exists "evcorr:{6669727374}")" -eq 1 ]'
 		status=0
 		evcorr call --timeout 2s -- cat <<<"$request" >out || status=$?
