@@ -113,6 +113,30 @@ three() {
 	is 204
 }
 
+@test "--advertise: base_uri and names tell whose an instance is; another bridge answers 421" {
+	free_port >bridge.port
+	bridge_start bridge --advertise "http://127.0.0.1:$(<bridge.port)"
+	bridge_start other --advertise http://gate.example:80
+	post /consumers/g '' -H 'X-Forwarded-Host: h' -H 'X-Forwarded-Proto: https'
+	says 200 ".instance_id | startswith(\"${BRIDGE#http://}-\")"
+	says 200 ".base_uri == \"$BRIDGE/consumers/g/instances/\" + .instance_id"
+	path=$(jq -r .base_uri <<<"$body")/records
+	req GET "$path?timeout=0"
+	is 500
+	req GET "$(bridge_url other)${path#"$BRIDGE"}"
+	is_error 421 "The consumer instance is in another bridge, at ${BRIDGE#http://}"
+	[[ $headers == *"Location: $path"* ]]
+	req POST "$(bridge_url other)/consumers/g" -H "$V2" -d '{"name":"c"}'
+	says 200 '.base_uri == "http://gate.example:80/consumers/g/instances/c"'
+	req GET "$BRIDGE/consumers/g/instances/c/records"
+	is 404
+	for text in gate.example ftp://h:1 http://h http://h:1/x; do
+		run -100 khttp -b "$KAFKA_BROKERS" --advertise "$text"
+		[[ $output == *--advertise* ]]
+	done
+	run -100 khttp -b "$KAFKA_BROKERS" --advertise http://h:1 --id x
+}
+
 @test "an unknown instance is 404 on each path, after the body was looked at" {
 	bridge_start
 	C=/consumers/g/instances/nobody

@@ -99,8 +99,9 @@ static int read_number(
 }
 
 /* kafka-bridge-consumer-UUID */
-static char *make_name(const char *id)
+static char *make_name(const struct khttp *k)
 {
+	const char *id = k->advertise ? strstr(k->advertise, "://") + 3 : k->id;
 	unsigned char b[16];
 
 	if (getrandom(b, sizeof(b), 0) != sizeof(b))
@@ -110,6 +111,35 @@ static char *make_name(const char *id)
 	return mem_printf("%s-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
 		id ? id : "kafka-bridge-consumer", b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
 		b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+/* How much of a name that another bridge has made is its address, which stands before a UUID; 0: it is no such name. */
+static size_t owner_len(const char *name)
+{
+	size_t n = strlen(name), len = n > 37 ? n - 37 : 0;
+	const char *uuid = name + len;
+
+	if (!len || strspn(uuid, "-0123456789abcdef") != 37 || uuid[0] != '-' || uuid[9] != '-')
+		return 0;
+	return memchr(name, ':', len) && strcspn(name, "/?# ") >= len ? len : 0;
+}
+
+bool create_is_elsewhere(const struct khttp *k, struct http_request *r, const char *name)
+{
+	const char *own = k->advertise ? strstr(k->advertise, "://") + 3 : "";
+	size_t len = owner_len(name);
+	char *url;
+
+	if (!len || (strlen(own) == len && memcmp(own, name, len) == 0))
+		return false;
+	url = mem_printf("%s://%.*s%s",
+		k->advertise ? (k->advertise[4] == 's' ? "https" : "http")
+			     : (k->conf.cert ? "https" : "http"),
+		(int)len, name, r->path);
+	http_set_header(r, "Location", url);
+	http_error(r, 421, "The consumer instance is in another bridge, at %.*s", (int)len, name);
+	free(url);
+	return true;
 }
 
 static bool read_fields(const struct call *c, struct wish *w)
@@ -304,7 +334,7 @@ void create_instance(struct consumers *all, const struct consumer_call *c)
 
 	if (!read_fields(&c->call, &w))
 		return;
-	w.name = name = v->type ? body_text(v) : make_name(all->k->id);
+	w.name = name = v->type ? body_text(v) : make_name(all->k);
 	if (!name || !*name)
 		http_error(c->call.r, 422,
 			"The name of an instance cannot be empty, nor have a NUL in it.");

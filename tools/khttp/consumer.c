@@ -161,7 +161,7 @@ void consumers_request(struct consumers *all, const struct consumer_call *c)
 		return;
 	}
 	i = c->name ? consumers_named(all, c->group, c->name) : NULL;
-	if (!i && calls_valid(c)) {
+	if (!i && calls_valid(c) && !create_is_elsewhere(all->k, c->call.r, c->name)) {
 		http_error(c->call.r, 404, "The specified consumer instance was not found.");
 		return;
 	}

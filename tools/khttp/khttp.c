@@ -48,8 +48,8 @@ enum {
 static struct {
 	struct opt_common common;
 	struct kafka_opts kafka;
-	struct arg_str *listen, *management, *id, *compat, *consumer_timeout, *origins, *max_body,
-		*max_headers, *max_connections, *in_flight, *idle;
+	struct arg_str *listen, *management, *id, *advertise, *compat, *consumer_timeout, *origins,
+		*max_body, *max_headers, *max_connections, *in_flight, *idle;
 	struct arg_lit *no_consumer, *no_producer;
 	struct arg_file *tokens, *users, *cert, *key;
 } opt;
@@ -77,6 +77,8 @@ static void parse_options(int argc, char **argv)
 	opt.management = arg_str0(NULL, "management", "ADDR|none",
 		"health and metrics by themselves (default 127.0.0.1:8081)");
 	opt.id = arg_str0(NULL, "id", "NAME", "names of instances without a name begin with it");
+	opt.advertise = arg_str0(NULL, "advertise", "URL",
+		"where clients reach this bridge, one of several: base_uri begins with it");
 	opt.compat = arg_str0(NULL, "compat", "on|off",
 		"as the Strimzi Kafka Bridge, also where it is wrong (default off)");
 	opt.consumer_timeout = arg_str0(NULL, "consumer-timeout", "TIME",
@@ -101,10 +103,11 @@ static void parse_options(int argc, char **argv)
 		"a connection without a request, or a slow one, is closed after so long (default 60s)");
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {opt.listen, opt.management, opt.id, opt.compat, opt.consumer_timeout,
-		opt.origins, opt.no_consumer, opt.no_producer, opt.tokens, opt.users, opt.cert,
-		opt.key, opt.max_body, opt.max_headers, opt.max_connections, opt.in_flight,
-		opt.idle, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+	void *table[] = {opt.listen, opt.management, opt.id, opt.advertise, opt.compat,
+		opt.consumer_timeout, opt.origins, opt.no_consumer, opt.no_producer, opt.tokens,
+		opt.users, opt.cert, opt.key, opt.max_body, opt.max_headers, opt.max_connections,
+		opt.in_flight, opt.idle, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
+		arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -167,6 +170,22 @@ static void take_limits(struct khttp *k)
 		(unsigned)opt_int(opt.max_connections, "--max-connections", 20000, 1, 1000000);
 }
 
+static void take_advertise(struct khttp *k)
+{
+	const char *url = opt_text(opt.advertise, "--advertise"), *host;
+
+	k->advertise = url;
+	if (!url)
+		return;
+	host = strncmp(url, "http://", 7) == 0	   ? url + 7
+		: strncmp(url, "https://", 8) == 0 ? url + 8
+						   : "";
+	if (!*host || strpbrk(host, "/?# ") || !strrchr(host, ':'))
+		opt_bad("--advertise takes http://HOST:PORT or https://HOST:PORT, not '%s'", url);
+	if (k->id)
+		opt_bad("--id and --advertise exclude each other: names begin with one of them");
+}
+
 static void take_options(struct khttp *k)
 {
 	const char *compat = opt_text(opt.compat, "--compat");
@@ -175,6 +194,7 @@ static void take_options(struct khttp *k)
 		opt_bad("--compat takes on or off, not '%s'", compat);
 	k->compat = compat && strcmp(compat, "on") == 0;
 	k->id = opt_text(opt.id, "--id");
+	take_advertise(k);
 	k->consumer_timeout_ms =
 		opt_duration_ms(opt.consumer_timeout, "--consumer-timeout", 300000);
 	k->no_consumer = opt.no_consumer->count;

@@ -248,6 +248,11 @@ int route_base(struct khttp *k, struct http_request *r, const char *path, struct
 	struct span host = all.p ? forwarded(all, "host") : SPAN_NONE;
 	struct span proto = all.p ? forwarded(all, "proto") : SPAN_NONE;
 
+	if (k->advertise) {
+		buf_puts(out, k->advertise);
+		buf_puts(out, path);
+		return 0;
+	}
 	if (!host.p || !proto.p) {
 		host = text_span(http_header(r, "X-Forwarded-Host"));
 		proto = text_span(http_header(r, "X-Forwarded-Proto"));
