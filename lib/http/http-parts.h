@@ -26,6 +26,7 @@ struct http {
 	const struct http_status *status;
 	bool blind, told; /* a client waits that cannot be accepted; it was said once */
 	struct http_client *clients;
+	struct http_receipt *receipts; /* of which nothing is known yet */
 	unsigned requests; /* with an answer that is not whole yet */
 	bool resumed; /* a request goes on in the next http_run */
 	bool closing, draining;
@@ -40,6 +41,7 @@ struct http_client {
 	bool closed; /* by the client */
 	int64_t since_us; /* it connected, or its last request was over */
 	struct http_request_inner *request; /* NULL: between two */
+	struct http_receipt *receipt; /* of its last answer, if somebody waits for that */
 	struct http_client *next, **link;
 };
 
@@ -95,6 +97,13 @@ void http_suspend(struct http_request_inner *r);
 /* ---- http-route.c ---- */
 /* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */
 void http_find_route(struct http *h, struct http_request_inner *r);
+
+/* ---- http-receipt.c ---- */
+/* Looks for connections that were reset. Afterwards the daemon may close them, and all ends look alike. */
+void http_receipts_look(struct http *h);
+/* The client has sent its next request; its connection ends. */
+void http_receipt_next(struct http_client *c);
+void http_receipt_closed(struct http_client *c);
 
 /* ---- http-reply.c ---- */
 void http_drop_headers(struct http_request_inner *r);

@@ -80,6 +80,7 @@ static void *on_uri(void *self, const char *uri, struct MHD_Connection *connecti
 		n--;
 	r->path[n] = '\0';
 	r->pub.path = r->path;
+	http_receipt_next(r->client);
 	r->client->request = r;
 	r->client->http->requests++;
 	return r;
@@ -260,6 +261,7 @@ static void on_connection(void *self, struct MHD_Connection *connection, void **
 		*context = c;
 		return;
 	}
+	http_receipt_closed(c);
 	if (c->watched)
 		epoll_ctl(h->fd, EPOLL_CTL_DEL, c->fd, NULL);
 	*c->link = c->next;
@@ -414,6 +416,7 @@ void http_run(struct http *h)
 	if (!h)
 		return;
 	see_closed(h);
+	http_receipts_look(h);
 	cut_slow(h);
 	h->resumed = false;
 	MHD_run(h->daemon);

@@ -110,6 +110,20 @@ void http_reply(struct http_request *r, int status, const char *type, struct buf
 __attribute__((format(printf, 3, 4))) void http_error(
 	struct http_request *r, int status, const char *fmt, ...);
 
+/* Whether a client has an answer whose `done` said that it is whole: that means only that the kernel took it. A reset
+ * connection is a client that has gone without reading all. */
+enum http_received {
+	HTTP_UNKNOWN, /* bytes are on their way */
+	HTTP_CONFIRMED, /* the client's kernel has all; at a Unix socket, the client */
+	HTTP_RECEIVED, /* the client has asked for more, or ended the connection in order */
+	HTTP_LOST,
+};
+struct http_receipt;
+/* Call in `done`. Free with http_receipt_free, which takes NULL. One a connection: another one takes its place. */
+struct http_receipt *http_receipt(struct http_request *r);
+enum http_received http_received(const struct http_receipt *t);
+void http_receipt_free(struct http_receipt *t);
+
 /* A stream with a queue of at most @max_bytes. */
 void http_stream(struct http_request *r, int status, const char *type, size_t max_bytes);
 /* Returns 0; or -1 when the client is too slow: the queue would grow over its bound, and nothing of @data is

@@ -32,7 +32,7 @@ assigned() {
 		'{"topic":"'"$topic"'","key":"[2]","payload":"12345678901234567890","headers":["h","v","h",{"b64":"/wA="},"n",null],"ts":1700000000002}' |
 		kwrite -b "$KAFKA_BROKERS"
 	for format in json binary text; do
-		post /consumers/g "{\"format\":\"$format\",\"auto.offset.reset\":\"earliest\"}"
+		post /consumers/g "{\"format\":\"$format\",\"auto.offset.reset\":\"earliest\",\"enable.auto.commit\":false}"
 		is 200
 		C=/consumers/g/instances/$(jq -r .instance_id <<<"$body")
 		post "$C/assignments" "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":0}]}"
@@ -190,6 +190,36 @@ dropped() {
 	subscribed "$C" "$topic"
 	dropped "$C/records?timeout=1000" || true
 	poll "$C" '?timeout=0'
+	is 200 '[]'
+}
+
+@test "an answer that the sockets took, but no client, comes again; what a client has read to its end does not" {
+	bridge_start
+	topic=$(new_topic 1) group=$(unique g)
+	numbers "$topic" 1 50
+	instance "$group" c
+	subscribed "$C" "$topic"
+	poll "$C" '?timeout=30000&max_records=10'
+	says 200 'map(.value) == [range(1; 11)]'
+	for _ in 1 2 3; do dropped "$C/records?timeout=60000"; done
+	# While one client has not read its answer, another one waits for what becomes of it.
+	python3 - "$BRIDGE" "$C/records?timeout=60000" <<-'EOP' &
+	import socket, sys, time
+	host, port = sys.argv[1][7:].split(":")
+	s = socket.create_connection((host, int(port)))
+	s.sendall(f"GET {sys.argv[2]} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+	assert s.recv(200).startswith(b"HTTP/1.1 200")
+	s.close()
+	open("gone", "w").close()
+	EOP
+	wait_for '[ -e gone ]'
+	mv polled before 2>/dev/null || true
+	polled "$C" 40
+	[ "$(jq -c .value polled | tr '\n' ' ')" = "$(seq -s ' ' 11 50) " ]
+	req DELETE "$C"
+	instance "$group" d
+	subscribed "$C" "$topic"
+	poll "$C" '?timeout=500'
 	is 200 '[]'
 }
 

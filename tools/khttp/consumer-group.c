@@ -373,6 +373,7 @@ static void on_rebalance(
 	i->leaving = rd_kafka_topic_partition_list_copy(list);
 	i->leaving_cooperative = is_cooperative(i);
 	i->leaving_committed = false;
+	i->all->unsettled = true;
 	i->leave_by_ms = i->all->now_ms + REVOKE_MS;
 }
 
@@ -385,7 +386,7 @@ void group_go_on(struct instance *i)
 	lost = rd_kafka_assignment_lost(i->kafka.rk);
 	/* Another member may have what we have lost. */
 	if (i->auto_commit && !lost && i->all->now_ms < i->leave_by_ms) {
-		if (i->out_to || i->own_commit)
+		if (i->out_to || i->receipt || i->own_commit)
 			return;
 		if (!i->leaving_committed) {
 			i->leaving_committed = true;
@@ -458,11 +459,13 @@ bool group_may_close(const struct instance *i)
 	for (const struct wait *w = i->waits; w; w = w->next)
 		if (w->kind == WAIT_COMMIT && !w->answered)
 			return false;
-	return !i->own_commit && !i->out_to;
+	return !i->own_commit && !i->out_to && !i->receipt;
 }
 
 bool group_release(struct instance *i)
 {
+	http_receipt_free(i->receipt);
+	i->receipt = NULL;
 	pattern_free(i);
 	if (i->has_listing && !listing_close(&i->listing))
 		return false;

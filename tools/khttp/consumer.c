@@ -17,7 +17,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { TICK_MS = 1000, CLOSING_TICK_MS = 10 };
+enum { TICK_MS = 1000, CLOSING_TICK_MS = 10, UNSETTLED_TICK_MS = 20 };
 
 /* ---- the table ---- */
 
@@ -168,6 +168,7 @@ void consumers_request(struct consumers *all, const struct consumer_call *c)
 	if (!i)
 		return;
 	i->used_ms = all->now_ms;
+	poll_settle(i, true);
 	dispatch(i, c);
 }
 
@@ -194,8 +195,10 @@ int consumers_timeout_ms(const struct consumers *all, int64_t now_ms)
 
 	if (!all || !all->instances)
 		return -1;
-	/* The thread that ends a client wakes nobody. */
+	/* Neither the thread that ends a client wakes us, nor a client's kernel. */
 	ms = all->closing_count ? CLOSING_TICK_MS : all->tick_ms - now_ms;
+	if (all->unsettled && ms > UNSETTLED_TICK_MS)
+		ms = UNSETTLED_TICK_MS;
 	if (all->heap_count && all->heap[0]->until_ms - now_ms < ms)
 		ms = all->heap[0]->until_ms - now_ms;
 	return ms < 0 ? 0 : (int)ms;
@@ -264,6 +267,9 @@ static bool close_step(struct instance *i)
 		free_instance(i);
 		return true;
 	}
+	/* What has been received meanwhile is committed first. */
+	if (!i->close_begun && group_may_close(i))
+		group_close(i);
 	if (!i->close_begun && group_may_close(i)) {
 		i->close_begun = true;
 		rd_kafka_error_destroy(rd_kafka_consumer_close_queue(i->kafka.rk, i->events));
@@ -303,6 +309,7 @@ void instance_close(struct instance *i, bool leaving)
 	unname(i);
 	i->all->instance_count--;
 	i->all->closing_count++;
+	i->all->unsettled = true;
 	i->closing = true;
 	i->close_by_ms = i->all->now_ms + CLOSE_MS;
 	for (struct wait *w = i->waits; w; w = next) {
@@ -344,6 +351,19 @@ static void serve_woken(struct consumers *all)
 		serve(events[e].data.ptr);
 }
 
+/* Somebody waits for the receipt of an answer, which wakes nobody: a poll, a rebalance. */
+static void serve_unsettled(struct consumers *all)
+{
+	bool more = false;
+
+	for (struct instance *i = all->instances; i && all->unsettled; i = i->next)
+		if (i->receipt && !i->destroying) {
+			serve(i);
+			more = more || (i->receipt && (i->waits || i->leaving || i->closing));
+		}
+	all->unsettled = more;
+}
+
 static void serve_closing(struct consumers *all)
 {
 	struct instance *next;
@@ -364,6 +384,7 @@ void consumers_serve(struct consumers *all, int64_t now_ms)
 	if (now_ms >= all->tick_ms)
 		tick(all);
 	serve_due(all);
+	serve_unsettled(all);
 	serve_closing(all);
 }
 

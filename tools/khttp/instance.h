@@ -77,6 +77,8 @@ struct instance {
 	rd_kafka_message_t *held[POLL_RECORDS];
 	size_t held_count, held_bytes, out;
 	struct wait *out_to;
+	struct http_receipt *receipt; /* of that answer, which was written; NULL */
+	int64_t written_ms;
 	struct wait *waits;
 	struct read *read; /* it is no instance, but reads for one request; NULL */
 	char *resume; /* Last-Event-ID of a stream; NULL */
@@ -114,6 +116,7 @@ struct consumers {
 	int64_t now_ms, tick_ms;
 	uint64_t instance_count, closing_count, wait_count, records, bytes, given_back, reaped;
 	bool leaving, closed;
+	bool unsettled; /* somebody waits for a receipt */
 };
 
 /* ---- consumer.c ---- */
@@ -248,8 +251,11 @@ void poll_go_on(struct instance *i);
 void poll_answer(struct instance *i, struct wait *w);
 /* A poll that was marked as answered gets no records. */
 void poll_due(struct wait *w);
-/* The answer to it was written; @whole: all of it. */
+/* The answer to it is over; @whole: all of it was given to the kernel. */
 void poll_written(struct wait *w, bool whole);
+/* Looks whether the client has the answer that was written last: then positions move; or it is lost: then its records come
+ * again. @asked: a request to the instance has come since, so what the client's kernel has the client has. */
+void poll_settle(struct instance *i, bool asked);
 
 /* ---- poll-stream.c ---- */
 

@@ -182,7 +182,7 @@ static size_t fill(struct http_request *r, char *to, size_t max)
 		s->at = 0;
 		if (i && i->out_to == w)
 			poll_written(w, true);
-		if (i && !i->closing && !i->out_to)
+		if (i && !i->closing && !i->out_to && !i->receipt)
 			print_block(s, i);
 		/* What is left to do is not to be done in here. */
 		if (i && i->read && !s->out.len)

@@ -12,7 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TIMEOUT_MS = 100, TIMEOUT_MAX_MS = 300000, HELD_BYTES = 8 << 20 };
+enum {
+	TIMEOUT_MS = 100,
+	TIMEOUT_MAX_MS = 300000,
+	HELD_BYTES = 8 << 20,
+	CONFIRMED_MS = 200, /* after so long a client has read what its kernel has */
+};
 
 /* ---- records come ---- */
 
@@ -160,7 +165,8 @@ void poll_go_on(struct instance *i)
 		return;
 	}
 	poll_take(i);
-	for (struct wait *w = i->waits; w && !i->out_to && !i->closing; w = next) {
+	poll_settle(i, false);
+	for (struct wait *w = i->waits; w && !i->out_to && !i->receipt && !i->closing; w = next) {
 		next = w->next;
 		if (w->kind == WAIT_STREAM && i->held_count)
 			stream_wake(w);
@@ -180,10 +186,9 @@ void poll_due(struct wait *w)
 	answer_none(w);
 }
 
-void poll_written(struct wait *w, bool whole)
+/* What was out has arrived, or has not. */
+static void end_out(struct instance *i, bool whole)
 {
-	struct instance *i = w->instance;
-
 	for (size_t n = 0; whole && n < i->out; n++) {
 		struct consumer_part *p = part_of(i, i->held[n]);
 
@@ -200,7 +205,36 @@ void poll_written(struct wait *w, bool whole)
 		i->all->given_back += i->out;
 	}
 	i->out = 0;
+}
+
+void poll_written(struct wait *w, bool whole)
+{
+	struct instance *i = w->instance;
+
 	i->out_to = NULL;
+	if (!whole || w->kind == WAIT_STREAM) {
+		end_out(i, whole);
+		return;
+	}
+	i->receipt = http_receipt(w->request);
+	i->written_ms = i->all->now_ms;
+	i->all->unsettled = true;
+}
+
+void poll_settle(struct instance *i, bool asked)
+{
+	enum http_received got;
+
+	if (!i->receipt)
+		return;
+	got = http_received(i->receipt);
+	if (got == HTTP_CONFIRMED && (asked || i->all->now_ms - i->written_ms >= CONFIRMED_MS))
+		got = HTTP_RECEIVED;
+	if (got != HTTP_RECEIVED && got != HTTP_LOST)
+		return;
+	http_receipt_free(i->receipt);
+	i->receipt = NULL;
+	end_out(i, got == HTTP_RECEIVED);
 }
 
 /* ---- the request ---- */
@@ -276,6 +310,8 @@ void poll_request(struct instance *i, const struct call *c)
 	w = wait_open(i, c->r, WAIT_POLL, i->all->now_ms + l.timeout_ms);
 	if (!w)
 		return;
+	if (i->receipt)
+		i->all->unsettled = true;
 	w->max_bytes = l.max_bytes < 0 ? 0 : (size_t)l.max_bytes;
 	w->max_records = l.max_records < 1 ? 1 : (size_t)l.max_records;
 	poll_go_on(i);

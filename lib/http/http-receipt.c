@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: ISC */
+/* Whether a client has what it was sent: more than that the kernel took it. */
+#include "http/http-parts.h"
+
+#include "base/mem.h"
+#include "base/wake.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+enum { STALLED_MS = 1000 };
+
+struct http_receipt {
+	struct http_client *client; /* NULL: it has told, or gone; then it is not in the list */
+	struct http_receipt *next, **link;
+	enum http_received state;
+	int64_t begun_ms;
+};
+
+static void detach(struct http_receipt *t, enum http_received state)
+{
+	t->client->receipt = NULL;
+	t->client = NULL;
+	t->state = state;
+	*t->link = t->next;
+	if (t->next)
+		t->next->link = t->link;
+}
+
+struct http_receipt *http_receipt(struct http_request *r)
+{
+	struct http_client *c = http_inner(r)->client;
+	struct http_receipt *t = mem_alloc(sizeof(*t));
+
+	if (c->receipt)
+		detach(c->receipt, HTTP_RECEIVED);
+	*t = (struct http_receipt){.client = c,
+		.state = HTTP_UNKNOWN,
+		.begun_ms = wake_now_ms(),
+		.next = c->http->receipts,
+		.link = &c->http->receipts};
+	if (t->next)
+		t->next->link = &t->next;
+	c->http->receipts = t;
+	c->receipt = t;
+	return t;
+}
+
+/* While we have closed nothing, no other end but a reset leads to this state. */
+static bool is_reset(int fd)
+{
+	struct tcp_info info;
+	socklen_t size = sizeof(info);
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) && info.tcpi_state == TCP_CLOSE;
+}
+
+/* Bytes that the peer's kernel has not confirmed; at a Unix socket, that the peer has not read. */
+static bool is_behind(int fd)
+{
+	int left = 0;
+
+	return ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0;
+}
+
+void http_receipts_look(struct http *h)
+{
+	struct http_receipt *next;
+
+	for (struct http_receipt *t = h->receipts; t; t = next) {
+		next = t->next;
+		if (is_reset(t->client->fd))
+			detach(t, HTTP_LOST);
+	}
+}
+
+void http_receipt_next(struct http_client *c)
+{
+	if (c->receipt)
+		detach(c->receipt, HTTP_RECEIVED);
+}
+
+void http_receipt_closed(struct http_client *c)
+{
+	struct http_receipt *t = c->receipt;
+
+	/* We close after some answers ourselves, before they are confirmed. */
+	if (t)
+		detach(t,
+			is_behind(c->fd) && wake_now_ms() - t->begun_ms >= STALLED_MS
+				? HTTP_LOST
+				: HTTP_RECEIVED);
+}
+
+enum http_received http_received(const struct http_receipt *t)
+{
+	if (!t->client)
+		return t->state;
+	if (is_reset(t->client->fd))
+		return HTTP_LOST;
+	return is_behind(t->client->fd) ? HTTP_UNKNOWN : HTTP_CONFIRMED;
+}
+
+void http_receipt_free(struct http_receipt *t)
+{
+	if (t && t->client)
+		detach(t, HTTP_RECEIVED);
+	free(t);
+}
