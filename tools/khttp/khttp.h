@@ -29,7 +29,8 @@ struct khttp {
 	struct access access;
 	struct stats stats;
 	const char *id; /* --id: names of instances begin with it; NULL */
-	const char *advertise; /* --advertise: "http://host:port", where clients reach this bridge; NULL */
+	const char *
+		advertise; /* --advertise: "http://host:port", where clients reach this bridge; NULL */
 	bool compat; /* as the reference, also where it is wrong */
 	bool no_consumer, no_producer;
 	bool stopping;
