@@ -11,6 +11,8 @@ const enum media print_media[] = {MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT};
 /* What a client that knows the format cannot be told as such. NULL: it can. */
 static const char *flaw_of(enum consumer_format format, struct span s)
 {
+	/* The scanner reads behind a text, and behind librdkafka's there may be nothing. */
+	static struct buf copy;
 	struct json_value v;
 	struct json why;
 
@@ -18,7 +20,12 @@ static const char *flaw_of(enum consumer_format format, struct span s)
 		return NULL;
 	if (format == FORMAT_TEXT && !json_utf8(s))
 		return "not UTF-8";
-	if (format == FORMAT_JSON && json_parse(s, &v, &why))
+	if (format != FORMAT_JSON)
+		return NULL;
+	buf_clear(&copy);
+	buf_room(&copy, 1); /* also of an empty one */
+	buf_span(&copy, s);
+	if (json_parse(buf_as_span(&copy), &v, &why))
 		return s.len ? why.why : "empty";
 	return NULL;
 }
