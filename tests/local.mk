@@ -23,7 +23,7 @@ check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-line tests/unit/test-link tests/unit/test-listen \
 	tests/unit/test-metrics tests/unit/test-msg tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path tests/unit/test-peers \
 	tests/unit/test-prom tests/unit/test-protocol tests/unit/test-record tests/unit/test-redis \
-	tests/unit/test-resp tests/unit/test-sink tests/unit/test-position tests/unit/test-sentinel tests/unit/test-slot tests/unit/test-template tests/unit/test-text tests/unit/test-tls tests/unit/test-wire
+	tests/unit/test-resp tests/unit/test-sink tests/unit/test-position tests/unit/test-sentinel tests/unit/test-slot tests/unit/test-sse tests/unit/test-template tests/unit/test-text tests/unit/test-tls tests/unit/test-wire
 # prop-mutants: that prop-ledger sees each broken rule.
 TESTS = $(check_PROGRAMS) tests/unit/prop-mutants
 AM_TESTS_ENVIRONMENT = CC='$(CC)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' EVPIPE_BUILD='$(abs_builddir)'; \
@@ -85,6 +85,9 @@ tests_unit_test_sink_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS)
 tests_unit_test_position_LDADD = $(UNIT_LDADD)
 tests_unit_test_sentinel_LDADD = $(UNIT_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tests_unit_test_slot_LDADD = $(UNIT_LDADD)
+tests_unit_test_sse_SOURCES = tests/unit/test-sse.c tools/evsse/position.c tools/evsse/position.h tools/evsse/ring.c tools/evsse/ring.h \
+	tools/evsse/cursor.c tests/unit/test.h
+tests_unit_test_sse_LDADD = $(UNIT_LDADD)
 tests_unit_test_template_LDADD = $(UNIT_LDADD)
 tests_unit_test_text_LDADD = $(UNIT_LDADD)
 tests_unit_test_wire_SOURCES = tests/unit/test-wire.c tests/unit/test.h tools/kread/wire.c
