@@ -223,3 +223,55 @@ for c in all: assert b"200 OK" in c.recv(1000)
 say(post("Connection: close\r\n")); say(body)
 assert b"HTTP/1.1 200" in heard(), got'
 }
+
+@test "TLS: with our certificate, and not without" {
+	local port
+	make_certs
+	port=$(free_port)
+	khttp_start plain
+	WEB=$T/none spawn tls khttp -b "$KAFKA_BROKERS" --listen "127.0.0.1:$port" --management none \
+		--tls-cert "$CERTS/address.pem" --tls-key "$CERTS/address.key" </dev/null
+	wait_for "curl -sf --cacert $CERTS/ca.pem https://127.0.0.1:$port/ready"
+	curl -sf --cacert "$CERTS/ca.pem" -H 'Content-Type: application/json' -d "$record" \
+		"https://127.0.0.1:$port/topics/t" >answer
+	jq -e '.offsets[0].offset >= 0' answer
+	run ! curl -sf "http://127.0.0.1:$port/ready"
+	run ! curl -sf --cacert "$CERTS/other-ca.pem" "https://127.0.0.1:$port/ready"
+	stop tls
+	wait_exit tls
+	[ "$status" -eq 0 ]
+}
+
+@test "wrong usage: 100, with one sentence" {
+	local options
+	khttp_start
+	while read -r options; do
+		# shellcheck disable=SC2086 # words
+		run khttp $options --listen unix:x --management none
+		[ "$status" -eq 100 ]
+		[[ $output == 'khttp: '* ]]
+		[ "$(wc -l <<<"$output")" -eq 1 ]
+	done <<-'EOF'
+	-X no.such=1 -b x:1
+	-b x:1 --compat maybe
+	-b x:1 --idle 0
+	-b x:1 --max-body 0
+	-b x:1 --max-headers 10
+	-b x:1 --tls-cert nothing
+	-b x:1 --token-file nothing
+	-b x:1 --user-file nothing
+	-b x:1 --tls-cert nothing --tls-key nothing
+	-b x:1 --consumer-timeout x
+	-b x:1 --nothing
+	-b x:1 operand
+	EOF
+	env -u KAFKA_BROKERS khttp --listen unix:x 2>err && false
+	[ $? -eq 100 ]
+	run khttp -b x:1 --listen "unix:$WEB" --management none
+	[ "$status" -eq 100 ]
+	[[ $output == *'in use'* ]]
+	run khttp -b x:1 --listen unix:x --management "unix:$SIDE"
+	[ "$status" -eq 100 ]
+	khttp --help | grep -q -- --max-in-flight
+	khttp --version | grep -q 'libmicrohttpd'
+}
