@@ -8,28 +8,6 @@
 
 const enum media print_media[] = {MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT};
 
-/* What a client that knows the format cannot be told as such. NULL: it can. */
-static const char *flaw_of(enum consumer_format format, struct span s)
-{
-	/* The scanner reads behind a text, and behind librdkafka's there may be nothing. */
-	static struct buf copy;
-	struct json_value v;
-	struct json why;
-
-	if (!s.p)
-		return NULL;
-	if (format == FORMAT_TEXT && !json_utf8(s))
-		return "not UTF-8";
-	if (format != FORMAT_JSON)
-		return NULL;
-	buf_clear(&copy);
-	buf_room(&copy, 1); /* also of an empty one */
-	buf_span(&copy, s);
-	if (json_parse(buf_as_span(&copy), &v, &why))
-		return s.len ? why.why : "empty";
-	return NULL;
-}
-
 static void put_base64(struct buf *b, struct span s)
 {
 	buf_putc(b, '"');
@@ -37,16 +15,34 @@ static void put_base64(struct buf *b, struct span s)
 	buf_putc(b, '"');
 }
 
-static void put_bytes(struct buf *b, enum consumer_format format, struct span s)
+/* Appends a key or a value. Returns NULL; or why it is not of the format, with null in its place. */
+static const char *put_bytes(struct buf *b, enum consumer_format format, struct span s)
 {
-	if (!s.p)
+	size_t at = b->len;
+	struct json_value v;
+	struct json why = {.why = "empty"};
+
+	if (!s.p) {
 		buf_puts(b, "null");
-	else if (format == FORMAT_BINARY)
+	} else if (format == FORMAT_BINARY) {
 		put_base64(b, s);
-	else if (format == FORMAT_TEXT)
-		json_put_text(b, s);
-	else
+	} else if (format == FORMAT_TEXT) {
+		if (json_utf8(s)) {
+			json_put_text(b, s);
+		} else {
+			buf_puts(b, "null");
+			return "not UTF-8";
+		}
+	} else {
+		/* The scanner needs readable bytes behind the text, which a message has not. */
 		buf_span(b, s);
+		if (!s.len || json_parse((struct span){b->p + at, s.len}, &v, &why)) {
+			b->len = at;
+			buf_puts(b, "null");
+			return why.why;
+		}
+	}
+	return NULL;
 }
 
 static void put_headers(struct buf *b, const rd_kafka_message_t *m)
@@ -90,14 +86,14 @@ static void put_flaw(struct buf *b, const char *name, const char *flaw, struct s
 void print_json(struct buf *b, enum consumer_format format, const rd_kafka_message_t *m)
 {
 	struct span key = {m->key, m->key_len}, value = {m->payload, m->len};
-	const char *bad_key = flaw_of(format, key), *bad_value = flaw_of(format, value);
+	const char *bad_key, *bad_value;
 
 	buf_puts(b, "{\"topic\":\"");
 	buf_puts(b, rd_kafka_topic_name(m->rkt));
 	buf_puts(b, "\",\"key\":");
-	put_bytes(b, format, bad_key ? SPAN_NONE : key);
+	bad_key = put_bytes(b, format, key);
 	buf_puts(b, ",\"value\":");
-	put_bytes(b, format, bad_value ? SPAN_NONE : value);
+	bad_value = put_bytes(b, format, value);
 	buf_puts(b, ",\"partition\":");
 	buf_int(b, m->partition);
 	buf_puts(b, ",\"offset\":");
@@ -113,9 +109,12 @@ void print_json(struct buf *b, enum consumer_format format, const rd_kafka_messa
 const char *print_flaw(enum consumer_format format, const rd_kafka_message_t *m)
 {
 	struct span key = {m->key, m->key_len}, value = {m->payload, m->len};
-	const char *bad_key = flaw_of(format, key), *bad_value = flaw_of(format, value);
+	struct buf scratch = {0};
+	const char *bad_key = put_bytes(&scratch, format, key);
+	const char *bad_value = put_bytes(&scratch, format, value);
 	static char text[400];
 
+	buf_free(&scratch);
 	if (!bad_key && !bad_value)
 		return NULL;
 	snprintf(text, sizeof(text),
