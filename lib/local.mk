@@ -38,6 +38,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/protocol.h \
 	lib/kafka/query.c lib/kafka/query.h \
 	lib/kafka/talk.c lib/kafka/talk.h \
+	lib/kafka/token.c lib/kafka/token.h \
 	lib/kafka/topics.c lib/kafka/topics.h \
 	lib/kafka/words.c lib/kafka/words.h \
 	lib/net/bytes.c lib/net/bytes.h \

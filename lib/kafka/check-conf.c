@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "kafka/conf.h"
+#include "kafka/token.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -69,6 +70,19 @@ static void set_family(struct check_conf *c, const struct kafka_conf *k)
 							 : AF_UNSPEC;
 }
 
+/* The command is waited for: nothing else is done yet. The token stays as long as all of this. */
+static int take_token(struct check_conf *c, const char *command, struct trouble *why)
+{
+	struct token t;
+	char text[300];
+
+	if (token_run(command, &t, text, sizeof(text)))
+		return trouble_set(why, EXIT_PERM, "%s", text);
+	c->as.login.token = mem_dup(t.text);
+	token_free(&t);
+	return 0;
+}
+
 int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct trouble *why)
 {
 	static const struct tls_config any = {.any_cert = true, .any_host = true};
@@ -88,5 +102,7 @@ int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct tro
 			.user = value_of(k, "sasl.username"),
 			.password = value_of(k, "sasl.password")}};
 	set_family(c, k);
+	if (k->token_cmd && take_token(c, k->token_cmd, why))
+		return -1;
 	return c->as.tls ? open_tls(c, k, why) : 0;
 }

@@ -321,6 +321,11 @@ static void judge_denied(struct judge *j)
 		say(j, EXIT_PERM, "it does not offer the SASL mechanism %s, but %.*s",
 			as->mechanism, (int)offered.len, offered.p);
 		advise(j, "-X sasl.mechanisms=%s", first_mechanism(t));
+	} else if (t->step == TALK_LOGS_IN && as->token) {
+		say(j, EXIT_PERM, "it does not take the token (SASL %s)%s%s", as->mechanism,
+			*t->text ? ": " : "", t->text);
+		advise(j,
+			"--oauth-token-cmd CMD, with a command that prints a token of which the broker knows issuer, audience and key, and whose time is not over");
 	} else if (t->step == TALK_LOGS_IN) {
 		say(j, EXIT_PERM, "it refuses the user name or the password of '%s' (SASL %s)%s%s",
 			as->user ? as->user : "", as->mechanism, *t->text ? ": " : "", t->text);

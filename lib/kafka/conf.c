@@ -25,6 +25,8 @@ void kafka_opts(struct kafka_opts *o)
 	o->file = arg_file0("F", NULL, "FILE", "read properties, one PROP=VALUE a line, from FILE");
 	o->resolve = opt_many(NULL, "resolve", "HOST:PORT:ADDR[:PORT]", 0,
 		"connect to ADDR when HOST:PORT is meant, as in curl");
+	o->token_cmd = arg_str0(NULL, "oauth-token-cmd", "CMD",
+		"a command that prints the token of a login by OAUTHBEARER");
 }
 
 /* ---- properties ---- */
@@ -302,6 +304,26 @@ static int set_common(struct kafka_conf *c, struct trouble *why)
 	return set_props(c, "default", common, why);
 }
 
+/* The mechanism is clear then, unless -X or -F names another. */
+static int take_token(struct kafka_conf *c, const struct kafka_opts *o, struct trouble *why)
+{
+	const char *command = o->token_cmd->count ? o->token_cmd->sval[0] : NULL;
+	const char *mechanism = kafka_conf_text(c, "sasl.mechanisms");
+
+	if (!command)
+		return 0;
+	if (!*command)
+		return BAD_OPTION(why, "%s takes a command that is not empty", "--oauth-token-cmd");
+	/* GSSAPI is librdkafka's default. */
+	if (strcmp(mechanism, "GSSAPI") == 0)
+		return set_prop(c, "own", "sasl.mechanisms", "OAUTHBEARER", why);
+	if (strcasecmp(mechanism, "OAUTHBEARER") != 0)
+		return BAD_OPTION(why,
+			"--oauth-token-cmd is for OAUTHBEARER, not for sasl.mechanisms=%s",
+			mechanism);
+	return 0;
+}
+
 static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
 {
@@ -332,6 +354,8 @@ static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	for (int i = 0; i < o->resolve->count; i++)
 		if (add_resolve(&c->resolves, o->resolve->sval[i], why))
 			return -1;
+	if (take_token(c, o, why))
+		return -1;
 	if (!*kafka_conf_text(c, "bootstrap.servers"))
 		return BAD_OPTION(
 			why, "no broker is named: give -b HOST:PORT or set %s", "$KAFKA_BROKERS");
@@ -352,7 +376,8 @@ static void dump(const struct kafka_conf *c)
 int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
 {
-	*c = (struct kafka_conf){.rd = rd_kafka_conf_new()};
+	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(),
+		.token_cmd = o->token_cmd->count ? o->token_cmd->sval[0] : NULL};
 	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps)
 		return 0;
 	if (c->dumps && !why->status) {
@@ -401,8 +426,10 @@ int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const 
 	static const struct kafka_prop none = {0};
 
 	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(), .resolves = base->resolves};
-	if (!file)
+	if (!file) {
+		c->token_cmd = base->token_cmd;
 		copy_reach(c, base);
+	}
 	if (set_common(c, why) || (file && read_file(c, file, &none, why)) ||
 		(brokers && set_prop(c, "--old", "bootstrap.servers", brokers, why)) ||
 		(!*kafka_conf_text(c, "bootstrap.servers") &&

@@ -15,11 +15,11 @@
 #include <stdint.h>
 
 struct kafka_opts {
-	struct arg_str *brokers, *props, *resolve;
+	struct arg_str *brokers, *props, *resolve, *token_cmd;
 	struct arg_file *file;
 };
 void kafka_opts(struct kafka_opts *o);
-#define KAFKA_ENTRIES(o) (o).brokers, (o).props, (o).file, (o).resolve
+#define KAFKA_ENTRIES(o) (o).brokers, (o).props, (o).file, (o).resolve, (o).token_cmd
 
 /* A property of librdkafka. Lists end with a NULL name. */
 struct kafka_prop {
@@ -36,6 +36,7 @@ struct kafka_resolves {
 struct kafka_conf {
 	rd_kafka_conf_t *rd; /* more may be set before the client starts */
 	struct kafka_resolves resolves;
+	const char *token_cmd; /* NULL: none; it stays */
 	bool dumps; /* -X dump */
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/token.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -209,10 +210,19 @@ static rd_kafka_t *make(
 	rd_kafka_conf_set_opaque(conf, k);
 	if (k->resolves.count)
 		rd_kafka_conf_set_resolve_cb(conf, on_resolve);
+	if (k->token_cmd)
+		token_prepare(conf);
 	liveness_watch(&k->liveness, conf);
 	/* On failure @conf would be ours to destroy, but librdkafka (2.0.2) has freed the interceptors in it
 	 * and would free them again. So those few kilobytes are lost. */
 	return rd_kafka_new(type, conf, why, why_size);
+}
+
+const char *token_command(const void *opaque)
+{
+	const struct kafka *k = opaque;
+
+	return k->token_cmd;
 }
 
 static void release(struct kafka *k)
@@ -228,7 +238,7 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	char text[400];
 	int fds[2];
 
-	*k = (struct kafka){.resolves = c->resolves};
+	*k = (struct kafka){.resolves = c->resolves, .token_cmd = c->token_cmd};
 	k->own_debug = type == RD_KAFKA_PRODUCER && !*kafka_conf_text(c, "debug");
 	if (k->own_debug)
 		rd_kafka_conf_set(c->rd, "debug", "msg", NULL, 0);
@@ -247,6 +257,8 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 		release(k);
 		return trouble_set(why, EXIT_PERM, "cannot start librdkafka: %s", text);
 	}
+	if (k->token_cmd)
+		token_start(k->rk);
 	if (k->own_debug)
 		rd_kafka_set_log_level(k->rk, LOG_INFO);
 	rd_kafka_set_log_queue(k->rk, NULL);

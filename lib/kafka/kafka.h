@@ -31,6 +31,7 @@ struct kafka {
 	void *refusal_ctx;
 	bool own_debug, tells_refusals;
 	int wake_in;
+	const char *token_cmd;
 	pthread_t ender;
 	bool ends;
 	struct kafka_resolves resolves;

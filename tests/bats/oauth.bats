@@ -1,0 +1,70 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Logins by OAUTHBEARER with a token that a command prints, on a real Kafka.
+
+load helpers
+
+setup_file() {
+	harness_setup
+	own_kafka_start sasl.enabled.mechanisms=OAUTHBEARER listener.name.sasl.sasl.enabled.mechanisms=OAUTHBEARER \
+		'listener.name.sasl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+	TOPIC=$(new_topic)
+	export TOPIC
+}
+
+setup() {
+	harness_setup
+	cat >jwt <<-'EOJ'
+		#!/bin/bash
+		# usage: jwt SECONDS: an unsecured JWT of alice that is good for so long; counts its calls in a file
+		b64() { base64 -w0 | tr '+/' '-_' | tr -d '='; }
+		echo x >>"${0%/*}/calls"
+		echo "$(printf '{"alg":"none"}' | b64).$(printf '{"sub":"alice","iat":%d,"exp":%d}' $EPOCHSECONDS $((EPOCHSECONDS + $1)) | b64)."
+	EOJ
+	chmod +x jwt
+}
+
+# with PROGRAM COMMAND OPTION…: the program logs in by the command's token.
+with() {
+	"$1" -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$2" "${@:3}"
+}
+
+@test "a token is taken by each program, in a group too" {
+	echo hello | with kwrite "$T/jwt 600" --raw -t "$TOPIC"
+	[ "$(with kread "$T/jwt 600" --raw -e "$TOPIC" | tail -n 1)" = hello ]
+	[ "$(with kread "$T/jwt 600" --raw -g "$(unique g)" --commit written -e "$TOPIC" | tail -n 1)" = hello ]
+	run with kcheck "$T/jwt 600"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ $output == *'login OAUTHBEARER'* ]]
+}
+
+@test "another token comes before the last one ends" {
+	spawn reader kread -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$T/jwt 6" "$TOPIC"
+	wait_lines calls 3
+	alive "$(pid_of reader)"
+	stop reader
+	wait_exit reader
+	[ "$status" -eq 0 ]
+}
+
+@test "a command that fails or prints no token, and tokens that are none or too old: 100, with the reason" {
+	local command reason
+	while IFS='|' read -r command reason; do
+		run with kread "$command" -e "$TOPIC"
+		echo "$command: $status $output"
+		[ "$status" -eq 100 ]
+		[[ $output == *"$reason"* ]]
+	done <<-EOC
+		exit 3|--oauth-token-cmd has ended with status 3
+		true|--oauth-token-cmd has printed no token
+		$T/jwt -60|unexpired token
+		echo nonsense|invalid_token
+	EOC
+	run with kcheck 'echo nonsense'
+	[ "$status" -eq 100 ]
+	[[ $output == *'does not take the token'* ]]
+	run kread -b "$KAFKA_SASL" -X sasl.mechanisms=PLAIN --oauth-token-cmd true "$TOPIC"
+	[ "$status" -eq 100 ]
+	[[ $output == *'is for OAUTHBEARER'* ]]
+}
