@@ -82,7 +82,8 @@ static struct body_field *find(
 	return NULL;
 }
 
-static void take(const struct json_value *name, const struct json_value *v, const char *where,
+/* Returns whether it fits: not every error finds room in @errors. */
+static bool take(const struct json_value *name, const struct json_value *v, const char *where,
 	struct body_field *f, struct buf *errors)
 {
 	char types[80];
@@ -97,14 +98,16 @@ static void take(const struct json_value *name, const struct json_value *v, cons
 			f->name, type_name(v), types_text(f->types, types, sizeof(types)));
 	} else {
 		f->v = *v;
+		return true;
 	}
+	return false;
 }
 
 bool body_object(const struct json_value *object, const char *where, struct body_field *fields,
 	size_t count, struct buf *errors)
 {
 	struct json_value name, v;
-	size_t before = errors->len;
+	bool fits = true;
 	struct json j;
 
 	if (object->type != JSON_OBJECT) {
@@ -115,12 +118,14 @@ bool body_object(const struct json_value *object, const char *where, struct body
 	json_init(&j, object->text);
 	json_enter(&j, '{');
 	while (json_member(&j, &name, &v) == 1)
-		take(&name, &v, where, find(fields, count, &name), errors);
-	for (size_t i = 0; i < count; i++)
-		if (fields[i].required && !fields[i].v.type && errors->len == before)
+		fits = take(&name, &v, where, find(fields, count, &name), errors) && fits;
+	for (size_t i = 0; fits && i < count; i++)
+		if (fields[i].required && !fields[i].v.type) {
 			body_wrong(errors, "%s: instance does not have required property '%s'",
 				where, fields[i].name);
-	return errors->len == before;
+			fits = false;
+		}
+	return fits;
 }
 
 int body_int(const struct json_value *v, int64_t *n)
