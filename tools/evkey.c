@@ -13,6 +13,7 @@
 #include "json/path.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct evkey {
 	const char *text; /* the expression as given */
@@ -154,6 +155,13 @@ static void parse_options(int argc, char **argv)
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
+/* A field's name, with fields of it maybe, which lacks the dot in front. */
+static bool is_bare_name(const char *text)
+{
+	return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") ==
+		strlen(text);
+}
+
 static void take_options(struct evkey *k)
 {
 	char why[300];
@@ -162,7 +170,9 @@ static void take_options(struct evkey *k)
 	k->null_ok = opt.null_ok->count;
 	k->path = path_parse(k->text);
 	if (!k->path && !(k->expr = expr_compile(k->text, why, sizeof(why))))
-		opt_bad("'%s' is not a jq expression: %s", k->text, why);
+		opt_bad(is_bare_name(k->text) ? "'%s' is no path: a path begins with a dot: .%s"
+					      : "'%s' is not a jq expression: %s",
+			k->text, is_bare_name(k->text) ? k->text : why);
 }
 
 int main(int argc, char **argv)

@@ -11,17 +11,20 @@
  * because the source waits for that seq. */
 #include "ack/client.h"
 #include "base/buf.h"
+#include "base/msg.h"
 #include "jq/expr.h"
 #include "flow/filter.h"
 #include "json/json.h"
 #include "base/opt.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 struct evsel {
 	struct expr *expr;
 	bool invert;
+	uint64_t seen, kept, nulls; /* records, for -v */
 	struct buf payload, line, text;
 };
 
@@ -83,6 +86,9 @@ static enum filter_verdict select_record(
 	text = view(s, r, &is_json);
 	switch (expr_holds(s->expr, text, &holds, why, sizeof(why))) {
 	case EXPR_TEXT:
+		s->seen++;
+		s->kept += holds != s->invert;
+		s->nulls += expr_was_null(s->expr);
 		return holds != s->invert ? FILTER_PASS : FILTER_DROP;
 	case EXPR_BAD_JSON:
 		record_refuse(e, CLASS_JSON_DECODE, "jq cannot read the record: %s", why);
@@ -218,14 +224,20 @@ static void take_options(struct evsel *s)
 int main(int argc, char **argv)
 {
 	struct evsel s = {0};
+	int status;
 
 	parse_options(argc, argv);
 	take_options(&s);
-	return filter_run(&(struct filter){
+	status = filter_run(&(struct filter){
 		.each = opt.undead->count ? NULL : select_record,
 		.line = opt.undead->count ? undead : NULL,
 		.self = &s,
 		.input = &opt.input,
 		.ack = &opt.ack,
 	});
+	if (s.seen)
+		msg_info("kept %" PRIu64 " of %" PRIu64
+			 " records: the expression was null for %" PRIu64 " of them",
+			s.kept, s.seen, s.nulls);
+	return status;
 }

@@ -6,7 +6,7 @@
 
 rsub --raw sse:orders >heard &
 until_true subscribers sse:orders 1
-evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}' &
+evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}' --dead-letter dead.ndjson &
 bridge=$!
 echo '{"n": 1}' | kwrite --raw -t orders
 until_true has heard '{"n": 1}'

@@ -7,7 +7,7 @@
 
 rsub --raw sse:orders >heard &
 until_true subscribers sse:orders 1
-evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' evstamp --drop cloud-run-api '|' rpub 'sse:{topic}' &
+evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' evstamp --drop cloud-run-api '|' rpub 'sse:{topic}' --dead-letter dead.ndjson &
 forward=$!
 evpipe -n revbridge rsub -p 'sse:*' '|' evstamp --drop nas-worker --set cloud-run-api '|' evkey .tenantId '|' kwrite -t '{channel#sse:}' &
 reverse=$!

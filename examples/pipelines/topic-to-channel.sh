@@ -7,7 +7,7 @@
 rsub --raw sse:orders >heard &
 until_true subscribers sse:orders 1
 echo '{"n": 1}' | kwrite --raw -t orders
-evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}' &
+evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}' --dead-letter dead.ndjson &
 until_true has heard '{"n": 1}'
 stop $!
 [ "$(wc -l <heard)" -eq 1 ]

@@ -154,6 +154,9 @@ int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt
 			command = c->name;
 			return c->run(argc - 1, argv + 1);
 		}
+	for (const struct opt_command *c = commands; c->name; c++)
+		if (strlen(c->name) > 3 && near_word(argv[1], c->name))
+			opt_bad("'%s' is none of the commands: did you mean %s?", argv[1], c->name);
 	opt_bad("'%s' is none of the commands", argv[1]);
 }
 
@@ -196,6 +199,25 @@ static const char *find_near(void **table, const char *typed)
 	return NULL;
 }
 
+/* Where the command begins whose options were taken for the program's own; 0: not known. */
+static int find_command(int argc, char **argv)
+{
+	for (int i = 1; i + 1 < argc; i++)
+		if (argv[i][0] != '-' && argv[i + 1][0] == '-')
+			return strcmp(argv[i + 1], "--") ? i : 0;
+	return 0;
+}
+
+_Noreturn static void refuse_command(int argc, char **argv, int from, const char *prog)
+{
+	char text[200] = "";
+
+	for (int i = from; i < argc; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), " %s", argv[i]);
+	opt_bad("'%s' is no option of %s: put -- before the command: %s --%s", argv[from + 1], prog,
+		prog, text);
+}
+
 _Noreturn static void refuse(
 	int argc, char **argv, void **table, struct arg_end *end, const struct opt_page *page)
 {
@@ -214,6 +236,11 @@ _Noreturn static void refuse(
 	}
 	text[strcspn(text, "\n")] = '\0';
 	skip = strncmp(text, page->prog, skip) == 0 ? skip + 2 : 0;
+	if (page->runs_command && strstr(text, "invalid option") && find_command(argc, argv))
+		refuse_command(argc, argv, find_command(argc, argv), call_name(page->prog));
+	/* argtable2 calls an operand so, too. */
+	if (strncmp(text + skip, "missing option ", 15) == 0 && text[skip + 15] != '-')
+		opt_bad("%s is missing", text + skip + 15);
 	typed = strstr(text, "invalid option \"--");
 	if (typed) {
 		typed += strlen("invalid option \"--");

@@ -35,6 +35,7 @@ struct opt_page {
 	const char *const *examples; /* NULL-ended: command lines */
 	opt_library_fn *libraries[4]; /* NULL-ended */
 	const struct opt_hint *hints; /* ended by NULL; may be NULL */
+	bool runs_command; /* the operands are a command, whose options stand behind -- */
 };
 
 /* A command of a program that has several: "evcorr stamp". */

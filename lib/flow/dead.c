@@ -12,6 +12,7 @@
 #include "json/json.h"
 #include "base/metrics.h"
 #include "base/wake.h"
+#include "record/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -213,11 +214,33 @@ static void put_line(struct dead *d, struct span line)
 	}
 }
 
+/* Where the record comes from, for the user, who has no line of a pipe; the dead letter has the record. */
+static void put_place(struct span line, struct buf *out)
+{
+	struct record_error e;
+	struct record r;
+
+	if (record_parse(&r, line, &e))
+		return;
+	if (r.topic.type == JSON_STRING && r.partition.type == JSON_NUMBER &&
+		r.offset.type == JSON_NUMBER)
+		buf_printf(out, "; record %.*s/%.*s@%.*s", (int)r.topic.text.len, r.topic.text.p,
+			(int)r.partition.text.len, r.partition.text.p, (int)r.offset.text.len,
+			r.offset.text.p);
+	else if (r.stream.type == JSON_STRING && r.id.type == JSON_STRING)
+		buf_printf(out, "; stream '%.*s', id %.*s", (int)r.stream.text.len, r.stream.text.p,
+			(int)r.id.text.len, r.id.text.p);
+	else if (r.channel.type == JSON_STRING)
+		buf_printf(out, "; channel '%.*s'", (int)r.channel.text.len, r.channel.text.p);
+}
+
 bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_record, uint64_t number,
 	const char *fmt, ...)
 {
 	char message[512];
+	struct buf told = {0};
 	va_list ap;
+	bool goes_on;
 	int n;
 
 	n = number ? snprintf(message, sizeof(message), "line %llu: ", (unsigned long long)number)
@@ -226,10 +249,14 @@ bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_reco
 	vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
 	va_end(ap);
 	msg_clean(message);
-	if (!count(d, c, message))
-		return false;
-	if (!dead_keeps(d))
-		return true;
+	buf_puts(&told, message);
+	if (is_record && number && d->shown[c] < SHOWN_MAX)
+		put_place(line, &told);
+	buf_putc(&told, '\0');
+	goes_on = count(d, c, told.p);
+	buf_free(&told);
+	if (!goes_on || !dead_keeps(d))
+		return goes_on;
 	begin(d, c, message);
 	if (is_record) {
 		buf_puts(&d->b, "\"record\":");

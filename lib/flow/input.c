@@ -164,7 +164,7 @@ int input_close(struct input *in)
 	if (in->torn) {
 		msg_error(in->line.framed
 				? "frame %llu: the input ends within it; the torn frame is left out (len32: before each payload its length, four bytes, big endian)"
-				: "line %llu: the input ends without a line end; the torn line is left out",
+				: "line %llu: the input ends without a line end; the torn line is left out (end it: printf '%%s\\n')",
 			(unsigned long long)in->torn);
 		status = EXIT_TEMP;
 	}

@@ -10,9 +10,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct expr {
 	jq_state *jq;
+	bool was_null;
 	char message[256]; /* libjq's last complaint */
 };
 
@@ -30,6 +32,19 @@ static void on_message(void *data, jv message)
 			*c = ' ';
 }
 
+/* libjq guesses at the shell's quotes, and pads the program's text. */
+static void trim(char *message)
+{
+	static const char guess[] = " (Unix shell quoting issues?)";
+	char *at = strstr(message, guess);
+	size_t n;
+
+	if (at)
+		memmove(at, at + sizeof(guess) - 1, strlen(at + sizeof(guess) - 1) + 1);
+	for (n = strlen(message); n && message[n - 1] == ' '; n--)
+		message[n - 1] = '\0';
+}
+
 struct expr *expr_compile(const char *program, char *why, size_t why_size)
 {
 	struct expr *e = mem_alloc(sizeof(*e));
@@ -43,6 +58,7 @@ struct expr *expr_compile(const char *program, char *why, size_t why_size)
 	jq_set_attr(e->jq, jv_string("JQ_LIBRARY_PATH"), jv_array());
 	jq_set_attr(e->jq, jv_string("PROGRAM_ORIGIN"), jv_string("."));
 	if (!jq_compile(e->jq, program)) {
+		trim(e->message);
 		snprintf(why, why_size, "%s", e->message[0] ? e->message : "not a jq expression");
 		expr_free(e);
 		return NULL;
@@ -141,15 +157,21 @@ enum expr_result expr_holds(
 {
 	jv v;
 
-	*holds = false;
+	*holds = e->was_null = false;
 	if (start(e, json, why, why_size))
 		return EXPR_BAD_JSON;
 	v = jq_next(e->jq);
 	if (!jv_is_valid(v))
 		return without_value(e, v, why, why_size) == EXPR_ERROR ? EXPR_ERROR : EXPR_TEXT;
 	*holds = jv_get_kind(v) != JV_KIND_FALSE && jv_get_kind(v) != JV_KIND_NULL;
+	e->was_null = jv_get_kind(v) == JV_KIND_NULL;
 	jv_free(v);
 	return EXPR_TEXT;
+}
+
+bool expr_was_null(const struct expr *e)
+{
+	return e->was_null;
 }
 
 const char *expr_library(void)

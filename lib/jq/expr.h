@@ -32,6 +32,9 @@ enum expr_result expr_text(
 enum expr_result expr_holds(
 	struct expr *e, struct span json, bool *holds, char *why, size_t why_size);
 
+/* Whether the output that expr_holds has seen last was null. */
+bool expr_was_null(const struct expr *e);
+
 /* "libjq 1.7", of the library at build time; only "libjq" where configure found no version. */
 const char *expr_library(void);
 

@@ -250,7 +250,8 @@ static int want_headers(const struct json_value *headers, struct record_error *e
 	if (headers->type <= JSON_NULL)
 		return 0;
 	if (headers->type != JSON_ARRAY)
-		return record_refuse(e, CLASS_INVALID_RECORD, "field 'headers' is not an array");
+		return record_refuse(e, CLASS_INVALID_RECORD,
+			"field 'headers' is not an array: it is [\"name\",\"value\",…]");
 	json_init(&j, headers->text);
 	json_enter(&j, '[');
 	for (; json_element(&j, &v) == 1; n++) {

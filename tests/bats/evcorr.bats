@@ -105,7 +105,7 @@ ids() {
 	run -100 evcorr
 	[ "$output" = "evcorr: a command is missing; try 'evcorr --help'" ]
 	run -100 evcorr stomp
-	[ "$output" = "evcorr: 'stomp' is none of the commands; try 'evcorr --help'" ]
+	[ "$output" = "evcorr: 'stomp' is none of the commands: did you mean stamp?; try 'evcorr --help'" ]
 	for words in '--preset x' '--reply-to a/b' '--reply-to a/-1' '--reply-to /1' '--reply-to ä' '--deadline -5s' \
 		'--deadline soon' '--node='; do
 		read -ra words <<<"$words"

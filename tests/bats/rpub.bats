@@ -87,7 +87,7 @@ sse:a 3' ]
 	listen ear '*'
 	{ echo '{"topic":"a","payload":null}'; records a 2 2; } >in
 	run -1 rpub --on-error skip 'sse:{topic}' <in
-	[[ $output == *"line 1: null payload: PUBLISH has no tombstone (invalid-record)"* ]]
+	[[ $output == *"line 1: null payload: PUBLISH has no tombstone: drop it (evsel '.payload != null') or keep it (--dead-letter FILE) (invalid-record)"* ]]
 	[ "$(heard ear)" = 'sse:a 2' ]
 }
 

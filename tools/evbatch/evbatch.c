@@ -278,6 +278,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evbatch",
 		.summary = "Runs any program safely in the middle of a pipe, a batch at a time.",
 		.examples = examples,
+		.runs_command = true,
 	};
 
 	opt.records = arg_str0("n", NULL, "N", "records of a batch (default 500)");

@@ -71,7 +71,7 @@ static struct {
 static void parse_options(int argc, char **argv)
 {
 	static const char *const examples[] = {
-		"evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}'",
+		"evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}' --dead-letter dead.ndjson",
 		"evpipe --restart --listen \"$LISTEN\" rsub -p 'sse:*' '|' kwrite -t '{channel#sse:}'",
 		NULL,
 	};

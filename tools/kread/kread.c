@@ -86,7 +86,7 @@ static void parse_options(int argc, char **argv)
 	static const char *const examples[] = {
 		"kread -e orders | jq -r .payload",
 		"kread -o @-1h --until @-30m '^(orders|payments)$'",
-		"evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}'",
+		"evpipe -n bridge kread -g bridge orders '|' rpub 'sse:{topic}' --dead-letter dead.ndjson",
 		NULL,
 	};
 	static const struct opt_page page = {

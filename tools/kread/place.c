@@ -60,7 +60,8 @@ struct kread_place place_parse(const char *option, const char *text)
 		return (struct kread_place){AT_TIME, parse_time(option, strchr(text, '@') + 1)};
 	p.kind = *text == '-' ? AT_LAST : *text == '+' ? AT_FIRST : AT_OFFSET;
 	if (num_i64(text + (p.kind != AT_OFFSET), &p.n) || p.n < 0)
-		opt_bad("%s takes beginning, end, N, +N, -N or @TIME, not '%s'", option, text);
+		opt_bad("%s takes beginning, end, N, +N, -N or @TIME such as @-10m or @2026-01-31, not '%s'",
+			option, text);
 	return p;
 }
 

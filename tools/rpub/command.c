@@ -56,8 +56,8 @@ static int put_payload(struct rpub *s, const struct record *r, struct span line,
 	from = out->len = at + s->digits + 2;
 	switch (command_payload(s, r, line, out, &bytes, e)) {
 	case RECORD_NULL:
-		return record_refuse(
-			e, CLASS_INVALID_RECORD, "null payload: PUBLISH has no tombstone");
+		return record_refuse(e, CLASS_INVALID_RECORD,
+			"null payload: PUBLISH has no tombstone: drop it (evsel '.payload != null') or keep it (--dead-letter FILE)");
 	case RECORD_BAD:
 		return -1;
 	case RECORD_BYTES:

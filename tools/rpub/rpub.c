@@ -154,7 +154,7 @@ static void hand_on(void *rpub, const struct sink_slot *slot, struct span line, 
 static void parse_options(int argc, char **argv)
 {
 	static const char *const examples[] = {
-		"evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' rpub 'sse:{topic}'",
+		"evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' rpub 'sse:{topic}' --dead-letter dead.ndjson",
 		"tail -f events.log | rpub --raw -u \"$CACHE\" events",
 		"evpipe -n down kread -g down orders '|' rpub --stream '{topic}-{partition}' --id offset --maxlen '~1000000'",
 		NULL,

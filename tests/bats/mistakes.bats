@@ -1,0 +1,184 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Mistakes of newcomers, and what the message must name: the thing, the cause, the remedy.
+
+load helpers
+
+setup_file() {
+	redis_start
+	kmock_start -t orders:3
+}
+
+# table: rows of three lines from standard input: the command line, its exit status, and words that its messages must
+# have, separated by two blanks. All rows are tried; those that are wrong are printed.
+table() {
+	local command status words word got wrong=0
+	while IFS= read -r command && IFS= read -r status && IFS= read -r words; do
+		got=0
+		timeout -s KILL 100 bash -c "$command" >out 2>err </dev/null || got=$?
+		[ "$got" -eq "$status" ] || { echo "$command: status $got, not $status"; wrong=1; }
+		while IFS= read -r word; do
+			grep -qF -e "$word" err || { echo "$command: nothing of '$word' in:"; cat err; wrong=1; }
+		done <<<"${words//  /$'\n'}"
+	done
+	[ "$wrong" -eq 0 ]
+}
+
+@test "words of other programs, and mistyped ones, are answered with how it is written here" {
+	table <<-'END'
+		kread --raws orders
+		100
+		--raws  did you mean --raw?
+		kread -t orders
+		100
+		-t  topics are operands: kread TOPIC
+		kread -G g orders
+		100
+		-G  kread -g GROUP TOPIC
+		kread -C orders
+		100
+		kread always reads
+		kread
+		100
+		what to read is missing: TOPIC or ^REGEX
+		rsub -h localhost -p 6379 ch
+		100
+		-u redis://HOST:PORT
+		evpipe kraed orders '|' cat
+		100
+		no program 'kraed'  did you mean kread?
+		evpipe 'kread orders | cat'
+		100
+		each word, and each '|', is an argument of its own
+		evpipe
+		100
+		CMD is missing
+		evchain verfy x
+		100
+		'verfy'  did you mean verify?
+		evbatch jq -c .
+		100
+		'-c' is no option of evbatch  put -- before the command: evbatch -- jq -c .
+		evbatch
+		100
+		CMD is missing
+	END
+}
+
+@test "values that an option does not take are named, with those that it takes" {
+	table <<-'END'
+		kread -o yesterday orders
+		100
+		-o takes  @TIME  'yesterday'
+		kread -o -10m orders
+		100
+		@-10m  '-10m'
+		kread -o @yesterday orders
+		100
+		'@yesterday' is no time  @-1h
+		kread -c x orders
+		100
+		-c takes a whole number  'x'
+		kread -X typo=1 orders
+		100
+		"typo"
+		kread -p 9 -e orders
+		100
+		topic 'orders' has no partition 9: it has 3, from 0
+		kwrite -t orders -z brotli
+		100
+		gzip, snappy, lz4, zstd  'brotli'
+		kwrite -t '{topc}'
+		100
+		{topc}  topic, channel, stream
+		kwrite -H =x -t orders
+		100
+		-H takes NAME=VALUE  '=x'
+		kread --framing len16 orders
+		100
+		--framing takes len32, not 'len16'
+		kwrite -t orders --key-type int
+		100
+		--key-type takes i8, i16  'int'
+		rapply --as list
+		100
+		command, string or hash  'list'
+		rsub -u 127.0.0.1:6379 ch
+		100
+		redis://
+		evfmt -f '%q'
+		100
+		'%q'  %t %p %o
+	END
+}
+
+@test "an expression that is none is told with its fault alone" {
+	table <<-'END'
+		evkey tenantId
+		100
+		'tenantId' is no path: a path begins with a dot: .tenantId
+		evsel '.payload.total >'
+		100
+		'.payload.total >' is not a jq expression  unexpected
+	END
+	evsel '.payload.total >' 2>err </dev/null || true
+	run ! grep -qE 'quoting issues|  ' err
+}
+
+@test "records that are none are told with their place, the class and what would be one" {
+	table <<-'END'
+		echo garbage | kwrite -t orders
+		1
+		line 1  not JSON  use --raw  json-decode
+		echo '{"value":"x"}' | kwrite -t orders
+		1
+		'payload' is missing  use --raw
+		echo '{"headers":{},"payload":"x"}' | kwrite -t orders
+		1
+		'headers' is not an array: it is ["name","value",…]
+		printf x | kwrite --raw -t orders
+		111
+		without a line end  the torn line is left out  printf
+		echo '{"topic":"orders","partition":2,"offset":24,"payload":null}' | rpub x
+		1
+		record orders/2@24  no tombstone  evsel '.payload != null'  --dead-letter FILE
+		echo '{"topic":"orders","partition":2,"offset":24,"payload":"{}"}' | evkey .tenantId
+		1
+		record orders/2@24  .tenantId  missing-key
+		echo '{"channel":"foo","payload":"x"}' | kwrite -t '{channel#sse:}'
+		1
+		'foo'  'sse:'  prefix-mismatch
+		echo '{"payload":"x"}' | evkey .a --dead-letter /nowhere/dead
+		100
+		dead-letter file '/nowhere/dead'  No such file
+		echo '{"payload":"{\"a\":1}"}' | evkey .a >/dev/full
+		111
+		cannot write standard output: No space left on device
+	END
+}
+
+@test "an expression that is never true says so with -v" {
+	seq -f '{"payload":"{\"a\":%g}"}' 5 | evsel -v .payload.b 2>err
+	grep -q 'evsel: kept 0 of 5 records: the expression was null for 5 of them' err
+	seq -f '{"payload":"{\"a\":%g}"}' 5 | evsel -v '.payload.a > 2' 2>err >out
+	grep -q 'kept 3 of 5 records: the expression was null for 0 of them' err
+	seq -f '{"payload":"{\"a\":%g}"}' 5 | evsel .payload.b 2>err
+	[ ! -s err ]
+}
+
+@test "servers that are not there, or are others, are named" {
+	table <<-'END'
+		kread orders -b 127.0.0.1:1 --idle-exit 3s
+		99
+		cannot reach broker 127.0.0.1:1  Connection refused  waiting for it
+		echo x | rpub --raw -u redis://127.0.0.1:1 --retry-for 2s c
+		99
+		redis at 127.0.0.1:1: Connection refused
+		env -u KAFKA_BROKERS kread orders
+		100
+		no broker is named: give -b HOST:PORT or set $KAFKA_BROKERS
+		kread -g g orders
+		100
+		run the pipeline with evpipe  --ack PATH  --commit written
+	END
+}
