@@ -42,8 +42,8 @@ static bool may_commit(const struct group *g)
 void group_note(const struct group *g, struct kread_part *p, int64_t position, struct buf *out)
 {
 	marks_settle(&p->marks, position);
-	if (!g->no_metadata && (p->marks.past_count || *p->id))
-		marks_print(&p->marks, p->id, out);
+	if (!g->no_metadata && p->marks.past_count)
+		marks_print(&p->marks, out);
 }
 
 static void put_position(struct group *g, rd_kafka_topic_partition_list_t *list,
@@ -173,13 +173,10 @@ static void give_part(struct group *g, rd_kafka_topic_partition_t *o)
 
 	if (!p) {
 		p = parts_add(g->parts, o->topic, o->partition);
-		/* Marks of another site name a topic of another id. */
-		if (!g->move->is_on)
-			follow_identify(g->parts, p);
 		if (o->offset >= 0) {
 			int64_t next = o->offset;
 
-			o->offset = follow_begin(g->parts, p, next, o->metadata, o->metadata_size);
+			o->offset = follow_begin(p, next, o->metadata, o->metadata_size);
 			/* A position that was found in a map is committed without a record, too. */
 			if (g->move->is_on && p->account)
 				ledger_skip(p->account, next);
@@ -225,8 +222,6 @@ static void arrive_step(struct group *g)
 		give(g, g->arriving);
 		return;
 	}
-	if (follow_waits_for_ids(g->parts, g->arriving, &g->need_ids))
-		return;
 	if (keeper_asks(g->keeper)) {
 		rd_kafka_topic_partition_list_t *list = keeper_step(g->keeper);
 
@@ -421,7 +416,6 @@ void group_serve(struct group *g)
 	}
 	if (!g->subscribed && !g->closing)
 		start_step(g);
-	follow_ids(g->parts, g->arriving);
 	if (g->arriving)
 		arrive_step(g);
 	if (g->leaving)
@@ -439,7 +433,6 @@ void group_on_rebalance(
 		g->arriving = rd_kafka_topic_partition_list_copy(list);
 		g->arriving_cooperative = cooperative;
 		g->ask_ms = 0;
-		g->need_ids = true;
 	} else {
 		take(g, list, cooperative);
 	}

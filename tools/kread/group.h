@@ -36,7 +36,6 @@ struct group {
 	const struct rd_kafka_metadata *at_start; /* for LATEST */
 	rd_kafka_topic_partition_list_t *arriving; /* partitions whose positions are asked for */
 	bool arriving_cooperative;
-	bool need_ids; /* of their topics */
 	int64_t ask_ms; /* when to ask again */
 	bool no_metadata; /* the brokers take none with a commit */
 	rd_kafka_topic_partition_list_t
