@@ -9,7 +9,8 @@ load evsse
 # A browser costs seconds to start: the file has one, driven by descriptor 8. See tests/bats/browser.
 setup_file() {
 	mkfifo "$BATS_FILE_TMPDIR/commands"
-	SPAWN_DIR=$BATS_FILE_TMPDIR spawn chromium sh -c 'exec "$1" <"$2"' sh "$ROOT/tests/bats/browser" \
+	# Killed, it leaves its profile behind.
+	TMPDIR=$BATS_FILE_TMPDIR SPAWN_DIR=$BATS_FILE_TMPDIR spawn chromium sh -c 'exec "$1" <"$2"' sh "$ROOT/tests/bats/browser" \
 		"$BATS_FILE_TMPDIR/commands"
 	exec 8>"$BATS_FILE_TMPDIR/commands"
 	say size 1100 700 light
