@@ -260,8 +260,8 @@ close_inputs() {
 
 # still PID: whether it sleeps each time it is looked at.
 still() {
-	local n state
-	for n in {1..20}; do
+	local state
+	for _ in {1..20}; do
 		read -r _ _ state _ <"/proc/$1/stat"
 		[ "$state" = S ] || return
 	done
