@@ -211,7 +211,7 @@ static void start(struct kwrite *s)
 	if (kafka_conf_open(&conf, &opt.kafka, defaults, own, &why))
 		exit(trouble_tell(&why));
 	if (codec && rd_kafka_conf_set(conf.rd, "compression.codec", codec, text, sizeof(text)))
-		opt_bad("-z takes gzip, snappy, lz4, zstd or none, as far as librdkafka has them, not '%s'",
+		opt_bad("-z: '%s' is none of gzip, snappy, lz4, zstd and none, as far as librdkafka has them",
 			codec);
 	if (kafka_conf_int(&conf, "acks") == 0)
 		die(EXIT_PERM, "acks=0: no broker would say what it has; give all, or 1");
