@@ -217,11 +217,15 @@ static void put_line(struct dead *d, struct span line)
 /* Where the record comes from, for the user, who has no line of a pipe; the dead letter has the record. */
 static void put_place(struct span line, struct buf *out)
 {
+	/* The scanner reads behind a text, and nobody promises that it can. */
+	struct buf copy = {0};
 	struct record_error e;
 	struct record r;
 
-	if (record_parse(&r, line, &e))
-		return;
+	buf_room(&copy, 1);
+	buf_span(&copy, line);
+	if (record_parse(&r, buf_as_span(&copy), &e))
+		r = (struct record){0};
 	if (r.topic.type == JSON_STRING && r.partition.type == JSON_NUMBER &&
 		r.offset.type == JSON_NUMBER)
 		buf_printf(out, "; record %.*s/%.*s@%.*s", (int)r.topic.text.len, r.topic.text.p,
@@ -232,6 +236,7 @@ static void put_place(struct span line, struct buf *out)
 			(int)r.id.text.len, r.id.text.p);
 	else if (r.channel.type == JSON_STRING)
 		buf_printf(out, "; channel '%.*s'", (int)r.channel.text.len, r.channel.text.p);
+	buf_free(&copy);
 }
 
 bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_record, uint64_t number,
