@@ -270,7 +270,7 @@ schema='Validation error on: Schema validation error'
 }
 
 @test "Idempotency-Key: what comes again is not written again" {
-	local topic other n
+	local topic other n calls=()
 	topic=$(new_topic 1) other=$(new_topic 1)
 	for _ in 1 2 3; do
 		post text '{"records":[{"value":"1"}]}' "/topics/$topic" -H 'Idempotency-Key: a'
@@ -286,8 +286,9 @@ schema='Validation error on: Schema validation error'
 	for n in 1 2 3 4; do
 		curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -H 'Idempotency-Key: c' \
 			-d '{"records":[{"value":"x"}]}' -o "answer$n" "http://localhost/topics/$topic" &
+		calls+=($!)
 	done
-	wait
+	wait "${calls[@]}"
 	for n in 1 2 3 4; do
 		[ "$(cat answer$n)" = '{"offsets":[{"partition":0,"offset":2}]}' ]
 	done

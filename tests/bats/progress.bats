@@ -67,12 +67,13 @@ on_terminal() {
 }
 
 @test "the line goes before records that are printed on the same terminal, by kread or by a program behind it" {
-	local line
+	local line writer
 	for line in 'kread -o end one' 'kread -o end one | cat'; do
 		: >shown
 		(wait_for 'grep -aq "waiting at the end" shown' && echo fresh | kwrite -q --raw -t one) 3>&- &
+		writer=$!
 		on_terminal 'waiting at the end of 1 partition.*\r\x1b\[K\{"topic":"one".*"fresh"' "$line"
-		wait
+		wait "$writer"
 	done
 }
 
