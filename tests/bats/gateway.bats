@@ -1,0 +1,231 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# examples/pipelines/gateway: two sites behind haproxy, TLS everywhere between client and bridge, and a Kafka of three brokers.
+# A bridge is killed, then its broker, then the other site is cut, all under load.
+
+# shellcheck disable=SC2030,SC2031,SC2154
+# bats file_tags=once
+load helpers
+
+# node NAME [PROPERTY…]: a broker of the cluster.
+node() {
+	KAFKA_HEAP=256m "$ROOT/tests/kafka/start" "$T/$1" "${EVPIPE_KAFKA_VERSION:-4.1.0}" offsets.topic.replication.factor=3 \
+		min.insync.replicas=2 default.replication.factor=3 "${@:2}" 3>&- >/dev/null
+	ln -sfn "$1/pid" "$T/kafka-$1.pid"
+}
+
+setup() {
+	local voter name n=1 starts=() listen=PLAINTEXT://127.0.0.1:@PLAIN@
+	harness_setup
+	export KAFKA_CLUSTER_ID=AAAAAAAAAAAAAAAAAAAAAQ
+	node centre
+	voter=$(sed -n 's/^controller.quorum.voters=//p' centre/server.properties)
+	for name in east west; do
+		n=$((n + 1))
+		node $name process.roles=broker node.id=$n "controller.quorum.voters=$voter" "listeners=$listen" \
+			"advertised.listeners=$listen" &
+		starts+=($!)
+	done
+	for n in "${starts[@]}"; do wait "$n"; done
+	EAST_BROKERS=$(<east/bootstrap) WEST_BROKERS=$(<west/bootstrap)
+	KAFKA_BROKERS=$(<centre/bootstrap),$EAST_BROKERS,$WEST_BROKERS
+	LISTEN=127.0.0.1:$(free_port) EAST=127.0.0.1:$(free_port) WEST=127.0.0.1:$(free_port)
+	export STATE=$T HOST=kafka.example.org LISTEN EAST WEST EAST_BROKERS WEST_BROKERS KAFKA_BROKERS
+	URL=https://$HOST:${LISTEN#*:} RESOLVE=$HOST:${LISTEN#*:}:127.0.0.1
+	"$ROOT/examples/pipelines/gateway/run" certs
+	for name in east west front; do part $name; done
+	wait_for 'ready_at east west'
+}
+
+# part NAME: starts a part of the gateway, and again when it has ended, until NAME.held is there.
+part() {
+	rm -f "$1.held"
+	# shellcheck disable=SC2016 # the inner shell's
+	spawn "$1" sh -c 'until [ -e "$2.held" ]; do "$1" "$2" || sleep 0.1; done' sh "$ROOT/examples/pipelines/gateway/run" "$1" </dev/null
+}
+process_of() {
+	pgrep -P "$(pid_of "$1")" -x khttp
+}
+
+# ready_at SITE…: whether haproxy sends requests there, and only there.
+ready_at() {
+	local site want
+	for site in east west; do
+		[[ " $* " == *" $site "* ]] && want=2 || want=0
+		[ "$(echo 'show servers state reads' | python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect("haproxy.sock")
+s.sendall(sys.stdin.buffer.read())
+print(*(line.split()[5] for line in s.makefile() if line.split()[3:4] == [sys.argv[1]]))' $site)" = "$want" ] || return 1
+	done
+}
+
+# gateway CURL-OPTION… PATH: a request as a client sends it.
+gateway() {
+	curl -sS --fail-with-body --cacert ca.pem --resolve "$RESOLVE" "${@:1:$#-1}" "$URL${*: -1}"
+}
+
+# post TYPE BODY PATH [CURL-OPTION…]
+post() {
+	gateway -X POST -H "Content-Type: application/vnd.kafka.$1" -d "$2" "${@:4}" "$3"
+}
+
+@test "gateway: topics, consumers and records as at one bridge, by one name and with TLS" {
+	local n
+	[ "$(gateway /topics)" = '[]' ]
+	post v2+json '{"topic_name":"bridge-quickstart-topic","partitions_count":2,"replication_factor":3}' /admin/topics
+	wait_for '[ "$(gateway /topics)" = "[\"bridge-quickstart-topic\"]" ]'
+	run ! curl -s --resolve "$RESOLVE" "$URL/topics"
+	# Two consumers of a group, with names of their own.
+	for n in 1 2; do
+		post v2+json "{\"name\":\"consumer$n\",\"auto.offset.reset\":\"earliest\",\"format\":\"json\",\"enable.auto.commit\":false,
+			\"fetch.min.bytes\":512,\"consumer.request.timeout.ms\":30000}" /consumers/quickstart-group >answer
+		[ "$(<answer)" = "{\"instance_id\":\"consumer$n\",\"base_uri\":\"$URL/consumers/quickstart-group/instances/consumer$n\"}" ]
+		post v2+json '{"topics":["bridge-quickstart-topic"]}' "/consumers/quickstart-group/instances/consumer$n/subscription?wait=assignment"
+	done
+	post json.v2+json '{"records":[{"key":"my-key","value":"sales-lead-0001"},{"value":"sales-lead-0002"},{"value":"sales-lead-0003"}]}' \
+		/topics/bridge-quickstart-topic >answer
+	[ "$(jq -c '.offsets | map(has("offset"))' answer)" = '[true,true,true]' ]
+	: >seen
+	wait_for 'for n in 1 2; do
+		gateway -H "Accept: application/vnd.kafka.json.v2+json" /consumers/quickstart-group/instances/consumer$n/records >answer
+		jq -r ".[] | \"\(.key) \(.value)\"" answer >>seen
+	done
+	[ "$(sort seen)" = "my-key sales-lead-0001
+null sales-lead-0002
+null sales-lead-0003" ]'
+	for n in 1 2; do gateway -X DELETE "/consumers/quickstart-group/instances/consumer$n"; done
+	# A key goes to the bridge that knows it.
+	for n in {1..8}; do
+		post json.v2+json "{\"records\":[{\"value\":\"once-$n\"}]}" /topics/bridge-quickstart-topic -H "Idempotency-Key: $n" >"first.$n"
+	done
+	for n in {1..8}; do
+		post json.v2+json "{\"records\":[{\"value\":\"once-$n\"}]}" /topics/bridge-quickstart-topic -i \
+			-H "Idempotency-Key: $n" >again
+		grep -qi '^Idempotency-Replayed: true' again
+		tail -n 1 again | cmp - "first.$n"
+	done
+	fails_over
+}
+
+# load: four clients that repeat a request, with its key, until it is acknowledged. A line of acked is "TIME SECONDS TRIES ID".
+load_client() {
+	cat >load.py <<-'EOP'
+	import http.client, os, socket, ssl, threading, time
+	host, port = os.environ["HOST"], int(os.environ["LISTEN"].split(":")[1])
+	context = ssl.create_default_context(cafile="ca.pem")
+	acked = open("acked", "w", buffering=1)
+
+	def connect():
+	    c = http.client.HTTPSConnection(host, port, timeout=50, context=context)
+	    c.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", port), 50), server_hostname=host)
+	    return c
+
+	def client(name):
+	    c, n = None, 0
+	    while not os.path.exists("enough"):
+	        n += 1
+	        value, start, tries, status = f"{name}-{n}", time.time(), 0, None
+	        key = value
+	        while status != 200:
+	            tries += 1
+	            try:
+	                c = c or connect()
+	                c.request("POST", "/topics/load", '{"records":[{"key":"%s","value":"%s"}]}' % (value, value),
+	                          {"Content-Type": "application/vnd.kafka.json.v2+json", "Idempotency-Key": key})
+	                answer = c.getresponse()
+	                body, status = answer.read(), answer.status
+	                assert status in (200, 502, 503, 504), (status, body)
+	                # It may have been written, and the bridge will say no more of it.
+	                if status == 504 or b'"error_code"' in body:
+	                    key, status = f"{value}.{tries}", None
+	            except (OSError, http.client.HTTPException):
+	                c = status = None
+	            if status != 200:
+	                time.sleep(0.05)
+	        end = time.time()
+	        acked.write(f"{end:.3f} {end - start:.3f} {tries} {value}\n")
+	        time.sleep(0.02)
+
+	threads = [threading.Thread(target=client, args=(name,)) for name in "abcd"]
+	for t in threads: t.start()
+	for t in threads: t.join()
+	EOP
+	spawn load python3 load.py </dev/null
+}
+
+# outage WHAT COMMAND…: does it, and waits until records are acknowledged and consumed which were not sent before.
+outage() {
+	echo "$EPOCHREALTIME $1" >>outages
+	"${@:2}"
+	goes_on
+}
+# goes_on: until each client has had records acknowledged, and consumed, that it has sent since.
+goes_on() {
+	local c from
+	for c in a b c d; do
+		from=$(grep -o " $c-[0-9]*\$" acked | tail -n 1 | grep -o '[0-9]*$') || from=0
+		wait_for "grep -q ' $c-$((from + 3))\$' acked && grep -qx '$c-$((from + 3))' consumed"
+	done
+}
+
+kill_bridge() {
+	: >"$1.held"
+	kill -KILL "$(process_of "$1")"
+	wait_exit "$1"
+}
+cut_site() {
+	kill -STOP "$(process_of "$1")" "$(<"$1/pid")"
+	wait_for "ready_at $2"
+}
+
+fails_over() {
+	post v2+json '{"topic_name":"load","partitions_count":4,"replication_factor":3}' /admin/topics
+	printf '%s\n' '#!/bin/bash' 'jq -r ".[].value" >>"$STATE/consumed"' >append
+	chmod +x append
+	: >consumed
+	spawn consume "$ROOT/examples/pipelines/gateway/consume" "$URL" readers load "$T/append" --cacert "$T/ca.pem" \
+		--resolve "$RESOLVE" </dev/null
+	load_client
+	wait_for '[ -s acked ]'
+	goes_on
+	outage 'bridge killed' kill_bridge east
+	outage 'its broker killed' "$ROOT/tests/kafka/stop" -9 east
+	"$ROOT/tests/kafka/start" east 3>&- >/dev/null
+	part east
+	wait_for 'ready_at east west'
+	outage 'the other site cut' cut_site west east
+	kill -CONT "$(<west/pid)" "$(process_of west)"
+	wait_for 'ready_at east west'
+	goes_on
+	: >enough
+	wait_exit load
+	[ "$status" -eq 0 ]
+	judge
+}
+
+judge() {
+	cut -d ' ' -f 4 acked | sort >keys
+	wait_for '! sort -u consumed | comm -13 - keys | grep -q .'
+	stop consume
+	wait_exit consume
+	[ "$status" -eq 0 ]
+	kread -q -e load | jq -r '.payload | fromjson' | sort >kafka
+	# What was acknowledged is in Kafka, and only what a client had to repeat may be there twice.
+	[ -z "$(sort -u kafka | comm -13 - keys)" ]
+	uniq -d kafka | comm -23 - <(awk '$3 > 1 { print $4 }' acked | sort) >doubled
+	[ ! -s doubled ] || { cat doubled; false; }
+	python3 - >&3 <<-'EOP'
+	acked = [line.split() for line in open("acked")]
+	times = sorted(float(a[0]) for a in acked)
+	outages = [line.rstrip("\n").split(" ", 1) for line in open("outages")]
+	for i, (start, what) in enumerate(outages):
+	    start = float(start)
+	    end = float(outages[i + 1][0]) if i + 1 < len(outages) else times[-1]
+	    inside = [t for t in times if start <= t <= end]
+	    gap = max(b - a for a, b in zip([start] + inside, inside + [end]))
+	    slow = max(float(a[1]) for a in acked if start <= float(a[0]) <= end)
+	    print(f"# {what}: nothing acknowledged for {gap:.2f} s, the slowest request took {slow:.2f} s")
+	print(f"# {len(acked)} acknowledged, {sum(a[2] != '1' for a in acked)} of them repeated by their clients, 0 lost")
+	EOP
+}
