@@ -35,10 +35,7 @@ struct read {
 
 static bool is_wrong(struct http_request *r, const char *name)
 {
-	struct buf errors = {0};
-
-	body_wrong(&errors, "query parameter %s: the value is invalid", name);
-	error_schema(r, &errors);
+	error_query(r, name);
 	return true;
 }
 

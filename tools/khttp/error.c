@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "khttp/error.h"
 
+#include "khttp/body.h"
 #include "khttp/khttp.h"
 #include "khttp/route.h"
 
@@ -50,6 +51,14 @@ void error_schema(struct http_request *r, struct buf *errors)
 	buf_puts(&body, "]}");
 	buf_free(errors);
 	http_reply(r, 400, TYPE_V2, &body);
+}
+
+void error_query(struct http_request *r, const char *name)
+{
+	struct buf errors = {0};
+
+	body_wrong(&errors, "query parameter %s: the value is invalid", name);
+	error_schema(r, &errors);
 }
 
 void error_unavailable(struct http_request *r, const char *fmt, ...)

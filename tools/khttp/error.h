@@ -14,6 +14,8 @@
 void error_answer(void *khttp, struct http_request *r, int status, const char *message);
 /* 400 for a body that is not as the schema has it. @errors: the members of a list, as body.h makes them. */
 void error_schema(struct http_request *r, struct buf *errors);
+/* 400 for a parameter of the query that cannot be read. */
+void error_query(struct http_request *r, const char *name);
 /* 503 with Retry-After. */
 __attribute__((format(printf, 2, 3))) void error_unavailable(
 	struct http_request *r, const char *fmt, ...);

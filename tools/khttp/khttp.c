@@ -15,6 +15,7 @@
  * Kafka, records.c and body.c what they are made of; topics.c topics, admin.c their
  * configuration, ask.c questions to the brokers; consumer.c instances;
  * again.c records of refused batches,
+ * request.c requests that wait for a reply, replies.c the topics of replies;
  * handles.c topics' handles; idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
 #include "khttp/khttp.h"
 
@@ -22,6 +23,7 @@
 #include "khttp/consumer.h"
 #include "khttp/error.h"
 #include "khttp/produce.h"
+#include "khttp/request.h"
 #include "khttp/route.h"
 #include "khttp/topics.h"
 
@@ -52,6 +54,7 @@ static struct {
 		*max_body, *max_headers, *max_connections, *in_flight, *idle;
 	struct arg_lit *no_consumer, *no_producer;
 	struct arg_file *tokens, *users, *cert, *key;
+	struct request_opts request;
 } opt;
 
 static struct khttp self;
@@ -101,13 +104,14 @@ static void parse_options(int argc, char **argv)
 		"records without Kafka's answer; beyond: 503 (default 256M)");
 	opt.idle = arg_str0(NULL, "idle", "TIME",
 		"a connection without a request, or a slow one, is closed after so long (default 60s)");
+	request_opts(&opt.request);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.listen, opt.management, opt.id, opt.advertise, opt.compat,
 		opt.consumer_timeout, opt.origins, opt.no_consumer, opt.no_producer, opt.tokens,
 		opt.users, opt.cert, opt.key, opt.max_body, opt.max_headers, opt.max_connections,
-		opt.in_flight, opt.idle, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
-		arg_end(8)};
+		opt.in_flight, opt.idle, REQUEST_ENTRIES(opt.request), KAFKA_ENTRIES(opt.kafka),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -324,6 +328,7 @@ static int timeout_ms(struct khttp *k)
 
 	ms = wake_least(ms, http_timeout_ms(k->api));
 	ms = wake_least(ms, http_timeout_ms(k->management));
+	ms = wake_least(ms, requests_timeout_ms(k->requests));
 	if (k->consumers)
 		ms = wake_least(ms, consumers_timeout_ms(k->consumers, k->now_ms));
 	return ms;
@@ -339,7 +344,7 @@ static void look(struct khttp *k)
 
 static void turn(struct khttp *k, int wake_fd)
 {
-	enum { WAKE, KAFKA, API, MANAGEMENT, CONSUMERS, COUNT };
+	enum { WAKE, KAFKA, API, MANAGEMENT, CONSUMERS, REPLIES, COUNT };
 	struct pollfd p[COUNT] = {
 		[WAKE] = {.fd = wake_fd, .events = POLLIN},
 		[KAFKA] = {.fd = k->kafka.wake_fd, .events = POLLIN},
@@ -347,6 +352,7 @@ static void turn(struct khttp *k, int wake_fd)
 		[MANAGEMENT] = {.fd = http_fd(k->management), .events = POLLIN},
 		[CONSUMERS] = {.fd = k->consumers ? consumers_fd(k->consumers) : -1,
 			.events = POLLIN},
+		[REPLIES] = {.fd = requests_fd(k->requests), .events = POLLIN},
 	};
 
 	k->now_ms = wake_now_ms();
@@ -361,6 +367,7 @@ static void turn(struct khttp *k, int wake_fd)
 	produces_serve(k->produces);
 	topics_serve(k);
 	asks_serve(k->asks, k->now_ms);
+	requests_serve(k->requests);
 	look(k);
 	if (k->consumers)
 		consumers_serve(k->consumers, k->now_ms);
@@ -407,8 +414,10 @@ static int finish(struct khttp *k, size_t left)
 		return status;
 	produces_close(k->produces);
 	topics_end(k);
-	if (asks_close(k->asks))
-		kafka_stop(&k->kafka);
+	if (!asks_close(k->asks))
+		return status;
+	requests_close(k->requests);
+	kafka_stop(&k->kafka);
 	return status;
 }
 
@@ -428,6 +437,7 @@ int main(int argc, char **argv)
 	k->asks = asks_open(&k->kafka);
 	k->produces =
 		produces_open(k, (size_t)take_size(opt.in_flight, "--max-in-flight", 256 << 20, 1));
+	k->requests = requests_open(k, &opt.request);
 	if (!k->no_consumer)
 		k->consumers = consumers_open(k);
 	open_servers(k);

@@ -15,6 +15,7 @@
 struct consumers;
 struct produces;
 struct asks;
+struct requests;
 
 struct khttp {
 	struct http *api, *management; /* management: NULL when there is none */
@@ -24,6 +25,7 @@ struct khttp {
 	struct kafka kafka; /* the producer; it is asked for topics, too */
 	struct produces *produces;
 	struct asks *asks;
+	struct requests *requests;
 	rd_kafka_queue_t *answers; /* of Kafka's to what topics.c has asked */
 	struct consumers *consumers;
 	struct access access;

@@ -48,6 +48,8 @@ struct produce {
 	int partitions; /* that the topic has; -1: not known */
 	bool asks; /* for that number */
 	bool fails; /* ?errors=fail */
+	produce_fn *fn; /* of produce_record; NULL */
+	void *ctx;
 	struct slot slots[];
 };
 
@@ -194,8 +196,14 @@ static void drop(struct produce *p)
 
 static void finish(struct produce *p)
 {
+	char text[512] = "";
+
 	if (p->r || p->key)
 		answer(p);
+	if (p->fn && p->slots[0].err)
+		slot_text(p, &p->slots[0], text, sizeof(text));
+	if (p->fn)
+		p->fn(p->ctx, p->slots[0].err ? slot_status(p, &p->slots[0]) : 200, text);
 	drop(p);
 }
 
@@ -297,58 +305,73 @@ static void on_done(struct http_request *r, bool whole)
 		p->r = NULL;
 }
 
-static struct produce *begin(const struct call *c, const struct records *rs, struct idem_entry *key)
+static struct produce *begin(struct khttp *k, const char *topic, const struct records *rs)
 {
-	struct produces *all = c->k->produces;
-	const char *errors = http_query(c->r, "errors");
+	struct produces *all = k->produces;
 	struct produce *p = mem_alloc(sizeof(*p) + rs->count * sizeof(p->slots[0]));
 
 	*p = (struct produce){.all = all,
-		.r = c->r,
-		.key = key,
-		.topic = mem_dup(http_param(c->r, "topic")),
+		.topic = mem_dup(topic),
 		.count = rs->count,
 		.left = rs->count + 1,
 		.bytes = rs->bytes,
-		.begun_ms = c->k->now_ms,
-		.partitions = -1,
-		.fails = errors && strcmp(errors, "fail") == 0};
+		.begun_ms = k->now_ms,
+		.partitions = -1};
 	all->count++;
 	all->bytes += rs->bytes;
-	c->r->user = p;
-	c->r->done = on_done;
 	return p;
 }
 
-static void send_all(const struct call *c, struct records *rs, bool async, struct idem_entry *key)
+static void send_all(struct produce *p, struct records *rs)
 {
-	struct produce *p = begin(c, rs, async ? NULL : key);
-	struct stats *stats = &c->k->stats;
+	struct khttp *k = p->all->k;
 	rd_kafka_topic_t *rkt = handles_get(&p->all->handles, p->topic);
 
-	if (async) {
-		p->r = NULL;
-		c->r->user = NULL;
-		c->r->done = NULL;
+	for (size_t i = 0; i < rs->count; i++) {
+		struct slot *s = &p->slots[i];
+
+		*s = (struct slot){.p = p, .partition = rs->list[i].partition};
+		s->err = (int16_t)(rkt ? send_message(k->kafka.rk, rkt, &rs->list[i], s)
+				       : RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);
+		if (s->err) {
+			k->stats.failed++;
+			p->left--;
+		} else {
+			k->stats.in_flight++;
+		}
+	}
+	settle(p);
+}
+
+static void answer_and_send(
+	const struct call *c, struct records *rs, bool async, struct idem_entry *key)
+{
+	struct produce *p = begin(c->k, http_param(c->r, "topic"), rs);
+	const char *errors = http_query(c->r, "errors");
+
+	p->fails = errors && strcmp(errors, "fail") == 0;
+	if (!async) {
+		p->r = c->r;
+		p->key = key;
+		c->r->user = p;
+		c->r->done = on_done;
+	} else {
 		if (key)
 			c->k->stats.repeated += idem_end(
 				p->all->idem, key, 204, NULL, SPAN(""), true, c->k->now_ms);
 		http_reply(c->r, 204, NULL, NULL);
 	}
-	for (size_t i = 0; i < rs->count; i++) {
-		struct slot *s = &p->slots[i];
+	send_all(p, rs);
+}
 
-		*s = (struct slot){.p = p, .partition = rs->list[i].partition};
-		s->err = (int16_t)(rkt ? send_message(c->k->kafka.rk, rkt, &rs->list[i], s)
-				       : RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);
-		if (s->err) {
-			stats->failed++;
-			p->left--;
-		} else {
-			stats->in_flight++;
-		}
-	}
-	settle(p);
+void produce_record(
+	struct khttp *k, const char *topic, struct records *rs, produce_fn *fn, void *ctx)
+{
+	struct produce *p = begin(k, topic, rs);
+
+	p->fn = fn;
+	p->ctx = ctx;
+	send_all(p, rs);
 }
 
 /* ---- requests ---- */
@@ -368,8 +391,7 @@ static int take_async(const struct call *c)
 	return -1;
 }
 
-/* Returns 0, or -1 when it has answered. */
-static int read_body(const struct call *c, struct records *rs)
+int produce_read(const struct call *c, struct records *rs)
 {
 	struct records_how how = {
 		.type = c->type, .partition = RD_KAFKA_PARTITION_UA, .compat = c->k->compat};
@@ -390,32 +412,41 @@ static int read_body(const struct call *c, struct records *rs)
 	return status ? -1 : 0;
 }
 
+bool produce_may(const struct call *c)
+{
+	if (!c->k->no_producer)
+		return true;
+	http_error(c->r, 503,
+		"Producer is disabled in config. To enable producer update "
+		"http.producer.enabled to true");
+	return false;
+}
+
+bool produce_fits(const struct call *c, const struct records *rs)
+{
+	const struct produces *all = c->k->produces;
+
+	if (!all->bytes || all->bytes + rs->bytes <= all->max_bytes)
+		return khttp_kafka_answers(c->k, c->r);
+	error_unavailable(c->r, "%s", no_room);
+	return false;
+}
+
 void produce_post(const struct call *c)
 {
-	struct produces *all = c->k->produces;
 	struct idem_entry *key = NULL;
 	struct records rs = {0};
 	int async;
 
-	if (c->k->no_producer) {
-		http_error(c->r, 503,
-			"Producer is disabled in config. To enable producer update "
-			"http.producer.enabled to true");
+	if (!produce_may(c))
 		return;
-	}
 	async = take_async(c);
-	if (async < 0 || read_body(c, &rs)) {
-		records_free(&rs);
-		return;
-	}
-	if (all->bytes && all->bytes + rs.bytes > all->max_bytes)
-		error_unavailable(c->r, "%s", no_room);
-	else if (!khttp_kafka_answers(c->k, c->r))
+	if (async < 0 || produce_read(c, &rs) || !produce_fits(c, &rs))
 		;
-	else if (idem_begin(all->idem, c->r, c->k->now_ms, &key))
+	else if (idem_begin(c->k->produces->idem, c->r, c->k->now_ms, &key))
 		c->k->stats.repeated += 1;
 	else
-		send_all(c, &rs, async, key);
+		answer_and_send(c, &rs, async, key);
 	records_free(&rs);
 }
 

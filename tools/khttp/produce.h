@@ -4,6 +4,7 @@
 #ifndef KHTTP_PRODUCE_H
 #define KHTTP_PRODUCE_H
 
+#include "khttp/records.h"
 #include "khttp/route.h"
 
 struct produces;
@@ -14,6 +15,18 @@ void produces_prepare(struct kafka_conf *c);
 struct produces *produces_open(struct khttp *k, size_t max_bytes);
 /* A request that is looked through: POST /topics/{topic}, …/partitions/{partition}. */
 void produce_post(const struct call *c);
+
+/* The steps of it that a request by another way takes, too. Records may be taken at all; the body's records, to be freed in
+ * all cases; there is room for them, and Kafka answers. When they return false, or -1, they have answered. */
+bool produce_may(const struct call *c);
+int produce_read(const struct call *c, struct records *rs);
+bool produce_fits(const struct call *c, const struct records *rs);
+/* Sends the one record of @rs, which stays the caller's. @fn is called once with Kafka's answer: 200, or the status and the text of an error;
+ * it may be called before this returns. */
+typedef void produce_fn(void *ctx, int status, const char *text);
+void produce_record(
+	struct khttp *k, const char *topic, struct records *rs, produce_fn *fn, void *ctx);
+
 /* Takes what Kafka has answered. Call each turn. */
 void produces_serve(struct produces *p);
 /* Requests, and those that were answered before Kafka has (?async=true), whose records are on their way. */

@@ -9,6 +9,7 @@
 #include "khttp/error.h"
 #include "khttp/openapi.h"
 #include "khttp/produce.h"
+#include "khttp/request.h"
 #include "khttp/topics.h"
 
 #include "base/metrics.h"
@@ -53,6 +54,7 @@ static const struct route {
 	{"GET", "/topics/{topic}", BODY_NONE, topics_show, 0, 0},
 	{"POST", "/topics/{topic}", BODY_OF_RECORDS, produce_post, 0, 0},
 	{"GET", "/topics/{topic}/records", BODY_NONE, NULL, CONSUMER_READ_TOPIC, 0},
+	{"POST", "/topics/{topic}/request", BODY_OF_RECORDS, request_post, 0, 0},
 	{"GET", "/topics/{topic}/partitions", BODY_NONE, topics_partitions, 0, 0},
 	{"GET", "/topics/{topic}/partitions/{partition}", BODY_NONE, topics_partition, 0, 0},
 	{"POST", "/topics/{topic}/partitions/{partition}", BODY_OF_RECORDS, produce_post, 0, 0},
