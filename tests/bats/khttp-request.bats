@@ -160,3 +160,16 @@ metric() {
 	ask text '{"value":"b"}'
 	is 503
 }
+
+@test "SIGTERM ends it when the requests are answered" {
+	khttp_start term
+	local pid=$!
+	spawn waits curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -d '{"value":["a"]}' \
+		"http://localhost/topics/$requests/request?reply_topic=$replies&timeout=3000"
+	local client=$!
+	wait_for '[ "$(metric calls_in_flight)" = 1 ]'
+	kill -TERM "$pid"
+	wait "$client"
+	jq -e '.error_code == 504' waits.out
+	wait "$pid"
+}
