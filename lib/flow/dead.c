@@ -184,18 +184,18 @@ static void begin(struct dead *d, enum errclass c, const char *message)
 	buf_printf(&d->b, "\",\"at\":\"%s.%03ldZ\"},", at, ts.tv_nsec / 1000000);
 }
 
-/* Returns whether the program may go on. */
-static bool count(struct dead *d, enum errclass c, const char *message)
+/* @place: of the record, or nothing. Returns whether the program may go on. */
+static bool count(struct dead *d, enum errclass c, const char *message, const char *place)
 {
 	d->refused++;
 	metrics.errors[c]++;
 	if (d->policy == DEAD_STOP) {
-		msg_error("%s (%s)", message, errclass_name(c));
+		msg_error("%s (%s)%s", message, errclass_name(c), place);
 		d->stopped = true;
 		return false;
 	}
 	if (d->shown[c]++ < SHOWN_MAX)
-		msg_warn("%s (%s)", message, errclass_name(c));
+		msg_warn("%s (%s)%s", message, errclass_name(c), place);
 	if (d->shown[c] == SHOWN_MAX)
 		msg_warn("further records refused as %s are only counted", errclass_name(c));
 	if (dead_keeps(d))
@@ -243,7 +243,7 @@ bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_reco
 	const char *fmt, ...)
 {
 	char message[512];
-	struct buf told = {0};
+	struct buf place = {0};
 	va_list ap;
 	bool goes_on;
 	int n;
@@ -254,12 +254,12 @@ bool dead_refuse(struct dead *d, enum errclass c, struct span line, bool is_reco
 	vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
 	va_end(ap);
 	msg_clean(message);
-	buf_puts(&told, message);
 	if (is_record && number && d->shown[c] < SHOWN_MAX)
-		put_place(line, &told);
-	buf_putc(&told, '\0');
-	goes_on = count(d, c, told.p);
-	buf_free(&told);
+		put_place(line, &place);
+	buf_putc(&place, '\0');
+	msg_clean(place.p);
+	goes_on = count(d, c, message, place.p);
+	buf_free(&place);
 	if (!goes_on || !dead_keeps(d))
 		return goes_on;
 	begin(d, c, message);
@@ -281,7 +281,7 @@ bool dead_refuse_long(
 	snprintf(message, sizeof(message),
 		"line %llu: longer than %zu bytes; --max-line sets the limit",
 		(unsigned long long)number, max);
-	if (!count(d, CLASS_TOO_LARGE, message))
+	if (!count(d, CLASS_TOO_LARGE, message, ""))
 		return false;
 	if (!dead_keeps(d))
 		return true;

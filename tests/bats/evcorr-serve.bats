@@ -334,11 +334,12 @@ upper() {
 }
 
 @test "the first SIGTERM does not reach the workers; the second ends all of it" {
-	worker hold <<<'trap "echo got >>signals" TERM; while read -r x; do until [ -e go ]; do sleep 0.01; done; echo "$x"; done'
+	worker hold <<<'trap "echo got >>signals" TERM; while read -r x; do : >began; until [ -e go ]; do sleep 0.01; done; echo "$x"; done'
 	mkfifo in
 	exec 7<>in
 	spawn it sh -c 'exec evcorr serve -- ./hold <in'
 	requests 1 2 >&7
+	wait_for '[ -e began ]'
 	stop it
 	wait_file_contains it.err "waiting for the end"
 	: >go

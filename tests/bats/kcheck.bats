@@ -232,7 +232,7 @@ time.sleep(1000)' "$(port FAR)"
 
 @test "a group has no coordinator, since the topic of positions cannot be made" {
 	bad 111 "group 'g': it has no coordinator: the topic __consumer_offsets" 'offsets.topic.replication.factor=1' \
-		-b "$(at PLAIN)" -g g --timeout 1s
+		-b "$(at PLAIN)" -g g --timeout 4s
 }
 
 # ---- other servers ----
