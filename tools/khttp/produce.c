@@ -99,14 +99,16 @@ static void slot_text(const struct produce *p, const struct slot *s, char *text,
 /* Of all slots when they have the same, of the first that failed; 0: none did. */
 static int common_status(const struct produce *p, size_t *failed)
 {
-	int status = 0;
+	int status = 0, one;
 
 	*failed = 0;
 	for (size_t i = 0; i < p->count; i++) {
 		if (!p->slots[i].err)
 			continue;
-		if (!status)
-			status = slot_status(p, &p->slots[i]);
+		one = slot_status(p, &p->slots[i]);
+		/* 503 says that nothing was written, and may be sent again; 504 that something may have been. */
+		if (!status || (status == 503 && one == 504))
+			status = one;
 		++*failed;
 	}
 	return status;
