@@ -275,6 +275,8 @@ make_certs() {
 replica_start() {
 	redis_start "$1" --replicaof 127.0.0.1 "$REDIS_PORT" "${@:2}"
 	wait_for "scli $1 info replication | grep -q master_link_status:up"
+	# The primary counts it among its replicas a moment later.
+	wait_for "rcli info replication | grep -q 'port=$(port_of "$1"),state=online'"
 }
 
 # port_of NAME: of a server of redis_start.
