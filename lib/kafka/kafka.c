@@ -67,7 +67,7 @@ static void on_refusal_text(const struct kafka *k, const char *text)
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-	const struct kafka *k = rd_kafka_opaque(rk);
+	struct kafka *k = rd_kafka_opaque(rk);
 	/* FAIL and FATAL come to on_error as well. CONFWARN names a property for the other kind of client,
 	 * which a shared -F file may hold. After GETPID librdkafka tries again until it works. FAIL
 	 * follows REQTMOUT. OFFSET tells of a consumer's positions, which the program tells better. What has
@@ -81,6 +81,8 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 			on_refusal_text(k, text);
 		return;
 	}
+	if (strcmp(facility, "SESSTMOUT") == 0)
+		k->session_was_over = true;
 	for (const char *const *q = quiet; *q; q++)
 		is_quiet = is_quiet || strcmp(facility, *q) == 0;
 	if (is_quiet)
@@ -130,8 +132,15 @@ static bool judge_fenced(struct kafka *k, rd_kafka_resp_err_t err)
 	if (err != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || !k->rk)
 		return false;
 	rd_kafka_conf_get(rd_kafka_conf(k->rk), "group.instance.id", id, &size);
-	trouble_set(&k->trouble, EXIT_PERM,
-		"another process runs with group.instance.id '%s': each needs one of its own", id);
+	/* A broker that comes back may take a request of this process from before for another's. */
+	if (k->session_was_over)
+		trouble_set(&k->trouble, EXIT_TEMP,
+			"the session was over, and group.instance.id '%s' is taken: by an older request of this process, or by another one",
+			id);
+	else
+		trouble_set(&k->trouble, EXIT_PERM,
+			"another process runs with group.instance.id '%s': each needs one of its own",
+			id);
 	return true;
 }
 

@@ -30,6 +30,7 @@ struct kafka {
 	kafka_refusal_fn *refusal;
 	void *refusal_ctx;
 	bool own_debug, tells_refusals;
+	_Atomic bool session_was_over; /* of a consumer in a group; set by a thread of librdkafka */
 	int wake_in;
 	const char *token_cmd;
 	pthread_t ender;
