@@ -87,11 +87,10 @@ example() {
 }
 
 @test "example: half an hour" {
-	# kmock cannot look for a time.
-	kafka_start
+	# kmock cannot look for a time. The shared Kafka may have topics of these names, with more partitions.
+	own_kafka_start
 	for topic in orders payments; do
-		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$topic" 1 ||
-			kcat -q -L -b "$KAFKA_BROKERS" -t "$topic" | grep -q 'with 1 partitions'
+		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$topic" 1
 	done
 	example half-an-hour
 }
