@@ -191,6 +191,16 @@ void tls_free(struct bytes_client *client)
 	free(tls);
 }
 
+bool tls_fits(const char *cert_file, const char *key_file, struct trouble *why)
+{
+	struct bytes_client *pair =
+		tls_open(&(struct tls_config){.cert_file = cert_file, .key_file = key_file}, why);
+
+	if (pair)
+		tls_free(pair);
+	return pair;
+}
+
 const char *tls_library(void)
 {
 	static char text[64];

@@ -20,6 +20,7 @@
 #include "base/prom.h"
 #include "base/wake.h"
 #include "evcorr/commands.h"
+#include "http/pair.h"
 #include "net/tls.h"
 
 #include <errno.h>
@@ -263,39 +264,17 @@ static void check_map(struct front *f)
 	}
 }
 
-/* A text file, to stay. */
-static char *read_pem(const char *path)
-{
-	struct buf text = {0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = -1;
-
-	while (fd >= 0 && (n = read(fd, buf_room(&text, 4096), 4096)) > 0)
-		text.len += (size_t)n;
-	if (n < 0)
-		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
-	close(fd);
-	buf_putc(&text, '\0');
-	return text.p;
-}
-
 static void take_tls(struct front *f)
 {
 	const char *cert = opt_file(opt.cert, "--tls-cert"), *key = opt_file(opt.key, "--tls-key");
 	struct trouble why = {0};
-	struct bytes_client *pair;
 
 	if (!cert != !key)
 		opt_bad("--tls-cert and --tls-key go together");
-	if (!cert)
-		return;
 	/* The server's library says less of what is wrong. */
-	pair = tls_open(&(struct tls_config){.cert_file = cert, .key_file = key}, &why);
-	if (!pair)
+	if (cert && !tls_fits(cert, key, &why))
 		die(why.status, "%s", why.text);
-	tls_free(pair);
-	f->conf.cert = read_pem(cert);
-	f->conf.key = read_pem(key);
+	pair_read(&f->conf, cert, key);
 }
 
 /* A connection for each call that waits. */

@@ -30,6 +30,7 @@
 #include "base/msg.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "http/pair.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -343,24 +344,6 @@ static void count(struct evsse *s)
 	metrics_gauge("kept_events", "Events in the ring.", METRICS_PIPELINE, &s->ring.entries);
 }
 
-/* Dies with 100. */
-static char *read_pem(const char *path)
-{
-	struct buf text = {0};
-	FILE *file = fopen(path, "re");
-	size_t n;
-
-	if (!file)
-		die(EXIT_PERM, "cannot open '%s': %s", path, msg_errno(errno));
-	while ((n = fread(buf_room(&text, 4096), 1, 4096, file)))
-		text.len += n;
-	if (ferror(file))
-		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
-	fclose(file);
-	buf_putc(&text, '\0');
-	return text.p;
-}
-
 static void open_server(struct evsse *s)
 {
 	const char *cert = opt_file(opt.cert, "--cert"), *key = opt_file(opt.key, "--key");
@@ -371,10 +354,7 @@ static void open_server(struct evsse *s)
 		opt_bad("--max-headers must be between 1K and 1M");
 	if (key && !cert)
 		opt_bad("--key needs --cert");
-	if (cert) {
-		limits.cert = s->cert = read_pem(cert);
-		limits.key = s->key = read_pem(key ? key : cert);
-	}
+	pair_read(&limits, cert, key);
 	limits.memory = (size_t)bytes;
 	limits.idle_s = (unsigned)((take_time(opt.idle, "--idle", 10000) + 999) / 1000);
 	s->access = access_open(opt_file(opt.tokens, "--token-file"),
@@ -411,8 +391,6 @@ int main(int argc, char **argv)
 	status = sink_close(&s->sink);
 	ring_close(&s->ring);
 	template_free(s->name);
-	free(s->cert);
-	free(s->key);
 	access_close(s->access);
 	free(s->origins);
 	return status;

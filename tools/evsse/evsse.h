@@ -16,7 +16,6 @@ struct evsse {
 	struct sink sink;
 	struct ring ring;
 	struct http *http;
-	char *cert, *key; /* PEM; NULL: no TLS */
 	bool raw;
 	struct template *name; /* of an event; NULL: the record's topic, channel or stream */
 	struct buf scratch, topic, line;

@@ -31,6 +31,7 @@
 #include "base/msg.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "http/pair.h"
 #include "jq/expr.h"
 #include "net/tls.h"
 
@@ -115,41 +116,17 @@ static void parse_options(int argc, char **argv)
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
-/* A text file, to stay. */
-static char *read_pem(const char *path)
-{
-	struct buf text = {0};
-	FILE *file = fopen(path, "re");
-	size_t n;
-
-	if (!file)
-		die(EXIT_PERM, "cannot open '%s': %s", path, msg_errno(errno));
-	while ((n = fread(buf_room(&text, 4096), 1, 4096, file)))
-		text.len += n;
-	if (ferror(file))
-		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
-	fclose(file);
-	buf_putc(&text, '\0');
-	return text.p;
-}
-
 static void take_tls(struct khttp *k)
 {
 	const char *cert = opt_file(opt.cert, "--tls-cert"), *key = opt_file(opt.key, "--tls-key");
 	struct trouble why = {0};
-	struct bytes_client *pair;
 
 	if (!cert != !key)
 		opt_bad("--tls-cert and --tls-key go together");
-	if (!cert)
-		return;
 	/* The server's library says less of what is wrong. */
-	pair = tls_open(&(struct tls_config){.cert_file = cert, .key_file = key}, &why);
-	if (!pair)
+	if (cert && !tls_fits(cert, key, &why))
 		die(why.status, "%s", why.text);
-	tls_free(pair);
-	k->conf.cert = read_pem(cert);
-	k->conf.key = read_pem(key);
+	pair_read(&k->conf, cert, key);
 }
 
 static int64_t take_size(const struct arg_str *a, const char *name, int64_t absent, int64_t min)

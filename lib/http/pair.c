@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: ISC */
+#include "http/pair.h"
+
+#include "base/msg.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static char *read_pem(const char *path)
+{
+	struct buf text = {0};
+	FILE *file = fopen(path, "re");
+	size_t n;
+
+	if (!file)
+		die(EXIT_PERM, "cannot open '%s': %s", path, msg_errno(errno));
+	while ((n = fread(buf_room(&text, 4096), 1, 4096, file)))
+		text.len += n;
+	if (ferror(file))
+		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
+	fclose(file);
+	buf_putc(&text, '\0');
+	return text.p;
+}
+
+void pair_read(struct http_conf *c, const char *cert, const char *key)
+{
+	if (!cert)
+		return;
+	c->cert = read_pem(cert);
+	c->key = read_pem(key ? key : cert);
+}
