@@ -245,7 +245,7 @@ unit_start() {
 # ---- a terminal ----
 
 # on_terminal SHELL-TEXT STEP…: runs it on a terminal of 24 lines and 80 columns. A STEP is expect:REGEX, of what came
-# since the last one; size:ROWS:COLUMNS; keys:TEXT; status:N, the last. What came is left in seen.
+# since the last one; size:ROWS:COLUMNS; keys:TEXT; touch:FILE; status:N, the last. What came is left in seen.
 on_terminal() {
 	python3 - "$@" <<-'EOF'
 	import fcntl, os, pty, re, select, struct, sys, termios, time
@@ -276,6 +276,8 @@ on_terminal() {
 	        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 	    elif word == "keys":
 	        os.write(fd, rest.encode())
+	    elif word == "touch":
+	        open(rest, "w").close()
 	    elif word == "status":
 	        expect(f"status={rest} ")
 	os.close(fd)
@@ -302,10 +304,7 @@ ends='echo "status=$? "; stty -a | grep -q " icanon" && stty -a | grep -q " echo
 
 @test "q ends the table and not the flow where records go on" {
 	on_terminal "(cat records; until [ -e more ]; do sleep 0.1; done; cat records) | evtop --every 100ms | cat >out; $ends" \
-		'expect:records  11 ' keys:q expect:'\x1b\[J' 'keys:' status:0 expect:restored &
-	wait_lines out 11
-	touch more
-	wait $!
+		'expect:records  11 ' keys:q expect:'\x1b\[J' touch:more status:0 expect:restored
 	[ "$(wc -l <out)" -eq 22 ]
 }
 
