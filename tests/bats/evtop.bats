@@ -288,17 +288,17 @@ on_terminal() {
 ends='echo "status=$? "; stty -a | grep -q " icanon" && stty -a | grep -q " echo " && echo restored'
 
 @test "a terminal is drawn on in place, in its size, and given back" {
-	on_terminal "(cat records; sleep 60) | (trap '' PIPE; exec evtop --every 100ms); $ends" \
+	on_terminal "(cat records; until [ -e left ]; do sleep 0.1; done) | (trap '' PIPE; exec evtop --every 100ms); $ends" \
 		'expect:records  11 .*\x1b\[J' 'expect:\x1b\[[0-9]+A\r' 'expect:\x1b\[1mPLACE' 'expect:\x1b\[1mKEY' \
 		'size:10:30' 'expect:\x1b\[H\x1b\[2J' 'expect:\x1b\[J' 'expect:\x1b\[8A|\x1b\[9A' \
-		keys:xq status:0 expect:restored
+		keys:xq touch:left status:0 expect:restored
 	# Nothing of a record is obeyed.
 	run ! grep -q $'\e\\[31m' seen
 }
 
 @test "lines are cut to the columns of the terminal" {
-	on_terminal "stty rows 12 cols 20; (cat records; sleep 60) | evtop --every 100ms; $ends" \
-		'expect:KEY.*\x1b\[J|PLACE.*\x1b\[J' keys:q status:0
+	on_terminal "stty rows 12 cols 20; (cat records; until [ -e left ]; do sleep 0.1; done) | evtop --every 100ms; $ends" \
+		'expect:KEY.*\x1b\[J|PLACE.*\x1b\[J' keys:q touch:left status:0
 	sed 's/\x1b\[[0-9;]*[A-Za-z]//g; s/\r//g' seen | awk 'length > 20 && !/status|icanon/ { print; bad = 1 } END { exit bad }'
 }
 
