@@ -96,3 +96,26 @@ cross() {
 	sed -i '1s/k1/k7/' "$(find . -name 'log.0*' | sort | head -n 1)"
 	run -1 reader verify "$(cat vkey)" log
 }
+
+@test "Tessera's fsck accepts a log with its entries in bundles, and finds what is not right" {
+	local tessera n
+	tessera=$("$ROOT/tests/chain/fetch" tessera 2>fetch.err) ||
+		skip "Tessera cannot be built here: $(tail -n 1 fetch.err)"
+	for n in 1 255 256 257 700 66000; do
+		# In closed segments too, and of several heads.
+		records "$n" >in
+		for piece in "1,$((n / 2))p" "$((n / 2 + 1)),\$p"; do
+			sed -n "$piece" in | evchain append --key @key --rotate 20K "log$n"
+		done
+		mkdir "export$n"
+		cp -r "log$n.tlog/checkpoint" "log$n.tlog/tile" "export$n"
+		reader bundles "log$n" "export$n"
+		"$tessera" fsck "$(cat vkey)" "export$n"
+	done
+	evchain keygen example.com/audit >key2 2>vkey2
+	run -1 "$tessera" fsck "$(cat vkey2)" export700
+	sed -i 's/"id/"di/' export700/tile/entries/001
+	run -1 "$tessera" fsck "$(cat vkey)" export700
+	printf x | dd of=export66000/tile/1/000 bs=1 seek=100 conv=notrunc status=none
+	run -1 "$tessera" fsck "$(cat vkey)" export66000
+}

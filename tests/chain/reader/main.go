@@ -8,7 +8,7 @@
 //	reader prove FILE N                 as evchain prove
 //	reader check VKEY PROOF LINE-FILE   as evchain check
 //	reader consistency VKEY OLD PROOF   checks what evchain consistency prints against the older head
-//	reader bundles FILE DIR             a copy of the log's tiles with entry bundles, as C2SP tlog-tiles has them
+//	reader bundles FILE DIR             the entries as bundles, DIR/tile/entries/N, as C2SP tlog-tiles has them
 package main
 
 import (
@@ -356,6 +356,9 @@ func bundles(file, to string) {
 		bundle = nil
 	}
 	lines(file, func(line []byte) {
+		if len(line) > 65535 {
+			fail("entry %d is too long for a bundle", n)
+		}
 		bundle = append(binary.BigEndian.AppendUint16(bundle, uint16(len(line))), line...)
 		n++
 		if n%256 == 0 {
