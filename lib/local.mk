@@ -26,7 +26,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/json/path.c lib/json/path.h \
 	lib/jq/expr.c lib/jq/expr.h \
 	lib/kafka/brokers.c lib/kafka/brokers.h \
-	lib/kafka/check.c lib/kafka/check-conf.c lib/kafka/check-verdict.c lib/kafka/check-parts.h lib/kafka/check.h \
+	lib/kafka/check.c lib/kafka/check-conf.c lib/kafka/check-place.c lib/kafka/check-verdict.c lib/kafka/check-parts.h lib/kafka/check.h \
 	lib/kafka/conf.c lib/kafka/conf.h \
 	lib/kafka/fetchers.c lib/kafka/fetchers.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h \

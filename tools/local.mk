@@ -23,7 +23,7 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrit
 	tools/kwrite/txn.c tools/kwrite/txn.h
 tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
-tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kcheck/show.c tools/kcheck/show-views.c \
+tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kcheck/identity.c tools/kcheck/show.c tools/kcheck/show-views.c \
 	tools/kcheck/topics.c tools/kcheck/paint.h tools/kcheck/parts.h tools/kcheck/show.h tools/kcheck/views.h
 tools_bin_kcheck_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kcheck_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)

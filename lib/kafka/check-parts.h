@@ -12,4 +12,27 @@ bool check_knows(const struct check_address *a);
 /* What a server that is no broker is, by how its answer begins: "an HTTP server"; NULL: unknown. */
 const char *check_kind(const char *first);
 
+/* A judgement under way. */
+struct judge {
+	const struct check *c;
+	const struct check_listener *l;
+	const struct check_address
+		*a; /* the one that came farthest; NULL: the name does not resolve */
+	struct check_verdict *v;
+};
+
+/* The sentence, behind the listener's name. */
+__attribute__((format(printf, 3, 4))) void judge_say(
+	struct judge *j, int status, const char *fmt, ...);
+/* More for the remedy. */
+__attribute__((format(printf, 2, 3))) void judge_advise(struct judge *j, const char *fmt, ...);
+/* How to reach an advertised address in another way. */
+void judge_advise_address(struct judge *j);
+/* The name does not resolve. */
+void judge_name(struct judge *j);
+/* Nothing listens at the address, or there is no way to it; or no answer comes. */
+void judge_unreached(struct judge *j);
+/* It can be used; and yet there may be something to say. */
+void judge_good(struct judge *j);
+
 #endif

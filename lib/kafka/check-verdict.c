@@ -5,52 +5,9 @@
 
 #include "base/msg.h"
 
-#include <netdb.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-/* A judgement under way. */
-struct judge {
-	const struct check *c;
-	const struct check_listener *l;
-	const struct check_address
-		*a; /* the one that came farthest; NULL: the name does not resolve */
-	struct check_verdict *v;
-};
-
-__attribute__((format(printf, 3, 4))) static void say(
-	struct judge *j, int status, const char *fmt, ...)
-{
-	struct check_verdict *v = j->v;
-	va_list ap;
-	int n;
-
-	v->status = status;
-	n = snprintf(v->text, sizeof(v->text), "%s:%s", j->l->host, j->l->port);
-	if (j->l->broker_count)
-		n += snprintf(v->text + n, sizeof(v->text) - (size_t)n, ", advertised by broker %d",
-			j->l->brokers[0]);
-	n += snprintf(v->text + n, sizeof(v->text) - (size_t)n, ": ");
-	va_start(ap, fmt);
-	vsnprintf(v->text + n, sizeof(v->text) - (size_t)n, fmt, ap);
-	va_end(ap);
-	msg_clean(v->text);
-}
-
-__attribute__((format(printf, 2, 3))) static void advise(struct judge *j, const char *fmt, ...)
-{
-	size_t n = strlen(j->v->remedy);
-	va_list ap;
-
-	if (n && n + 2 < sizeof(j->v->remedy))
-		n += (size_t)snprintf(j->v->remedy + n, sizeof(j->v->remedy) - n, "; ");
-	va_start(ap, fmt);
-	vsnprintf(j->v->remedy + n, sizeof(j->v->remedy) - n, fmt, ap);
-	va_end(ap);
-	msg_clean(j->v->remedy);
-}
 
 /* What is wrong with our configuration, unless brokers alone name this address. */
 static int ours(const struct judge *j)
@@ -59,41 +16,6 @@ static int ours(const struct judge *j)
 }
 
 /* ---- remedies ---- */
-
-static bool is_loopback(const char *address)
-{
-	return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
-}
-
-/* How to reach an advertised address in another way: by the one that told of it, if there is no other broker. */
-static void advise_address(struct judge *j)
-{
-	const struct check *c = j->c;
-	const struct check_listener *l = j->l, *via = c->via;
-	const char *open = strchr(l->host, ':') ? "[" : "", *close = *open ? "]" : "";
-	bool alone = via && c->via_address->talk.metadata.broker_count == 1;
-
-	if (!l->broker_count || !via) {
-		advise(j, "start the broker there, or name another address: -b HOST:PORT");
-		return;
-	}
-	if (!l->is_bootstrap && alone) {
-		const char *to = c->via_address->text;
-		bool v6 = strchr(to, ':') != NULL;
-
-		advise(j, "here: --resolve %s%s%s:%s:%s%s%s%s%s", open, l->host, close, l->port,
-			v6 ? "[" : "", to, v6 ? "]" : "", strcmp(l->port, via->to_port) ? ":" : "",
-			strcmp(l->port, via->to_port) ? via->to_port : "");
-		advise(j, "or for all, at broker %d: advertised.listeners=%s://%s:%s",
-			l->brokers[0], c->conf->protocol, via->host, via->port);
-		return;
-	}
-	advise(j, "here: --resolve %s%s%s:%s:ADDRESS[:PORT], where broker %d can be reached", open,
-		l->host, close, l->port, l->brokers[0]);
-	advise(j,
-		"or for all, at broker %d: advertised.listeners=%s://HOST:PORT, as clients reach it",
-		l->brokers[0], c->conf->protocol);
-}
 
 static const char *other_protocol(const struct judge *j)
 {
@@ -107,9 +29,9 @@ static const char *other_protocol(const struct judge *j)
 static void advise_protocol(struct judge *j, const char *protocol)
 {
 	if (j->l->is_bootstrap)
-		advise(j, "-X security.protocol=%s", protocol);
+		judge_advise(j, "-X security.protocol=%s", protocol);
 	else
-		advise(j,
+		judge_advise(j,
 			"broker %d must advertise a listener of the protocol %s to those who ask at "
 			"one: see listener.security.protocol.map and advertised.listeners",
 			j->l->brokers[0], j->c->conf->protocol);
@@ -191,30 +113,31 @@ static bool judge_looks(struct judge *j)
 	const char *kind = other_server(j->a), *protocol = j->c->conf->protocol;
 
 	if (plain && plain->done) {
-		say(j, ours(j), "it does not speak TLS, and security.protocol is %s", protocol);
+		judge_say(
+			j, ours(j), "it does not speak TLS, and security.protocol is %s", protocol);
 		advise_protocol(j, other_protocol(j));
 		return true;
 	}
 	login = look_of(j->a, TALK_LOOK_LOGIN);
 	if (login && login->done) {
-		say(j, ours(j),
+		judge_say(j, ours(j),
 			"it wants a login (SASL), and security.protocol is %s; it offers "
 			"the mechanisms %.*s",
 			protocol, (int)login->mechanisms.len, buf_as_span(&login->mechanisms).p);
-		advise(j,
+		judge_advise(j,
 			"-X security.protocol=SASL_%s -X sasl.mechanisms=%s -X sasl.username=USER -X "
 			"sasl.password=PASSWORD",
 			protocol, first_mechanism(login));
 		return true;
 	}
 	if (kind) {
-		say(j, ours(j), "%s answers there, no broker of Kafka%s", kind,
+		judge_say(j, ours(j), "%s answers there, no broker of Kafka%s", kind,
 			speaks_tls(tls) && !tls->done ? ", and through TLS" : "");
-		advise(j, "name the address of a broker: -b HOST:PORT");
+		judge_advise(j, "name the address of a broker: -b HOST:PORT");
 		return true;
 	}
 	if (speaks_tls(tls)) {
-		say(j, ours(j), "it speaks TLS, and security.protocol is %s", protocol);
+		judge_say(j, ours(j), "it speaks TLS, and security.protocol is %s", protocol);
 		advise_protocol(j, other_protocol(j));
 		return true;
 	}
@@ -245,16 +168,17 @@ static void judge_host_name(struct judge *j)
 	else if (strncmp(r->names, "IP:", 3) == 0)
 		snprintf(first, sizeof(first), "%.*s", (int)strcspn(r->names + 3, ","),
 			r->names + 3);
-	say(j, EXIT_TEMP, "its certificate is not for the host name %s'%s', but for %s",
+	judge_say(j, EXIT_TEMP, "its certificate is not for the host name %s'%s', but for %s",
 		is_name ? "" : "or address ", j->l->host, names);
 	if (*first && j->l->is_bootstrap)
-		advise(j, "here: -b %s:%s%s%s%s%s%s%s", first, j->l->port,
+		judge_advise(j, "here: -b %s:%s%s%s%s%s%s%s", first, j->l->port,
 			name ? " --resolve " : "", name ? first : "", name ? ":" : "",
 			name ? j->l->port : "", name ? ":" : "", name ? j->a->text : "");
 	else if (*first)
-		advise(j, "at broker %d: advertised.listeners=%s://%s:%s", j->l->brokers[0],
+		judge_advise(j, "at broker %d: advertised.listeners=%s://%s:%s", j->l->brokers[0],
 			j->c->conf->protocol, first, j->l->port);
-	advise(j, "or a certificate with subjectAltName=%s:%s", is_name ? "DNS" : "IP", j->l->host);
+	judge_advise(j, "or a certificate with subjectAltName=%s:%s", is_name ? "DNS" : "IP",
+		j->l->host);
 }
 
 static void judge_cert(struct judge *j)
@@ -265,24 +189,25 @@ static void judge_cert(struct judge *j)
 	day(r->from_s, from, sizeof(from));
 	day(r->until_s, until, sizeof(until));
 	if (r->flaws & TLS_EXPIRED) {
-		say(j, EXIT_TEMP, "its certificate has expired: %s was valid until %s", r->subject,
-			until);
-		advise(j, "renew the broker's certificate (ssl.keystore.location)");
+		judge_say(j, EXIT_TEMP, "its certificate has expired: %s was valid until %s",
+			r->subject, until);
+		judge_advise(j, "renew the broker's certificate (ssl.keystore.location)");
 	} else if (r->flaws & TLS_NOT_YET_VALID) {
-		say(j, EXIT_TEMP,
+		judge_say(j, EXIT_TEMP,
 			"its certificate is not yet valid: %s is from %s on, and here it is %s",
 			r->subject, from, day(time(NULL), now, sizeof(now)));
-		advise(j, "set the clock right, here or where the certificate was made");
+		judge_advise(j, "set the clock right, here or where the certificate was made");
 	} else if (r->flaws & TLS_UNKNOWN_CA) {
-		say(j, EXIT_PERM,
+		judge_say(j, EXIT_PERM,
 			"its certificate is from no CA that is trusted here: %s was signed by %s",
 			r->subject, r->issuer);
-		advise(j, "-X ssl.ca.location=FILE, with the certificate of %s in it", r->issuer);
+		judge_advise(
+			j, "-X ssl.ca.location=FILE, with the certificate of %s in it", r->issuer);
 	} else if (r->flaws & TLS_OTHER_HOST) {
 		judge_host_name(j);
 	} else {
-		say(j, EXIT_TEMP, "its certificate is not accepted: %s", r->flaw);
-		advise(j, "renew the broker's certificate (ssl.keystore.location)");
+		judge_say(j, EXIT_TEMP, "its certificate is not accepted: %s", r->flaw);
+		judge_advise(j, "renew the broker's certificate (ssl.keystore.location)");
 	}
 }
 
@@ -291,18 +216,18 @@ static void judge_tls(struct judge *j)
 	const struct talk *t = &j->a->talk;
 
 	if (t->tls.end != TLS_WANTS_CERT) {
-		say(j, EXIT_TEMP, "the TLS handshake fails: %s", t->text);
+		judge_say(j, EXIT_TEMP, "the TLS handshake fails: %s", t->text);
 		return;
 	}
 	if (j->c->conf->has_cert) {
-		say(j, EXIT_PERM, "it does not accept our client certificate: %s", t->text);
-		advise(j,
+		judge_say(j, EXIT_PERM, "it does not accept our client certificate: %s", t->text);
+		judge_advise(j,
 			"-X ssl.certificate.location=FILE -X ssl.key.location=FILE, of a CA in the "
 			"broker's ssl.truststore.location");
 		return;
 	}
-	say(j, EXIT_PERM, "it wants a client certificate, and we have none");
-	advise(j, "-X ssl.certificate.location=FILE -X ssl.key.location=FILE");
+	judge_say(j, EXIT_PERM, "it wants a client certificate, and we have none");
+	judge_advise(j, "-X ssl.certificate.location=FILE -X ssl.key.location=FILE");
 }
 
 /* ---- logins ---- */
@@ -314,25 +239,26 @@ static void judge_denied(struct judge *j)
 	struct span offered = buf_as_span(&t->mechanisms);
 
 	if (t->error == PROTO_ILLEGAL_SASL_STATE) {
-		say(j, ours(j), "it wants no login (SASL), and security.protocol is %s",
+		judge_say(j, ours(j), "it wants no login (SASL), and security.protocol is %s",
 			j->c->conf->protocol);
 		advise_protocol(j, j->c->conf->as.tls ? "SSL" : "PLAINTEXT");
 	} else if (t->error == PROTO_UNKNOWN_MECHANISM) {
-		say(j, EXIT_PERM, "it does not offer the SASL mechanism %s, but %.*s",
+		judge_say(j, EXIT_PERM, "it does not offer the SASL mechanism %s, but %.*s",
 			as->mechanism, (int)offered.len, offered.p);
-		advise(j, "-X sasl.mechanisms=%s", first_mechanism(t));
+		judge_advise(j, "-X sasl.mechanisms=%s", first_mechanism(t));
 	} else if (t->step == TALK_LOGS_IN && as->token) {
-		say(j, EXIT_PERM, "it does not take the token (SASL %s)%s%s", as->mechanism,
+		judge_say(j, EXIT_PERM, "it does not take the token (SASL %s)%s%s", as->mechanism,
 			*t->text ? ": " : "", t->text);
-		advise(j,
+		judge_advise(j,
 			"--oauth-token-cmd CMD, with a command that prints a token of which the broker knows issuer, audience and key, and whose time is not over");
 	} else if (t->step == TALK_LOGS_IN) {
-		say(j, EXIT_PERM, "it refuses the user name or the password of '%s' (SASL %s)%s%s",
+		judge_say(j, EXIT_PERM,
+			"it refuses the user name or the password of '%s' (SASL %s)%s%s",
 			as->user ? as->user : "", as->mechanism, *t->text ? ": " : "", t->text);
-		advise(j,
+		judge_advise(j,
 			"-X sasl.username=USER -X sasl.password=PASSWORD, as the broker has them");
 	} else {
-		say(j, EXIT_TEMP, "the broker answers with error %d %s", t->error, t->text);
+		judge_say(j, EXIT_TEMP, "the broker answers with error %d %s", t->error, t->text);
 	}
 }
 
@@ -343,18 +269,14 @@ static void judge_silent(struct judge *j)
 	const struct talk *t = &j->a->talk;
 
 	if (t->step == TALK_DIALS) {
-		say(j, EXIT_TIMEOUT,
-			"time-out: %s does not answer at port %s; packets are dropped on the "
-			"way, or the address is wrong",
-			j->a->text, j->l->to_port);
-		advise(j, "look at firewalls and security groups between here and there");
+		judge_unreached(j);
 		return;
 	}
-	say(j, EXIT_TIMEOUT, "time-out: it takes connections, and does not answer %s",
+	judge_say(j, EXIT_TIMEOUT, "time-out: it takes connections, and does not answer %s",
 		t->step == TALK_SHAKES		  ? "to TLS"
 			: t->step == TALK_LOGS_IN ? "to the login (SASL)"
 						  : "as a broker");
-	advise(j, "is a broker there, and does it run? A proxy may have lost it");
+	judge_advise(j, "is a broker there, and does it run? A proxy may have lost it");
 }
 
 static void judge_address(struct judge *j)
@@ -363,28 +285,23 @@ static void judge_address(struct judge *j)
 
 	switch (t->fault) {
 	case TALK_REFUSED:
-		say(j, EXIT_TEMP, "connection refused: nothing listens at %s port %s", j->a->text,
-			j->l->to_port);
-		advise_address(j);
-		return;
 	case TALK_UNREACHABLE:
-		say(j, EXIT_TEMP, "%s cannot be reached: %s", j->a->text, t->text);
-		advise_address(j);
+		judge_unreached(j);
 		return;
 	case TALK_BAD_CERT:
 		judge_cert(j);
 		return;
 	case TALK_NO_BROKER:
-		say(j, ours(j), "it is the listener of a controller, not of a broker");
-		advise(j, "name the address of a broker: -b HOST:PORT");
+		judge_say(j, ours(j), "it is the listener of a controller, not of a broker");
+		judge_advise(j, "name the address of a broker: -b HOST:PORT");
 		return;
 	case TALK_DENIED:
 		judge_denied(j);
 		return;
 	case TALK_CANNOT:
-		say(j, EXIT_PERM, "%s", t->text);
+		judge_say(j, EXIT_PERM, "%s", t->text);
 		if (t->step == TALK_LOGS_IN)
-			advise(j, "-X sasl.username=USER -X sasl.password=PASSWORD");
+			judge_advise(j, "-X sasl.username=USER -X sasl.password=PASSWORD");
 		return;
 	default:
 		break;
@@ -398,15 +315,15 @@ static void judge_address(struct judge *j)
 	if (t->fault == TALK_SILENT) {
 		judge_silent(j);
 	} else if (t->fault == TALK_CLOSED) {
-		say(j, EXIT_TEMP,
+		judge_say(j, EXIT_TEMP,
 			"it takes connections and closes them without an answer: no broker of "
 			"Kafka, or a proxy that has lost its own");
-		advise(j, "is a broker there, and does it run?");
+		judge_advise(j, "is a broker there, and does it run?");
 	} else if (t->fault == TALK_BAD_TLS) {
 		judge_tls(j);
 	} else {
-		say(j, ours(j), "the answer is none of Kafka's: '%s'", t->first);
-		advise(j, "name the address of a broker: -b HOST:PORT");
+		judge_say(j, ours(j), "the answer is none of Kafka's: '%s'", t->first);
+		judge_advise(j, "name the address of a broker: -b HOST:PORT");
 	}
 }
 
@@ -418,50 +335,6 @@ static const struct check_address *farthest(const struct check_listener *l)
 		if (!best || l->addresses[i].talk.step > best->talk.step)
 			best = &l->addresses[i];
 	return best;
-}
-
-/* It can be used; and yet there may be something to say. */
-static void judge_good(struct judge *j)
-{
-	const struct check_listener *l = j->l, *via = j->c->via;
-	const struct check_address *good = check_usable(l);
-
-	snprintf(j->v->text, sizeof(j->v->text), "good");
-	for (int i = 0; i < l->address_count; i++) {
-		const struct check_address *a = &l->addresses[i];
-
-		if (a->talk.done)
-			continue;
-		snprintf(j->v->note, sizeof(j->v->note),
-			"%s also resolves to %s, where %s; -X broker.address.family=%s skips it",
-			l->host, a->text,
-			a->talk.fault == TALK_REFUSED	       ? "the connection is refused"
-				: a->talk.fault == TALK_SILENT ? "nothing answers (time-out)"
-							       : "no broker can be used",
-			strchr(a->text, ':') ? "v4" : "v6");
-	}
-	if (l->is_bootstrap || l->is_mapped || !is_loopback(good->text) ||
-		is_loopback(j->c->via_address->text))
-		return;
-	say(j, EXIT_TEMP,
-		"'%s' is each machine's own address (loopback): a client on another machine "
-		"looks for the broker there",
-		l->host);
-	advise(j, "at broker %d: advertised.listeners=%s://%s:%s", l->brokers[0],
-		j->c->conf->protocol, via->host, via->port);
-}
-
-static void judge_name(struct judge *j)
-{
-	const struct check_listener *l = j->l;
-
-	say(j, EXIT_TEMP, "the host name '%s' does not resolve here: %s", l->to_host,
-		gai_strerror(l->resolve_error));
-	if (l->broker_count)
-		advise_address(j);
-	else
-		advise(j, "-b with a host name that resolves, or: --resolve %s:%s:ADDRESS", l->host,
-			l->port);
 }
 
 void check_judge(const struct check *c, struct check_listener *l)

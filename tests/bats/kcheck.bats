@@ -9,6 +9,7 @@ setup_file() {
 	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
 		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'FUTURE SSL - future' 'STRAY SSL - stray' \
 		'MUTUAL SSL' 'LOGIN SASL_SSL' 'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
+		'INSIDE PLAINTEXT kafka-0.kafka.default.svc:9092' 'POD PLAINTEXT kafka-broker-x:9092' \
 		'LATE SSL 127.0.0.1:@EXPIRED@' 'CROSS SSL localhost:@CROSS@' 'DROPPED PLAINTEXT 127.9.9.9:@FAR@' \
 		-- offsets.topic.replication.factor=3
 }
@@ -90,6 +91,47 @@ $(at TLS)" ]
 	good 2 -b "$(at NOWHERE)" --resolve "nobody.invalid:$(port NOWHERE):127.0.0.1"
 	# kcat finds nothing wrong.
 	kcat -L -b "$(at NOWHERE)" >meta
+}
+
+@test "a name inside Kubernetes, or of containers, is told as such; the bootstrap address is noted as no broker's" {
+	bad 111 'it is a name inside a Kubernetes cluster, where clients outside need a listener of their own' \
+		"--resolve kafka-0.kafka.default.svc:9092:127.0.0.1:$(port INSIDE);" -b "$(at INSIDE)"
+	jq -r '.note' json | grep -q 'is advertised by no broker'
+	bad 111 "without a dot it is known to the broker's own machines or containers" \
+		"--resolve kafka-broker-x:9092:127.0.0.1:$(port POD);" -b "$(at POD)"
+	bad 111 "'kafka-0.kafka' does not resolve here" '' -b kafka-0.kafka
+	run ! grep Kubernetes out
+	good 1 -b "$(at PLAIN)"
+	run ! grep note: out
+}
+
+@test "an address of a private network is told as such" {
+	unshare -rn true 2>/dev/null || skip "no network namespaces here"
+	cat >both <<-'EOS'
+		kmock >address &
+		until [ -s address ]; do sleep 0.02; done
+		kcheck -b "$(cat address)" --resolve "$(cat address):10.77.77.77" >none
+		kcheck -b "localhost:$(sed 's/.*://' address)" --resolve "$(cat address):10.77.77.77"
+		status=$?
+		kill %1
+		exit $status
+	EOS
+	status=0
+	in_namespace bash both >out 2>err || status=$?
+	cat out err
+	[ "$status" -eq 111 ]
+	grep -q '^verdict: .*advertised by broker 1: 10.77.77.77 cannot be reached: .*; it is an address of a private network' out
+	grep -q '^remedy: here: --resolve ' out
+	run ! grep private none
+}
+
+@test "a name that has an IPv6 address first, where the broker does not listen, is noted" {
+	unshare -rm true 2>/dev/null || skip "no namespaces here"
+	printf '::1 both.test\n127.0.0.1 both.test\n' >hosts
+	unshare -rm sh -c 'mount --bind hosts /etc/hosts && exec kcheck -b "both.test:$1"' sh "$(port PLAIN)" >out
+	cat out
+	grep -q '^note: both.test also resolves to ::1, where the connection is refused; -X broker.address.family=v4 skips it' out
+	[ "$(tail -n 1 out)" = 'verdict: good' ]
 }
 
 @test "nothing listens, at the bootstrap address and at an advertised one; the remedy is right" {

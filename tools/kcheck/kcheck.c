@@ -260,6 +260,7 @@ static bool run(void)
 	k.views.until_us = wake_now_us() + k.timeout_ms * 1000;
 	if (!settle())
 		return false;
+	views_identities(&k.views);
 	if (opt.topics->count || opt.list->count)
 		views_topics(&k.views, opt.topics->count ? k.names : NULL, &k.topics);
 	for (int i = 0; i < opt.groups->count && !wake_stops(); i++)

@@ -21,6 +21,9 @@ struct views {
 	int64_t time_ms;
 };
 
+/* Changes the verdict of a listener where another broker answers than the one that advertises it, as far as brokers say it. */
+void views_identities(struct views *v);
+
 /* A topic. */
 struct view_topic {
 	struct proto_topic t; /* the answer's memory */

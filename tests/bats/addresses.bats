@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Three brokers behind proxies: a port a broker, one for all, ports that are mixed up.
+
+# bats file_tags=once
+load helpers
+load brokers
+
+setup_file() {
+	local n
+	SHARED=$(free_port)
+	export SHARED
+	# HIDDEN has names that nobody resolves; of SHARED all advertise the one proxy.
+	brokers_start 'HIDDEN kafka-@N@.example.invalid:9092' "SHARED 127.0.0.1:$SHARED" \
+		"COORD 127.0.0.1:@COORD@"
+	harness_setup
+	{
+		printf 'global\n\tmaxconn 500\ndefaults\n\tmode tcp\n\ttimeout connect 5s\n\ttimeout client 1h\n\ttimeout server 1h\n'
+		printf 'listen one\n\tbind 127.0.0.1:%s\n\tbalance roundrobin\n' "$SHARED"
+		for n in 1 2 3; do printf '\tserver k%s %s\n' $n "$(broker_at $n SHARED)"; done
+		for n in 1 2 3; do
+			free_port >"$BROKERS_DIR/proxy$n"
+			printf 'listen k%s\n\tbind 127.0.0.1:%s\n\tserver k %s\n' $n "$(<"$BROKERS_DIR/proxy$n")" "$(broker_at $n HIDDEN)"
+		done
+	} >"$BROKERS_DIR/haproxy.cfg"
+	SPAWN_DIR=$BROKERS_DIR spawn haproxy haproxy -db -f "$BROKERS_DIR/haproxy.cfg" </dev/null
+	for n in 1 2 3; do wait_for "(: </dev/tcp/127.0.0.1/$(<"$BROKERS_DIR/proxy$n"))"; done
+	TOPIC=$(new_topic 6)
+	export TOPIC
+}
+
+# by N N N: --resolve for brokers 1, 2 and 3, each through the proxy's port for broker N.
+by() {
+	local n
+	RESOLVE=()
+	for n in 1 2 3; do
+		RESOLVE+=(--resolve "kafka-$n.example.invalid:9092:127.0.0.1:$(<"$BROKERS_DIR/proxy${!n}")")
+	done
+}
+
+# check STATUS OPTION…: kcheck ends so; its output is in out.
+check() {
+	local status=0
+	kcheck "${@:2}" >out 2>err || status=$?
+	cat out err
+	[ "$status" -eq "$1" ]
+}
+
+@test "a proxy with a port a broker: --resolve leads to each, and records go through" {
+	by 1 2 3
+	B=127.0.0.1:$(<"$BROKERS_DIR/proxy2")
+	check 111 -b "$B"
+	grep -q "^remedy: here: --resolve kafka-3.example.invalid:9092:ADDRESS\[:PORT\], where broker 3 can be reached" out
+	check 0 -b "$B" "${RESOLVE[@]}" -t "$TOPIC"
+	seq 300 | kwrite -q -b "$B" "${RESOLVE[@]}" --raw -t "$TOPIC"
+	[ "$(kread -q -b "$B" "${RESOLVE[@]}" -e --raw "$TOPIC" | sort -n | xargs)" = "$(seq 300 | xargs)" ]
+	[ "$(kread -q -b "$B" "${RESOLVE[@]}" -g "$(unique g)" --commit written -e --raw "$TOPIC" | wc -l)" -eq 300 ]
+}
+
+@test "one proxy for all brokers is told" {
+	check 111 -b "127.0.0.1:$SHARED"
+	grep -q '^verdict: .*: brokers [123], [123] and [123] advertise this one address, as with one proxy for all' out
+	grep -q '^remedy: give each broker a port or a host name of its own at the proxy' out
+	kcat -L -b "127.0.0.1:$SHARED" >meta
+}
+
+@test "ports that are mixed up are told" {
+	by 1 3 2
+	check 111 -b "$(broker_at 1 HIDDEN)" "${RESOLVE[@]}"
+	grep -q '^verdict: kafka-2.example.invalid:9092, advertised by broker 2: broker 3 answers there' out
+	grep -q '^verdict: kafka-3.example.invalid:9092, advertised by broker 3: broker 2 answers there' out
+	grep -q '^remedy: here: --resolve kafka-2.example.invalid:9092:ADDRESS\[:PORT\], where broker 2 can be reached' out
+	[ "$(grep -c '^verdict: ' out)" -eq 2 ]
+}
+
+@test "an address that no broker advertises is noted, as a load balancer's" {
+	B=127.0.0.1:$(<"$BROKERS_DIR/proxy1")
+	by 1 2 3
+	check 0 -b "$(broker_at 3)"
+	run ! grep '^note: ' out
+	check 111 -b "$(broker_at 1 HIDDEN)"
+	grep -q "^note: $(broker_at 1 HIDDEN) is advertised by no broker.* goes on to kafka-1.example.invalid:9092, " out
+}
+
+@test "a group whose coordinator is on a broker that cannot be reached" {
+	local n to=()
+	group=$(unique g)
+	n=$(kcheck --json -g "$group" | jq 'select(.group).coordinator')
+	# Its address leads nowhere here, and is not known before the coordinator is.
+	to=(--resolve "$(broker_at "$n"):127.0.0.1:1")
+	check 111 -b "$(broker_at $((n % 3 + 1)))" "${to[@]}" -g "$group"
+	grep -q "^verdict: group '$group': its coordinator cannot be used: .*advertised by broker $n: connection refused" out
+}
