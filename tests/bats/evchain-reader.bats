@@ -47,6 +47,14 @@ cross() {
 	cross log1 0
 }
 
+@test "… of lines of each length, over the blocks of the hash" {
+	for ((n = 0; n < 200; n++)); do
+		printf '{"payload":"%*s"}\n' "$n" ''
+	done | evchain append --key @key log
+	[ "$(reader verify "$(cat vkey)" log)" -eq 200 ]
+	evchain verify -q --key @vkey log
+}
+
 # bats test_tags=load
 @test "… of two levels of tiles, 65,536, and of 100,000 in pieces" {
 	records 65535 >in
