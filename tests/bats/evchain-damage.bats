@@ -284,16 +284,18 @@ refuses() {
 
 # ---- what a crash leaves ----
 
-# Three groups behind a head, cut at each byte: the next start cuts the torn line off, keeps all whole ones, and says so.
+# Two groups behind a head, cut at each byte: the next start cuts the torn line off, keeps all whole ones, and says so.
+# Of what is signed nothing may be missing, not even the last line's end.
+# bats test_tags=once
 @test "a log that is cut at any byte behind its head starts again, and loses no line that was whole" {
 	chain 2
 	cp -a log.tlog head.tlog
-	for n in 3 4 5; do chain 1 $n; done
+	for n in 3 4; do chain 1 $n; done
 	cat >cut.py <<-'EOF'
 	import os, shutil, subprocess, sys
 	data = open("log", "rb").read()
 	signed = len(b"".join(data.splitlines(True)[:2]))
-	for at in range(len(data) + 1):
+	for at in [0, 1, signed // 2, signed - 2, signed - 1] + list(range(signed, len(data) + 1)):
 	    open("log", "wb").write(data[:at])
 	    shutil.rmtree("log.tlog")
 	    shutil.copytree("head.tlog", "log.tlog")
