@@ -86,7 +86,7 @@ tests_unit_test_position_LDADD = $(UNIT_LDADD)
 tests_unit_test_sentinel_LDADD = $(UNIT_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tests_unit_test_slot_LDADD = $(UNIT_LDADD)
 tests_unit_test_sse_SOURCES = tests/unit/test-sse.c tools/evsse/position.c tools/evsse/position.h tools/evsse/ring.c tools/evsse/ring.h \
-	tools/evsse/cursor.c tests/unit/test.h
+	tools/evsse/cursor.c tools/evsse/where.c tools/evsse/where.h tests/unit/test.h
 tests_unit_test_sse_LDADD = $(UNIT_LDADD)
 tests_unit_test_template_LDADD = $(UNIT_LDADD)
 tests_unit_test_text_LDADD = $(UNIT_LDADD)

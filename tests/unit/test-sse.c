@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* evsse: positions and ids, the ring and its cursors. */
+/* evsse: positions and ids, the ring and its cursors, what a client wants. */
+#define _GNU_SOURCE
 #include "test.h"
 
 #include "evsse/ring.h"
+#include "evsse/where.h"
+#include "json/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -213,6 +216,196 @@ static void the_ring_has_its_bounds(void **state)
 	ring_close(&r);
 }
 
+/* ---- what a client wants ---- */
+
+/* Stands for the server's: the query is in the request's user. */
+void http_each(const struct http_request *r, enum http_kind kind,
+	void (*each)(void *ctx, const char *name, const char *value), void *ctx)
+{
+	char *copy = strdup(r->user), *next = copy, *pair, *value;
+
+	assert_int_equal(kind, HTTP_QUERY);
+	while ((pair = strsep(&next, "&"))) {
+		value = strchr(pair, '=');
+		if (value)
+			*value++ = '\0';
+		each(ctx, pair, value ? value : "");
+	}
+	free(copy);
+}
+
+static struct where *take(const char *query)
+{
+	struct http_request r = {.user = (void *)(uintptr_t)query};
+	struct where *w;
+	char why[300];
+
+	assert_int_equal(where_take(&r, &w, why, sizeof(why)), 0);
+	return w;
+}
+
+static void a_condition_that_is_none_is_named(void **state)
+{
+	static const char *const bad[] = {"where=", "where==1", "where=!=1", "where=.a!1",
+		"where=.a[", "where=header:", "where=header:=1", "where=..a=1",
+		"key=k&where=.a[x]=1"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct http_request r = {.user = (void *)(uintptr_t)bad[i]};
+		struct where *w = (struct where *)1;
+		char why[300] = "";
+
+		if (where_take(&r, &w, why, sizeof(why)) != -1)
+			fail_msg("%s is taken for a condition", bad[i]);
+		assert_null(w);
+		assert_non_null(strstr(why, "is no condition"));
+	}
+}
+
+static void clients_with_the_same_conditions_share_them(void **state)
+{
+	struct where *a, *b, *c;
+
+	(void)state;
+	assert_null(take(""));
+	assert_null(take("last=5&as=record"));
+	a = take("key=k&where=.a=1&last=1");
+	b = take("last=2&key=k&where=.a=1");
+	c = take("where=.a=1&key=k");
+	assert_ptr_equal(a, b);
+	assert_ptr_not_equal(a, c);
+	where_drop(a);
+	assert_ptr_equal(take("key=k&where=.a=1"), b);
+	where_drop(b);
+	where_drop(b);
+	where_drop(c);
+	where_drop(NULL);
+}
+
+/* PAYLOAD has numbers, texts, and what is neither; its record has a key and headers. */
+#define PAYLOAD                                                                                    \
+	"{\"n\":10,\"big\":9007199254740993,\"f\":-1.5,\"text\":\"ab c\",\"digits\":\"9\",\"yes\":true,\"no\":false,\"nil\":null,\"deep\":{\"a\":[1,{\"b\":\"x\"}]},\"a=b\":3,\"esc\":\"\\u00e9\"}"
+
+static void what_a_client_wants(void **state)
+{
+	static const struct {
+		const char *query;
+		bool holds;
+	} cases[] = {
+		{"key=k", true},
+		{"key=other", false},
+		{"key=other&key=k", true},
+		{"key=", false},
+		/* Numbers are numbers. */
+		{"where=.n=10", true},
+		{"where=.n==10", true},
+		{"where=n=10", true},
+		{"where=.n=1e1", true},
+		{"where=.n = 10", true},
+		{"where=.n>9", true},
+		{"where=.n<9", false},
+		{"where=.n>=10", true},
+		{"where=.n>10", false},
+		{"where=.n<=10", true},
+		{"where=.n!=10", false},
+		{"where=.f<-1", true},
+		/* In quotes it is text, and so is what stands in the payload as text. */
+		{"where=.n<\"9\"", true},
+		{"where=.digits<10", false},
+		{"where=.digits=9", true},
+		{"where=.text=ab c", true},
+		{"where=.text=\"ab c\"", true},
+		{"where=.text=ab", false},
+		{"where=.text>ab", true},
+		{"where=.text<b", true},
+		{"where=.esc=\xc3\xa9", true},
+		{"where=.yes=true", true},
+		{"where=.nil=null", true},
+		/* What is there. */
+		{"where=.yes", true},
+		{"where=.n", true},
+		{"where=.no", false},
+		{"where=.nil", false},
+		{"where=.missing", false},
+		{"where=.missing=1", false},
+		{"where=.missing<1", false},
+		{"where=.missing!=1", true},
+		{"where=.deep.a[0]=1", true},
+		{"where=.deep.a[1].b=x", true},
+		{"where=.deep.a[2].b=x", false},
+		{"where=.[\"a=b\"]=3", true},
+		/* Headers: the last one of a name. */
+		{"where=header:h=2", true},
+		{"where=header:h=1", false},
+		{"where=header:h>1", true},
+		{"where=header:h<10", true},
+		{"where=header:t=text", true},
+		{"where=header:t", true},
+		{"where=header:none", false},
+		{"where=header:none!=x", true},
+		/* All of several. */
+		{"where=.n=10&where=.text=ab c&key=k", true},
+		{"where=.n=10&where=.text=x", false},
+		{"where=.n=10&key=x", false},
+	};
+	struct buf record = {0};
+	struct ring r;
+	struct cursor c = {0};
+
+	(void)state;
+	ring_open(&r, 100, 1 << 20);
+	buf_room(&record, 2 * sizeof(PAYLOAD) + BUF_SLACK);
+	buf_puts(&record,
+		"{\"key\":\"k\",\"headers\":[\"h\",\"1\",\"t\",\"text\",\"h\",\"2\"],\"payload\":");
+	json_put_text(&record, SPAN(PAYLOAD));
+	buf_puts(&record, "}");
+	cursor_open(&c, ring_topic(&r, SPAN("t")), 0);
+	ring_put(&r, c.topic, (struct part_name){PART_KAFKA, 0}, (struct place){0, 1},
+		SPAN(PAYLOAD), buf_as_span(&record), 1);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct where *w = take(cases[i].query);
+
+		/* Once more: the answer is remembered. */
+		for (int turn = 0; turn < 2; turn++)
+			if (where_holds(w, cursor_entry(&c)) != cases[i].holds)
+				fail_msg("%s: %s", cases[i].query, cases[i].holds ? "no" : "yes");
+		where_drop(w);
+	}
+	cursor_close(&c);
+	ring_close(&r);
+	buf_free(&record);
+}
+
+static void what_is_no_json_is_equal_to_nothing(void **state)
+{
+	static const char *const records[] = {"{\"key\":\"k\",\"payload\":\"no json\"}",
+		"{\"key\":null,\"payload\":null}", "{\"payload_b64\":\"/w==\"}"};
+	struct where *is = take("where=.a=1"), *is_not = take("where=.a!=1"),
+		     *has = take("where=.a"), *k = take("key=k");
+	struct ring r;
+	struct cursor c = {0};
+
+	(void)state;
+	ring_open(&r, 100, 1 << 20);
+	cursor_open(&c, ring_topic(&r, SPAN("t")), 0);
+	for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
+		ring_put(&r, c.topic, (struct part_name){PART_KAFKA, 0}, (struct place){0, i},
+			SPAN(""), (struct span){records[i], strlen(records[i])}, 1);
+		assert_false(where_holds(is, cursor_entry(&c)));
+		assert_true(where_holds(is_not, cursor_entry(&c)));
+		assert_false(where_holds(has, cursor_entry(&c)));
+		assert_int_equal(where_holds(k, cursor_entry(&c)), i == 0);
+		cursor_move(&c, c.next + 1);
+	}
+	cursor_close(&c);
+	ring_close(&r);
+	where_drop(is);
+	where_drop(is_not);
+	where_drop(has);
+	where_drop(k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +416,10 @@ int main(void)
 		cmocka_unit_test(what_came_again_is_dropped),
 		cmocka_unit_test(a_cursor_that_is_passed_keeps_its_own_place),
 		cmocka_unit_test(the_ring_has_its_bounds),
+		cmocka_unit_test(a_condition_that_is_none_is_named),
+		cmocka_unit_test(clients_with_the_same_conditions_share_them),
+		cmocka_unit_test(what_a_client_wants),
+		cmocka_unit_test(what_is_no_json_is_equal_to_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
