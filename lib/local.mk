@@ -7,6 +7,7 @@ lib_libevpipe_a_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS) $(HIREDIS_CFLAGS) $(JQ_CFL
 	$(MICROHTTPD_CFLAGS) $(CRYPTO_CFLAGS)
 lib_libevpipe_a_SOURCES = \
 	lib/base/buf.c lib/base/buf.h \
+	lib/base/catalog.c lib/base/catalog.h \
 	lib/base/child.c lib/base/child.h \
 	lib/base/errclass.c lib/base/errclass.h \
 	lib/base/line.c lib/base/line.h \

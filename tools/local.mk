@@ -23,7 +23,7 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrit
 	tools/kwrite/txn.c tools/kwrite/txn.h
 tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
-tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kcheck/identity.c tools/kcheck/show.c tools/kcheck/show-views.c \
+tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kcheck/identity.c tools/kcheck/names.c tools/kcheck/show.c tools/kcheck/show-views.c \
 	tools/kcheck/topics.c tools/kcheck/paint.h tools/kcheck/parts.h tools/kcheck/show.h tools/kcheck/views.h
 tools_bin_kcheck_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kcheck_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
@@ -46,9 +46,9 @@ tools_bin_kmock_SOURCES = tools/kmock.c
 tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
 tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c \
-	tools/rsub/entries.c tools/rsub/entry.c tools/rsub/info.c tools/rsub/names.c tools/rsub/pubsub.c \
+	tools/rsub/entries.c tools/rsub/entry.c tools/rsub/info.c tools/rsub/list.c tools/rsub/names.c tools/rsub/pubsub.c \
 	tools/rsub/streams.c tools/rsub/whole.c tools/rsub/xack.c tools/rsub/entry.h \
-	tools/rsub/info.h tools/rsub/names.h tools/rsub/pubsub.h tools/rsub/streams.h tools/rsub/whole.h tools/rsub/xack.h
+	tools/rsub/info.h tools/rsub/list.h tools/rsub/names.h tools/rsub/pubsub.h tools/rsub/streams.h tools/rsub/whole.h tools/rsub/xack.h
 tools_bin_rsub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/entry.c tools/rpub/known.c \

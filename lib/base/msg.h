@@ -14,6 +14,9 @@ enum {
 	EXIT_TEMP = 111, /* broker away, truncated input, system error: may be restarted */
 };
 
+/* The word that goes with a number: msg_warn("%zu %s", n, PLURAL(n, "record was", "records were")). */
+#define PLURAL(n, one, many) ((n) == 1 ? (one) : (many))
+
 /* Names the program in every message. @prog must live on. Call first in main. */
 void msg_init(const char *prog);
 const char *msg_prog(void);

@@ -215,6 +215,23 @@ void query_group_free(struct query_group *g)
 	*g = (struct query_group){0};
 }
 
+int query_read_list_groups(struct span body, int16_t version, int16_t *error, struct catalog *names)
+{
+	struct proto_in in = proto_in(body);
+
+	if (version >= 1)
+		proto_i32(&in);
+	*error = proto_i16(&in);
+	for (int32_t n = proto_count(&in, 4); n > 0 && !in.bad; n--) {
+		struct span group = proto_string(&in);
+
+		proto_string(&in); /* of consumers, of workers of Connect, … */
+		if (!in.bad)
+			catalog_add(names, group);
+	}
+	return proto_whole(&in);
+}
+
 /* ---- configurations ---- */
 
 void query_put_describe_configs(

@@ -3,6 +3,7 @@
 #ifndef EVPIPE_KAFKA_QUERY_H
 #define EVPIPE_KAFKA_QUERY_H
 
+#include "base/catalog.h"
 #include "kafka/protocol.h"
 
 /* A place in a partition. */
@@ -60,6 +61,12 @@ void query_put_describe_groups(struct buf *b, int16_t version, const char *group
 /* Returns 0, or -1. Free with query_group_free, in both cases. */
 int query_read_describe_groups(struct span body, int16_t version, struct query_group *g);
 void query_group_free(struct query_group *g);
+
+/* ListGroups, of all that the broker coordinates; the request's body is empty. */
+enum { QUERY_LIST_GROUPS_MIN = 0, QUERY_LIST_GROUPS_MAX = 2 };
+/* Returns 0, or -1. What was read is added to @names in both cases. */
+int query_read_list_groups(
+	struct span body, int16_t version, int16_t *error, struct catalog *names);
 
 /* DescribeConfigs, of one value of one resource. */
 enum { QUERY_DESCRIBE_CONFIGS_MIN = 1, QUERY_DESCRIBE_CONFIGS_MAX = 2 };

@@ -49,6 +49,7 @@ struct redis {
 	struct redis_url url;
 	struct trouble trouble; /* REDIS_REFUSED: the sentence to end with */
 	bool reachable; /* REDIS_UP, and it answers: for health */
+	bool reported_away; /* it was said that redis is away, and not yet that it is back */
 	int64_t away_ms; /* when the server was last heard before the present or last outage (monotonic) */
 	struct redis_node node; /* not of a cluster, but for a subscriber's */
 	/* internal */
@@ -61,7 +62,7 @@ struct redis {
 	struct span followed; /* … or the primary of this one's slot; SPAN_NONE: any */
 	unsigned turn; /* a subscriber's: which node of the cluster is dialled next */
 	struct redis_at at; /* where the sentinels' primary was dialled last */
-	bool reported_away, reported_replica, reported_role, reported_wait;
+	bool reported_replica, reported_role, reported_wait;
 	bool was_reachable;
 	enum redis_news news;
 	int64_t now_ms;
@@ -80,6 +81,11 @@ void redis_wait(struct redis *r, int replicas);
  * MASTERDOWN refuse. Any other answer to it will do. */
 void redis_probe(struct redis *r, int argc, const char *const *argv);
 
+/* Before the first step: nothing will be written, and what is wrong for writers is not told. */
+static inline void redis_reads_only(struct redis *r)
+{
+	r->rules.advises = false;
+}
 /* Before the first step: of a cluster no other server is used than the primary of this name's slot. The name lives on. */
 void redis_follow(struct redis *r, const char *name);
 

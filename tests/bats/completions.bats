@@ -4,8 +4,9 @@
 
 # bats file_tags=once
 load helpers
+load completion
 
-programs='kread kwrite kmock rsub rpub evstamp evkey evsel evbatch evack evfmt evsse evreplay evtop'
+programs='kread kwrite kcheck khttp kmock rsub rpub rapply evstamp evkey evsel evbatch evack evfmt evsse evreplay evtop'
 
 # complete_bash WORD…: what bash would offer for the last word.
 complete_bash() {
@@ -15,45 +16,6 @@ complete_bash() {
 		COMP_CWORD=$(($# - 1))
 		_evpipe "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 		printf "%s\n" "${COMPREPLY[@]}"' bash "$@"
-}
-
-# complete_fish TEXT: what fish would offer for the command line, without the descriptions.
-complete_fish() {
-	HOME=$T fish --no-config -c 'source $ROOT/completions/evpipe.fish; complete -C $argv[1]' "$1" |
-		cut -f 1
-}
-
-# complete_zsh TEXT PATTERN: types TEXT and TAB into a zsh and waits until its screen has PATTERN.
-complete_zsh() {
-	mkdir -p fpath
-	cp "$ROOT/completions/evpipe.zsh" fpath/_evpipe
-	HOME=$T TERM=dumb python3 - "$@" <<-'EOF'
-	import os, pty, re, signal, sys
-
-	text, pattern = sys.argv[1:]
-	pid, fd = pty.fork()
-	if pid == 0:
-	    os.execvp("zsh", ["zsh", "-f", "-i"])
-	seen = b""
-
-	def wait_for(regex):
-	    global seen
-	    while not re.search(regex, seen):
-	        seen += os.read(fd, 4096)
-	    seen = b""
-
-	def give_up(*_):
-	    sys.exit(f"not seen: {pattern}\n{seen.decode(errors='replace')}")
-
-	signal.signal(signal.SIGALRM, give_up)
-	signal.alarm(120)
-	os.write(fd, b"fpath=($HOME/fpath $fpath); autoload -U compinit; compinit -u -D; print rea''dy\r")
-	wait_for(rb"\nready")
-	os.write(fd, text.encode() + b"\t")
-	wait_for(pattern.encode())
-	os.kill(pid, signal.SIGKILL)
-	os.waitpid(pid, 0)
-	EOF
 }
 
 # The options as --help has them, taken another way than the completions do.
@@ -159,8 +121,10 @@ several_commands() {
 	make -s -C "$EVPIPE_BUILD" install-data prefix=/ DESTDIR="$PWD/x" >install.log
 	for program in $programs evpipe; do
 		cmp "$ROOT/man/$program.1" "$share/man/man1/$program.1"
-		cmp "$ROOT/completions/evpipe.bash" "$share/bash-completion/completions/$program"
-		cmp "$ROOT/completions/evpipe.fish" "$share/fish/vendor_completions.d/$program.fish"
+		grep -qF /libexec/evpipe/complete "$share/bash-completion/completions/$program"
+		grep -qF /libexec/evpipe/complete "$share/fish/vendor_completions.d/$program.fish"
 		head -n 1 "$share/zsh/site-functions/_evpipe" | grep -qw "$program"
 	done
+	grep -qF /libexec/evpipe/complete "$share/zsh/site-functions/_evpipe"
+	[ "$(x/libexec/evpipe/complete evkey --null)" = "$("$ROOT/completions/complete" evkey --null)" ]
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 # kcheck: topics, groups and all of a cluster, beside what kcat says of them.
 
+# shellcheck disable=SC2154 # run sets stderr
 load helpers
 
 setup_file() {
@@ -120,4 +121,23 @@ of() {
 	grep -qx "verdict: group 'y': no broker can be asked" out
 	[ "$(wc -l <err)" -eq 1 ]
 	[[ $(cat err) == *'connection refused'* ]]
+}
+
+@test "--names: all topics, and all groups" {
+	topic=$(new_topic)
+	seq 3 | kproduce "$topic"
+	kread -q -g "names-$topic" --commit written -e "$topic" >/dev/null
+	kcheck --names topics >out
+	grep -qx "$topic" out
+	sort -c out
+	kcheck --names groups >out
+	grep -qx "names-$topic" out
+	export XDG_CACHE_HOME=$T
+	wait_for '"$ROOT/completions/complete" kread -g "names-" | grep -q "^names-'"$topic"'"'
+	run -100 --separate-stderr kcheck --names brokers
+	[[ $stderr == *"--names takes topics or groups, not 'brokers'"* ]]
+	run -100 kcheck --names topics -t x
+	run -111 --separate-stderr kcheck --names topics -b 127.0.0.1:1
+	[ -z "$output" ]
+	run -111 sh -c 'kcheck --names topics >/dev/full'
 }

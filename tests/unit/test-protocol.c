@@ -143,6 +143,31 @@ static void test_request(void **state)
 
 /* ---- places and groups ---- */
 
+static void test_list_groups(void **state)
+{
+	struct catalog names = {0};
+	struct buf b = {0}, text = {0};
+	int16_t error;
+
+	(void)state;
+	proto_put_i32(&b, 0);
+	proto_put_i16(&b, 0);
+	proto_put_i32(&b, 4);
+	for (int i = 0; i < 4; i++) {
+		proto_put_string(&b, i == 0 ? "b" : i == 3 ? "a\nb" : "a");
+		proto_put_string(&b, "consumer");
+	}
+	assert_int_equal(query_read_list_groups(buf_as_span(&b), 2, &error, &names), 0);
+	assert_int_equal(error, 0);
+	assert_int_equal(catalog_put(&names, '\n', &text), 1);
+	assert_true(span_equal(buf_as_span(&text), SPAN("a\nb\n")));
+	b.len--;
+	assert_int_equal(query_read_list_groups(buf_as_span(&b), 2, &error, &names), -1);
+	catalog_free(&names);
+	buf_free(&text);
+	buf_free(&b);
+}
+
 static void test_list_offsets(void **state)
 {
 	struct query_places asked = {0}, got = {0};
@@ -294,6 +319,7 @@ int main(void)
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_list_groups),
 		cmocka_unit_test(test_list_offsets),
 		cmocka_unit_test(test_group),
 		cmocka_unit_test(test_plain),

@@ -8,6 +8,7 @@
  * it has changed; then a stop signal ends the program with the status of the last time.
  */
 #define _GNU_SOURCE
+#include "base/catalog.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/msg.h"
@@ -35,7 +36,7 @@ enum {
 static struct {
 	struct opt_common common;
 	struct kafka_opts kafka;
-	struct arg_str *topics, *groups, *offsets, *timeout;
+	struct arg_str *topics, *groups, *offsets, *names, *timeout;
 	struct arg_lit *list, *json, *watch;
 } opt;
 
@@ -47,6 +48,7 @@ static struct kcheck {
 	struct view_topics topics;
 	struct view_group *groups;
 	const char **names; /* of -t */
+	enum view_names which; /* --names */
 	struct show show;
 	bool is_terminal;
 	int64_t timeout_ms;
@@ -82,13 +84,16 @@ static void parse_options(int argc, char **argv)
 	opt.list = arg_lit0("L", "list", "print the brokers and all topics");
 	opt.offsets = arg_str0(NULL, "offsets", "@TIME|beginning|end",
 		"print the offset of that time for each partition of the topics");
+	opt.names = arg_str0(NULL, "names", "topics|groups",
+		"print the names of all topics, or of all consumer groups, and no more");
 	opt.timeout = arg_str0(NULL, "timeout", "TIME", "how long all of it may take (default 5s)");
 	opt.json = arg_lit0(NULL, "json", "print a JSON object for each listener");
 	opt.watch = arg_lit0(NULL, "watch", "go on, and print again what has changed");
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
-	void *table[] = {opt.topics, opt.groups, opt.list, opt.offsets, opt.timeout, opt.json,
-		opt.watch, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
+	void *table[] = {opt.topics, opt.groups, opt.list, opt.offsets, opt.names, opt.timeout,
+		opt.json, opt.watch, KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
+		arg_end(5)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -116,6 +121,23 @@ static void take_time(void)
 		opt_bad("--offsets needs -t or -L");
 }
 
+static void take_names(void)
+{
+	const char *text = opt_text(opt.names, "--names");
+
+	if (!text)
+		return;
+	if (strcmp(text, "topics") == 0)
+		k.which = VIEW_TOPIC_NAMES;
+	else if (strcmp(text, "groups") == 0)
+		k.which = VIEW_GROUP_NAMES;
+	else
+		opt_bad("--names takes topics or groups, not '%s'", text);
+	if (opt.topics->count || opt.groups->count || opt.list->count || opt.watch->count ||
+		opt.json->count)
+		opt_bad("--names does not go with -t, -g, -L, --json, --watch");
+}
+
 static void take_options(void)
 {
 	static const struct kafka_prop none[] = {{0}};
@@ -125,6 +147,7 @@ static void take_options(void)
 	if (k.timeout_ms < 1)
 		opt_bad("--timeout takes a time above 0");
 	take_time();
+	take_names();
 	for (int i = 0; i < opt.topics->count; i++)
 		if (!*opt.topics->sval[i])
 			opt_bad("-t takes a name that is not empty");
@@ -198,7 +221,7 @@ static void print(void)
 {
 	bool good = true;
 
-	if (!has_changed() && !k.is_terminal)
+	if (k.which || (!has_changed() && !k.is_terminal))
 		return;
 	if (opt.watch->count && k.is_terminal)
 		buf_puts(&k.out.b, "\033[H\033[2J");
@@ -246,6 +269,21 @@ static bool await(struct talk *t)
 	return t->done;
 }
 
+/* --names. */
+static void list_names(void)
+{
+	const char *what = k.which == VIEW_GROUP_NAMES ? "groups" : "topics";
+	struct catalog names = {0};
+	size_t left_out;
+
+	if (!views_names(&k.views, k.which, &names) && !wake_stops())
+		msg_warn("not all brokers have told their %s", what);
+	left_out = catalog_put(&names, '\n', &k.out.b);
+	if (left_out)
+		msg_warn("names that have a line end are left out: %zu", left_out);
+	catalog_free(&names);
+}
+
 /* One check. Returns whether there is a verdict: false after a stop signal. */
 static bool run(void)
 {
@@ -261,6 +299,8 @@ static bool run(void)
 	if (!settle())
 		return false;
 	views_identities(&k.views);
+	if (k.which)
+		list_names();
 	if (opt.topics->count || opt.list->count)
 		views_topics(&k.views, opt.topics->count ? k.names : NULL, &k.topics);
 	for (int i = 0; i < opt.groups->count && !wake_stops(); i++)

@@ -16,7 +16,7 @@ enum { METADATA_MAKES_NONE = 4 };
 
 /* ---- questions ---- */
 
-static bool ask_metadata(struct views *v, const char *const *names, struct proto_metadata *m)
+bool views_metadata(struct views *v, const char *const *names, struct proto_metadata *m)
 {
 	struct talk *t = views_via(v);
 	int16_t version;
@@ -231,7 +231,7 @@ static void not_told(const struct views *v, struct view_topics *out, const char 
 
 void views_topics(struct views *v, const char *const *names, struct view_topics *out)
 {
-	bool told = ask_metadata(v, names, &out->metadata);
+	bool told = views_metadata(v, names, &out->metadata);
 	size_t n = 0;
 
 	while (names && names[n])

@@ -43,6 +43,11 @@ struct view_topics {
 void views_topics(struct views *v, const char *const *names, struct view_topics *out);
 void views_topics_free(struct view_topics *topics);
 
+enum view_names { VIEW_NO_NAMES, VIEW_TOPIC_NAMES, VIEW_GROUP_NAMES };
+/* Adds the names of all topics, or of all groups, of any protocol: one question to a broker, or one to each. Returns whether all that
+ * were to be asked have told theirs. */
+bool views_names(struct views *v, enum view_names which, struct catalog *names);
+
 /* A consumer group. */
 struct view_group {
 	const char *name;

@@ -30,6 +30,7 @@
 #include "flow/source.h"
 #include "net/tls.h"
 #include "redis/url.h"
+#include "rsub/list.h"
 #include "rsub/pubsub.h"
 #include "rsub/streams.h"
 
@@ -47,7 +48,7 @@ static struct {
 	struct redis_opts redis;
 	struct source_opts source;
 	struct streams_opts streams;
-	struct arg_str *patterns, *max_line, *channels;
+	struct arg_str *patterns, *max_line, *channels, *list;
 	struct arg_file *channels_from, *patterns_from;
 	struct arg_lit *raw, *nul, *shard;
 } opt;
@@ -95,14 +96,17 @@ static void parse_options(int argc, char **argv)
 	opt.raw = arg_lit0(NULL, "raw", "print payloads alone, one a line");
 	opt.nul = arg_lit0("0", NULL, "end lines with NUL instead of LF");
 	opt.max_line = arg_str0(NULL, "max-line", "SIZE", "longest line printed (default 64M)");
+	opt.list = arg_str0(NULL, "names", "channels|streams",
+		"print the names of channels that have subscribers, or of streams, and no more");
 	opt.channels = opt_many(NULL, NULL, "CHANNEL", 0, "a channel's name; with -s a stream's");
 	streams_opts(&opt.streams);
 	source_opts(&opt.source);
 	redis_opts(&opt.redis);
 	opt_common(&opt.common);
 	void *table[] = {opt.patterns, opt.channels_from, opt.patterns_from, opt.shard, opt.raw,
-		opt.nul, opt.max_line, STREAMS_ENTRIES(opt.streams), SOURCE_ENTRIES(opt.source),
-		REDIS_ENTRIES(opt.redis), OPT_COMMON_ENTRIES(opt.common), opt.channels, arg_end(8)};
+		opt.nul, opt.max_line, opt.list, STREAMS_ENTRIES(opt.streams),
+		SOURCE_ENTRIES(opt.source), REDIS_ENTRIES(opt.redis),
+		OPT_COMMON_ENTRIES(opt.common), opt.channels, arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -146,6 +150,25 @@ static void take_channels(struct rsub *s)
 	b->max_line = (size_t)opt_size(opt.max_line, "--max-line", LINE_MAX_DEFAULT);
 	b->source = &s->source;
 	b->whole = &s->whole;
+}
+
+static void take_list(struct list *l)
+{
+	const char *kind = opt_text(opt.list, "--names");
+
+	l->kind = LIST_CHANNELS;
+	if (strcmp(kind, "streams") == 0)
+		l->kind = LIST_STREAMS;
+	else if (strcmp(kind, "channels") != 0)
+		opt_bad("--names takes channels or streams, not '%s'", kind);
+	else if (opt.shard->count)
+		l->kind = LIST_SHARD_CHANNELS;
+	if (opt.channels->count || opt.streams.streams->count || opt.patterns->count > 1 ||
+		opt.channels_from->count || opt.patterns_from->count)
+		opt_bad("--names goes with one -p PATTERN, and names nothing else");
+	l->pattern = opt.patterns->count ? opt.patterns->sval[0] : NULL;
+	l->end = opt.nul->count ? '\0' : '\n';
+	l->limit_ms = opt_duration_ms(opt.source.idle_exit, "--idle-exit", LIST_MS);
 }
 
 static void take_options(struct rsub *s)
@@ -327,6 +350,12 @@ int main(int argc, char **argv)
 	int status;
 
 	parse_options(argc, argv);
+	if (opt.list->count) {
+		struct list list = {0};
+
+		take_list(&list);
+		return list_names(&list, &opt.redis);
+	}
 	take_options(s);
 	status = s->reads_streams ? run_streams(s) : run_pubsub(s);
 	metrics_flush();
