@@ -136,8 +136,8 @@ load_client() {
 	                answer = c.getresponse()
 	                body, status = answer.read(), answer.status
 	                assert status in (200, 502, 503, 504), (status, body)
-	                # It may have been written, and the bridge will say no more of it.
-	                if status == 504 or b'"error_code"' in body:
+	                # At 504 the same key asks again. This one is refused for good.
+	                if status == 200 and b'"error_code"' in body:
 	                    key, status = f"{value}.{tries}", None
 	            except (OSError, http.client.HTTPException):
 	                c = status = None

@@ -9,7 +9,7 @@
 enum {
 	LISTINGS = 4, /* the first asks for topics, the others for offsets */
 	TRIES = 10, /* of LISTING_MS, while Kafka answers others */
-	PROBE_MS = 3000, /* so long nothing may be known of Kafka */
+	PROBE_MS = 1000, /* so long nothing may be known of Kafka */
 };
 
 struct question {
@@ -21,18 +21,18 @@ struct question {
 };
 
 struct asks {
-	struct kafka *kafka;
+	const bool *answers;
 	struct listing listings[LISTINGS];
 	struct question *out[LISTINGS]; /* of a listing, those that it answers */
 	struct question *topics, *offsets; /* that wait; the newest first */
 	int64_t probe_ms; /* when the brokers are asked next, to know whether they answer */
 };
 
-struct asks *asks_open(struct kafka *k)
+struct asks *asks_open(struct kafka *k, const bool *answers)
 {
 	struct asks *a = mem_alloc(sizeof(*a));
 
-	*a = (struct asks){.kafka = k};
+	*a = (struct asks){.answers = answers};
 	for (int i = 0; i < LISTINGS; i++)
 		listing_open(&a->listings[i], k);
 	return a;
@@ -54,6 +54,11 @@ void ask_topics(struct asks *a, ask_fn *fn, void *ctx)
 void ask_offsets(struct asks *a, rd_kafka_topic_partition_list_t *list, ask_fn *fn, void *ctx)
 {
 	add(&a->offsets, fn, ctx, list);
+}
+
+void asks_probe(struct asks *a)
+{
+	a->probe_ms = 0;
 }
 
 static void forget(struct question *q, const void *ctx)
@@ -85,7 +90,7 @@ static bool again(struct asks *a, struct question *q, rd_kafka_resp_err_t err)
 		err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
 		err == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
 
-	if (!passes || !a->kafka->up || !q->fn || ++q->tries >= TRIES)
+	if (!passes || !*a->answers || !q->fn || ++q->tries >= TRIES)
 		return false;
 	q->next = q->list ? a->offsets : a->topics;
 	*(q->list ? &a->offsets : &a->topics) = q;

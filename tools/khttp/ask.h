@@ -11,7 +11,10 @@ struct asks;
 typedef void ask_fn(void *ctx, rd_kafka_resp_err_t err, const struct rd_kafka_metadata *md,
 	const rd_kafka_topic_partition_list_t *offsets);
 
-struct asks *asks_open(struct kafka *k);
+/* @answers, whether Kafka answers anybody, is looked at when a question had no answer: then it is asked again. */
+struct asks *asks_open(struct kafka *k, const bool *answers);
+/* The brokers are asked at once whether they answer, as they are from time to time. */
+void asks_probe(struct asks *a);
 /* For all topics of the cluster; no topic is created by that. @fn is called from asks_serve. */
 void ask_topics(struct asks *a, ask_fn *fn, void *ctx);
 /* As listing_ask_offsets. Takes @list over. */

@@ -3,13 +3,17 @@
 
 #include "base/mem.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 enum { SLOTS = 1 << 14, BYTES_MAX = 32 << 20 };
 
+/* It stands in a list of its entry, and in one of all by their time. */
 struct waiting {
-	struct waiting *next;
-	struct http_request *r; /* NULL: it has gone */
+	struct waiting *next, *newer;
+	struct http_request *r; /* NULL: it has gone, or was answered */
+	int64_t since_ms;
+	bool over; /* one of the lists does not have it any more */
 };
 
 struct idem_entry {
@@ -28,6 +32,7 @@ struct idem {
 	struct idem_entry *slots[SLOTS];
 	struct idem_entry *oldest, *newest; /* of those that are answered */
 	size_t count, bytes;
+	struct waiting *first, *last;
 };
 
 struct idem *idem_open(void)
@@ -90,14 +95,42 @@ static void on_done(struct http_request *r, bool whole)
 	w->r = NULL;
 }
 
-static void wait_for(struct idem_entry *e, struct http_request *r)
+static void wait_for(struct idem *d, struct idem_entry *e, struct http_request *r, int64_t now_ms)
 {
 	struct waiting *w = mem_alloc(sizeof(*w));
 
-	*w = (struct waiting){.next = e->waiting, .r = r};
+	*w = (struct waiting){.next = e->waiting, .r = r, .since_ms = now_ms};
 	e->waiting = w;
+	*(d->last ? &d->last->newer : &d->first) = w;
+	d->last = w;
 	r->user = w;
 	r->done = on_done;
+}
+
+static void leave(struct waiting *w)
+{
+	w->r = NULL;
+	if (w->over)
+		free(w);
+	else
+		w->over = true;
+}
+
+void idem_tick(struct idem *d, int64_t now_ms, int64_t timeout_ms)
+{
+	struct waiting *w;
+
+	/* Those that have gone, or were answered, are not kept for longer. */
+	while ((w = d->first) && (!w->r || (timeout_ms && now_ms - w->since_ms >= timeout_ms))) {
+		d->first = w->newer;
+		if (!d->first)
+			d->last = NULL;
+		if (w->r) {
+			w->r->done = NULL;
+			http_error(w->r, 504, IDEM_UNKNOWN, timeout_ms);
+		}
+		leave(w);
+	}
 }
 
 static void reply(const struct idem_entry *e, struct http_request *r, struct span text)
@@ -149,7 +182,7 @@ bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct i
 	else if (e->until_ms)
 		reply(e, r, buf_as_span(&e->body));
 	else
-		wait_for(e, r);
+		wait_for(d, e, r, now_ms);
 	return true;
 }
 
@@ -168,7 +201,7 @@ unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *
 			reply(e, w->r, body);
 			told++;
 		}
-		free(w);
+		leave(w);
 	}
 	e->waiting = NULL;
 	if (!keep) {
@@ -186,6 +219,12 @@ unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *
 
 void idem_close(struct idem *d)
 {
+	while (d->first) {
+		struct waiting *w = d->first;
+
+		d->first = w->newer;
+		leave(w);
+	}
 	for (size_t i = 0; i < SLOTS; i++)
 		while (d->slots[i])
 			drop(d, d->slots[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Idempotency-Key: a POST that comes again with the key that it came with before is not done again, but answered as it was.
- * While the first is on its way the second waits for its answer. Keys are remembered for IDEM_TTL_MS, and only so many of
+ * While the first is on its way the second waits for its answer, but no longer than a request may take: then it is 504, and
+ * may come again. Keys are remembered for IDEM_TTL_MS, and only so many of
  * them; by this process alone. */
 #ifndef KHTTP_IDEM_H
 #define KHTTP_IDEM_H
@@ -11,6 +12,11 @@
 #include <stdint.h>
 
 enum { IDEM_TTL_MS = 600000, IDEM_KEYS_MAX = 100000, IDEM_KEY_BYTES = 255 };
+
+/* With the time in milliseconds, an int64_t. */
+#define IDEM_UNKNOWN                                                                               \
+	"Kafka has not answered within %" PRId64                                                   \
+	" ms, and may still do so: the same Idempotency-Key asks what has become of it"
 
 struct idem;
 struct idem_entry;
@@ -23,6 +29,8 @@ bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct i
  * @body is copied. Returns how many got it. */
 unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *type,
 	struct span body, bool keep, int64_t now_ms);
+/* Answers those that have waited for @timeout_ms with 504; 0: none. Call each turn. */
+void idem_tick(struct idem *d, int64_t now_ms, int64_t timeout_ms);
 void idem_close(struct idem *d);
 
 #endif

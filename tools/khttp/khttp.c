@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* khttp - an HTTP bridge to Kafka: the v2 REST API of the Strimzi Kafka Bridge.
  *
- * DESIGN: one poll loop has an HTTP server, one producer for all requests, and a client of Kafka for each consumer instance. A
+ * DESIGN: one poll loop has an HTTP server, one producer for all requests, a client for questions, and one for each consumer instance. A
  * request that waits for Kafka, or for records, costs a slot and no thread.
  *
  * - Nothing that was answered with 200 is lost: the answer waits for Kafka's. What a request has brought goes on to Kafka
@@ -14,7 +14,7 @@
  * Files: khttp.c the command line, the loop; route.c which part answers, and what is looked at before; produce.c records to
  * Kafka, records.c and body.c what they are made of; topics.c topics, admin.c their
  * configuration, ask.c questions to the brokers; consumer.c instances;
- * again.c records of refused batches,
+ * writers.c producers, produce-answer.c what is answered;
  * request.c requests that wait for a reply, replies.c the topics of replies;
  * handles.c topics' handles; idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
 #include "khttp/khttp.h"
@@ -46,7 +46,10 @@ enum {
 	DRAIN_MS = 30000,
 	HEADER_BYTES = 16 << 10,
 	OTHER_FILES = 512, /* of librdkafka's clients */
+	QUESTION_MS = 10000,
+	GRACE_MS = 1000,
 };
+#define QUESTION_TEXT "10000"
 
 static struct {
 	struct opt_common common;
@@ -200,10 +203,20 @@ struct kafka_conf khttp_conf(const struct khttp *k)
 
 bool khttp_kafka_answers(struct khttp *k, struct http_request *r)
 {
-	if (k->kafka.up)
+	if (k->is_up)
 		return true;
 	error_unavailable(r, "Kafka does not answer");
 	return false;
+}
+
+/* For the client that is asked. It writes nothing: without a producer's state no error is fatal to it. It has a connection
+ * to each broker, and soon leaves one that does not answer, so that another one is asked. */
+static void prepare_questions(struct kafka_conf *c)
+{
+	rd_kafka_conf_set(c->rd, "enable.idempotence", "false", NULL, 0);
+	rd_kafka_conf_set(c->rd, "enable.sparse.connections", "false", NULL, 0);
+	if (kafka_conf_int(c, "socket.timeout.ms") > QUESTION_MS)
+		rd_kafka_conf_set(c->rd, "socket.timeout.ms", QUESTION_TEXT, NULL, 0);
 }
 
 static void start_kafka(struct khttp *k)
@@ -235,7 +248,7 @@ static void start_kafka(struct khttp *k)
 	if (kafka_conf_open(&k->base, &opt.kafka, defaults, own, &why))
 		exit(trouble_tell(&why));
 	conf = khttp_conf(k);
-	produces_prepare(&conf);
+	prepare_questions(&conf);
 	if (kafka_start(&k->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		exit(trouble_tell(&why));
 	queue = rd_kafka_queue_get_main(k->kafka.rk);
@@ -315,8 +328,14 @@ static void look(struct khttp *k)
 {
 	bool up = kafka_tick(&k->kafka);
 
-	metrics_up("kafka", up);
-	metrics_set_ready(up && !k->stopping);
+	/* When a connection to one broker of several ends, it takes a moment until another one has answered. */
+	if (up)
+		k->up_ms = k->now_ms;
+	else if (k->now_ms - k->up_ms < GRACE_MS)
+		asks_probe(k->asks);
+	k->is_up = k->up_ms && k->now_ms - k->up_ms < GRACE_MS;
+	metrics_up("kafka", k->is_up);
+	metrics_set_ready(k->is_up && !k->stopping);
 }
 
 static void turn(struct khttp *k, int wake_fd)
@@ -341,7 +360,8 @@ static void turn(struct khttp *k, int wake_fd)
 	k->now_ms = wake_now_ms();
 	if (p[KAFKA].revents)
 		kafka_woken(&k->kafka);
-	produces_serve(k->produces);
+	rd_kafka_poll(k->kafka.rk, 0);
+	trouble_take(&k->kafka.trouble, produces_serve(k->produces));
 	topics_serve(k);
 	asks_serve(k->asks, k->now_ms);
 	requests_serve(k->requests);
@@ -411,7 +431,7 @@ int main(int argc, char **argv)
 	k->now_ms = wake_now_ms();
 	start_kafka(k);
 	topics_start(k);
-	k->asks = asks_open(&k->kafka);
+	k->asks = asks_open(&k->kafka, &k->is_up);
 	k->produces =
 		produces_open(k, (size_t)take_size(opt.in_flight, "--max-in-flight", 256 << 20, 1));
 	k->requests = requests_open(k, &opt.request);

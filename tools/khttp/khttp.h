@@ -22,7 +22,7 @@ struct khttp {
 	struct http_conf conf;
 	/* The configuration that -b, -X, -F and --resolve make, for clients of parts: see khttp_conf. */
 	struct kafka_conf base;
-	struct kafka kafka; /* the producer; it is asked for topics, too */
+	struct kafka kafka; /* asked for topics, and whether Kafka answers */
 	struct produces *produces;
 	struct asks *asks;
 	struct requests *requests;
@@ -36,6 +36,8 @@ struct khttp {
 	bool compat; /* as the reference, also where it is wrong */
 	bool no_consumer, no_producer;
 	bool stopping;
+	bool is_up; /* Kafka answers: see khttp_kafka_answers */
+	int64_t up_ms; /* when it did last; 0: never */
 	int64_t now_ms; /* wake_now_ms of this turn */
 	size_t max_body;
 	int64_t consumer_timeout_ms; /* an instance that nobody asks for so long is deleted; 0: never */

@@ -9,9 +9,7 @@
 
 struct produces;
 
-/* Before the client is started with @c: what has to be set in it. */
-void produces_prepare(struct kafka_conf *c);
-/* Once it has started. @max_bytes: of records on their way; a request beyond is answered with 503. */
+/* Starts a producer; dies with 100 or 111 when that cannot be. @max_bytes: of records on their way; a request beyond is answered with 503. */
 struct produces *produces_open(struct khttp *k, size_t max_bytes);
 /* A request that is looked through: POST /topics/{topic}, …/partitions/{partition}. */
 void produce_post(const struct call *c);
@@ -27,8 +25,8 @@ typedef void produce_fn(void *ctx, int status, const char *text);
 void produce_record(
 	struct khttp *k, const char *topic, struct records *rs, produce_fn *fn, void *ctx);
 
-/* Takes what Kafka has answered. Call each turn. */
-void produces_serve(struct produces *p);
+/* Takes what Kafka has answered. Call each turn. Returns trouble that ends the program, if its status is not 0. */
+const struct trouble *produces_serve(struct produces *p);
 /* Requests, and those that were answered before Kafka has (?async=true), whose records are on their way. */
 size_t produces_left(const struct produces *p);
 void produces_close(struct produces *p);

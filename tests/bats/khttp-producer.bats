@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# khttp's producers: one that librdkafka gives up, and one broker of several that does not answer.
+
+load helpers
+load khttp
+
+PRODUCE=0
+
+setup() {
+	harness_setup
+	mkfifo mock-commands
+	exec 9<>mock-commands
+	spawn mock "$ROOT/tests/bats/mock-cluster" 2 t:2 other:1 <mock-commands
+	wait_lines mock.out 1
+	KAFKA_BROKERS=$(head -n 1 mock.out)
+	export KAFKA_BROKERS
+	mock_does leader t 0 1
+	mock_does leader t 1 2
+	mock_does leader other 0 1
+}
+
+mock_does() {
+	local before
+	before=$(grep -c '^did' mock.out || true)
+	echo "$*" >&9
+	wait_for "[ \$(grep -c '^did' mock.out) -gt $before ]"
+}
+
+metric() {
+	curl -s --unix-socket "$SIDE" http://localhost/metrics | sed -n "s/^evpipe_$1{.*} //p"
+}
+
+record='{"records":[{"value":"1"}]}'
+
+@test "a producer that librdkafka gives up: another one takes its place, and the bridge goes on" {
+	local key
+	khttp_start
+	# Records with an Idempotency-Key have a producer of their own.
+	for key in '' k; do
+		post json "$record" /topics/t/partitions/0 ${key:+-H "Idempotency-Key: first"}
+		is 200
+		# Its sequence of records has a hole: that is fatal to it.
+		mock_does refuse $PRODUCE 45 1
+		post json "$record" /topics/t/partitions/0 ${key:+-H "Idempotency-Key: lost"}
+		is 504 '.offsets[0].error_code == 504'
+		wait_for 'post json "$record" /topics/t/partitions/0; is 200'
+		wait_for 'post json "$record" /topics/t/partitions/1 -H "Idempotency-Key: $RANDOM"; is 200'
+	done
+	wait_for '[ "$(metric producers_given_up_total)" = 2 ]'
+	grep -q 'another producer takes its place' http.err
+	stop http
+	wait_exit http
+	[ "$status" -eq 0 ]
+}
+
+@test "a broker that does not answer: its partitions are 504, the others go on; a key has the outcome when there is one" {
+	khttp_start http -X message.timeout.ms=3000 -X socket.timeout.ms=2000
+	post json "$record" /topics/t/partitions/1 -H 'Idempotency-Key: before'
+	is 200
+	post json "$record" /topics/t/partitions/1
+	is 200
+	mock_does late 2 1000000
+	spawn plain curl -s -w ' %{http_code}' --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" \
+		http://localhost/topics/t/partitions/1 </dev/null
+	spawn keyed curl -s -w ' %{http_code}' --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" \
+		-H 'Idempotency-Key: k' http://localhost/topics/t/partitions/1 </dev/null
+	for _ in 1 2 3; do
+		post json "$record" /topics/t/partitions/0
+		is 200
+		post json "$record" /topics/other -H "Idempotency-Key: $RANDOM"
+		is 200
+	done
+	wait_exit keyed
+	[[ $(<keyed.out) == *'the same Idempotency-Key asks what has become of it'*' 504' ]]
+	wait_exit plain
+	[[ $(<plain.out) == *' 504' ]]
+	# The one that has lost a record takes no more.
+	post json "$record" /topics/t/partitions/0
+	is 200
+	post json "$record" /topics/other
+	is 200
+	# Nothing is known yet: not the old answer, and not done again.
+	post json "$record" /topics/t/partitions/1 -H 'Idempotency-Key: k'
+	is 504
+	spawn later curl -s -i --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" \
+		-H 'Idempotency-Key: k' http://localhost/topics/t/partitions/1 </dev/null
+	mock_does late 2 0
+	wait_for "post json '$record' /topics/t/partitions/1 -H 'Idempotency-Key: k'; is 200 '.offsets[0].offset >= 0'"
+	wait_exit later
+	cp body first
+	post json "$record" /topics/t/partitions/1 -H 'Idempotency-Key: k'
+	is 200
+	cmp body first
+	stop http
+	wait_exit http
+	[ "$status" -eq 0 ]
+}
+
+@test "a topic that waits has an eighth of the room; others go on" {
+	khttp_start http --max-in-flight 80K -X socket.timeout.ms=2000 -X message.timeout.ms=300000
+	post json "$record" /topics/t/partitions/1
+	is 200
+	mock_does late 2 1000000
+	jq -nc '{records: [{value: ("x" * 9000)}]}' >large
+	for n in 1 2; do
+		spawn "large$n" curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -d @large \
+			http://localhost/topics/t/partitions/1 </dev/null
+	done
+	wait_for 'post json "$record" "/topics/t/partitions/1?async=true"; is 503'
+	is 503 '.message | test("records of t ")'
+	post json @large /topics/other
+	is 200
+	post json @large /topics/t/partitions/0
+	is 503
+	mock_does late 2 0
+	wait_exit large1
+	wait_exit large2
+	post json @large /topics/t/partitions/1
+	is 200
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: ISC */
+#include "khttp/writers.h"
+
+#include "khttp/handles.h"
+#include "khttp/idem.h"
+#include "khttp/khttp.h"
+
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "base/msg.h"
+#include "base/wake.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	YOUNG_MS = 5000, /* a record that was not sent by then is its client's to send again */
+	RESTART_MS = 1000, /* between two producers of a kind */
+};
+
+/* librdkafka from 2.4 on: the record is good, another one of its batch is not. Older headers lack the name. */
+enum { DIFFERENT_RECORD = -138 };
+
+struct writer {
+	struct kafka kafka; /* first: librdkafka's callbacks get it */
+	struct writers *all;
+	enum writer_kind kind;
+	struct handles handles;
+	size_t out; /* records without a report */
+	bool lost; /* one of them */
+	bool ends;
+	int64_t begun_ms;
+	struct writer *next; /* of those that take no more records */
+};
+
+struct writers {
+	struct khttp *k;
+	writers_fn *fn;
+	bool idempotent;
+	struct writer *now[WRITER_KINDS];
+	struct writer *old;
+	struct trouble trouble;
+	uint64_t given_up;
+};
+
+/* ---- their life ---- */
+
+static void configure(struct kafka_conf *c, enum writer_kind kind)
+{
+	char text[24];
+
+	if (kind == WRITER_PATIENT && kafka_conf_int(c, "message.timeout.ms") < IDEM_TTL_MS) {
+		snprintf(text, sizeof(text), "%d", IDEM_TTL_MS);
+		rd_kafka_conf_set(c->rd, "message.timeout.ms", text, NULL, 0);
+	}
+	if (kind != WRITER_SINGLE)
+		return;
+	rd_kafka_conf_set(c->rd, "batch.num.messages", "1", NULL, 0);
+	rd_kafka_conf_set(c->rd, "max.in.flight.requests.per.connection", "1", NULL, 0);
+}
+
+static struct writer *start(struct writers *ws, enum writer_kind kind, struct trouble *why)
+{
+	struct kafka_conf conf = khttp_conf(ws->k);
+	struct writer *w = mem_alloc(sizeof(*w));
+	rd_kafka_queue_t *queue;
+
+	*w = (struct writer){.all = ws, .kind = kind, .begun_ms = wake_now_ms()};
+	configure(&conf, kind);
+	rd_kafka_conf_set_dr_msg_cb(conf.rd, ws->fn);
+	if (kafka_start(&w->kafka, RD_KAFKA_PRODUCER, &conf, why)) {
+		free(w);
+		return NULL;
+	}
+	handles_open(&w->handles, &w->kafka);
+	/* The loop polls the first client's descriptor. */
+	queue = rd_kafka_queue_get_main(w->kafka.rk);
+	kafka_wake_on(&ws->k->kafka, queue);
+	rd_kafka_queue_destroy(queue);
+	return w;
+}
+
+/* It takes no more records. Those that it has not sent come back at once. */
+static void retire(struct writer *w)
+{
+	struct writers *ws = w->all;
+
+	ws->now[w->kind] = NULL;
+	w->next = ws->old;
+	ws->old = w;
+	ws->given_up++;
+	rd_kafka_purge(w->kafka.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+}
+
+static bool is_spent(const struct writer *w)
+{
+	return w->lost || w->kafka.trouble.status || rd_kafka_fatal_error(w->kafka.rk, NULL, 0);
+}
+
+/* One that takes records; NULL: there is none, for *@err. */
+static struct writer *get(struct writers *ws, enum writer_kind kind, rd_kafka_resp_err_t *err)
+{
+	struct writer *w = ws->now[kind];
+	struct trouble why = {0};
+
+	*err = RD_KAFKA_RESP_ERR_NO_ERROR;
+	if (w && is_spent(w) && wake_now_ms() - w->begun_ms >= RESTART_MS) {
+		retire(w);
+		w = NULL;
+	}
+	if (w) {
+		/* One that has failed at once would so again. */
+		*err = rd_kafka_fatal_error(w->kafka.rk, NULL, 0);
+		return *err ? NULL : w;
+	}
+	w = ws->now[kind] = start(ws, kind, &why);
+	if (w)
+		return w;
+	msg_warn("cannot start another producer: %s", why.text);
+	*err = RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
+	return NULL;
+}
+
+/* ---- records ---- */
+
+rd_kafka_topic_t *writers_topic(
+	struct writers *ws, enum writer_kind kind, const char *name, rd_kafka_resp_err_t *err)
+{
+	struct writer *w = get(ws, kind, err);
+	rd_kafka_topic_t *rkt = w ? handles_get(&w->handles, name) : NULL;
+
+	if (w && !rkt)
+		*err = RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+	return rkt;
+}
+
+rd_kafka_resp_err_t writers_send(struct writers *ws, enum writer_kind kind, rd_kafka_topic_t *rkt,
+	struct message *m, void *opaque)
+{
+	struct writer *w = ws->now[kind];
+	rd_kafka_vu_t vus[8];
+	rd_kafka_resp_err_t err;
+	rd_kafka_error_t *error;
+	size_t n = 0;
+
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = rkt};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = m->partition};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_VALUE,
+		.u.mem = {.ptr = (void *)(uintptr_t)m->value.p, .size = m->value.len}};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_KEY,
+		.u.mem = {.ptr = (void *)(uintptr_t)m->key.p, .size = m->key.len}};
+	vus[n++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque};
+	if (m->timestamp)
+		vus[n++] =
+			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = m->timestamp};
+	if (m->headers)
+		vus[n++] =
+			(rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = m->headers};
+	error = rd_kafka_produceva(w->kafka.rk, vus, n);
+	if (!error) {
+		m->headers = NULL;
+		w->out++;
+		return RD_KAFKA_RESP_ERR_NO_ERROR;
+	}
+	err = rd_kafka_error_code(error);
+	rd_kafka_error_destroy(error);
+	if (err != RD_KAFKA_RESP_ERR__FATAL)
+		return err;
+	err = rd_kafka_fatal_error(w->kafka.rk, NULL, 0);
+	return err ? err : RD_KAFKA_RESP_ERR__FATAL;
+}
+
+/* Sends the record of a report by another producer. */
+static bool send_anew(struct writers *ws, enum writer_kind kind, const rd_kafka_message_t *m)
+{
+	rd_kafka_timestamp_type_t type;
+	rd_kafka_headers_t *list = NULL;
+	struct message copy = {.partition = m->partition,
+		.value = {m->payload, m->len},
+		.key = {m->key, m->key_len},
+		.timestamp = rd_kafka_message_timestamp(m, &type)};
+	rd_kafka_resp_err_t err;
+	rd_kafka_topic_t *rkt = writers_topic(ws, kind, rd_kafka_topic_name(m->rkt), &err);
+
+	if (!rkt)
+		return false;
+	if (copy.timestamp < 0)
+		copy.timestamp = 0;
+	if (rd_kafka_message_headers(m, &list) == RD_KAFKA_RESP_ERR_NO_ERROR)
+		copy.headers = rd_kafka_headers_copy(list);
+	if (!writers_send(ws, kind, rkt, &copy, m->_private))
+		return true;
+	if (copy.headers)
+		rd_kafka_headers_destroy(copy.headers);
+	return false;
+}
+
+/* A broker judges a batch as a whole, and a batch has records of several requests: each goes again by itself, and that
+ * answer counts. They go in the order of their refusal; what was sent behind them meanwhile may stand before them. */
+static bool is_shared(rd_kafka_resp_err_t err)
+{
+	switch ((int)err) {
+	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+	case RD_KAFKA_RESP_ERR_INVALID_MSG:
+	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+	case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
+	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+	case DIFFERENT_RECORD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The record was taken back unsent. */
+static bool is_purged(const rd_kafka_message_t *m)
+{
+	return (m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || m->err == RD_KAFKA_RESP_ERR__FATAL) &&
+		rd_kafka_message_status(m) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+}
+
+bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms)
+{
+	struct writer *w = writer;
+	struct writers *ws = w->all;
+
+	w->out--;
+	if (!m->err)
+		return false;
+	/* Its sequence of records has a hole now, which librdkafka mends when all that is out has an answer. */
+	if (m->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT && ws->idempotent)
+		w->lost = true;
+	if (is_shared(m->err))
+		return w->kind != WRITER_SINGLE && send_anew(ws, WRITER_SINGLE, m);
+	return is_purged(m) && age_ms < (w->kind == WRITER_PATIENT ? IDEM_TTL_MS : YOUNG_MS) &&
+		send_anew(ws, w->kind, m);
+}
+
+rd_kafka_resp_err_t writers_error(const rd_kafka_message_t *m, const void *writer)
+{
+	const struct writer *w = writer;
+	rd_kafka_resp_err_t err;
+
+	if (m->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE && m->err != RD_KAFKA_RESP_ERR__FATAL)
+		return m->err;
+	err = rd_kafka_fatal_error(w->kafka.rk, NULL, 0);
+	return err ? err : m->err;
+}
+
+void writers_forget(struct writers *ws, const char *name)
+{
+	for (int kind = 0; kind < WRITER_KINDS; kind++)
+		if (ws->now[kind])
+			handles_forget(&ws->now[kind]->handles, name);
+}
+
+/* ---- all of them ---- */
+
+struct writers *writers_open(struct khttp *k, writers_fn *fn)
+{
+	struct writers *ws = mem_alloc(sizeof(*ws));
+	struct trouble why = {0};
+	char text[8];
+	size_t size = sizeof(text);
+
+	*ws = (struct writers){.k = k, .fn = fn};
+	ws->idempotent = !rd_kafka_conf_get(k->base.rd, "enable.idempotence", text, &size) &&
+		strcmp(text, "true") == 0;
+	ws->now[WRITER_PLAIN] = start(ws, WRITER_PLAIN, &why);
+	if (!ws->now[WRITER_PLAIN])
+		exit(trouble_tell(&why));
+	metrics_counter("producers_given_up_total",
+		"Producers that others have taken the place of.", METRICS_TOOL, &ws->given_up);
+	return ws;
+}
+
+/* Returns whether it has been freed. */
+static bool end(struct writer *w)
+{
+	if (!w->ends && w->out)
+		return false;
+	if (!w->ends) {
+		handles_close(&w->handles);
+		kafka_end(&w->kafka);
+		w->ends = true;
+	}
+	if (!kafka_has_ended(&w->kafka))
+		return false;
+	free(w);
+	return true;
+}
+
+static void serve(struct writer *w)
+{
+	struct trouble *t = &w->kafka.trouble;
+
+	kafka_woken(&w->kafka);
+	rd_kafka_poll(w->kafka.rk, 0);
+	if (t->status && t->status != EXIT_TEMP && !w->all->trouble.status)
+		w->all->trouble = *t;
+}
+
+static void serve_now(struct writers *ws, enum writer_kind kind)
+{
+	struct writer *w = ws->now[kind];
+	rd_kafka_resp_err_t err;
+
+	if (!w)
+		return;
+	serve(w);
+	if (!is_spent(w) || wake_now_ms() - w->begun_ms < RESTART_MS)
+		return;
+	msg_warn("%s; another producer takes its place",
+		w->kafka.trouble.status ? w->kafka.trouble.text
+					: "Kafka has not answered for a record");
+	get(ws, kind, &err);
+}
+
+const struct trouble *writers_serve(struct writers *ws)
+{
+	struct writer **link = &ws->old, *next;
+
+	for (int kind = 0; kind < WRITER_KINDS; kind++)
+		serve_now(ws, (enum writer_kind)kind);
+	/* What one gives back may spend another one, which comes to stand before it. */
+	for (struct writer *w = ws->old; w; w = w->next)
+		if (!w->ends)
+			serve(w);
+	while (*link) {
+		next = (*link)->next;
+		if (end(*link))
+			*link = next;
+		else
+			link = &(*link)->next;
+	}
+	return &ws->trouble;
+}
+
+void writers_close(struct writers *ws)
+{
+	for (int kind = 0; kind < WRITER_KINDS; kind++) {
+		struct writer *w = ws->now[kind];
+
+		if (!w)
+			continue;
+		handles_close(&w->handles);
+		kafka_stop(&w->kafka);
+		free(w);
+	}
+	free(ws);
+}
