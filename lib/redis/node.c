@@ -23,6 +23,8 @@
 
 enum {
 	CHECK_MS = 100, /* ROLE is asked for so long after the last, at the latest, … */
+	CHECK_REST_MS =
+		10, /* … when all commands are answered, since no others keep it company, … */
 	CHECK_COMMANDS = 1024, /* … or after so many commands, or bytes */
 	CHECK_BYTES = 256 << 10,
 	ROLE_MS = 5000, /* for the first answers */
@@ -191,12 +193,14 @@ void node_trust(struct redis_node *n)
 /* Milliseconds until a ROLE is to be sent, 0 now, -1 none. */
 static int role_due_ms(const struct redis_node *n, int64_t now_ms)
 {
+	int64_t at_ms = n->role_ms + (link_has_tags(&n->link) ? CHECK_MS : CHECK_REST_MS);
+
 	if (!n->rules->confirms || !n->up || n->role_sent || n->doubtful || !n->behind)
 		return -1;
 	if (n->hurry || n->rules->hurry || n->behind >= CHECK_COMMANDS ||
-		n->behind_bytes >= CHECK_BYTES || now_ms - n->role_ms >= CHECK_MS)
+		n->behind_bytes >= CHECK_BYTES || now_ms >= at_ms)
 		return 0;
-	return (int)(n->role_ms + CHECK_MS - now_ms);
+	return (int)(at_ms - now_ms);
 }
 
 /* ---- checks before the first command ---- */
