@@ -29,6 +29,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/brokers.c lib/kafka/brokers.h \
 	lib/kafka/check.c lib/kafka/check-conf.c lib/kafka/check-place.c lib/kafka/check-verdict.c lib/kafka/check-parts.h lib/kafka/check.h \
 	lib/kafka/conf.c lib/kafka/conf.h \
+	lib/kafka/diagnosis.c lib/kafka/diagnosis.h \
 	lib/kafka/fetchers.c lib/kafka/fetchers.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h \
 	lib/kafka/like.c lib/kafka/like.h \

@@ -12,7 +12,7 @@ tools_bin_kread_SOURCES = tools/kread/kread.c tools/kread/acks.c tools/kread/gro
 	tools/kread/keeper.h tools/kread/marks.h tools/kread/member.h tools/kread/move.h tools/kread/moved.h tools/kread/parts.h \
 	tools/kread/place.h tools/kread/print.h tools/kread/wire.h
 tools_bin_kread_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
-tools_bin_kread_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
+tools_bin_kread_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
 tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrite/anew.h tools/kwrite/batch.c tools/kwrite/batch.h \
 	tools/kwrite/blame.c tools/kwrite/blame.h \
 	tools/kwrite/deadletters.c tools/kwrite/deadletters.h tools/kwrite/delivery.c tools/kwrite/delivery.h \
@@ -22,7 +22,7 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrit
 	tools/kwrite/receipts.c tools/kwrite/receipts.h tools/kwrite/resend.c tools/kwrite/resend.h tools/kwrite/shape.c tools/kwrite/shape.h tools/kwrite/stall.c tools/kwrite/stall.h \
 	tools/kwrite/txn.c tools/kwrite/txn.h
 tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
-tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
+tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
 tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kcheck/identity.c tools/kcheck/names.c tools/kcheck/show.c tools/kcheck/show-views.c \
 	tools/kcheck/topics.c tools/kcheck/paint.h tools/kcheck/parts.h tools/kcheck/show.h tools/kcheck/views.h
 tools_bin_kcheck_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
@@ -44,7 +44,7 @@ tools/khttp/openapi.inc: tools/khttp/openapi.json
 tools/khttp/bin_khttp-openapi.$(OBJEXT): tools/khttp/openapi.inc
 tools_bin_kmock_SOURCES = tools/kmock.c
 tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
-tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS)
+tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
 tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c \
 	tools/rsub/entries.c tools/rsub/entry.c tools/rsub/info.c tools/rsub/list.c tools/rsub/names.c tools/rsub/pubsub.c \
 	tools/rsub/streams.c tools/rsub/whole.c tools/rsub/xack.c tools/rsub/entry.h \

@@ -47,30 +47,78 @@ void brokers_cut_after(char *text)
 		*after = '\0';
 }
 
+/* The entry of that name; NULL: none. */
+static struct brokers_lost *find(struct brokers *b, const char *name)
+{
+	for (int i = 0; i < b->away_count; i++)
+		if (strcmp(b->away[i].name, name) == 0)
+			return &b->away[i];
+	return NULL;
+}
+
+/* The same, made if need be; NULL: there is no room. */
+static struct brokers_lost *lost(struct brokers *b, int64_t now_ms, const char *name)
+{
+	struct brokers_lost *a = find(b, name);
+
+	if (!a && b->away_count < BROKERS_AWAY_MAX) {
+		a = &b->away[b->away_count++];
+		*a = (struct brokers_lost){.since_ms = now_ms};
+		snprintf(a->name, sizeof(a->name), "%s", name);
+	}
+	return a;
+}
+
 void brokers_away(struct brokers *b, int64_t now_ms, const char *text)
 {
 	const char *reason = strstr(text, ": ");
 	char name[sizeof(b->away->name)];
-	struct brokers_lost *a = b->away;
+	struct brokers_lost *a;
 
 	if (!reason || !broker_name(text, (size_t)(reason - text), name, sizeof(name)))
 		return;
 	pthread_mutex_lock(&b->lock);
 	/* The request that was waited for has failed; librdkafka sends it again. */
 	b->due_ms = 0;
-	while (a < b->away + b->away_count && strcmp(a->name, name))
-		a++;
-	if (a < b->away + BROKERS_AWAY_MAX) {
-		if (a == b->away + b->away_count) {
-			b->away_count++;
-			*a = (struct brokers_lost){.since_ms = now_ms};
-			memcpy(a->name, name, sizeof(name));
-		}
+	a = lost(b, now_ms, name);
+	if (a) {
 		a->back = false;
-		snprintf(a->cause, sizeof(a->cause), "%s", reason + 2);
-		brokers_cut_after(a->cause);
+		if (!a->explained) {
+			snprintf(a->cause, sizeof(a->cause), "%s", reason + 2);
+			brokers_cut_after(a->cause);
+		}
 	}
 	pthread_mutex_unlock(&b->lock);
+}
+
+void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const char *cause,
+	const char *remedy, bool passing, bool all)
+{
+	struct brokers_lost *a;
+
+	pthread_mutex_lock(&b->lock);
+	a = find(b, name);
+	if (!a && all)
+		a = lost(b, now_ms, name);
+	if (a && !a->back) {
+		/* Of a connection that is refused the client's own words say as much. */
+		if (!passing || !*a->cause)
+			snprintf(a->cause, sizeof(a->cause), "%s", cause);
+		snprintf(a->remedy, sizeof(a->remedy), "%s", remedy);
+		a->explained = true;
+		a->at_once = !passing;
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+bool brokers_were_there(struct brokers *b)
+{
+	bool were;
+
+	pthread_mutex_lock(&b->lock);
+	were = b->node_ms > 0;
+	pthread_mutex_unlock(&b->lock);
+	return were;
 }
 
 void brokers_all_away(struct brokers *b)
@@ -94,6 +142,7 @@ void brokers_asked(struct brokers *b, int64_t now_ms, int64_t wait_ms)
 bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int32_t id)
 {
 	char name[sizeof(b->away->name)];
+	struct brokers_lost *a;
 	bool news;
 
 	pthread_mutex_lock(&b->lock);
@@ -102,10 +151,10 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
 	b->due_ms = 0;
 	if (id >= 0)
 		b->node_ms = now_ms;
-	if (b->away_count && broker_name(broker, strlen(broker), name, sizeof(name)))
-		for (int i = 0; i < b->away_count; i++)
-			if (strcmp(b->away[i].name, name) == 0)
-				news = b->away[i].back = true;
+	a = b->away_count && broker_name(broker, strlen(broker), name, sizeof(name)) ? find(b, name)
+										     : NULL;
+	if (a)
+		news = a->back = true;
 	pthread_mutex_unlock(&b->lock);
 	return news;
 }
@@ -129,11 +178,10 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 		 * are away. */
 		if (b->node_ms <= a->since_ms)
 			up = false;
-		if (!a->reported && now_ms - a->since_ms >= AWAY_GRACE_MS) {
+		if (!a->reported && (a->at_once || now_ms - a->since_ms >= AWAY_GRACE_MS)) {
 			a->reported = true;
-			msg_warn("cannot reach broker %s: %s; waiting for it%s", a->name, a->cause,
-				strstr(a->cause, "resolve") ? " (--resolve says where a name is)"
-							    : "");
+			msg_warn("cannot reach broker %s: %s; waiting for it%s%s%s", a->name,
+				a->cause, *a->remedy ? " (" : "", a->remedy, *a->remedy ? ")" : "");
 		}
 	}
 	silent = b->due_ms && now_ms >= b->due_ms;

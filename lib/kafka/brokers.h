@@ -20,8 +20,11 @@ struct brokers {
 	struct brokers_lost {
 		char name[256]; /* host:port */
 		char cause[384];
+		char remedy[384]; /* "" */
 		int64_t since_ms;
 		bool reported, back;
+		bool explained; /* the cause is that of brokers_explain, and stays */
+		bool at_once; /* it is no matter of a moment */
 	} away[BROKERS_AWAY_MAX];
 	int away_count;
 	bool answered; /* since all brokers were last away */
@@ -37,6 +40,12 @@ void brokers_close(struct brokers *b);
 void brokers_away(struct brokers *b, int64_t now_ms, const char *text);
 /* None can be reached. */
 void brokers_all_away(struct brokers *b);
+/* A diagnosis has found why @name, HOST:PORT, cannot be used. @passing: it may be over soon. @all: so it is with all of them;
+ * else this explains only what is known to be away, for the client may not need the others. */
+void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const char *cause,
+	const char *remedy, bool passing, bool all);
+/* Whether one that is more than a bootstrap address has ever answered. */
+bool brokers_were_there(struct brokers *b);
 /* A request has left for a broker, which may keep it for @wait_ms before it must answer. */
 void brokers_asked(struct brokers *b, int64_t now_ms, int64_t wait_ms);
 /* An answer has come. @broker: "sasl_ssl://host:port/1"; @id: -1 when it is only a bootstrap address.

@@ -38,6 +38,15 @@ static bool is(const struct kafka_conf *k, const char *name, const char *text)
 	return same;
 }
 
+static void free_tls_config(struct tls_config *t)
+{
+	const char *all[] = {t->ca_file, t->ca_pem, t->cert_file, t->cert_pem, t->key_file,
+		t->key_pem, t->key_password, t->keystore_file, t->keystore_password};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		free((char *)(uintptr_t)all[i]);
+}
+
 static int open_tls(struct check_conf *c, const struct kafka_conf *k, struct trouble *why)
 {
 	struct tls_config t = {
@@ -55,11 +64,14 @@ static int open_tls(struct check_conf *c, const struct kafka_conf *k, struct tro
 	};
 
 	/* Not a file, but to look where systems have it: OpenSSL's default. */
-	if (t.ca_file && strcmp(t.ca_file, "probe") == 0)
+	if (t.ca_file && strcmp(t.ca_file, "probe") == 0) {
+		free((char *)(uintptr_t)t.ca_file);
 		t.ca_file = NULL;
+	}
 	c->has_cert = t.cert_file || t.cert_pem || t.keystore_file;
 	c->as.any_cert = is(k, "enable.ssl.certificate.verification", "false");
 	c->as.tls_client = tls_open(&t, why);
+	free_tls_config(&t);
 	return c->as.tls_client ? 0 : -1;
 }
 
@@ -105,4 +117,29 @@ int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct tro
 	if (k->token_cmd && take_token(c, k->token_cmd, why))
 		return -1;
 	return c->as.tls ? open_tls(c, k, why) : 0;
+}
+
+static void forget(const char *secret)
+{
+	char *p = (char *)(uintptr_t)secret;
+
+	if (p)
+		explicit_bzero(p, strlen(p));
+	free(p);
+}
+
+void check_conf_close(struct check_conf *c)
+{
+	if (c->as.tls_client)
+		tls_free(c->as.tls_client);
+	if (c->as.tls_look)
+		tls_free(c->as.tls_look);
+	forget(c->as.login.password);
+	forget(c->as.login.token);
+	free((char *)(uintptr_t)c->as.login.mechanism);
+	free((char *)(uintptr_t)c->as.login.user);
+	free((char *)(uintptr_t)c->as.client_id);
+	free(c->bootstrap);
+	free(c->protocol);
+	*c = (struct check_conf){0};
 }

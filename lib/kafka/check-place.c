@@ -142,6 +142,7 @@ void judge_name(struct judge *j)
 		whose = "; it is a name inside a Kubernetes cluster, where clients outside need a listener of their own";
 	else if (l->broker_count && !strchr(l->to_host, '.'))
 		whose = "; without a dot it is known to the broker's own machines or containers";
+	j->v->is_passing = l->resolve_error != EAI_NONAME;
 	judge_say(j, EXIT_TEMP, "the host name '%s' does not resolve here: %s%s", l->to_host,
 		gai_strerror(l->resolve_error), whose);
 	if (l->broker_count)
@@ -157,6 +158,7 @@ void judge_unreached(struct judge *j)
 	const struct talk *t = &j->a->talk;
 	const char *whose = "";
 
+	j->v->is_passing = true;
 	if (j->l->broker_count && c->via && is_private(j->a->text) &&
 		!are_near(j->a->text, c->via_address->text))
 		whose = "; it is an address of a private network, where clients outside need a listener of their own";
@@ -198,12 +200,34 @@ static void note_balancer(struct judge *j)
 	}
 }
 
+/* A broker answers there, but it is of another cluster. Returns whether it is. */
+static bool judge_cluster(struct judge *j, const struct check_address *good)
+{
+	const struct check_listener *via = j->c->via;
+	const char *here = good->talk.metadata.cluster, *first = NULL;
+
+	if (via && via != j->l)
+		first = j->c->via_address->talk.metadata.cluster;
+	if (!here || !first || strcmp(here, first) == 0)
+		return false;
+	judge_say(j, j->l->is_bootstrap ? EXIT_PERM : EXIT_TEMP,
+		"a broker of another cluster answers there, %.64s; %.*s:%s is of the cluster %.64s",
+		here, HOST_SHOWN, via->host, via->port, first);
+	if (j->l->is_bootstrap)
+		judge_advise(j, "name brokers of one cluster: -b HOST:PORT");
+	else
+		judge_advise_address(j);
+	return true;
+}
+
 void judge_good(struct judge *j)
 {
 	const struct check_listener *l = j->l, *via = j->c->via;
 	const struct check_address *good = check_usable(l);
 
 	snprintf(j->v->text, sizeof(j->v->text), "good");
+	if (judge_cluster(j, good))
+		return;
 	note_balancer(j);
 	for (int i = 0; i < l->address_count; i++) {
 		const struct check_address *a = &l->addresses[i];

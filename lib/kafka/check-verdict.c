@@ -37,6 +37,14 @@ static void advise_protocol(struct judge *j, const char *protocol)
 			j->l->brokers[0], j->c->conf->protocol);
 }
 
+static void advise_broker(struct judge *j)
+{
+	if (j->l->is_bootstrap)
+		judge_advise(j, "name the address of a broker: -b HOST:PORT");
+	else
+		judge_advise_address(j);
+}
+
 /* ---- what the port is ---- */
 
 const char *check_kind(const char *first)
@@ -133,7 +141,7 @@ static bool judge_looks(struct judge *j)
 	if (kind) {
 		judge_say(j, ours(j), "%s answers there, no broker of Kafka%s", kind,
 			speaks_tls(tls) && !tls->done ? ", and through TLS" : "");
-		judge_advise(j, "name the address of a broker: -b HOST:PORT");
+		advise_broker(j);
 		return true;
 	}
 	if (speaks_tls(tls)) {
@@ -186,6 +194,7 @@ static void judge_cert(struct judge *j)
 	const struct tls_report *r = &j->a->talk.tls;
 	char from[40], until[40], now[40];
 
+	j->v->is_cert = true;
 	day(r->from_s, from, sizeof(from));
 	day(r->until_s, until, sizeof(until));
 	if (r->flaws & TLS_EXPIRED) {
@@ -272,6 +281,7 @@ static void judge_silent(struct judge *j)
 		judge_unreached(j);
 		return;
 	}
+	j->v->is_passing = true;
 	judge_say(j, EXIT_TIMEOUT, "time-out: it takes connections, and does not answer %s",
 		t->step == TALK_SHAKES		  ? "to TLS"
 			: t->step == TALK_LOGS_IN ? "to the login (SASL)"
@@ -293,7 +303,7 @@ static void judge_address(struct judge *j)
 		return;
 	case TALK_NO_BROKER:
 		judge_say(j, ours(j), "it is the listener of a controller, not of a broker");
-		judge_advise(j, "name the address of a broker: -b HOST:PORT");
+		advise_broker(j);
 		return;
 	case TALK_DENIED:
 		judge_denied(j);
@@ -315,6 +325,7 @@ static void judge_address(struct judge *j)
 	if (t->fault == TALK_SILENT) {
 		judge_silent(j);
 	} else if (t->fault == TALK_CLOSED) {
+		j->v->is_passing = true;
 		judge_say(j, EXIT_TEMP,
 			"it takes connections and closes them without an answer: no broker of "
 			"Kafka, or a proxy that has lost its own");
@@ -323,7 +334,7 @@ static void judge_address(struct judge *j)
 		judge_tls(j);
 	} else {
 		judge_say(j, ours(j), "the answer is none of Kafka's: '%s'", t->first);
-		judge_advise(j, "name the address of a broker: -b HOST:PORT");
+		advise_broker(j);
 	}
 }
 

@@ -32,6 +32,8 @@ struct check_verdict {
 	char text[640]; /* the sentence; "good" */
 	char remedy[640]; /* what to do, to be copied; "" */
 	char note[320]; /* what is not wrong, but odd; "" */
+	bool is_cert; /* it is about the certificate of the broker */
+	bool is_passing; /* it may be over soon: a broker that starts again looks so */
 };
 
 /* HOST:PORT, of bootstrap.servers or advertised by a broker, or both. */
@@ -62,9 +64,10 @@ struct check_conf {
 };
 
 struct kafka_conf;
-/* Reads the properties. Fails with 100 when a file of certificates cannot be read. What it allocates lives as long as the
- * process; @k and its list of resolves must live as long. */
+/* Reads the properties. Fails with 100 when a file of certificates cannot be read. The list of resolves of @k must live as
+ * long as @c. After a failure, too, check_conf_close is due; a program that ends need not call it. */
 int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct trouble *why);
+void check_conf_close(struct check_conf *c);
 
 struct check {
 	const struct check_conf *conf;

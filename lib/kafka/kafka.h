@@ -11,6 +11,7 @@
 #include "base/trouble.h"
 #include "kafka/brokers.h"
 #include "kafka/conf.h"
+#include "kafka/diagnosis.h"
 #include "kafka/fetchers.h"
 #include "kafka/liveness.h"
 
@@ -32,10 +33,15 @@ struct kafka {
 	bool own_debug, tells_refusals;
 	_Atomic bool session_was_over; /* of a consumer in a group; set by a thread of librdkafka */
 	int wake_in;
-	const char *token_cmd;
 	pthread_t ender;
 	bool ends;
-	struct kafka_resolves resolves;
+	struct kafka_conf reach; /* what a diagnosis dials */
+	struct diagnosis *diagnosis; /* NULL: none is under way */
+	int64_t diagnose_ms; /* when the next one begins, if Kafka does not answer then */
+	bool was_diagnosed;
+	bool is_out; /* Kafka has not answered since an error was told */
+	struct trouble held; /* for which the diagnosis may know a better sentence */
+	int64_t held_ms; /* since when */
 	struct brokers brokers;
 	struct liveness liveness;
 	struct fetchers fetchers;
@@ -48,7 +54,8 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 void kafka_wake_on(struct kafka *k, rd_kafka_queue_t *q);
 /* Reads wake_fd dry. Call before the queues are served. */
 void kafka_woken(struct kafka *k);
-/* Says once that a broker cannot be reached or answers nothing, and once that it is back. Call each turn of
+/* Says once that a broker cannot be reached or answers nothing, with the cause and the remedy that a diagnosis finds, and
+ * once that it is back; when all addresses of -b turn out to be wrong before Kafka has ever answered, that is trouble. Call each turn of
  * the loop, after the queues were served, at least once a second. Returns whether Kafka answers; then look
  * at `trouble`. */
 bool kafka_tick(struct kafka *k);

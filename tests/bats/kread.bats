@@ -850,7 +850,7 @@ committed() {
 	echo here | kproduce "$topic"
 	far=$(<"$KAFKA_DIR/far")
 	spawn lost kread --raw -e -b "127.0.0.1:$far" "$topic" </dev/null
-	wait_file_contains lost.err "--resolve says where a name is"
+	wait_file_contains lost.err "here: --resolve $HIDDEN:$far:127.0.0.1;"
 	run -0 kread --raw -e -b "127.0.0.1:$far" --resolve "$HIDDEN:$far:127.0.0.1" "$topic"
 	[ "$output" = here ]
 	run -0 kread --raw -e -b "$HIDDEN:7" --resolve "$HIDDEN:7:127.0.0.1:$far" \

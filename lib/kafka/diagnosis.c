@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: the client's loop and the thread share one struct, which the last of the two frees. What the thread has found is
+ * there before `done` is set; until then the loop reads nothing else. */
+#define _GNU_SOURCE
+#include "kafka/diagnosis.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+#include "base/wake.h"
+#include "kafka/check.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	PAUSE_MS = 100, /* a connection that comes back sooner needs no diagnosis */
+	TIMEOUT_MS = 5000,
+};
+
+struct diagnosis {
+	atomic_int holders;
+	atomic_bool done, dropped;
+	bool some_good; /* an advertised listener can be used */
+	struct kafka_conf conf;
+	int wake_fd;
+	struct diagnosis_finding *list;
+	size_t count;
+	const struct diagnosis_finding *ours;
+};
+
+/* One at a time: several clients of a process ask about the same cluster. */
+static atomic_flag is_under_way = ATOMIC_FLAG_INIT;
+
+static void release(struct diagnosis *d)
+{
+	if (atomic_fetch_sub(&d->holders, 1) > 1)
+		return;
+	rd_kafka_conf_destroy(d->conf.rd);
+	close(d->wake_fd);
+	free(d->list);
+	free(d);
+}
+
+/* ---- the thread ---- */
+
+static struct diagnosis_finding *add(struct diagnosis *d, const struct check_listener *l)
+{
+	struct diagnosis_finding *f = &d->list[d->count++];
+	const char *reason = strstr(l->verdict.text, ": ");
+
+	*f = (struct diagnosis_finding){.is_passing = l->verdict.is_passing};
+	snprintf(f->name, sizeof(f->name), "%s:%s", l->host, l->port);
+	/* The sentence begins with the listener. */
+	if (strncmp(l->verdict.text, f->name, strlen(f->name)) == 0 && reason)
+		snprintf(f->reason, sizeof(f->reason), "%s", reason + 2);
+	else
+		snprintf(f->reason, sizeof(f->reason), "%s", l->verdict.text);
+	memcpy(f->remedy, l->verdict.remedy, sizeof(f->remedy));
+	return f;
+}
+
+static void take(struct diagnosis *d, const struct check *c)
+{
+	bool all = true;
+
+	d->list = mem_alloc((c->count + 1) * sizeof(*d->list));
+	for (size_t i = 0; i < c->count; i++) {
+		const struct check_listener *l = c->listeners[i];
+		const struct diagnosis_finding *f = l->verdict.status ? add(d, l) : NULL;
+
+		if (l->broker_count && !l->verdict.status)
+			d->some_good = true;
+		if (l->is_bootstrap && l->verdict.status != EXIT_PERM && !l->verdict.is_cert)
+			all = false;
+		else if (l->is_bootstrap && !d->ours)
+			d->ours = f;
+	}
+	if (!all)
+		d->ours = NULL;
+}
+
+static void dial(struct diagnosis *d, const struct check_conf *conf)
+{
+	struct pollfd *fds = NULL;
+	struct check c;
+	size_t room = 0;
+
+	check_start(&c, conf, TIMEOUT_MS, wake_now_us());
+	while (!c.done && !d->dropped) {
+		size_t n = check_poll(&c, &fds, &room);
+
+		poll(fds, (nfds_t)n, check_timeout_ms(&c, wake_now_us()));
+		check_go_on(&c, fds, wake_now_us());
+	}
+	if (c.done)
+		take(d, &c);
+	check_free(&c);
+	free(fds);
+}
+
+static void *run(void *arg)
+{
+	struct diagnosis *d = arg;
+	struct trouble why = {0};
+	struct check_conf conf = {0};
+
+	poll(NULL, 0, PAUSE_MS);
+	if (!d->dropped && check_conf_open(&conf, &d->conf, &why) == 0)
+		dial(d, &conf);
+	check_conf_close(&conf);
+	atomic_flag_clear(&is_under_way);
+	d->done = true;
+	/* A full pipe wakes the loop, too. */
+	if (write(d->wake_fd, "", 1) < 0)
+		d->done = true;
+	release(d);
+	return NULL;
+}
+
+/* ---- the client's side ---- */
+
+struct diagnosis *diagnosis_start(const struct kafka_conf *c, int wake_fd)
+{
+	struct diagnosis *d;
+	sigset_t all, before;
+	pthread_t thread;
+	int failed;
+
+	if (atomic_flag_test_and_set(&is_under_way))
+		return NULL;
+	d = mem_alloc(sizeof(*d));
+	*d = (struct diagnosis){.holders = 2,
+		.conf = {.rd = rd_kafka_conf_dup(c->rd),
+			.resolves = c->resolves,
+			.token_cmd = c->token_cmd},
+		.wake_fd = fcntl(wake_fd, F_DUPFD_CLOEXEC, 0)};
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	failed = pthread_create(&thread, NULL, run, d);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!failed) {
+		pthread_detach(thread);
+		return d;
+	}
+	atomic_flag_clear(&is_under_way);
+	d->holders = 1;
+	release(d);
+	return NULL;
+}
+
+bool diagnosis_done(const struct diagnosis *d)
+{
+	return d->done;
+}
+
+size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_finding **list)
+{
+	*list = d->list;
+	return d->count;
+}
+
+const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d)
+{
+	return d->ours;
+}
+
+bool diagnosis_all_away(const struct diagnosis *d)
+{
+	return !d->some_good;
+}
+
+void diagnosis_drop(struct diagnosis *d)
+{
+	if (!d)
+		return;
+	d->dropped = true;
+	release(d);
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# What kread, kwrite and khttp say when they cannot come in: the sentence of kcheck, once, and then they end with 100.
+# Nothing is consumed, and nothing is a dead letter. One Kafka, with an authorizer and a listener for each mistake.
+
+load helpers
+load listeners
+
+setup_file() {
+	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
+		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'STRAY SSL - stray' 'MUTUAL SSL' 'LOGIN SASL_SSL' \
+		'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
+		-- authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS
+	TOPIC=$(new_topic)
+	seq 5 | kproduce "$TOPIC"
+	export TOPIC
+}
+
+setup() {
+	harness_setup
+	TLS=(-X security.protocol=SSL -X "ssl.ca.location=$CERTS/ca.pem")
+	LOGIN=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=alice)
+	LOGIN_TLS=(-X security.protocol=SASL_SSL -X "ssl.ca.location=$CERTS/ca.pem" -X sasl.mechanisms=PLAIN
+		-X sasl.username=alice)
+}
+
+end_of() {
+	kcheck --json -t "$1" | jq 'select(.topic).partitions[0].end'
+}
+
+# refused TEXT OPTION…: kread, in a group too, kwrite and khttp end with 100, and TEXT is in their one sentence.
+refused() {
+	local text=$1 name end
+	shift
+	end=$(end_of "$TOPIC")
+	rm -f dead
+	spawn reads kread "$@" -e "$TOPIC" </dev/null
+	spawn group kread "$@" -g refused --commit written "$TOPIC" </dev/null
+	spawn writes kwrite "$@" -t "$TOPIC" --dead-letter dead <<<'{"payload":"x"}'
+	spawn http khttp "$@" --listen "unix:$T/web" </dev/null
+	for name in reads group writes http; do
+		wait_exit $name
+		cat $name.err
+		[ "$status" -eq 100 ]
+		[ ! -s $name.out ]
+		grep -qF -e "$text" $name.err
+	done
+	for name in reads group writes; do [ "$(grep -cF -e "$text" $name.err)" -eq 1 ]; done
+	[ ! -s dead ]
+	[ "$(end_of "$TOPIC")" -eq "$end" ]
+}
+
+@test "TLS to a port without, and none to a port with it; no login where one is wanted" {
+	refused 'it speaks TLS, and security.protocol is PLAINTEXT; -X security.protocol=SSL' -b "$(at TLS)"
+	refused 'it does not speak TLS, and security.protocol is SSL; -X security.protocol=PLAINTEXT' -b "$(at PLAIN)" "${TLS[@]}"
+	refused 'it wants a login (SASL), and security.protocol is PLAINTEXT' -b "$(at SASL)"
+}
+
+@test "a certificate that has expired, is for another host, or from an unknown CA; none of our own where one is wanted" {
+	refused 'its certificate has expired: CN=expired was valid until 20' -b "$(at EXPIRED)" "${TLS[@]}"
+	refused "its certificate is not for the host name or address '127.0.0.1', but for DNS:redis.test" -b "$(at NAMED)" "${TLS[@]}"
+	refused 'its certificate is from no CA that is trusted here: CN=stray was signed by CN=other-ca' -b "$(at STRAY)" "${TLS[@]}"
+	refused 'it wants a client certificate, and we have none' -b "$(at MUTUAL)" "${TLS[@]}"
+}
+
+@test "the listener of a controller; a Redis server" {
+	refused 'it is the listener of a controller, not of a broker' -b "$(at CONTROLLER)"
+	redis_start
+	refused 'a Redis server answers there, no broker of Kafka' -b "127.0.0.1:$REDIS_PORT"
+}
+
+@test "a wrong password, with TLS and without" {
+	refused uthentication -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
+	refused uthentication -b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=wrong
+}
+
+@test "no ACL; READ is enough to read, WRITE to write" {
+	local ours theirs
+	ours=$(new_topic) theirs=$(new_topic)
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" allow "$ours" alice read,write,describe
+	LOGIN+=(-b "$(at SASL)" -X sasl.password=secret)
+	seq 3 | kwrite "${LOGIN[@]}" --raw -t "$ours"
+	[ "$(kread "${LOGIN[@]}" -e --raw "$ours" | xargs)" = '1 2 3' ]
+	run -100 kread "${LOGIN[@]}" -e "$theirs"
+	[[ $output == *"$theirs"* ]]
+	run -100 kread "${LOGIN[@]}" -g g --commit written -e "$ours"
+	[[ $output == *[Gg]'roup authorization failed'* || $output == *"not authorized to access group"* ]]
+	run -100 kwrite "${LOGIN[@]}" -t "$theirs" --dead-letter dead <<<'{"payload":"x"}'
+	[ ! -s dead ]
+	[ "$(end_of "$theirs")" -eq 0 ]
+}
+
+# waits TEXT OPTION…: kread and kwrite say so once, and wait.
+waits() {
+	local text=$1 name
+	shift
+	spawn reads kread "$@" -e "$TOPIC" </dev/null
+	spawn writes kwrite "$@" -t "$TOPIC" <<<'{"payload":"x"}'
+	for name in reads writes; do
+		wait_file_contains $name.err "$text"
+		kill -KILL "$(pid_of $name)"
+		wait_exit $name
+		cat $name.err
+		[ "$(grep -cF -e 'cannot reach' $name.err)" -eq 1 ]
+	done
+}
+
+@test "an advertised name that does not resolve, a wrong port, another protocol: the remedy is right, and they wait" {
+	waits "cannot reach broker nobody.invalid:$(port NOWHERE): the host name 'nobody.invalid' does not resolve here: Name or service not known; waiting for it (here: --resolve nobody.invalid:$(port NOWHERE):127.0.0.1; or for all, at broker 1: advertised.listeners=PLAINTEXT://$(at NOWHERE))" \
+		-b "$(at NOWHERE)"
+	waits "onnection refused; waiting for it (here: --resolve $(at FAR):$(at CLOSED); or" \
+		-b "$(at CLOSED)"
+	waits "cannot reach broker $(at TLS): it speaks TLS, and security.protocol is PLAINTEXT; waiting for it (broker 1 must advertise" \
+		-b "$(at MIXED)"
+	waits "cannot reach broker nobody.invalid:9092: the host name 'nobody.invalid' does not resolve here" -b nobody.invalid
+}
