@@ -318,6 +318,9 @@ int txn_timeout_ms(const struct txn *t, int64_t now_ms)
 		return -1;
 	if (t->state != TXN_OPEN && t->state != TXN_ASKED)
 		return 0;
+	/* It is read at the end of a turn. */
+	if (t->state == TXN_ASKED && t->sink->ack.has_reply)
+		return 0;
 	if (t->state == TXN_ASKED && now_ms < t->asked_ms + PATIENCE_MS)
 		at = t->asked_ms + PATIENCE_MS;
 	/* Deliveries wake it. */
