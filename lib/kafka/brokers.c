@@ -203,3 +203,15 @@ void brokers_put_away(struct brokers *b, struct buf *text)
 		buf_puts(text, ", waiting for the brokers");
 	pthread_mutex_unlock(&b->lock);
 }
+
+void brokers_put_why(struct brokers *b, struct buf *text)
+{
+	pthread_mutex_lock(&b->lock);
+	if (b->away_count)
+		buf_printf(text, "cannot reach broker %s: %s", b->away[0].name, b->away[0].cause);
+	else
+		buf_puts(text,
+			b->silent ? "no broker has answered for five seconds"
+				  : "no broker has answered yet");
+	pthread_mutex_unlock(&b->lock);
+}

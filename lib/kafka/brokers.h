@@ -58,6 +58,9 @@ bool brokers_tick(struct brokers *b, int64_t now_ms);
 /* Appends ", waiting for broker x:9092", or for the brokers when none is known to be away. */
 void brokers_put_away(struct brokers *b, struct buf *text);
 
+/* Appends why Kafka does not answer: "cannot reach broker x:9092: reason". */
+void brokers_put_why(struct brokers *b, struct buf *text);
+
 /* Removes " (after 3ms in state CONNECT)" from the end. */
 void brokers_cut_after(char *text);
 

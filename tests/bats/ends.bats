@@ -423,7 +423,7 @@ first_signal() {
 }
 
 @test "a source and a server end on their first signal, with 0 and without a word" {
-	each 'kread none' 'rsub none' 'kmock' -- first_signal
+	each 'kread none' 'rsub none' kmock 'khttp --listen unix:web --management none' -- first_signal
 }
 
 # ---- the acknowledgement socket ----
@@ -511,7 +511,7 @@ wrong_usage() {
 }
 
 @test "wrong usage" {
-	each "${PRINTERS[@]}" evtop "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kcheck kmock -- wrong_usage
+	each "${PRINTERS[@]}" evtop "${FILTERS[@]/-- cat/}" "${PASSING[@]}" "${SINKS[@]}" "${SOURCES[@]}" kcheck kmock khttp -- wrong_usage
 }
 
 login_refused() {
@@ -524,6 +524,18 @@ login_refused() {
 	url=redis://:wrong@127.0.0.1:$REDIS_PORT
 	each "rsub -u $url events" "rpub -u $url out" "rpub -u $url out --pass" \
 		"rapply -u $url --position none --as string" -- login_refused
+}
+
+# ---- a server's address ----
+
+no_address() {
+	starts 'exec "$@" </dev/null >it.seen'
+	ends 100 "cannot listen on '*"
+}
+
+@test "a server cannot listen there" {
+	each 'khttp --listen unix:no/where --management none' 'khttp --listen unix:web --management unix:no/where' \
+		'evsse --listen unix:no/where -t x' -- no_address
 }
 
 # ---- evpipe: a table of its members, of which one has failed first ----

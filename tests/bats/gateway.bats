@@ -135,9 +135,9 @@ load_client() {
 	                          {"Content-Type": "application/vnd.kafka.json.v2+json", "Idempotency-Key": key})
 	                answer = c.getresponse()
 	                body, status = answer.read(), answer.status
-	                assert status in (200, 502, 503, 504), (status, body)
-	                # At 504 the same key asks again. This one is refused for good.
-	                if status == 200 and b'"error_code"' in body:
+	                assert status in (200, 500, 502, 503, 504), (status, body)
+	                # At 504 the same key asks again. This is the last word: it may have been written.
+	                if status == 500 or (status == 200 and b'"error_code"' in body):
 	                    key, status = f"{value}.{tries}", None
 	            except (OSError, http.client.HTTPException):
 	                c = status = None

@@ -60,7 +60,14 @@ records() {
 	khttp_start
 	kill -STOP "$MOCK"
 	wait_for 'http /ready; is 503'
-	is 503 '.error_code == 503 and (.message | length > 0)'
+	is 503 '.error_code == 503 and (.message | startswith("Kafka does not answer: "))'
+	# 503 would be the end for a browser.
+	http -H 'Accept: text/event-stream' /topics/t/records
+	is 200
+	[ "$(<body)" = 'retry: 3000' ]
+	is_type text/event-stream
+	http -H 'Accept: application/x-ndjson' /topics/t/records
+	is 503
 	post json "$record" /topics/t
 	is_error 503 'Kafka does not answer'
 	curl -s -i --unix-socket "$WEB" http://localhost/topics | grep -qi '^Retry-After: 1'
@@ -78,6 +85,14 @@ records() {
 	wait_for 'http /ready; is 200'
 	post json "$record" /topics/t
 	is 200
+}
+
+@test "/ready names the broker that cannot be reached, and why" {
+	local port
+	port=$(free_port)
+	SIDE=$T/away.side
+	spawn away khttp -b "127.0.0.1:$port" --listen "unix:$T/away.web" --management "unix:$SIDE" </dev/null
+	WEB=$SIDE wait_for "WEB=$SIDE http /ready; is 503 '.message == \"Kafka does not answer: cannot reach broker 127.0.0.1:$port: Connect to ipv4#127.0.0.1:$port failed: Connection refused\"'"
 }
 
 @test "Kafka does not answer in time: a record that may have been written is 504" {

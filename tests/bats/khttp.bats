@@ -455,3 +455,14 @@ schema='Validation error on: Schema validation error'
 	http /topics
 	is 200
 }
+
+@test "each route stands in the OpenAPI, and the reverse" {
+	http /openapi
+	is 200
+	jq -r '.paths | to_entries[] | .key as $path | .value | keys[] | select(. != "parameters") |
+		"\(ascii_upcase) \($path | gsub("{[^}]*}"; "{}"))"' body | sort >described
+	sed -n 's/^\t{"\([A-Z]*\)", "\(.*\)", BODY_.*/\1 \2/p; s/^\t{"\([A-Z]*\)", INSTANCE\( "\([^"]*\)"\)*, BODY_.*/\1 \/consumers\/{}\/instances\/{}\3/p' \
+		"$ROOT/tools/khttp/route.c" | sed 's/{[^}]*}/{}/g' | sort >routed
+	[ "$(wc -l <routed)" -gt 25 ]
+	diff described routed
+}

@@ -4,7 +4,7 @@
 
 load helpers
 
-PROGRAMS=(evack evbatch evfmt evreplay evtop evkey evsel evstamp kcheck kmock kread kwrite rapply rpub rsub)
+PROGRAMS=(evack evbatch evfmt evreplay evtop evkey evsel evstamp kcheck khttp kmock kread kwrite rapply rpub rsub)
 
 setup_file() {
 	kmock_start -t events:1 -t written:1
@@ -21,6 +21,7 @@ args_of() {
 	evsel) args=(.payload.a) ;;
 	evstamp) args=(--drop x) ;;
 	kcheck) args=(--timeout 30s) ;;
+	khttp) args=(--listen unix:web --management none) ;;
 	kmock) args=(-t "t:1") ;;
 	kread) args=(-e events) ;;
 	kwrite) args=(-t written) ;;
@@ -73,6 +74,7 @@ attempt() {
 		sed "s/^$program //;q" out >>versions
 		# Then a line for each library by which programs differ.
 		case $program in
+		khttp) libraries='^(librdkafka|libmicrohttpd|OpenSSL) [0-9]+\.[0-9.]+$|^libjq( [0-9.]+)?$' ;;
 		k*) libraries='^(librdkafka|OpenSSL) [0-9]+\.[0-9.]+$' ;;
 		r*) libraries='^(hiredis|OpenSSL) [0-9]+\.[0-9.]+$' ;;
 		evkey | evsel) libraries='^libjq( [0-9.]+)?$' ;;
@@ -246,6 +248,12 @@ run_with_metrics() {
 		stop with
 		wait_exit with
 		;;
+	khttp)
+		spawn with khttp "${args[@]}" --metrics m
+		wait_for 'grep -q "^evpipe_ready.* 1$" m'
+		stop with
+		wait_exit with
+		;;
 	rsub)
 		spawn with rsub -c 1 "${args[@]}" --metrics m
 		wait_for '[ "$(redis_subscribers news)" -eq 1 ]'
@@ -277,7 +285,7 @@ run_with_metrics() {
 		echo "--- $program"
 		run_with_metrics "$program"
 		case $program in
-		kcheck | kmock) names= ;;
+		kcheck | khttp | kmock) names= ;;
 		kread) names=records_out ;;
 		rsub) names='records_in records_out errors' ;;
 		evack | kwrite | rapply | rpub) names='records_in records_out errors dead_letters' ;;
@@ -301,7 +309,7 @@ run_with_metrics() {
 		grep -q "^evpipe_start_time_seconds{pipeline=\"evpipe\",tool=\"$program\"} [0-9]" m
 		grep -q "^evpipe_build_info{pipeline=\"evpipe\",tool=\"$program\",version=\"[0-9.]*\"} 1$" m
 		case $program in
-		k[crw]*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"kafka\"} [01]$" m ;;
+		k[chrw]*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"kafka\"} [01]$" m ;;
 		r*) grep -q "^evpipe_up{pipeline=\"evpipe\",tool=\"$program\",peer=\"redis\"} [01]$" m ;;
 		*) run ! grep _up m ;;
 		esac

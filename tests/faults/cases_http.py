@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Instances of khttp, whose positions are committed by the bridge: a client that goes in the middle of answers, a bridge that is
 stopped or killed, a second instance that comes and goes. What stands in answers that arrived whole is compared with what was
-written: no record is lost. A record may come again, as often as an answer did not arrive or a position was not committed yet."""
+written: no record is lost. A record may come again, as often as an answer did not arrive or a position was not committed yet.
+Requests with a reply, whose service and bridge are killed."""
 import http.client
 import json
 import signal
@@ -10,9 +11,10 @@ import struct
 import threading
 import time
 
-from rig import Failure, case, free_port, signal_pid
+from rig import Failure, Unit, case, free_port, signal_pid
 
 V2 = {"Content-Type": "application/vnd.kafka.v2+json"}
+TEXT = {"Content-Type": "application/vnd.kafka.text.v2+json"}
 
 
 class Bridge:
@@ -30,10 +32,10 @@ class Bridge:
         except OSError:
             return False
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, headers=V2):
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=100)
         try:
-            client.request(method, path, body and json.dumps(body), V2 if body else {"Accept": "*/*"})
+            client.request(method, path, body and json.dumps(body), headers if body else {"Accept": "*/*"})
             answer = client.getresponse()
             return answer.status, answer.read()
         except http.client.HTTPException as why:
@@ -134,3 +136,74 @@ def consumers(rig, how=None, drops=0, second=False):
         client.join()
     total = sum(len(client.got) for client in clients)
     return f"records={count} lost=0 repeated={total - count} left={sum(client.left for client in clients)} rounds={rounds + 1}"
+
+
+class Asker(threading.Thread):
+    """Requests with a reply, one after the other."""
+
+    def __init__(self, bridge, path, name):
+        super().__init__(daemon=True)
+        self.bridge, self.path, self.tag, self.stop = bridge, path, name, False
+        self.answered, self.wrong, self.failed = 0, [], {}
+
+    def run(self):
+        n = 0
+        while not self.stop:
+            n += 1
+            text = f"{self.tag}-{n}"
+            try:
+                status, body = self.bridge.ask("POST", self.path, {"value": text}, TEXT)
+            except OSError:
+                status = 0  # the bridge was killed
+            if status == 200 and json.loads(body)["value"] == text:
+                self.answered += 1
+                continue
+            self.failed[status] = self.failed.get(status, 0) + 1
+            # 500 is the service's own: a worker was killed.
+            if status not in (0, 500, 503, 504):
+                self.wrong.append((text, status, body))
+            time.sleep(0.05)
+
+
+@case("http-requests-service-killed")
+@case("http-requests-bridge-killed", bridge_too=True)
+def requests(rig, bridge_too=False):
+    """Each answer is the reply to its own request, or says that there was none, whoever is killed; then all are answered."""
+    topics, bridge = [rig.topic("requests"), rig.topic("replies")], Bridge(rig)
+    service = Unit(rig, [["kread", "-b", rig.brokers, "-X", "session.timeout.ms=6000", "-g", rig.name, topics[0]],
+                         ["evcorr", "serve", "--preset=spring", "-P", "2", "--", "cat"],
+                         ["kwrite", "-b", rig.brokers, "-p", "have"]],
+                   how="evpipe", options=["--restart", "-n", "service"], tag="service")
+    service.start()
+    bridge.start()
+    path = f"/topics/{topics[0]}/request?reply_topic={topics[1]}&timeout=5000"
+    askers = [Asker(bridge, path, f"a{n}") for n in range(4)]
+    for asker in askers:
+        asker.start()
+
+    def answered():
+        return sum(asker.answered for asker in askers)
+
+    for n in range(rig.pick(4, 12, 60)):
+        before = answered()
+        rig.until(lambda b=before: answered() > b + 20, f"progress in round {n}")
+        if bridge_too and n % 2:
+            signal_pid(bridge.process.pid, signal.SIGKILL)
+            rig.until(lambda: bridge.process.poll() is not None, "the end of the bridge")
+            bridge.start()
+        else:
+            service.signal(signal.SIGKILL, n // 2 % 3)
+    before = answered()
+    rig.until(lambda: answered() > before + 100, "answers at the end")
+    for asker in askers:
+        asker.stop = True
+    for asker in askers:
+        asker.join()
+    wrong = sum((asker.wrong for asker in askers), [])
+    if wrong:
+        raise Failure(f"wrong answers: {wrong[:3]}")
+    failed = {}
+    for asker in askers:
+        for status, count in asker.failed.items():
+            failed[status] = failed.get(status, 0) + count
+    return f"lost=0 crossed=0 of={answered()} failed={failed}"

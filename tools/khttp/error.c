@@ -61,11 +61,31 @@ void error_query(struct http_request *r, const char *name)
 	error_schema(r, &errors);
 }
 
+/* For a browser's EventSource 503 is the end for good; a stream that ends it opens again. */
+static bool is_event_source(const struct http_request *r)
+{
+	static const enum media offered[] = {
+		MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT, MEDIA_LINES, MEDIA_EVENTS, MEDIA_NONE};
+	const char *pattern = http_pattern(r);
+	size_t n = pattern ? strlen(pattern) : 0;
+
+	return n > 8 && strcmp(pattern + n - 8, "/records") == 0 &&
+		media_choose(http_header(r, "Accept"), offered, false) == MEDIA_EVENTS;
+}
+
 void error_unavailable(struct http_request *r, const char *fmt, ...)
 {
 	char message[512];
 	va_list ap;
 
+	if (is_event_source(r)) {
+		struct buf body = {0};
+
+		buf_puts(&body, "retry: 3000\n\n");
+		http_set_header(r, "Connection", "close");
+		http_reply(r, 200, media_name(MEDIA_EVENTS), &body);
+		return;
+	}
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);

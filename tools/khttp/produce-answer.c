@@ -120,16 +120,27 @@ static void put_answer(const struct produce *p, int status, struct buf *out)
 	*out = body;
 }
 
+/* Whether something of it was written, or may have been: then it must not be done again. */
+static bool is_done(const struct produce *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (!p->slots[i].err || p->slots[i].maybe)
+			return true;
+	return false;
+}
+
 void produce_answer(struct produce *p, struct idem *idem)
 {
 	int status = answer_status(p);
 	struct buf body = {0};
 
+	/* 504 says that the same key may ask again, but this is the last word. */
+	if (p->key && status == 504)
+		status = 500;
 	put_answer(p, status, &body);
-	/* What was surely not written may be sent again. */
 	if (p->key)
 		p->k->stats.repeated += idem_end(idem, p->key, status, TYPE_V2, buf_as_span(&body),
-			status == 200 || status == 504, p->k->now_ms);
+			is_done(p), p->k->now_ms);
 	p->key = NULL;
 	if (status == 503 && p->r)
 		http_set_header(p->r, "Retry-After", "1");

@@ -307,10 +307,17 @@ static void show_health(const struct call *c)
 
 static void show_readiness(const struct call *c)
 {
-	if (c->k->stopping)
+	struct buf why = {0};
+
+	if (c->k->stopping) {
 		error_unavailable(c->r, "the bridge is about to end");
-	else if (khttp_kafka_answers(c->k, c->r))
+	} else if (c->k->is_up) {
 		http_reply(c->r, 200, NULL, NULL);
+	} else {
+		brokers_put_why(&c->k->kafka.brokers, &why);
+		error_unavailable(c->r, "Kafka does not answer: %.*s", (int)why.len, why.p);
+	}
+	buf_free(&why);
 }
 
 static void show_metrics(const struct call *c)

@@ -17,6 +17,7 @@
 enum {
 	YOUNG_MS = 5000, /* a record that was not sent by then is its client's to send again */
 	RESTART_MS = 1000, /* between two producers of a kind */
+	SOCKET_MS = 10000,
 };
 
 /* librdkafka from 2.4 on: the record is good, another one of its batch is not. Older headers lack the name. */
@@ -46,18 +47,39 @@ struct writers {
 
 /* ---- their life ---- */
 
-static void configure(struct kafka_conf *c, enum writer_kind kind)
+static void set(struct kafka_conf *c, const char *name, int value)
 {
 	char text[24];
 
-	if (kind == WRITER_PATIENT && kafka_conf_int(c, "message.timeout.ms") < IDEM_TTL_MS) {
-		snprintf(text, sizeof(text), "%d", IDEM_TTL_MS);
-		rd_kafka_conf_set(c->rd, "message.timeout.ms", text, NULL, 0);
-	}
-	if (kind != WRITER_SINGLE)
+	snprintf(text, sizeof(text), "%d", value);
+	rd_kafka_conf_set(c->rd, name, text, NULL, 0);
+}
+
+static void set_at_most(struct kafka_conf *c, const char *name, int value)
+{
+	if (kafka_conf_int(c, name) > value)
+		set(c, name, value);
+}
+
+static void set_at_least(struct kafka_conf *c, const char *name, int value)
+{
+	if (kafka_conf_int(c, name) < value)
+		set(c, name, value);
+}
+
+static void configure(struct kafka_conf *c, enum writer_kind kind)
+{
+	/* A broker that does not answer is left after that time, and may be the one that was asked for a topic. */
+	set_at_most(c, "socket.timeout.ms", SOCKET_MS);
+	if (kind == WRITER_PLAIN)
 		return;
-	rd_kafka_conf_set(c->rd, "batch.num.messages", "1", NULL, 0);
-	rd_kafka_conf_set(c->rd, "max.in.flight.requests.per.connection", "1", NULL, 0);
+	/* Of several on their way to a broker that goes, one may come to the next broker before another: librdkafka gives the
+	 * producer up then. */
+	set_at_most(c, "max.in.flight.requests.per.connection", 1);
+	if (kind == WRITER_SINGLE)
+		set_at_most(c, "batch.num.messages", 1);
+	else
+		set_at_least(c, "message.timeout.ms", IDEM_TTL_MS);
 }
 
 static struct writer *start(struct writers *ws, enum writer_kind kind, struct trouble *why)
