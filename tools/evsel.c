@@ -236,8 +236,9 @@ int main(int argc, char **argv)
 		.ack = &opt.ack,
 	});
 	if (s.seen)
-		msg_info("kept %" PRIu64 " of %" PRIu64
-			 " records: the expression was null for %" PRIu64 " of them",
-			s.kept, s.seen, s.nulls);
+		msg_info("kept %" PRIu64 " of %" PRIu64 " %s: the expression was null for %" PRIu64
+			 " of %s",
+			s.kept, s.seen, PLURAL(s.seen, "record", "records"), s.nulls,
+			PLURAL(s.seen, "it", "them"));
 	return status;
 }

@@ -14,6 +14,7 @@
  * that could stand for one of them has another origin or none, and is not dropped. */
 #include "base/buf.h"
 #include "flow/filter.h"
+#include "base/msg.h"
 #include "base/num.h"
 #include "base/opt.h"
 #include "json/path.h"
@@ -203,8 +204,8 @@ static enum filter_verdict count_hop(
 	}
 	if (hops >= s->max_hops) {
 		snprintf(e->message, sizeof(e->message),
-			"went through %lld hops, the limit is %lld: two bridges may echo each other",
-			(long long)hops, (long long)s->max_hops);
+			"went through %lld %s, the limit is %lld: two bridges may echo each other",
+			(long long)hops, PLURAL(hops, "hop", "hops"), (long long)s->max_hops);
 		e->class = CLASS_LOOP;
 		return FILTER_REFUSE;
 	}

@@ -457,8 +457,10 @@ int ack_close(struct ack *a)
 	ack_client_close(a, ACK_CLOSED);
 	free_all(a);
 	if (a->unlabelled && a->role != ACK_FILTER)
-		msg_warn("%llu records had no seq: they were delivered, but account for nothing",
-			(unsigned long long)a->unlabelled);
+		msg_warn("%llu %s delivered, but %s for nothing", (unsigned long long)a->unlabelled,
+			PLURAL(a->unlabelled, "record had no seq: it was",
+				"records had no seq: they were"),
+			PLURAL(a->unlabelled, "accounts", "account"));
 	if (trouble_tell(&a->trouble))
 		return a->trouble.status;
 	if (!rid) {

@@ -314,11 +314,13 @@ int dead_close(struct dead *d)
 	if (!d->refused)
 		return EXIT_DONE;
 	if (dead_keeps(d))
-		msg_warn("%llu records were refused; they are in '%s'%s",
-			(unsigned long long)d->refused, d->file,
-			d->replaced ? " and in the file that had this name before" : "");
+		msg_warn("%llu %s in '%s'%s", (unsigned long long)d->refused,
+			PLURAL(d->refused, "record was refused; it is",
+				"records were refused; they are"),
+			d->file, d->replaced ? " and in the file that had this name before" : "");
 	else if (d->policy == DEAD_SKIP)
-		msg_warn("%llu records were refused and skipped", (unsigned long long)d->refused);
+		msg_warn("%llu %s refused and skipped", (unsigned long long)d->refused,
+			PLURAL(d->refused, "record was", "records were"));
 	/* A stop is no end of the work: nothing was left undone if each of them can be found again. */
 	return dead_keeps(d) && wake_stopped() ? EXIT_DONE : EXIT_REFUSED;
 }

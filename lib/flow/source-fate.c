@@ -138,7 +138,7 @@ void source_complain(struct source *s)
 {
 	const struct ack_server *d = &s->server;
 	struct ledger_open o;
-	uint64_t forgotten;
+	uint64_t forgotten, count;
 
 	if (!d->had_sink || d->void_account || !ledger_first_open(s->ledger, &o))
 		return;
@@ -148,17 +148,21 @@ void source_complain(struct source *s)
 		return;
 	}
 	if (s->order && s->told_end && !d->sink_lost && (!d->connections || d->sink_idle)) {
-		msg_warn(
-			"%" PRIu64
-			" records behind the last acknowledged one, the first of them %s, may have been dropped%s",
-			o.count, place(&o), s->replays ? "; they will be read again" : "");
+		msg_warn("%" PRIu64
+			 " %s behind the last acknowledged one, %s %s, may have been dropped%s%s%s",
+			o.count, PLURAL(o.count, "record", "records"),
+			PLURAL(o.count, "namely", "the first of them"), place(&o),
+			s->replays ? "; " : "", s->replays ? PLURAL(o.count, "it", "they") : "",
+			s->replays ? " will be read again" : "");
 		return;
 	}
 	forgotten = ledger_counts(s->ledger).forgotten;
 	/* Of what was forgotten some may have been acknowledged since. */
-	msg_error("%s%" PRIu64 " records were not acknowledged, the first of them %s%s; %s",
-		forgotten ? "at most " : "", o.count + forgotten, place(&o),
-		forgotten ? " at the latest" : "",
-		s->replays ? "they will be read again" : "they may be lost");
+	count = o.count + forgotten;
+	msg_error("%s%" PRIu64 " %s not acknowledged, %s %s%s; %s %s", forgotten ? "at most " : "",
+		count, PLURAL(count, "record was", "records were"),
+		PLURAL(count, "namely", "the first of them"), place(&o),
+		forgotten ? " at the latest" : "", PLURAL(count, "it", "they"),
+		s->replays ? "will be read again" : "may be lost");
 	s->status = trouble_worse(s->status, EXIT_TEMP);
 }

@@ -291,9 +291,11 @@ static void check_partitions(struct topics *ts, struct topic *t)
 {
 	if (ts->here.partitions != ts->like->partitions)
 		trouble_set(&ts->kafka->trouble, EXIT_PERM,
-			"topic '%s' has %" PRId32 " partitions here, and '%s' has %" PRId32
+			"topic '%s' has %" PRId32 " %s here, and '%s' has %" PRId32
 			" in the old cluster: records of a key would be in other partitions; make them equal, or leave --create like away",
-			t->name, ts->here.partitions, t->model, ts->like->partitions);
+			t->name, ts->here.partitions,
+			PLURAL(ts->here.partitions, "partition", "partitions"), t->model,
+			ts->like->partitions);
 }
 
 /* Goes on with a topic that is created like another one, or held against it. */

@@ -273,9 +273,10 @@ static void say_what_is_new(struct redis *r, struct redis_node *n)
 	}
 	if (r->rules.shortfalls && !r->reported_wait) {
 		r->reported_wait = true;
-		msg_warn("redis at %s has %d replicas, and fewer than --wait %d have the records: "
+		msg_warn("redis at %s has %d %s, and fewer than --wait %d have the records: "
 			 "waiting",
-			n->link.name, n->replicas, r->rules.wait);
+			n->link.name, n->replicas, PLURAL(n->replicas, "replica", "replicas"),
+			r->rules.wait);
 	}
 }
 

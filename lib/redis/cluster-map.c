@@ -98,8 +98,9 @@ static void on_map(struct cluster *c)
 		c->uncovered += c->owner[i] == NOBODY && is_used(c, i);
 	}
 	if (c->uncovered)
-		trouble_set(&c->why, EXIT_TEMP, "%d slots of the cluster at %s have no primary",
-			c->uncovered, c->map.link.name);
+		trouble_set(&c->why, EXIT_TEMP, "%d %s of the cluster at %s %s no primary",
+			c->uncovered, PLURAL(c->uncovered, "slot", "slots"), c->map.link.name,
+			PLURAL(c->uncovered, "has", "have"));
 	name_members(c);
 }
 

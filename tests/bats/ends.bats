@@ -199,7 +199,7 @@ refused_on() {
 	if [[ " ${words[*]} " == *" -q "* ]]; then
 		[ ! -s it.err ]
 	else
-		[[ $(tail -n 1 it.err) == "$program: warning: 1 records were refused"* ]]
+		[[ $(tail -n 1 it.err) == "$program: warning: 1 record was refused"* ]]
 	fi
 }
 

@@ -244,7 +244,7 @@ script() {
 	run -0 --separate-stderr evbatch -- ./cmd <in
 	[ "$output" = "{\"seq\":\"$RUN:1\",\"payload\":\"attempt\"}" ]
 	[ "$(wc -l <runs)" -eq 3 ]
-	[ "$(grep -c 'exited with status 1 on the batch of 1 records from line 1 on: tried again in' <<<"$stderr")" -eq 2 ]
+	[ "$(grep -c 'exited with status 1 on the batch of 1 record from line 1 on: tried again in' <<<"$stderr")" -eq 2 ]
 	told bye
 }
 
@@ -259,7 +259,7 @@ script() {
 	run -111 --separate-stderr evbatch -n 1 -P 3 -- ./cmd <in
 	[ "$(labels <<<"$output")" = 1 ]
 	[ "$(wc -l <runs)" -eq 5 ]
-	[[ $stderr == *"'./cmd' was killed by signal 9 (Killed) on the batch of 1 records from line 2 on, attempt 5: nothing of it was written" ]]
+	[[ $stderr == *"'./cmd' was killed by signal 9 (Killed) on the batch of 1 record from line 2 on, attempt 5: nothing of it was written" ]]
 	[ "$(heard_all evbatch)" = gone ]
 }
 
@@ -300,7 +300,7 @@ script() {
 	rec 1 >in
 	spawn held sh -c 'exec evbatch -- ./cmd <in'
 	wait_file_contains held.err "keeps its output open"
-	[ "$(cat held.err)" = "evbatch: warning: './cmd' has ended, but process $(cat holder) (sleep) keeps its output open: the batch of 1 records from line 1 on waits for it" ]
+	[ "$(cat held.err)" = "evbatch: warning: './cmd' has ended, but process $(cat holder) (sleep) keeps its output open: the batch of 1 record from line 1 on waits for it" ]
 	[ ! -s held.out ]
 	kill "$(cat holder)"
 	wait_exit held

@@ -47,7 +47,7 @@ empty() {
 	run -99 evcorr wait --timeout 100ms one
 	[ "${lines[0]}" = '{"status":504,"headers":["correlation-id","one"],"payload":null}' ] ||
 		[ "${lines[1]}" = '{"status":504,"headers":["correlation-id","one"],"payload":null}' ]
-	[[ $output == *"evcorr: 1 of 1 ids had no reply in time"* ]]
+	[[ $output == *"evcorr: 1 of 1 id had no reply in time"* ]]
 }
 
 @test "one that waits is woken when the reply comes" {

@@ -339,7 +339,7 @@ steady_filter() {
 	begins "kread: warning: $sentence" nice kread -gg --account strict
 	begins "kread: warning: ${sentence/is never committed/counts as lost}" kread
 	run ! grep "$last" unit.err
-	begins 'kread: 1 partitions were assigned' kread -v -g g --account order
+	begins 'kread: 1 partition was assigned' kread -v -g g --account order
 	run ! grep 'warning' unit.err
 	sink=(cat)
 	begins "kread: warning: $last" kread -vg g

@@ -721,7 +721,7 @@ committed() {
 	wait_lines member.out 1
 	stop kmock STOP
 	stop member
-	wait_file_contains member.err "1 partitions are to be given up"
+	wait_file_contains member.err "1 partition is to be given up"
 	stop member
 	wait_exit member
 	[ "$status" -eq 111 ]

@@ -56,7 +56,7 @@ arrive() {
 	unit one "$topic" "$topic" "$topic" "$out"
 	arrive "$topic" "$out" first
 	unit two "$topic" "$topic" "$topic" "$out" -v
-	wait_file_contains two.err "1 partitions were assigned"
+	wait_file_contains two.err "1 partition was assigned"
 	arrive "$topic" "$out" second
 	run ! grep "another process" one.err two.err
 }

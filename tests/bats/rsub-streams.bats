@@ -312,7 +312,7 @@ counter() {
 	[ "$(pending s g)" = '' ]
 	[ "$(counter lost_records_total)" -eq 3 ]
 	grep -q "gap: stream 's': 2 entries that were delivered and not acknowledged are gone" sub.err
-	grep -q "gap: stream 's': 1 entries that were delivered and not acknowledged are gone" sub.err
+	grep -q "gap: stream 's': 1 entry that was delivered and not acknowledged is gone" sub.err
 }
 
 @test "rsub -s -g has no gap where a stream is trimmed behind it, or is only long" {
@@ -483,7 +483,7 @@ counter() {
 	[ "$(pending s g)" = '' ]
 	add s 7 9
 	run -111 evpipe rsub -s s -g g -n c -e --drain 200ms '|' grep -v '"8"' '|' evack
-	[[ $output == *"1 records were not acknowledged, the first of them stream 's', id 8-1"* ]]
+	[[ $output == *"1 record was not acknowledged, namely stream 's', id 8-1"* ]]
 	[ "$(pending s g)" = '8-1' ]
 	run -0 evpipe rsub -s s -g g -n c -e --account order '|' grep -v '"8"' '|' evack
 	[ "$(pending s g)" = '' ]

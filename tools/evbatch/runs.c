@@ -60,8 +60,9 @@ void runs_start(struct evbatch *s, int64_t now_ms)
 
 static void name_batch(const struct evbatch_batch *b, char *name, size_t size)
 {
-	snprintf(name, size, "the batch of %llu records from line %llu on",
-		(unsigned long long)b->records, (unsigned long long)b->first_line);
+	snprintf(name, size, "the batch of %llu %s from line %llu on",
+		(unsigned long long)b->records, PLURAL(b->records, "record", "records"),
+		(unsigned long long)b->first_line);
 }
 
 static void on_failure(struct evbatch *s, uint64_t i, int64_t now_ms)

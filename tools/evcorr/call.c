@@ -228,8 +228,9 @@ static void on_signal(struct call *s, int64_t now_ms)
 	if (now_ms - s->heard_ms > still_ms)
 		still_ms = now_ms - s->heard_ms;
 	if (input_must_end(&s->in, still_ms))
-		die(EXIT_TEMP, "ended by a signal: %zu calls have no reply yet%s",
-			calls_count(&s->calls), input_ended(&s->in) ? "" : ", and input is left");
+		die(EXIT_TEMP, "ended by a signal: %zu %s no reply yet%s", calls_count(&s->calls),
+			PLURAL(calls_count(&s->calls), "call has", "calls have"),
+			input_ended(&s->in) ? "" : ", and input is left");
 }
 
 static void report(struct call *s, int64_t now_ms)
@@ -310,8 +311,9 @@ static int finish(struct call *s)
 	int status;
 
 	if (s->calls.timeouts)
-		trouble_set(t, EXIT_TIMEOUT, "%llu of %llu calls have timed out",
-			(unsigned long long)s->calls.timeouts, (unsigned long long)s->sent);
+		trouble_set(t, EXIT_TIMEOUT, "%llu of %llu %s timed out",
+			(unsigned long long)s->calls.timeouts, (unsigned long long)s->sent,
+			PLURAL(s->sent, "call has", "calls have"));
 	if (trouble_tell(t) == EXIT_PERM)
 		ack_stop(&s->ack, t->text);
 	status = filter_finish(&s->in, &s->ack, &s->out, t->status, s->gone);

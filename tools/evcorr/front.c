@@ -113,7 +113,7 @@ static void on_signal(struct front *f)
 	f->ended = true;
 	f->calls.trouble = (struct trouble){0};
 	trouble_set(&f->calls.trouble, EXIT_TEMP,
-		"ended by a second signal with %u requests unanswered", http_drain(f->http));
+		"ended by a second signal; requests that are unanswered: %u", http_drain(f->http));
 }
 
 /* Whether all that came is answered, and CMD, which may end now, has ended. */

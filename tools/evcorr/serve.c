@@ -114,8 +114,8 @@ static void on_signal(struct serve *s)
 	if (!input_must_end(&s->in, out_stuck_ms(&s->out, wake_now_ms())))
 		return;
 	serve_work_kill(s);
-	die(EXIT_TEMP, "ended by a signal with %u calls unanswered%s", busy,
-		input_ended(&s->in) ? "" : " and input left");
+	die(EXIT_TEMP, "ended by a signal with %u %s unanswered%s", busy,
+		PLURAL(busy, "call", "calls"), input_ended(&s->in) ? "" : " and input left");
 }
 
 static void tell_source(struct serve *s, short revents, int64_t now_ms)

@@ -260,7 +260,8 @@ static void send_again(struct store *s)
 	struct record_error e;
 	struct record r;
 
-	msg_info("%llu replies without an answer are sent again", (unsigned long long)s->unsent);
+	msg_info("%llu %s sent again", (unsigned long long)s->unsent,
+		PLURAL(s->unsent, "reply without an answer is", "replies without an answer are"));
 	for (uint64_t i = s->sink.head; s->unsent && i < s->sink.tail; i++) {
 		struct store_slot *slot = slot_at(s, i);
 

@@ -81,8 +81,8 @@ static void turn(struct wait *s, int wake_fd)
 		return;
 	}
 	if (p[WAKE].revents && wake_stops())
-		die(EXIT_TEMP, "ended by a signal: %zu calls have no reply yet",
-			calls_count(&s->calls));
+		die(EXIT_TEMP, "ended by a signal: %zu %s no reply yet", calls_count(&s->calls),
+			PLURAL(calls_count(&s->calls), "call has", "calls have"));
 	if (p[OUTPUT].revents & OUT_GONE && !out_pending(&s->out))
 		buf_putc(&s->out.b, '\n'); /* the write tells the reason */
 	calls_serve(&s->calls, p + OWN, wake_now_ms());
@@ -96,8 +96,9 @@ static int finish(struct wait *s)
 	struct trouble *t = &s->calls.trouble;
 
 	if (s->calls.timeouts)
-		trouble_set(t, EXIT_TIMEOUT, "%llu of %d ids had no reply in time",
-			(unsigned long long)s->calls.timeouts, opt.ids->count);
+		trouble_set(t, EXIT_TIMEOUT, "%llu of %d %s had no reply in time",
+			(unsigned long long)s->calls.timeouts, opt.ids->count,
+			PLURAL(opt.ids->count, "id", "ids"));
 	trouble_tell(t);
 	if (!s->gone && out_close(&s->out))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));

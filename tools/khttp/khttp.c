@@ -404,7 +404,8 @@ static int finish(struct khttp *k, size_t left)
 	http_close(k->management);
 	metrics_flush();
 	if (left && !status) {
-		msg_error("ended with %zu requests or records unanswered", left);
+		msg_error("ended with %zu %s unanswered", left,
+			PLURAL(left, "request or record", "requests or records"));
 		status = EXIT_TEMP;
 	}
 	if (produces_left(k->produces) || k->consumers)

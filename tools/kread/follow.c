@@ -250,9 +250,11 @@ bool follow_lost(struct parts *r, const struct kread_part *p, int64_t from, int6
 {
 	r->lost += (uint64_t)(to - from);
 	return gap(r,
-		"%" PRId64 " records of topic '%s', partition %" PRId32
-		" were deleted before they were read: offsets %" PRId64 " to %" PRId64,
-		to - from, p->topic, p->partition, from, to - 1);
+		"%" PRId64 " %s of topic '%s', partition %" PRId32 " %s read: offsets %" PRId64
+		" to %" PRId64,
+		to - from, PLURAL(to - from, "record", "records"), p->topic, p->partition,
+		PLURAL(to - from, "was deleted before it was", "were deleted before they were"),
+		from, to - 1);
 }
 
 static bool forward(struct parts *r, const struct kread_part *p, int64_t offset)

@@ -200,7 +200,8 @@ static void give(struct group *g, rd_kafka_topic_partition_list_t *list)
 		rd_kafka_error_destroy(rd_kafka_incremental_assign(g->kafka->rk, list));
 	else
 		rd_kafka_assign(g->kafka->rk, list);
-	msg_info("%d partitions were assigned", list->cnt);
+	msg_info(
+		"%d %s assigned", list->cnt, PLURAL(list->cnt, "partition was", "partitions were"));
 	g->had_assignment = true;
 	if (g->rejoining)
 		g->rejoining--;
@@ -282,8 +283,9 @@ static void release(struct group *g, bool lost)
 
 	if (open && !g->closing)
 		msg_warn(
-			"%llu records of partitions that were taken away are not acknowledged; they will be read again",
-			(unsigned long long)open);
+			"%llu %s of partitions that were taken away %s not acknowledged; %s will be read again",
+			(unsigned long long)open, PLURAL(open, "record", "records"),
+			PLURAL(open, "is", "are"), PLURAL(open, "it", "they"));
 	/* The positions of a sink that keeps them are not lost with the group's. */
 	if (!lost && !g->source->server.keeps_positions && (g->committing || g->commit_failed)) {
 		const char *why =
@@ -313,7 +315,8 @@ static void release(struct group *g, bool lost)
 		rd_kafka_error_destroy(rd_kafka_incremental_unassign(g->kafka->rk, list));
 	else
 		rd_kafka_assign(g->kafka->rk, NULL);
-	msg_info("%d partitions were taken away", list->cnt);
+	msg_info("%d %s taken away", list->cnt,
+		PLURAL(list->cnt, "partition was", "partitions were"));
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -360,7 +363,8 @@ static void take(struct group *g, rd_kafka_topic_partition_list_t *list, bool co
 	}
 	if (wait_ms > g->poll_interval_ms / 2)
 		wait_ms = g->poll_interval_ms / 2;
-	msg_info("%d partitions are to be given up", list->cnt);
+	msg_info("%d %s to be given up", list->cnt,
+		PLURAL(list->cnt, "partition is", "partitions are"));
 	g->leaving = rd_kafka_topic_partition_list_copy(list);
 	g->leaving_cooperative = cooperative;
 	g->leaving_committed = false;

@@ -285,7 +285,8 @@ void move_fill(const struct move *m, rd_kafka_topic_partition_list_t *past,
 				o->topic, o->partition, m->group, at);
 	}
 	if (unknown)
-		msg_warn(
-			"the map does not say where group '%s' was in %d partitions, the first is '%s' %" PRId32,
-			m->group, unknown, first->topic, first->partition);
+		msg_warn("the map does not say where group '%s' was in %d %s '%s' %" PRId32,
+			m->group, unknown,
+			PLURAL(unknown, "partition,", "partitions, the first is"), first->topic,
+			first->partition);
 }

@@ -208,7 +208,8 @@ static void on_replicas(struct rapply *s, const struct resp_value *v)
 		return;
 	}
 	if (s->is_short)
-		msg_warn("redis at %s: %" PRId64 " replicas have it", redis_name(&s->redis), v->n);
+		msg_warn("redis at %s: %" PRId64 " %s it", redis_name(&s->redis), v->n,
+			PLURAL(v->n, "replica has", "replicas have"));
 	s->is_short = false;
 	batch_done(s);
 }

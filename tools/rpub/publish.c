@@ -145,7 +145,8 @@ void publish_again(struct rpub *s)
 			send_again(s, s->held);
 		return;
 	}
-	msg_info("%llu records without a reply are sent again", (unsigned long long)s->unsent);
+	msg_info("%llu %s sent again", (unsigned long long)s->unsent,
+		PLURAL(s->unsent, "record without a reply is", "records without a reply are"));
 	for (uint64_t i = s->sink.head; s->unsent && i < s->sink.tail; i++)
 		send_again(s, i);
 }

@@ -77,7 +77,7 @@ static void on_claim(struct streams *s, struct stream *st, const struct link_rep
 		return;
 	}
 	if (reply->value.n > 2 && resp_next(&c, &v) == RESP_ARRAY && v.n > 0)
-		streams_gap(s, st, (uint64_t)v.n, "that were delivered and not acknowledged");
+		streams_gap(s, st, (uint64_t)v.n, "delivered and not acknowledged");
 	if (!s->cursor.ms && !s->cursor.seq)
 		next_stream(s);
 }
@@ -235,7 +235,7 @@ static void begin_anew(struct streams *s, struct stream *st)
 		"redis at %s: stream '%s' was deleted: what comes in it now is read from the beginning",
 		redis_name(&s->redis), st->name);
 	if (st->losses.lag)
-		streams_gap(s, st, st->losses.lag, "that were not read");
+		streams_gap(s, st, st->losses.lag, "not read");
 	st->losses = (struct info_losses){0};
 	st->info = (struct info){0};
 	st->rewound = st->read = (struct id){0};
@@ -284,7 +284,7 @@ static void on_info(struct streams *s, struct stream *st, const struct link_repl
 	}
 	lost = info_lost(&st->losses, &i);
 	if (lost)
-		streams_gap(s, st, lost < 0 ? 0 : (uint64_t)lost, "that were not read");
+		streams_gap(s, st, lost < 0 ? 0 : (uint64_t)lost, "not read");
 	if (st->losses.has_lag)
 		metrics_lag(st->name, 0, (int64_t)st->losses.lag);
 	*old = i;

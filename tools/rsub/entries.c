@@ -4,6 +4,7 @@
 #include "rsub/streams.h"
 
 #include "base/metrics.h"
+#include "base/msg.h"
 
 #include <stdio.h>
 
@@ -73,8 +74,8 @@ static uint64_t on_pending(struct streams *s, struct stream *st, const struct en
 		id_set_add(&st->back, e->id);
 		return 0;
 	}
-	snprintf(why, sizeof(why), "it was delivered %lld times, and never acknowledged",
-		(long long)n);
+	snprintf(why, sizeof(why), "it was delivered %lld %s, and never acknowledged", (long long)n,
+		PLURAL(n, "time", "times"));
 	print(s, st, e, s->max_deliveries && n >= s->max_deliveries ? why : NULL, CLASS_TIMEOUT);
 	return 0;
 }
@@ -124,7 +125,7 @@ int64_t streams_take_pending(
 		*last = e.id;
 	}
 	if (gone)
-		streams_gap(s, st, gone, "that were delivered and not acknowledged");
+		streams_gap(s, st, gone, "delivered and not acknowledged");
 	streams_hand_back(s, st);
 	return n;
 }

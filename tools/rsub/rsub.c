@@ -327,7 +327,8 @@ static int run_pubsub(struct rsub *s)
 	for (int i = 0; i < s->whole.count; i++)
 		pubsub_close(&s->subscribers[i]);
 	if (s->whole.refused)
-		msg_warn("%llu messages were refused", (unsigned long long)s->whole.refused);
+		msg_warn("%llu %s refused", (unsigned long long)s->whole.refused,
+			PLURAL(s->whole.refused, "message was", "messages were"));
 	return s->whole.refused ? EXIT_REFUSED : EXIT_DONE;
 }
 

@@ -197,11 +197,13 @@ void streams_gap(struct streams *s, const struct stream *st, uint64_t count, con
 	s->whole->gaps++;
 	s->whole->lost += count;
 	if (count)
-		msg_error("gap: stream '%s': %llu entries %s are gone: trimmed or deleted",
-			st->name, (unsigned long long)count, how);
+		msg_error("gap: stream '%s': %llu %s %s %s gone: trimmed or deleted", st->name,
+			(unsigned long long)count,
+			PLURAL(count, "entry that was", "entries that were"), how,
+			PLURAL(count, "is", "are"));
 	else
-		msg_error(
-			"gap: stream '%s': entries %s are gone: trimmed or deleted", st->name, how);
+		msg_error("gap: stream '%s': entries that were %s are gone: trimmed or deleted",
+			st->name, how);
 }
 
 /* ---- the loop ---- */
