@@ -77,6 +77,7 @@ struct http_request_inner {
 	struct MHD_Response *response; /* not queued yet */
 	bool answered;
 	/* A stream. */
+	struct MHD_Response *begun_stream; /* of which nothing was sent; the connection's */
 	http_fill *fill;
 	bool ended;
 	struct buf queue;

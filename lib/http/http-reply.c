@@ -133,6 +133,30 @@ void http_refuse(struct http_request_inner *r, int status)
 
 /* ---- streams ---- */
 
+static enum MHD_Result take_header(
+	void *header, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct http_answer_header *to = header;
+
+	(void)kind;
+	*to = (struct http_answer_header){mem_dup(name), mem_dup(value)};
+	return MHD_NO;
+}
+
+/* A stream may be open for days, and its headers were sent before its first byte. */
+static void forget_headers(struct http_request_inner *r)
+{
+	struct http_answer_header h;
+	bool more = true;
+
+	while (more && MHD_get_response_headers(r->begun_stream, take_header, &h)) {
+		more = MHD_del_response_header(r->begun_stream, h.name, h.value) == MHD_YES;
+		free(h.name);
+		free(h.value);
+	}
+	r->begun_stream = NULL;
+}
+
 static ssize_t on_room(void *cls, uint64_t at, char *to, size_t max)
 {
 	struct http_request_inner *r = cls;
@@ -141,6 +165,8 @@ static ssize_t on_room(void *cls, uint64_t at, char *to, size_t max)
 	(void)at;
 	if (r->cut || r->client->closed || r->client->http->closing)
 		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (r->begun_stream)
+		forget_headers(r);
 	n = r->fill(&r->pub, to, max);
 	if (n)
 		return (ssize_t)n;
@@ -232,7 +258,9 @@ enum MHD_Result http_queue(struct http_request_inner *r)
 		MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
 	if (r->response) {
 		result = MHD_queue_response(r->connection, r->status, r->response);
+		/* The connection has it as long as it asks for more. */
 		MHD_destroy_response(r->response);
+		r->begun_stream = r->fill ? r->response : NULL;
 	}
 	r->response = NULL;
 	return result;
