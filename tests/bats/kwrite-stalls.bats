@@ -116,3 +116,55 @@ kwrite: warning: topic orders partition 1: records are written again" ]
 	run -99 kwrite -p keep --retry-for 2s <in
 	[[ $output == *"gave up: the server has taken nothing for 2s; 1 record was not delivered; the first is line 1 (topic 'orders', partition 0)" ]]
 }
+
+# What comes behind the first record of a partition waits for its answer (a time to come may be refused).
+@test "the first record of a partition without a leader holds up no other partition" {
+	mock_start orders:2
+	mock_does leader orders 0 -1
+	mkfifo in
+	spawn it sh -c 'exec kwrite -p keep <in'
+	exec 7>in
+	for n in 1 2 3; do record $n orders 0; done | sed 's/{/{"ts":9999999999999,/' >&7
+	wait_file_contains it.err 'topic orders partition 0: no broker is its leader; waiting'
+	record 4 orders 1 >&7
+	wait_for '[ "$(kconsume orders -p 1 | xargs)" = p4 ]' 30
+	mock_does leader orders 0 1
+	exec 7>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+	[ "$(kconsume orders -p 0 | xargs)" = "p1 p2 p3" ]
+}
+
+# keyed KEY NUMBER
+keyed() {
+	printf '{"key":"%s","payload":"%s.%s"}\n' "$1" "$1" "$2"
+}
+
+# bats test_tags=once
+@test "nor does that of a key, nor records without a key" {
+	mock_start plain:2 orders:2
+	for n in 1 2 3 4 5 6; do keyed "k$n" 0; done | kwrite -t plain
+	local here there key
+	read -ra here < <(kconsume plain -p 0 | sed 's/\..*//' | xargs)
+	read -ra there < <(kconsume plain -p 1 | sed 's/\..*//' | xargs)
+	mock_does leader orders 0 -1
+	mkfifo in
+	spawn it sh -c 'exec kwrite -t orders <in'
+	exec 7>in
+	# The first comes while the number of partitions is not known. More than the batches of one turn hold.
+	for n in $(seq 1 700); do for key in "${here[@]}"; do keyed "$key" "$n"; done; done >records
+	for key in "${there[@]}"; do for n in 1 2; do keyed "$key" "$n"; done; done >>records
+	spawn writer sh -c 'cat records >in'
+	wait_for '[ "$(kconsume orders -p 1 | grep -c "[.]2$")" -eq ${#there[@]} ]' 30
+	for n in 1 2 3; do printf '{"payload":"none.%d"}\n' "$n"; done >&7
+	wait_for '[ "$(kconsume orders -p 1 | grep none | xargs)" = "none.1 none.2 none.3" ]' 30
+	mock_does leader orders 0 1
+	exec 7>&-
+	wait_exit it
+	[ "$status" -eq 0 ]
+	kconsume orders -p 0 >p0
+	kconsume orders -p 1 >p1
+	for key in "${here[@]}"; do grep "^${key}[.]" p0 | diff - <(seq -f "$key.%.0f" 1 700); done
+	for key in "${there[@]}"; do [ "$(grep "^${key}[.]" p1 | xargs)" = "$key.1 $key.2" ]; done
+	[ "$(wc -l <p0)" -eq $((700 * ${#here[@]})) ]
+}

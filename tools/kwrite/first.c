@@ -10,9 +10,6 @@ enum {
 	PARTITIONS_MAX = 200000, /* a record of -p keep may name any number */
 };
 
-/* In `hours`: the partition's first record is on its way. */
-#define OUT UINT32_MAX
-
 void firsts_tick(struct firsts *f, int64_t now_ms)
 {
 	f->hour = (uint32_t)(now_ms / HOUR_MS) + 2;
@@ -45,32 +42,71 @@ static uint32_t *find(struct firsts *f, const struct topic *topic, int32_t parti
 
 bool firsts_begin(struct firsts *f, struct delivery *d, int32_t partition, bool careful)
 {
+	struct partition_state *s = d->topic->own;
 	uint32_t *hour = find(f, d->topic, partition);
 
 	/* librdkafka may have had no room for it. */
 	if (d->is_first || !hour)
 		return true;
 	/* A record of the topic is out to a partition that is not known. */
-	if (*hour == OUT || firsts_hour(f, d->topic->own, -1) == OUT)
+	if (*hour == FIRSTS_OUT || firsts_hour(f, d->topic->own, -1) == FIRSTS_OUT)
 		return false;
 	if (!careful)
 		return true;
-	*hour = OUT;
-	((struct partition_state *)d->topic->own)->firsts_out++;
+	*hour = FIRSTS_OUT;
+	s->firsts_out++;
 	d->is_first = true;
 	d->partition = partition;
+	if (partition < 0) {
+		s->first_at = -1;
+		s->first = d;
+		f->topics[s->number].unplaced = s;
+		f->unplaced++;
+	}
 	return true;
+}
+
+/* Nothing waits for the first record any more where it is. */
+static void take_back(struct firsts *f, const struct delivery *d)
+{
+	struct partition_state *s = d->topic->own;
+
+	*find(f, d->topic, d->partition) = 0;
+	f->answers++;
+	if (d->partition >= 0)
+		return;
+	s->first = NULL;
+	f->topics[s->number].unplaced = NULL;
+	f->unplaced--;
+}
+
+static void move(struct firsts *f, struct delivery *d, int32_t partition)
+{
+	take_back(f, d);
+	*find(f, d->topic, partition) = FIRSTS_OUT;
+	d->partition = partition;
 }
 
 void firsts_moved(struct firsts *f, struct delivery *d, int32_t partition)
 {
-	uint32_t *hour = find(f, d->topic, partition);
+	const uint32_t *hour = find(f, d->topic, partition);
 
-	if (!d->is_first || d->partition < 0 || !hour || *hour)
-		return;
-	*hour = OUT;
-	*find(f, d->topic, d->partition) = 0;
-	d->partition = partition;
+	if (d->is_first && d->partition >= 0 && hour && *hour == 0)
+		move(f, d, partition);
+}
+
+void firsts_place(struct firsts *f)
+{
+	for (size_t i = 0; f->unplaced && i < f->count; i++) {
+		struct partition_state *s = f->topics[i].unplaced;
+		int32_t partition = s ? s->first_at : -1;
+
+		/* Behind another first record it keeps the topic waiting. So it does while keys still go to an
+		 * unknown partition. */
+		if (partition >= 0 && partition_count(s) &&
+			firsts_hour(f, s, partition) != FIRSTS_OUT)
+			move(f, s->first, partition);
+	}
 }
 
 void firsts_note(struct firsts *f, struct delivery *d, int32_t partition, bool is_written)
@@ -78,7 +114,7 @@ void firsts_note(struct firsts *f, struct delivery *d, int32_t partition, bool i
 	uint32_t *hour;
 
 	if (d->is_first) {
-		*find(f, d->topic, d->partition) = 0;
+		take_back(f, d);
 		((struct partition_state *)d->topic->own)->firsts_out--;
 	}
 	d->is_first = false;

@@ -5,6 +5,9 @@
  * so the order is kept (resend.h). But a broker that has nothing of this producer takes any number. Without
  * this, a second batch would be written while the first, which was refused, is still to be sent again.
  *
+ * Where librdkafka does not know the topic's partitions yet, the first record waits in librdkafka for these, and all of
+ * the topic wait for it until its partition is chosen.
+ *
  * Careful is a record of a topic that may refuse records (struct topic, is_picky), or of a time to come. With
  * the others nothing waits.
  *
@@ -24,15 +27,26 @@ struct firsts {
 	bool off; /* records go as they come */
 	/* internal */
 	uint32_t hour; /* the present one, from 2 on */
+	uint32_t
+		answers; /* to first records; also raised when the partition of one becomes known */
+	size_t unplaced; /* first records whose partition is not known */
 	struct firsts_topic {
 		uint32_t *hours; /* of each partition's last answer, -1 the first; 0: none */
 		size_t count;
+		struct partition_state
+			*unplaced; /* the topic's, if it has such a record; else NULL */
 	} * topics; /* by the number in partition_state */
 	size_t count;
 };
 
+/* In `hours`: the partition's first record is on its way. */
+#define FIRSTS_OUT UINT32_MAX
+
 /* Call before the first record, and each turn. */
 void firsts_tick(struct firsts *f, int64_t now_ms);
+
+/* Learns which partition was chosen for first records that went to an unknown one. Call before firsts_may_go. */
+void firsts_place(struct firsts *f);
 
 /* internal */
 bool firsts_begin(struct firsts *f, struct delivery *d, int32_t partition, bool careful);
@@ -47,6 +61,12 @@ static inline uint32_t firsts_hour(
 		: 0;
 }
 
+/* Whether a record to @partition has to wait for an answer; if it does not now, it may nevertheless. */
+static inline bool firsts_is_out(
+	const struct firsts *f, const struct delivery *d, int32_t partition)
+{
+	return !d->is_first && firsts_hour(f, d->topic->own, partition) == FIRSTS_OUT;
+}
 /* Whether the record may be handed over now. It will go to @partition; -1: that is not known. */
 static inline bool firsts_may_go(
 	struct firsts *f, struct delivery *d, int32_t partition, bool careful)

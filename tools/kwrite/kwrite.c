@@ -65,7 +65,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 1000, SLOTS = 32768, WINDOW_BYTES = 8 << 20 };
+enum { TICK_MS = 1000, SLOTS = BATCH_ENTRIES, WINDOW_BYTES = 8 << 20 };
 
 static struct {
 	struct opt_common common;
@@ -261,7 +261,7 @@ static bool take_line(struct kwrite *s, struct span line)
 
 static bool is_ready(struct kwrite *s, int64_t now_ms)
 {
-	return !s->batch.left && txn_accepts(&s->txn, now_ms) && deadletters_ready(&s->dead) &&
+	return !s->batch.is_stuck && txn_accepts(&s->txn, now_ms) && deadletters_ready(&s->dead) &&
 		deadletters_have_room(&s->dead);
 }
 
@@ -478,6 +478,7 @@ int main(int argc, char **argv)
 		.topics = &s->topics};
 	anew_open(&s->anew, &s->topics, &s->deliveries, &s->shape, opt.txn->count);
 	stall_open(&s->stall, &s->kafka, &s->sink);
+	batch_open(&s->batch, &s->shape);
 	progress_more(show, s);
 	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
 	loop(s);

@@ -6,18 +6,11 @@
 
 enum { RUN_LENGTH = 300 };
 
-/* As murmur2_random, but for records without a key. */
-static int32_t choose(const rd_kafka_topic_t *rkt, const void *key, size_t key_len, int32_t count,
-	void *rkt_opaque, void *msg_opaque)
+/* The next partition for records without a key. */
+static int32_t next_run(struct partition_state *s, const rd_kafka_topic_t *rkt, int32_t count)
 {
-	struct partition_state *s = rkt_opaque;
 	int32_t p = s->run_partition, next;
 
-	if (s->partitions != count)
-		s->partitions = count;
-	if (key)
-		return rd_kafka_msg_partitioner_murmur2_random(
-			rkt, key, key_len, count, rkt_opaque, msg_opaque);
 	if (s->run == s->all->run && s->run_length++ < RUN_LENGTH && p < count)
 		return p;
 	s->run = s->all->run;
@@ -31,6 +24,31 @@ static int32_t choose(const rd_kafka_topic_t *rkt, const void *key, size_t key_l
 	} while (p != next);
 	s->run_partition = p;
 	return p;
+}
+
+/* As murmur2_random, but for records without a key. */
+static int32_t choose(const rd_kafka_topic_t *rkt, const void *key, size_t key_len, int32_t count,
+	void *rkt_opaque, void *msg_opaque)
+{
+	struct partition_state *s = rkt_opaque;
+	int32_t p;
+
+	if (s->partitions != count)
+		s->partitions = count;
+	if (key)
+		p = rd_kafka_msg_partitioner_murmur2_random(
+			rkt, key, key_len, count, rkt_opaque, msg_opaque);
+	else
+		p = next_run(s, rkt, count);
+	if (msg_opaque == s->first && msg_opaque)
+		s->first_at = p;
+	return p;
+}
+
+void partition_run_at(struct partition_state *s, int32_t partition)
+{
+	s->run_partition = partition - 1;
+	s->run = s->all->run - 1;
 }
 
 int32_t partition_guess(const struct partition_state *s)

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct delivery;
+
 struct partitioner {
 	bool in_runs; /* else librdkafka's */
 	_Atomic uint64_t run;
@@ -27,6 +29,10 @@ struct partition_state {
 	uint64_t turn;
 	int32_t turn_partitions;
 	uint32_t firsts_out; /* of first.c */
+	/* A message of which it is wanted to which partition it goes, and where that is; -1: not known yet. */
+	struct delivery *_Atomic first;
+	_Atomic int32_t first_at;
+	uint32_t strays; /* of batch.c */
 	size_t number; /* of the topics, in the order of their first use */
 };
 
@@ -42,6 +48,8 @@ static inline void partition_next_run(struct partitioner *all)
 /* To which partition the next record without a key will go; -1: not known. Where it goes in the end, run_partition
  * tells once librdkafka has taken it. */
 int32_t partition_guess(const struct partition_state *s);
+/* It will go to this one, or to the next behind it that has a leader. */
+void partition_run_at(struct partition_state *s, int32_t partition);
 
 /* Among how many partitions keys choose, the same until partition_next_run; 0: not known. */
 static inline int32_t partition_count(struct partition_state *p)
