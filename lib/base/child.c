@@ -53,6 +53,11 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return 0;
 }
 
+void child_remove(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 /* Who is being killed may still make a file. */
 static void remove_guarded(void)
 {
@@ -62,7 +67,7 @@ static void remove_guarded(void)
 	for (int i = 0; *guarded && i < TRIES && access(guarded, F_OK) == 0; i++) {
 		if (i)
 			nanosleep(&pause, NULL);
-		nftw(guarded, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		child_remove(guarded);
 	}
 }
 

@@ -63,6 +63,8 @@ bool child_holder(const struct child *c, char *name, size_t size);
 void child_kill(struct child *c);
 /* At the end of the program, after the last child: ends all groups, those too that a child has left behind. */
 void child_end_all(void);
+/* Removes a directory with all that is in it, as far as that can be done; a link in it is not followed. */
+void child_remove(const char *path);
 /* Before the first child. This directory, with all that is in it, is removed when we have ended, be it by SIGKILL, and all
  * groups have. @path is copied. Dies with 111 when there is no room for another process. */
 void child_remove_at_end(const char *path);

@@ -338,7 +338,7 @@ static void judge_address(struct judge *j)
 	}
 }
 
-static const struct check_address *farthest(const struct check_listener *l)
+const struct check_address *check_farthest(const struct check_listener *l)
 {
 	const struct check_address *best = NULL;
 
@@ -350,7 +350,7 @@ static const struct check_address *farthest(const struct check_listener *l)
 
 void check_judge(const struct check *c, struct check_listener *l)
 {
-	struct judge j = {.c = c, .l = l, .a = farthest(l), .v = &l->verdict};
+	struct judge j = {.c = c, .l = l, .a = check_farthest(l), .v = &l->verdict};
 
 	*j.v = (struct check_verdict){0};
 	if (check_usable(l))

@@ -92,6 +92,8 @@ int check_timeout_ms(const struct check *c, int64_t now_us);
 void check_go_on(struct check *c, const struct pollfd *fds, int64_t now_us);
 /* The address that can be used, of a listener that is done; NULL: none. */
 struct check_address *check_usable(const struct check_listener *l);
+/* The address with which most has been done; NULL: there is none. */
+const struct check_address *check_farthest(const struct check_listener *l);
 /* The listener that a broker advertises; NULL. */
 struct check_listener *check_broker(const struct check *c, int32_t id);
 /* A further listener, as if @broker had advertised it; the one that is there already if it is. */

@@ -6,12 +6,12 @@
 
 #include "evpipe/cmdline.h"
 
+#include "base/child.h"
 #include "base/mem.h"
 #include "base/msg.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,20 +20,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	remove(path);
-	return 0;
-}
-
-static void remove_all(const char *path)
-{
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 /* The variable may be inherited from another user, by sudo -E or su: the owner of a directory, and whoever may write
  * there, can replace what is in it. */
@@ -147,7 +133,7 @@ static int replace_current(const struct evpipe *e, struct trouble *why)
 		target[n] = '\0';
 		old = mem_printf("%s/%s", e->parent, target);
 		if (strncmp(target, "run.", 4) == 0 && !strchr(target, '/'))
-			remove_all(old);
+			child_remove(old);
 		free(old);
 	}
 	free(link);
@@ -218,7 +204,7 @@ int directory_make(struct evpipe *e, struct trouble *why)
 		return -1;
 	if (make_directory(e, why) || (e->keep && replace_current(e, why)) || set_ack(e, why)) {
 		if (e->directory)
-			remove_all(e->directory);
+			child_remove(e->directory);
 		free(e->directory);
 		e->directory = NULL;
 		return -1;
@@ -261,7 +247,7 @@ void directory_mark_stopping(const struct evpipe *e)
 void directory_leave(struct evpipe *e)
 {
 	if (e->directory && !e->keep)
-		remove_all(e->directory);
+		child_remove(e->directory);
 	free(e->directory);
 	e->directory = NULL;
 }

@@ -36,16 +36,6 @@ static void put_ms(struct buf *b, int64_t us)
 	buf_printf(b, " %d.%d ms", (int)(us / 1000), (int)(us / 100 % 10));
 }
 
-static const struct check_address *farthest(const struct check_listener *l)
-{
-	const struct check_address *best = NULL;
-
-	for (int i = 0; i < l->address_count; i++)
-		if (!best || l->addresses[i].talk.step > best->talk.step)
-			best = &l->addresses[i];
-	return best;
-}
-
 static void put_resolved(struct buf *b, const struct check_listener *l)
 {
 	if (l->resolve_error) {
@@ -92,7 +82,7 @@ static void put_login(struct buf *b, const struct talk *t, const struct talk_as 
 
 static void put_text(const struct show *s, struct buf *b, const struct check_listener *l)
 {
-	const struct check_address *a = farthest(l);
+	const struct check_address *a = check_farthest(l);
 
 	paint(s, b, !l->verdict.status, l->verdict.status ? "FAIL" : "good");
 	buf_printf(b, "  %s:%s  ", l->host, l->port);
