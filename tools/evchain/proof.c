@@ -98,6 +98,21 @@ int proof_consistency(struct tiles *s, uint64_t old, uint64_t size, struct proof
 
 /* ---- checks: RFC 9162, 2.1.3.2 and 2.1.4.2 ---- */
 
+/* From the node @at, of a row whose last node is @last, up to the parent. Returns whether the sibling stands before it. */
+static bool climb(uint64_t *at, uint64_t *last)
+{
+	bool before = *at & 1 || *at == *last;
+
+	/* Without a sibling of its own a node is the last of the rows above, too. */
+	while (before && !(*at & 1) && *at) {
+		*at >>= 1;
+		*last >>= 1;
+	}
+	*at >>= 1;
+	*last >>= 1;
+	return before;
+}
+
 bool proof_includes(const struct proof *p, uint64_t n, uint64_t size, const struct hash *leaf,
 	const struct hash *root)
 {
@@ -109,17 +124,10 @@ bool proof_includes(const struct proof *p, uint64_t n, uint64_t size, const stru
 	for (unsigned i = 0; i < p->count; i++) {
 		if (!last)
 			return false;
-		if (at & 1 || at == last) {
+		if (climb(&at, &last))
 			hash_node(&p->hash[i], &h, &h);
-			while (!(at & 1) && at) {
-				at >>= 1;
-				last >>= 1;
-			}
-		} else {
+		else
 			hash_node(&h, &p->hash[i], &h);
-		}
-		at >>= 1;
-		last >>= 1;
 	}
 	return !last && hash_equal(&h, root);
 }
@@ -147,18 +155,12 @@ bool proof_is_consistent(const struct proof *p, uint64_t old, uint64_t size,
 	for (; i < p->count; i++) {
 		if (!last)
 			return false;
-		if (at & 1 || at == last) {
+		if (climb(&at, &last)) {
 			hash_node(&p->hash[i], &a, &a);
 			hash_node(&p->hash[i], &b, &b);
-			while (!(at & 1) && at) {
-				at >>= 1;
-				last >>= 1;
-			}
 		} else {
 			hash_node(&b, &p->hash[i], &b);
 		}
-		at >>= 1;
-		last >>= 1;
 	}
 	return !last && hash_equal(&a, old_root) && hash_equal(&b, root);
 }
