@@ -99,6 +99,10 @@ void http_suspend(struct http_request_inner *r);
 /* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */
 void http_find_route(struct http *h, struct http_request_inner *r);
 
+/* ---- http-tls.c ---- */
+/* Whether the client may ask: a certificate that conf.client_ca has signed, if there is one. */
+bool http_is_certified(const struct http_request_inner *r);
+
 /* ---- http-receipt.c ---- */
 /* Looks for connections that were reset. Afterwards the daemon may close them, and all ends look alike. */
 void http_receipts_look(struct http *h);

@@ -125,6 +125,9 @@ void http_refuse(struct http_request_inner *r, int status)
 	case MHD_HTTP_METHOD_NOT_ALLOWED:
 		http_error(&r->pub, status, "this path does not take %s", r->pub.method);
 		break;
+	case MHD_HTTP_FORBIDDEN:
+		http_error(&r->pub, status, "a client certificate is needed, of a CA that is known here");
+		break;
 	default:
 		http_error(&r->pub, status, "the body is longer than %zu bytes",
 			r->client->http->conf.max_body);

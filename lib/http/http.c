@@ -102,6 +102,8 @@ static enum MHD_Result begin(
 	r->is_old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
 	r->pub.method = method;
 	http_find_route(h, r);
+	if (!http_is_certified(r))
+		r->refused = MHD_HTTP_FORBIDDEN;
 	if (!r->refused && is_long(r, h->conf.max_body))
 		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
 	if (!r->refused || !is_long(r, EARLY_BYTES))
@@ -291,9 +293,12 @@ static void start(struct http *h)
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->conf.cert},
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)h->conf.key},
+		{MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)h->conf.client_ca},
 		{MHD_OPTION_END, 0, NULL},
 	};
 
+	if (!h->conf.client_ca)
+		tls[2].option = MHD_OPTION_END;
 	if (!h->conf.cert)
 		tls[0].option = MHD_OPTION_END;
 	h->daemon = MHD_start_daemon(
@@ -321,7 +326,9 @@ struct http *http_open(const char *address, const struct http_conf *conf, void *
 	listen(h->listener.fd, BACKLOG);
 	start(h);
 	if (!h->daemon && h->conf.cert)
-		die(EXIT_PERM, "cannot use the certificate and its key for '%s'", address);
+		die(EXIT_PERM, "cannot use the certificate%s for '%s'",
+			h->conf.client_ca ? ", its key or the clients' CA" : " and its key",
+			address);
 	info = h->daemon ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	h->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!info || h->fd < 0 || epoll_ctl(h->fd, EPOLL_CTL_ADD, info->epoll_fd, &e))

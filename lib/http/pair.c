@@ -30,3 +30,15 @@ void pair_read(struct http_conf *c, const char *cert, const char *key)
 	c->cert = read_pem(cert);
 	c->key = read_pem(key ? key : cert);
 }
+
+void pair_read_ca(struct http_conf *c, const char *ca)
+{
+	char *text;
+
+	if (!ca)
+		return;
+	text = read_pem(ca);
+	if (!strstr(text, "-----BEGIN CERTIFICATE-----"))
+		die(EXIT_PERM, "there is no certificate in '%s'", ca);
+	c->client_ca = text;
+}

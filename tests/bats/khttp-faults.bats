@@ -258,6 +258,29 @@ assert b"HTTP/1.1 200" in heard(), got'
 	[ "$status" -eq 0 ]
 }
 
+@test "TLS: only clients with a certificate of the CA" {
+	local port
+	make_certs
+	port=$(free_port)
+	spawn tls khttp -b "$KAFKA_BROKERS" --listen "127.0.0.1:$port" --management "unix:$T/side" --tls-cert "$CERTS/address.pem" \
+		--tls-key "$CERTS/address.key" --tls-client-ca "$CERTS/ca.pem" </dev/null
+	wait_for "curl -sf --unix-socket $T/side http://localhost/ready"
+	client() {
+		curl -s --cacert "$CERTS/ca.pem" -w '%{http_code}' -o answer "$@" -H 'Content-Type: application/json' -d "$record" \
+			"https://127.0.0.1:$port/topics/t"
+	}
+	[ "$(client --cert "$CERTS/client.pem" --key "$CERTS/client.key")" = 200 ]
+	[ "$(client)" = 403 ]
+	jq -e '.error_code == 403 and (.message | test("client certificate"))' answer
+	for name in stray expired; do
+		[ "$(client --cert "$CERTS/$name.pem" --key "$CERTS/$name.key" || true)" != 200 ]
+	done
+	[ "$(client --cert "$CERTS/client.pem" --key "$CERTS/client.key")" = 200 ]
+	stop tls
+	wait_exit tls
+	[ "$status" -eq 0 ]
+}
+
 @test "wrong usage: 100, with one sentence" {
 	local options
 	khttp_start
@@ -277,6 +300,7 @@ assert b"HTTP/1.1 200" in heard(), got'
 	-b x:1 --token-file nothing
 	-b x:1 --user-file nothing
 	-b x:1 --tls-cert nothing --tls-key nothing
+	-b x:1 --tls-client-ca nothing
 	-b x:1 --consumer-timeout x
 	-b x:1 --nothing
 	-b x:1 operand

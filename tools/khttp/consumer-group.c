@@ -419,6 +419,11 @@ void group_error(struct instance *i, const rd_kafka_message_t *m)
 	case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
 		msg_info("instance '%s': %s", i->name, text);
 		return;
+	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+		/* A reader has no use for the group that librdkafka wants it to have. */
+		if (i->read)
+			return;
+		/* fall through */
 	default:
 		msg_info("instance '%s': %s", i->name, text);
 		i->error_status = error_status(m->err, i->all->k->compat);

@@ -276,6 +276,8 @@ static void go_on_reading(struct instance *i)
 	if (streams) {
 		d->step = READ_OVER;
 		stream_begin(d->wait, d->media == MEDIA_LINES, d->limit);
+	} else if (*i->error && !i->held_count) {
+		refuse(d, i->error_status, i->error);
 	} else if (i->held_count >= d->wait->max_records || is_whole(i)) {
 		d->step = READ_OVER;
 		poll_answer(i, d->wait);

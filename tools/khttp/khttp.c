@@ -57,7 +57,7 @@ static struct {
 	struct arg_str *listen, *management, *id, *advertise, *compat, *consumer_timeout, *origins,
 		*max_body, *max_headers, *max_connections, *in_flight, *idle;
 	struct arg_lit *no_consumer, *no_producer;
-	struct arg_file *tokens, *users, *cert, *key;
+	struct arg_file *tokens, *users, *cert, *key, *client_ca;
 	struct request_opts request;
 } opt;
 
@@ -99,6 +99,8 @@ static void parse_options(int argc, char **argv)
 	opt.cert = arg_file0(
 		NULL, "tls-cert", "FILE", "speak TLS: the certificate and its chain, PEM");
 	opt.key = arg_file0(NULL, "tls-key", "FILE", "its key, PEM");
+	opt.client_ca = arg_file0(NULL, "tls-client-ca", "FILE",
+		"only clients with a certificate of this CA may ask, PEM");
 	opt.max_body = arg_str0(NULL, "max-body", "SIZE", "longest body: 413 (default 64M)");
 	opt.max_headers =
 		arg_str0(NULL, "max-headers", "SIZE", "longest headers: 431 (default 16K)");
@@ -113,7 +115,7 @@ static void parse_options(int argc, char **argv)
 	opt_common(&opt.common);
 	void *table[] = {opt.listen, opt.management, opt.id, opt.advertise, opt.compat,
 		opt.consumer_timeout, opt.origins, opt.no_consumer, opt.no_producer, opt.tokens,
-		opt.users, opt.cert, opt.key, opt.max_body, opt.max_headers, opt.max_connections,
+		opt.users, opt.cert, opt.key, opt.client_ca, opt.max_body, opt.max_headers, opt.max_connections,
 		opt.in_flight, opt.idle, REQUEST_ENTRIES(opt.request), KAFKA_ENTRIES(opt.kafka),
 		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
@@ -130,6 +132,9 @@ static void take_tls(struct khttp *k)
 	if (cert && !tls_fits(cert, key, &why))
 		die(why.status, "%s", why.text);
 	pair_read(&k->conf, cert, key);
+	if (opt.client_ca->count && !cert)
+		opt_bad("--tls-client-ca goes with --tls-cert");
+	pair_read_ca(&k->conf, opt_file(opt.client_ca, "--tls-client-ca"));
 }
 
 static int64_t take_size(const struct arg_str *a, const char *name, int64_t absent, int64_t min)

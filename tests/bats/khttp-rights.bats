@@ -1,0 +1,84 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# khttp with a login that Kafka allows little: 403 with Kafka's reason, and the bridge goes on.
+
+load helpers
+load khttp
+
+setup_file() {
+	KAFKA_HEAP=256m own_kafka_start authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer \
+		super.users=User:ANONYMOUS
+	KAFKA_ALL=$KAFKA_BROKERS
+	export KAFKA_ALL
+	topics create mine 1
+	topics create written 1
+	topics create hidden 1
+	topics allow mine alice read,write,describe
+	topics allow written alice write,describe
+	seq 1 3 | kproduce mine
+	seq 1 3 | kproduce written
+	seq 1 3 | kproduce hidden
+	# shellcheck disable=SC2153 # own_kafka_start sets it
+	KAFKA_BROKERS=$KAFKA_SASL khttp_start http -X security.protocol=sasl_plaintext -X sasl.mechanism=PLAIN \
+		-X sasl.username=alice -X sasl.password=secret
+}
+
+topics() {
+	"$ROOT/tests/kafka/topics" "$KAFKA_ALL" "$@"
+}
+
+record='{"records":[{"value":"1"}]}'
+
+@test "records to a topic: 403 where it is not allowed, and others are written" {
+	post json "$record" /topics/mine
+	is 200 '.offsets[0].offset >= 0'
+	post json "$record" /topics/hidden
+	is 200 '.offsets[0].error_code == 403 and (.offsets[0].message | test("uthoriz"))'
+	post json "$record" /topics/hidden?errors=fail
+	is 403 '.message | test("uthoriz")'
+	post json "$record" '/topics/hidden?errors=fail' -H 'Idempotency-Key: k'
+	is 403
+	post json "$record" /topics/mine
+	is 200 '.offsets[0].offset >= 0'
+	post json '{"topic_name":"new"}' /admin/topics
+	is 403
+}
+
+@test "records of a topic: 403 where it is not allowed" {
+	local name
+	http '/topics/mine/records?limit=3'
+	is 200 'length == 3'
+	http /topics/hidden/records
+	is 403 '.message | test("uthoriz")'
+	http /topics/written/records
+	is 403 '.message | test("uthoriz")'
+	for name in hidden written; do
+		post v2 "{\"name\":\"$name\"}" /consumers/g
+		is 200
+		post v2 "{\"partitions\":[{\"topic\":\"$name\",\"partition\":0}]}" "/consumers/g/instances/$name/assignments"
+		is 204
+		post v2 "{\"partitions\":[{\"topic\":\"$name\",\"partition\":0}]}" "/consumers/g/instances/$name/positions/beginning"
+		is 204
+		wait_for "http '/consumers/g/instances/$name/records?timeout=1000'; is 403"
+		is 403 '.message | test("uthoriz")'
+	done
+	# The group is not allowed.
+	post v2 '{"name":"member"}' /consumers/g
+	post v2 '{"topics":["mine"]}' /consumers/g/instances/member/subscription
+	is 204
+	wait_for "http '/consumers/g/instances/member/records?timeout=1000'; is 403"
+	is 403 '.message | test("uthoriz")'
+	post json "$record" /topics/mine
+	is 200 '.offsets[0].offset >= 0'
+}
+
+@test "topics: what is hidden is not told of" {
+	http /topics
+	is 200 '(index("mine") != null) and (index("hidden") == null)'
+	http /topics/hidden
+	is 403 || is 404
+	http /topics/hidden/partitions/0/offsets
+	is 403 || is 404
+	http /ready
+	is 200
+}
