@@ -111,12 +111,20 @@ void link_bad(struct link *l, const char *why)
 }
 
 /* A reason of TLS may be one of the configuration. */
+/* A server of another kind closes the connection when it has seen our first command. */
+static bool is_answered(const struct link *l)
+{
+	return l->state != LINK_LOGIN || l->in.len;
+}
+
 static void lose_bytes(struct link *l)
 {
 	struct trouble why = l->bytes.trouble;
 
 	if (why.status == EXIT_PERM)
 		link_lose(l, EXIT_PERM, "%s at %s: %s", l->login->what, l->name, why.text);
+	else if (!is_answered(l))
+		link_lose(l, EXIT_TEMP, "%s, and no answer: another server's port?", why.text);
 	else
 		link_lose(l, EXIT_TEMP, "%s", why.text);
 }
@@ -153,7 +161,8 @@ static bool read_some(struct link *l)
 	} while (n > 0 && bytes_pending(&l->bytes) && l->in.len < l->in.cap);
 	l->resp.end = l->in.p + l->in.len;
 	if (n == 0)
-		link_lose(l, EXIT_TEMP, "the server closed the connection");
+		link_lose(l, EXIT_TEMP, "the server closed the connection%s",
+			is_answered(l) ? "" : " without an answer: another server's port?");
 	else if (n < 0 && errno == EAGAIN)
 		l->empty_ms = l->now_ms;
 	else if (n < 0 && errno != EINTR)

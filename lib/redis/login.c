@@ -120,10 +120,11 @@ static void on_error(struct link *l, uint64_t step, struct span error)
 		link_lose(l, EXIT_TEMP,
 			"it refuses the login: %.*s; the password file is read again", n, error.p);
 	else
-		link_lose(l, EXIT_PERM, "%s at %s refuses the %s: %.*s", what, l->name,
+		link_lose(l, EXIT_PERM, "%s at %s refuses the %s: %.*s%s%s%s", what, l->name,
 			fault == REDIS_FAULT_COMMAND && step == STEP_SELECT ? "database number"
 									    : "login",
-			n, error.p);
+			n, error.p, l->login->user ? " (user '" : "",
+			l->login->user ? l->login->user : "", l->login->user ? "')" : "");
 }
 
 void link_on_login(struct link *l)

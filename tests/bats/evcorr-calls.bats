@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 # evcorr store, wait and call: replies into Redis and to the one that waits.
 
+# shellcheck disable=SC2154 # run sets stderr
 load helpers
 
 UUID7='[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'
@@ -160,6 +161,12 @@ empty() {
 	evcorr call --ordered --raw -- sh -c 'cat >req' <in >out
 	diff <(jq -r .payload out) <(sed 's/^/re:/' in)
 	empty
+}
+
+@test "wait: where redis could not be looked at, that is the status" {
+	run -111 --separate-stderr evcorr wait -u redis://127.0.0.1:1 --timeout 300ms one two
+	[ "$(jq -c .status <<<"$output")" = $'504\n504' ]
+	[[ $stderr == *"evcorr: redis at 127.0.0.1:1 was away: the replies of 2 of 2 ids were not looked for" ]]
 }
 
 @test "call: its requests have the headers that CMD takes away, and keep their own" {

@@ -556,7 +556,10 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 @test "a topic that does not exist is refused by its name" {
 	topic=$(unique none)
 	run -100 kread -e "$topic"
-	[[ $output == "kread: topic '$topic' does not exist" ]]
+	[[ $output == "kread: topic '$topic' does not exist"* ]]
+	topic=$(new_topic)
+	run -100 kread -e "${topic/?/}"
+	[[ $output == "kread: topic '${topic/?/}' does not exist: did you mean "*'?' ]]
 }
 
 @test "a name that no topic can have is refused" {

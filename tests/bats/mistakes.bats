@@ -166,6 +166,43 @@ table() {
 	[ ! -s err ]
 }
 
+@test "what redis refuses is told with the channel, stream or user" {
+	rcli acl setuser poor on '>pw' '~a*' '&sse:*' +@all
+	export POOR=redis://poor:pw@127.0.0.1:$REDIS_PORT WRONG=redis://poor:no@127.0.0.1:$REDIS_PORT
+	table <<-'END'
+		rsub -u "$POOR" other
+		100
+		refuses the subscription: NOPERM  channel 'other'
+		rsub -u "$POOR" -p 'a*'
+		100
+		refuses the subscription: NOPERM  pattern 'a*'
+		echo '{"topic":"t","payload":"x"}' | rpub -u "$POOR" 'x:{topic}'
+		100
+		line 1  refuses to publish: NOPERM  channel 'x:t'
+		echo '{"topic":"t","payload":"x"}' | rpub -u "$POOR" --stream 'x:{topic}'
+		100
+		line 1  NOPERM  stream 'x:t'
+		rsub -u "$POOR" -s other
+		100
+		refuses to read stream 'other': NOPERM
+		rsub -u "$WRONG" other
+		100
+		refuses the login: WRONGPASS  user 'poor'
+	END
+}
+
+@test "another server's port is asked about" {
+	export KAFKA=redis://$KAFKA_BROKERS
+	table <<-'END'
+		echo x | rpub --raw --retry-for 2s -u "$KAFKA" ch
+		99
+		another server's port?
+		evcorr wait -u "$KAFKA" --timeout 2s id
+		111
+		another server's port?
+	END
+}
+
 @test "servers that are not there, or are others, are named" {
 	table <<-'END'
 		kread orders -b 127.0.0.1:1 --idle-exit 3s

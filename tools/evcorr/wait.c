@@ -21,6 +21,7 @@ struct wait {
 	struct calls calls;
 	struct out out;
 	bool gone;
+	uint64_t blind; /* ids whose time was over while Redis was away */
 };
 
 static struct {
@@ -39,6 +40,8 @@ static void on_result(void *self, const struct calls_result *result)
 		print_reply(&s->calls.ident, result->line, NULL, &s->out.b);
 	else
 		print_timeout(&s->calls.ident, result->id, NULL, NULL, &s->out.b);
+	if (!result->line.p && s->calls.redis.state != REDIS_UP)
+		s->blind++;
 	buf_putc(&s->out.b, '\n');
 	metrics.records_out++;
 	if (result->is_last && result->line.p)
@@ -95,6 +98,12 @@ static int finish(struct wait *s)
 {
 	struct trouble *t = &s->calls.trouble;
 
+	/* There may be a reply. */
+	if (s->blind)
+		trouble_set(t, EXIT_TEMP,
+			"redis at %s was away: the replies of %llu of %d %s were not looked for",
+			redis_name(&s->calls.redis), (unsigned long long)s->blind, opt.ids->count,
+			PLURAL(opt.ids->count, "id", "ids"));
 	if (s->calls.timeouts)
 		trouble_set(t, EXIT_TIMEOUT, "%llu of %d %s had no reply in time",
 			(unsigned long long)s->calls.timeouts, opt.ids->count,

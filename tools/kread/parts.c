@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/metrics.h"
+#include "base/near.h"
 #include "base/opt.h"
 #include "kread/follow.h"
 
@@ -388,6 +389,24 @@ static void add_topic(struct parts *r, const rd_kafka_metadata_topic_t *t)
 				t->topic, high, t->partition_cnt);
 }
 
+/* Ends with the name of a topic that may have been meant. Returns while the topics are not known. */
+static void end_without(struct parts *r, const char *name)
+{
+	struct listing *l = &r->questions.listing;
+	const char *near = NULL;
+
+	r->questions.misses_topic = true;
+	if (!listing_is_out(l))
+		listing_ask_topics(l);
+	if (!has_answer(r, "topics"))
+		return;
+	for (int i = 0; i < l->metadata->topic_cnt; i++)
+		if (near_word(name, l->metadata->topics[i].topic))
+			near = l->metadata->topics[i].topic;
+	die(EXIT_PERM, "topic '%s' does not exist%s%s%s", name, near ? ": did you mean " : "",
+		near ? near : "", near ? "?" : "");
+}
+
 /* A topic named as it is. Returns false until it is looked up. */
 static bool look_up(struct parts *r, const char *name)
 {
@@ -396,6 +415,10 @@ static bool look_up(struct parts *r, const char *name)
 	rd_kafka_resp_err_t err;
 	char text[512];
 
+	if (r->questions.misses_topic) {
+		end_without(r, name);
+		return false;
+	}
 	if (!listing_is_out(l))
 		listing_ask_topic(l, name);
 	if (!has_answer(r, "a topic")) {
@@ -411,8 +434,8 @@ static bool look_up(struct parts *r, const char *name)
 	}
 	if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
 		if (!r->follow_new)
-			die(EXIT_PERM, "topic '%s' does not exist", name);
-		return true;
+			end_without(r, name);
+		return r->follow_new;
 	}
 	if (err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
 		die(EXIT_PERM, "'%s' cannot be a topic's name", name);

@@ -124,17 +124,37 @@ int command_put(
 	return -1;
 }
 
+/* Where the record goes to. */
+static struct span name_of(struct rpub *s, uint64_t i)
+{
+	const char *constant = template_constant(s->template);
+	struct record_error e = {0};
+	struct record r;
+	bool is_record;
+
+	if (constant)
+		return (struct span){constant, strlen(constant)};
+	return command_read(s, sink_text(&s->sink, sink_slot(&s->sink, i)), &r, &is_record, &e)
+		? SPAN("?")
+		: buf_as_span(&s->channel);
+}
+
 bool command_refused(struct rpub *s, uint64_t i, struct span error, const char *what)
 {
 	int n = (int)(error.len < 200 ? error.len : 200);
 	enum redis_fault fault = redis_fault(error);
+	struct span name;
 
 	if (fault == REDIS_FAULT_AWAY)
 		return false;
 	/* Renamed or never had: the next record would fare no better. */
-	if (fault == REDIS_FAULT_CONFIG || span_starts(error, "ERR unknown command"))
-		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses %s: %.*s",
-			rpub_line(s, i), redis_name(&s->redis), what, n, error.p);
+	if (fault == REDIS_FAULT_CONFIG || span_starts(error, "ERR unknown command")) {
+		name = name_of(s, i);
+		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses %s: %.*s (%s '%.*s')",
+			rpub_line(s, i), redis_name(&s->redis), what, n, error.p,
+			s->to_stream ? "stream" : "channel", (int)(name.len < 200 ? name.len : 200),
+			name.p);
+	}
 	sink_refuse(&s->sink, i, span_starts(error, "WRONGTYPE") ? CLASS_WRONG_TYPE : CLASS_REDIS,
 		!s->raw, "redis says: %.*s", n, error.p);
 	return true;

@@ -148,6 +148,7 @@ static void on_lost(struct pubsub *s)
 static void on_error(struct pubsub *s, struct span text)
 {
 	enum redis_fault fault = redis_fault(text);
+	const struct names *n = s->channels.count ? &s->channels : &s->patterns;
 
 	if (!s->unconfirmed) {
 		if (!redis_is_pong(&s->redis, text))
@@ -163,8 +164,10 @@ static void on_error(struct pubsub *s, struct span text)
 		redis_lose(&s->redis, text);
 		return;
 	}
-	source_end(s->source, EXIT_PERM, "redis at %s refuses the subscription: %.*s",
-		redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p);
+	source_end(s->source, EXIT_PERM, "redis at %s refuses the subscription: %.*s (%s%s'%s')",
+		redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p,
+		s->channels.count + s->patterns.count > 1 ? "one of several, such as " : "",
+		n == &s->patterns ? "pattern " : "channel ", n->list[1]);
 }
 
 /* Prints what has come, up to a block of output; what is left stays for the next turn. */
