@@ -5,7 +5,7 @@
 . "${0%/*}/common.bash"
 
 printf '%s\n' '{"tenantId":"acme","n":1}' '{"tenantId":"zeta","n":2}' | kwrite --raw -t orders
-evpipe kread -g keying orders '|' evkey .tenantId '|' kwrite --txn keying -t keyed &
+evpipe kread -g keying orders '|' evkey .tenantId --dead-letter dead.ndjson '|' kwrite --txn keying -t keyed &
 unit=$!
 until_true in_topic keyed 'acme {"tenantId":"acme","n":1}'
 until_true in_topic keyed 'zeta {"tenantId":"zeta","n":2}'

@@ -5,9 +5,9 @@
 # shellcheck source=examples/pipelines/common.bash disable=SC1091
 . "${0%/*}/common.bash"
 
-evpipe --restart -n bridge kread -g bridge '^(orders|payments)$' '|' evstamp --drop cloud-run-api '|' rpub --stream 'down:{topic}-{partition}' --id offset &
+evpipe --restart -n bridge kread -g bridge '^(orders|payments)$' '|' evstamp --drop cloud-run-api '|' rpub --stream 'down:{topic}-{partition}' --id offset --dead-letter dead.ndjson &
 forward=$!
-evpipe --restart -n revbridge rsub -s up:orders up:payments -g revbridge '|' evstamp --drop nas-worker --set cloud-run-api '|' evkey .tenantId '|' kwrite -t '{stream#up:}' &
+evpipe --restart -n revbridge rsub -s up:orders up:payments -g revbridge '|' evstamp --drop nas-worker --set cloud-run-api '|' evkey .tenantId --dead-letter dead.ndjson '|' kwrite -t '{stream#up:}' &
 reverse=$!
 
 # down ID…, up ID…: an event on either side.

@@ -156,7 +156,7 @@ static void parse_options(int argc, char **argv)
 	static const char *const examples[] = {
 		"evpipe -n bridge kread -g bridge '^(orders|payments)$' '|' rpub 'sse:{topic}' --dead-letter dead.ndjson",
 		"tail -f events.log | rpub --raw -u \"$CACHE\" events",
-		"evpipe -n down kread -g down orders '|' rpub --stream '{topic}-{partition}' --id offset --maxlen '~1000000'",
+		"evpipe -n down kread -g down orders '|' rpub --stream '{topic}-{partition}' --id offset --maxlen '~1000000' --dead-letter dead.ndjson",
 		NULL,
 	};
 	static const struct opt_page page = {
