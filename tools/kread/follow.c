@@ -78,7 +78,7 @@ static void begin_proof(struct kread_part *p)
 
 int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, size_t size)
 {
-	p->next = p->committed = next;
+	p->next = p->committed = p->stored = next;
 	marks_parse(&p->marks, metadata, size, next);
 	if (!marks_count(&p->marks))
 		return next;

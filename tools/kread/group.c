@@ -92,6 +92,8 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 
 		if (o->err == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE)
 			g->no_metadata = true;
+		if (p && !err && !o->err)
+			p->stored = o->offset;
 		/* The next commit names it again, but for a topic that has gone. */
 		if (p && (err || o->err) && o->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 			p->committed = -1;
@@ -272,7 +274,7 @@ static void remember(struct group *g, const struct kread_part *p)
 		past = rd_kafka_topic_partition_list_add(g->past, p->topic, p->partition);
 	past->offset = !g->commit	   ? p->next
 		: g->source->server.is_txn ? part_safe(g, p)
-					   : p->committed;
+					   : p->stored;
 }
 
 /* The last step: gives up the partitions that are taken away. */

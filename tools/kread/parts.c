@@ -115,6 +115,7 @@ struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partiti
 		.next = -1,
 		.flushed_next = -1,
 		.committed = -1,
+		.stored = -1,
 		.replayed = -1,
 		.fresh = true};
 	/* Names of topics need no escapes. */
