@@ -120,15 +120,14 @@ kill_now() {
 	wait_file_contains browser.err open
 	feed
 	goes_on
-	for target in bridge:kread bridge:rpub revbridge:rsub revbridge:evstamp revbridge:evkey revbridge:kwrite audit:kread \
-		audit:evchain heads:tail heads:kwrite live:rsub live:evsse; do
-		kill_now member "${target%:*}" "${target#*:}"
+	# One of each part of it at a time: none waits for another one's.
+	for targets in 'bridge:kread revbridge:rsub audit:kread heads:tail live:rsub' \
+		'bridge:rpub revbridge:evstamp audit:evchain heads:kwrite live:evsse' revbridge:evkey revbridge:kwrite; do
+		for target in $targets; do kill_now member "${target%:*}" "${target#*:}"; done
 		goes_on
 	done
-	for name in bridge revbridge audit heads live; do
-		kill_now unit $name
-		goes_on
-	done
+	for name in bridge revbridge audit heads live; do kill_now unit $name; done
+	goes_on
 	redis_stop
 	redis_up
 	goes_on
