@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* POST /consumers/{groupid}. */
 #include "khttp/instance.h"
+#include "khttp/peers.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -124,13 +125,18 @@ static size_t owner_len(const char *name)
 	return memchr(name, ':', len) && strcspn(name, "/?# ") >= len ? len : 0;
 }
 
-bool create_is_elsewhere(const struct khttp *k, struct http_request *r, const char *name)
+bool create_is_elsewhere(struct khttp *k, const struct call *c, const char *name)
 {
 	const char *own = k->advertise ? strstr(k->advertise, "://") + 3 : "";
+	struct http_request *r = c->r;
 	size_t len = owner_len(name);
 	char *url;
 
-	if (!len || (strlen(own) == len && memcmp(own, name, len) == 0))
+	if (len && strlen(own) == len && memcmp(own, name, len) == 0)
+		return false;
+	if (peers_take(k->peers, c, len ? (struct span){name, len} : SPAN_NONE))
+		return true;
+	if (!len)
 		return false;
 	url = mem_printf("%s://%.*s%s",
 		k->advertise ? (k->advertise[4] == 's' ? "https" : "http")

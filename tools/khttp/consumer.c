@@ -8,6 +8,7 @@
  * bodies; consumer-group.c partitions, positions, commits; consumer-pattern.c subscriptions by pattern; poll-print.c records.
  */
 #include "khttp/instance.h"
+#include "khttp/peers.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
@@ -161,7 +162,9 @@ void consumers_request(struct consumers *all, const struct consumer_call *c)
 		return;
 	}
 	i = c->name ? consumers_named(all, c->group, c->name) : NULL;
-	if (!i && calls_valid(c) && !create_is_elsewhere(all->k, c->call.r, c->name)) {
+	if (!i && calls_valid(c) && !create_is_elsewhere(all->k, &c->call, c->name)) {
+		if (peers_is_second(c->call.r))
+			peers_say_unknown(c->call.r);
 		http_error(c->call.r, 404, "The specified consumer instance was not found.");
 		return;
 	}

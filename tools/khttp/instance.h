@@ -147,8 +147,8 @@ void wait_until(struct wait *w, int64_t until_ms);
 /* ---- consumer-create.c, consumer-calls.c: requests ---- */
 
 void create_instance(struct consumers *all, const struct consumer_call *c);
-/* Whether the name tells that another bridge has made it: then it has answered with 421 and where that is. */
-bool create_is_elsewhere(const struct khttp *k, struct http_request *r, const char *name);
+/* Whether the request is for an instance of another bridge: it is handed on, or was answered with 421 and where that is. */
+bool create_is_elsewhere(struct khttp *k, const struct call *c, const char *name);
 /* Whether another client may be made; else it has answered with 503. */
 bool create_may(struct consumers *all, const struct call *c);
 /* A client that reads for one request, and is closed with it. It takes @d over. NULL: it has answered. */

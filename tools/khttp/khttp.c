@@ -16,12 +16,14 @@
  * configuration, ask.c questions to the brokers; consumer.c instances;
  * writers.c producers, produce-answer.c what is answered;
  * request.c requests that wait for a reply, replies.c the topics of replies;
+ * peers.c, forward.c requests that other bridges answer;
  * handles.c topics' handles; idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
 #include "khttp/khttp.h"
 
 #include "khttp/ask.h"
 #include "khttp/consumer.h"
 #include "khttp/error.h"
+#include "khttp/peers.h"
 #include "khttp/produce.h"
 #include "khttp/request.h"
 #include "khttp/route.h"
@@ -59,6 +61,7 @@ static struct {
 	struct arg_lit *no_consumer, *no_producer;
 	struct arg_file *tokens, *users, *cert, *key, *client_ca;
 	struct request_opts request;
+	struct peers_opts peers;
 } opt;
 
 static struct khttp self;
@@ -111,13 +114,15 @@ static void parse_options(int argc, char **argv)
 	opt.idle = arg_str0(NULL, "idle", "TIME",
 		"a connection without a request, or a slow one, is closed after so long (default 60s)");
 	request_opts(&opt.request);
+	peers_opts(&opt.peers);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {opt.listen, opt.management, opt.id, opt.advertise, opt.compat,
 		opt.consumer_timeout, opt.origins, opt.no_consumer, opt.no_producer, opt.tokens,
-		opt.users, opt.cert, opt.key, opt.client_ca, opt.max_body, opt.max_headers, opt.max_connections,
-		opt.in_flight, opt.idle, REQUEST_ENTRIES(opt.request), KAFKA_ENTRIES(opt.kafka),
-		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
+		opt.users, opt.cert, opt.key, opt.client_ca, opt.max_body, opt.max_headers,
+		opt.max_connections, opt.in_flight, opt.idle, REQUEST_ENTRIES(opt.request),
+		PEERS_ENTRIES(opt.peers), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
+		arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -324,6 +329,7 @@ static int timeout_ms(struct khttp *k)
 	ms = wake_least(ms, http_timeout_ms(k->api));
 	ms = wake_least(ms, http_timeout_ms(k->management));
 	ms = wake_least(ms, requests_timeout_ms(k->requests));
+	ms = wake_least(ms, peers_timeout_ms(k->peers));
 	if (k->consumers)
 		ms = wake_least(ms, consumers_timeout_ms(k->consumers, k->now_ms));
 	return ms;
@@ -345,7 +351,7 @@ static void look(struct khttp *k)
 
 static void turn(struct khttp *k, int wake_fd)
 {
-	enum { WAKE, KAFKA, API, MANAGEMENT, CONSUMERS, REPLIES, COUNT };
+	enum { WAKE, KAFKA, API, MANAGEMENT, CONSUMERS, REPLIES, PEERS, COUNT };
 	struct pollfd p[COUNT] = {
 		[WAKE] = {.fd = wake_fd, .events = POLLIN},
 		[KAFKA] = {.fd = k->kafka.wake_fd, .events = POLLIN},
@@ -354,6 +360,7 @@ static void turn(struct khttp *k, int wake_fd)
 		[CONSUMERS] = {.fd = k->consumers ? consumers_fd(k->consumers) : -1,
 			.events = POLLIN},
 		[REPLIES] = {.fd = requests_fd(k->requests), .events = POLLIN},
+		[PEERS] = {.fd = peers_fd(k->peers), .events = POLLIN},
 	};
 
 	k->now_ms = wake_now_ms();
@@ -370,6 +377,7 @@ static void turn(struct khttp *k, int wake_fd)
 	topics_serve(k);
 	asks_serve(k->asks, k->now_ms);
 	requests_serve(k->requests);
+	peers_serve(k->peers);
 	look(k);
 	if (k->consumers)
 		consumers_serve(k->consumers, k->now_ms);
@@ -388,6 +396,7 @@ static size_t drain(struct khttp *k, int wake_fd)
 	k->stopping = true;
 	if (k->consumers)
 		consumers_leave(k->consumers);
+	peers_leave(k->peers);
 	http_drain(k->api);
 	while ((left = http_drain(k->api) + produces_left(k->produces)) &&
 		wake_now_ms() < until_ms && wake_stops() < 2)
@@ -406,6 +415,7 @@ static int finish(struct khttp *k, size_t left)
 	int status = trouble_tell(&k->kafka.trouble);
 
 	http_close(k->api);
+	peers_close(k->peers);
 	http_close(k->management);
 	metrics_flush();
 	if (left && !status) {
@@ -443,6 +453,8 @@ int main(int argc, char **argv)
 	k->requests = requests_open(k, &opt.request);
 	if (!k->no_consumer)
 		k->consumers = consumers_open(k);
+	k->peers = peers_open(
+		k, &opt.peers, opt_file(opt.cert, "--tls-cert"), opt_file(opt.key, "--tls-key"));
 	open_servers(k);
 	while (!wake_stops() && !k->kafka.trouble.status)
 		turn(k, wake_fd);

@@ -16,6 +16,7 @@ struct consumers;
 struct produces;
 struct asks;
 struct requests;
+struct peers;
 
 struct khttp {
 	struct http *api, *management; /* management: NULL when there is none */
@@ -26,6 +27,7 @@ struct khttp {
 	struct produces *produces;
 	struct asks *asks;
 	struct requests *requests;
+	struct peers *peers; /* NULL: none */
 	rd_kafka_queue_t *answers; /* of Kafka's to what topics.c has asked */
 	struct consumers *consumers;
 	struct access access;
