@@ -31,7 +31,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/conf.c lib/kafka/conf.h \
 	lib/kafka/diagnosis.c lib/kafka/diagnosis.h \
 	lib/kafka/fetchers.c lib/kafka/fetchers.h \
-	lib/kafka/kafka.c lib/kafka/kafka.h \
+	lib/kafka/kafka.c lib/kafka/kafka.h lib/kafka/kafka-parts.h lib/kafka/outage.c lib/kafka/renew.c \
 	lib/kafka/like.c lib/kafka/like.h \
 	lib/kafka/listing.c lib/kafka/listing.h \
 	lib/kafka/liveness.c lib/kafka/liveness.h \
@@ -39,6 +39,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/protocol.c lib/kafka/protocol-parts.h \
 	lib/kafka/protocol.h \
 	lib/kafka/query.c lib/kafka/query.h \
+	lib/kafka/secrets.c lib/kafka/secrets.h \
 	lib/kafka/talk.c lib/kafka/talk.h \
 	lib/kafka/token.c lib/kafka/token.h \
 	lib/kafka/topics.c lib/kafka/topics.h \

@@ -16,6 +16,8 @@
 
 static int pipe_fds[2] = {-1, -1};
 static int stops;
+static bool hup_reloads;
+static int hups; /* that have come since then */
 
 /* EAGAIN: the pipe is full, so the loop will wake. On any other error try again: a signal must not be lost. */
 static void put(unsigned char byte)
@@ -60,8 +62,21 @@ int wake_stops(void)
 
 	while ((n = read(pipe_fds[0], bytes, sizeof(bytes))) > 0)
 		for (ssize_t i = 0; i < n; i++)
-			stops += bytes[i] != 0;
+			if (bytes[i] == SIGHUP && hup_reloads)
+				hups++;
+			else
+				stops += bytes[i] != 0;
 	return stops;
+}
+
+void wake_hup_reloads(void)
+{
+	hup_reloads = true;
+}
+
+int wake_hups(void)
+{
+	return hups;
 }
 
 bool wake_must_end(bool input_ended)

@@ -12,6 +12,10 @@ int wake_open(void);
 /* Reads the descriptor dry; never blocks. Returns how many stop signals (SIGTERM, SIGINT, SIGHUP)
  * have come in all. */
 int wake_stops(void);
+/* From now on SIGHUP is no stop signal: files are read anew. */
+void wake_hup_reloads(void);
+/* How often it has come since then, as far as wake_stops or wake_must_end has seen. */
+int wake_hups(void);
 /* For a program that ends with its input: whether the program must end now. While input is open the first stop
  * signal only makes a warning, that the end of input is waited for, and the second ends the program; once a call had @input_ended, the first one does. Call when
  * the descriptor is ready, and in each round after the end of input: a signal to the whole pipeline may arrive

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/wake.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -52,29 +53,6 @@ static int set_default(struct kafka_conf *c, const struct kafka_prop *p, struct 
 	return 0;
 }
 
-/* The first line of a file, to be freed; NULL: `why`. */
-static char *read_secret(const char *where, const char *file, struct trouble *why)
-{
-	FILE *f = fopen(file, "re");
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t n = f ? getline(&line, &size, f) : -1;
-
-	if (!f || (n < 0 && ferror(f)))
-		trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
-			"%s: cannot read '%s': %s", where, file, msg_errno(errno));
-	else if (n <= 0 || strcspn(line, "\r\n") == 0)
-		trouble_set(why, EXIT_PERM, "%s: '%s' has no first line", where, file);
-	if (f)
-		fclose(f);
-	if (why->status) {
-		free(line);
-		return NULL;
-	}
-	line[strcspn(line, "\r\n")] = '\0';
-	return line;
-}
-
 /* The value of a secret may stand in a file: @FILE; "@@" is one '@'. */
 static int set_prop(struct kafka_conf *c, const char *where, const char *name, const char *value,
 	struct trouble *why)
@@ -83,9 +61,11 @@ static int set_prop(struct kafka_conf *c, const char *where, const char *name, c
 	int bad = 0;
 
 	if (*value == '@' && opt_is_secret(name)) {
-		secret = value[1] == '@' ? mem_dup(value + 1) : read_secret(where, value + 1, why);
+		secret = value[1] == '@' ? mem_dup(value + 1) : secrets_read(where, value + 1, why);
 		if (!secret)
 			return -1;
+		if (value[1] != '@')
+			secrets_add(&c->secrets, name, value + 1);
 		value = secret;
 	}
 	if (rd_kafka_conf_set(c->rd, name, value, text, sizeof(text)))
@@ -378,8 +358,11 @@ int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 {
 	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(),
 		.token_cmd = o->token_cmd->count ? o->token_cmd->sval[0] : NULL};
-	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps)
+	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps) {
+		if (c->secrets.count)
+			wake_hup_reloads();
 		return 0;
+	}
 	if (c->dumps && !why->status) {
 		dump(c);
 		if (fflush(stdout))
@@ -428,6 +411,7 @@ int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const 
 	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(), .resolves = base->resolves};
 	if (!file) {
 		c->token_cmd = base->token_cmd;
+		c->secrets = base->secrets;
 		copy_reach(c, base);
 	}
 	if (set_common(c, why) || (file && read_file(c, file, &none, why)) ||

@@ -8,6 +8,7 @@
 
 #include "base/opt.h"
 #include "base/trouble.h"
+#include "kafka/secrets.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
@@ -36,6 +37,7 @@ struct kafka_resolves {
 struct kafka_conf {
 	rd_kafka_conf_t *rd; /* more may be set before the client starts */
 	struct kafka_resolves resolves;
+	struct secrets secrets; /* properties whose values stand in files */
 	const char *token_cmd; /* NULL: none; it stays */
 	bool dumps; /* -X dump */
 };

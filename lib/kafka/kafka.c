@@ -4,7 +4,7 @@
  * client began, and the interceptors of liveness.c, which call brokers.c, which has a lock, and wake the
  * loop. */
 #define _GNU_SOURCE
-#include "kafka/kafka.h"
+#include "kafka/kafka-parts.h"
 
 #include "base/msg.h"
 #include "base/wake.h"
@@ -22,12 +22,6 @@
 
 /* librdkafka 2.0.2 waits for ever for partitions of a topic that was deleted meanwhile. */
 enum { STOP_S = 2 };
-
-enum {
-	UNANSWERED_MS = 1000, /* librdkafka is silent about packets that are dropped, and more */
-	DIAGNOSE_AGAIN_MS = 15000,
-	HELD_MS = 8000,
-};
 
 /* ---- callbacks and verdicts ---- */
 
@@ -71,14 +65,6 @@ static void on_refusal_text(const struct kafka *k, const char *text)
 	k->refusal(k->refusal_ctx, name, (int32_t)strtol(open + 1, NULL, 10), reason);
 }
 
-/* An error has come: of an outage the first one counts. */
-static void begin_outage(struct kafka *k)
-{
-	if (!k->is_out)
-		k->diagnose_ms = wake_now_ms();
-	k->is_out = true;
-}
-
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	struct kafka *k = rd_kafka_opaque(rk);
@@ -99,7 +85,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 		k->session_was_over = true;
 	/* Of a server that is no broker, a hundred times a second. A diagnosis tells. */
 	if (strcmp(facility, "METADATA") == 0 && strstr(text, "feature not supported")) {
-		begin_outage(k);
+		kafka_outage_begins(k);
 		return;
 	}
 	for (const char *const *q = quiet; *q; q++)
@@ -110,8 +96,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 		msg_warn("%s", text);
 }
 
-/* A handshake also fails because a broker goes away. A certificate or a protocol does not mend itself. */
-static bool is_tls_config(const char *text)
+bool kafka_is_tls_config(const char *text)
 {
 	return strcasestr(text, "certificate") || strcasestr(text, "verify failed") ||
 		strcasestr(text, "wrong version") || strcasestr(text, "unsupported protocol") ||
@@ -180,7 +165,7 @@ static const char *scram_hint(const char *text)
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	bool config = kafka_is_config_error(err) ||
-		(err == RD_KAFKA_RESP_ERR__SSL && is_tls_config(text));
+		(err == RD_KAFKA_RESP_ERR__SSL && kafka_is_tls_config(text));
 	/* It would try for ever to make a socket. */
 	bool limit = strstr(text, strerror(EMFILE)) || strstr(text, strerror(ENFILE));
 	char cause[400];
@@ -197,19 +182,6 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	return true;
 }
 
-/* librdkafka has one sentence for all that may be wrong with a certificate, and one for all that is no broker: a diagnosis
- * tells which. */
-static bool hold(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
-{
-	if (!(err == RD_KAFKA_RESP_ERR__SSL && is_tls_config(text)) &&
-		!strstr(text, "Idempotent producer not supported"))
-		return false;
-	if (!k->held.status)
-		k->held_ms = k->diagnose_ms = wake_now_ms();
-	trouble_set(&k->held, EXIT_PERM, "%s", text);
-	return true;
-}
-
 static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 {
 	rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)code;
@@ -220,8 +192,9 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 		rd_kafka_fatal_error(rk, why, sizeof(why));
 		text = why;
 	}
-	if (hold(k, err, text) || !kafka_judge(k, err, text))
-		begin_outage(k);
+	if (kafka_outage_holds(k, err, text) || kafka_renew_login(k, err, text) ||
+		!kafka_judge(k, err, text))
+		kafka_outage_begins(k);
 	if (k->held.status || k->trouble.status)
 		return;
 	if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
@@ -261,11 +234,11 @@ static rd_kafka_t *make(
 	return rd_kafka_new(type, conf, why, why_size);
 }
 
-const char *token_command(const void *opaque)
+struct token_source *token_source_of(void *opaque)
 {
-	const struct kafka *k = opaque;
+	struct kafka *k = opaque;
 
-	return k->reach.token_cmd;
+	return &k->token;
 }
 
 static void release(struct kafka *k)
@@ -283,8 +256,13 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	char text[400];
 	int fds[2];
 
-	*k = (struct kafka){.reach = {.resolves = c->resolves, .token_cmd = c->token_cmd},
-		.diagnose_ms = wake_now_ms() + UNANSWERED_MS};
+	*k = (struct kafka){.reach = {.resolves = c->resolves,
+				    .secrets = c->secrets,
+				    .token_cmd = c->token_cmd},
+		.token = {.command = c->token_cmd},
+		.secrets_stamp = secrets_stamp(&c->secrets),
+		.hups = wake_hups(),
+		.diagnose_ms = wake_now_ms() + KAFKA_UNANSWERED_MS};
 	k->own_debug = type == RD_KAFKA_PRODUCER && !*kafka_conf_text(c, "debug");
 	if (k->own_debug)
 		rd_kafka_conf_set(c->rd, "debug", "msg", NULL, 0);
@@ -297,6 +275,8 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	k->liveness = (struct liveness){.brokers = &k->brokers,
 		.fetch_wait_ms = kafka_conf_int(c, "fetch.wait.max.ms"),
 		.wake_fd = k->wake_in};
+	/* It may have been made long ago. What cannot be read any more stays as it was. */
+	secrets_reread(&c->secrets, c->rd, &(struct trouble){0});
 	k->reach.rd = rd_kafka_conf_dup(c->rd);
 	k->rk = make(k, type, c->rd, text, sizeof(text));
 	c->rd = NULL;
@@ -351,71 +331,12 @@ bool kafka_has_ended(struct kafka *k)
 	return true;
 }
 
-/* ---- why it is away ---- */
-
-static void trouble_found(struct kafka *k, const struct diagnosis_finding *f)
-{
-	trouble_set(&k->trouble, EXIT_PERM, "%s: %s%s%s", f->name, f->reason,
-		*f->remedy ? "; " : "", f->remedy);
-}
-
-/* What was held becomes trouble: in the words of the finding about the broker that it names, or in its own. */
-static void tell_held(struct kafka *k, const struct diagnosis_finding *list, size_t count)
-{
-	if (!k->held.status)
-		return;
-	for (size_t i = 0; i < count; i++)
-		if (strstr(k->held.text, list[i].name)) {
-			trouble_found(k, &list[i]);
-			return;
-		}
-	trouble_take(&k->trouble, &k->held);
-}
-
-static void take_diagnosis(struct kafka *k, int64_t now_ms)
-{
-	const struct diagnosis_finding *list, *ours = diagnosis_ours(k->diagnosis);
-	size_t count = diagnosis_findings(k->diagnosis, &list);
-
-	if (ours && !brokers_were_there(&k->brokers))
-		trouble_found(k, ours);
-	tell_held(k, list, count);
-	if (!k->trouble.status && (!k->up || !brokers_were_there(&k->brokers)))
-		for (size_t i = 0; i < count; i++)
-			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
-				list[i].remedy, list[i].is_passing,
-				diagnosis_all_away(k->diagnosis));
-	diagnosis_drop(k->diagnosis);
-	k->diagnosis = NULL;
-}
-
-/* Kafka answers, but only at an address of -b so far. */
-static bool is_stuck(struct kafka *k)
-{
-	return !k->was_diagnosed && !brokers_were_there(&k->brokers);
-}
-
-static void diagnose(struct kafka *k, int64_t now_ms)
-{
-	if (k->diagnosis && diagnosis_done(k->diagnosis))
-		take_diagnosis(k, now_ms);
-	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
-		tell_held(k, NULL, 0);
-	if (k->up && !k->held.status && !is_stuck(k)) {
-		k->is_out = false;
-		k->diagnose_ms = now_ms + UNANSWERED_MS;
-	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
-		k->diagnosis = diagnosis_start(&k->reach, k->wake_in);
-		k->was_diagnosed |= k->diagnosis != NULL;
-		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : UNANSWERED_MS);
-	}
-}
-
 bool kafka_tick(struct kafka *k)
 {
 	int64_t now_ms = wake_now_ms();
 
-	diagnose(k, now_ms);
+	kafka_renew(k, now_ms);
+	kafka_outage_tick(k, now_ms);
 	k->up = brokers_tick(&k->brokers, now_ms);
 	return k->up;
 }

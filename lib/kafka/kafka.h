@@ -14,6 +14,7 @@
 #include "kafka/diagnosis.h"
 #include "kafka/fetchers.h"
 #include "kafka/liveness.h"
+#include "kafka/token.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
@@ -35,7 +36,14 @@ struct kafka {
 	int wake_in;
 	pthread_t ender;
 	bool ends;
-	struct kafka_conf reach; /* what a diagnosis dials */
+	struct kafka_conf
+		reach; /* what a diagnosis dials, with the secrets as they were read last */
+	struct token_source token;
+	int64_t token_warned_ms; /* the end of the token about which it was said that there is no other */
+	uint64_t secrets_stamp;
+	int64_t secrets_ms; /* when they are looked at next */
+	int64_t renewed_ms; /* when they were read anew last; 0: never */
+	int hups;
 	struct diagnosis *diagnosis; /* NULL: none is under way */
 	int64_t diagnose_ms; /* when the next one begins, if Kafka does not answer then */
 	bool was_diagnosed;
@@ -48,7 +56,7 @@ struct kafka {
 };
 
 /* Starts the client and takes c->rd over, which is NULL then. @k stays where it is until kafka_stop, for
- * librdkafka's threads use it. Fails with 100 and librdkafka's reason, or 111. */
+ * librdkafka's threads use it. Reads c->secrets anew. Fails with 100 and librdkafka's reason, or 111. */
 int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, struct trouble *why);
 /* From now on an event in @q makes wake_fd readable; once until the queue has been served empty. */
 void kafka_wake_on(struct kafka *k, rd_kafka_queue_t *q);

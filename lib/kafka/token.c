@@ -194,11 +194,12 @@ void token_free(struct token *t)
 
 static void on_refresh(rd_kafka_t *rk, const char *config, void *opaque)
 {
+	struct token_source *source = token_source_of(opaque);
 	char why[400], text[300];
 	struct token t;
 
 	(void)config;
-	if (token_run(token_command(opaque), &t, why, sizeof(why))) {
+	if (token_run(source->command, &t, why, sizeof(why))) {
 		rd_kafka_oauthbearer_set_token_failure(rk, why);
 		return;
 	}
@@ -206,6 +207,8 @@ static void on_refresh(rd_kafka_t *rk, const char *config, void *opaque)
 		    rk, t.text, t.end_ms, t.principal, NULL, 0, text, sizeof(text))) {
 		snprintf(why, sizeof(why), "the token of --oauth-token-cmd: %s", text);
 		rd_kafka_oauthbearer_set_token_failure(rk, why);
+	} else {
+		source->end_ms = t.end_ms;
 	}
 	token_free(&t);
 }

@@ -18,11 +18,17 @@ struct token {
 int token_run(const char *command, struct token *t, char *why, size_t why_size);
 void token_free(struct token *t);
 
-/* Of a client: before it is made, whose opaque pointer leads to a text with the command by token_command; and when
- * it is. The command runs in a thread of librdkafka. */
+/* A client's. */
+struct token_source {
+	const char *command; /* NULL: none */
+	_Atomic int64_t end_ms; /* of the last token, since the epoch; 0: there was none */
+};
+
+/* Of a client: before it is made, whose opaque pointer leads to its source by token_source_of; and when it is. The command
+ * runs in a thread of librdkafka; when it fails librdkafka runs it again ten seconds later. */
 void token_prepare(rd_kafka_conf_t *conf);
 void token_start(rd_kafka_t *rk);
 /* Defined where clients are made. */
-const char *token_command(const void *opaque);
+struct token_source *token_source_of(void *opaque);
 
 #endif

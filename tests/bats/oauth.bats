@@ -49,6 +49,23 @@ with() {
 	[ "$status" -eq 0 ]
 }
 
+# bats test_tags=once
+@test "a command that fails later: the last token serves until it is over, then 111" {
+	cat >once <<-EOC
+		[ ! -e $T/failing ] || { echo x >>$T/failing; exit 3; }
+		exec $T/jwt 12
+	EOC
+	spawn reader kread -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "sh $T/once" --raw "$TOPIC"
+	wait_lines calls 1
+	: >failing
+	wait_file_contains reader.err 'warning: --oauth-token-cmd has ended with status 3; trying again, the last token serves for'
+	wait_exit reader
+	cat reader.err
+	[ "$status" -eq 111 ]
+	[ "$(grep -c 'trying again' reader.err)" -eq 1 ]
+	grep -q '^kread: the token is over, and there is no other: ' reader.err
+}
+
 @test "a command that fails or prints no token, and tokens that are none or too old: 100, with the reason" {
 	local command reason
 	while IFS='|' read -r command reason; do

@@ -10,7 +10,9 @@ setup_file() {
 	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
 		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'STRAY SSL - stray' 'MUTUAL SSL' 'LOGIN SASL_SSL' \
 		'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
-		-- authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS
+		-- authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS \
+		sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512 \
+		'listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;'
 	TOPIC=$(new_topic)
 	seq 5 | kproduce "$TOPIC"
 	export TOPIC
@@ -72,6 +74,22 @@ refused() {
 @test "a wrong password, with TLS and without" {
 	refused uthentication -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
 	refused uthentication -b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=wrong
+}
+
+# bats test_tags=newest
+@test "SCRAM-SHA-512: of a librdkafka that Kafka 4 does not let in the cause is said, and the remedy; a newer one comes in" {
+	local version
+	LOGIN=(-b "$(at SASL)" -X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=SCRAM-SHA-512 -X sasl.username=alice)
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" allow "$TOPIC" alice read,write,describe
+	kcheck "${LOGIN[@]}" -X sasl.password=secret
+	refused uthentication "${LOGIN[@]}" -X sasl.password=wrong
+	version=$(kread -V | sed -n 's/.*librdkafka \([0-9.]*\).*/\1/p')
+	if [ "$(printf '%s\n' "$version" 2.6.1 | sort -V | head -n 1)" = 2.6.1 ]; then
+		[ "$(kread "${LOGIN[@]}" -X sasl.password=secret -e "$TOPIC" | wc -l)" -ge 5 ]
+		kwrite "${LOGIN[@]}" -X sasl.password=secret -t "$TOPIC" <<<'{"payload":"x"}'
+	else
+		refused "librdkafka $version errs at SCRAM's nonce, 2.6.1 does not" "${LOGIN[@]}" -X sasl.password=secret
+	fi
 }
 
 @test "no ACL; READ is enough to read, WRITE to write" {

@@ -52,6 +52,8 @@ static struct kcheck {
 	struct show show;
 	bool is_terminal;
 	int64_t timeout_ms;
+	uint64_t secrets_stamp; /* of the files as they were read */
+	int hups;
 	struct pollfd *fds;
 	size_t fds_room;
 	int wake_fd;
@@ -165,6 +167,7 @@ static void take_options(void)
 	if (kafka_conf_open(&k.kafka_conf, &opt.kafka, none, none, &why) ||
 		check_conf_open(&k.conf, &k.kafka_conf, &why))
 		exit(trouble_tell(&why));
+	k.secrets_stamp = secrets_stamp(&k.kafka_conf.secrets);
 }
 
 /* ---- what is printed ---- */
@@ -284,6 +287,26 @@ static void list_names(void)
 	catalog_free(&names);
 }
 
+/* Secrets in files may be others since the last check. */
+static void renew(void)
+{
+	uint64_t stamp = secrets_stamp(&k.kafka_conf.secrets);
+	struct check_conf conf;
+	struct trouble why = {0};
+
+	if (stamp == k.secrets_stamp && wake_hups() == k.hups)
+		return;
+	k.secrets_stamp = stamp;
+	k.hups = wake_hups();
+	secrets_reread(&k.kafka_conf.secrets, k.kafka_conf.rd, &why);
+	if (!why.status && check_conf_open(&conf, &k.kafka_conf, &why) == 0) {
+		check_conf_close(&k.conf);
+		k.conf = conf;
+		return;
+	}
+	msg_warn("%s; going on with what was read before", why.text);
+}
+
 /* One check. Returns whether there is a verdict: false after a stop signal. */
 static bool run(void)
 {
@@ -291,6 +314,7 @@ static bool run(void)
 	for (int i = 0; i < opt.groups->count; i++)
 		views_group_free(&k.groups[i]);
 	check_free(&k.check);
+	renew();
 	check_start(&k.check, &k.conf, k.timeout_ms, wake_now_us());
 	k.views.check = &k.check;
 	k.views.await = await;

@@ -129,8 +129,10 @@ bool resend_takes(struct resend *r, struct delivery *d, const rd_kafka_message_t
 
 static bool start(struct resend *r)
 {
-	struct kafka_conf c = {
-		.rd = r->conf, .resolves = r->resolves, .token_cmd = r->first->reach.token_cmd};
+	struct kafka_conf c = {.rd = r->conf,
+		.resolves = r->resolves,
+		.secrets = r->first->reach.secrets,
+		.token_cmd = r->first->reach.token_cmd};
 	rd_kafka_queue_t *queue;
 
 	if (r->second.rk)

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC */
+/* Kafka does not answer: why, as a diagnosis finds. */
+#define _GNU_SOURCE
+#include "kafka/kafka-parts.h"
+
+#include "base/msg.h"
+#include "base/wake.h"
+
+#include <string.h>
+
+enum { DIAGNOSE_AGAIN_MS = 15000, HELD_MS = 8000 };
+
+void kafka_outage_begins(struct kafka *k)
+{
+	if (!k->is_out)
+		k->diagnose_ms = wake_now_ms();
+	k->is_out = true;
+}
+
+/* librdkafka has one sentence for all that may be wrong with a certificate, and one for all that is no broker: a diagnosis
+ * tells which. */
+bool kafka_outage_holds(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
+{
+	if (!(err == RD_KAFKA_RESP_ERR__SSL && kafka_is_tls_config(text)) &&
+		!strstr(text, "Idempotent producer not supported"))
+		return false;
+	if (!k->held.status)
+		k->held_ms = k->diagnose_ms = wake_now_ms();
+	trouble_set(&k->held, EXIT_PERM, "%s", text);
+	return true;
+}
+
+static void trouble_found(struct kafka *k, const struct diagnosis_finding *f)
+{
+	trouble_set(&k->trouble, EXIT_PERM, "%s: %s%s%s", f->name, f->reason,
+		*f->remedy ? "; " : "", f->remedy);
+}
+
+/* What was held becomes trouble: in the words of the finding about the broker that it names, or in its own. */
+static void tell_held(struct kafka *k, const struct diagnosis_finding *list, size_t count)
+{
+	if (!k->held.status)
+		return;
+	for (size_t i = 0; i < count; i++)
+		if (strstr(k->held.text, list[i].name)) {
+			trouble_found(k, &list[i]);
+			return;
+		}
+	trouble_take(&k->trouble, &k->held);
+}
+
+static void take_diagnosis(struct kafka *k, int64_t now_ms)
+{
+	const struct diagnosis_finding *list, *ours = diagnosis_ours(k->diagnosis);
+	size_t count = diagnosis_findings(k->diagnosis, &list);
+
+	if (ours && !brokers_were_there(&k->brokers))
+		trouble_found(k, ours);
+	tell_held(k, list, count);
+	if (!k->trouble.status && (!k->up || !brokers_were_there(&k->brokers)))
+		for (size_t i = 0; i < count; i++)
+			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
+				list[i].remedy, list[i].is_passing,
+				diagnosis_all_away(k->diagnosis));
+	diagnosis_drop(k->diagnosis);
+	k->diagnosis = NULL;
+}
+
+/* Kafka answers, but only at an address of -b so far. */
+static bool is_stuck(struct kafka *k)
+{
+	return !k->was_diagnosed && !brokers_were_there(&k->brokers);
+}
+
+void kafka_outage_tick(struct kafka *k, int64_t now_ms)
+{
+	if (k->diagnosis && diagnosis_done(k->diagnosis))
+		take_diagnosis(k, now_ms);
+	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
+		tell_held(k, NULL, 0);
+	if (k->up && !k->held.status && !is_stuck(k)) {
+		k->is_out = false;
+		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
+	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
+		k->diagnosis = diagnosis_start(&k->reach, k->wake_in);
+		k->was_diagnosed |= k->diagnosis != NULL;
+		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);
+	}
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: ISC */
+/* A password that stands in a file may change while the client runs: the next login takes the new one. What librdkafka has
+ * read of certificates and keys it keeps. */
+#define _GNU_SOURCE
+#include "kafka/kafka-parts.h"
+
+#include "base/mem.h"
+#include "base/msg.h"
+#include "base/wake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	LOOK_MS = 1000, /* between two looks at the files */
+	LOGIN_MS = 10000, /* a login that began before may fail so much later */
+};
+
+static void set_credentials(struct kafka *k)
+{
+	char *user = mem_dup(kafka_conf_text(&k->reach, "sasl.username"));
+	char *password = mem_dup(kafka_conf_text(&k->reach, "sasl.password"));
+	rd_kafka_error_t *error = rd_kafka_sasl_set_credentials(k->rk, user, password);
+
+	/* Without a login there is nothing to set. */
+	if (error)
+		rd_kafka_error_destroy(error);
+	explicit_bzero(password, strlen(password));
+	free(password);
+	free(user);
+}
+
+static void renew(struct kafka *k, int64_t now_ms, uint64_t stamp)
+{
+	struct trouble why = {0};
+
+	k->secrets_stamp = stamp;
+	if (secrets_reread(&k->reach.secrets, k->reach.rd, &why)) {
+		msg_warn("%s; going on with what was read before", why.text);
+		return;
+	}
+	k->renewed_ms = now_ms;
+	set_credentials(k);
+	msg_info("the files of secrets were read anew");
+}
+
+void kafka_renew(struct kafka *k, int64_t now_ms)
+{
+	bool is_told = wake_hups() != k->hups;
+	uint64_t stamp;
+
+	if (!k->reach.secrets.count || (!is_told && now_ms < k->secrets_ms))
+		return;
+	k->secrets_ms = now_ms + LOOK_MS;
+	k->hups = wake_hups();
+	stamp = secrets_stamp(&k->reach.secrets);
+	if (is_told || stamp != k->secrets_stamp)
+		renew(k, now_ms, stamp);
+}
+
+/* There was a token, and the command fails now. */
+static bool renew_token(struct kafka *k, const char *text)
+{
+	static const char failed[] = "Failed to acquire SASL OAUTHBEARER token: ";
+	int64_t end_ms = k->token.end_ms;
+
+	if (!end_ms)
+		return false;
+	if (strncmp(text, failed, sizeof(failed) - 1) == 0)
+		text += sizeof(failed) - 1;
+	else if (k->token_warned_ms != end_ms)
+		return false;
+	if (wake_epoch_ms() >= end_ms)
+		trouble_set(&k->trouble, EXIT_TEMP, "the token is over, and there is no other: %s",
+			text);
+	else if (k->token_warned_ms != end_ms)
+		msg_warn("%s; trying again, the last token serves for %lld s more", text,
+			(long long)(end_ms - wake_epoch_ms()) / 1000);
+	k->token_warned_ms = end_ms;
+	return true;
+}
+
+bool kafka_renew_login(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
+{
+	int64_t now_ms = wake_now_ms();
+
+	if (err != RD_KAFKA_RESP_ERR__AUTHENTICATION &&
+		err != RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED)
+		return false;
+	if (renew_token(k, text))
+		return true;
+	k->secrets_ms = now_ms;
+	kafka_renew(k, now_ms);
+	return k->renewed_ms && now_ms - k->renewed_ms < LOGIN_MS;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+/* Secrets that stand in files, "sasl.password=@FILE": the first line is the secret. They are read anew when a file has
+ * changed. */
+#ifndef EVPIPE_KAFKA_SECRETS_H
+#define EVPIPE_KAFKA_SECRETS_H
+
+#include "base/trouble.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Which properties stand in which files. It is never freed: copies of a configuration share it. */
+struct secrets {
+	struct secret {
+		char *name, *file;
+	} * list;
+	size_t count;
+};
+
+/* The first line of a file, to be freed; NULL: *@why, in which @where says who wants it. */
+char *secrets_read(const char *where, const char *file, struct trouble *why);
+void secrets_add(struct secrets *s, const char *name, const char *file);
+/* A number that changes when one of the files does. */
+uint64_t secrets_stamp(const struct secrets *s);
+/* Reads all files into @rd. Returns 0, or -1 with *@why: then @rd keeps what it had of those that cannot be read. */
+int secrets_reread(const struct secrets *s, rd_kafka_conf_t *rd, struct trouble *why);
+
+#endif
