@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "net/tls.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -356,6 +357,7 @@ static void dump(const struct kafka_conf *c)
 int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
 {
+	tls_outlive();
 	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(),
 		.token_cmd = o->token_cmd->count ? o->token_cmd->sval[0] : NULL};
 	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps) {

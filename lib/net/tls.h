@@ -31,6 +31,9 @@ void tls_free(struct bytes_client *client);
 bool tls_fits(const char *cert_file, const char *key_file, struct trouble *why);
 /* "OpenSSL 3.0.17", of the library that runs. */
 const char *tls_library(void);
+/* OpenSSL's own data outlive exit(), for threads that still use them, ours or a library's: else they crash a process that ends.
+ * Call it before anything else of OpenSSL. */
+void tls_outlive(void);
 
 /* What can be wrong with a server's certificate; several may be. */
 enum tls_flaw {
