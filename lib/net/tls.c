@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -255,17 +256,36 @@ static ssize_t tls_read(struct bytes *b, void *p, size_t n)
 	return failed(b, got, &b->read_want);
 }
 
+/* Several records leave together: otherwise each is a segment, and wakes the peer. Not of a Unix socket. */
+static void cork(const struct bytes *b, int on)
+{
+	setsockopt(b->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
 static ssize_t tls_write(struct bytes *b, const void *p, size_t n)
 {
-	size_t len;
+	bool corks = n > SSL3_RT_MAX_PLAIN_LENGTH;
+	size_t done = 0, len;
 	int got;
 
 	ERR_clear_error();
 	errno = 0;
-	got = SSL_write_ex(b->state, p, n, &len);
-	if (got == 1) {
+	if (corks)
+		cork(b, 1);
+	do {
+		got = SSL_write_ex(b->state, (const char *)p + done, n - done, &len);
+		done += got == 1 ? len : 0;
+	} while (got == 1 && done < n);
+	if (corks) {
+		int saved = errno;
+
+		cork(b, 0);
+		errno = saved;
+	}
+	/* What has stopped it does so again in the next call. */
+	if (done) {
 		b->write_want = POLLOUT;
-		return (ssize_t)len;
+		return (ssize_t)done;
 	}
 	if (failed(b, got, &b->write_want) == 0)
 		errno = EPIPE;
