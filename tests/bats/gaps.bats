@@ -186,6 +186,41 @@ ends_at() {
 	[ "$(xargs <out)" = "41 42 43" ]
 }
 
+# The group changes before librdkafka was told of an assignment: then it takes nothing away, and gives all anew.
+# bats test_tags=newest,once
+@test "a partition that is assigned twice is read on, though it has no position yet" {
+	mkfifo mock-commands out
+	exec 9<>mock-commands 8<>out
+	spawn mock "$ROOT/tests/bats/mock-cluster" 1 t-1:1 <mock-commands
+	wait_lines mock.out 1
+	local -x KAFKA_BROKERS
+	KAFKA_BROKERS=$(head -n 1 mock.out)
+	spawn it sh -c 'exec kread -v --raw -X debug=cgrp -X topic.metadata.refresh.interval.ms=200 \
+		-g it --commit written -X auto.offset.reset=latest "^t-" >out'
+	wait_file_contains it.err '1 partition was assigned'
+	# The question for positions has no answer.
+	echo refuse 9 14 100000 >&9
+	echo topic t-2 1 >&9
+	wait_file_contains it.err 'delegating assign of 2 partition'
+	seq -f 't-2.%.0f' 3000 | sed "s/$/.$(printf %01000d 0)/" | kproduce t-2
+	# The answer comes after the rejoin, and before that has ended. Nobody reads what kread writes.
+	echo refuse 11 14 100000 >&9
+	echo topic t-3 1 >&9
+	wait_file_contains it.err '(re)joining in join-state wait-assign-call'
+	echo calm 9 >&9
+	wait_file_contains it.err '2 partitions were assigned'
+	echo calm 11 >&9
+	wait_file_contains it.err '3 partitions were assigned'
+	spawn reader stdbuf -oL cut -d. -f1-2 out
+	# If it was taken away after all, what was not committed comes again.
+	wait_for '[ "$(sort -u reader.out | wc -l)" -eq 3000 ]'
+	for n in 1 3; do echo "t-$n.1." | kproduce "t-$n"; done
+	wait_for '[ "$(sort -u reader.out | wc -l)" -eq 3002 ]'
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
+}
+
 # ---- a log that is another one ----
 
 # delete_and_make TOPIC: the topic anew, under its name.

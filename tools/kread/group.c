@@ -19,6 +19,7 @@
 #include "base/metrics.h"
 #include "base/wake.h"
 #include "kread/follow.h"
+#include "kread/give.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -135,85 +136,6 @@ void group_commit(struct group *g)
 		commit(g, NULL);
 }
 
-/* Whether it was there when the process began. */
-static bool was_there(const struct group *g, const rd_kafka_topic_partition_t *o)
-{
-	for (int i = 0; g->at_start && i < g->at_start->topic_cnt; i++)
-		if (!strcmp(g->at_start->topics[i].topic, o->topic))
-			return o->partition < g->at_start->topics[i].partition_cnt;
-	return false;
-}
-
-/* The process that was given it at the start begins where the option says. What has appeared since then, and
- * what was made anew, is read from its beginning. */
-static int64_t begin_without_position(struct group *g, const rd_kafka_topic_partition_t *o)
-{
-	rd_kafka_topic_partition_t *past =
-		rd_kafka_topic_partition_list_find(g->past, o->topic, o->partition);
-
-	if (past && !g->commit && g->begin == GROUP_LATEST && past->offset >= 0)
-		return past->offset;
-	if (past && g->commit && past->offset > 0)
-		follow_anew(g->parts, o->topic, o->partition, past->offset);
-	if (past)
-		return RD_KAFKA_OFFSET_BEGINNING;
-	if (g->begin == GROUP_ERROR)
-		source_end(g->source, EXIT_PERM,
-			"topic '%s', partition %" PRId32
-			": no position is committed, and auto.offset.reset=error",
-			o->topic, o->partition);
-	return g->begin == GROUP_LATEST && !g->had_assignment && was_there(g, o)
-		? RD_KAFKA_OFFSET_END
-		: RD_KAFKA_OFFSET_BEGINNING;
-}
-
-/* Sets o->offset to where librdkafka is to begin. */
-static void give_part(struct group *g, rd_kafka_topic_partition_t *o)
-{
-	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(g->kafka->rk, o->topic, o->partition);
-	struct kread_part *p = parts_find(g->parts, o->topic, o->partition);
-
-	if (!p) {
-		p = parts_add(g->parts, o->topic, o->partition);
-		if (o->offset >= 0) {
-			int64_t next = o->offset;
-
-			o->offset = follow_begin(p, next, o->metadata, o->metadata_size);
-			/* A position that was found in a map is committed without a record, too. */
-			if (g->move->is_on && p->account)
-				ledger_skip(p->account, next);
-			if (g->move->is_on)
-				p->committed = -1;
-		} else if (!o->err && !g->closing)
-			o->offset = begin_without_position(g, o);
-	}
-	rd_kafka_queue_forward(q, g->parts->messages);
-	rd_kafka_queue_destroy(q);
-}
-
-/* @list: with the positions that were committed. */
-static void give(struct group *g, rd_kafka_topic_partition_list_t *list)
-{
-	/* Those that come now are asked for a proof anyway. */
-	follow_metadata(g->parts, NULL);
-	for (int i = 0; i < list->cnt; i++)
-		give_part(g, &list->elems[i]);
-	if (g->arriving_cooperative)
-		rd_kafka_error_destroy(rd_kafka_incremental_assign(g->kafka->rk, list));
-	else
-		rd_kafka_assign(g->kafka->rk, list);
-	msg_info(
-		"%d %s assigned", list->cnt, PLURAL(list->cnt, "partition was", "partitions were"));
-	g->had_assignment = true;
-	if (g->rejoining)
-		g->rejoining--;
-	g->parts->known = true;
-	g->parts->need_ends = g->parts->to_end;
-	metrics_set_ready(true);
-	rd_kafka_topic_partition_list_destroy(g->arriving);
-	g->arriving = NULL;
-}
-
 /* librdkafka is told of the assignment when its positions are known. */
 static void arrive_step(struct group *g)
 {
@@ -222,14 +144,14 @@ static void arrive_step(struct group *g)
 
 	if (g->arriving->cnt == 0 || g->closing) {
 		keeper_cancel(g->keeper);
-		give(g, g->arriving);
+		give_partitions(g, g->arriving);
 		return;
 	}
 	if (keeper_asks(g->keeper)) {
 		rd_kafka_topic_partition_list_t *list = keeper_step(g->keeper);
 
 		if (list) {
-			give(g, list);
+			give_partitions(g, list);
 			rd_kafka_topic_partition_list_destroy(list);
 		}
 		return;
@@ -238,10 +160,14 @@ static void arrive_step(struct group *g)
 		listing_ask_committed(l, rd_kafka_topic_partition_list_copy(g->arriving));
 	if (!listing_take(l))
 		return;
+	if (!l->err && !keeper_is_answer(l->offsets, g->arriving)) {
+		g->ask_ms = 0;
+		return;
+	}
 	if (!l->err) {
 		move_fill(g->move, g->past, l->offsets);
 		if (!keeper_decides(g->keeper)) {
-			give(g, l->offsets);
+			give_partitions(g, l->offsets);
 			return;
 		}
 		keeper_ask(g->keeper, l->offsets);
@@ -265,7 +191,7 @@ static uint64_t leaving_open(const struct group *g)
 	return n;
 }
 
-static void remember(struct group *g, const struct kread_part *p)
+void group_remember(struct group *g, const struct kread_part *p)
 {
 	rd_kafka_topic_partition_t *past =
 		rd_kafka_topic_partition_list_find(g->past, p->topic, p->partition);
@@ -301,7 +227,7 @@ static void release(struct group *g, bool lost)
 
 		if (!p->leaving)
 			continue;
-		remember(g, p);
+		group_remember(g, p);
 		/* The partition may come back, and have more records then. */
 		if (p->done)
 			parts_pause(g->parts, p, false);
@@ -352,7 +278,7 @@ static void take(struct group *g, rd_kafka_topic_partition_list_t *list, bool co
 
 	if (g->arriving) {
 		keeper_cancel(g->keeper);
-		give(g, g->arriving);
+		give_partitions(g, g->arriving);
 	}
 	if (g->leaving)
 		release(g, true);
@@ -426,6 +352,7 @@ void group_serve(struct group *g)
 		arrive_step(g);
 	if (g->leaving)
 		leave_step(g);
+	give_serve(g, wake_now_ms());
 }
 
 void group_on_rebalance(
@@ -436,6 +363,9 @@ void group_on_rebalance(
 	for (size_t i = 0; i < g->parts->part_count; i++)
 		g->parts->parts[i].paused = true;
 	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		keeper_cancel(g->keeper);
+		if (g->arriving)
+			rd_kafka_topic_partition_list_destroy(g->arriving);
 		g->arriving = rd_kafka_topic_partition_list_copy(list);
 		g->arriving_cooperative = cooperative;
 		g->ask_ms = 0;

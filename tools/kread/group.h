@@ -37,6 +37,7 @@ struct group {
 	rd_kafka_topic_partition_list_t *arriving; /* partitions whose positions are asked for */
 	bool arriving_cooperative;
 	int64_t ask_ms; /* when to ask again */
+	int64_t forward_ms; /* when to look for partitions that were given again */
 	bool no_metadata; /* the brokers take none with a commit */
 	rd_kafka_topic_partition_list_t
 		*past; /* up to where this process read partitions that it gave up */
@@ -75,6 +76,8 @@ static inline bool group_again(struct kread_part *p, const rd_kafka_message_t *m
 	p->paused = false;
 	return paused && m->offset == p->next - 1;
 }
+/* Keeps where reading of a partition ended that is given up. */
+void group_remember(struct group *g, const struct kread_part *p);
 /* Commits and leaves. Call each turn until it returns true: the group is left. */
 bool group_leave(struct group *g);
 /* Whether the group was left. If not, librdkafka must not be stopped: that would wait for the same. */

@@ -35,8 +35,7 @@ void keeper_ask(struct keeper *k, const rd_kafka_topic_partition_list_t *list)
 	k->ask_ms = 0;
 }
 
-/* Whether the answer is to this question, and not to one that was cancelled. */
-static bool is_answer(
+bool keeper_is_answer(
 	const rd_kafka_topic_partition_list_t *a, const rd_kafka_topic_partition_list_t *b)
 {
 	if (a->cnt != b->cnt)
@@ -68,7 +67,7 @@ static bool look_up(struct keeper *k, int64_t which, rd_kafka_topic_partition_li
 	}
 	if (!listing_take(l))
 		return false;
-	if (!l->err && is_answer(l->offsets, k->arriving)) {
+	if (!l->err && keeper_is_answer(l->offsets, k->arriving)) {
 		*answer = rd_kafka_topic_partition_list_copy(l->offsets);
 		return true;
 	}

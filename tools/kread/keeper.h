@@ -44,6 +44,9 @@ static inline bool keeper_asks(const struct keeper *k)
 rd_kafka_topic_partition_list_t *keeper_step(struct keeper *k);
 /* The partitions come to nothing. */
 void keeper_cancel(struct keeper *k);
+/* Whether the list names the partitions of @asked: an answer may be to a question before. */
+bool keeper_is_answer(
+	const rd_kafka_topic_partition_list_t *list, const rd_kafka_topic_partition_list_t *asked);
 /* Returns false while a thread waits, as listing_close. */
 bool keeper_close(struct keeper *k);
 

@@ -130,6 +130,7 @@ void parts_restart(struct parts *r, struct kread_part *p, int64_t next)
 	if (p->account)
 		ledger_end(r->source->ledger, p->account);
 	open_account(r, p);
+	p->given = next < 0 ? RD_KAFKA_OFFSET_BEGINNING : next;
 	p->begin = p->committed = -1;
 	p->covered = 0;
 	p->next = p->flushed_next = next;

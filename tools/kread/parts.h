@@ -17,14 +17,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A partition that is read. Offsets are -1 while not known. */
 /* Of whether the log is the one that was read (follow.h). DUE: librdkafka does not know the partition now. */
 enum kread_proof { KREAD_PROOF_NONE, KREAD_PROOF_DUE, KREAD_PROOF_ASKED };
 
+/* A partition that is read. Offsets are -1 while not known. */
 struct kread_part {
 	char *topic;
 	int32_t partition;
 	rd_kafka_topic_t *rkt; /* without a group: what rd_kafka_consume_start was given */
+	int64_t given; /* where librdkafka was told to begin; maybe a logical offset */
 	int64_t begin; /* records before it are left out */
 	int64_t end; /* done when it is reached */
 	int64_t next; /* after the last record that was emitted */
@@ -35,6 +36,7 @@ struct kread_part {
 	bool fresh; /* its offsets have to be asked for */
 	bool done; /* has reached its end */
 	bool leaving; /* it is taken away: its records are no longer emitted */
+	bool given_again; /* it was assigned while it was ours, and no message has come since */
 	bool paused; /* by a rebalance, and no message has come since */
 	/* Whether what comes follows what was read (follow.h). */
 	struct marks marks; /* of records that were read */
