@@ -9,6 +9,7 @@
 
 enum {
 	AWAY_GRACE_MS = 1000, /* a connection that comes back sooner is not worth a sentence */
+	AWAITED_MS = 5000, /* so long the sentence waits for its remedy */
 	SILENT_MS = 5000,
 };
 
@@ -159,12 +160,21 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
 	return news;
 }
 
+void brokers_await(struct brokers *b, bool diagnosis)
+{
+	pthread_mutex_lock(&b->lock);
+	b->awaits = diagnosis;
+	pthread_mutex_unlock(&b->lock);
+}
+
 bool brokers_tick(struct brokers *b, int64_t now_ms)
 {
 	bool up, silent;
+	int64_t grace_ms;
 
 	pthread_mutex_lock(&b->lock);
 	up = b->answered;
+	grace_ms = b->awaits ? AWAITED_MS : AWAY_GRACE_MS;
 	for (int i = b->away_count; i-- > 0;) {
 		struct brokers_lost *a = &b->away[i];
 
@@ -178,7 +188,7 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 		 * are away. */
 		if (b->node_ms <= a->since_ms)
 			up = false;
-		if (!a->reported && (a->at_once || now_ms - a->since_ms >= AWAY_GRACE_MS)) {
+		if (!a->reported && (a->at_once || now_ms - a->since_ms >= grace_ms)) {
 			a->reported = true;
 			msg_warn("cannot reach broker %s: %s; waiting for it%s%s%s", a->name,
 				a->cause, *a->remedy ? " (" : "", a->remedy, *a->remedy ? ")" : "");

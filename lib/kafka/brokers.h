@@ -27,6 +27,7 @@ struct brokers {
 		bool at_once; /* it is no matter of a moment */
 	} away[BROKERS_AWAY_MAX];
 	int away_count;
+	bool awaits; /* a diagnosis is under way */
 	bool answered; /* since all brokers were last away */
 	int64_t node_ms; /* when a broker answered last that is not just a bootstrap address */
 	int64_t due_ms; /* when the first answer should have come; 0: none is waited for */
@@ -44,6 +45,8 @@ void brokers_all_away(struct brokers *b);
  * else this explains only what is known to be away, for the client may not need the others. */
 void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const char *cause,
 	const char *remedy, bool passing, bool all);
+/* Whether a diagnosis is under way: what is away is told when it is done, or after five seconds. */
+void brokers_await(struct brokers *b, bool diagnosis);
 /* Whether one that is more than a bootstrap address has ever answered. */
 bool brokers_were_there(struct brokers *b);
 /* A request has left for a broker, which may keep it for @wait_ms before it must answer. */

@@ -144,7 +144,7 @@ static bool judge_looks(struct judge *j)
 		advise_broker(j);
 		return true;
 	}
-	if (speaks_tls(tls)) {
+	if (speaks_tls(tls) || j->a->talk.answers_in_tls) {
 		judge_say(j, ours(j), "it speaks TLS, and security.protocol is %s", protocol);
 		advise_protocol(j, other_protocol(j));
 		return true;

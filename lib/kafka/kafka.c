@@ -337,6 +337,7 @@ bool kafka_tick(struct kafka *k)
 
 	kafka_renew(k, now_ms);
 	kafka_outage_tick(k, now_ms);
+	brokers_await(&k->brokers, k->diagnosis != NULL);
 	k->up = brokers_tick(&k->brokers, now_ms);
 	return k->up;
 }

@@ -137,6 +137,8 @@ static void ask_metadata(struct talk *t, int64_t now_us)
 static void no_kafka(struct talk *t)
 {
 	snprintf(t->first, sizeof(t->first), "%.*s", (int)t->in.len, buf_as_span(&t->in).p);
+	t->answers_in_tls = span_starts(buf_as_span(&t->in), "\x15\x03") ||
+		span_starts(buf_as_span(&t->in), "\x16\x03");
 	t->first[strcspn(t->first, "\r\n")] = '\0';
 	msg_clean(t->first);
 	fail(t, TALK_NO_KAFKA, 0, "the answer is none of Kafka's");

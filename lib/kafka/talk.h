@@ -72,6 +72,7 @@ struct talk {
 	struct proto_versions versions;
 	struct buf mechanisms; /* "A, B": what it offers */
 	char first[80]; /* printable */
+	bool answers_in_tls; /* with an alert or a handshake of TLS, which was not asked for */
 	struct proto_metadata metadata;
 	int64_t step_us[TALK_STEPS]; /* how long each took */
 	/* Of the last request of the user's: in the answer's memory until the next one. */
