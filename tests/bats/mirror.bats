@@ -228,3 +228,31 @@ reads() {
 	[ -z "$(comm -12 <(sort before) <(sort after))" ]
 	sort -nu before after | diff <(seq 3000) -
 }
+
+# grow CLUSTER PARTITIONS: gives the topic more of them.
+grow() {
+	"$ROOT/tests/kafka/topics" "$1" grow "$topic" "$2"
+}
+
+@test "partitions added at the source while it runs end it with the reason; once the target has them too all is copied" {
+	old_topic 2
+	local unit=(evpipe -n mirror kread -b "$OLD" -g mirror-"$group" -X topic.metadata.refresh.interval.ms=500
+		"$topic" '|' kwrite -b "$NEW" -p keep --create like --old "$OLD" --map "$map")
+	spawn unit "${unit[@]}"
+	records 1 100 | kwrite -b "$OLD"
+	wait_for "[ \$(kread -q -b $NEW -e $topic | wc -l) -eq 100 ]"
+	grow "$OLD" 4
+	jq -nc --arg t "$topic" '{topic: $t, partition: 3, payload: "in the new one"}' | kwrite -b "$OLD" -p keep
+	wait_exit unit
+	[ "$status" -ne 0 ]
+	grep -q "topic '$topic': Unknown partition (the topic has fewer: kafka-topics.sh --alter --partitions N gives it more) (kafka); record $topic/3@0" unit.err
+	grow "$NEW" 4
+	spawn unit "${unit[@]}"
+	wait_for "kread -q -b $NEW -p 3 -e $topic | grep -q 'in the new one'"
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	what "$OLD" >old
+	what "$NEW" >new
+	diff old new
+}

@@ -178,6 +178,8 @@ static const char *reason(const struct delivery *d, char *text, size_t size)
 		hint = " (a compacted topic takes no record without a key)";
 	else if (d->err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
 		hint = " (see the topic's message.timestamp.before.max.ms and after.max.ms)";
+	else if (d->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+		hint = " (the topic has fewer: kafka-topics.sh --alter --partitions N gives it more)";
 	snprintf(text, size, "%s%s", kafka_why(d->err), hint);
 	return text;
 }
