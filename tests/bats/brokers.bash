@@ -13,7 +13,9 @@ brokers_start() {
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do
 		row=$1
 		shift
-		more+=",${row% *}://127.0.0.1:@${row% *}@"
+		listen=127.0.0.1
+		[[ $row != *' [::1]:'* ]] || listen='[::1]'
+		more+=",${row% *}://$listen:@${row% *}@"
 		advertise+=",${row% *}://${row#* }"
 		map+=",${row% *}:PLAINTEXT"
 	done
