@@ -115,7 +115,7 @@ tools_bin_evtop_SOURCES = tools/evtop/evtop.c tools/evtop/fetch.c tools/evtop/fe
 	tools/evtop/figures.h tools/evtop/heavy.c tools/evtop/heavy.h tools/evtop/screen.c tools/evtop/screen.h \
 	tools/evtop/table.c tools/evtop/table.h tools/evtop/traffic.c tools/evtop/traffic.h tools/evtop/unit.c \
 	tools/evtop/unit.h
-tools_bin_evtop_LDADD = $(EV_LDADD)
+tools_bin_evtop_LDADD = $(EV_LDADD) $(CRYPTO_LIBS)
 tools_bin_evpipe_SOURCES = tools/evpipe/evpipe.c tools/evpipe/evpipe.h tools/evpipe/directory.c \
 	tools/evpipe/directory.h tools/evpipe/cmdline.c tools/evpipe/cmdline.h \
 	tools/evpipe/members.c tools/evpipe/members.h tools/evpipe/ends.c tools/evpipe/ends.h \

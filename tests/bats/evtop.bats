@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: ISC
 # evtop: what it counts is right, records go on untouched, and a terminal is drawn on, read from and given back.
 
+# shellcheck disable=SC2154 # run sets stderr
 load helpers
 load ack
 
@@ -236,7 +237,7 @@ unit_start() {
 	mkdir -p empty/metrics
 	run -0 evtop -c 1 -d empty
 	[[ $output == *'no pipeline runs here'* ]]
-	for args in '-d x y' 'https://x' 'http://' ':' 'unix:' '--every 0' '-c 0' '-n 0' '--pass -d x' 'a b'; do
+	for args in '-d x y' 'ftp://x' 'http://' '--cacert x http://x' '--key x https://x' 'https://127.0.0.1:1 --cacert /nowhere' ':' 'unix:' '--every 0' '-c 0' '-n 0' '--pass -d x' 'a b'; do
 		read -ra words <<<"$args"
 		run -100 evtop "${words[@]}" </dev/null
 	done
@@ -318,4 +319,24 @@ ends='echo "status=$? "; stty -a | grep -q " icanon" && stty -a | grep -q " echo
 	on_terminal "evtop -d unit.d; $ends" 'expect:\x1b\[1mPIPELINE' 'expect:evkey ' 'expect:\x1b\[[0-9]+A\r' \
 		keys:q status:0 expect:restored
 	stop unit
+}
+
+@test "a URL over https: the certificate is looked at, and a plain port is named" {
+	make_certs
+	mkfifo in
+	spawn sse sh -c 'exec evsse -v --listen 127.0.0.1:0 --cert "$CERTS/address.pem" --key "$CERTS/address.key" <in'
+	exec 7>in
+	wait_file_contains sse.err 'listening on '
+	at=$(sed -n 's/.*listening on //p' sse.err)
+	run -0 evtop -c 1 --cacert "$CERTS/ca.pem" "https://$at/metrics"
+	echo "$output"
+	[[ $output == *evsse* ]]
+	run -111 --separate-stderr evtop -c 1 "https://$at"
+	[[ $stderr == *"cannot get 'https://$at': "*certificate* ]]
+	run -111 --separate-stderr evtop -c 1 "http://$at"
+	exec 7>&-
+	wait_exit sse
+	kmock_start
+	run -111 --separate-stderr evtop -c 1 "https://$KAFKA_BROKERS"
+	[[ $stderr == *"cannot get 'https://$KAFKA_BROKERS': "* ]]
 }

@@ -39,6 +39,7 @@ struct evtop {
 	struct traffic traffic;
 	struct unit unit;
 	struct fetch fetch;
+	struct tls_config tls;
 	const char *directory;
 	bool passes;
 	bool hidden; /* q was pressed where records are handed on */
@@ -57,6 +58,7 @@ static struct {
 	struct input_opts input;
 	struct ack_opts ack;
 	struct arg_str *directory, *every, *count, *rows, *url;
+	struct arg_file *ca, *cert, *key;
 	struct arg_lit *pass;
 } opt;
 
@@ -308,6 +310,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evtop",
 		.summary = "Shows what flows, now: a table of a stream or of a pipeline.",
 		.examples = examples,
+		.libraries = {tls_library},
 	};
 
 	opt.directory = arg_str0("d", "directory", "PATH",
@@ -318,13 +321,16 @@ static void parse_options(int argc, char **argv)
 	opt.rows = arg_str0("n", "rows", "N", "show so many keys and places (default 10)");
 	opt.pass = arg_lit0(
 		NULL, "pass", "hand records on to standard output, as happens when it is a pipe");
+	opt.ca = arg_file0(NULL, "cacert", "FILE", "https: trust these CA certificates alone");
+	opt.cert = arg_file0(NULL, "cert", "FILE", "https: our certificate");
+	opt.key = arg_file0(NULL, "key", "FILE", "https: its key");
 	opt.url = arg_str0(NULL, NULL, "URL", "a pipeline's /metrics");
 	input_opts(&opt.input, INPUT_DEAD_TO_FILE);
 	ack_opts(&opt.ack);
 	opt_common(&opt.common);
-	void *table[] = {opt.directory, opt.every, opt.count, opt.rows, opt.pass,
-		INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack), OPT_COMMON_ENTRIES(opt.common),
-		opt.url, arg_end(8)};
+	void *table[] = {opt.directory, opt.every, opt.count, opt.rows, opt.pass, opt.ca, opt.cert,
+		opt.key, INPUT_ENTRIES(opt.input), ACK_ENTRIES(opt.ack),
+		OPT_COMMON_ENTRIES(opt.common), opt.url, arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -345,7 +351,14 @@ static void take_options(struct evtop *e)
 	e->passes = opt.pass->count;
 	if (e->passes && (e->directory || url))
 		opt_bad("--pass is for a stream: a pipeline's metrics are no records");
-	if (url && fetch_set(&e->fetch, url))
+	e->tls.ca_file = opt.ca->count ? opt.ca->filename[0] : NULL;
+	e->tls.cert_file = opt.cert->count ? opt.cert->filename[0] : NULL;
+	e->tls.key_file = opt.key->count ? opt.key->filename[0] : NULL;
+	if (e->tls.key_file && !e->tls.cert_file)
+		opt_bad("--key goes with --cert");
+	if ((e->tls.ca_file || e->tls.cert_file) && (!url || strncmp(url, "https://", 8) != 0))
+		opt_bad("--cacert, --cert and --key are for an https URL");
+	if (url && fetch_set(&e->fetch, url, &e->tls))
 		opt_bad("'%s': %s", url, e->fetch.why);
 	if (!url && !e->directory && output_is_pipe())
 		e->passes = true;

@@ -2,34 +2,32 @@
 #include "evtop/fetch.h"
 
 #include "base/mem.h"
-#include "base/msg.h"
 #include "base/wake.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { FETCH_MS = 5000, ANSWER_MAX = 64 << 20, SOCKET_PATH_MAX = 108 };
 
 static int fail(struct fetch *f, const char *why)
 {
 	snprintf(f->why, sizeof(f->why), "%s", why);
-	if (f->fd >= 0)
-		close(f->fd);
-	f->fd = -1;
+	bytes_close(&f->bytes);
 	f->until_ms = 0;
 	dial_stop(&f->dial);
 	return -1;
 }
 
-int fetch_set(struct fetch *f, const char *url)
+int fetch_set(struct fetch *f, const char *url, const struct tls_config *config)
 {
 	const char *at = strstr(url, "://"), *slash, *colon;
+	bool secure = strncmp(url, "https://", 8) == 0;
+	struct trouble why = {0};
 	char *host, *port;
 
-	*f = (struct fetch){.fd = -1, .url = mem_dup(url)};
+	*f = (struct fetch){.bytes.fd = -1, .url = mem_dup(url)};
 	if (strncmp(url, "unix:", 5) == 0) {
 		if (!url[5] || strlen(url + 5) >= SOCKET_PATH_MAX)
 			return fail(f, "the path of a socket has 1 to 107 bytes");
@@ -38,8 +36,8 @@ int fetch_set(struct fetch *f, const char *url)
 		dial_set(&f->dial, url + 5, NULL);
 		return 0;
 	}
-	if (at && strncmp(url, "http://", 7) != 0)
-		return fail(f, "only http URLs are taken");
+	if (at && !secure && strncmp(url, "http://", 7) != 0)
+		return fail(f, "only http and https URLs are taken");
 	at = at ? at + 3 : url;
 	slash = at + strcspn(at, "/");
 	f->host = span_text((struct span){at, (size_t)(slash - at)});
@@ -58,9 +56,10 @@ int fetch_set(struct fetch *f, const char *url)
 	}
 	if (!*f->host || (port && !*port) || strpbrk(f->host, " \r\n") || strpbrk(f->path, " \r\n"))
 		return fail(f, "it is not of the form http://HOST:PORT/metrics");
-	dial_set(&f->dial, *host ? host : "127.0.0.1", port ? port : "80");
-	free(host);
-	return 0;
+	dial_set(&f->dial, *host ? host : "127.0.0.1", port ? port : secure ? "443" : "80");
+	f->name = host;
+	f->tls = secure ? tls_open(config, &why) : NULL;
+	return secure && !f->tls ? fail(f, why.text) : 0;
 }
 
 void fetch_start(struct fetch *f, int64_t now_ms)
@@ -69,6 +68,7 @@ void fetch_start(struct fetch *f, int64_t now_ms)
 		return;
 	f->until_ms = now_ms + FETCH_MS;
 	f->sent = 0;
+	f->has_shaken = false;
 	buf_clear(&f->answer);
 	buf_clear(&f->request);
 	buf_printf(&f->request, "GET %s HTTP/1.0\r\nHost: %s\r\nAccept: text/plain\r\n\r\n",
@@ -83,14 +83,14 @@ static bool is_sending(const struct fetch *f)
 
 int fetch_fd(const struct fetch *f)
 {
-	return f->fd >= 0 ? f->fd : f->until_ms ? dial_fd(&f->dial) : -1;
+	return f->bytes.fd >= 0 ? f->bytes.fd : f->until_ms ? dial_fd(&f->dial) : -1;
 }
 
 short fetch_events(const struct fetch *f)
 {
-	if (f->fd < 0)
+	if (f->bytes.fd < 0)
 		return dial_events(&f->dial);
-	return is_sending(f) ? POLLOUT : POLLIN;
+	return bytes_want(&f->bytes, f->has_shaken && is_sending(f));
 }
 
 int fetch_timeout_ms(const struct fetch *f, int64_t now_ms)
@@ -99,7 +99,7 @@ int fetch_timeout_ms(const struct fetch *f, int64_t now_ms)
 
 	if (!f->until_ms)
 		return -1;
-	return f->fd < 0 ? wake_least(left, dial_timeout_ms(&f->dial, now_ms)) : left;
+	return f->bytes.fd < 0 ? wake_least(left, dial_timeout_ms(&f->dial, now_ms)) : left;
 }
 
 static int judge(struct fetch *f, struct span *body)
@@ -122,16 +122,21 @@ static int judge(struct fetch *f, struct span *body)
 	return 1;
 }
 
+static bool is_passing(void)
+{
+	return errno == EAGAIN || errno == EINTR;
+}
+
 static int receive(struct fetch *f, struct span *body)
 {
 	for (;;) {
 		char *to = buf_room(&f->answer, 65536);
-		ssize_t n = read(f->fd, to, 65536);
+		ssize_t n = bytes_read(&f->bytes, to, 65536);
 
 		if (n == 0)
 			return judge(f, body);
 		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : fail(f, msg_errno(errno));
+			return is_passing() ? 0 : fail(f, f->bytes.trouble.text);
 		f->answer.len += (size_t)n;
 		if (f->answer.len > ANSWER_MAX)
 			return fail(f, "the answer is too long");
@@ -140,12 +145,27 @@ static int receive(struct fetch *f, struct span *body)
 
 static int send_request(struct fetch *f)
 {
-	ssize_t n = write(f->fd, f->request.p + f->sent, f->request.len - f->sent);
+	ssize_t n = bytes_write(&f->bytes, f->request.p + f->sent, f->request.len - f->sent);
 
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : fail(f, msg_errno(errno));
+		return is_passing() ? 0 : fail(f, f->bytes.trouble.text);
 	f->sent += (size_t)n;
 	return 0;
+}
+
+/* Connected. */
+static int go_on(struct fetch *f, struct span *body)
+{
+	if (!f->has_shaken) {
+		int got = bytes_shake(&f->bytes);
+
+		if (got < 0)
+			return fail(f, f->bytes.trouble.text);
+		if (got == 0)
+			return 0;
+		f->has_shaken = true;
+	}
+	return is_sending(f) ? send_request(f) : receive(f, body);
 }
 
 int fetch_step(struct fetch *f, short revents, int64_t now_ms, struct span *body)
@@ -154,15 +174,12 @@ int fetch_step(struct fetch *f, short revents, int64_t now_ms, struct span *body
 		return 0;
 	if (now_ms >= f->until_ms)
 		return fail(f, "no answer in 5 s");
-	if (f->fd >= 0) {
-		if (!revents)
-			return 0;
-		return is_sending(f) ? send_request(f) : receive(f, body);
-	}
+	if (f->bytes.fd >= 0)
+		return revents ? go_on(f, body) : 0;
 	switch (dial_step(&f->dial, revents, now_ms)) {
 	case DIAL_CONNECTED:
-		f->fd = dial_take(&f->dial);
-		return send_request(f);
+		bytes_open(&f->bytes, dial_take(&f->dial), f->tls, f->name);
+		return go_on(f, body);
 	case DIAL_FAILED:
 		return fail(f, f->dial.why);
 	default:
