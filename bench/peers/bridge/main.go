@@ -6,6 +6,7 @@
 //	bridge forward -g GROUP TOPIC              Kafka -> PUBLISH sse:TOPIC, verbatim
 //	bridge reverse [-full [-json]] PATTERN     PSUBSCRIBE -> the topic named after "sse:"
 //	bridge apply -g GROUP [-n N] [-sync] TOPIC Kafka -> SET of the record's key, N a pipeline
+//	bridge read -g GROUP [-n N] STREAM         N entries of a stream -> lines of JSON, XACK of each thousand
 //
 // Forward publishes up to 1,000 records a pipeline, marks them when Redis has answered, and commits
 // marked records in the background once a second. Reverse produces asynchronously with acks=all,
@@ -18,6 +19,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -248,14 +250,52 @@ func reverse(ctx context.Context, pattern string, convert converter, rdb *redis.
 	}
 }
 
+// read acknowledges what it has printed, a thousand entries a command.
+func read(ctx context.Context, group, stream string, count int, rdb *redis.Client) error {
+	out := bufio.NewWriterSize(os.Stdout, 64<<10)
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	for count > 0 {
+		got, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{stream, ">"},
+			Count: 1000, Block: time.Second}).Result()
+		if err == redis.Nil {
+			continue
+		} else if err != nil {
+			return err
+		}
+		ids := make([]string, 0, 1000)
+		for _, m := range got[0].Messages {
+			payload, _ := m.Values["payload"].(string)
+			if err := encoder.Encode(entry{stream, m.ID, payload}); err != nil {
+				return err
+			}
+			ids = append(ids, m.ID)
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		if err := rdb.XAck(ctx, stream, group, ids...).Err(); err != nil {
+			return err
+		}
+		count -= len(ids)
+	}
+	return nil
+}
+
+type entry struct {
+	Stream  string `json:"stream"`
+	ID      string `json:"id"`
+	Payload string `json:"payload"`
+}
+
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: bridge forward|reverse|apply [option…] TOPIC|PATTERN")
+		log.Fatal("usage: bridge forward|reverse|apply|read [option…] TOPIC|PATTERN")
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	group := flags.String("g", "bridge", "consumer group")
 	full := flags.Bool("full", false, "drop by source, stamp source, key by tenantId")
-	n := flags.Int("n", 10000, "apply: records a pipeline")
+	n := flags.Int("n", 10000, "apply: records a pipeline; read: records")
 	sync := flags.Bool("sync", false, "apply: commit after each pipeline")
 	std := flags.Bool("json", false, "with -full: by encoding/json")
 	flags.Parse(os.Args[2:])
@@ -269,6 +309,8 @@ func main() {
 	switch os.Args[1] {
 	case "forward":
 		err = forward(ctx, *group, flags.Arg(0), rdb)
+	case "read":
+		err = read(ctx, *group, flags.Arg(0), *n, rdb)
 	case "apply":
 		err = apply(ctx, *group, flags.Arg(0), *n, *sync, rdb)
 	default:
