@@ -184,22 +184,14 @@ struct line sim_line_take(struct line *q, int *n, int at)
 
 /* ---- death and resurrection ---- */
 
-bool sim_kill_member(struct sim *s, int who, int arg, bool dry)
+static void kill_source(struct sim *s)
 {
-	(void)arg;
-	if (s->fair || s->kills >= s->c.kills || s->over || (who < SINK && who >= s->c.filters))
-		return false;
-	if (who == SOURCE ? s->source_dead : s->member[who].dead || s->member[who].gone)
-		return false;
-	if (dry)
-		return true;
-	s->kills++;
-	s->hurt = true;
-	if (who == SOURCE) {
-		sim_say(s, "SIGKILL to the source");
-		s->source_dead = s->pipe[0].closed = true;
-		return true;
-	}
+	sim_say(s, "SIGKILL to the source");
+	s->source_dead = s->pipe[0].closed = true;
+}
+
+static void kill_other(struct sim *s, int who)
+{
 	sim_say(s, "SIGKILL to %s%.0d", who == SINK ? "the sink" : "filter ",
 		who < SINK ? who + 1 : 0);
 	s->member[who].dead = s->conn[who].closed = true;
@@ -207,6 +199,24 @@ bool sim_kill_member(struct sim *s, int who, int arg, bool dry)
 		s->pipe[who].n = 0;
 		s->pipe[who + 1].closed = true;
 	}
+}
+
+bool sim_kill_member(struct sim *s, int who, int arg, bool dry)
+{
+	(void)arg;
+	if (s->fair || s->kills >= s->c.kills || s->over || (who < SINK && who >= s->c.filters))
+		return false;
+	if (who > SINK ? s->source_dead : s->member[who].dead || s->member[who].gone)
+		return false;
+	if (dry)
+		return true;
+	s->kills++;
+	s->hurt = true;
+	/* Of what is behind the sink only the source is a member to kill. */
+	if (who > SINK)
+		kill_source(s);
+	else
+		kill_other(s, who);
 	return true;
 }
 
