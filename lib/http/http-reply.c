@@ -126,7 +126,8 @@ void http_refuse(struct http_request_inner *r, int status)
 		http_error(&r->pub, status, "this path does not take %s", r->pub.method);
 		break;
 	case MHD_HTTP_FORBIDDEN:
-		http_error(&r->pub, status, "a client certificate is needed, of a CA that is known here");
+		http_error(&r->pub, status,
+			"a client certificate is needed, of a CA that is known here");
 		break;
 	default:
 		http_error(&r->pub, status, "the body is longer than %zu bytes",

@@ -39,7 +39,8 @@ struct http_conf {
 	size_t memory; /* bytes a connection, for headers and output; libmicrohttpd's 32 KiB */
 	const char *cert,
 		*key; /* TLS: texts in PEM, which stay; NULL: none. The certificate has its chain behind it */
-	const char *client_ca; /* with TLS: who has signed the certificate that a client must show, else it gets 403; NULL: none is wanted */
+	const char *
+		client_ca; /* with TLS: who has signed the certificate that a client must show, else it gets 403; NULL: none is wanted */
 	bool slash; /* a path with a slash at its end is the one without it */
 	/* Called when a request is over, before its `done`: @status is the answer's, 0: there was none; @us since its first
 	 * line came. NULL: nobody is told. */

@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include "kafka/brokers.h"
 
+#include "base/mem.h"
 #include "base/msg.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -21,6 +23,7 @@ void brokers_open(struct brokers *b)
 
 void brokers_close(struct brokers *b)
 {
+	free(b->away);
 	pthread_mutex_destroy(&b->lock);
 }
 
@@ -63,6 +66,8 @@ static struct brokers_lost *lost(struct brokers *b, int64_t now_ms, const char *
 	struct brokers_lost *a = find(b, name);
 
 	if (!a && b->away_count < BROKERS_AWAY_MAX) {
+		if (!b->away)
+			b->away = mem_alloc(BROKERS_AWAY_MAX * sizeof(*b->away));
 		a = &b->away[b->away_count++];
 		*a = (struct brokers_lost){.since_ms = now_ms};
 		snprintf(a->name, sizeof(a->name), "%s", name);

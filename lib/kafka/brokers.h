@@ -25,7 +25,7 @@ struct brokers {
 		bool reported, back;
 		bool explained; /* the cause is that of brokers_explain, and stays */
 		bool at_once; /* it is no matter of a moment */
-	} away[BROKERS_AWAY_MAX];
+	} * away; /* BROKERS_AWAY_MAX, made when the first is away: a process may have a thousand clients */
 	int away_count;
 	bool awaits; /* a diagnosis is under way */
 	bool answered; /* since all brokers were last away */

@@ -222,7 +222,7 @@ static void set_number(
 
 static struct instance *start(struct consumers *all, const struct wish *w, struct trouble *why)
 {
-	struct kafka_conf conf = khttp_conf(all->k);
+	struct kafka_conf conf = khttp_consumer_conf(all->k);
 	struct instance *i = mem_alloc(sizeof(*i));
 
 	*i = (struct instance){.all = all,

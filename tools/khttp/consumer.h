@@ -10,9 +10,12 @@
 
 #include "khttp/route.h"
 
-/* Defaults of the instances' clients, for the list that kafka_conf_open is given. */
+/* Defaults of the instances' clients, for the list that kafka_conf_open is given. A client has a fetch of each broker, and
+ * records that nobody has asked for yet: there may be a thousand clients. A larger record comes all the same. */
 #define CONSUMER_DEFAULTS                                                                          \
-	{"queued.min.messages", "10000"}, {"queued.max.messages.kbytes", "4096"},                  \
+	{"queued.min.messages", "10000"}, {"queued.max.messages.kbytes", "1024"},                  \
+		{"fetch.max.bytes", "1048576"}, {"fetch.message.max.bytes", "524288"},             \
+                                                                                                   \
 		{"fetch.queue.backoff.ms", "1"}, {"session.timeout.ms", "10000"},                  \
 		{"heartbeat.interval.ms", "1000"},                                                 \
 		{"topic.metadata.refresh.interval.ms", "10000"},                                   \

@@ -38,6 +38,7 @@
 #include "net/tls.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@
 enum {
 	TICK_MS = 1000,
 	DRAIN_MS = 30000,
-	HEADER_BYTES = 16 << 10,
+	HEADER_BYTES = 8 << 10,
 	OTHER_FILES = 512, /* of librdkafka's clients */
 	QUESTION_MS = 10000,
 	GRACE_MS = 1000,
@@ -106,7 +107,7 @@ static void parse_options(int argc, char **argv)
 		"only clients with a certificate of this CA may ask, PEM");
 	opt.max_body = arg_str0(NULL, "max-body", "SIZE", "longest body: 413 (default 64M)");
 	opt.max_headers =
-		arg_str0(NULL, "max-headers", "SIZE", "longest headers: 431 (default 16K)");
+		arg_str0(NULL, "max-headers", "SIZE", "longest headers: 431 (default 8K)");
 	opt.max_connections =
 		arg_str0(NULL, "max-connections", "N", "clients at a time (default 20000)");
 	opt.in_flight = arg_str0(NULL, "max-in-flight", "SIZE",
@@ -202,6 +203,15 @@ static void take_options(struct khttp *k)
 }
 
 /* ---- Kafka ---- */
+
+struct kafka_conf khttp_consumer_conf(const struct khttp *k)
+{
+	struct kafka_conf c = khttp_conf(k);
+
+	/* A producer's limit, which a consumer's fetch.max.bytes may not be below. */
+	rd_kafka_conf_set(c.rd, "message.max.bytes", "1000", NULL, 0);
+	return c;
+}
 
 struct kafka_conf khttp_conf(const struct khttp *k)
 {
@@ -440,6 +450,9 @@ int main(int argc, char **argv)
 	int wake_fd;
 	size_t left;
 
+	/* librdkafka's threads, four a client, share what is free; what a large answer took is given back. */
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	parse_options(argc, argv);
 	take_options(k);
 	stats_open(&k->stats);

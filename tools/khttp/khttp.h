@@ -47,6 +47,7 @@ struct khttp {
 
 /* A configuration for another client: the caller may set more in its `rd` before kafka_start takes it. */
 struct kafka_conf khttp_conf(const struct khttp *k);
+struct kafka_conf khttp_consumer_conf(const struct khttp *k);
 /* Whether Kafka answers; else it has answered the request with 503. */
 bool khttp_kafka_answers(struct khttp *k, struct http_request *r);
 

@@ -46,7 +46,7 @@ static int start(struct replies *all, struct trouble *why)
 		{"fetch.wait.max.ms", "100"},
 		{0},
 	};
-	struct kafka_conf conf = khttp_conf(all->k);
+	struct kafka_conf conf = khttp_consumer_conf(all->k);
 	rd_kafka_queue_t *queue;
 
 	for (const struct kafka_prop *p = own; p->name; p++)
