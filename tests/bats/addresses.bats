@@ -12,10 +12,11 @@ setup_file() {
 	export SHARED
 	# HIDDEN has names that nobody resolves; of SHARED all advertise the one proxy.
 	brokers_start 'HIDDEN kafka-@N@.example.invalid:9092' "SHARED 127.0.0.1:$SHARED" \
-		"COORD 127.0.0.1:@COORD@"
+		-- broker.rack=rack@N@ replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 	harness_setup
 	{
-		printf 'global\n\tmaxconn 500\ndefaults\n\tmode tcp\n\ttimeout connect 5s\n\ttimeout client 1h\n\ttimeout server 1h\n'
+		printf 'global\n\tmaxconn 500\n\tstats socket %s\n' "$BROKERS_DIR/haproxy.sock"
+		printf 'defaults\n\tmode tcp\n\ttimeout connect 5s\n\ttimeout client 1h\n\ttimeout server 1h\n'
 		printf 'listen one\n\tbind 127.0.0.1:%s\n\tbalance roundrobin\n' "$SHARED"
 		for n in 1 2 3; do printf '\tserver k%s %s\n' $n "$(broker_at $n SHARED)"; done
 		for n in 1 2 3; do
@@ -55,6 +56,29 @@ check() {
 	seq 300 | kwrite -q -b "$B" "${RESOLVE[@]}" --raw -t "$TOPIC"
 	[ "$(kread -q -b "$B" "${RESOLVE[@]}" -e --raw "$TOPIC" | sort -n | xargs)" = "$(seq 300 | xargs)" ]
 	[ "$(kread -q -b "$B" "${RESOLVE[@]}" -g "$(unique g)" --commit written -e --raw "$TOPIC" | wc -l)" -eq 300 ]
+}
+
+# sent N: how many bytes broker N has sent through the proxy.
+sent() {
+	echo 'show stat' | python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(sys.stdin.buffer.read())
+print(*(line.split(",")[9] for line in s.makefile() if line.startswith("k%s,FRONTEND," % sys.argv[2])))' \
+		"$BROKERS_DIR/haproxy.sock" "$1"
+}
+
+@test "client.rack: the nearest replica is read, not the leader" {
+	local n was=()
+	topic=$(new_topic 1 replicas=2,3)
+	seq -f "%0500.0f" 4000 | kwrite -q --raw -t "$topic"
+	wait_for "all_in_sync $topic"
+	by 1 2 3
+	for n in 2 3; do was[n]=$(sent $n); done
+	[ "$(kread -q -b "$(broker_at 1 HIDDEN)" "${RESOLVE[@]}" -X client.rack=rack3 -e "$topic" | wc -l)" -eq 4000 ]
+	echo "$(sent 2) - ${was[2]}, $(sent 3) - ${was[3]}"
+	[ $(($(sent 3) - was[3])) -gt 1000000 ]
+	[ $(($(sent 2) - was[2])) -lt 200000 ]
 }
 
 @test "one proxy for all brokers is told" {

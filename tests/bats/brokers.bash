@@ -3,7 +3,7 @@
 # A real Kafka of three brokers, for a file's tests. Needs helpers.bash. Broker 1 is the controller too.
 
 # brokers_start [ROW…] [-- PROPERTY…]: a row is a further listener, NAME ADVERTISED, with HOST:PORT in which @N@ is the broker's
-# number and @NAME@ its port. Exports KAFKA_BROKERS, and BROKERS_DIR with a directory k1, k2, k3 each.
+# number and @NAME@ its port; in PROPERTY too. Exports KAFKA_BROKERS, and BROKERS_DIR with a directory k1, k2, k3 each.
 brokers_start() {
 	local row listen advertise more='' map='' n starts=() voter
 	BROKERS_DIR=$(harness_scope)
@@ -24,11 +24,11 @@ brokers_start() {
 	set -- "$map" offsets.topic.replication.factor=3 transaction.state.log.replication.factor=3 \
 		default.replication.factor=3 "$@"
 	listen=PLAINTEXT://127.0.0.1:@PLAIN@
-	broker_start 1 "$@" "listeners=$listen,CONTROLLER://127.0.0.1:@CONTROLLER@$more" \
+	broker_start 1 "${@//@N@/1}" "listeners=$listen,CONTROLLER://127.0.0.1:@CONTROLLER@$more" \
 		"advertised.listeners=$listen${advertise//@N@/1}" || return 1
 	voter=$(sed -n 's/^controller.quorum.voters=//p' "$BROKERS_DIR/k1/server.properties")
 	for n in 2 3; do
-		broker_start $n "$@" process.roles=broker node.id=$n "controller.quorum.voters=$voter" \
+		broker_start $n "${@//@N@/$n}" process.roles=broker node.id=$n "controller.quorum.voters=$voter" \
 			"listeners=$listen$more" "advertised.listeners=$listen${advertise//@N@/$n}" &
 		starts+=($!)
 	done

@@ -1,0 +1,76 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# Three brokers with three replicas, two of which must be in sync, in two racks; each fault comes under load: 0 lost, order kept.
+
+# bats file_tags=once
+load helpers
+load brokers
+
+setup_file() {
+	brokers_start 'SIX [::1]:@SIX@' -- min.insync.replicas=2 \
+		replica.lag.time.max.ms=3000
+}
+
+# load COUNT: so many records, each with its number, into $topic in some seconds, by kwrite; what it says is in writes.err.
+load_begins() {
+	seq "$1" | jq -c --argjson now $((EPOCHSECONDS * 1000)) '{ts: ($now + .), key: "\(. % 5)", payload: "\(.)"}' >records
+	# shellcheck disable=SC2016 # the inner shell's
+	spawn writes sh -c 'evreplay --speed 0.3 <records | kwrite --now -t "$1"' sh "$topic" </dev/null
+}
+
+count() {
+	kread -q -e --raw "$topic" | wc -l
+}
+
+# load_ends COUNT: all of them stand in the topic once, those of a key in order.
+load_ends() {
+	wait_exit writes
+	cat writes.err
+	[ "$status" -eq 0 ]
+	wait_for "[ \$(count) -ge $1 ]"
+	kread -q -e "$topic" | jq -r '[.key, .payload] | @tsv' >all
+	[ "$(wc -l <all)" -eq "$1" ]
+	cut -f2 all | sort -n | diff - <(seq "$1")
+	awk '$2 <= last[$1] + 0 { exit 1 } { last[$1] = $2 }' all
+}
+
+@test "IPv6: the brokers are reached by it, in brackets" {
+	topic=$(new_topic 1 replicas=1,2,3)
+	SIX=$(awk '$1 == "SIX" { print $2 }' "$BROKERS_DIR/k2/named-ports")
+	seq 3 | kwrite -b "[::1]:$SIX" --raw -t "$topic"
+	[ "$(kread -q -b "[::1]:$SIX" -e --raw "$topic" | xargs)" = '1 2 3' ]
+	kcheck -b "[::1]:$SIX" -t "$topic" >out
+	[ "$(grep -c '^good  ::1:' out)" -eq 3 ]
+}
+
+@test "the leader is killed under load, and comes back" {
+	topic=$(new_topic 1 replicas=2,3,1)
+	load_begins 3000
+	wait_for '[ $(count) -ge 300 ]'
+	broker_stop 2 -9
+	load_ends 3000
+	broker_start 2
+	wait_for "all_in_sync $topic"
+}
+
+@test "too few replicas in sync: kwrite waits, and goes on when there are enough" {
+	topic=$(new_topic 1 replicas=3,2 min.insync.replicas=2)
+	load_begins 3000
+	wait_for '[ $(count) -ge 300 ]'
+	broker_stop 2 -9
+	wait_file_contains writes.err 'warning'
+	alive "$(pid_of writes)"
+	broker_start 2
+	load_ends 3000
+}
+
+@test "a broker that leads is frozen and wakes" {
+	topic=$(new_topic 1 replicas=3,2)
+	wait_for "all_in_sync $topic"
+	load_begins 3000
+	wait_for '[ $(count) -ge 300 ]'
+	broker_signal 3 STOP
+	wait_for '[ "$(leader_of "$topic")" = 2 ]'
+	broker_signal 3 CONT
+	load_ends 3000
+}
