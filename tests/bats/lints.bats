@@ -72,7 +72,8 @@ include() {
 	sed -i '/^\.It Fl -null-ok/d' copy/man/evkey.1
 	sed -i '/^\.It .*-metrics/i.It Fl -imagined' copy/man/evsel.1
 	sed -i 's/\bevstamp\b/evstomp/g' copy/completions/*
-	sees options 'for --null-ok of evkey' '--imagined' evstamp
+	sed -i 's/\blz4\b/lz5/' copy/completions/complete
+	sees options 'for --null-ok of evkey' '--imagined' 'evstamp is not among the filters' 'offers lz5 for kwrite'
 	sed -i '/^\.Sh SIGNALS/d' copy/man/rpub.1
 	rm copy/man/rsub.1
 	sees pages 'man/rpub.1: has no section SIGNALS' 'has nothing for rsub of bin_PROGRAMS'

@@ -303,8 +303,8 @@ static void the_login_ends_as_the_server_says(void **state)
 		{{.what = "redis", .client = "me", .user = "u", .password = "s"},
 			"*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$1\r\ns\r\n"
 			"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n",
-			"-WRONGPASS no\r\n", "redis at test refuses the login: WRONGPASS no (user 'u')",
-			EXIT_PERM},
+			"-WRONGPASS no\r\n",
+			"redis at test refuses the login: WRONGPASS no (user 'u')", EXIT_PERM},
 		{{.what = "redis", .client = "me"}, NULL, "-NOAUTH Authentication required.\r\n",
 			"redis at test wants a password: give it by --password-file, in the URL or in "
 			"$REDISCLI_AUTH",
