@@ -129,7 +129,7 @@ static void read_header(struct reading *in, size_t i, const struct json_value *v
 		{"key", BODY_STRING, true, {0}},
 		{"value", BODY_STRING, true, {0}},
 	};
-	struct span name, value = SPAN_NONE;
+	struct span name = SPAN_NONE, value = SPAN_NONE;
 	char where[80];
 
 	snprintf(where, sizeof(where), "%s/headers/%zu", in->where, i);
