@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 #include "kread/follow.h"
 
+#include "base/mem.h"
 #include "base/metrics.h"
 #include "base/msg.h"
+#include "base/wake.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { IDS_EVERY_MS = 10000 };
 
 void follow_open(struct parts *r, const char *on_gap)
 {
@@ -76,17 +81,6 @@ static void begin_proof(struct kread_part *p)
 	p->prove_again = p->end_seen = false;
 }
 
-int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, size_t size)
-{
-	p->next = p->committed = p->stored = next;
-	marks_parse(&p->marks, metadata, size, next);
-	if (!marks_count(&p->marks))
-		return next;
-	begin_proof(p);
-	p->proof = KREAD_PROOF_ASKED;
-	return p->tried.offset;
-}
-
 void follow_prove(struct parts *r)
 {
 	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++) {
@@ -98,15 +92,6 @@ void follow_prove(struct parts *r)
 		if (p->proof != KREAD_PROOF_ASKED)
 			ask(r, p);
 	}
-}
-
-void follow_tick(struct parts *r)
-{
-	/* A log that ends at the position gives no message. */
-	follow_metadata(r, NULL);
-	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
-		if (p->proof == KREAD_PROOF_DUE)
-			ask(r, p);
 }
 
 /* The mark in the middle between those known to be the same and those known to be others. */
@@ -133,6 +118,12 @@ static void go_back(struct parts *r, struct kread_part *p, int64_t next)
 	parts_restart(r, p, next);
 	p->proof = KREAD_PROOF_NONE;
 	p->replayed = -1;
+	/* The log may be of another topic now. If all of it is read anew it does not matter; else all has to be. */
+	if (next <= 0) {
+		p->id[0] = '\0';
+		p->id_since = r->ids.asked;
+	}
+	r->ids_ms = 0;
 }
 
 void follow_back(struct parts *r, struct kread_part *p, int64_t next)
@@ -242,6 +233,128 @@ static bool compare(
 		return false;
 	}
 	return offset != p->tried.offset;
+}
+
+/* ---- ids ---- */
+
+/* Returns whether reading may begin at the beginning of the new topic. */
+static bool is_anew(struct parts *r, const struct kread_part *p)
+{
+	return !keeper_stops(r, p) &&
+		gap(r,
+			"topic '%s', partition %" PRId32
+			": its log is not the one that was read up to %" PRId64
+			": the topic was made anew, it has another id; reading goes back to its beginning",
+			p->topic, p->partition, p->next);
+}
+
+int64_t follow_begin(
+	struct parts *r, struct kread_part *p, int64_t next, const void *metadata, size_t size)
+{
+	char id[MARKS_ID_SIZE];
+
+	p->next = p->committed = p->stored = next;
+	marks_parse(&p->marks, id, metadata, size, next);
+	if (*id && *p->id && strcmp(id, p->id) && is_anew(r, p)) {
+		marks_cut(&p->marks, 0);
+		p->next = p->committed = p->stored = -1;
+		return RD_KAFKA_OFFSET_BEGINNING;
+	}
+	if (!marks_count(&p->marks))
+		return next;
+	begin_proof(p);
+	p->proof = KREAD_PROOF_ASKED;
+	return p->tried.offset;
+}
+
+void follow_identify(const struct parts *r, struct kread_part *p)
+{
+	snprintf(p->id, sizeof(p->id), "%s", ids_of(&r->ids, p->topic));
+}
+
+static size_t add_name(const char **names, size_t count, const char *name)
+{
+	if (!count || strcmp(names[count - 1], name))
+		names[count++] = name;
+	return count;
+}
+
+/* Both lists are sorted by topic, or nearly: a name that is there twice does no harm. */
+static void ask_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more)
+{
+	size_t count = 0, size = r->part_count + (more ? (size_t)more->cnt : 0);
+	const char **names;
+
+	if (!ids_may_ask(&r->ids) || !size)
+		return;
+	names = mem_realloc(NULL, size * sizeof(*names));
+	for (size_t i = 0; i < r->part_count; i++)
+		count = add_name(names, count, r->parts[i].topic);
+	for (int i = 0; more && i < more->cnt; i++)
+		count = add_name(names, count, more->elems[i].topic);
+	r->ids_metadata = kafka_metadata(r->kafka);
+	ids_ask(&r->ids, r->kafka, names, count);
+	r->ids_ms = wake_now_ms() + IDS_EVERY_MS;
+	free(names);
+}
+
+static void compare_id(struct parts *r, struct kread_part *p)
+{
+	const char *id = ids_of(&r->ids, p->topic);
+	char past[MARKS_ID_SIZE];
+
+	/* A broker that lags behind names the id that the topic had. */
+	if (!*id || p->leaving || !strcmp(id, p->id) || !strcmp(id, p->past_id))
+		return;
+	memcpy(past, p->id, sizeof(past));
+	if (*p->id && p->next > 0) {
+		/* If librdkafka does not know the partition now, it will get metadata. */
+		if (!seek(r, p, RD_KAFKA_OFFSET_BEGINNING) || !is_anew(r, p))
+			return;
+		go_back(r, p, -1);
+		if (p->done)
+			parts_pause(r, p, false);
+		p->done = false;
+	} else if (r->ids.asked <= p->id_since) {
+		return;
+	}
+	memcpy(p->past_id, past, sizeof(past));
+	follow_identify(r, p);
+}
+
+void follow_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more)
+{
+	if (ids_take(&r->ids)) {
+		for (size_t i = 0; i < r->part_count; i++)
+			compare_id(r, &r->parts[i]);
+		/* The answer is metadata, too: if nothing else has come it is no reason for a proof. A question
+		 * that failed has no answer: what has come then is. */
+		if (r->ids.answered && r->metadata == r->ids_metadata &&
+			kafka_metadata(r->kafka) == r->ids_metadata + 1)
+			r->metadata++;
+	}
+	if (wake_now_ms() >= r->ids_ms)
+		ask_ids(r, more);
+}
+
+void follow_tick(struct parts *r)
+{
+	/* First: what it takes is no reason for proofs. */
+	follow_ids(r, NULL);
+	/* A log that ends at the position gives no message. */
+	follow_metadata(r, NULL);
+	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
+		if (p->proof == KREAD_PROOF_DUE)
+			ask(r, p);
+}
+
+bool follow_waits_for_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more, bool *need)
+{
+	if (!r->ids.is_out && *need) {
+		*need = false;
+		ask_ids(r, more);
+	}
+	return r->ids.is_out;
 }
 
 /* ---- gaps ---- */

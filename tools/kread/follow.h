@@ -10,7 +10,10 @@
  * When a position comes from a commit, reading begins at the record before it, which is compared with its mark
  * and left out: this is the proof. It is asked for anew when librdkafka has got metadata, since it asks for
  * them after each error of a fetch: after a change of the leader, and after a topic was deleted. librdkafka
- * fetches by the topic's name up to 2.9, and at the old position later too, and tells nothing of the change. */
+ * fetches by the topic's name up to 2.9, and at the old position later too, and tells nothing of the change.
+ *
+ * Where topics have ids (kread/ids.h) they are compared too, at each assignment and every ten seconds: a topic
+ * with another id is read from its beginning, also where its records are alike or were compacted away. */
 #ifndef EVPIPE_KREAD_FOLLOW_H
 #define EVPIPE_KREAD_FOLLOW_H
 
@@ -25,7 +28,16 @@
 void follow_open(struct parts *r, const char *on_gap);
 /* Reading of @p begins at the position @next, which a commit with this metadata has named. Returns the offset
  * to fetch from. */
-int64_t follow_begin(struct kread_part *p, int64_t next, const void *metadata, size_t size);
+int64_t follow_begin(
+	struct parts *r, struct kread_part *p, int64_t next, const void *metadata, size_t size);
+/* Asks for the ids of the topics that are read, and of those of @more, if there is @need, which is no more then.
+ * Returns whether an answer is waited for, a second at most. */
+bool follow_waits_for_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more, bool *need);
+/* @p is new: it is of the topic with the id that the last answer has. */
+void follow_identify(const struct parts *r, struct kread_part *p);
+/* Takes the answer, and reads a topic that has another id than before from its beginning; asks anew when it is time
+ * to, with the topics of @more. follow_tick does it too. */
+void follow_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more);
 /* Asks for the proof of each partition. */
 void follow_prove(struct parts *r);
 /* The same when metadata have come since the last time: librdkafka fetches again then, perhaps of another log.

@@ -67,10 +67,13 @@ static void give_part(struct group *g, rd_kafka_topic_partition_t *o)
 
 	if (!p) {
 		p = parts_add(g->parts, o->topic, o->partition);
+		/* Marks of another site name a topic of another id. */
+		if (!g->move->is_on)
+			follow_identify(g->parts, p);
 		if (o->offset >= 0) {
 			int64_t next = o->offset;
 
-			o->offset = follow_begin(p, next, o->metadata, o->metadata_size);
+			o->offset = follow_begin(g->parts, p, next, o->metadata, o->metadata_size);
 			/* A position that was found in a map is committed without a record, too. */
 			if (g->move->is_on && p->account)
 				ledger_skip(p->account, next);

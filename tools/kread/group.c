@@ -43,8 +43,8 @@ static bool may_commit(const struct group *g)
 void group_note(const struct group *g, struct kread_part *p, int64_t position, struct buf *out)
 {
 	marks_settle(&p->marks, position);
-	if (!g->no_metadata && p->marks.past_count)
-		marks_print(&p->marks, out);
+	if (!g->no_metadata && (p->marks.past_count || *p->id))
+		marks_print(&p->marks, p->id, out);
 }
 
 static void put_position(struct group *g, rd_kafka_topic_partition_list_t *list,
@@ -147,6 +147,8 @@ static void arrive_step(struct group *g)
 		give_partitions(g, g->arriving);
 		return;
 	}
+	if (follow_waits_for_ids(g->parts, g->arriving, &g->need_ids))
+		return;
 	if (keeper_asks(g->keeper)) {
 		rd_kafka_topic_partition_list_t *list = keeper_step(g->keeper);
 
@@ -348,6 +350,7 @@ void group_serve(struct group *g)
 	}
 	if (!g->subscribed && !g->closing)
 		start_step(g);
+	follow_ids(g->parts, g->arriving);
 	if (g->arriving)
 		arrive_step(g);
 	if (g->leaving)
@@ -369,6 +372,7 @@ void group_on_rebalance(
 		g->arriving = rd_kafka_topic_partition_list_copy(list);
 		g->arriving_cooperative = cooperative;
 		g->ask_ms = 0;
+		g->need_ids = true;
 	} else {
 		take(g, list, cooperative);
 	}

@@ -36,6 +36,7 @@ struct group {
 	const struct rd_kafka_metadata *at_start; /* for LATEST */
 	rd_kafka_topic_partition_list_t *arriving; /* partitions whose positions are asked for */
 	bool arriving_cooperative;
+	bool need_ids; /* of their topics */
 	int64_t ask_ms; /* when to ask again */
 	int64_t forward_ms; /* when to look for partitions that were given again */
 	bool no_metadata; /* the brokers take none with a commit */

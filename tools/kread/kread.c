@@ -438,6 +438,7 @@ static void close_kafka(struct kread *r)
 		may_stop = group_close(&r->group) && keeper_close(&r->keeper);
 	else
 		rd_kafka_queue_destroy(r->queue);
+	ids_close(&r->parts.ids);
 	rd_kafka_queue_destroy(r->messages);
 	if (listing_close(&r->parts.questions.listing) && may_stop)
 		kafka_stop(&r->kafka);

@@ -77,8 +77,8 @@ void marks_cut(struct marks *m, int64_t offset)
 		m->past_count--;
 }
 
-/* "evpipe1 OFFSET:SUM …", the newest first. */
-void marks_print(const struct marks *m, struct buf *b)
+/* "evpipe1 OFFSET:SUM … @ID", the newest first. */
+void marks_print(const struct marks *m, const char *id, struct buf *b)
 {
 	struct thinning thinning = {.part = 2};
 
@@ -88,18 +88,27 @@ void marks_print(const struct marks *m, struct buf *b)
 	for (size_t i = m->past_count; i-- > 0;)
 		if (keeps(&thinning, m->past[i].offset))
 			buf_printf(b, " %" PRId64 ":%" PRIx32, m->past[i].offset, m->past[i].sum);
+	if (*id)
+		buf_printf(b, " @%s", id);
 }
 
-void marks_parse(struct marks *m, const char *text, size_t size, int64_t position)
+void marks_parse(
+	struct marks *m, char id[MARKS_ID_SIZE], const char *text, size_t size, int64_t position)
 {
 	struct kread_mark marks[MARKS_PAST];
-	char copy[MARKS_PAST * 32], *s = copy + sizeof(HEAD) - 1, *end;
+	char copy[MARKS_PAST * 32], *s = copy + sizeof(HEAD) - 1, *end, *at;
 	size_t n = 0;
 
+	*id = '\0';
 	if (size < sizeof(HEAD) || size >= sizeof(copy) || memcmp(text, HEAD, sizeof(HEAD) - 1))
 		return;
 	memcpy(copy, text, size);
 	copy[size] = '\0';
+	at = strstr(copy, " @");
+	if (at) {
+		snprintf(id, MARKS_ID_SIZE, "%s", at + 2);
+		*at = '\0';
+	}
 	for (; *s == ' ' && n < MARKS_PAST; s = end, n++) {
 		marks[n].offset = strtoll(s + 1, &end, 10);
 		if (*end != ':')

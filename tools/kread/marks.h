@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { MARKS_PAST = 96 };
+enum { MARKS_PAST = 96, MARKS_ID_SIZE = 24 };
 
 struct kread_mark {
 	int64_t offset;
@@ -81,9 +81,10 @@ static inline struct kread_mark marks_at(const struct marks *m, size_t i)
 /* Forgets those from @offset on. */
 void marks_cut(struct marks *m, int64_t offset);
 
-/* The settled marks as text for a commit's metadata, appended; without a NUL. */
-void marks_print(const struct marks *m, struct buf *b);
-/* Reads such a text into @m, which has no marks: those below @position. Any other text gives none. */
-void marks_parse(struct marks *m, const char *text, size_t size, int64_t position);
+/* The settled marks and the topic's @id ("": not known) as text for a commit's metadata, appended; without a NUL. */
+void marks_print(const struct marks *m, const char *id, struct buf *b);
+/* Reads such a text into @m, which has no marks: those below @position; and into @id. Any other text gives none. */
+void marks_parse(
+	struct marks *m, char id[MARKS_ID_SIZE], const char *text, size_t size, int64_t position);
 
 #endif

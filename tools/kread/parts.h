@@ -9,6 +9,7 @@
 #include "flow/source.h"
 #include "kafka/kafka.h"
 #include "kafka/listing.h"
+#include "kread/ids.h"
 #include "kread/marks.h"
 #include "kread/offsets.h"
 #include "kread/place.h"
@@ -40,6 +41,9 @@ struct kread_part {
 	bool paused; /* by a rebalance, and no message has come since */
 	/* Whether what comes follows what was read (follow.h). */
 	struct marks marks; /* of records that were read */
+	char id[MARKS_ID_SIZE]; /* of the topic that they are of; "": not known */
+	char past_id[MARKS_ID_SIZE]; /* that it had before */
+	unsigned id_since; /* it is taken from the answer to a later question than this */
 	enum kread_proof proof;
 	bool prove_again; /* metadata have come meanwhile */
 	bool end_seen; /* in place of the record that was asked for, the end of the log has come */
@@ -77,6 +81,10 @@ struct parts {
 	const char *gap_stops; /* the option by which a gap ends reading; NULL: none */
 	unsigned
 		metadata; /* how many answers with metadata had come when proofs were asked for last */
+	struct ids ids;
+	unsigned
+		ids_metadata; /* how many answers with metadata had come when they were asked for last */
+	int64_t ids_ms; /* when they are asked for again */
 	uint64_t gaps, lost; /* counters: lost counts records */
 	bool known; /* the group has assigned partitions, or all ranges are resolved */
 	bool need_ends; /* for -e, of partitions just assigned: nothing is taken before they are known */
