@@ -19,8 +19,6 @@ static void on_shown(void *ctx, rd_kafka_resp_err_t err, const struct rd_kafka_m
 	struct buf body = {0};
 
 	(void)offsets;
-	if (!job_came(j))
-		return;
 	t = job_topic(j, err, md);
 	if (!t)
 		return;

@@ -28,7 +28,7 @@ void job_fail(struct job *j, rd_kafka_resp_err_t err, const char *text);
 void job_no_topic(struct job *j);
 /* Asks for the topics of the cluster. */
 void job_ask(struct job *j, ask_fn *fn);
-/* The topic of an answer; NULL: it has answered. */
+/* An answer with metadata has come: its topic; NULL: the client has gone, or it has answered. */
 const rd_kafka_metadata_topic_t *job_topic(
 	struct job *j, rd_kafka_resp_err_t err, const struct rd_kafka_metadata *md);
 /* Appends a string; a list of all partitions. */

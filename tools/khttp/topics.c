@@ -179,12 +179,13 @@ void job_put_partitions(struct buf *b, const rd_kafka_metadata_topic_t *t)
 	free(all);
 }
 
-/* The topic of the answer; NULL: it has answered. */
 const rd_kafka_metadata_topic_t *job_topic(
 	struct job *j, rd_kafka_resp_err_t err, const struct rd_kafka_metadata *md)
 {
 	const rd_kafka_metadata_topic_t *t = err ? NULL : ask_find(md, j->topic);
 
+	if (!job_came(j))
+		return NULL;
 	if (err)
 		job_fail(j, err, NULL);
 	else if (!t)
@@ -205,8 +206,6 @@ static void on_partitions(void *ctx, rd_kafka_resp_err_t err, const struct rd_ka
 	struct buf body = {0};
 
 	(void)offsets;
-	if (!job_came(j))
-		return;
 	t = job_topic(j, err, md);
 	if (!t)
 		return;
@@ -308,8 +307,6 @@ static void on_offsets_topic(void *ctx, rd_kafka_resp_err_t err, const struct rd
 	struct job *j = ctx;
 
 	(void)offsets;
-	if (!job_came(j))
-		return;
 	t = job_topic(j, err, md);
 	if (t && !ask_find_partition(t, j->partition)) {
 		http_error(j->r, 404, "Topic '%s' does not have partition with id %d", j->topic,
