@@ -70,7 +70,10 @@ static int set_prop(struct kafka_conf *c, const char *where, const char *name, c
 		value = secret;
 	}
 	if (rd_kafka_conf_set(c->rd, name, value, text, sizeof(text)))
-		bad = trouble_set(why, EXIT_PERM, "%s: %s", where, text);
+		bad = trouble_set(why, EXIT_PERM, "%s: %s%s%s", where, text,
+			strcmp(name, "group.protocol") ? ""
+						       : "; it needs librdkafka 2.4, and this is ",
+			strcmp(name, "group.protocol") ? "" : rd_kafka_version_str());
 	if (secret)
 		explicit_bzero(secret, strlen(secret));
 	free(secret);
@@ -305,12 +308,28 @@ static int take_token(struct kafka_conf *c, const struct kafka_opts *o, struct t
 	return 0;
 }
 
+/* Whether -X asks for the group protocol in which brokers say what is_of_classic is (KIP-848): librdkafka refuses both. */
+static bool asks_new_protocol(const struct kafka_opts *o)
+{
+	for (int i = 0; i < o->props->count; i++)
+		if (strcasecmp(o->props->sval[i], "group.protocol=consumer") == 0)
+			return true;
+	return false;
+}
+
+static bool is_of_classic(const char *name)
+{
+	return strcmp(name, "session.timeout.ms") == 0 ||
+		strcmp(name, "heartbeat.interval.ms") == 0;
+}
+
 static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
 {
 	const char *brokers = o->brokers->count ? o->brokers->sval[0] : NULL;
 	const char *file = o->file->count ? o->file->filename[0] : NULL;
 	const char *env = getenv("KAFKA_BROKERS");
+	bool is_new = asks_new_protocol(o);
 
 	if (brokers && !*brokers)
 		return BAD_OPTION(why, "%s takes a value that is not empty", "-b");
@@ -321,7 +340,7 @@ static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	if (!brokers && env && *env && set_prop(c, "$KAFKA_BROKERS", "bootstrap.servers", env, why))
 		return -1;
 	for (; defaults->name; defaults++)
-		if (set_default(c, defaults, why))
+		if (!(is_new && is_of_classic(defaults->name)) && set_default(c, defaults, why))
 			return -1;
 	if (file && read_file(c, file, own, why))
 		return -1;

@@ -86,3 +86,20 @@ arrive() {
 	echo second | kproduce "$topic"
 	wait_lines two.out 1
 }
+
+# bats test_tags=newest
+@test "group.protocol=consumer: with a librdkafka that has it the group is read and goes on where it was; else that is said" {
+	local version
+	topic=$(new_topic 2)
+	group=$(unique g)
+	seq 10 | kproduce "$topic"
+	version=$(kread -V | sed -n 's/.*librdkafka \([0-9.]*\).*/\1/p')
+	if [ "$(printf '%s\n' "$version" 2.4.0 | sort -V | head -n 1)" != 2.4.0 ]; then
+		run -100 kread -g "$group" --commit written -X group.protocol=consumer "$topic"
+		[[ $output == *"group.protocol"*"it needs librdkafka 2.4, and this is $version"* ]]
+		return
+	fi
+	kread -q -g "$group" --commit written -X group.protocol=consumer --raw -c 4 "$topic" >one
+	kread -q -g "$group" --commit written -X group.protocol=consumer --raw -c 6 "$topic" >two
+	[ "$(sort -n one two | xargs)" = "$(seq 10 | xargs)" ]
+}
