@@ -155,7 +155,7 @@ static int read_map(struct move *m, int signal_fd, struct kafka_conf *here, stru
 	static struct asked a; /* librdkafka's threads may outlive this */
 	rd_kafka_topic_t *rkt;
 	rd_kafka_queue_t *q;
-	int count, got;
+	int count = 0, got;
 
 	rd_kafka_conf_set(here->rd, "enable.partition.eof", "true", NULL, 0);
 	if (open_asked(&a, here, why))
