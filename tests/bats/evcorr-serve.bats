@@ -351,7 +351,7 @@ upper() {
 	stop it
 	wait_exit it
 	[ "$status" -eq 111 ]
-	grep -q "ended by a signal with .* calls unanswered" it.err
+	grep -q "ended by a signal with .* calls\? unanswered" it.err
 }
 
 @test "workers see the end of input, and what they do then is waited for" {

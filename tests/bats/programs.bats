@@ -78,6 +78,7 @@ attempt() {
 		k*) libraries='^(librdkafka|OpenSSL) [0-9]+\.[0-9.]+$' ;;
 		r*) libraries='^(hiredis|OpenSSL) [0-9]+\.[0-9.]+$' ;;
 		evkey | evsel) libraries='^libjq( [0-9.]+)?$' ;;
+		evtop) libraries='^OpenSSL [0-9]+\.[0-9.]+$' ;;
 		evpipe) libraries='^libmicrohttpd [0-9]+\.[0-9.]+$' ;;
 		*) libraries= ;;
 		esac
