@@ -14,9 +14,10 @@ services() {
 	own_kafka_start
 	redis_start redis --requirepass geheim
 	export REDISCLI_AUTH=geheim
-	cp -r "$ROOT/examples/supervise" services
-	printf 'KAFKA_BROKERS=%s\nREDIS_URL=%s\n' "$KAFKA_BROKERS" "$REDIS_URL" >services/config/environment
-	echo geheim >services/config/redis-password
+	# A short name: a socket's path has room for 107 bytes.
+	cp -r "$ROOT/examples/supervise" u
+	printf 'KAFKA_BROKERS=%s\nREDIS_URL=%s\n' "$KAFKA_BROKERS" "$REDIS_URL" >u/config/environment
+	echo geheim >u/config/redis-password
 	for topic in orders:3 payments:1 orders-copy:3; do
 		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "${topic%:*}" "${topic#*:}"
 	done
@@ -28,9 +29,9 @@ services() {
 # Services are sessions of their own: they are known by the directory they run in.
 teardown() {
 	local dir
-	[ -n "${BATS_TEST_COMPLETED:-}" ] || tail -n 20 "$T"/services/*/*/log/main/current 2>/dev/null || true
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || tail -n 20 "$T"/u/*/*/log/main/current 2>/dev/null || true
 	for dir in /proc/[0-9]*; do
-		[[ $(readlink "$dir/cwd") != "$T"/services/* ]] || kill -KILL "${dir#/proc/}" 2>/dev/null || true
+		[[ $(readlink "$dir/cwd") != "$T"/u/* ]] || kill -KILL "${dir#/proc/}" 2>/dev/null || true
 	done
 	harness_teardown
 }
@@ -87,35 +88,35 @@ member_of() {
 
 @test "s6: up, down, upgraded and killed under load: nothing is lost" {
 	services
-	spawn s6 s6-svscan services/s6
+	spawn s6 s6-svscan u/s6
 	for service in bridge revbridge copy; do
-		wait_for "[ \"\$(s6-svstat -o up,ready services/s6/$service)\" = 'true true' ]"
+		wait_for "[ \"\$(s6-svstat -o up,ready u/s6/$service)\" = 'true true' ]"
 	done
 	feed_both
 	# An upgrade: new programs, and an orderly stop and start.
 	upgrade
 	for service in bridge revbridge copy; do
-		s6-svc -wR -r services/s6/$service
+		s6-svc -wR -r u/s6/$service
 	done
-	s6-svc -wD -d services/s6/revbridge
-	[ "$(s6-svstat -o exitcode services/s6/revbridge)" = 0 ]
-	kill -KILL "$(s6-svstat -o pid services/s6/copy)"
-	kill -KILL "$(member_of "$(s6-svstat -o pid services/s6/bridge)" rpub)"
-	s6-svc -u services/s6/revbridge
-	wait_for '[ "$(s6-svstat -o up,ready services/s6/revbridge)" = "true true" ]'
-	wait_for '[ "$(s6-svstat -o up,ready services/s6/bridge)" = "true true" ]'
-	wait_for '[ "$(s6-svstat -o up,ready services/s6/copy)" = "true true" ]'
-	kill -KILL "$(member_of "$(s6-svstat -o pid services/s6/revbridge)" rsub)"
-	kill -KILL "$(member_of "$(s6-svstat -o pid services/s6/copy)" kwrite)"
+	s6-svc -wD -d u/s6/revbridge
+	[ "$(s6-svstat -o exitcode u/s6/revbridge)" = 0 ]
+	kill -KILL "$(s6-svstat -o pid u/s6/copy)"
+	kill -KILL "$(member_of "$(s6-svstat -o pid u/s6/bridge)" rpub)"
+	s6-svc -u u/s6/revbridge
+	wait_for '[ "$(s6-svstat -o up,ready u/s6/revbridge)" = "true true" ]'
+	wait_for '[ "$(s6-svstat -o up,ready u/s6/bridge)" = "true true" ]'
+	wait_for '[ "$(s6-svstat -o up,ready u/s6/copy)" = "true true" ]'
+	kill -KILL "$(member_of "$(s6-svstat -o pid u/s6/revbridge)" rsub)"
+	kill -KILL "$(member_of "$(s6-svstat -o pid u/s6/copy)" kwrite)"
 	judge
 	# The log has a stamp, and messages of members with the pipeline's name.
 	jq -R 'sub("^[^{]*"; "") | fromjson | select(.pipeline == "bridge" and .tool == "evpipe")' \
-		services/s6/bridge/log/main/current | grep -q 'rpub: killed by SIGKILL'
+		u/s6/bridge/log/main/current | grep -q 'rpub: killed by SIGKILL'
 	# Trouble that lasts: down for good.
-	echo falsch >services/config/redis-password
-	s6-svc -r services/s6/bridge
-	wait_for '[ "$(s6-svstat -o up,wantedup,exitcode services/s6/bridge)" = "false false 100" ]'
-	s6-svscanctl -t services/s6
+	echo falsch >u/config/redis-password
+	s6-svc -r u/s6/bridge
+	wait_for '[ "$(s6-svstat -o up,wantedup,exitcode u/s6/bridge)" = "false false 100" ]'
+	s6-svscanctl -t u/s6
 	wait_exit s6
 }
 
@@ -123,7 +124,7 @@ member_of() {
 	local service
 	services
 	mkdir scan
-	ln -s "$T"/services/runit/* scan
+	ln -s "$T"/u/runit/* scan
 	spawn runit runsvdir scan
 	for service in bridge revbridge copy; do
 		wait_for "sv -w 30 check $T/scan/$service"
@@ -143,7 +144,7 @@ member_of() {
 	kill -KILL "$(member_of "$(<scan/revbridge/supervise/pid)" rsub)"
 	judge
 	grep -q '"pipeline":"bridge".*rpub: killed by SIGKILL' scan/bridge/log/main/current
-	echo falsch >services/config/redis-password
+	echo falsch >u/config/redis-password
 	sv -w 60 restart "$T/scan/bridge" || true
 	wait_for '[[ $(sv status "$T/scan/bridge") == down:*"normally up"* ]]'
 	stop runit HUP
@@ -158,7 +159,7 @@ words() {
 	text = open(sys.argv[1]).read().replace("\\\n", " ")
 	line = re.search(r"^ExecStart=(.*)$", text, re.M)[1]
 	line = line.replace("/usr/bin/evpipe", "evpipe")
-	line = re.sub(r"%(.)", lambda m: {"%": "%", "d": sys.argv[2] + "/services/config",
+	line = re.sub(r"%(.)", lambda m: {"%": "%", "d": sys.argv[2] + "/u/config",
 	                                  "t": sys.argv[2] + "/run"}[m[1]], line)
 	assert "'" not in line and '"' not in line
 	print("\n".join(line.replace("$$", "$").split()))
@@ -168,7 +169,7 @@ words() {
 @test "systemd: the units are verified, secure and run as they stand there" {
 	services
 	mkdir units
-	for unit in services/systemd/*.service; do
+	for unit in u/systemd/*.service; do
 		sed "s,/usr/bin/evpipe,$T/bin/evpipe," "$unit" >"units/${unit##*/}"
 	done
 	run systemd-analyze verify --man=no units/*.service
@@ -186,7 +187,7 @@ while True: print(s.recv(4096).decode(), end="")'
 	wait_for '[ -S run/notify ]'
 	for name in bridge revbridge copy; do
 		mkdir -p "run/evpipe-$name" "state/$name"
-		mapfile -t command < <(words services/systemd/evpipe-$name.service)
+		mapfile -t command < <(words u/systemd/evpipe-$name.service)
 		spawn "$name" env -C "state/$name" NOTIFY_SOCKET="$T/run/notify" "${command[@]}"
 	done
 	wait_for '[ "$(grep -c "^READY=1" manager.out)" -eq 3 ]'
