@@ -50,13 +50,17 @@ struct http_receipt *http_receipt(struct http_request *r)
 	return t;
 }
 
-/* While we have closed nothing, no other end but a reset leads to this state. */
+/* A connection that was closed in order from both ends comes to the same state, but without an error. The error is told
+ * once: who asks must act upon it. */
 static bool is_reset(int fd)
 {
 	struct tcp_info info;
-	socklen_t size = sizeof(info);
+	socklen_t size = sizeof(info), error_size = sizeof(int);
+	int error = 0;
 
-	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) && info.tcpi_state == TCP_CLOSE;
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) &&
+		info.tcpi_state == TCP_CLOSE &&
+		!getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size) && error;
 }
 
 /* Bytes that the peer's kernel has not confirmed; at a Unix socket, that the peer has not read. */
