@@ -43,6 +43,7 @@ static struct {
 	struct number n[NUMBERS];
 	uint64_t last, low; /* all below low are gone */
 	uint64_t mark, known, uncommitted, window;
+	bool mark_is_whole; /* … was reported whole, so not again */
 	bool commits;
 	struct group group[GROUPS];
 	int groups, question;
@@ -152,6 +153,8 @@ static enum ledger_answer report(bool sink, enum ledger_kind kind, const struct 
 
 	if (a.order && sink && label->first < a.mark)
 		return LEDGER_BACKWARDS;
+	if (a.order && sink && label->first == a.mark && a.mark_is_whole)
+		return LEDGER_TWICE;
 	answer = judge(sink, label);
 	if (answer != LEDGER_TAKEN)
 		return answer;
@@ -159,6 +162,7 @@ static enum ledger_answer report(bool sink, enum ledger_kind kind, const struct 
 		for (uint64_t n = a.low; n < label->first; n++)
 			if (a.n[n].state == OPEN)
 				settle(n, LEDGER_DROP, true);
+		a.mark_is_whole = !label->parts || (a.mark_is_whole && label->first == a.mark);
 		a.mark = label->first;
 	}
 	if (label->parts) {
