@@ -20,6 +20,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/base/out.c lib/base/out.h \
 	lib/base/progress.c lib/base/progress.h \
 	lib/base/prom.c lib/base/prom.h \
+	lib/base/sorted.h \
 	lib/base/text.c lib/base/text.h \
 	lib/base/trouble.c lib/base/trouble.h \
 	lib/base/wake.c lib/base/wake.h \
@@ -43,6 +44,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/talk.c lib/kafka/talk.h \
 	lib/kafka/token.c lib/kafka/token.h \
 	lib/kafka/topics.c lib/kafka/topics.h \
+	lib/kafka/verdict.c lib/kafka/verdict.h \
 	lib/kafka/words.c lib/kafka/words.h \
 	lib/net/bytes.c lib/net/bytes.h \
 	lib/net/digest.c lib/net/digest.h \

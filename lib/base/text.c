@@ -165,3 +165,13 @@ size_t text_cut(struct span s, size_t columns)
 
 	return (size_t)(measure(s, columns, &taken) - s.p);
 }
+
+void text_put_url(struct buf *out, struct span s, const char *also)
+{
+	for (const char *p = s.p; p < s.p + s.len; p++)
+		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			(*p >= '0' && *p <= '9') || (*p && strchr(also, *p)))
+			buf_putc(out, *p);
+		else
+			buf_printf(out, "%%%02X", (unsigned char)*p);
+}

@@ -15,6 +15,8 @@ const char *text_unsafe(struct span s);
 size_t text_char(const char *p, const char *end, uint32_t *c);
 /* Columns: 2 for wide characters, 0 for marks that stand on another character, 1 for a byte that is not UTF-8. */
 size_t text_columns(struct span s);
+/* Appends @s for a URL: letters, digits and the characters of @also stay, all other bytes become %XX (RFC 3986, 2.1). */
+void text_put_url(struct buf *out, struct span s, const char *also);
 /* How many bytes of @s take @columns columns at most. A character is never cut in two. */
 size_t text_cut(struct span s, size_t columns);
 

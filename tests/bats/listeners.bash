@@ -50,3 +50,14 @@ port() {
 at() {
 	echo "127.0.0.1:$(port "$1")"
 }
+
+# listeners_options: how to speak to them: the arrays TLS, LOGIN and LOGIN_TLS; the password is left out.
+listeners_options() {
+	# shellcheck disable=SC2034 # for the files that load this
+	TLS=(-X security.protocol=SSL -X "ssl.ca.location=$CERTS/ca.pem")
+	# shellcheck disable=SC2034
+	LOGIN=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=alice)
+	# shellcheck disable=SC2034
+	LOGIN_TLS=(-X security.protocol=SASL_SSL -X "ssl.ca.location=$CERTS/ca.pem" -X sasl.mechanisms=PLAIN
+		-X sasl.username=alice)
+}

@@ -20,10 +20,7 @@ setup_file() {
 
 setup() {
 	harness_setup
-	TLS=(-X security.protocol=SSL -X "ssl.ca.location=$CERTS/ca.pem")
-	LOGIN=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=alice)
-	LOGIN_TLS=(-X security.protocol=SASL_SSL -X "ssl.ca.location=$CERTS/ca.pem" -X sasl.mechanisms=PLAIN
-		-X sasl.username=alice)
+	listeners_options
 }
 
 end_of() {

@@ -80,6 +80,17 @@ static void test_cut(void **state)
 	assert_int_equal(text_cut(span("abc"), 0), 0);
 }
 
+static void test_url(void **state)
+{
+	struct buf b = {0};
+
+	(void)state;
+	text_put_url(&b, (struct span){"aZ09-./ \0\303\251%", 12}, "-.");
+	assert_int_equal(b.len, 24);
+	assert_memory_equal(b.p, "aZ09-.%2F%20%00%C3%A9%25", 24);
+	buf_free(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -87,6 +98,7 @@ int main(void)
 		cmocka_unit_test(test_all_bytes),
 		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_url),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "evcorr/front.h"
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "base/wake.h"
 #include "record/record.h"
 
@@ -97,16 +98,6 @@ static void set_id(struct front_call *c)
 	http_set_header(c->request, c->front->calls.ident.id.p, id_text(c));
 }
 
-static void put_escaped(struct buf *b, const char *text)
-{
-	for (; *text; text++)
-		if ((*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'z') ||
-			(*text >= 'A' && *text <= 'Z') || strchr("-._~:", *text))
-			buf_putc(b, *text);
-		else
-			buf_printf(b, "%%%02X", (unsigned char)*text);
-}
-
 /* It answers later requests too: whichever process is asked, it needs no memory of the call. */
 void front_accept(struct front_call *c)
 {
@@ -115,7 +106,7 @@ void front_accept(struct front_call *c)
 
 	forget_time(c);
 	buf_puts(&place, "/calls/");
-	put_escaped(&place, id);
+	text_put_url(&place, (struct span){id, strlen(id)}, "-._~:");
 	if (c->until_ms >= 0)
 		buf_printf(&place, "?until=%" PRId64, c->until_ms);
 	buf_putc(&place, '\0');

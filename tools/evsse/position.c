@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "evsse/position.h"
 
+#include "base/text.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -81,11 +83,7 @@ static bool is_plain(char c)
 
 void position_put_topic(struct buf *b, struct span topic)
 {
-	for (size_t i = 0; i < topic.len; i++)
-		if (is_plain(topic.p[i]))
-			buf_putc(b, topic.p[i]);
-		else
-			buf_printf(b, "%%%02X", (unsigned char)topic.p[i]);
+	text_put_url(b, topic, "._-");
 }
 
 /* ---- reading ---- */

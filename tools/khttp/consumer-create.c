@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -170,17 +171,6 @@ static bool read_fields(const struct call *c, struct wish *w)
 
 /* ---- its URI ---- */
 
-/* As it stands in a path. */
-static void put_encoded(struct buf *b, const char *text)
-{
-	for (; *text; text++)
-		if ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
-			(*text >= '0' && *text <= '9') || strchr("-._~:@!$&'()*+,;=", *text))
-			buf_putc(b, *text);
-		else
-			buf_printf(b, "%%%02X", (unsigned char)*text);
-}
-
 /* Returns 0, or -1 when it has answered. */
 static int put_uri(const struct call *c, const char *name, struct buf *uri)
 {
@@ -195,7 +185,7 @@ static int put_uri(const struct call *c, const char *name, struct buf *uri)
 	if (c->k->compat)
 		buf_puts(uri, name);
 	else
-		put_encoded(uri, name);
+		text_put_url(uri, (struct span){name, strlen(name)}, "-._~:@!$&'()*+,;=");
 	return 0;
 }
 

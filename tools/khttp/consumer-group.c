@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/sorted.h"
 #include "base/wake.h"
 
 #include <inttypes.h>
@@ -16,36 +17,31 @@
 
 /* ---- partitions ---- */
 
-static int compare(const char *topic, int32_t partition, const struct consumer_part *p)
-{
-	int c = strcmp(topic, p->topic);
+struct key {
+	const char *topic;
+	int32_t partition;
+};
 
-	return c ? c : (partition > p->partition) - (partition < p->partition);
+static int compare(const void *key, const void *part)
+{
+	const struct key *k = key;
+	const struct consumer_part *p = part;
+	int c = strcmp(k->topic, p->topic);
+
+	return c ? c : (k->partition > p->partition) - (k->partition < p->partition);
 }
 
-/* The index of the first partition that is not before this one. */
-static size_t search(const struct instance *i, const char *topic, int32_t partition)
+static size_t place_of(const struct instance *i, const struct key *k)
 {
-	size_t low = 0, high = i->part_count;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (compare(topic, partition, &i->parts[mid]) > 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return sorted_place(i->parts, i->part_count, sizeof(*i->parts), compare, k);
 }
 
 struct consumer_part *part_find(const struct instance *i, const char *topic, int32_t partition)
 {
-	size_t at = search(i, topic, partition);
+	struct key k = {topic, partition};
+	size_t at = place_of(i, &k);
 
-	if (at == i->part_count || compare(topic, partition, &i->parts[at]))
-		return NULL;
-	return &i->parts[at];
+	return at < i->part_count && compare(&k, &i->parts[at]) == 0 ? &i->parts[at] : NULL;
 }
 
 struct consumer_part *part_of(struct instance *i, const rd_kafka_message_t *m)
@@ -61,7 +57,7 @@ struct consumer_part *part_of(struct instance *i, const rd_kafka_message_t *m)
 
 static struct consumer_part *add(struct instance *i, const char *topic, int32_t partition)
 {
-	size_t at = search(i, topic, partition);
+	size_t at = place_of(i, &(struct key){topic, partition});
 	struct consumer_part *p;
 
 	i->parts = mem_realloc(i->parts, (i->part_count + 1) * sizeof(*p));
@@ -246,7 +242,9 @@ rd_kafka_resp_err_t group_assign(struct instance *i, const struct places *list)
 
 		p = &i->parts[n];
 		for (size_t l = 0; l < list->count; l++)
-			stays = stays || !compare(list->list[l].topic, list->list[l].partition, p);
+			stays = stays ||
+				(list->list[l].partition == p->partition &&
+					!strcmp(list->list[l].topic, p->topic));
 		if (!stays)
 			drop(i, p);
 	}

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -32,12 +33,7 @@ static const struct peer *peer_of(const struct forward *f)
 
 static void put_encoded(struct buf *b, const char *text)
 {
-	for (; *text; text++)
-		if ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
-			(*text >= '0' && *text <= '9') || strchr("-._~", *text))
-			buf_putc(b, *text);
-		else
-			buf_printf(b, "%%%02X", (unsigned char)*text);
+	text_put_url(b, (struct span){text, strlen(text)}, "-._~");
 }
 
 static void put_query(void *ctx, const char *name, const char *value)

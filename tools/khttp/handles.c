@@ -2,6 +2,7 @@
 #include "khttp/handles.h"
 
 #include "base/mem.h"
+#include "base/sorted.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,23 +20,20 @@ void handles_open(struct handles *hs, struct kafka *k)
 	hs->list = mem_alloc((HANDLES_MAX + 1) * sizeof(*hs->list));
 }
 
+static int compare(const void *name, const void *handle)
+{
+	const struct handle *h = handle;
+
+	return strcmp(name, h->name);
+}
+
 /* The place of a name, or where it belongs. */
 static size_t place_of(const struct handles *hs, const char *name, bool *found)
 {
-	size_t low = 0, high = hs->count;
+	size_t i = sorted_place(hs->list, hs->count, sizeof(*hs->list), compare, name);
 
-	*found = false;
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-		int c = strcmp(name, hs->list[mid].name);
-
-		if (c == 0) {
-			*found = true;
-			return mid;
-		}
-		*(c < 0 ? &high : &low) = c < 0 ? mid : mid + 1;
-	}
-	return low;
+	*found = i < hs->count && compare(name, &hs->list[i]) == 0;
+	return i;
 }
 
 static void drop(struct handles *hs, size_t i)

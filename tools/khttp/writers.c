@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/verdict.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,9 +20,6 @@ enum {
 	RESTART_MS = 1000, /* between two producers of a kind */
 	SOCKET_MS = 10000,
 };
-
-/* librdkafka from 2.4 on: the record is good, another one of its batch is not. Older headers lack the name. */
-enum { DIFFERENT_RECORD = -138 };
 
 struct writer {
 	struct kafka kafka; /* first: librdkafka's callbacks get it */
@@ -219,26 +217,6 @@ static bool send_anew(struct writers *ws, enum writer_kind kind, const rd_kafka_
 	return false;
 }
 
-/* A broker judges a batch as a whole, and a batch has records of several requests: each goes again by itself, and that
- * answer counts. They go in the order of their refusal; what was sent behind them meanwhile may stand before them. */
-static bool is_shared(rd_kafka_resp_err_t err)
-{
-	switch ((int)err) {
-	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-	case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
-	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-	case DIFFERENT_RECORD:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* The record was taken back unsent. */
 static bool is_purged(const rd_kafka_message_t *m)
 {
@@ -257,7 +235,9 @@ bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms)
 	/* Its sequence of records has a hole now, which librdkafka mends when all that is out has an answer. */
 	if (m->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT && ws->idempotent)
 		w->lost = true;
-	if (is_shared(m->err))
+	/* A batch has records of several requests: each goes again by itself, and that answer counts. They go in the order of
+	 * their refusal; what was sent behind them meanwhile may stand before them. */
+	if (verdict_is_shared(m->err))
 		return w->kind != WRITER_SINGLE && send_anew(ws, WRITER_SINGLE, m);
 	return is_purged(m) && age_ms < (w->kind == WRITER_PATIENT ? IDEM_TTL_MS : YOUNG_MS) &&
 		send_anew(ws, w->kind, m);

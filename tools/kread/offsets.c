@@ -6,6 +6,7 @@
 #include "base/msg.h"
 #include "base/num.h"
 #include "base/opt.h"
+#include "base/sorted.h"
 #include "record/record.h"
 
 #include <errno.h>
@@ -17,42 +18,31 @@
 
 enum { TOPIC_MAX = 249 };
 
-static int compare(struct span topic, int32_t partition, const struct offsets_place *p)
+/* By topic and partition. */
+static int compare(const void *key, const void *place)
 {
-	size_t n = topic.len < p->topic.len ? topic.len : p->topic.len;
-	int c = memcmp(topic.p, p->topic.p, n);
+	const struct offsets_place *k = key, *p = place;
+	size_t n = k->topic.len < p->topic.len ? k->topic.len : p->topic.len;
+	int c = memcmp(k->topic.p, p->topic.p, n);
 
 	if (!c)
-		c = (topic.len > p->topic.len) - (topic.len < p->topic.len);
-	return c ? c : (partition > p->partition) - (partition < p->partition);
+		c = (k->topic.len > p->topic.len) - (k->topic.len < p->topic.len);
+	return c ? c : (k->partition > p->partition) - (k->partition < p->partition);
 }
 
-/* The index of the first place that is not before this one. */
-static size_t search(const struct offsets *o, struct span topic, int32_t partition)
+/* The place of the same partition, which is or belongs at index *@i; NULL: there is none. */
+static struct offsets_place *find(const struct offsets *o, const struct offsets_place *k, size_t *i)
 {
-	size_t low = 0, high = o->count;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (compare(topic, partition, &o->places[mid]) > 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-/* The place at @i, if it is this partition's. */
-static struct offsets_place *at(const struct offsets *o, size_t i, struct span topic, int32_t p)
-{
-	return i < o->count && compare(topic, p, &o->places[i]) == 0 ? &o->places[i] : NULL;
+	*i = sorted_place(o->places, o->count, sizeof(*o->places), compare, k);
+	return *i < o->count && compare(k, &o->places[*i]) == 0 ? &o->places[*i] : NULL;
 }
 
 static void add(struct offsets *o, struct span topic, int32_t partition, int64_t next)
 {
-	size_t i = search(o, topic, partition);
-	struct offsets_place *p = at(o, i, topic, partition);
+	struct offsets_place place = {topic, partition, next}, *p;
+	size_t i;
+
+	p = find(o, &place, &i);
 
 	if (p) {
 		p->next = next > p->next ? next : p->next;
@@ -64,14 +54,16 @@ static void add(struct offsets *o, struct span topic, int32_t partition, int64_t
 	}
 	p = &o->places[i];
 	memmove(p + 1, p, (o->count++ - i) * sizeof(*p));
-	*p = (struct offsets_place){{span_text(topic), topic.len}, partition, next};
+	place.topic.p = span_text(topic);
+	*p = place;
 }
 
 int64_t offsets_find(const struct offsets *o, const char *topic, int32_t partition)
 {
-	struct span name = {topic, strlen(topic)};
-	struct offsets_place *p = at(o, search(o, name, partition), name, partition);
+	const struct offsets_place place = {{topic, strlen(topic)}, partition, 0}, *p;
+	size_t i;
 
+	p = find(o, &place, &i);
 	return p ? p->next : -1;
 }
 

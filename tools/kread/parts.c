@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "base/near.h"
 #include "base/opt.h"
+#include "base/sorted.h"
 #include "kread/follow.h"
 
 #include <inttypes.h>
@@ -58,36 +59,31 @@ static bool is_wanted(const struct parts *r, int32_t partition)
 
 /* ---- the table ---- */
 
-static int compare(const char *topic, int32_t partition, const struct kread_part *p)
-{
-	int c = strcmp(topic, p->topic);
+struct key {
+	const char *topic;
+	int32_t partition;
+};
 
-	return c ? c : (partition > p->partition) - (partition < p->partition);
+static int compare(const void *key, const void *part)
+{
+	const struct key *k = key;
+	const struct kread_part *p = part;
+	int c = strcmp(k->topic, p->topic);
+
+	return c ? c : (k->partition > p->partition) - (k->partition < p->partition);
 }
 
-/* The index of the first partition that is not before this one. */
-static size_t search(const struct parts *r, const char *topic, int32_t partition)
+static size_t place_of(const struct parts *r, const struct key *k)
 {
-	size_t low = 0, high = r->part_count;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (compare(topic, partition, &r->parts[mid]) > 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return sorted_place(r->parts, r->part_count, sizeof(*r->parts), compare, k);
 }
 
 struct kread_part *parts_find(const struct parts *r, const char *topic, int32_t partition)
 {
-	size_t i = search(r, topic, partition);
+	struct key k = {topic, partition};
+	size_t i = place_of(r, &k);
 
-	if (i == r->part_count || compare(topic, partition, &r->parts[i]))
-		return NULL;
-	return &r->parts[i];
+	return i < r->part_count && compare(&k, &r->parts[i]) == 0 ? &r->parts[i] : NULL;
 }
 
 static void open_account(const struct parts *r, struct kread_part *p)
@@ -100,7 +96,7 @@ static void open_account(const struct parts *r, struct kread_part *p)
 
 struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partition)
 {
-	size_t i = search(r, topic, partition);
+	size_t i = place_of(r, &(struct key){topic, partition});
 	struct kread_part *p;
 
 	r->parts = mem_realloc(r->parts, (r->part_count + 1) * sizeof(*p));

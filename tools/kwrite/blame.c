@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/wake.h"
+#include "kafka/verdict.h"
 #include "kwrite/resend.h"
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static bool has_time(const struct blame *b)
 void blame_report(struct blame *b, const rd_kafka_message_t *m)
 {
 	b->out -= b->out > 0;
-	b->refused = b->refused || resend_is_shared(m->err);
+	b->refused = b->refused || verdict_is_shared(m->err);
 }
 
 /* Repeats a call of librdkafka until it has done its work. */
@@ -93,7 +94,7 @@ static bool is_sum(struct blame *b, const struct delivery *d)
 	for (size_t i = 1; i < b->count; i++)
 		if (b->tried[i]->bytes > b->tried[largest]->bytes)
 			largest = i;
-	return resend_is_too_large(d->err) && !is_refused(b, largest, largest + 1);
+	return verdict_is_too_large(d->err) && !is_refused(b, largest, largest + 1);
 }
 
 /* Those that were refused with @d. Of a record that the broker names no other is needed. */
@@ -106,12 +107,12 @@ static struct delivery *collect(struct blame *b, struct deliveries *ds, const st
 	for (uint64_t i = ds->judged; i < ds->sink->tail; i++) {
 		struct delivery *t = (struct delivery *)sink_slot(ds->sink, i);
 
-		if (t->slot.refused || !t->answered || !resend_is_shared(t->err) ||
+		if (t->slot.refused || !t->answered || !verdict_is_shared(t->err) ||
 			t->topic != d->topic || t->partition != d->partition)
 			continue;
 		b->tried[b->count++] = t;
-		others = others || resend_is_different(t->err);
-		if (!named && !resend_is_different(t->err))
+		others = others || verdict_is_different(t->err);
+		if (!named && !verdict_is_different(t->err))
 			named = t;
 	}
 	return others ? named : NULL;

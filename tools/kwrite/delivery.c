@@ -2,6 +2,7 @@
 #include "kwrite/delivery.h"
 
 #include "base/msg.h"
+#include "kafka/verdict.h"
 #include "kwrite/anew.h"
 #include "kwrite/blame.h"
 #include "kwrite/first.h"
@@ -197,7 +198,7 @@ static bool is_refusal(rd_kafka_resp_err_t err)
 /* The transaction ends, and with it the program. */
 static _Noreturn void fail(struct deliveries *ds, struct delivery *d, const char *message)
 {
-	bool shared = resend_is_shared(d->err);
+	bool shared = verdict_is_shared(d->err);
 	bool too_large = class_of(d->err) == CLASS_TOO_LARGE;
 	struct delivery *culprit = shared ? blame_find(ds, d) : d;
 	char text[256];

@@ -3,40 +3,11 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "kafka/verdict.h"
 #include "kwrite/delivery.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* librdkafka from 2.4 on: the record is good, another one of its batch is not. Older headers lack the name. */
-enum { DIFFERENT_RECORD = -138 };
-
-bool resend_is_too_large(rd_kafka_resp_err_t err)
-{
-	return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
-		err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
-}
-
-bool resend_is_shared(rd_kafka_resp_err_t err)
-{
-	switch ((int)err) {
-	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-	case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
-	case DIFFERENT_RECORD:
-		return true;
-	default:
-		return resend_is_too_large(err);
-	}
-}
-
-bool resend_is_different(rd_kafka_resp_err_t err)
-{
-	return (int)err == DIFFERENT_RECORD;
-}
 
 /* ---- stopping partitions ---- */
 
@@ -67,7 +38,7 @@ static rd_kafka_resp_err_t on_answer(rd_kafka_t *rk, rd_kafka_message_t *m, void
 	struct resend *r = opaque;
 	struct resend_stop **s;
 
-	if (!m->err || !resend_is_shared(m->err) || m->partition < 0)
+	if (!m->err || !verdict_is_shared(m->err) || m->partition < 0)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;
 	pthread_mutex_lock(&r->mutex);
 	s = find(r, m->rkt, m->partition);
@@ -77,7 +48,7 @@ static rd_kafka_resp_err_t on_answer(rd_kafka_t *rk, rd_kafka_message_t *m, void
 		stop_or_go(rk, m->rkt, m->partition, true);
 	}
 	(*s)->left++;
-	(*s)->too_large = (*s)->too_large || resend_is_too_large(m->err);
+	(*s)->too_large = (*s)->too_large || verdict_is_too_large(m->err);
 	pthread_mutex_unlock(&r->mutex);
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -108,7 +79,7 @@ void resend_prepare(struct resend *r, struct kafka *first, struct kafka_conf *c,
 
 bool resend_takes(struct resend *r, struct delivery *d, const rd_kafka_message_t *m)
 {
-	if (r->off || !m->err || !resend_is_shared(m->err) || m->partition < 0)
+	if (r->off || !m->err || !verdict_is_shared(m->err) || m->partition < 0)
 		return false;
 	if (r->from + r->count == r->capacity && r->from) {
 		memmove(r->waiting, r->waiting + r->from, r->count * sizeof(*r->waiting));
@@ -122,7 +93,7 @@ bool resend_takes(struct resend *r, struct delivery *d, const rd_kafka_message_t
 	r->waiting[r->from + r->count++] = d;
 	d->topic->is_picky = true;
 	/* The limit is another one than was known. */
-	if (resend_is_too_large(m->err))
+	if (verdict_is_too_large(m->err))
 		topic_forget(d->topic);
 	return true;
 }
@@ -191,7 +162,7 @@ void resend_answered(struct resend *r, const struct delivery *d, rd_kafka_resp_e
 	s = find(r, d->topic->rkt, d->partition);
 	stop = *s;
 	if (stop)
-		stop->found = stop->found || resend_is_too_large(err);
+		stop->found = stop->found || verdict_is_too_large(err);
 	/* The mutex is kept: a refusal that comes now must stop the partition after this. */
 	if (stop && --stop->left == 0) {
 		stop_or_go(r->first->rk, stop->rkt, stop->partition, false);

@@ -50,12 +50,6 @@ struct resend {
 	size_t from, count, capacity;
 };
 
-/* Whether the error says no more of a record than that it stood in a batch with one which may be at fault. */
-bool resend_is_shared(rd_kafka_resp_err_t err);
-/* Whether it says that the record, or its batch, has too many bytes. */
-bool resend_is_too_large(rd_kafka_resp_err_t err);
-/* Whether it says that the fault is another record's; only newer versions of librdkafka do. */
-bool resend_is_different(rd_kafka_resp_err_t err);
 /* Call before the first client is started with @c, from which the second gets what it needs. @shape: as lines
  * became messages. @off: for transactions; then nothing is taken over. */
 void resend_prepare(struct resend *r, struct kafka *first, struct kafka_conf *c,
