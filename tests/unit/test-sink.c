@@ -26,6 +26,13 @@ struct own_slot {
 static struct sink sink;
 static int output; /* what was handed on */
 static bool good; /* a test that ran to its end */
+static bool full; /* nothing may be released */
+
+static bool is_full(void *self)
+{
+	assert_ptr_equal(self, &sink);
+	return full;
+}
 
 static void hand_on(void *self, const struct sink_slot *slot, struct span line, struct buf *out)
 {
@@ -62,7 +69,8 @@ static void open_on(const char *text)
 			.slots = SLOTS,
 			.window_bytes = WINDOW_BYTES,
 			.self = &sink,
-			.hand_on = hand_on});
+			.hand_on = hand_on,
+			.is_full = is_full});
 }
 
 static void expect_output(const char *text)
@@ -220,6 +228,29 @@ static void lose_the_reader(void)
 	good = sink_close(&sink) == EXIT_TEMP;
 }
 
+static void have_room_again(void)
+{
+	struct span line;
+
+	open_on("a\n");
+	turn();
+	expect_line("a");
+	sink_done(&take('1')->slot);
+	assert_false(sink_next(&sink, &line));
+	full = true;
+	sink_flush(&sink, 0);
+	expect_output("");
+	turn();
+	assert_false(sink_next(&sink, &line)); /* the end of the input */
+	assert_int_not_equal(turn(), 0);
+	/* Room that comes after the flush makes no event. */
+	full = false;
+	assert_int_equal(turn(), 0);
+	sink_flush(&sink, 0);
+	expect_output("a1\n");
+	good = sink_close(&sink) == EXIT_DONE;
+}
+
 /* In a process of its own: a sink takes the standard descriptors and may die. */
 static void run(void (*fn)(void))
 {
@@ -269,6 +300,12 @@ static void a_reader_that_goes_ends_it(void **state)
 	run(lose_the_reader);
 }
 
+static void what_can_be_released_waits_for_no_event(void **state)
+{
+	(void)state;
+	run(have_room_again);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +314,7 @@ int main(void)
 		cmocka_unit_test(behind_a_record_refused_under_stop_nothing_is_handed_on),
 		cmocka_unit_test(a_line_over_the_limit_has_its_place_among_the_others),
 		cmocka_unit_test(a_reader_that_goes_ends_it),
+		cmocka_unit_test(what_can_be_released_waits_for_no_event),
 	};
 
 	unsetenv("EVPIPE_ACK");
