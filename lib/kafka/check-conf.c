@@ -91,6 +91,7 @@ static int take_token(struct check_conf *c, const char *command, struct trouble 
 	if (token_run(command, &t, text, sizeof(text)))
 		return trouble_set(why, EXIT_PERM, "%s", text);
 	c->as.login.token = mem_dup(t.text);
+	c->token_end_ms = t.end_ms;
 	token_free(&t);
 	return 0;
 }

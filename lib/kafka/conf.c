@@ -380,7 +380,9 @@ int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(),
 		.token_cmd = o->token_cmd->count ? o->token_cmd->sval[0] : NULL};
 	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps) {
-		if (c->secrets.count)
+		secrets_add_certs(&c->secrets, c->rd);
+		if (c->secrets.count || c->token_cmd ||
+			(c->secrets.certs && c->secrets.certs->is_client))
 			wake_hup_reloads();
 		return 0;
 	}

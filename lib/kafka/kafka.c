@@ -247,6 +247,7 @@ static void release(struct kafka *k)
 	close(k->wake_in);
 	diagnosis_drop(k->diagnosis);
 	rd_kafka_conf_destroy(k->reach.rd);
+	token_source_close(&k->token);
 	brokers_close(&k->brokers);
 	fetchers_close(&k->fetchers);
 }

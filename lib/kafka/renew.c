@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A password that stands in a file may change while the client runs: the next login takes the new one. What librdkafka has
- * read of certificates and keys it keeps. */
+/* A password that stands in a file may change while the client runs: the next login takes the new one; a token likewise. What librdkafka has
+ * read of certificates and keys it keeps, so that is told. */
 #define _GNU_SOURCE
 #include "kafka/kafka-parts.h"
 
@@ -48,14 +48,25 @@ void kafka_renew(struct kafka *k, int64_t now_ms)
 {
 	bool is_told = wake_hups() != k->hups;
 	uint64_t stamp;
+	const char *cert;
 
-	if (!k->reach.secrets.count || (!is_told && now_ms < k->secrets_ms))
+	if (!is_told && now_ms < k->secrets_ms)
 		return;
 	k->secrets_ms = now_ms + LOOK_MS;
 	k->hups = wake_hups();
 	stamp = secrets_stamp(&k->reach.secrets);
-	if (is_told || stamp != k->secrets_stamp)
+	if (k->reach.secrets.count && (is_told || stamp != k->secrets_stamp))
 		renew(k, now_ms, stamp);
+	if (is_told && k->token.command) {
+		token_anew(k->rk, &k->token);
+		msg_info("--oauth-token-cmd is run anew");
+	}
+	cert = secrets_changed_cert(&k->reach.secrets);
+	if (cert)
+		msg_warn(
+			"'%s' has changed, but librdkafka keeps what it has read: start the program anew before the "
+			"old one expires",
+			cert);
 }
 
 /* There was a token, and the command fails now. */

@@ -52,20 +52,67 @@ void secrets_add(struct secrets *s, const char *name, const char *file)
 	s->list[s->count++] = (struct secret){.name = mem_dup(name), .file = mem_dup(file)};
 }
 
+static uint64_t stamp_of(const char *file)
+{
+	struct stat st;
+	uint64_t stamp;
+
+	if (stat(file, &st))
+		return 0;
+	stamp = (uint64_t)st.st_ino;
+	stamp = stamp * 31 + (uint64_t)st.st_size;
+	return stamp * 31 + (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+}
+
 uint64_t secrets_stamp(const struct secrets *s)
 {
 	uint64_t stamp = 0;
-	struct stat st;
 
-	for (size_t i = 0; i < s->count; i++) {
-		if (stat(s->list[i].file, &st))
-			st = (struct stat){0};
-		stamp = stamp * 31 + (uint64_t)st.st_ino;
-		stamp = stamp * 31 + (uint64_t)st.st_size;
-		stamp = stamp * 31 + (uint64_t)st.st_mtim.tv_sec * 1000000000 +
-			(uint64_t)st.st_mtim.tv_nsec;
-	}
+	for (size_t i = 0; i < s->count; i++)
+		stamp = stamp * 31 + stamp_of(s->list[i].file);
 	return stamp;
+}
+
+void secrets_add_certs(struct secrets *s, const rd_kafka_conf_t *rd)
+{
+	static const char *const names[] = {"ssl.certificate.location", "ssl.key.location",
+		"ssl.keystore.location", "ssl.ca.location"};
+	struct cert_files *certs = mem_alloc(sizeof(*certs));
+
+	*certs = (struct cert_files){0};
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		char file[4096];
+		size_t size = sizeof(file);
+
+		/* "probe" is no file, but OpenSSL's default. */
+		if (rd_kafka_conf_get(rd, names[i], file, &size) != RD_KAFKA_CONF_OK || !*file ||
+			strcmp(file, "probe") == 0)
+			continue;
+		certs->list[certs->count++] =
+			(struct secret){mem_dup(names[i]), mem_dup(file), stamp_of(file)};
+		certs->is_client |= strcmp(names[i], "ssl.ca.location") != 0;
+	}
+	if (certs->count)
+		s->certs = certs;
+	else
+		free(certs);
+}
+
+const char *secrets_changed_cert(const struct secrets *s)
+{
+	const char *changed = NULL;
+
+	for (size_t i = 0; s->certs && i < s->certs->count; i++) {
+		struct secret *cert = &s->certs->list[i];
+		uint64_t stamp = stamp_of(cert->file);
+
+		/* While it is put in its place there may be none. */
+		if (stamp && stamp != cert->stamp) {
+			cert->stamp = stamp;
+			changed = changed ? changed : cert->file;
+		}
+	}
+	return changed;
 }
 
 int secrets_reread(const struct secrets *s, rd_kafka_conf_t *rd, struct trouble *why)

@@ -7,6 +7,7 @@
 #include "base/trouble.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,8 +15,17 @@
 struct secrets {
 	struct secret {
 		char *name, *file;
+		uint64_t stamp; /* of a certificate's, when it was looked at last */
 	} * list;
 	size_t count;
+	struct cert_files *certs; /* NULL: none */
+};
+
+/* Files of certificates and keys, which librdkafka reads when a client is made. */
+struct cert_files {
+	struct secret list[4];
+	size_t count;
+	bool is_client; /* there is a certificate or a key of the client's own */
 };
 
 /* The first line of a file, to be freed; NULL: *@why, in which @where says who wants it. */
@@ -23,6 +33,10 @@ char *secrets_read(const char *where, const char *file, struct trouble *why);
 void secrets_add(struct secrets *s, const char *name, const char *file);
 /* A number that changes when one of the files does. */
 uint64_t secrets_stamp(const struct secrets *s);
+/* Notes the files that @rd names. */
+void secrets_add_certs(struct secrets *s, const rd_kafka_conf_t *rd);
+/* One of those that have changed since the last call, for whichever client; NULL: none. */
+const char *secrets_changed_cert(const struct secrets *s);
 /* Reads all files into @rd. Returns 0, or -1 with *@why: then @rd keeps what it had of those that cannot be read. */
 int secrets_reread(const struct secrets *s, rd_kafka_conf_t *rd, struct trouble *why);
 

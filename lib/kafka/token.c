@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RUN_MS = 30000, TOKEN_MAX = 1 << 20, LIFE_MS = 300000 };
+enum { RUN_MS = 30000, TOKEN_MAX = 1 << 20, LIFE_MS = 300000, ANEW_MS = 500 };
 
 /* ---- the command ---- */
 
@@ -208,9 +208,34 @@ static void on_refresh(rd_kafka_t *rk, const char *config, void *opaque)
 		snprintf(why, sizeof(why), "the token of --oauth-token-cmd: %s", text);
 		rd_kafka_oauthbearer_set_token_failure(rk, why);
 	} else {
+		struct token old;
+
 		source->end_ms = t.end_ms;
+		pthread_mutex_lock(&source->lock);
+		old = source->last;
+		source->last = t;
+		pthread_mutex_unlock(&source->lock);
+		t = old;
 	}
 	token_free(&t);
+}
+
+/* librdkafka asks for another token when four fifths of a token's life are over. */
+void token_anew(rd_kafka_t *rk, struct token_source *source)
+{
+	char text[300];
+
+	pthread_mutex_lock(&source->lock);
+	if (source->last.text)
+		rd_kafka_oauthbearer_set_token(rk, source->last.text, wake_epoch_ms() + ANEW_MS,
+			source->last.principal, NULL, 0, text, sizeof(text));
+	pthread_mutex_unlock(&source->lock);
+}
+
+void token_source_close(struct token_source *source)
+{
+	token_free(&source->last);
+	source->last = (struct token){0};
 }
 
 void token_prepare(rd_kafka_conf_t *conf)

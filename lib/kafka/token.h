@@ -5,6 +5,7 @@
 #define EVPIPE_KAFKA_TOKEN_H
 
 #include <librdkafka/rdkafka.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,12 +23,19 @@ void token_free(struct token *t);
 struct token_source {
 	const char *command; /* NULL: none */
 	_Atomic int64_t end_ms; /* of the last token, since the epoch; 0: there was none */
+	/* internal */
+	pthread_mutex_t lock; /* a thread of librdkafka sets what follows */
+	struct token last;
 };
 
 /* Of a client: before it is made, whose opaque pointer leads to its source by token_source_of; and when it is. The command
  * runs in a thread of librdkafka; when it fails librdkafka runs it again ten seconds later. */
 void token_prepare(rd_kafka_conf_t *conf);
 void token_start(rd_kafka_t *rk);
+/* Has librdkafka run the command again within two seconds; until then the last token serves. */
+void token_anew(rd_kafka_t *rk, struct token_source *source);
+/* Of a client that has ended. */
+void token_source_close(struct token_source *source);
 /* Defined where clients are made. */
 struct token_source *token_source_of(void *opaque);
 

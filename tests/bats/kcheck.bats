@@ -376,6 +376,21 @@ time.sleep(1000)'
 	[ "$(grep -c '^verdict: ' it.out)" -eq 2 ]
 }
 
+@test "--watch reads certificates and keys anew when their files change; SIGHUP ends it not" {
+	cp "$CERTS/stray.pem" mine.pem
+	cp "$CERTS/stray.key" mine.key
+	spawn it kcheck --watch -b "$(at MUTUAL)" "${TLS[@]}" -X ssl.certificate.location=mine.pem -X ssl.key.location=mine.key
+	wait_file_contains it.out 'it does not accept our client certificate'
+	stop it HUP
+	cat "$CERTS/client.key" >mine.key
+	cp "$CERTS/client.pem" new.pem
+	mv new.pem mine.pem
+	wait_file_contains it.out 'verdict: good'
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
+}
+
 @test "a signal ends it" {
 	spawn silent python3 -u -c 'import socket, time
 s = socket.create_server(("127.0.0.1", 0))

@@ -66,6 +66,53 @@ with() {
 	grep -q '^kread: the token is over, and there is no other: ' reader.err
 }
 
+@test "SIGHUP has the command run anew, by kread, kwrite, khttp and kcheck --watch, and ends none of them" {
+	local name
+	mkdir {reads,writes,http,checks}.jwt
+	for name in reads writes http checks; do cp jwt $name.jwt/; done
+	cmd() {
+		echo "$T/$1.jwt/jwt 600"
+	}
+	mkfifo lines
+	exec 7<>lines
+	spawn reads kread -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$(cmd reads)" --raw -o end "$TOPIC" </dev/null
+	spawn writes kwrite -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$(cmd writes)" --raw -t "$TOPIC" <lines
+	spawn http khttp -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$(cmd http)" \
+		--listen "unix:$T/web" --management "unix:$T/side" </dev/null
+	spawn checks kcheck --watch -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$(cmd checks)" </dev/null
+	wait_for "curl -sf --unix-socket side http://localhost/ready"
+	wait_file_contains checks.out 'verdict: good'
+	for name in reads writes; do wait_lines $name.jwt/calls 1; done
+	for name in reads writes http checks; do
+		wc -l <$name.jwt/calls >$name.before
+		stop $name HUP
+	done
+	for name in reads writes http checks; do wait_lines $name.jwt/calls $(($(<$name.before) + 1)); done
+	for name in reads writes http checks; do alive "$(pid_of $name)"; done
+	# A command that fails then: the token that there was goes on.
+	printf '#!/bin/sh\nexit 3\n' >writes.jwt/jwt
+	stop writes HUP
+	wait_file_contains writes.err 'warning: --oauth-token-cmd has ended with status 3; trying again, the last token serves for'
+	echo hello >&7
+	exec 7>&-
+	wait_exit writes
+	[ "$status" -eq 0 ]
+	[ "$(kread -q --raw -e "$TOPIC" | tail -n 1)" = hello ]
+	for name in reads http; do
+		stop $name
+		wait_exit $name
+		[ "$status" -eq 0 ]
+	done
+}
+
+# bats test_tags=once
+@test "kcheck --watch has another token before the last one ends" {
+	spawn checks kcheck --watch --timeout 11 -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$T/jwt 12" </dev/null
+	wait_lines calls 2
+	alive "$(pid_of checks)"
+	[ "$(grep -c verdict checks.out)" -eq 1 ]
+}
+
 @test "a command that fails or prints no token, and tokens that are none or too old: 100, with the reason" {
 	local command reason
 	while IFS='|' read -r command reason; do

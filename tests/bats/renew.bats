@@ -15,6 +15,34 @@ setup() {
 	LOGIN=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=alice)
 }
 
+@test "certificates that change: librdkafka keeps the old ones, which is said once; SIGHUP ends nothing" {
+	local name
+	make_certs
+	cp "$CERTS/client.pem" mine.pem
+	cp "$CERTS/client.key" mine.key
+	TLS=(-b 127.0.0.1:1 -X security.protocol=SSL -X ssl.certificate.location=mine.pem -X ssl.key.location=mine.key)
+	mkfifo lines
+	exec 7<>lines
+	spawn reads kread "${TLS[@]}" t </dev/null
+	spawn writes kwrite "${TLS[@]}" --raw -t t <lines
+	spawn http khttp "${TLS[@]}" --listen "unix:$T/web" </dev/null
+	for name in reads writes http; do wait_file_contains $name.err 'cannot reach broker'; done
+	cp "$CERTS/address.pem" new.pem
+	mv new.pem mine.pem
+	for name in reads writes http; do
+		stop $name HUP
+		wait_file_contains $name.err "warning: 'mine.pem' has changed, but librdkafka keeps what it has read: start the program anew before the old one expires"
+		stop $name HUP
+	done
+	cp "$CERTS/address.key" mine.key
+	for name in reads writes http; do
+		wait_file_contains $name.err "warning: 'mine.key' has changed"
+		[ "$(grep -c 'mine.pem. has changed' $name.err)" -eq 1 ]
+		alive "$(pid_of $name)"
+	done
+	exec 7>&-
+}
+
 @test "a password in a file is read anew, by kread, kwrite, khttp and kcheck --watch; SIGHUP ends none of them" {
 	local name
 	own_kafka_start

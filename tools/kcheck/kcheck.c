@@ -287,22 +287,29 @@ static void list_names(void)
 	catalog_free(&names);
 }
 
-/* Secrets in files may be others since the last check. */
+/* Secrets and certificates in files may be others since the last check, and a token ends. */
 static void renew(void)
 {
 	uint64_t stamp = secrets_stamp(&k.kafka_conf.secrets);
+	bool is_other = secrets_changed_cert(&k.kafka_conf.secrets) != NULL;
 	struct check_conf conf;
 	struct trouble why = {0};
 
-	if (stamp == k.secrets_stamp && wake_hups() == k.hups)
+	if (k.conf.token_end_ms && wake_epoch_ms() + k.timeout_ms > k.conf.token_end_ms)
+		is_other = true;
+	if (!is_other && stamp == k.secrets_stamp && wake_hups() == k.hups)
 		return;
 	k.secrets_stamp = stamp;
 	k.hups = wake_hups();
 	secrets_reread(&k.kafka_conf.secrets, k.kafka_conf.rd, &why);
-	if (!why.status && check_conf_open(&conf, &k.kafka_conf, &why) == 0) {
-		check_conf_close(&k.conf);
-		k.conf = conf;
-		return;
+	if (!why.status) {
+		bool is_good = check_conf_open(&conf, &k.kafka_conf, &why) == 0;
+
+		check_conf_close(is_good ? &k.conf : &conf);
+		if (is_good) {
+			k.conf = conf;
+			return;
+		}
 	}
 	msg_warn("%s; going on with what was read before", why.text);
 }
