@@ -168,7 +168,7 @@ sinks() {
 	source_start
 	sink it kwrite -t '{topic}'
 	wait_file_contains source.out "kwrite: idle"
-	kill -STOP "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
+	freeze "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
 	printf '{"seq":"%s:1","topic":"%s","payload":"x"}\n' "$RUN" "$TOPIC" >&5
 	wait_for "[ \"\$(heard kwrite | tail -n 1)\" = busy ]"
 	kill -CONT "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
@@ -342,7 +342,7 @@ sinks() {
 	rec 1 >&5
 	wait_file_contains source.out "kwrite: final $RUN 1"
 	wait_for '[ "$(heard kwrite | tail -n 1)" = idle ]'
-	kill -STOP "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
+	freeze "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
 	{ rec 2; bad 3; } >&5
 	wait_for '[ "$(heard kwrite | tail -n 1)" = busy ]'
 	wait_file_contains it.err "line 3"

@@ -51,7 +51,9 @@ broker_stop() {
 
 # broker_signal N SIGNAL: STOP freezes it, CONT wakes it.
 broker_signal() {
-	kill -s "$2" "$(<"$BROKERS_DIR/k$1/pid")"
+	if [ "$2" = STOP ]; then freeze "$(<"$BROKERS_DIR/k$1/pid")"; else
+		kill -s "$2" "$(<"$BROKERS_DIR/k$1/pid")"
+	fi
 }
 
 # broker_at N [NAME]: 127.0.0.1:PORT of a listener.

@@ -63,7 +63,7 @@ reports() {
 	bad 1 >&5
 	wait_file_contains source.out "kwrite: dead $RUN 1"
 	wait_for '[ "$(heard kwrite | tail -n 1)" = idle ]'
-	kill -STOP "$(pid_of kmock)"
+	freeze "$(pid_of kmock)"
 	too_long 2 >&5
 	wait_file_contains it.err "line 2"
 	wait_for '[ "$(heard kwrite | tail -n 1)" = busy ]'

@@ -257,7 +257,7 @@ empty() {
 	exec 8>in
 	reply cut x >&8
 	wait_file_contains got cut
-	kill -STOP "$(pid_of caller)"
+	freeze "$(pid_of caller)"
 	scli own client kill type pubsub
 	reply cut answer | evcorr store -u "$url"
 	kill -CONT "$(pid_of caller)"

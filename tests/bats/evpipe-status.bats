@@ -163,7 +163,7 @@ red_for_rpub() {
 	unit
 	wait_for green
 	pid=$(pgrep -P "$(pid_of unit)" rpub)
-	kill -STOP "$pid"
+	freeze "$pid"
 	wait_for '[[ $(get /healthz) == "rpub: has not written its metrics for "*" s: stopped or stuck"* ]]'
 	kill -CONT "$pid"
 	wait_for green
@@ -232,7 +232,7 @@ ok_but() {
 	touch empty
 	wait_for green
 	pid=$(pgrep -x -P "$(pgrep -x -P "$(pid_of unit)" evpipe)" evstamp)
-	kill -STOP "$pid"
+	freeze "$pid"
 	wait_for '[[ $(get /healthz) == "evstamp: has not written its metrics for "*" s: stopped or stuck"* ]]'
 	kill -CONT "$pid"
 	wait_for green
@@ -537,7 +537,7 @@ frozen() {
 		spawn unit evpipe --health-grace 100ms --drain 100ms --listen unix:frozen "${words[@]}"
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/readyz)" = ok ]'
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/healthz)" = ok ]'
-		kill -STOP "$(pid_of "$1")"
+		freeze "$(pid_of "$1")"
 		# A writer that has nothing to write has nothing to ask.
 		[ "$1" = redis ] || rcli publish news '{}'
 		wait_for "curl -s --unix-socket frozen http://u/healthz | grep -q 'no connection to $2 for'"

@@ -699,7 +699,7 @@ together() {
 	script filter <<<'echo $$ >filter.id; exec cat'
 	spawn unit evpipe ./source '|' ./filter '|' cat
 	wait_lines unit.out 1
-	kill -STOP "$(cat filter.id)"
+	freeze "$(cat filter.id)"
 	wait_for 'grep -q "^State:.T" /proc/$(cat filter.id)/status'
 	alive "$(pid_of unit)"
 	stop unit

@@ -175,7 +175,7 @@ kill_bridge() {
 	wait_exit "$1"
 }
 cut_site() {
-	kill -STOP "$(process_of "$1")" "$(<"$1/pid")"
+	freeze "$(process_of "$1")" "$(<"$1/pid")"
 	wait_for "ready_at $2"
 }
 

@@ -87,6 +87,15 @@ wait_for() {
 	done
 }
 
+# freeze PID…: SIGSTOP, until it is in force: a busy machine lets other threads run on for a while.
+freeze() {
+	local pid
+	kill -STOP "$@"
+	for pid; do
+		wait_for "! cat /proc/$pid/task/*/stat | sed 's/.*) //' | grep -qv '^[TtZ]'"
+	done
+}
+
 # wait_file_contains FILE TEXT [LIMIT_S]: until FILE has a line that contains TEXT.
 wait_file_contains() {
 	wait_for "grep -qF -e $(printf %q "$2") $(printf %q "$1")" "${3:-}" && return
@@ -284,8 +293,9 @@ port_of() {
 	cat "$(harness_scope)/$1.port"
 }
 
-# sentinels_start N [OPTION…]: N sentinels s1, s2, … that watch over the server of redis_start as "mymaster", take
-# it for down after half a second, and know each other and one replica of it. OPTIONs are lines of their configuration.
+# sentinels_start N [OPTION…]: N sentinels s1, s2, … that watch over the server of redis_start as "mymaster", and
+# know each other and one replica of it. They take it for down after DOWN_AFTER_MS, by default so late that a busy machine
+# makes no failover. OPTIONs are lines of their configuration.
 # Exports SENTINELS, HOST:PORT,…
 sentinels_start() {
 	local dir n name port count=$1
@@ -298,7 +308,7 @@ sentinels_start() {
 		echo "$port" >"$dir/$name.port"
 		printf '%s\n' "port $port" 'bind 127.0.0.1' "unixsocket $dir/$name.sock" "dir $dir" \
 			"sentinel monitor mymaster 127.0.0.1 $REDIS_PORT $((count / 2 + 1))" \
-			'sentinel down-after-milliseconds mymaster 500' \
+			"sentinel down-after-milliseconds mymaster ${DOWN_AFTER_MS:-60000}" \
 			'sentinel failover-timeout mymaster 3000' "$@" >"$dir/$name.conf"
 		SPAWN_DIR=$dir spawn "$name" redis-server "$dir/$name.conf" --sentinel </dev/null
 		SENTINELS+=${SENTINELS:+,}127.0.0.1:$port

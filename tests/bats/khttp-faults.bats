@@ -58,7 +58,7 @@ records() {
 
 @test "Kafka does not answer: 503 at once, and /ready says so; it comes back" {
 	khttp_start
-	kill -STOP "$MOCK"
+	freeze "$MOCK"
 	wait_for 'http /ready; is 503'
 	is 503 '.error_code == 503 and (.message | startswith("Kafka does not answer: "))'
 	# 503 would be the end for a browser.
@@ -99,7 +99,7 @@ records() {
 	khttp_start http -X message.timeout.ms=1500 -X socket.timeout.ms=1000
 	post json "$record" /topics/t
 	is 200
-	kill -STOP "$MOCK"
+	freeze "$MOCK"
 	post json "$record" /topics/t
 	is 504 '.error_code == 504 and (.offsets | length) == 1' || is 503
 }
@@ -113,7 +113,7 @@ records() {
 	post json "$record" /topics/t
 	is 200
 	[ "$(records)" -eq $((before + 1)) ]
-	kill -STOP "$MOCK"
+	freeze "$MOCK"
 	spawn client curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" http://localhost/topics/t </dev/null
 	wait_for "WEB=$SIDE http /metrics; grep -q '^evpipe_produce_in_flight.* 1$' body"
 	stop client KILL
@@ -196,7 +196,7 @@ heard()'
 @test "SIGTERM: what was taken is answered, and no more is taken; then 0" {
 	khttp_start
 	post json "$record" /topics/t
-	kill -STOP "$MOCK"
+	freeze "$MOCK"
 	spawn client curl -s -w '%{http_code}' --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" \
 		http://localhost/topics/t </dev/null
 	wait_for "WEB=$SIDE http /metrics; grep -q '^evpipe_produce_in_flight.* 1$' body"
@@ -213,7 +213,7 @@ heard()'
 @test "a second SIGTERM ends it at once" {
 	khttp_start
 	post json "$record" /topics/t
-	kill -STOP "$MOCK"
+	freeze "$MOCK"
 	spawn client curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" http://localhost/topics/t </dev/null
 	wait_for "WEB=$SIDE http /metrics; grep -q '^evpipe_produce_in_flight.* 1$' body"
 	stop http

@@ -128,7 +128,7 @@ json='Accept: application/vnd.kafka.json.v2+json'
 	[[ $(<waiting.out) == *503 ]]
 	wait_exit b
 	bridge_start b --advertise "$B" --peers "$LIST" --peer-timeout 500ms
-	kill -STOP "$(pid_of a)"
+	freeze "$(pid_of a)"
 	req GET "$mine/records?timeout=0"
 	is 504
 	[[ $body == *"${A#http://}: it does not answer"* ]]

@@ -58,7 +58,7 @@ kwrite: warning: topic orders partition 1: records are written again" ]
 	exec 7>in
 	record 1 orders 0 >&7
 	wait_for '[ "$(kconsume orders | wc -l)" -eq 1 ]'
-	kill -STOP "$(pid_of mock)"
+	freeze "$(pid_of mock)"
 	record 2 orders 0 >&7
 	wait_file_contains it.err 'kwrite: warning: the brokers do not answer; waiting for them'
 	kill -CONT "$(pid_of mock)"

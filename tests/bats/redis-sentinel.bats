@@ -83,7 +83,7 @@ calls() {
 	redis_start
 	replica_start r1
 	replica_start r2
-	sentinels_start 3
+	DOWN_AFTER_MS=500 sentinels_start 3
 	spawn sub rsub -u "$(url)" --raw x
 	wait_for '[ "$(subscribers redis)" -eq 1 ]'
 	feed -u "$(url)"
@@ -201,7 +201,7 @@ calls() {
 	echo 1 >&7
 	wait_for '[ "$(counter m messages_forwarded_total)" -eq 1 ]'
 	say f1 silent
-	kill -STOP "$(cat redis.pid)"
+	freeze "$(cat redis.pid)"
 	seq 2 50 >&7
 	wait_for '[ "$(counter m records_in_total)" -eq 50 ]'
 	until=$((SECONDS + 3))
@@ -227,7 +227,7 @@ calls() {
 	feed -u "$(url)"
 	echo 1 >&7
 	wait_for '[ "$(counter m messages_forwarded_total)" -eq 1 ]'
-	kill -STOP "$(cat redis.pid)"
+	freeze "$(cat redis.pid)"
 	echo 2 >&7
 	until=$((SECONDS + 3))
 	wait_for "[ $until -le \$SECONDS ]"
@@ -323,7 +323,7 @@ calls() {
 	feed --wait 1
 	echo 1 >&7
 	wait_for '[ "$(counter m messages_forwarded_total)" -eq 1 ]'
-	kill -STOP "$(cat r1.pid)"
+	freeze "$(cat r1.pid)"
 	echo 2 >&7
 	wait_file_contains pub.err 'fewer than --wait 1 have the records'
 	wait_for '[ "$(counter m wait_shortfalls_total)" -ge 2 ]'

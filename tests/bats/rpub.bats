@@ -289,7 +289,7 @@ x 3' ]
 	feed_rpub x --metrics m
 	records a 1 1 >&7
 	wait_for '[ "$(counter m messages_forwarded_total)" -eq 1 ]'
-	kill -STOP "$(cat redis.pid)"
+	freeze "$(cat redis.pid)"
 	records a 2 300 >&7
 	wait_for '[ "$(counter m records_in_total)" -eq 300 ]'
 	redis_stop

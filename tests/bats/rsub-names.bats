@@ -44,7 +44,7 @@ load cluster
 	run -100 rsub --names channels news
 	rcli xadd s '*' a b
 	run -111 sh -c 'rsub --names streams >/dev/full'
-	kill -STOP "$(<redis.pid)"
+	freeze "$(<redis.pid)"
 	run -99 --separate-stderr rsub --names channels --idle-exit 300ms
 	[[ $stderr == *"has not told its names in 300 ms"* ]]
 	kill -CONT "$(<redis.pid)"

@@ -246,7 +246,7 @@ counter() {
 	reads -s s
 	come sink sink
 	wait_for 'rcli client list | grep -q "cmd=xreadgroup"'
-	kill -STOP "$(pid_of sub)"
+	freeze "$(pid_of sub)"
 	add s 1 3
 	stop sub
 	kill -CONT "$(pid_of sub)"
@@ -284,7 +284,7 @@ counter() {
 	spawn sub rsub -s s --metrics m
 	wait_lines sub.out 20
 	wait_for '[ "$(counter consumer_lag)" -eq 0 ]'
-	kill -STOP "$(pid_of sub)"
+	freeze "$(pid_of sub)"
 	add s 21 100
 	rcli xtrim s minid 91 >/dev/null
 	kill -CONT "$(pid_of sub)"

@@ -635,7 +635,7 @@ after' ]
 	subscribe sub news --raw
 	rcli publish news before
 	wait_lines sub.out 1
-	kill -STOP "$(pid_of sub)"
+	freeze "$(pid_of sub)"
 	rcli client kill type pubsub
 	let_pass 3
 	kill -CONT "$(pid_of sub)"

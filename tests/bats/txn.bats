@@ -194,7 +194,7 @@ asked() {
 	rec 1 >&5
 	asked '1'
 	# What is taken now cannot be delivered, so no other question is asked before the reply comes.
-	kill -STOP "$(pid_of kmock)"
+	freeze "$(pid_of kmock)"
 	rec 2 >&5
 	wait_for 'grep -q "records_in_total.* 2" counters'
 	reply "$out" 0 1
