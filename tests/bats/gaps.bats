@@ -249,6 +249,7 @@ reads_anew() {
 	[ "$(metric gaps_total m.prom)" = 1 ]
 }
 
+# bats test_tags=newest
 @test "proofs that are asked for all the time find no other log, and nothing comes twice" {
 	local topics=() writers=() w
 	for w in 1 2 3; do

@@ -91,3 +91,12 @@ ends() {
 	grep -q '3 records were refused and skipped' it.err
 	grep -q 'unknown-topic' it.err
 }
+
+@test "a broker that has not heard of the topic yet is doubted, and another one is asked" {
+	topics create "$TOPIC" 1
+	spawn laggard "$ROOT/tests/bats/laggard" "$KAFKA_BROKERS"
+	wait_lines laggard.out 1
+	echo '{"payload":"x"}' | kwrite -b "$(head -n 1 laggard.out)" -t "$TOPIC" -q
+	[ "$(kconsume "$TOPIC")" = x ]
+	grep -qx "asked $TOPIC" laggard.out
+}

@@ -54,7 +54,7 @@ void follow_anew(struct parts *r, const char *topic, int32_t partition, int64_t 
 /* ---- the proof ---- */
 
 /* From now on librdkafka hands out the records from @offset on. Returns false when it cannot now. */
-static bool seek(struct parts *r, const struct kread_part *p, int64_t offset)
+static bool seek(struct parts *r, struct kread_part *p, int64_t offset)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_error_t *error;
@@ -65,6 +65,7 @@ static bool seek(struct parts *r, const struct kread_part *p, int64_t offset)
 	done = !error && list->elems[0].err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
 	rd_kafka_error_destroy(error);
 	rd_kafka_topic_partition_list_destroy(list);
+	p->sought = r->pulls;
 	return done;
 }
 

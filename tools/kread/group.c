@@ -113,8 +113,9 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 	else if (err && !kafka_judge(g->kafka, err, kafka_why(err)) && !g->commit_failed)
 		msg_warn("cannot commit positions: %s; trying again", kafka_why(err));
 	g->commit_failed = err;
+	/* All have joined, and the leader has not yet said who gets what: a member that leaves then waits for that. */
 	g->commit_again = err && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
-		err != RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS &&
+		(g->closing || err != RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS) &&
 		err != RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
 }
 

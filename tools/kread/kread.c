@@ -76,6 +76,7 @@ struct kread {
 	int64_t now_us; /* of the batch of messages that is printed */
 	size_t message_bytes; /* mean size of a message in the last batch */
 	bool more; /* there may be more messages at once */
+	bool single; /* messages are pulled one by one */
 	int64_t second_ms, refresh_ms;
 };
 
@@ -238,7 +239,7 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 static void take(struct kread *r, const rd_kafka_message_t *m)
 {
 	struct kread_part *p = m->rkt ? parts_of(&r->parts, m) : NULL;
-	bool is_stale = follow_metadata(&r->parts, p);
+	bool is_stale = follow_metadata(&r->parts, p) || (p && p->sought == r->parts.pulls);
 
 	if (m->err) {
 		/* An end, too, may be that of the log before. It comes again. */
@@ -291,31 +292,48 @@ static void serve_events(struct kread *r)
 	ssize_t n;
 
 	parts_new_batch(&r->parts);
-	while ((n = rd_kafka_consume_batch_queue(r->queue, 0, messages, 16)) > 0)
+	while ((n = rd_kafka_consume_batch_queue(r->queue, 0, messages, 16)) > 0) {
+		r->parts.pulls++;
 		for (ssize_t i = 0; i < n; i++) {
 			take(r, messages[i]);
 			rd_kafka_message_destroy(messages[i]);
 		}
+	}
 	if (r->group.name)
 		group_serve(&r->group);
 }
 
-/* Takes the messages that have come, a batch at most.
- * One by one: when a rebalance pauses a partition while librdkafka before 2.1 collects a batch, it throws away
+/* At most @room messages that have come; returns how many.
+ * One by one before librdkafka 2.1: when a rebalance pauses a partition while it collects a batch, it throws away
  * what it has collected, and yet goes on behind it afterwards. */
+static size_t pull(struct kread *r, rd_kafka_message_t **messages, size_t room)
+{
+	ssize_t n;
+
+	r->parts.pulls++;
+	if (r->single) {
+		*messages = rd_kafka_consume_queue(r->messages, 0);
+		return *messages != NULL;
+	}
+	n = rd_kafka_consume_batch_queue(r->messages, 0, messages, room);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Takes the messages that have come, a batch at most. */
 static void take_messages(struct kread *r)
 {
-	size_t room = allowance(r), n = 0, bytes = 0;
+	size_t room = allowance(r), n = 0, bytes = 0, got;
 	uint64_t before = r->source.emitted, emitted;
-	rd_kafka_message_t *m;
+	rd_kafka_message_t *messages[BATCH];
 
 	parts_new_batch(&r->parts);
 	r->now_us = wake_now_us();
-	for (; n < room && (m = rd_kafka_consume_queue(r->messages, 0)); n++) {
-		bytes += m->len + m->key_len;
-		take(r, m);
-		rd_kafka_message_destroy(m);
-	}
+	for (; n < room && (got = pull(r, messages, room - n)); n += got)
+		for (size_t i = 0; i < got; i++) {
+			bytes += messages[i]->len + messages[i]->key_len;
+			take(r, messages[i]);
+			rd_kafka_message_destroy(messages[i]);
+		}
 	emitted = r->source.emitted - before;
 	if (emitted)
 		r->source.record_ms = wake_now_ms();
@@ -462,6 +480,7 @@ int main(int argc, char **argv)
 	progress_more(show_parts, &r.parts);
 	r.message_bytes = BATCH_BYTES;
 	r.more = true;
+	r.single = rd_kafka_version() < 0x02010000;
 	r.source.record_ms = r.second_ms = r.refresh_ms = wake_now_ms();
 	loop(&r);
 	close_kafka(&r);

@@ -44,6 +44,7 @@ struct kread_part {
 	char id[MARKS_ID_SIZE]; /* of the topic that they are of; "": not known */
 	char past_id[MARKS_ID_SIZE]; /* that it had before */
 	unsigned id_since; /* it is taken from the answer to a later question than this */
+	unsigned sought; /* parts.pulls when librdkafka was told last to seek */
 	enum kread_proof proof;
 	bool prove_again; /* metadata have come meanwhile */
 	bool end_seen; /* in place of the record that was asked for, the end of the log has come */
@@ -78,6 +79,7 @@ struct parts {
 
 	struct kread_part *parts; /* by topic and partition */
 	size_t part_count;
+	unsigned pulls; /* how many times messages were taken from librdkafka */
 	const char *gap_stops; /* the option by which a gap ends reading; NULL: none */
 	unsigned
 		metadata; /* how many answers with metadata had come when proofs were asked for last */
