@@ -86,12 +86,13 @@ post() {
 	post json.v2+json '{"records":[{"key":"my-key","value":"sales-lead-0001"},{"value":"sales-lead-0002"},{"value":"sales-lead-0003"}]}' \
 		/topics/bridge-quickstart-topic >answer
 	[ "$(jq -c '.offsets | map(has("offset"))' answer)" = '[true,true,true]' ]
+	# What is not committed comes again, should a busy machine's group throw one of them out.
 	: >seen
 	wait_for 'for n in 1 2; do
 		gateway -H "Accept: application/vnd.kafka.json.v2+json" /consumers/quickstart-group/instances/consumer$n/records >answer
 		jq -r ".[] | \"\(.key) \(.value)\"" answer >>seen
 	done
-	[ "$(sort seen)" = "my-key sales-lead-0001
+	[ "$(sort -u seen)" = "my-key sales-lead-0001
 null sales-lead-0002
 null sales-lead-0003" ]'
 	for n in 1 2; do gateway -X DELETE "/consumers/quickstart-group/instances/consumer$n"; done

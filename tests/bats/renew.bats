@@ -25,7 +25,7 @@ setup() {
 	exec 7<>lines
 	spawn reads kread "${TLS[@]}" t </dev/null
 	spawn writes kwrite "${TLS[@]}" --raw -t t <lines
-	spawn http khttp "${TLS[@]}" --listen "unix:$T/web" </dev/null
+	spawn http khttp "${TLS[@]}" --listen "unix:$T/web" --management none </dev/null
 	for name in reads writes http; do wait_file_contains $name.err 'cannot reach broker'; done
 	cp "$CERTS/address.pem" new.pem
 	mv new.pem mine.pem

@@ -36,7 +36,7 @@ refused() {
 	spawn reads kread "$@" -e "$TOPIC" </dev/null
 	spawn group kread "$@" -g refused --commit written "$TOPIC" </dev/null
 	spawn writes kwrite "$@" -t "$TOPIC" --dead-letter dead <<<'{"payload":"x"}'
-	spawn http khttp "$@" --listen "unix:$T/web" </dev/null
+	spawn http khttp "$@" --listen "unix:$T/web" --management none </dev/null
 	for name in reads group writes http; do
 		wait_exit $name
 		cat $name.err
