@@ -75,15 +75,17 @@ harness_end() {
 
 # ---- conditions ----
 
-# wait_for CONDITION [LIMIT_S]: evaluates the shell text CONDITION until it holds.
+# wait_for CONDITION [LIMIT_S]: evaluates the shell text CONDITION until it holds; after a while less often, as many wait
+# side by side.
 wait_for() {
-	local end=$((SECONDS + ${2:-$WAIT_LIMIT_S}))
+	local end=$((SECONDS + ${2:-$WAIT_LIMIT_S})) turns=0 pause=0.02
 	until eval "$1" >/dev/null 2>&1; do
 		if [ "$SECONDS" -ge "$end" ]; then
 			echo "wait_for: not within ${2:-$WAIT_LIMIT_S} s: $1" >&2
 			return 1
 		fi
-		sleep 0.02
+		[ $((++turns)) -ne 25 ] || pause=0.1
+		sleep $pause
 	done
 }
 
