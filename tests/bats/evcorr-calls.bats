@@ -291,6 +291,41 @@ loop() {
 	diff got <(seq 501 | sed 's/^/re:/' | sort)
 }
 
+# answers TOPIC JQ: what a service that makes mistakes has written: JQ makes replies of the requests that there are.
+answers() {
+	kread -q -e requests | jq -c "{headers: .headers[0:2], payload: (\"re:\" + .payload)} | $2" | kwrite -p 0 -t "$1"
+}
+
+@test "replies late, twice, malformed, to the wrong topic: none is another call's, and the cache is empty again" {
+	kmock_start -t requests:2 -t replies:1 -t elsewhere:1
+	spawn store sh -c 'kread -o beginning replies | exec evcorr store --ttl 2s --on-error skip --metrics m'
+	# Time-outs, whatever is written: no reply has the id of one of these, or it comes too late.
+	{ seq -f 'late %.0f' 25; seq -f 'astray %.0f' 25; } >never
+	run -99 --separate-stderr evcorr call --raw --timeout 1s --reply-to replies -- kwrite -t requests <never
+	[ "$(jq -c '[.status,.payload]' <<<"$output" | sort -u)" = '[504,null]' ]
+	[ "$(wc -l <<<"$output")" -eq 50 ]
+	answers replies 'select(.payload | test("late"))'
+	answers elsewhere 'select(.payload | test("astray"))'
+	# Each of these has a reply of its own between replies that are none.
+	seq -f 'good %.0f' 50 >good
+	spawn call evcorr call --raw --timeout 100s --reply-to replies -- sh -c 'tee got | exec kwrite -t requests' <good
+	wait_for '[ "$(kread -q -e requests | wc -l)" -eq 100 ]'
+	answers replies 'select(.payload | test("good")) |
+		(.headers[1] = null), (.headers[1] |= .[1:]), (.headers[0] = "other"), (.headers = []), (.headers[1] += "0"),
+		(.headers += ["status","mine"]), (.payload = "again"), (.headers = [.headers[1], .headers[0]])'
+	wait_exit call
+	[ "$status" -eq 0 ]
+	[ "$(jq -r '"\(.status) \(.payload)"' call.out | sort)" = "$(sed 's/^/200 re:/' good | sort)" ]
+	# What was written elsewhere is found once somebody stores it.
+	kread -q -e elsewhere >astray
+	evcorr store <astray
+	# shellcheck disable=SC2046 # ids have no spaces
+	run -0 evcorr wait $(jq -r '.headers[1]' astray)
+	[ "$(jq -r .payload <<<"$output" | sort)" = "$(sed -n 's/^astray/re:&/p' never | sort)" ]
+	wait_for empty
+	wait_for "grep -q 'evpipe_errors_total{.*type=\"missing-field\"} 200' m"
+}
+
 # bats test_tags=once
 @test "clocks that are an hour before or behind: each reply at its own caller, and a deadline within --skew" {
 	loop --skew 2h
