@@ -3,6 +3,8 @@
  * back. The thread takes no signals: they are the loop's. */
 #include "kafka/listing.h"
 
+#include "base/near.h"
+
 #include <signal.h>
 #include <unistd.h>
 
@@ -126,6 +128,16 @@ bool listing_take(struct listing *l)
 		pthread_join(l->thread, NULL);
 	l->has_thread = l->is_out = false;
 	return true;
+}
+
+const char *listing_near(const struct listing *l, const char *name)
+{
+	const struct rd_kafka_metadata *md = l->err ? NULL : l->metadata;
+
+	for (int i = 0; md && i < md->topic_cnt; i++)
+		if (near_word(name, md->topics[i].topic))
+			return md->topics[i].topic;
+	return NULL;
 }
 
 bool listing_close(struct listing *l)

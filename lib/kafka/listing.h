@@ -62,6 +62,8 @@ void listing_ask_committed(struct listing *l, rd_kafka_topic_partition_list_t *l
 bool listing_is_out(const struct listing *l);
 /* Takes the answer. false: it has not come yet. */
 bool listing_take(struct listing *l);
+/* The topic of the last answer whose name @name may be a slip of (base/near.h), valid as long as that answer. NULL: none. */
+const char *listing_near(const struct listing *l, const char *name);
 /* Returns false while the thread still waits, LISTING_MS at most: then the client must not be stopped; call
  * again, or leave the process. */
 bool listing_close(struct listing *l);

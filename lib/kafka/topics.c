@@ -18,6 +18,7 @@ enum {
 	TRIES = 2, /* more, of a broker that answers other questions and not this one */
 	UNKNOWN_MS = 3000, /* for how long a topic stays unknown */
 	FRESH_MS = 250, /* for how long a limit is not asked for again */
+	SOUGHT_MAX = 8, /* missing topics for which others are searched */
 	DOUBT_MS = 1000, /* until a second broker is asked about a topic that one has not */
 };
 
@@ -242,6 +243,31 @@ void topic_renew(struct topic *t)
 	t->unknown_ms = wake_now_ms();
 }
 
+/* Asks for all topics when this one does not exist: its name may be a slip. Once a topic, and not for many of them: the
+ * answer of a large cluster is long. */
+static bool seek(struct topics *ts, struct topic *t)
+{
+	if (t->was_sought || ts->sought == SOUGHT_MAX)
+		return false;
+	t->was_sought = true;
+	ts->sought++;
+	t->state = TOPIC_SEEKING;
+	ts->asked = t;
+	listing_ask_topics(&ts->listing);
+	return true;
+}
+
+static void take_topics(struct topics *ts, struct topic *t)
+{
+	const char *near = listing_near(&ts->listing, t->name);
+	char why[sizeof(t->why)];
+
+	ts->asked = NULL;
+	snprintf(why, sizeof(why), "does not exist%s%s%s", near ? ": did you mean " : "",
+		near ? near : "", near ? "?" : "");
+	unknown(t, why);
+}
+
 /* A broker may lag behind: that has not heard of a new topic, or not that a topic was made anew. So another one is
  * asked, a while later, where there are several. Of a topic that was missing all along one answer is enough. */
 static bool doubt(struct topics *ts, struct topic *t)
@@ -414,24 +440,32 @@ static void take_answer(struct topics *ts, struct topic *t, const rd_kafka_event
 			usable(ts, t);
 		else if (ts->create || t->is_map)
 			make(ts, t);
-		else if (!doubt(ts, t))
-			unknown(t, "does not exist");
+		else if (!doubt(ts, t) && !seek(ts, t))
+			unknown(t, t->why[0] ? t->why : "does not exist");
 	} else {
 		take_failure(ts, t, err);
 	}
 }
 
+static void take_brokers(struct topics *ts)
+{
+	const struct rd_kafka_metadata *md = ts->listing.err ? NULL : ts->listing.metadata;
+
+	for (int i = 0; md && i < md->broker_cnt; i++)
+		if (i == 0 || ts->broker == ts->other_than)
+			ts->broker = md->brokers[i].id;
+	ask_config(ts, ts->asked);
+}
+
 void topics_serve(struct topics *ts)
 {
-	const struct rd_kafka_metadata *md;
 	rd_kafka_event_t *event;
 
 	if (listing_take(&ts->listing)) {
-		md = ts->listing.err ? NULL : ts->listing.metadata;
-		for (int i = 0; md && i < md->broker_cnt; i++)
-			if (i == 0 || ts->broker == ts->other_than)
-				ts->broker = md->brokers[i].id;
-		ask_config(ts, ts->asked);
+		if (ts->asked->state == TOPIC_SEEKING)
+			take_topics(ts, ts->asked);
+		else
+			take_brokers(ts);
 	}
 	while ((event = rd_kafka_queue_poll(ts->answers, 0))) {
 		struct topic *t = ts->asked;

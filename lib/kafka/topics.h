@@ -19,6 +19,7 @@
 enum topic_state {
 	TOPIC_NEW,
 	TOPIC_ASKED, /* about its configuration */
+	TOPIC_SEEKING, /* it does not exist; all topics are asked for */
 	TOPIC_COPYING, /* what it should be like is asked about */
 	TOPIC_CREATING,
 	TOPIC_USABLE,
@@ -37,6 +38,7 @@ struct topic {
 	bool is_map; /* it is created when it is missing: compacted, with one partition */
 	bool is_compacted; /* if limit_known */
 	bool is_missing; /* at the last look */
+	bool was_sought; /* while it was missing, among all topics, for what may have been meant */
 	bool is_doubted; /* a broker has said that it does not exist; another is to confirm that */
 	int64_t doubt_ms; /* when it is asked; 0: it is not waited for */
 	int64_t known_ms; /* when it was asked about last, and usable */
@@ -66,6 +68,7 @@ struct topics {
 	size_t count;
 	struct topic *asked; /* the one whose answer is waited for */
 	int tries;
+	unsigned sought; /* topics that have been */
 	bool few; /* the topic that is created gets fewer replicas than its model has */
 	int32_t broker; /* that is asked; -1: none is known */
 	int32_t other_than; /* rather not this one */

@@ -4,6 +4,7 @@
 
 #include "base/metrics.h"
 #include "base/msg.h"
+#include "base/progress.h"
 #include "redis/slot.h"
 
 #include <stdlib.h>
@@ -21,6 +22,16 @@ static struct bytes_client *open_tls(const struct redis_url *url)
 	if (!tls)
 		die(EXIT_PERM, "%s", why.text);
 	return tls;
+}
+
+static bool show_away(void *all, struct buf *text, uint64_t per_second)
+{
+	const struct redis *away = ((struct redis_all *)all)->away;
+
+	(void)per_second;
+	if (away)
+		buf_printf(text, ", waiting for redis at %s", redis_name(away));
+	return away;
 }
 
 void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
@@ -57,6 +68,7 @@ void redis_open_at(struct redis *r, const struct redis_url *url, enum redis_use 
 	node_open(&r->node, u->name, u->at[0].host, u->at[0].port, &r->login, &r->rules);
 	r->target = &r->node;
 	metrics_up("redis", false);
+	progress_more(show_away, &redis_all);
 	if (!redis_all.clients++)
 		metrics_counter("outages_total",
 			"Times that the server was away or could not serve.", METRICS_TOOL,
@@ -67,6 +79,8 @@ void redis_close(struct redis *r)
 {
 	redis_all.clients--;
 	redis_all.reachable -= r->was_reachable;
+	if (redis_all.away == r)
+		redis_all.away = NULL;
 	node_close(&r->node);
 	buf_free(&r->rules.probe);
 	sentinels_close(r->sentinels);

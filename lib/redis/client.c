@@ -333,6 +333,10 @@ enum redis_news redis_step(struct redis *r, const struct pollfd *p, int64_t now_
 	r->reachable = r->state == REDIS_UP &&
 		(redis_serves(r) ? cluster_answers(r->cluster) : r->node.link.answers);
 	redis_all.reachable += r->reachable - r->was_reachable;
+	if (!r->reachable)
+		redis_all.away = r;
+	else if (redis_all.away == r)
+		redis_all.away = NULL;
 	r->was_reachable = r->reachable;
 	metrics_up("redis", redis_all.reachable == redis_all.clients);
 	news = r->news;

@@ -560,6 +560,16 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	topic=$(new_topic)
 	run -100 kread -e "${topic/?/}"
 	[[ $output == "kread: topic '${topic/?/}' does not exist: did you mean "*'?' ]]
+	# The others say so too.
+	run -1 kwrite --raw -t "${topic/?/}" <<<x
+	[[ $output == "kwrite: line 1: topic '${topic/?/}' does not exist: did you mean "*'? (unknown-topic)' ]]
+	run -111 kcheck -t "${topic/?/}"
+	[[ $output == *"topic '${topic/?/}' does not exist in this cluster: did you mean "*'?'* ]]
+	spawn group kread -g "$(unique)" --commit written "${topic/?/}"
+	wait_file_contains group.err "warning: topic '${topic/?/}' does not exist; waiting for it (did you mean "
+	stop group
+	wait_exit group
+	[ "$status" -eq 0 ]
 }
 
 @test "a name that no topic can have is refused" {

@@ -59,7 +59,9 @@ on_terminal() {
 	on_terminal 'kread: 0 records read, waiting for broker 127.0.0.1:1' 'kread -b 127.0.0.1:1 one >out'
 	on_terminal 'kwrite: 0 records written, waiting for broker 127.0.0.1:1' \
 		'(echo x; sleep 100) | timeout --foreground 30 kwrite -b 127.0.0.1:1 --raw -t one'
-	on_terminal 'rsub: 0 records read, waiting for redis' 'rsub -u redis://127.0.0.1:1 ch >out'
+	on_terminal 'rsub: 0 records read, waiting for redis at 127.0.0.1:1' 'rsub -u redis://127.0.0.1:1 ch >out'
+	on_terminal 'rapply: 0 records written, waiting for redis at 127.0.0.1:1' \
+		'(echo x; sleep 100) | timeout --foreground 30 rapply -u redis://127.0.0.1:1'
 }
 
 @test "a sink says how many it has written" {

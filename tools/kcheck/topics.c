@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/near.h"
 #include "base/num.h"
 #include "base/wake.h"
 
@@ -220,6 +221,32 @@ static void look(struct views *v, struct view_topic *t)
 	judge_topic(t);
 }
 
+/* Names, for a topic that does not exist, the one that may have been meant. */
+static void seek(struct views *v, struct view_topics *out)
+{
+	struct proto_metadata all = {0};
+	bool is_asked = false;
+
+	for (size_t i = 0; i < out->count; i++) {
+		struct view_topic *t = &out->list[i];
+		struct check_verdict *w = &t->verdict;
+		size_t len = strlen(w->text);
+
+		if (t->t.error != PROTO_UNKNOWN_TOPIC)
+			continue;
+		if (!is_asked)
+			views_metadata(v, NULL, &all);
+		is_asked = true;
+		for (int32_t k = 0; k < all.topic_count; k++)
+			if (near_word(t->t.name, all.topics[k].name)) {
+				snprintf(w->text + len, sizeof(w->text) - len, ": did you mean %s?",
+					all.topics[k].name);
+				break;
+			}
+	}
+	proto_metadata_free(&all);
+}
+
 static void not_told(const struct views *v, struct view_topics *out, const char *name)
 {
 	struct check_verdict *w = &out->list[out->count].verdict;
@@ -256,6 +283,7 @@ void views_topics(struct views *v, const char *const *names, struct view_topics 
 		out->count++;
 		look(v, t);
 	}
+	seek(v, out);
 	if (!names)
 		qsort(out->list, out->count, sizeof(*out->list), by_name);
 }

@@ -316,6 +316,24 @@ static void subscribe(struct group *g)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
+void group_misses(struct group *g, const char *topic)
+{
+	if (g->missing)
+		return;
+	g->missing = span_text((struct span){topic, strlen(topic)});
+	listing_ask_topics(&g->lookup);
+}
+
+static void tell_missing(struct group *g)
+{
+	const char *near = listing_near(&g->lookup, g->missing);
+
+	msg_warn("topic '%s' does not exist; waiting for it%s%s%s", g->missing,
+		near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+	free(g->missing);
+	g->missing = NULL;
+}
+
 /* To tell what has appeared later, the topics of the start must be known. */
 static void start_step(struct group *g)
 {
@@ -357,6 +375,8 @@ void group_serve(struct group *g)
 	if (g->leaving)
 		leave_step(g);
 	give_serve(g, wake_now_ms());
+	if (listing_take(&g->lookup))
+		tell_missing(g);
 }
 
 void group_on_rebalance(
@@ -389,6 +409,7 @@ void group_open(struct group *g)
 	kafka_wake_on(g->kafka, g->queue);
 	kafka_wake_on(g->kafka, g->answers);
 	listing_open(&g->listing, g->kafka);
+	listing_open(&g->lookup, g->kafka);
 	g->past = rd_kafka_topic_partition_list_new(8);
 }
 
@@ -429,5 +450,5 @@ bool group_close(struct group *g)
 	rd_kafka_topic_partition_list_destroy(g->past);
 	rd_kafka_queue_destroy(g->answers);
 	rd_kafka_queue_destroy(g->queue);
-	return listing_close(&g->listing);
+	return listing_close(&g->listing) && listing_close(&g->lookup);
 }

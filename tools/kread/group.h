@@ -32,6 +32,8 @@ struct group {
 	rd_kafka_queue_t *answers; /* to commits */
 	bool commit_failed, commit_again; /* commit_again: with the same members it may succeed */
 	struct listing listing; /* for positions */
+	struct listing lookup; /* for what may have been meant by `missing` */
+	char *missing; /* a topic that does not exist, while all topics are asked for */
 	bool subscribed, had_assignment;
 	const struct rd_kafka_metadata *at_start; /* for LATEST */
 	rd_kafka_topic_partition_list_t *arriving; /* partitions whose positions are asked for */
@@ -68,6 +70,8 @@ void group_commit(struct group *g);
 /* Subscribes; takes answers to commits; looks up positions of partitions that are given, and releases those that
  * are taken away. Call each turn. Dies with 100. */
 void group_serve(struct group *g);
+/* A topic of the subscription does not exist: group_serve tells it, once all topics are known. */
+void group_misses(struct group *g, const char *topic);
 /* Whether the message was taken before: a message that is taken while a rebalance pauses its partition comes
  * twice. Call with each message of a partition before it is emitted. */
 static inline bool group_again(struct kread_part *p, const rd_kafka_message_t *m)

@@ -225,7 +225,7 @@ static void take_error(struct kread *r, const rd_kafka_message_t *m)
 	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
 	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
 		if (r->group.name) {
-			msg_warn("%s; waiting for it", text);
+			group_misses(&r->group, rd_kafka_topic_name(m->rkt));
 			return;
 		}
 		source_end(&r->source, EXIT_PERM, "topic '%s', partition %d has gone: %s",

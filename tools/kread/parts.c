@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/metrics.h"
-#include "base/near.h"
 #include "base/opt.h"
 #include "base/sorted.h"
 #include "kread/follow.h"
@@ -391,16 +390,14 @@ static void add_topic(struct parts *r, const rd_kafka_metadata_topic_t *t)
 static void end_without(struct parts *r, const char *name)
 {
 	struct listing *l = &r->questions.listing;
-	const char *near = NULL;
+	const char *near;
 
 	r->questions.misses_topic = true;
 	if (!listing_is_out(l))
 		listing_ask_topics(l);
 	if (!has_answer(r, "topics"))
 		return;
-	for (int i = 0; i < l->metadata->topic_cnt; i++)
-		if (near_word(name, l->metadata->topics[i].topic))
-			near = l->metadata->topics[i].topic;
+	near = listing_near(l, name);
 	die(EXIT_PERM, "topic '%s' does not exist%s%s%s", name, near ? ": did you mean " : "",
 		near ? near : "", near ? "?" : "");
 }

@@ -57,6 +57,7 @@ static bool send_one(struct anew *a, struct delivery *d)
 		return true;
 	case TOPIC_NEW:
 	case TOPIC_ASKED:
+	case TOPIC_SEEKING:
 	case TOPIC_COPYING:
 	case TOPIC_CREATING:
 		return false;

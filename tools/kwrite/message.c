@@ -227,6 +227,7 @@ static enum outcome check_topic(struct topics *ts, struct topic *t, struct recor
 		return REFUSED;
 	case TOPIC_NEW:
 	case TOPIC_ASKED:
+	case TOPIC_SEEKING:
 	case TOPIC_COPYING:
 	case TOPIC_CREATING:
 		break;
