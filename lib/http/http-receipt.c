@@ -18,8 +18,21 @@ struct http_receipt {
 	struct http_client *client; /* NULL: it has told, or gone; then it is not in the list */
 	struct http_receipt *next, **link;
 	enum http_received state;
+	bool by_proxy;
 	int64_t begun_ms;
 };
+
+/* A proxy ends its connections to servers by a reset as a matter of course, so as not to run out of ports. */
+static bool is_by_proxy(const struct http_request *r)
+{
+	static const char *const names[] = {
+		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Via"};
+
+	for (size_t n = 0; n < sizeof(names) / sizeof(*names); n++)
+		if (http_header(r, names[n]))
+			return true;
+	return false;
+}
 
 static void detach(struct http_receipt *t, enum http_received state)
 {
@@ -40,6 +53,7 @@ struct http_receipt *http_receipt(struct http_request *r)
 		detach(c->receipt, HTTP_RECEIVED);
 	*t = (struct http_receipt){.client = c,
 		.state = HTTP_UNKNOWN,
+		.by_proxy = is_by_proxy(r),
 		.begun_ms = wake_now_ms(),
 		.next = c->http->receipts,
 		.link = &c->http->receipts};
@@ -71,6 +85,12 @@ static bool is_behind(int fd)
 	return ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0;
 }
 
+/* What a reset says: a client that has not read all, or a proxy that has. */
+static enum http_received after_reset(const struct http_receipt *t)
+{
+	return t->by_proxy && !is_behind(t->client->fd) ? HTTP_RECEIVED : HTTP_LOST;
+}
+
 void http_receipts_look(struct http *h)
 {
 	struct http_receipt *next;
@@ -78,7 +98,7 @@ void http_receipts_look(struct http *h)
 	for (struct http_receipt *t = h->receipts; t; t = next) {
 		next = t->next;
 		if (is_reset(t->client->fd))
-			detach(t, HTTP_LOST);
+			detach(t, after_reset(t));
 	}
 }
 
@@ -105,7 +125,7 @@ enum http_received http_received(const struct http_receipt *t)
 	if (!t->client)
 		return t->state;
 	if (is_reset(t->client->fd))
-		return HTTP_LOST;
+		return after_reset(t);
 	return is_behind(t->client->fd) ? HTTP_UNKNOWN : HTTP_CONFIRMED;
 }
 

@@ -113,7 +113,8 @@ __attribute__((format(printf, 3, 4))) void http_error(
 	struct http_request *r, int status, const char *fmt, ...);
 
 /* Whether a client has an answer whose `done` said that it is whole: that means only that the kernel took it. A reset
- * connection is a client that has gone without reading all. */
+ * connection is a client that has gone without reading all; behind a proxy (Forwarded, X-Forwarded-*, Via) the proxy is the client,
+ * and has read all if its kernel has. */
 enum http_received {
 	HTTP_UNKNOWN, /* bytes are on their way */
 	HTTP_CONFIRMED, /* the client's kernel has all; at a Unix socket, the client */

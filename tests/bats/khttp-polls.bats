@@ -223,6 +223,28 @@ dropped() {
 	is 200 '[]'
 }
 
+@test "a proxy that has taken an answer ends its connection by a reset: the next poll goes on behind it" {
+	local n
+	bridge_start
+	topic=$(new_topic 1) group=$(unique g)
+	numbers "$topic" 1 30
+	instance "$group" c
+	subscribed "$C" "$topic"
+	for n in 1 2 3; do
+		python3 - "$BRIDGE" "$C/records?timeout=60000&max_records=10" <<-'EOP'
+		import http.client, socket, struct, sys
+		c = http.client.HTTPConnection(sys.argv[1][7:])
+		c.connect()
+		c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+		c.request("GET", sys.argv[2], headers={"X-Forwarded-For": "192.0.2.1"})
+		print(c.getresponse().read().decode(), file=open("polled", "a"))
+		c.close()
+		EOP
+	done
+	[ "$(jq -c '.[].value' polled | tr '\n' ' ')" = "$(seq -s ' ' 30) " ]
+	req DELETE "$C"
+}
+
 @test "SIGTERM: polls that wait are answered, positions are committed, nothing is lost" {
 	bridge_start
 	topic=$(new_topic 1) group=$(unique g)
