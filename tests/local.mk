@@ -8,6 +8,11 @@ soak-faults: all
 	EVPIPE_BUILD=$(abs_builddir) $(srcdir)/tests/faults/run --long
 	EVPIPE_BUILD=$(abs_builddir) $(srcdir)/tests/faults/mutants
 
+# ---- the whole drill: an hour of faults on a machine with five deployments ----
+.PHONY: drill
+drill: all
+	EVPIPE_BUILD=$(abs_builddir) $(srcdir)/tests/drill/run
+
 # ---- models of the acknowledgements; needs spin ----
 .PHONY: check-model
 check-model:
