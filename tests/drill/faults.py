@@ -65,14 +65,11 @@ class Faults:
 
     def kill_member(self, unit, tool):
         return Fault("member killed", f"kill {unit.name}/{tool}", [unit.name],
-                     lambda: self.kill(lambda: self.site.member(unit, tool)), said=[(unit.name, "evpipe", f"{tool}.*killed|signal")])
+                     lambda: self.kill(lambda: self.site.member(unit, tool)), said=[(unit.name, "evpipe", f"{tool}.*(killed|signal)")])
 
     def kill_unit(self, unit):
-        service = unit.service
-        said = [(unit.name, None, f"{unit.name} has ended with")]
-        return Fault("unit killed", f"kill {unit.name}", [unit.name],
-                     lambda: self.kill(lambda: self.site.evpipe_of(unit)),
-                     said=said if service in ("nas", "edge", unit.name) else [])
+        return Fault("unit killed", f"kill {unit.name}", [unit.name], lambda: self.kill(lambda: self.site.evpipe_of(unit)),
+                     said=[(unit.name, None, f"{unit.name} has ended with")])
 
     def freeze(self, unit, tool):
         pids = []

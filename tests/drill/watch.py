@@ -34,6 +34,7 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.site, self.port, self.suspects = site, prometheus_port, set(site.units)
         self.red, self.firing, self.complaints, self.looks, self.over, self.error = {}, set(), [], 0, False, None
+        self.excused = set()  # alerts that a fault has begun: they may fire a while after it
         self.began = time.monotonic()
 
     def write_config(self):
@@ -81,14 +82,18 @@ class Watch(threading.Thread):
             return
         before = set(self.suspects)
         ports = {f"127.0.0.1:{u.port}": n for n, u in self.site.units.items()}
-        firing = set()
+        active, firing = set(), set()
         for alert in json.loads(text)["data"]["alerts"]:
             labels = alert["labels"]
-            unit = labels.get("pipeline") or ports.get(labels.get("instance"), "?")
+            what = labels["alertname"], labels.get("pipeline") or ports.get(labels.get("instance"), "?")
+            active.add(what)
+            if what[1] in before:
+                self.excused.add(what)
             if alert["state"] == "firing":
-                firing.add((labels["alertname"], unit))
-                if unit not in before and (labels["alertname"], unit) not in self.firing:
-                    self.complain(f"{labels['alertname']} of {unit}: {alert['annotations']['summary']}")
+                firing.add(what)
+                if what not in self.excused and what not in self.firing:
+                    self.complain(f"{what[0]} of {what[1]}: {alert['annotations']['summary']}")
+        self.excused &= active
         self.firing = firing
 
     def complain(self, text):
