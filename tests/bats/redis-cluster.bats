@@ -29,6 +29,91 @@ feed() {
 	done
 }
 
+# across FROM TO STREAMS: a record for each number, in so many streams in turn.
+across() {
+	seq "$1" "$2" | awk -v n="$3" '{ printf "{\"key\":\"%d\",\"payload\":\"%d\"}\n", $1 % n, $1 }'
+}
+
+# reads: how many times the nodes have read from their clients.
+reads() {
+	local n
+	for n in 1 2 3 4 5 6; do
+		scli n$n info stats | sed -n 's/^total_reads_processed:\([0-9]*\).*/\1/p'
+	done | awk '{ n += $1 } END { print n }'
+}
+
+@test "entries for many streams do not wait for each other" {
+	local before
+	across 0 19999 40 >records
+	before=$(reads)
+	rpub -u "$(url)" --stream 'many-{key}' <records
+	[ "$(($(reads) - before))" -lt 10000 ]
+	for p in 0 17 39; do
+		diff <(seq "$p" 40 19999) <(entries "many-$p")
+	done
+}
+
+@test "what one of several streams refuses is refused alone, and the others keep their order" {
+	redis-cli -c -p "$(port_of n1)" set some-3 string
+	across 0 4999 7 >records
+	run -1 --separate-stderr rpub -u "$(url)" --stream 'some-{key}' --dead-letter dead <records
+	[ "$(wc -l <dead)" -eq "$(seq 3 7 4999 | wc -l)" ]
+	for p in 0 1 2 4 5 6; do
+		diff <(seq "$p" 7 4999) <(entries "some-$p")
+	done
+}
+
+@test "a node has no memory for a moment under load of many streams: each entry once, in order" {
+	local name
+	mkfifo in
+	spawn pub sh -c 'exec rpub -u "$0" --stream "oom-{key}" <in' "$(url)"
+	exec 7>in
+	across 0 999 9 >&7
+	name=$(node_of "$(slot_of oom-1)")
+	wait_for '[ "$(scli '"$name"' xlen oom-1)" -gt 100 ]'
+	scli "$name" config set maxmemory 1
+	across 1000 20999 9 >records
+	spawn load sh -c 'exec cat records >in'
+	wait_file_contains pub.err OOM
+	scli "$name" config set maxmemory 0
+	exec 7>&-
+	wait_exit load
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	for p in 0 1 2 3 4 5 6 7 8; do
+		diff <(seq "$p" 9 20999) <(entries "oom-$p")
+	done
+}
+
+@test "a slot moves under load of many streams: each entry once, in order" {
+	local slot from to
+	slot=$(slot_of hop-1)
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	mkfifo in
+	spawn pub sh -c 'exec rpub -q -u "$0" --stream "hop-{key}" <in' "$(url)"
+	exec 7>in
+	across 0 999 9 >&7
+	wait_for '[ "$(scli '"$from"' xlen hop-1)" -gt 100 ]'
+	across 1000 20999 9 >records
+	spawn load sh -c 'exec cat records >in'
+	for _ in 1 2 3; do
+		move_begin "$slot" "$from" "$to"
+		move_keys "$slot" "$from" "$to"
+		move_end "$slot" "$from" "$to"
+		set -- "$from" "$to"
+		from=$2
+		to=$1
+	done
+	exec 7>&-
+	wait_exit load
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	for p in 0 1 2 3 4 5 6 7 8; do
+		diff <(seq "$p" 9 20999) <(entries "hop-$p")
+	done
+}
+
 @test "a stream's slot moves to another primary under load: each entry once, in order" {
 	local slot from to
 	slot=$(slot_of moves)

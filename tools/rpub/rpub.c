@@ -312,6 +312,7 @@ int main(int argc, char **argv)
 		die(EXIT_PERM,
 			"--min-receivers goes with --shard in a cluster: for another channel a node counts "
 			"its own subscribers alone");
+	s->stream.spreads = s->redis.cluster && !s->stream.by_offset;
 	probe_stream(s);
 	redis_wait(&s->redis, (int)opt_int(opt.wait, "--wait", 0, 1, 1000));
 	sink_open(&s->sink,

@@ -17,7 +17,12 @@ struct rpub_slot {
 	struct sink_slot slot;
 	int64_t receivers;
 	struct id id; /* of a stream's entry */
-	uint64_t batch_end; /* the slot behind its transaction's last */
+	uint64_t batch_end; /* the slot behind its transaction's last; in a cluster the first one */
+	/* In a cluster: */
+	uint64_t after; /* the next one of its transaction */
+	uint16_t round; /* of the transaction */
+	bool executing; /* the transaction's first one: its EXEC is not answered */
+	bool executed; /* EXEC has added it */
 	bool sent; /* by a command whose tag is the slot's number; false: to be sent again */
 };
 
@@ -32,6 +37,17 @@ struct known {
 	struct id first, last; /* of its entries; the last one ever */
 	struct buf found; /* the payload of the entry that has the record's id */
 	bool has_found;
+};
+
+/* Rounds of transactions in a cluster: spread.c. */
+struct rpub_spread {
+	struct spread_entry *entries; /* of the round that is being made */
+	size_t count;
+	struct buf text; /* their names and commands */
+	unsigned out; /* EXECs that are not answered */
+	uint16_t round;
+	bool again; /* a connection was lost: all that are not done are sent again */
+	bool aborted; /* an EXEC of the round was */
 };
 
 /* --stream: entries instead of messages. */
@@ -55,6 +71,8 @@ struct rpub_stream {
 	char away[200]; /* why the server has refused to write in it; "": it has not */
 	struct buf body;
 	struct known known;
+	bool spreads; /* in a cluster, where Redis makes the ids */
+	struct rpub_spread spread;
 };
 
 struct rpub {
@@ -126,6 +144,25 @@ void stream_result(struct rpub *s, enum redis_got got, const struct link_reply *
 /* Appends the line's XADD to @out; s->channel has the stream's name. Returns 0 or -1. */
 int entry_put(struct rpub *s, const struct record *r, struct span line, struct buf *out,
 	struct record_error *e);
+
+/* Tags of no slot; those of an EXEC say which transaction it is of. */
+#define STREAM_MULTI (UINT64_C(1) << 60)
+#define STREAM_EXEC (UINT64_C(1) << 61)
+/* For spread.c. The stream's name of the record that was read last. */
+struct span stream_key(const struct rpub *s);
+/* An EXEC was answered: the server writes. */
+void stream_serves(struct rpub *s);
+/* What EXEC's next element says of the slot's entry. Returns false when the answer is none, and the connection is given up. */
+bool stream_entry(struct rpub *s, uint64_t i, struct resp *elements);
+/* An EXEC was aborted: keeps why in s->stream.away, unless it has refused a record. May end the program with 100. */
+void stream_note_abort(struct rpub *s, struct span text, bool has_refused);
+/* The server refuses to write, s->stream.away says why: nothing is sent for a while, or the connection is given up. */
+void stream_wait(struct rpub *s);
+
+/* ---- spread.c: entries in a cluster ---- */
+void spread_lines(struct rpub *s);
+/* The result of an EXEC; @tag without STREAM_EXEC. */
+void spread_exec(struct rpub *s, enum redis_got got, uint64_t tag, const struct link_reply *reply);
 
 /* ---- known.c: --id offset: whether a stream can take such ids ---- */
 /* Whether the stream in s->channel can take the record. If it is not known yet, Redis is asked: false, and the line

@@ -13,8 +13,8 @@
  * server is a primary still: the client gives EXEC's tag a second time then. After a lost connection all that are not done
  * are sent again.
  *
- * In a cluster a transaction has one stream, since another one may be at another server, and that server's ROLE may be
- * answered sooner: the transactions are confirmed in any order. */
+ * An EXEC's tag has the slot behind its last. In a cluster: spread.c; but with --id offset a transaction has one stream, since another one may be at another
+ * server, and that server's ROLE may be answered sooner: the transactions are confirmed in any order. */
 #define _GNU_SOURCE
 #include "rpub/rpub.h"
 
@@ -28,13 +28,9 @@
 
 enum { BATCH_MOST = 1024 };
 
-/* Tags of no slot; that of an EXEC has the slot behind its last. */
-#define TAG_MULTI (UINT64_C(1) << 60)
-#define TAG_EXEC (UINT64_C(1) << 61)
-
 /* ---- commands ---- */
 
-static struct span key(const struct rpub *s)
+struct span stream_key(const struct rpub *s)
 {
 	const char *constant = template_constant(s->template);
 
@@ -49,16 +45,18 @@ static bool fits(struct rpub *s)
 	if (!s->redis.cluster)
 		return true;
 	if (t->batch)
-		return t->key.len == key(s).len && memcmp(t->key.p, key(s).p, t->key.len) == 0;
+		return t->key.len == stream_key(s).len &&
+			memcmp(t->key.p, stream_key(s).p, t->key.len) == 0;
 	buf_clear(&t->key);
-	buf_span(&t->key, key(s));
+	buf_span(&t->key, stream_key(s));
 	return true;
 }
 
 /* The line's command, and MULTI in front of the first one. Returns 0 with the command begun, or -1. */
 static int begin(struct rpub *s, const struct record *r, struct span line, struct record_error *e)
 {
-	struct buf *out = s->stream.batch ? redis_more(&s->redis) : redis_begin(&s->redis, key(s));
+	struct buf *out =
+		s->stream.batch ? redis_more(&s->redis) : redis_begin(&s->redis, stream_key(s));
 
 	if (!s->stream.batch)
 		request_begin(out, 1, "MULTI");
@@ -71,7 +69,7 @@ static int begin(struct rpub *s, const struct record *r, struct span line, struc
 static void commit(struct rpub *s, uint64_t i)
 {
 	if (!s->stream.batch++)
-		redis_commit(&s->redis, TAG_MULTI);
+		redis_commit(&s->redis, STREAM_MULTI);
 	redis_commit(&s->redis, i);
 	rpub_slot(s, i)->sent = true;
 	rpub_slot(s, i)->id = s->stream.id;
@@ -82,7 +80,7 @@ static void execute(struct rpub *s)
 	if (!s->stream.batch)
 		return;
 	request_begin(redis_more(&s->redis), 1, "EXEC");
-	redis_commit(&s->redis, TAG_EXEC | s->stream.next);
+	redis_commit(&s->redis, STREAM_EXEC | s->stream.next);
 	for (uint64_t i = s->stream.from; i < s->stream.next; i++)
 		rpub_slot(s, i)->batch_end = s->stream.next;
 	s->stream.batch = 0;
@@ -151,6 +149,10 @@ void stream_lines(struct rpub *s)
 	struct rpub_stream *t = &s->stream;
 	struct span text;
 
+	if (t->spreads) {
+		spread_lines(s);
+		return;
+	}
 	if (t->executing || t->known.answers || (t->is_stalled && s->now_ms < s->try_ms))
 		return;
 	if (t->next < s->sink.head)
@@ -187,7 +189,7 @@ static bool is_there(const struct rpub *s, struct span error)
 		span_starts(error, "ERR The ID specified in XADD is equal or smaller");
 }
 
-static void serves_again(struct rpub *s)
+void stream_serves(struct rpub *s)
 {
 	struct rpub_stream *t = &s->stream;
 
@@ -200,40 +202,47 @@ static void serves_again(struct rpub *s)
 	metrics_set_ready(true);
 }
 
-static void on_executed(struct rpub *s, uint64_t to, const struct link_reply *reply)
+bool stream_entry(struct rpub *s, uint64_t i, struct resp *elements)
 {
-	struct resp c = reply->elements;
 	struct resp_value v;
 
+	switch (resp_next(elements, &v)) {
+	case RESP_STRING:
+		id_parse(v.text, &rpub_slot(s, i)->id);
+		return true;
+	case RESP_ERROR:
+		if (is_there(s, v.text))
+			return true;
+		on_entry_error(s, i, v.text);
+		if (s->stream.away[0])
+			sink_die(&s->sink, EXIT_TEMP,
+				"line %llu: redis at %s has refused an entry among others: %s",
+				rpub_line(s, i), redis_name(&s->redis), s->stream.away);
+		return true;
+	default:
+		redis_lose(&s->redis, SPAN("the answer to EXEC is none"));
+		return false;
+	}
+}
+
+static void on_executed(struct rpub *s, uint64_t to, const struct link_reply *reply)
+{
+	struct resp elements = reply->elements;
+
 	s->stream.executing = false;
-	serves_again(s);
+	stream_serves(s);
 	for (uint64_t i = s->stream.from; i < to; i++) {
-		struct rpub_slot *slot = rpub_slot(s, i);
+		const struct rpub_slot *slot = rpub_slot(s, i);
 
 		if (slot->slot.refused || slot->slot.done || !slot->sent)
 			continue;
-		switch (resp_next(&c, &v)) {
-		case RESP_STRING:
-			id_parse(v.text, &slot->id);
-			break;
-		case RESP_ERROR:
-			if (is_there(s, v.text))
-				break;
-			on_entry_error(s, i, v.text);
-			if (s->stream.away[0])
-				sink_die(&s->sink, EXIT_TEMP,
-					"line %llu: redis at %s has refused an entry among others: %s",
-					rpub_line(s, i), redis_name(&s->redis), s->stream.away);
-			break;
-		default:
-			redis_lose(&s->redis, SPAN("the answer to EXEC is none"));
+		if (!stream_entry(s, i, &elements))
 			return;
-		}
 	}
 }
 
 /* The server refuses to write. One that is a replica now is no longer the one to ask. */
-static void wait_for_server(struct rpub *s)
+void stream_wait(struct rpub *s)
 {
 	struct rpub_stream *t = &s->stream;
 	struct span why = {t->away, strlen(t->away)};
@@ -251,10 +260,9 @@ static void wait_for_server(struct rpub *s)
 	s->try_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 100, 2000);
 }
 
-/* The transaction was not made: what the server may say of the reason stands behind a colon. */
-static void on_aborted(struct rpub *s, struct span text)
+/* What the server may say of the reason stands behind a colon. */
+void stream_note_abort(struct rpub *s, struct span text, bool has_refused)
 {
-	struct rpub_stream *t = &s->stream;
 	const char *why = memmem(text.p, text.len, "because of: ", 12);
 	struct span rest = text;
 
@@ -263,15 +271,23 @@ static void on_aborted(struct rpub *s, struct span text)
 	if (redis_fault(rest) == REDIS_FAULT_CONFIG || span_starts(rest, "ERR unknown command"))
 		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses EXEC: %.*s",
 			redis_name(&s->redis), (int)(rest.len < 200 ? rest.len : 200), rest.p);
+	if (!s->stream.away[0] && !has_refused)
+		note_away(s, rest);
+}
+
+/* The transaction was not made. */
+static void on_aborted(struct rpub *s, struct span text)
+{
+	struct rpub_stream *t = &s->stream;
+
+	/* Without the records that were refused it is made again at once. */
+	stream_note_abort(s, text, t->has_refused);
 	t->executing = false;
 	/* In a cluster another transaction may have to be made again, too, which is in front of this one. */
 	if (t->next > t->from)
 		t->next = t->from;
-	/* Without the records that were refused it is made again at once. */
-	if (!t->away[0] && !t->has_refused)
-		note_away(s, rest);
 	if (t->away[0])
-		wait_for_server(s);
+		stream_wait(s);
 	t->away[0] = '\0';
 }
 
@@ -304,12 +320,14 @@ void stream_result(struct rpub *s, enum redis_got got, const struct link_reply *
 
 	if (reply->tag >= KNOWN_TAG)
 		known_result(s, got, reply);
-	else if (reply->tag >= TAG_EXEC)
-		on_exec(s, got, reply->tag - TAG_EXEC, reply);
-	else if (reply->tag == TAG_MULTI && is_error && redis_fault(text) != REDIS_FAULT_AWAY)
+	else if (reply->tag >= STREAM_EXEC && s->stream.spreads)
+		spread_exec(s, got, reply->tag - STREAM_EXEC, reply);
+	else if (reply->tag >= STREAM_EXEC)
+		on_exec(s, got, reply->tag - STREAM_EXEC, reply);
+	else if (reply->tag == STREAM_MULTI && is_error && redis_fault(text) != REDIS_FAULT_AWAY)
 		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses MULTI: %.*s",
 			redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p);
-	else if (reply->tag == TAG_MULTI && is_error)
+	else if (reply->tag == STREAM_MULTI && is_error)
 		note_away(s, text);
 	else if (is_error)
 		on_entry_error(s, reply->tag, text);
