@@ -12,7 +12,8 @@ password() {
 
 setup() {
 	harness_setup
-	LOGIN=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=alice)
+	LOGIN=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=alice
+		-X reconnect.backoff.max.ms=300)
 }
 
 @test "certificates that change: librdkafka keeps the old ones, which is said once; SIGHUP ends nothing" {
