@@ -10,10 +10,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct kafka_resolve {
 	char *host, *port, *to, *to_port;
@@ -269,6 +272,22 @@ int64_t kafka_conf_int(const struct kafka_conf *c, const char *name)
 	return strtoll(kafka_conf_text(c, name), NULL, 10);
 }
 
+/* A middle box forgets a connection that is quiet for some minutes, and says nothing: so none is quiet for longer than one.
+ * Linux's own default is two hours. */
+static int open_socket(int domain, int type, int protocol, void *opaque)
+{
+	static const int idle_s = 60, between_s = 10, probes = 3;
+	int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+
+	(void)opaque;
+	if (fd >= 0) {
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between_s, sizeof(between_s));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	}
+	return fd;
+}
+
 /* Defaults of all programs; -F and -X overrule them. */
 static int set_common(struct kafka_conf *c, struct trouble *why)
 {
@@ -281,10 +300,12 @@ static int set_common(struct kafka_conf *c, struct trouble *why)
 		/* Ten seconds would be long for a reader that waits for a last commit or the next
 		 * record. */
 		{"reconnect.backoff.max.ms", "2000"},
+		{"socket.keepalive.enable", "true"},
 		{0},
 	};
 
 	snprintf(id, sizeof(id), "evpipe-%s", msg_prog());
+	rd_kafka_conf_set_socket_cb(c->rd, open_socket);
 	return set_props(c, "default", common, why);
 }
 

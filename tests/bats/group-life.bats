@@ -62,7 +62,6 @@ members() {
 	wait_for "[ \"\$(copied)\" -eq $n ]"
 	ends c
 	kread -q -e --raw "$out" >all
-	echo "# repeated: $(($(wc -l <all) - n))" >&3
 	# What a unit had not seen acknowledged when its partitions went: its window at most.
 	[ "$(wc -l <all)" -le $((n + 5 * 200)) ]
 	awk '!seen[$2]++' all | awk '$2 <= last[$1] + 0 { exit 1 } { last[$1] = $2 }'

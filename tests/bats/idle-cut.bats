@@ -27,6 +27,23 @@ while True:
 		-X request.timeout.ms=3000)
 }
 
+# kept NAME: each connection of a program is probed within a minute, so that no middle box forgets it.
+kept() {
+	ss -Htnpo state established | grep "pid=$(pid_of "$1")," >"$1.links" && ! grep -vE 'timer:\(keepalive,([0-9]+sec|1min),|timer:\(on,' "$1.links"
+}
+
+@test "a connection that is quiet is probed each minute, so that none is forgotten" {
+	mkfifo in
+	exec 7<>in
+	spawn reads kread -b "$KAFKA_BROKERS" --raw t </dev/null
+	spawn writes kwrite -b "$KAFKA_BROKERS" --raw -t t <in
+	echo one >&7
+	wait_lines reads.out 1
+	wait_for 'kept reads'
+	wait_for 'kept writes'
+	exec 7>&-
+}
+
 @test "kwrite and kread find it within the time-out of a request, and lose nothing" {
 	mkfifo in
 	exec 7<>in

@@ -11,15 +11,16 @@ setup_file() {
 		replica.lag.time.max.ms=3000
 }
 
-# load COUNT: so many records, each with its number, into $topic in some seconds, by kwrite; what it says is in writes.err.
+# load_begins COUNT: so many records, a thousand a second, each with its number, into $topic by kwrite; what it says is in
+# writes.err.
 load_begins() {
 	seq "$1" | jq -c --argjson now $((EPOCHSECONDS * 1000)) '{ts: ($now + .), key: "\(. % 5)", payload: "\(.)"}' >records
 	# shellcheck disable=SC2016 # the inner shell's
-	spawn writes sh -c 'evreplay --speed 0.3 <records | kwrite --now -t "$1"' sh "$topic" </dev/null
+	spawn writes sh -c 'evreplay --speed ${SPEED:-1} <records | kwrite --now -t "$1"' sh "$topic" </dev/null
 }
 
 count() {
-	kread -q -e --raw "$topic" | wc -l
+	kread -q -e --raw "${1:-$topic}" | wc -l
 }
 
 # load_ends COUNT: all of them stand in the topic once, those of a key in order.
@@ -73,4 +74,28 @@ load_ends() {
 	wait_for '[ "$(leader_of "$topic")" = 2 ]'
 	broker_signal 3 CONT
 	load_ends 3000
+}
+
+# A unit of the same brokers reads and writes: a broker that restarts is its source, its target, and its coordinator.
+@test "all three restart, one after the other, under load: kread and kwrite go on" {
+	local n out
+	topic=$(new_topic 3 replicas=3)
+	out=$(new_topic 3 replicas=3)
+	spawn unit evpipe -n "$out" kread -q -g "$out" "$topic" '|' kwrite -t "$out" </dev/null
+	SPEED=0.2 load_begins 4000
+	wait_for '[ $(count "$out") -ge 100 ]'
+	for n in 3 2 1; do
+		broker_stop $n
+		broker_start $n
+		wait_for "all_in_sync $topic && all_in_sync $out"
+	done
+	load_ends 4000
+	wait_for '[ "$(kread -q -e --raw "$out" | sort -u | wc -l)" -eq 4000 ]'
+	stop unit
+	wait_exit unit
+	cat unit.err
+	[ "$status" -eq 0 ]
+	# What comes twice comes after its first copy.
+	kread -q -e "$out" | jq -r '[.key, .payload] | @tsv' | awk '!seen[$0]++' |
+		awk '$2 <= last[$1] + 0 { exit 1 } { last[$1] = $2 }'
 }

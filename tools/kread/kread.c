@@ -157,6 +157,8 @@ static void start_kafka(struct kread *r)
 		{"session.timeout.ms", r->group.name ? "7000" : NULL},
 		{"heartbeat.interval.ms", r->group.name ? "1000" : NULL},
 		{"group.instance.id", has_end(r) ? NULL : member_name()},
+		/* How long a broker that is cut off in silence is waited for. */
+		{"socket.timeout.ms", "20000"},
 		{"topic.metadata.refresh.interval.ms", r->parts.follow_new ? "10000" : "300000"},
 		{0},
 	};

@@ -193,8 +193,12 @@ static void start(struct kwrite *s)
 		{"queue.buffering.max.kbytes", "1048576"},
 		{"message.max.bytes", "1000000000"},
 		{"batch.size", "1000000"},
-		/* A transaction has a time-out of its own. */
+		/* A transaction has time-outs of its own. */
 		{opt.txn->count ? NULL : "message.timeout.ms", "0"},
+		/* How long a broker that is frozen, or cut off in silence, holds its records up. It gives up waiting for
+		 * replicas before, and says so. */
+		{"socket.timeout.ms", "20000"},
+		{"request.timeout.ms", "15000"},
 		{0},
 	};
 	const struct kafka_prop own[] = {
