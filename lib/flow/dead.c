@@ -49,9 +49,31 @@ static bool is_shortage(int error)
 		error == EDQUOT || error == EIO;
 }
 
+/* A pipe that is opened for reading too would never be seen to have no reader. Waits for one for a while. */
+static int open_pipe(const struct dead *d)
+{
+	int64_t until_ms = wake_now_ms() + d->lock_ms;
+	int fd;
+
+	while ((fd = open(d->file, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0 && errno == ENXIO &&
+		wake_now_ms() < until_ms)
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_STEP_MAX_US * 1000}, NULL);
+	if (fd < 0 && errno == ENXIO)
+		die(EXIT_TEMP, "nobody reads the pipe '%s', which is to take dead letters",
+			d->file);
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, O_APPEND);
+	return fd;
+}
+
 static void open_file(struct dead *d, bool first)
 {
-	d->fd = open(d->file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	struct stat st;
+
+	if (!stat(d->file, &st) && S_ISFIFO(st.st_mode))
+		d->fd = open_pipe(d);
+	else
+		d->fd = open(d->file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	if (d->fd < 0)
 		die(first && !is_shortage(errno) ? EXIT_PERM : EXIT_TEMP,
 			"cannot open the dead-letter file '%s': %s", d->file, msg_errno(errno));
