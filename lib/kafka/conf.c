@@ -329,13 +329,31 @@ static int take_token(struct kafka_conf *c, const struct kafka_opts *o, struct t
 	return 0;
 }
 
-/* Whether -X asks for the group protocol in which brokers say what is_of_classic is (KIP-848): librdkafka refuses both. */
+static void take_protocol(const char *text, bool *is_new)
+{
+	char value[16];
+
+	if (sscanf(text, " group.protocol = %15[a-zA-Z]", value) == 1)
+		*is_new = strcasecmp(value, "consumer") == 0;
+}
+
+/* Whether -F or -X asks for the group protocol in which brokers say what is_of_classic is (KIP-848): librdkafka refuses
+ * both. */
 static bool asks_new_protocol(const struct kafka_opts *o)
 {
+	FILE *f = o->file->count ? fopen(o->file->filename[0], "re") : NULL;
+	bool is_new = false;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (f && getline(&line, &size, f) >= 0)
+		take_protocol(line, &is_new);
+	if (f)
+		fclose(f);
+	free(line);
 	for (int i = 0; i < o->props->count; i++)
-		if (strcasecmp(o->props->sval[i], "group.protocol=consumer") == 0)
-			return true;
-	return false;
+		take_protocol(o->props->sval[i], &is_new);
+	return is_new;
 }
 
 static bool is_of_classic(const char *name)

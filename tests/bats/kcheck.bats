@@ -212,6 +212,21 @@ time.sleep(1000)' "$(port FAR)"
 	[[ $output == "kcheck: cannot read the key 'none': "* ]]
 }
 
+@test "a broker of another cluster: named in the same list, and advertised" {
+	kmock_start -t t:1
+	other=$KAFKA_BROKERS
+	bad 100 'a broker of another cluster answers there' 'name brokers of one cluster' -b "$(at PLAIN),$other"
+	bad 111 'advertised by broker 1: a broker of another cluster answers there' '--resolve' \
+		-b "$(at POD)" --resolve "kafka-broker-x:9092:$other"
+}
+
+@test "names of 255 bytes, with dots and without, are told in one line" {
+	label=$(printf 'x%.0s' {1..62})
+	for name in "$label.$label.$label.$label.aa" "$(printf 'x%.0s' {1..255})"; do
+		bad 111 'does not resolve' '' -b "$name:9092"
+	done
+}
+
 # ---- logins ----
 
 @test "a login is wanted, or not; the mechanism is not offered; the password is wrong" {

@@ -97,8 +97,14 @@ arrive() {
 	if [ "$(printf '%s\n' "$version" 2.4.0 | sort -V | head -n 1)" != 2.4.0 ]; then
 		run -100 kread -g "$group" --commit written -X group.protocol=consumer "$topic"
 		[[ $output == *"group.protocol"*"it needs librdkafka 2.4, and this is $version"* ]]
+		echo 'group.protocol = consumer' >properties
+		run -100 kread -g "$group" --commit written -F properties "$topic"
+		[[ $output == *"properties, line 1"*"it needs librdkafka 2.4, and this is $version"* ]]
 		return
 	fi
+	echo 'group.protocol = consumer' >properties
+	kread -q -g "$group-2" --commit written -F properties --raw -c 10 "$topic" >three
+	[ "$(sort -n three | xargs)" = "$(seq 10 | xargs)" ]
 	kread -q -g "$group" --commit written -X group.protocol=consumer --raw -c 4 "$topic" >one
 	kread -q -g "$group" --commit written -X group.protocol=consumer --raw -c 6 "$topic" >two
 	[ "$(sort -n one two | xargs)" = "$(seq 10 | xargs)" ]

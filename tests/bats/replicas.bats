@@ -99,3 +99,24 @@ load_ends() {
 	kread -q -e "$out" | jq -r '[.key, .payload] | @tsv' | awk '!seen[$0]++' |
 		awk '$2 <= last[$1] + 0 { exit 1 } { last[$1] = $2 }'
 }
+
+# The last one: broker 3 stays there.
+@test "a broker comes back under another address: its only readers and writers find it" {
+	local old
+	topic=$(new_topic 1 replicas=3 min.insync.replicas=1)
+	old=$(broker_at 3)
+	spawn reads kread -q --raw "$topic" </dev/null
+	SPEED=0.2 load_begins 3000
+	wait_lines reads.out 300
+	broker_stop 3
+	alive "$(pid_of writes)"
+	sed -i "s/^[0-9]*/$(free_port)/" "$BROKERS_DIR/k3/ports"
+	broker_start 3
+	[ "$(broker_at 3)" != "$old" ]
+	load_ends 3000
+	wait_lines reads.out 3000
+	seq 3000 | diff - <(sort -n reads.out)
+	stop reads
+	wait_exit reads
+	[ "$status" -eq 0 ]
+}
