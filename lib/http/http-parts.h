@@ -60,7 +60,7 @@ struct http_request_inner {
 	struct http_client *client;
 	struct MHD_Connection *connection;
 	char *path;
-	struct buf body;
+	struct http_body *body; /* NULL: none */
 	int64_t begun_us;
 	size_t thrown_away; /* bytes of a body that is not wanted */
 	http_fn *fn;
@@ -94,6 +94,13 @@ static inline struct http_request_inner *http_inner(const struct http_request *r
 void http_resume(struct http_request_inner *r);
 /* Has it wait, and sees when the client closes it. */
 void http_suspend(struct http_request_inner *r);
+
+/* ---- http-body.c ---- */
+/* Appends to a body, which is made for its first piece. Returns 0; or -1 when it is lost: its file does not work. */
+int body_put(struct http_body **b, struct span piece);
+/* It is whole: *@text is all of it, until http_body_free. Takes NULL. Returns 0 or -1, as body_put. */
+int body_end(struct http_body *b, struct span *text);
+size_t body_len(const struct http_body *b);
 
 /* ---- http-route.c ---- */
 /* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */

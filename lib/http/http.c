@@ -8,7 +8,7 @@
  *	  -> answered: queued at once; else suspended -> http_resume -> on_request again: queued, or closed
  *	-> on_completed
  *
- * Files: http.c connections and requests; http-route.c which handler; http-reply.c answers, streams.
+ * Files: http.c connections and requests; http-body.c their bodies; http-route.c which handler; http-reply.c answers, streams.
  */
 #define _GNU_SOURCE
 #include "http/http-parts.h"
@@ -118,13 +118,13 @@ static enum MHD_Result take_body(
 	struct span piece = {data, *size};
 
 	*size = 0;
-	if (!r->refused && r->body.len + piece.len > h->conf.max_body) {
+	if (!r->refused && body_len(r->body) + piece.len > h->conf.max_body) {
 		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
-		buf_free(&r->body);
+		http_drop_body(&r->pub);
 	}
-	if (!r->refused)
-		buf_span(&r->body, piece);
-	else
+	if (!r->refused && body_put(&r->body, piece))
+		return MHD_NO;
+	if (r->refused)
 		r->thrown_away += piece.len;
 	return r->thrown_away > THROW_AWAY_MAX_BYTES ? MHD_NO : MHD_YES;
 }
@@ -146,7 +146,8 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *connection,
 		return MHD_NO;
 	if (!r->handled) {
 		r->handled = true;
-		r->pub.body = buf_as_span(&r->body);
+		if (body_end(r->body, &r->pub.body))
+			return MHD_NO;
 		if (r->refused)
 			http_refuse(r, r->refused);
 		else
@@ -182,19 +183,13 @@ static void on_completed(void *self, struct MHD_Connection *connection, void **s
 	while (r->param_count)
 		free(r->params[--r->param_count].value);
 	free(r->params);
-	buf_free(&r->body);
+	http_body_free(r->body);
 	buf_free(&r->queue);
 	free(r->path);
 	r->client->request = NULL;
 	r->client->since_us = wake_now_us();
 	h->requests--;
 	free(r);
-}
-
-void http_drop_body(struct http_request *r)
-{
-	buf_free(&http_inner(r)->body);
-	r->body = SPAN_NONE;
 }
 
 const char *http_header(const struct http_request *r, const char *name)

@@ -97,6 +97,17 @@ const char *http_header(const struct http_request *r, const char *name);
 const char *http_cookie(const struct http_request *r, const char *name);
 /* The body is not needed any more: its memory is freed before the request's end. */
 void http_drop_body(struct http_request *r);
+
+/* A body over a MiB stands in a file without a name, in $TMPDIR, /var/tmp or /tmp; where no file can be had, in memory as
+ * others. Its text is mapped, so what has been read can be given back, and is there again when it is read again. */
+struct http_body;
+struct http_body *http_body(const struct http_request *r);
+bool http_body_is_large(const struct http_body *b);
+/* Its memory up to @to, a place in its text, is given back now and then. Does nothing with a small one, and NULL. */
+void http_body_pass(struct http_body *b, const char *to);
+/* It is the caller's from now on: its text stays until http_body_free, which takes NULL. */
+struct http_body *http_take_body(struct http_request *r);
+void http_body_free(struct http_body *b);
 /* Calls @each for all of a kind, in order. */
 enum http_kind { HTTP_QUERY, HTTP_HEADER };
 void http_each(const struct http_request *r, enum http_kind kind,

@@ -44,25 +44,36 @@ static void check_errors(int status, const struct buf *errors, const char *why)
 	buf_free(&text);
 }
 
-static void read_body(struct span body, struct records_how how)
+/* Returns the status; -1: it is no JSON. @count: of records. */
+static int read_body(struct span body, struct records_how how, size_t window, size_t *count)
 {
-	struct buf errors = {0};
+	struct records_reader in = {.how = how, .window = window};
 	struct json_value v = {0};
 	struct records rs = {0};
-	char why[400] = "";
 	struct json j;
-	int status;
 
+	*count = 0;
 	if (how.type != MEDIA_LINES && json_parse(body, &v, &j))
-		return;
-	status = how.type == MEDIA_LINES
-		? records_read_lines(&rs, &how, body, &errors, why, sizeof(why))
-		: records_read(&rs, &how, &v, &errors, why, sizeof(why));
-	check_errors(status, &errors, why);
-	if (!status)
-		check(&rs, body);
+		return -1;
+	if (records_begin(&in, &v, body))
+		while (records_next(&in, &rs)) {
+			*count += rs.count;
+			if (!in.status)
+				check(&rs, body);
+		}
+	check_errors(in.status, &in.errors, in.why);
 	records_free(&rs);
-	buf_free(&errors);
+	buf_free(&in.errors);
+	return in.status;
+}
+
+/* All at once and in pieces it is the same. */
+static void read_twice(struct span body, struct records_how how)
+{
+	size_t count, again;
+	int status = read_body(body, how, 0, &count);
+
+	must(read_body(body, how, 1, &again) == status && again == count);
 }
 
 static void read_type(const char *text)
@@ -89,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data + 1, size - 1);
 	memset(copy + size - 1, 0, BUF_SLACK);
 	read_type(copy);
-	read_body((struct span){copy, size - 1},
+	read_twice((struct span){copy, size - 1},
 		(struct records_how){.type = types[data[0] & 3],
 			.partition = data[0] & 4 ? 0 : RD_KAFKA_PARTITION_UA,
 			.compat = data[0] & 8});

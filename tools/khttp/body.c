@@ -103,8 +103,43 @@ static bool take(const struct json_value *name, const struct json_value *v, cons
 	return false;
 }
 
-bool body_object(const struct json_value *object, const char *where, struct body_field *fields,
-	size_t count, struct buf *errors)
+/* The value at the cursor. The elements of a list are passed by one after the other. */
+static int take_value(struct json *j, struct http_body *file, struct json_value *v)
+{
+	struct json_value element;
+	int got;
+
+	if (!http_body_is_large(file) || json_peek(j) != '[')
+		return json_value(j, v);
+	*v = (struct json_value){.type = JSON_ARRAY, .text.p = j->p};
+	if (json_enter(j, '['))
+		return -1;
+	while ((got = json_element(j, &element)) == 1)
+		http_body_pass(file, j->p);
+	v->text.len = (size_t)(j->p - v->text.p);
+	return got;
+}
+
+int body_parse(struct span text, struct http_body *file, struct json_value *v)
+{
+	struct json_value name, value;
+	struct json j;
+	int got;
+
+	json_init(&j, text);
+	if (!http_body_is_large(file) || json_peek(&j) != '{')
+		return json_parse(text, v, NULL);
+	*v = (struct json_value){.type = JSON_OBJECT, .text.p = j.p};
+	json_enter(&j, '{');
+	while ((got = json_key(&j, &name)) == 1)
+		if (take_value(&j, file, &value))
+			return -1;
+	v->text.len = (size_t)(j.p - v->text.p);
+	return got ? -1 : json_done(&j);
+}
+
+static bool take_members(const struct json_value *object, struct http_body *file, const char *where,
+	struct body_field *fields, size_t count, struct buf *errors)
 {
 	struct json_value name, v;
 	bool fits = true;
@@ -117,7 +152,7 @@ bool body_object(const struct json_value *object, const char *where, struct body
 	}
 	json_init(&j, object->text);
 	json_enter(&j, '{');
-	while (json_member(&j, &name, &v) == 1)
+	while (json_key(&j, &name) == 1 && !take_value(&j, file, &v))
 		fits = take(&name, &v, where, find(fields, count, &name), errors) && fits;
 	for (size_t i = 0; fits && i < count; i++)
 		if (fields[i].required && !fields[i].v.type) {
@@ -126,6 +161,18 @@ bool body_object(const struct json_value *object, const char *where, struct body
 			fits = false;
 		}
 	return fits;
+}
+
+bool body_object(const struct json_value *object, const char *where, struct body_field *fields,
+	size_t count, struct buf *errors)
+{
+	return take_members(object, NULL, where, fields, count, errors);
+}
+
+bool body_root(const struct json_value *object, struct http_body *file, struct body_field *fields,
+	size_t count, struct buf *errors)
+{
+	return take_members(object, file, "#", fields, count, errors);
 }
 
 int body_int(const struct json_value *v, int64_t *n)

@@ -5,6 +5,7 @@
 #define KHTTP_BODY_H
 
 #include "base/buf.h"
+#include "http/http.h"
 #include "json/json.h"
 
 #include <stdbool.h>
@@ -33,6 +34,11 @@ struct body_field {
  * is as it should be. */
 bool body_object(const struct json_value *object, const char *where, struct body_field *fields,
 	size_t count, struct buf *errors);
+/* The same of the body itself, and json_parse of all of it: they pass a large body by piece by piece. @file: it; NULL: a text that
+ * stands by itself. */
+bool body_root(const struct json_value *object, struct http_body *file, struct body_field *fields,
+	size_t count, struct buf *errors);
+int body_parse(struct span text, struct http_body *file, struct json_value *v);
 /* Appends an error's text, if there is room. */
 __attribute__((format(printf, 2, 3))) void body_wrong(struct buf *errors, const char *fmt, ...);
 

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { SLOTS = 1 << 14, BYTES_MAX = 32 << 20 };
+enum { SLOTS = 1 << 14, BYTES_MAX = 32 << 20, PASS_BYTES = 1 << 16 };
 
 /* It stands in a list of its entry, and in one of all by their time. */
 struct waiting {
@@ -43,13 +43,16 @@ struct idem *idem_open(void)
 	return d;
 }
 
-/* FNV-1a */
-static uint64_t hash_of(struct span s)
+/* FNV-1a. @file: the body that @s is; NULL: it stands by itself. */
+static uint64_t hash_of(struct span s, struct http_body *file)
 {
 	uint64_t h = 0xcbf29ce484222325;
 
-	for (size_t i = 0; i < s.len; i++)
+	for (size_t i = 0; i < s.len; i++) {
 		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+		if (i % PASS_BYTES == 0)
+			http_body_pass(file, s.p + i);
+	}
 	return h;
 }
 
@@ -169,8 +172,8 @@ bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct i
 	}
 	forget_old(d, now_ms);
 	key = mem_printf("%s\n%s", r->path, header);
-	hash = hash_of((struct span){key, strlen(key)});
-	body_hash = hash_of(r->body);
+	hash = hash_of((struct span){key, strlen(key)}, NULL);
+	body_hash = hash_of(r->body, http_body(r));
 	e = *find(d, key, hash);
 	if (!e) {
 		*entry = add(d, key, hash, body_hash);

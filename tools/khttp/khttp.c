@@ -14,7 +14,7 @@
  * Files: khttp.c the command line, the loop; route.c which part answers, and what is looked at before; produce.c records to
  * Kafka, records.c and body.c what they are made of; topics.c topics, admin.c their
  * configuration, ask.c questions to the brokers; consumer.c instances;
- * writers.c producers, produce-answer.c what is answered;
+ * writers.c producers, produce-answer.c what is answered, produce-room.c how much may be on its way, feed.c large bodies;
  * request.c requests that wait for a reply, replies.c the topics of replies;
  * peers.c, forward.c requests that other bridges answer;
  * handles.c topics' handles; idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */

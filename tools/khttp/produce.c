@@ -19,90 +19,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum {
-	SHARES = 256,
-	STALL_MS = 5000, /* a topic that waits so long for Kafka's answer is bounded by itself */
-	STALLED_PART = 8, /* of all the room */
-};
-
-struct produces {
-	struct khttp *k;
-	size_t count, bytes, max_bytes; /* of records on their way */
-	struct writers *writers;
-	struct idem *idem;
-	int64_t timeout_ms; /* for an answer to a request with a key; 0: none */
-	struct produce *first, *last; /* of those, while they have time */
-	struct share *shares[SHARES];
-};
-
-/* ---- the room ---- */
-
-static struct share **find_share(struct produces *all, const char *topic)
-{
-	struct share **s;
-	size_t hash = 5381;
-
-	for (const char *c = topic; *c; c++)
-		hash = hash * 33 + (unsigned char)*c;
-	s = &all->shares[hash % SHARES];
-	while (*s && strcmp((*s)->topic, topic))
-		s = &(*s)->next;
-	return s;
-}
-
-static void enter(struct produce *p, const char *topic)
-{
-	struct share **place = find_share(p->k->produces, topic), *s = *place;
-
-	if (!s) {
-		s = *place = mem_alloc(sizeof(*s));
-		*s = (struct share){.topic = mem_dup(topic)};
-	}
-	p->share = s;
-	p->older = s->newest;
-	*(s->newest ? &s->newest->newer : &s->oldest) = p;
-	s->newest = p;
-	s->bytes += p->bytes;
-	p->k->produces->count++;
-	p->k->produces->bytes += p->bytes;
-}
-
-static void leave(struct produce *p)
-{
-	struct share *s = p->share, **place;
-
-	*(p->older ? &p->older->newer : &s->oldest) = p->newer;
-	*(p->newer ? &p->newer->older : &s->newest) = p->older;
-	s->bytes -= p->bytes;
-	p->k->produces->count--;
-	p->k->produces->bytes -= p->bytes;
-	if (s->oldest)
-		return;
-	place = find_share(p->k->produces, s->topic);
-	*place = s->next;
-	free(s->topic);
-	free(s);
-}
-
-bool produce_fits(const struct call *c, const struct records *rs)
-{
-	struct produces *all = c->k->produces;
-	const struct share *s = *find_share(all, http_param(c->r, "topic"));
-
-	if (!khttp_kafka_answers(c->k, c->r))
-		return false;
-	if (all->bytes && all->bytes + rs->bytes > all->max_bytes)
-		error_unavailable(c->r, "Bridge is overloaded, please retry later");
-	else if (s && s->bytes + rs->bytes > all->max_bytes / STALLED_PART &&
-		c->k->now_ms - s->oldest->begun_ms >= STALL_MS)
-		error_unavailable(c->r,
-			"Kafka has not answered for records of %s for %" PRId64 " ms", s->topic,
-			c->k->now_ms - s->oldest->begun_ms);
-	else
-		return true;
-	return false;
-}
-
 /* ---- time ---- */
 
 static void begin_time(struct produce *p)
@@ -146,12 +62,15 @@ static void answer_late(struct produces *all)
 
 static void drop(struct produce *p)
 {
-	leave(p);
+	room_leave(p);
 	end_time(p);
 	if (p->r) {
 		p->r->user = NULL;
 		p->r->done = NULL;
 	}
+	if (p->feed)
+		feed_close(p->feed);
+	free(p->feed);
 	free(p);
 }
 
@@ -200,13 +119,16 @@ static void settle(struct produce *p)
 	finish(p);
 }
 
+static void feed_more(struct produce *p);
+
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *writer)
 {
 	struct slot *s = m->_private;
-	struct khttp *k = s->p->k;
+	struct produce *p = s->p;
+	struct khttp *k = p->k;
 
 	(void)rk;
-	if (writers_takes(m, writer, k->now_ms - s->p->begun_ms))
+	if (writers_takes(m, writer, k->now_ms - (p->feed ? p->feed->sent_ms : p->begun_ms)))
 		return;
 	s->err = (int16_t)writers_error(m, writer);
 	s->maybe = m->err && rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
@@ -220,7 +142,16 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *write
 		k->stats.bytes += m->len + m->key_len;
 	}
 	k->stats.in_flight--;
-	settle(s->p);
+	if (!p->feed) {
+		settle(p);
+		return;
+	}
+	p->feed->out -= m->len + m->key_len;
+	/* Others would wait as long, and in vain. */
+	if (s->err && slot_status(p, s) >= 503)
+		p->feed->err = (rd_kafka_resp_err_t)s->err;
+	p->left--;
+	feed_more(p);
 }
 
 /* ---- sending ---- */
@@ -234,72 +165,120 @@ static void on_done(struct http_request *r, bool whole)
 		p->r = NULL;
 }
 
-static struct produce *begin(struct khttp *k, const char *topic, const struct records *rs)
+static struct produce *begin(struct khttp *k, const char *topic, size_t count, size_t bytes)
 {
-	struct produce *p = mem_alloc(sizeof(*p) + rs->count * sizeof(p->slots[0]));
+	struct produce *p = mem_alloc(sizeof(*p) + count * sizeof(p->slots[0]));
 
 	*p = (struct produce){.k = k,
-		.count = rs->count,
-		.left = rs->count + 1,
-		.bytes = rs->bytes,
+		.count = count,
+		.left = count + 1,
+		.bytes = bytes,
 		.begun_ms = k->now_ms,
 		.partitions = -1};
-	enter(p, topic);
+	room_enter(p, topic);
 	return p;
 }
 
-static void send_all(struct produce *p, enum writer_kind kind, struct records *rs)
+/* Records that are not sent because of an error. */
+static void fail(struct produce *p, size_t from, size_t count, rd_kafka_resp_err_t err)
 {
+	for (size_t i = from; i < from + count; i++)
+		p->slots[i] = (struct slot){.p = p, .partition = -1, .err = (int16_t)err};
+	p->k->stats.failed += count;
+	p->left -= count;
+}
+
+/* Returns how many bytes have gone. */
+static size_t send_from(struct produce *p, struct records *rs, size_t from)
+{
+	enum writer_kind kind = p->patient ? WRITER_PATIENT : WRITER_PLAIN;
 	struct writers *ws = p->k->produces->writers;
 	rd_kafka_resp_err_t err;
 	rd_kafka_topic_t *rkt = writers_topic(ws, kind, p->share->topic, &err);
+	size_t bytes = 0;
 
 	for (size_t i = 0; i < rs->count; i++) {
-		struct slot *s = &p->slots[i];
+		struct message *m = &rs->list[i];
+		struct slot *s = &p->slots[from + i];
 
-		*s = (struct slot){.p = p, .partition = rs->list[i].partition};
-		s->err = (int16_t)(rkt ? writers_send(ws, kind, rkt, &rs->list[i], s) : err);
+		*s = (struct slot){.p = p, .partition = m->partition};
+		s->err = (int16_t)(rkt ? writers_send(ws, kind, rkt, m, s) : err);
 		if (s->err) {
 			p->k->stats.failed++;
 			p->left--;
 		} else {
 			p->k->stats.in_flight++;
+			bytes += m->key.len + m->value.len;
 		}
 	}
+	return bytes;
+}
+
+/* Goes on with a large body. */
+static void feed_more(struct produce *p)
+{
+	struct feed *f = p->feed;
+
+	while (!f->over && f->out < FEED_BYTES && !f->err) {
+		feed_next(f);
+		f->sent_ms = p->k->now_ms;
+		f->out += send_from(p, &f->rs, f->at);
+	}
+	if (f->err && !f->over) {
+		f->at += f->rs.count;
+		fail(p, f->at, p->count - f->at, f->err);
+		f->over = true;
+	}
+	/* One more was counted while it began. */
+	if (f->over && p->left == 1)
+		settle(p);
+}
+
+static void send_all(struct produce *p, struct records *rs)
+{
+	if (p->feed) {
+		feed_more(p);
+		return;
+	}
+	send_from(p, rs, 0);
 	settle(p);
 }
 
 static void answer_and_send(
-	const struct call *c, struct records *rs, bool async, struct idem_entry *key)
+	const struct call *c, struct produce *p, struct records *rs, struct idem_entry *key)
 {
-	struct produce *p = begin(c->k, http_param(c->r, "topic"), rs);
 	const char *errors = http_query(c->r, "errors");
 
 	p->fails = errors && strcmp(errors, "fail") == 0;
-	if (!async) {
-		p->r = c->r;
-		p->key = key;
-		c->r->user = p;
-		c->r->done = on_done;
-		if (key)
-			begin_time(p);
-	} else {
-		if (key)
-			c->k->stats.repeated += idem_end(
-				c->k->produces->idem, key, 204, NULL, SPAN(""), true, c->k->now_ms);
-		http_reply(c->r, 204, NULL, NULL);
-	}
-	send_all(p, key ? WRITER_PATIENT : WRITER_PLAIN, rs);
+	p->patient = key != NULL;
+	p->r = c->r;
+	p->key = key;
+	c->r->user = p;
+	c->r->done = on_done;
+	if (key)
+		begin_time(p);
+	send_all(p, rs);
+}
+
+static void send_unheard(
+	const struct call *c, struct produce *p, struct records *rs, struct idem_entry *key)
+{
+	p->patient = key != NULL;
+	if (key)
+		c->k->stats.repeated += idem_end(
+			c->k->produces->idem, key, 204, NULL, SPAN(""), true, c->k->now_ms);
+	http_reply(c->r, 204, NULL, NULL);
+	send_all(p, rs);
 }
 
 void produce_record(
 	struct khttp *k, const char *topic, struct records *rs, produce_fn *fn, void *ctx)
 {
-	struct produce *p = begin(k, topic, rs);
+	struct produce *p = begin(k, topic, rs->count, rs->bytes);
 
 	p->fn = fn;
 	p->ctx = ctx;
-	send_all(p, WRITER_PLAIN, rs);
+	send_all(p, rs);
 }
 
 /* ---- requests ---- */
@@ -319,25 +298,34 @@ static int take_async(const struct call *c)
 	return -1;
 }
 
+/* Returns 0, or -1 when it has answered. */
+static int read_how(const struct call *c, struct records_how *how)
+{
+	*how = (struct records_how){
+		.type = c->type, .partition = RD_KAFKA_PARTITION_UA, .compat = c->k->compat};
+	return http_param(c->r, "partition") ? topics_take_partition(c, &how->partition) : 0;
+}
+
+/* The same. */
+static int judge(const struct call *c, struct records_reader *in)
+{
+	if (in->status == 400)
+		error_schema(c->r, &in->errors);
+	else if (in->status)
+		http_error(c->r, in->status, "%s", in->why);
+	buf_free(&in->errors);
+	return in->status ? -1 : 0;
+}
+
 int produce_read(const struct call *c, struct records *rs)
 {
-	struct records_how how = {
-		.type = c->type, .partition = RD_KAFKA_PARTITION_UA, .compat = c->k->compat};
-	struct buf errors = {0};
-	char why[400] = "";
-	int status;
+	struct records_reader in = {0};
 
-	if (http_param(c->r, "partition") && topics_take_partition(c, &how.partition))
+	if (read_how(c, &in.how))
 		return -1;
-	status = c->type == MEDIA_LINES
-		? records_read_lines(rs, &how, c->r->body, &errors, why, sizeof(why))
-		: records_read(rs, &how, &c->body, &errors, why, sizeof(why));
-	if (status == 400)
-		error_schema(c->r, &errors);
-	else if (status)
-		http_error(c->r, status, "%s", why);
-	buf_free(&errors);
-	return status ? -1 : 0;
+	if (records_begin(&in, &c->body, c->r->body))
+		records_next(&in, rs);
+	return judge(c, &in);
 }
 
 bool produce_may(const struct call *c)
@@ -350,21 +338,61 @@ bool produce_may(const struct call *c)
 	return false;
 }
 
+/* What is left when the body has been looked at. Its records are in @rs, or in @feed. */
+static void post(const struct call *c, bool async, struct records *rs, struct feed *feed)
+{
+	size_t count = feed ? feed->count : rs->count, bytes = feed ? feed->bytes : rs->bytes;
+	struct idem_entry *key = NULL;
+	struct produce *p;
+
+	if (feed && bytes > 2 * FEED_BYTES)
+		bytes = 2 * FEED_BYTES;
+	if (!produce_fits(c, bytes))
+		return;
+	if (idem_begin(c->k->produces->idem, c->r, c->k->now_ms, &key)) {
+		c->k->stats.repeated += 1;
+		return;
+	}
+	p = begin(c->k, http_param(c->r, "topic"), count, bytes);
+	if (feed) {
+		feed_take(feed, c->r);
+		p->feed = mem_alloc(sizeof(*feed));
+		*p->feed = *feed;
+		*feed = (struct feed){0};
+	}
+	if (async)
+		send_unheard(c, p, rs, key);
+	else
+		answer_and_send(c, p, rs, key);
+}
+
+static void post_large(const struct call *c, bool async)
+{
+	struct records_how how;
+	struct feed feed;
+
+	if (read_how(c, &how))
+		return;
+	feed_open(&feed, c, &how);
+	if (!judge(c, &feed.in))
+		post(c, async, NULL, &feed);
+	feed_close(&feed);
+}
+
 void produce_post(const struct call *c)
 {
-	struct idem_entry *key = NULL;
 	struct records rs = {0};
 	int async;
 
 	if (!produce_may(c))
 		return;
 	async = take_async(c);
-	if (async < 0 || produce_read(c, &rs) || !produce_fits(c, &rs))
-		;
-	else if (idem_begin(c->k->produces->idem, c->r, c->k->now_ms, &key))
-		c->k->stats.repeated += 1;
-	else
-		answer_and_send(c, &rs, async, key);
+	if (async < 0)
+		return;
+	if (http_body_is_large(http_body(c->r)))
+		post_large(c, async);
+	else if (!produce_read(c, &rs))
+		post(c, async, &rs, NULL);
 	records_free(&rs);
 }
 

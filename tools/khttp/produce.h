@@ -18,7 +18,7 @@ void produce_post(const struct call *c);
  * all cases; there is room for them, and Kafka answers. When they return false, or -1, they have answered. */
 bool produce_may(const struct call *c);
 int produce_read(const struct call *c, struct records *rs);
-bool produce_fits(const struct call *c, const struct records *rs);
+bool produce_fits(const struct call *c, size_t bytes);
 /* Sends the one record of @rs, which stays the caller's. @fn is called once with Kafka's answer: 200, or the status and the text of an error;
  * it may be called before this returns. */
 typedef void produce_fn(void *ctx, int status, const char *text);

@@ -14,48 +14,59 @@
 
 enum { OVERHEAD_BYTES = 100 }; /* of a record in memory */
 
-/* A reading under way. */
-struct reading {
-	struct records *rs;
-	const struct records_how *how;
-	struct buf *errors;
-	char *why;
-	size_t why_size;
-	char where[40];
-	size_t capacity;
-	int status;
-};
-
-static int refuse(struct reading *in, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static int refuse(struct reading *in, const char *fmt, ...)
+static int refuse(struct records_reader *in, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static int refuse(struct records_reader *in, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (in->status)
+	if (in->refused)
 		return -1;
-	in->status = 422;
+	in->refused = true;
 	va_start(ap, fmt);
-	vsnprintf(in->why, in->why_size, fmt, ap);
+	vsnprintf(in->why, sizeof(in->why), fmt, ap);
 	va_end(ap);
 	return -1;
 }
 
-static struct message *add(struct reading *in)
+static struct message *add(struct records_reader *in)
 {
 	struct records *rs = in->rs;
 
-	if (rs->count == in->capacity) {
-		in->capacity = in->capacity ? 2 * in->capacity : 8;
-		rs->list = mem_realloc(rs->list, in->capacity * sizeof(*rs->list));
+	if (rs->count == rs->room) {
+		rs->room = rs->room ? 2 * rs->room : 8;
+		rs->list = mem_realloc(rs->list, rs->room * sizeof(*rs->list));
 	}
-	rs->list[rs->count] = (struct message){.partition = in->how->partition};
+	rs->list[rs->count] = (struct message){.partition = in->how.partition};
 	return &rs->list[rs->count++];
+}
+
+static void clear(struct records *rs)
+{
+	for (size_t i = 0; i < rs->count; i++)
+		if (rs->list[i].headers)
+			rd_kafka_headers_destroy(rs->list[i].headers);
+	rs->count = rs->bytes = 0;
+	buf_clear(&rs->scratch);
+}
+
+/* Whether this window has room for a record; the first always has. What is decoded is shorter than what stands there, so the
+ * scratch, to which there are spans, never moves. */
+static bool has_room(struct records_reader *in, struct span text)
+{
+	if (in->taken && in->taken + text.len > in->window)
+		return false;
+	if (!in->taken && in->decodes)
+		buf_room(
+			&in->rs->scratch, 2 * (text.len > in->window ? text.len : in->window) + 64);
+	in->taken += text.len;
+	return true;
 }
 
 /* ---- values ---- */
 
 /* A string's bytes: of the body, or decoded into the scratch. */
-static int text_bytes(struct reading *in, const struct json_value *v, struct span *to)
+static int text_bytes(struct records_reader *in, const struct json_value *v, struct span *to)
 {
 	struct buf *scratch = &in->rs->scratch;
 	size_t from = scratch->len;
@@ -70,7 +81,7 @@ static int text_bytes(struct reading *in, const struct json_value *v, struct spa
 	return 0;
 }
 
-static int base64_bytes(struct reading *in, const struct json_value *v, struct span *to)
+static int base64_bytes(struct records_reader *in, const struct json_value *v, struct span *to)
 {
 	struct buf *scratch = &in->rs->scratch;
 	struct span text;
@@ -87,21 +98,21 @@ static int base64_bytes(struct reading *in, const struct json_value *v, struct s
 }
 
 /* What the reference makes of null. */
-static int null_bytes(struct reading *in, const char *what, struct span *to)
+static int null_bytes(struct records_reader *in, const char *what, struct span *to)
 {
-	if (!in->how->compat)
+	if (!in->how.compat)
 		return 0;
-	if (in->how->type == MEDIA_TEXT)
+	if (in->how.type == MEDIA_TEXT)
 		return refuse(
 			in, "Because the embedded format is 'text', the %s must be a string", what);
-	*to = in->how->type == MEDIA_BINARY ? SPAN("\x9e\xe9\x65") : SPAN("null");
+	*to = in->how.type == MEDIA_BINARY ? SPAN("\x9e\xe9\x65") : SPAN("null");
 	return 0;
 }
 
 static int value_bytes(
-	struct reading *in, const char *what, const struct json_value *v, struct span *to)
+	struct records_reader *in, const char *what, const struct json_value *v, struct span *to)
 {
-	bool is_text = in->how->type == MEDIA_TEXT, is_binary = in->how->type == MEDIA_BINARY;
+	bool is_text = in->how.type == MEDIA_TEXT, is_binary = in->how.type == MEDIA_BINARY;
 
 	if (v->type == JSON_ABSENT)
 		return 0;
@@ -123,7 +134,8 @@ static int value_bytes(
 
 /* ---- headers ---- */
 
-static void read_header(struct reading *in, size_t i, const struct json_value *v, struct message *m)
+static void read_header(
+	struct records_reader *in, size_t i, const struct json_value *v, struct message *m)
 {
 	struct body_field f[] = {
 		{"key", BODY_STRING, true, {0}},
@@ -133,10 +145,10 @@ static void read_header(struct reading *in, size_t i, const struct json_value *v
 	char where[80];
 
 	snprintf(where, sizeof(where), "%s/headers/%zu", in->where, i);
-	if (!body_object(v, where, f, 2, in->errors))
+	if (!body_object(v, where, f, 2, &in->errors))
 		return;
 	if (!f[1].v.text.len) {
-		body_wrong(in->errors, "%s/value: string is too short", where);
+		body_wrong(&in->errors, "%s/value: string is too short", where);
 		return;
 	}
 	if (text_bytes(in, &f[0].v, &name) || base64_bytes(in, &f[1].v, &value))
@@ -147,7 +159,8 @@ static void read_header(struct reading *in, size_t i, const struct json_value *v
 	in->rs->bytes += name.len + value.len;
 }
 
-static void read_headers(struct reading *in, const struct json_value *list, struct message *m)
+static void read_headers(
+	struct records_reader *in, const struct json_value *list, struct message *m)
 {
 	struct json_value v;
 	struct json j;
@@ -161,7 +174,7 @@ static void read_headers(struct reading *in, const struct json_value *list, stru
 
 /* ---- a record ---- */
 
-static int read_partition(struct reading *in, const struct json_value *v, struct message *m)
+static int read_partition(struct records_reader *in, const struct json_value *v, struct message *m)
 {
 	int64_t n;
 
@@ -178,7 +191,7 @@ static int read_partition(struct reading *in, const struct json_value *v, struct
 	return 0;
 }
 
-static int read_timestamp(struct reading *in, const struct json_value *v, struct message *m)
+static int read_timestamp(struct records_reader *in, const struct json_value *v, struct message *m)
 {
 	int64_t n;
 
@@ -195,7 +208,7 @@ static int read_timestamp(struct reading *in, const struct json_value *v, struct
 	return 0;
 }
 
-static void read_record(struct reading *in, size_t i, const struct json_value *v)
+static void read_record(struct records_reader *in, size_t i, const struct json_value *v)
 {
 	struct body_field f[] = {
 		{"value", BODY_STRING | BODY_OBJECT | BODY_ARRAY | BODY_NULL, true, {0}},
@@ -204,11 +217,11 @@ static void read_record(struct reading *in, size_t i, const struct json_value *v
 		{"partition", BODY_INTEGER, false, {0}},
 		{"timestamp", BODY_INTEGER, false, {0}},
 	};
-	bool is_placed = in->how->partition != RD_KAFKA_PARTITION_UA;
+	bool is_placed = in->how.partition != RD_KAFKA_PARTITION_UA;
 	struct message *m;
 
 	snprintf(in->where, sizeof(in->where), "#/records/%zu", i);
-	if (!body_object(v, in->where, f, is_placed ? 3 : 5, in->errors))
+	if (!body_object(v, in->where, f, is_placed ? 3 : 5, &in->errors))
 		return;
 	m = add(in);
 	if (f[2].v.type)
@@ -220,34 +233,34 @@ static void read_record(struct reading *in, size_t i, const struct json_value *v
 	in->rs->bytes += m->key.len + m->value.len + OVERHEAD_BYTES;
 }
 
-int records_read(struct records *rs, const struct records_how *how, const struct json_value *body,
-	struct buf *errors, char *why, size_t why_size)
-{
-	struct reading in = {
-		.rs = rs, .how = how, .errors = errors, .why = why, .why_size = why_size};
-	struct body_field f[] = {{"records", BODY_ARRAY, true, {0}}};
-	struct json_value v;
-	struct json j;
-	size_t i = 0;
+/* ---- a list of records ---- */
 
-	*rs = (struct records){0};
-	if (!body_object(body, "#", f, 1, errors))
-		return 400;
-	/* What is decoded is shorter than what stands there: the scratch never moves. */
-	if (how->type == MEDIA_TEXT || how->type == MEDIA_BINARY ||
-		memchr(body->text.p, '\\', body->text.len) ||
-		memmem(body->text.p, body->text.len, "\"headers\"", 9))
-		buf_room(&rs->scratch, 2 * body->text.len + 64);
-	json_init(&j, f[0].v.text);
-	json_enter(&j, '[');
-	while (json_element(&j, &v) == 1)
-		read_record(&in, i++, &v);
-	return errors->len ? 400 : in.status;
+/* The next element. Returns false at the end. */
+static bool next_element(struct records_reader *in, struct json_value *v)
+{
+	if (!in->ahead.type)
+		return json_element(&in->j, v) == 1;
+	*v = in->ahead;
+	in->ahead = (struct json_value){0};
+	return true;
+}
+
+static void read_elements(struct records_reader *in)
+{
+	struct json_value v;
+
+	while (next_element(in, &v)) {
+		if (!has_room(in, v.text)) {
+			in->ahead = v;
+			break;
+		}
+		read_record(in, in->number++, &v);
+	}
 }
 
 /* ---- lines ---- */
 
-static int read_line_headers(struct reading *in, const struct record *r, struct message *m)
+static int read_line_headers(struct records_reader *in, const struct record *r, struct message *m)
 {
 	struct span name, value;
 	struct record_error e;
@@ -264,14 +277,14 @@ static int read_line_headers(struct reading *in, const struct record *r, struct 
 	return got ? refuse(in, "%s", e.message) : 0;
 }
 
-static int read_line(struct reading *in, size_t number, struct span line)
+static int read_line(struct records_reader *in, size_t number, struct span line)
 {
 	struct record_error e;
 	struct message *m;
 	struct record r;
 
 	if (record_parse(&r, line, &e)) {
-		body_wrong(in->errors, "line %zu: %s", number, e.message);
+		body_wrong(&in->errors, "line %zu: %s", number, e.message);
 		return 0;
 	}
 	m = add(in);
@@ -283,35 +296,78 @@ static int read_line(struct reading *in, size_t number, struct span line)
 	return read_line_headers(in, &r, m);
 }
 
-int records_read_lines(struct records *rs, const struct records_how *how, struct span text,
-	struct buf *errors, char *why, size_t why_size)
+static void read_lines(struct records_reader *in)
 {
-	struct reading in = {
-		.rs = rs, .how = how, .errors = errors, .why = why, .why_size = why_size};
-	size_t number = 0;
+	struct span *text = &in->lines;
 
-	*rs = (struct records){0};
-	buf_room(&rs->scratch, 2 * text.len + 64);
-	while (text.len && !in.status) {
-		const char *end = memchr(text.p, '\n', text.len);
-		struct span line = {text.p, end ? (size_t)(end - text.p) : text.len};
+	while (text->len && !in->refused) {
+		const char *end = memchr(text->p, '\n', text->len);
+		struct span line = {text->p, end ? (size_t)(end - text->p) : text->len};
 
-		text.p += line.len + (end != NULL);
-		text.len -= line.len + (end != NULL);
-		number++;
+		if (!has_room(in, line))
+			break;
+		text->p += line.len + (end != NULL);
+		text->len -= line.len + (end != NULL);
+		in->number++;
 		if (line.len && line.p[line.len - 1] == '\r')
 			line.len--;
 		if (line.len)
-			read_line(&in, number, line);
+			read_line(in, in->number, line);
 	}
-	return errors->len ? 400 : in.status;
+}
+
+/* ---- all of it ---- */
+
+static bool has_text(struct span s, struct span wanted)
+{
+	return memmem(s.p, s.len, wanted.p, wanted.len) != NULL;
+}
+
+bool records_begin(struct records_reader *in, const struct json_value *body, struct span text)
+{
+	struct body_field f[] = {{"records", BODY_ARRAY, true, {0}}};
+	struct span list = text;
+
+	if (in->how.type == MEDIA_LINES) {
+		in->lines = text;
+	} else if (body_root(body, in->file, f, 1, &in->errors)) {
+		list = f[0].v.text;
+		json_init(&in->j, list);
+		json_enter(&in->j, '[');
+	} else {
+		in->status = 400;
+		return false;
+	}
+	in->decodes = in->how.type == MEDIA_TEXT || in->how.type == MEDIA_BINARY ||
+		in->how.type == MEDIA_LINES || http_body_is_large(in->file) ||
+		has_text(list, SPAN("\\")) || has_text(list, SPAN("\"headers\""));
+	if (!in->window)
+		in->window = list.len;
+	return true;
+}
+
+bool records_next(struct records_reader *in, struct records *rs)
+{
+	size_t before = in->number;
+
+	clear(rs);
+	http_body_pass(in->file,
+		in->how.type == MEDIA_LINES ? in->lines.p
+			: in->ahead.type    ? in->ahead.text.p - 1
+					    : in->j.p);
+	in->rs = rs;
+	in->taken = 0;
+	if (in->how.type == MEDIA_LINES)
+		read_lines(in);
+	else
+		read_elements(in);
+	in->status = in->errors.len ? 400 : in->refused ? 422 : 0;
+	return in->number > before;
 }
 
 void records_free(struct records *rs)
 {
-	for (size_t i = 0; i < rs->count; i++)
-		if (rs->list[i].headers)
-			rd_kafka_headers_destroy(rs->list[i].headers);
+	clear(rs);
 	free(rs->list);
 	buf_free(&rs->scratch);
 	*rs = (struct records){0};

@@ -310,7 +310,7 @@ static bool read_record(const struct call *c, struct pending *p)
 	else if (q->count >= q->max)
 		error_unavailable(c->r, "%zu requests wait for their replies: no more", q->max);
 	else
-		return produce_fits(c, &p->records);
+		return produce_fits(c, p->records.bytes);
 	return false;
 }
 

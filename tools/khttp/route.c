@@ -5,6 +5,7 @@
 
 #include "config.h"
 
+#include "khttp/body.h"
 #include "khttp/consumer.h"
 #include "khttp/error.h"
 #include "khttp/openapi.h"
@@ -114,8 +115,6 @@ static void invalid(const struct call *c, const char *why)
 /* Returns whether the part may go on; else it has answered. */
 static bool body_fits(struct call *c, enum body_kind kind)
 {
-	struct json why;
-
 	c->type = media_of(http_header(c->r, "Content-Type"), c->k->compat);
 	if (kind == BODY_NONE || (!c->r->body.len && kind == BODY_OPTIONAL))
 		return true;
@@ -127,7 +126,7 @@ static bool body_fits(struct call *c, enum body_kind kind)
 		invalid(c, "The format of the request body is not supported");
 		return false;
 	}
-	if (c->type == MEDIA_LINES || json_parse(c->r->body, &c->body, &why) == 0)
+	if (c->type == MEDIA_LINES || !body_parse(c->r->body, http_body(c->r), &c->body))
 		return true;
 	invalid(c, "The request body can't be decoded");
 	return false;

@@ -3,6 +3,7 @@
 #ifndef KHTTP_SLOTS_H
 #define KHTTP_SLOTS_H
 
+#include "khttp/feed.h"
 #include "khttp/idem.h"
 #include "khttp/produce.h"
 #include "khttp/writers.h"
@@ -23,11 +24,13 @@ struct produce {
 	struct produce *older, *newer; /* of the share */
 	struct produce *before, *after; /* of those with a key, whose time is not over */
 	bool timed; /* it is one of them */
+	struct feed *feed; /* a large body; NULL: all was sent at once */
 	size_t count, left; /* left: without an answer of Kafka; one more while it begins */
 	size_t bytes;
 	int64_t begun_ms;
 	int partitions; /* that the topic has; -1: not known */
 	bool fails; /* ?errors=fail */
+	bool patient; /* it has, or had, a key */
 	produce_fn *fn; /* of produce_record; NULL */
 	void *ctx;
 	struct slot slots[];
@@ -40,6 +43,27 @@ struct share {
 	size_t bytes;
 	struct produce *oldest, *newest;
 };
+
+enum { SHARES = 256 };
+
+/* All of them. */
+struct produces {
+	struct khttp *k;
+	size_t count, bytes, max_bytes; /* of records on their way */
+	struct writers *writers;
+	struct idem *idem;
+	int64_t timeout_ms; /* for an answer to a request with a key; 0: none */
+	struct produce *first, *last; /* of those, while they have time */
+	struct share *shares[SHARES];
+};
+
+/* ---- produce-room.c ---- */
+
+/* It takes its bytes of the room, for records of this topic; it gives them back. */
+void room_enter(struct produce *p, const char *topic);
+void room_leave(struct produce *p);
+
+/* ---- produce-answer.c ---- */
 
 /* The error of a slot is that there is no such topic, or partition. */
 bool slot_is_missing(const struct slot *s);
