@@ -72,6 +72,45 @@ record='{"records":[{"value":"1"}]}'
 	is 200 '.offsets[0].offset >= 0'
 }
 
+@test "a stream of a topic says so when the right to read is taken away, and another one is 403 before its first byte" {
+	local n accept name path
+	topics create shared 1
+	topics allow shared alice read,describe
+	topics allow group:shared alice read
+	for accept in text/event-stream application/x-ndjson; do
+		for n in reader topic; do
+			name=$n-${accept#*/}
+			if [ $n = reader ]; then
+				post v2 "{\"name\":\"$name\",\"format\":\"json\",\"auto.offset.reset\":\"earliest\"}" /consumers/shared
+				post v2 '{"partitions":[{"topic":"shared","partition":0}]}' "/consumers/shared/instances/$name/assignments"
+				path=/consumers/shared/instances/$name/records
+			else
+				path="/topics/shared/records?offset=0"
+				[ $accept = text/event-stream ] || continue
+			fi
+			spawn "$name" curl -sN --unix-socket "$WEB" -H "Accept: $accept" "http://localhost$path" </dev/null
+		done
+	done
+	echo '"first"' | kproduce shared
+	for name in reader-event-stream reader-x-ndjson topic-event-stream; do
+		wait_file_contains "$name.out" first
+	done
+	topics deny shared alice read
+	for name in reader-event-stream reader-x-ndjson topic-event-stream; do
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
+	done
+	for name in reader-event-stream topic-event-stream; do
+		[ "$(tail -n 3 $name.out | head -n 1)" = 'event: error' ]
+		tail -n 2 $name.out | sed -n 's/^data: //p' | jq -e '.error_code == 403 and (.message | test("uthoriz"))'
+	done
+	tail -n 1 reader-x-ndjson.out | jq -e '.error_code == 403 and (.message | test("uthoriz"))'
+	for accept in text/event-stream application/x-ndjson; do
+		http -H "Accept: $accept" "/topics/shared/records?offset=0"
+		is 403 '.message | test("uthoriz")'
+	done
+}
+
 @test "topics: what is hidden is not told of" {
 	http /topics
 	is 200 '(index("mine") != null) and (index("hidden") == null)'

@@ -267,17 +267,36 @@ static bool is_whole(const struct instance *i)
 	return true;
 }
 
+static bool streams(const struct read *d)
+{
+	return d->media == MEDIA_LINES || d->media == MEDIA_EVENTS;
+}
+
+static void begin_stream(struct read *d)
+{
+	d->step = READ_OVER;
+	stream_begin(d->wait, d->media == MEDIA_LINES, d->limit);
+}
+
+/* Each partition has answered: an error comes before the first byte of a stream. */
+static bool is_started(const struct instance *i)
+{
+	for (const struct consumer_part *p = i->parts; p < i->parts + i->part_count; p++)
+		if (!p->started)
+			return false;
+	return true;
+}
+
 static void go_on_reading(struct instance *i)
 {
 	struct read *d = i->read;
-	bool streams = d->media == MEDIA_LINES || d->media == MEDIA_EVENTS;
 
 	poll_take(i);
-	if (streams) {
-		d->step = READ_OVER;
-		stream_begin(d->wait, d->media == MEDIA_LINES, d->limit);
-	} else if (*i->error && !i->held_count) {
+	if (*i->error && !i->held_count) {
 		refuse(d, i->error_status, i->error);
+	} else if (streams(d)) {
+		if (i->held_count || is_started(i))
+			begin_stream(d);
 	} else if (i->held_count >= d->wait->max_records || is_whole(i)) {
 		d->step = READ_OVER;
 		poll_answer(i, d->wait);
@@ -300,6 +319,8 @@ void read_go_on(struct instance *i)
 	poll_take(i);
 	if (i->held_count)
 		stream_wake(d->wait);
+	else if (*i->error)
+		stream_fail(d->wait, i->error_status, i->error);
 	stream_end(d->wait, d->media == MEDIA_LINES && !i->held_count && is_whole(i));
 }
 
@@ -309,6 +330,8 @@ void read_due(struct instance *i)
 
 	if (d->step < READ_RECORDS)
 		refuse(d, 503, "Kafka has not answered in time");
+	else if (streams(d))
+		begin_stream(d);
 	else
 		poll_answer(i, d->wait);
 	d->step = READ_OVER;

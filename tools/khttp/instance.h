@@ -265,6 +265,9 @@ void stream_open(struct instance *i, struct http_request *r, bool lines);
 void stream_begin(struct wait *w, bool lines, int64_t limit);
 /* Ends it when all that was printed is written; @whole: there will be no more records. */
 void stream_end(struct wait *w, bool whole);
+/* Ends it with an error, as an event or the last line. Returns false while something that was printed is not written: call it
+ * again. */
+bool stream_fail(struct wait *w, int status, const char *text);
 /* There are records. */
 void stream_wake(struct wait *w);
 /* Its time is over: a sign of life; its next time is set. */

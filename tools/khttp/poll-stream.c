@@ -26,6 +26,7 @@ struct stream {
 	bool idle;
 	int64_t fed_ms;
 	int64_t left; /* records that may still be printed */
+	bool failed;
 };
 
 /* ---- the position, as the id of an event ---- */
@@ -242,8 +243,15 @@ void stream_begin(struct wait *w, bool lines, int64_t limit)
 void stream_open(struct instance *i, struct http_request *r, bool lines)
 {
 	const char *id = http_header(r, "Last-Event-ID");
-	struct wait *w = wait_open(i, r, WAIT_STREAM, -1);
+	struct wait *w;
 
+	poll_take(i);
+	if (*i->error && !i->held_count) {
+		http_error(r, i->error_status, "%s", i->error);
+		*i->error = '\0';
+		return;
+	}
+	w = wait_open(i, r, WAIT_STREAM, -1);
 	if (!w)
 		return;
 	if (id && !lines) {
@@ -253,6 +261,21 @@ void stream_open(struct instance *i, struct http_request *r, bool lines)
 			stream_resume(i, &i->parts[n]);
 	}
 	stream_begin(w, lines, INT64_MAX);
+}
+
+bool stream_fail(struct wait *w, int status, const char *text)
+{
+	struct stream *s = w->stream;
+
+	if (s->failed || !s->idle)
+		return s->failed;
+	s->failed = true;
+	if (!s->lines)
+		buf_puts(&s->out, "event: error\ndata: ");
+	error_put(&s->out, status, text);
+	buf_puts(&s->out, s->lines ? "\n" : "\n\n");
+	http_end(w->request);
+	return true;
 }
 
 void stream_end(struct wait *w, bool whole)

@@ -155,6 +155,20 @@ static void answer_error(struct instance *i, struct wait *w)
 	*i->error = '\0';
 }
 
+/* An error ends the streams of the instance. */
+static void fail_streams(struct instance *i)
+{
+	bool some = false, all = true;
+
+	for (struct wait *w = i->waits; w; w = w->next)
+		if (w->kind == WAIT_STREAM) {
+			some = true;
+			all = stream_fail(w, i->error_status, i->error) && all;
+		}
+	if (some && all)
+		*i->error = '\0';
+}
+
 void poll_go_on(struct instance *i)
 {
 	struct wait *next;
@@ -166,6 +180,8 @@ void poll_go_on(struct instance *i)
 	}
 	poll_take(i);
 	poll_settle(i, false);
+	if (*i->error && !i->held_count && !i->out_to && !i->closing)
+		fail_streams(i);
 	for (struct wait *w = i->waits; w && !i->out_to && !i->receipt && !i->closing; w = next) {
 		next = w->next;
 		if (w->kind == WAIT_STREAM && i->held_count)
