@@ -4,15 +4,20 @@
 
 load helpers
 
+# mock_start TOPIC:PARTITIONS…: one broker; descriptor 9 takes commands to it.
+mock_start() {
+	mkfifo mock-commands
+	exec 9<>mock-commands
+	spawn mock "$ROOT/tests/bats/mock-cluster" 1 "$@" <mock-commands
+	wait_lines mock.out 1
+	read -r KAFKA_BROKERS <mock.out
+	export KAFKA_BROKERS
+}
+
 # The leader of the group has not yet said who gets what: a real broker takes no position then.
 # bats test_tags=once
 @test "a member that leaves in the last phase of a rebalance waits for it, and repeats nothing" {
-	mkfifo mock-commands
-	exec 9<>mock-commands
-	spawn mock "$ROOT/tests/bats/mock-cluster" 1 t:1 <mock-commands
-	wait_lines mock.out 1
-	local -x KAFKA_BROKERS
-	KAFKA_BROKERS=$(head -n 1 mock.out)
+	mock_start t:1
 	seq 100 | kproduce t
 	# More than a second's own commits could take.
 	echo refuse 8 27 6 >&9
@@ -29,4 +34,50 @@ load helpers
 	run --separate-stderr kread -q --raw -g it --commit written -c 2 t
 	[ "$status" -eq 0 ]
 	[ "$output" = 101$'\n'102 ]
+}
+
+# Each answer with metadata wants a proof that the log is the same.
+# bats test_tags=newest,once
+@test "records come though metadata come faster than the answers to fetches" {
+	mock_start t:1
+	echo 1 | kproduce t
+	spawn it kread --raw -X topic.metadata.refresh.interval.ms=50 t </dev/null
+	wait_lines it.out 1
+	echo late 1 500 >&9
+	wait_lines mock.out 2
+	seq 2 3 | kproduce t
+	wait_lines it.out 3
+	[ "$(xargs <it.out)" = "1 2 3" ]
+}
+
+# The group changes before librdkafka was told of an assignment: then it takes nothing away, and gives all anew.
+# bats test_tags=newest,once
+@test "a partition that is assigned twice is read on, though it has no position yet" {
+	mkfifo out
+	exec 8<>out
+	mock_start t-1:1
+	spawn it sh -c 'exec kread -v --raw -X debug=cgrp -X topic.metadata.refresh.interval.ms=200 \
+		-g it --commit written -X auto.offset.reset=latest "^t-" >out'
+	wait_file_contains it.err '1 partition was assigned'
+	# The question for positions has no answer.
+	echo refuse 9 14 100000 >&9
+	echo topic t-2 1 >&9
+	wait_file_contains it.err 'delegating assign of 2 partition'
+	seq -f 't-2.%.0f' 3000 | sed "s/$/.$(printf %01000d 0)/" | kproduce t-2
+	# The answer comes after the rejoin, and before that has ended. Nobody reads what kread writes.
+	echo refuse 11 14 100000 >&9
+	echo topic t-3 1 >&9
+	wait_file_contains it.err '(re)joining in join-state wait-assign-call'
+	echo calm 9 >&9
+	wait_file_contains it.err '2 partitions were assigned'
+	echo calm 11 >&9
+	wait_file_contains it.err '3 partitions were assigned'
+	spawn reader stdbuf -oL cut -d. -f1-2 out
+	# If it was taken away after all, what was not committed comes again.
+	wait_for '[ "$(sort -u reader.out | wc -l)" -eq 3000 ]'
+	for n in 1 3; do echo "t-$n.1." | kproduce "t-$n"; done
+	wait_for '[ "$(sort -u reader.out | wc -l)" -eq 3002 ]'
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
 }

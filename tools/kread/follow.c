@@ -12,7 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDS_EVERY_MS = 10000 };
+enum {
+	IDS_EVERY_MS = 10000,
+	/* Where metadata come faster than proofs, records still have to come: after so many repeats, for so long. */
+	REPEATS_MAX = 3,
+	HOLD_MS = 2000,
+};
 
 void follow_open(struct parts *r, const char *on_gap)
 {
@@ -82,17 +87,23 @@ static void begin_proof(struct kread_part *p)
 	p->prove_again = p->end_seen = false;
 }
 
+static void prove(struct parts *r, struct kread_part *p)
+{
+	if (p->done || p->leaving || p->next < 0 || !marks_count(&p->marks))
+		return;
+	p->prove_again = p->proof == KREAD_PROOF_ASKED ||
+		(p->proof == KREAD_PROOF_NONE && wake_now_ms() < p->hold_ms);
+	if (p->prove_again)
+		return;
+	if (p->proof == KREAD_PROOF_NONE)
+		begin_proof(p);
+	ask(r, p);
+}
+
 void follow_prove(struct parts *r)
 {
-	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++) {
-		if (p->done || p->leaving || p->next < 0 || !marks_count(&p->marks))
-			continue;
-		p->prove_again = p->proof == KREAD_PROOF_ASKED;
-		if (p->proof == KREAD_PROOF_NONE)
-			begin_proof(p);
-		if (p->proof != KREAD_PROOF_ASKED)
-			ask(r, p);
-	}
+	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
+		prove(r, p);
 }
 
 /* The mark in the middle between those known to be the same and those known to be others. */
@@ -228,11 +239,14 @@ static bool compare(
 	/* It is the same, or it is gone and cannot be compared. */
 	p->proof = KREAD_PROOF_NONE;
 	p->replayed = offset == p->tried.offset ? offset : offset - 1;
-	if (p->prove_again) {
+	if (p->prove_again && p->repeats++ < REPEATS_MAX) {
 		begin_proof(p);
 		ask(r, p);
 		return false;
 	}
+	if (p->prove_again)
+		p->hold_ms = wake_now_ms() + HOLD_MS;
+	p->repeats = 0;
 	return offset != p->tried.offset;
 }
 
@@ -347,6 +361,8 @@ void follow_tick(struct parts *r)
 	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
 		if (p->proof == KREAD_PROOF_DUE)
 			ask(r, p);
+		else if (p->proof == KREAD_PROOF_NONE && p->prove_again)
+			prove(r, p);
 }
 
 bool follow_waits_for_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more, bool *need)

@@ -11,6 +11,8 @@
  * and left out: this is the proof. It is asked for anew when librdkafka has got metadata, since it asks for
  * them after each error of a fetch: after a change of the leader, and after a topic was deleted. librdkafka
  * fetches by the topic's name up to 2.9, and at the old position later too, and tells nothing of the change.
+ * Where metadata come faster than fetches are answered, records would never come: after some proofs in a row there is
+ * none for two seconds.
  *
  * Where topics have ids (kread/ids.h) they are compared too, at each assignment and every ten seconds: a topic
  * with another id is read from its beginning, also where its records are alike or were compacted away. */

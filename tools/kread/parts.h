@@ -47,6 +47,8 @@ struct kread_part {
 	unsigned sought; /* parts.pulls when librdkafka was told last to seek */
 	enum kread_proof proof;
 	bool prove_again; /* metadata have come meanwhile */
+	int repeats; /* of the proof, for that reason */
+	int64_t hold_ms; /* until then there is no other proof */
 	bool end_seen; /* in place of the record that was asked for, the end of the log has come */
 	struct kread_mark tried; /* what the record that was asked for is compared with */
 	int64_t same, other; /* up to here the log is the same, from here on another */
