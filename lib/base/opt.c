@@ -241,6 +241,8 @@ _Noreturn static void refuse(
 	/* argtable2 calls an operand so, too. */
 	if (strncmp(text + skip, "missing option ", 15) == 0 && text[skip + 15] != '-')
 		opt_bad("%s is missing", text + skip + 15);
+	if (strncmp(text + skip, "excess option ", 14) == 0)
+		opt_bad("unexpected argument \"%s\"", text + skip + 14);
 	typed = strstr(text, "invalid option \"--");
 	if (typed) {
 		typed += strlen("invalid option \"--");

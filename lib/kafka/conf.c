@@ -362,6 +362,35 @@ static bool is_of_classic(const char *name)
 		strcmp(name, "heartbeat.interval.ms") == 0;
 }
 
+/* librdkafka only warns of addresses that it cannot read, and waits. They may have a password, and are not shown. */
+static int check_brokers(const char *list, struct trouble *why)
+{
+	static const char *const protocols[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"};
+
+	for (size_t len; *list; list += len + (list[len] == ',')) {
+		const char *rest;
+		size_t scheme;
+		bool known = false;
+
+		list += strspn(list, " \t");
+		len = strcspn(list, ",");
+		rest = memmem(list, len, "://", 3);
+		scheme = rest ? (size_t)(rest - list) : 0;
+		for (size_t i = 0; i < 4; i++)
+			known = known ||
+				(strlen(protocols[i]) == scheme &&
+					strncasecmp(list, protocols[i], scheme) == 0);
+		if (rest && !known)
+			return trouble_set(why, EXIT_PERM,
+				"'%.*s://' is no protocol of brokers: name them as HOST:PORT",
+				(int)scheme, list);
+		if (strcspn(list, " \t") + strspn(list + strcspn(list, " \t"), " \t") < len)
+			return trouble_set(why, EXIT_PERM,
+				"a broker's address has no blank in it: name several as HOST:PORT,HOST:PORT");
+	}
+	return 0;
+}
+
 static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why)
 {
@@ -398,7 +427,7 @@ static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	if (!*kafka_conf_text(c, "bootstrap.servers"))
 		return BAD_OPTION(
 			why, "no broker is named: give -b HOST:PORT or set %s", "$KAFKA_BROKERS");
-	return 0;
+	return check_brokers(kafka_conf_text(c, "bootstrap.servers"), why);
 }
 
 /* -X dump: what librdkafka holds for a secret it prints as "[redacted]". */

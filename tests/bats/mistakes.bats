@@ -53,6 +53,18 @@ table() {
 		evpipe
 		100
 		CMD is missing
+		evkey .a .b
+		100
+		unexpected argument ".b"
+		kread -b kafka://localhost:9092 -e orders
+		100
+		'kafka://' is no protocol of brokers  HOST:PORT
+		kwrite -b 'localhost:9092 localhost:9093' -t orders
+		100
+		no blank  HOST:PORT,HOST:PORT
+		kread -b " , $KAFKA_BROKERS , PLAINTEXT://$KAFKA_BROKERS ," -v -e orders
+		0
+		read in
 		evchain verfy x
 		100
 		'verfy'  did you mean verify?
