@@ -189,6 +189,31 @@ reads() {
 	wait_cluster
 }
 
+# bats test_tags=once
+@test "a primary is killed under load of many streams: nothing is lost" {
+	local from
+	from=$(node_of "$(slot_of gone-1)")
+	mkfifo in
+	spawn pub sh -c 'exec rpub -v -u "$0" --stream "gone-{key}" --wait 1 <in' "$(url)"
+	exec 7>in
+	across 0 999 9 >&7
+	wait_for '[ "$(scli '"$from"' xlen gone-1)" -gt 100 ]'
+	across 1000 20999 9 >records
+	spawn load sh -c 'exec split -l 100 --filter "cat; sleep 0.01" records >in'
+	redis_stop "$from"
+	wait_file_contains pub.err 'is there after'
+	cluster_node "$from"
+	exec 7>&-
+	wait_exit load
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	for p in 0 1 2 3 4 5 6 7 8; do
+		entries "gone-$p" >got
+		diff <(seq "$p" 9 20999) <(sort -nu got)
+	done
+	wait_cluster
+}
+
 @test "a primary is stopped until another one has its place, and wakes: what is acknowledged is there" {
 	local slot from asked=n1
 	wait_cluster
