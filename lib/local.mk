@@ -40,6 +40,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/protocol.c lib/kafka/protocol-parts.h \
 	lib/kafka/protocol.h \
 	lib/kafka/query.c lib/kafka/query.h \
+	lib/kafka/resolve.c lib/kafka/resolve.h \
 	lib/kafka/secrets.c lib/kafka/secrets.h \
 	lib/kafka/talk.c lib/kafka/talk.h \
 	lib/kafka/token.c lib/kafka/token.h \

@@ -9,7 +9,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -17,10 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-struct kafka_resolve {
-	char *host, *port, *to, *to_port;
-};
 
 void kafka_opts(struct kafka_opts *o)
 {
@@ -177,82 +172,6 @@ static int set_option(
 		memset((char *)(uintptr_t)value + 1, 'x', strlen(value + 1));
 	free(name);
 	return bad;
-}
-
-/* Splits "a:b:c" at its first colon outside brackets; takes the brackets off. NULL: nothing is left. */
-static char *split(char **rest)
-{
-	char *s = *rest, *end;
-
-	if (!s)
-		return NULL;
-	if (*s == '[' && (end = strchr(s, ']')) && (!end[1] || end[1] == ':')) {
-		*end = '\0';
-		*rest = end[1] ? end + 2 : NULL;
-		return s + 1;
-	}
-	end = strchr(s, ':');
-	*rest = end ? end + 1 : NULL;
-	if (end)
-		*end = '\0';
-	return s;
-}
-
-static int numeric(const char *host, const char *port, struct addrinfo **res)
-{
-	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-		.ai_socktype = SOCK_STREAM,
-		.ai_protocol = IPPROTO_TCP};
-
-	return getaddrinfo(host, port, &hints, res);
-}
-
-/* --resolve. */
-static int add_resolve(struct kafka_resolves *all, const char *text, struct trouble *why)
-{
-	char *rest = mem_dup(text);
-	struct kafka_resolve r = {.host = split(&rest)};
-	struct addrinfo *res;
-
-	r.port = split(&rest);
-	r.to = split(&rest);
-	r.to_port = rest ? split(&rest) : r.port;
-	if (!r.to || rest || !*r.host || numeric(r.to, r.to_port, &res))
-		return BAD_OPTION(why,
-			"--resolve takes HOST:PORT:ADDR[:PORT], ADDR being an address, not '%s'",
-			text);
-	freeaddrinfo(res);
-	all->list = mem_realloc(all->list, (all->count + 1) * sizeof(*all->list));
-	all->list[all->count++] = r;
-	return 0;
-}
-
-static const struct kafka_resolve *find_resolve(
-	const struct kafka_resolves *resolves, const char *host, const char *port)
-{
-	for (size_t i = 0; i < resolves->count; i++)
-		if (strcasecmp(resolves->list[i].host, host) == 0 &&
-			strcmp(resolves->list[i].port, port) == 0)
-			return &resolves->list[i];
-	return NULL;
-}
-
-bool kafka_conf_mapped(const struct kafka_resolves *resolves, const char *host, const char *port,
-	char **to_host, char **to_port)
-{
-	const struct kafka_resolve *r = find_resolve(resolves, host, port);
-
-	*to_host = mem_dup(r ? r->to : host);
-	*to_port = mem_dup(r ? r->to_port : port);
-	return r != NULL;
-}
-
-int kafka_conf_resolve(const struct kafka_resolves *resolves, const char *node, const char *service,
-	const struct addrinfo *hints, struct addrinfo **res)
-{
-	const struct kafka_resolve *r = find_resolve(resolves, node, service);
-
-	return r ? numeric(r->to, r->to_port, res) : getaddrinfo(node, service, hints, res);
 }
 
 /* ---- all of it ---- */
@@ -420,7 +339,7 @@ static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 	if (set_props(c, "own", own, why))
 		return -1;
 	for (int i = 0; i < o->resolve->count; i++)
-		if (add_resolve(&c->resolves, o->resolve->sval[i], why))
+		if (resolve_add(&c->resolves, o->resolve->sval[i], why))
 			return -1;
 	if (take_token(c, o, why))
 		return -1;

@@ -8,6 +8,7 @@
 
 #include "base/opt.h"
 #include "base/trouble.h"
+#include "kafka/resolve.h"
 #include "kafka/secrets.h"
 
 #include <librdkafka/rdkafka.h>
@@ -25,12 +26,6 @@ void kafka_opts(struct kafka_opts *o);
 /* A property of librdkafka. Lists end with a NULL name. */
 struct kafka_prop {
 	const char *name, *value;
-};
-
-/* --resolve: the addresses that stand for HOST:PORT. The list is never freed: clients read it. */
-struct kafka_resolves {
-	struct kafka_resolve *list;
-	size_t count;
 };
 
 /* For one client. For several: a copy of the struct for each, with its own rd_kafka_conf_dup of `rd`. */
@@ -58,12 +53,5 @@ int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const 
 /* The value, in a static buffer; "" when it is not set. */
 const char *kafka_conf_text(const struct kafka_conf *c, const char *name);
 int64_t kafka_conf_int(const struct kafka_conf *c, const char *name);
-
-/* Where HOST:PORT leads by --resolve, or itself: copies, to be freed. Returns whether --resolve names it. */
-bool kafka_conf_mapped(const struct kafka_resolves *resolves, const char *host, const char *port,
-	char **to_host, char **to_port);
-/* As getaddrinfo, with @resolves before the system's resolver. */
-int kafka_conf_resolve(const struct kafka_resolves *resolves, const char *node, const char *service,
-	const struct addrinfo *hints, struct addrinfo **res);
 
 #endif

@@ -32,7 +32,7 @@ static int on_resolve(const char *node, const char *service, const struct addrin
 
 	/* librdkafka frees through the same callback. */
 	if (node)
-		return kafka_conf_resolve(&k->reach.resolves, node, service, hints, res);
+		return resolve_ask(&k->reach.resolves, node, service, hints, res);
 	freeaddrinfo(*res);
 	return 0;
 }
