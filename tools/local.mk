@@ -18,7 +18,7 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrit
 	tools/kwrite/deadletters.c tools/kwrite/deadletters.h tools/kwrite/delivery.c tools/kwrite/delivery.h \
 	tools/kwrite/first.c tools/kwrite/first.h \
 	tools/kwrite/map.c tools/kwrite/map.h tools/kwrite/old.c tools/kwrite/old.h \
-	tools/kwrite/message.c tools/kwrite/message.h tools/kwrite/partition.c tools/kwrite/partition.h \
+	tools/kwrite/message.c tools/kwrite/message.h tools/kwrite/partition.c tools/kwrite/partition.h tools/kwrite/place.c tools/kwrite/place.h \
 	tools/kwrite/receipts.c tools/kwrite/receipts.h tools/kwrite/resend.c tools/kwrite/resend.h tools/kwrite/shape.c tools/kwrite/shape.h tools/kwrite/stall.c tools/kwrite/stall.h \
 	tools/kwrite/txn.c tools/kwrite/txn.h
 tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
@@ -45,7 +45,7 @@ tools/khttp/bin_khttp-openapi.$(OBJEXT): tools/khttp/openapi.inc
 tools_bin_kmock_SOURCES = tools/kmock.c
 tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
-tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c \
+tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c tools/rsub/exact.c tools/rsub/exact.h \
 	tools/rsub/entries.c tools/rsub/entry.c tools/rsub/info.c tools/rsub/list.c tools/rsub/names.c tools/rsub/pubsub.c \
 	tools/rsub/streams.c tools/rsub/whole.c tools/rsub/xack.c tools/rsub/entry.h \
 	tools/rsub/info.h tools/rsub/list.h tools/rsub/names.h tools/rsub/pubsub.h tools/rsub/streams.h tools/rsub/whole.h tools/rsub/xack.h

@@ -82,7 +82,7 @@ static void say_hello(struct ack *a)
 	static const char *const roles[] = {"filter", "sink", "txn"};
 
 	buf_printf(&a->out, "hello %s %ld %s%s\n", msg_prog(), (long)getpid(), roles[a->role],
-		a->keeper ? " position" : "");
+		a->keeper || a->keeps_place ? " position" : "");
 	a->state = ACK_WAITING;
 }
 
@@ -120,7 +120,7 @@ static void wait_for_source(struct ack *a, short input, int64_t now_ms)
 	if (a->role == ACK_TXN) {
 		a->on = true;
 		trouble_set(&a->trouble, EXIT_PERM,
-			"records come, but no source that could be asked for their positions: the pipeline begins with kread -g");
+			"records come, but no source that could be asked for their positions: the pipeline begins with kread -g or rsub -s -g");
 	}
 }
 

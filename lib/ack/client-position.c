@@ -48,6 +48,24 @@ static void say(
 	buf_putc(&a->out, '\n');
 }
 
+void ack_keep_place(struct ack *a)
+{
+	a->keeps_place = true;
+}
+
+void ack_place(struct ack *a, struct span text)
+{
+	if (a->state != ACK_UP)
+		return;
+	ack_client_end_list(a);
+	buf_printf(&a->out, "place %s ", a->run);
+	if (text.p)
+		buf_base64(&a->out, text.p, text.len);
+	else
+		buf_putc(&a->out, '-');
+	buf_putc(&a->out, '\n');
+}
+
 void ack_start(struct ack *a, struct span topic, int32_t partition, int64_t offset)
 {
 	say(a, "start", topic, partition, offset);

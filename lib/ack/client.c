@@ -75,6 +75,7 @@ static bool on_reply(struct ack *a, struct span positions, bool aborted)
 		return true;
 	a->has_reply = true;
 	a->aborted = aborted;
+	a->is_place = false;
 	buf_clear(&a->reply);
 	buf_span(&a->reply, positions);
 	return true;
@@ -89,6 +90,14 @@ static bool on_greeting(struct ack *a, struct span run)
 	return true;
 }
 
+static bool on_place(struct ack *a, struct span text)
+{
+	if (!a->keeps_place || !on_reply(a, text, false))
+		return false;
+	a->is_place = a->has_reply;
+	return true;
+}
+
 /* Returns whether it is a line that a source sends. */
 static bool on_line(struct ack *a, struct span line)
 {
@@ -98,6 +107,8 @@ static bool on_line(struct ack *a, struct span line)
 		return a->ended = take_run(a, &line);
 	if (take_word(&line, "offsets"))
 		return on_reply(a, line, false);
+	if (take_word(&line, "place"))
+		return on_place(a, line);
 	if (take_word(&line, "abort"))
 		return take_run(a, &line) && on_reply(a, SPAN(""), true);
 	if (take_word(&line, "again"))

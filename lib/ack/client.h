@@ -47,6 +47,7 @@ struct ack {
 	uint64_t unlabelled; /* a sink's records without a seq that passed ack_take */
 	bool has_reply; /* a txn's question is answered: reply holds what stood behind "offsets " */
 	bool aborted; /* … with abort */
+	bool is_place; /* … with a place, in base64 */
 	struct buf reply;
 	/* internal */
 	bool on;
@@ -70,6 +71,7 @@ struct ack {
 	unsigned questions; /* without a reply */
 	const struct ack_keeper *keeper;
 	void *keeper_ctx;
+	bool keeps_place;
 };
 
 /* The option --ack PATH; $EVPIPE_ACK is its default. */
@@ -123,6 +125,10 @@ void ack_busy(struct ack *a);
 void ack_ask(struct ack *a, struct span labels);
 /* An ACK_SINK keeps positions. Call behind ack_open, before the first ack_serve. @keeper stays. */
 void ack_keep_positions(struct ack *a, const struct ack_keeper *keeper, void *ctx);
+/* An ACK_TXN keeps with its transactions a text that a source gives it in place of positions. Call behind ack_open. */
+void ack_keep_place(struct ack *a);
+/* Tells it, in bytes: what stands with the last transaction that was committed; p NULL: none does. Once. */
+void ack_place(struct ack *a, struct span text);
 /* The partition is to be read from this offset on; -1: from where the group is. */
 void ack_start(struct ack *a, struct span topic, int32_t partition, int64_t offset);
 /* Of a partition that was assigned: what was read of it is to be read again, from this offset on. */

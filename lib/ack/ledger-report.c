@@ -358,12 +358,27 @@ enum ledger_answer ledger_txn(struct ledger *l, struct span labels)
 	return LEDGER_TAKEN;
 }
 
-int64_t ledger_txn_position(const struct ledger *l, const struct ledger_part *p)
+/* The first open entry that the question has not named. */
+static uint32_t first_unnamed(const struct ledger *l, const struct ledger_part *p)
 {
 	uint32_t e = p->head;
 
 	while (e != NONE && l->entries[e].asked == l->question)
 		e = l->entries[e].part_after;
+	return e;
+}
+
+uint64_t ledger_txn_covered(const struct ledger *l, const struct ledger_part *p)
+{
+	uint32_t e = first_unnamed(l, p);
+
+	return e == NONE ? p->emitted : l->entries[e].ordinal;
+}
+
+int64_t ledger_txn_position(const struct ledger *l, const struct ledger_part *p)
+{
+	uint32_t e = first_unnamed(l, p);
+
 	if (e == p->head)
 		return ledger_position(l, p);
 	return e == NONE ? p->next : l->entries[e].at;

@@ -129,6 +129,8 @@ uint64_t ledger_part_open(const struct ledger_part *p);
 enum ledger_answer ledger_txn(struct ledger *l, struct span labels);
 /* The value that ledger_position will have when the named numbers are settled. */
 int64_t ledger_txn_position(const struct ledger *l, const struct ledger_part *p);
+/* How many of the partition's records come before that position. */
+uint64_t ledger_txn_covered(const struct ledger *l, const struct ledger_part *p);
 
 /* The assigned partitions, in no order: start with NULL. */
 struct ledger_part *ledger_next_part(const struct ledger *l, const struct ledger_part *p);

@@ -54,9 +54,10 @@ static void on_hello(struct ack_server *d, struct ack_peer *p, struct span line)
 	enum role r = NOBODY;
 	bool keeps = span_is(role, "sink position");
 
+	p->keeps = span_is(role, "txn position");
 	if (span_is(role, "sink") || keeps)
 		r = SINK;
-	else if (span_is(role, "txn"))
+	else if (span_is(role, "txn") || p->keeps)
 		r = TXN;
 	else if (span_is(role, "filter"))
 		r = FILTER;
@@ -70,9 +71,14 @@ static void on_hello(struct ack_server *d, struct ack_peer *p, struct span line)
 			"there has been a sink: a pipeline has one, and with --pass the others hand their records on to it");
 		return;
 	}
-	if (r == TXN && !d->metadata) {
+	if (r == TXN && d->place && !p->keeps) {
 		refuse(d, p,
-			"this source has no positions to commit: transactions need kread -g with --commit acked");
+			"the positions of this source have to be kept in a topic: give kwrite --positions TOPIC");
+		return;
+	}
+	if (r == TXN && !d->metadata && !d->place) {
+		refuse(d, p,
+			"this source has no positions to commit: transactions need kread -g, or rsub -s -g, with --commit acked");
 		return;
 	}
 	p->role = r;
@@ -208,13 +214,45 @@ static void put_position(struct ack_server *d, struct buf *out, size_t begin,
 	buf_free(&note);
 }
 
+/* The answer of a source with a place. */
+static void put_place(struct ack_server *d, struct buf *out)
+{
+	struct buf text = {0};
+
+	d->place->put(d->place_ctx, &text);
+	buf_puts(out, "place ");
+	buf_base64(out, text.p, text.len);
+	buf_putc(out, '\n');
+	buf_free(&text);
+}
+
+/* The answer of a member of a group; one that is no member has no positions to commit. */
+static void put_positions(struct ack_server *d, struct ack_peer *p, bool has_labels)
+{
+	struct buf *out = peer_out(&p->peer);
+	const struct ledger_part *part = NULL;
+	size_t before = out->len;
+	bool is_member;
+
+	buf_puts(out, "offsets ");
+	is_member = d->metadata(d->ctx, out);
+	if (!is_member && has_labels) {
+		out->len = before;
+		peer_tell(&d->peers, &p->peer, "abort %s\n", d->run);
+		return;
+	}
+	while (is_member && (part = ledger_next_part(d->ledger, part))) {
+		int64_t position = ledger_txn_position(d->ledger, part);
+
+		if (position >= 0)
+			put_position(d, out, before, part, position);
+	}
+	buf_putc(out, '\n');
+}
+
 void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 {
 	struct span labels = buf_as_span(&p->question);
-	const struct ledger_part *part = NULL;
-	struct buf *out = peer_out(&p->peer);
-	size_t before;
-	bool is_member;
 
 	switch (ledger_txn(d->ledger, labels)) {
 	case LEDGER_WAIT:
@@ -230,21 +268,10 @@ void ack_server_answer(struct ack_server *d, struct ack_peer *p)
 		twice(d, p, labels);
 		break;
 	default:
-		before = out->len;
-		buf_puts(out, "offsets ");
-		is_member = d->metadata(d->ctx, out);
-		if (!is_member && labels.len) {
-			out->len = before;
-			peer_tell(&d->peers, &p->peer, "abort %s\n", d->run);
-			break;
-		}
-		while (is_member && (part = ledger_next_part(d->ledger, part))) {
-			int64_t position = ledger_txn_position(d->ledger, part);
-
-			if (position >= 0)
-				put_position(d, out, before, part, position);
-		}
-		buf_putc(out, '\n');
+		if (d->place)
+			put_place(d, peer_out(&p->peer));
+		else
+			put_positions(d, p, labels.len);
 		peer_flush(&d->peers, &p->peer);
 	}
 	p->asks = false;
@@ -319,6 +346,27 @@ static void on_position(struct ack_server *d, struct ack_peer *p, struct span li
 		d->positions_ctx, topic, partition, offset);
 }
 
+/* What stands with the last transaction: of no interest to a source that has positions. */
+static void on_place(struct ack_server *d, struct ack_peer *p, struct span line)
+{
+	struct buf text = {0};
+
+	if (!p->keeps || p->has_told) {
+		ack_server_garbage(d, p, "a place that nobody waits for");
+		return;
+	}
+	if (!is_ours(d, p, span_word(&line)))
+		return;
+	if (!span_is(line, "-") && buf_unbase64(&text, line)) {
+		ack_server_garbage(d, p, "a place that is no base64");
+		return;
+	}
+	p->has_told = true;
+	if (d->place)
+		d->place->kept(d->place_ctx, span_is(line, "-") ? SPAN_NONE : buf_as_span(&text));
+	buf_free(&text);
+}
+
 void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line, int64_t now_us)
 {
 	struct span verb = span_word(&line);
@@ -354,6 +402,8 @@ void ack_server_take(struct ack_server *d, struct ack_peer *p, struct span line,
 		on_also(d, p, line);
 	else if (span_is(verb, "offsets"))
 		on_offsets(d, p, line);
+	else if (span_is(verb, "place"))
+		on_place(d, p, line);
 	else if (span_is(verb, "start") || span_is(verb, "back"))
 		on_position(d, p, line, span_is(verb, "back"));
 	else if (span_is(verb, "stop"))

@@ -14,6 +14,7 @@ struct ack_peer {
 	enum role role;
 	bool bye;
 	bool busy; /* a filter */
+	bool keeps, has_told; /* a txn: it keeps a place; … and has told it */
 	char name[ACK_NAME_MAX_BYTES + 1], pid[12];
 	struct buf question;
 	struct buf also; /* the beginning of the next question */

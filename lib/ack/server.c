@@ -207,6 +207,12 @@ void ack_server_on_positions(struct ack_server *d, const struct ack_positions *p
 	d->positions_ctx = ctx;
 }
 
+void ack_server_on_place(struct ack_server *d, const struct ack_place *p, void *ctx)
+{
+	d->place = p;
+	d->place_ctx = ctx;
+}
+
 /* NULL: none, or it has gone. */
 static struct peer *keeper(const struct ack_server *d)
 {

@@ -24,6 +24,14 @@ struct ack_positions {
 	void (*back)(void *ctx, struct span topic, int32_t partition, int64_t offset);
 };
 
+/* Of a source whose positions are a text of its own, which a txn keeps with its transactions. */
+struct ack_place {
+	/* The text that stands with the last transaction that was committed; p NULL: none does. Valid until the return. */
+	void (*kept)(void *ctx, struct span text);
+	/* Appends the text to be kept with the transaction that ledger_txn has just taken. */
+	void (*put)(void *ctx, struct buf *out);
+};
+
 struct ack_server {
 	int fd; /* for poll: POLLIN; -1: off */
 	char run[LABEL_RUN_LEN + 1];
@@ -52,6 +60,8 @@ struct ack_server {
 	void *ctx;
 	const struct ack_positions *positions;
 	void *positions_ctx;
+	const struct ack_place *place;
+	void *place_ctx;
 };
 
 /* Makes a new RUN and, with a @path, listens on it (mode 0600). A path that answers dies with 100; a
@@ -65,6 +75,8 @@ void ack_server_on_note(struct ack_server *d,
 	void (*note)(void *ctx, const struct ledger_part *p, int64_t position, struct buf *out));
 /* Without it a sink is not asked where to begin. @p stays. */
 void ack_server_on_positions(struct ack_server *d, const struct ack_positions *p, void *ctx);
+/* With it a sink that writes transactions has to keep a place, and is given no positions. @p stays. */
+void ack_server_on_place(struct ack_server *d, const struct ack_place *p, void *ctx);
 /* Asks the sink that keeps positions where to begin; tells it which records are the new ones. */
 void ack_server_assigned(struct ack_server *d, const struct ack_assigned *a);
 void ack_server_from(struct ack_server *d, struct span topic, int32_t partition, uint64_t number);

@@ -159,8 +159,8 @@ in_kafka() {
 
 judge() {
 	nas=$(<nas.count) edge=$(<edge.count)
-	# Kafka has all of them: those of the NAS once, those of the edge at least once.
-	wait_for 'in_kafka >topics; [ "$(grep -c nas- topics)" -ge "$nas" ] && [ "$(grep -o "edge-[0-9][0-9]*" topics | sort -u | wc -l)" -ge "$edge" ]'
+	# Kafka has all of them, each once.
+	wait_for 'in_kafka >topics; [ "$(grep -c nas- topics)" -ge "$nas" ] && [ "$(grep -c edge- topics)" -ge "$edge" ]'
 	wait_for '[ "$(wc -l <audit.ndjson)" -ge "$(wc -l <topics)" ]'
 	wait_for '[ "$(seen)" -ge "$(wc -l <topics)" ]'
 	stop both
@@ -168,7 +168,7 @@ judge() {
 	[ "$status" -eq 0 ]
 	in_kafka >topics
 	cmp <(grep -o 'nas-[0-9][0-9]*' topics | sort) <(seq -f 'nas-%.0f' "$nas" | sort)
-	cmp <(grep -o 'edge-[0-9][0-9]*' topics | sort -u) <(seq -f 'edge-%.0f' "$edge" | sort)
+	cmp <(grep -o 'edge-[0-9][0-9]*' topics | sort) <(seq -f 'edge-%.0f' "$edge" | sort)
 	[ "$(cut -d ' ' -f 4- topics | jq -r '"\(.id | sub("-.*"; "")) \(.source)"' | sort -u)" = 'edge cloud-run-api
 nas nas-worker' ]
 	# The log has each record of Kafka once, and the heads in Kafka say so.

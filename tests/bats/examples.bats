@@ -229,6 +229,10 @@ example() {
 	example stream-to-topic
 }
 
+@test "example: stream to topic, once" {
+	example stream-to-topic-once
+}
+
 @test "example: topic to streams" {
 	example topic-to-streams
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 """Redis Streams at either end. Towards them nothing is lost and nothing comes twice; from them nothing is lost, and a
-window at most comes twice for each kill. Redis itself is killed too: it has all it confirmed on disk."""
+window at most comes twice for each kill, or nothing at all where a kwrite --txn keeps the positions. Redis itself is killed too: it has all it confirmed on disk."""
 import json
 import signal
 import subprocess
@@ -43,7 +43,8 @@ class Source:
 
     WINDOW = 1000
 
-    def __init__(self, rig):
+    def __init__(self, rig, exact=False):
+        self.exact = exact
         self.rig, self.next_id, self.crashes = rig, 0, 0
         self.socket = rig.path("redis.sock")
         self.start_redis()
@@ -51,7 +52,9 @@ class Source:
         self.unit = Unit(rig, [["rsub", "-s", "in-0", "in-1", "-g", "g", "-n", "c", "--window",
                                 str(self.WINDOW)],
                                ["evstamp", "--drop", "nas"],
-                               ["kwrite", "-t", self.topic, "--key", "{stream}"]],
+                               ["kwrite", "-t", self.topic, "--key", "{stream}"] +
+                               (["--txn", "it-" + self.topic, "--positions", "at-" + self.topic]
+                                if exact else [])],
                          env={"KAFKA_BROKERS": rig.brokers, "REDIS_URL": "unix:" + self.socket})
 
     def start_redis(self):
@@ -132,7 +135,8 @@ class Source:
         with open(rig.path("samples"), "w", encoding="utf-8") as file:
             file.write(json.dumps({"committed": ends, "dead": None, "ends": ends}) + "\n")
         with open(rig.path("run.json"), "w", encoding="utf-8") as file:
-            json.dump({"window": self.WINDOW, "crashes": self.crashes, "drop": [10, 3]}, file)
+            json.dump({"window": self.WINDOW, "crashes": 0 if self.exact else self.crashes,
+                       "drop": [10, 3]}, file)
         good, text, examples = judge_directory(rig.dir)
         if not good:
             raise Failure(text + "".join(f"\n  {f}, first: {e}" for f, e in examples.items()))
@@ -142,21 +146,25 @@ class Source:
 @case("streams-kill-source", who=SOURCE)
 @case("streams-kill-filter", who=FILTER, scales=UNCUT)
 @case("streams-kill-sink", who=SINK)
-def kill(rig, who):
-    run = Source(rig)
+@case("streams-exact-kill-source", who=SOURCE, exact=True)
+@case("streams-exact-kill-filter", who=FILTER, exact=True, scales=UNCUT)
+@case("streams-exact-kill-sink", who=SINK, exact=True)
+def kill(rig, who, exact=False):
+    run = Source(rig, exact)
     for _ in range(rig.pick(5, 25, 250)):
         run.feed(3000)
         run.unit.start()
         rig.until(lambda: run.unit.ended() or 0 <= run.left(), "the group")
-        rig.doze(0, 0.4)
+        rig.doze(0, 2 if exact else 0.4)
         run.crash(who)
     return run.finish()
 
 
 @case("streams-kill-redis")
-def kill_redis(rig):
+@case("streams-exact-kill-redis", exact=True)
+def kill_redis(rig, exact=False):
     """With a pipeline that goes on: entries on their way are acknowledged to the next server."""
-    run = Source(rig)
+    run = Source(rig, exact)
     run.feed(1000)
     run.unit.start()
     for _ in range(rig.pick(4, 20, 100)):

@@ -750,6 +750,38 @@ static void only_the_last_question_counts(void **state)
 	end(&s, &a);
 }
 
+static void a_place_is_told_and_kept(void **state)
+{
+	struct source s;
+	struct ack a;
+
+	(void)state;
+	begin(&s, &a, ACK_TXN);
+	a.keeps_place = true;
+	ack_place(&a, SPAN("a text"));
+	ack_place(&a, SPAN_NONE);
+	ack_ask(&a, SPAN("1"));
+	turn(&a);
+	assert_string_equal(
+		heard(&s), "place " RUN " YSB0ZXh0\nplace " RUN " -\noffsets " RUN " 1\n");
+	say(&s, "place YSB0ZXh0\n");
+	turn(&a);
+	assert_true(a.has_reply && a.is_place && !a.aborted);
+	assert_int_equal(a.reply.len, 8);
+	ack_ask(&a, SPAN("2"));
+	say(&s, "offsets YQ==\n");
+	turn(&a);
+	assert_true(a.has_reply && !a.is_place);
+	/* Without having said so it is not given one. */
+	a.keeps_place = false;
+	ack_ask(&a, SPAN("3"));
+	say(&s, "place YQ==\n");
+	turn(&a);
+	assert_int_equal(a.trouble.status, EXIT_TEMP);
+	ack_abandon(&a);
+	close_source(&s);
+}
+
 static void a_source_that_goes_with_a_question_is_trouble(void **state)
 {
 	struct source s;
@@ -983,6 +1015,7 @@ int main(void)
 		cmocka_unit_test(lines_are_not_over_some_32k),
 		cmocka_unit_test(what_the_source_says_may_come_in_pieces),
 		cmocka_unit_test(only_the_last_question_counts),
+		cmocka_unit_test(a_place_is_told_and_kept),
 		cmocka_unit_test(a_source_that_goes_with_a_question_is_trouble),
 		cmocka_unit_test(stop_is_permanent_trouble_with_the_reason),
 		cmocka_unit_test(garbage_from_the_other_side_is_trouble),

@@ -593,6 +593,82 @@ static void a_transaction_is_answered_when_nothing_is_open_below(void **state)
 	close(fd);
 }
 
+static struct {
+	unsigned told;
+	char kept[80];
+} place;
+
+static void on_kept(void *ctx, struct span text)
+{
+	(void)ctx;
+	place.told++;
+	snprintf(place.kept, sizeof(place.kept), "%.*s", text.p ? (int)text.len : 4,
+		text.p ? text.p : "none");
+}
+
+static void put_place(void *ctx, struct buf *out)
+{
+	(void)ctx;
+	buf_printf(out, "%llu", (unsigned long long)ledger_txn_covered(d.ledger, part));
+}
+
+static void a_place_takes_the_part_of_positions(void **state)
+{
+	static const struct ack_place own = {on_kept, put_place};
+	int fd;
+
+	(void)state;
+	ack_server_on_place(&d, &own, NULL);
+	fd = member("txn");
+	assert_non_null(strstr(hear(fd), "stop the positions of this source"));
+	assert_false(d.had_sink);
+	close(fd);
+	place.told = 0;
+	fd = member("txn position");
+	assert_true(d.is_txn);
+	say(fd, "place RUN YSB0ZXh0\n");
+	assert_int_equal(place.told, 1);
+	assert_string_equal(place.kept, "a text");
+	emit(3);
+	say(fd, "offsets RUN 1-2\n");
+	expect(fd, "place Mg==\n");
+	say(fd, "final RUN 1-2\n");
+	say(fd, "offsets RUN\n");
+	expect(fd, "place Mg==\n");
+	say(fd, "offsets RUN 3\n");
+	expect(fd, "place Mw==\n");
+	/* Once. */
+	say(fd, "place RUN -\n");
+	assert_non_null(strstr(hear(fd), "stop garbage"));
+	assert_int_equal(place.told, 1);
+	close(fd);
+}
+
+static void a_place_may_be_none_and_never_what_is_no_base64(void **state)
+{
+	static const struct ack_place own = {on_kept, put_place};
+	int fd = member("txn position");
+
+	(void)state;
+	/* Of a source without positions. */
+	assert_non_null(strstr(hear(fd), "stop this source has no positions"));
+	close(fd);
+	ack_server_on_place(&d, &own, NULL);
+	place.told = 0;
+	fd = member("txn position");
+	say(fd, "place RUN -\n");
+	assert_int_equal(place.told, 1);
+	assert_string_equal(place.kept, "none");
+	close(fd);
+	serve();
+	d.had_sink = false;
+	fd = member("txn position");
+	say(fd, "place RUN Y\n");
+	assert_non_null(strstr(hear(fd), "stop garbage"));
+	assert_int_equal(place.told, 1);
+	close(fd);
+}
+
 static void put_note(void *ctx, const struct ledger_part *p, int64_t position, struct buf *out)
 {
 	(void)ctx;
@@ -865,6 +941,8 @@ int main(void)
 		test(without_metadata_a_txn_is_refused),
 		test(a_member_that_the_group_has_left_behind_commits_nothing),
 		test(a_transaction_is_answered_when_nothing_is_open_below),
+		test(a_place_takes_the_part_of_positions),
+		test(a_place_may_be_none_and_never_what_is_no_base64),
 		test(positions_of_a_transaction_have_notes),
 		test(an_overtaken_question_is_told_so),
 		test(a_transaction_of_an_ended_assignment_aborts),

@@ -31,7 +31,7 @@
  * batch again, one by one; blame.c finds the one at fault in a transaction; anew.c sends those whose
  * topic was made anew; deadletters.c writes dead letters to
  * a topic; map.c keeps a map of offsets, and old.c asks the cluster that records come from; txn.c
- * has transactions; partition.c chooses partitions; receipts.c says where records are; stall.c says why
+ * has transactions, place.c the positions of a source that is not Kafka; partition.c chooses partitions; receipts.c says where records are; stall.c says why
  * records wait.
  */
 #include "ack/client.h"
@@ -74,7 +74,8 @@ static struct {
 	struct sink_opts sink;
 	struct kafka_opts kafka;
 	struct shape_opts shape;
-	struct arg_str *codec, *receipts, *txn;
+	struct arg_str *codec, *receipts;
+	struct txn_opts txn;
 	struct arg_lit *pass;
 	struct old_opts old;
 } opt;
@@ -88,6 +89,7 @@ static struct kwrite {
 	struct sink sink;
 	struct deliveries deliveries;
 	struct deadletters dead;
+	struct place place;
 	struct txn txn;
 	struct resend resend;
 	struct anew anew;
@@ -122,37 +124,36 @@ static void parse_options(int argc, char **argv)
 		"hand each record on, with where it was written: a filter, not a sink");
 	opt.receipts = arg_str0(NULL, "receipts", "FD",
 		"print where each record was written to this descriptor, in the order of input");
-	opt.txn = arg_str0(NULL, "txn", "ID",
-		"exactly once: write in transactions, and the source's positions with them");
+	txn_opts(&opt.txn);
 	input_opts(&opt.input, INPUT_DEAD_TO_TOPIC);
 	sink_opts(&opt.sink);
 	ack_opts(&opt.ack);
 	kafka_opts(&opt.kafka);
 	opt_common(&opt.common);
 	void *table[] = {SHAPE_ENTRIES(opt.shape), opt.codec, OLD_ENTRIES(opt.old), opt.pass,
-		opt.receipts, opt.txn, INPUT_ENTRIES(opt.input), SINK_ENTRIES(opt.sink),
-		ACK_ENTRIES(opt.ack), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
-		arg_end(5)};
+		opt.receipts, TXN_ENTRIES(opt.txn), INPUT_ENTRIES(opt.input),
+		SINK_ENTRIES(opt.sink), ACK_ENTRIES(opt.ack), KAFKA_ENTRIES(opt.kafka),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(5)};
 	opt_parse(old_join(argc, argv), argv, table, &opt.common, &page);
 }
 
 static void take_options(struct shape *shape)
 {
 	shape_take(shape, &opt.shape);
-	if (opt.txn->count && (shape->raw || opt.pass->count || opt.receipts->count))
+	if (opt.txn.id->count && (shape->raw || opt.pass->count || opt.receipts->count))
 		opt_bad("--txn goes with none of --raw, --pass and --receipts");
-	if (opt.txn->count && !ack_path(&opt.ack))
-		opt_bad("--txn needs the source, for its positions: give it and kread -g the same --ack PATH, or run them with evpipe");
+	txn_check(&opt.txn, ack_path(&opt.ack));
 	shape->maps = opt.old.map->count;
 	old_check(&opt.old, shape->raw);
-	if (shape->maps && (shape->raw || opt.pass->count || opt.txn->count || opt.receipts->count))
+	if (shape->maps &&
+		(shape->raw || opt.pass->count || opt.txn.id->count || opt.receipts->count))
 		opt_bad("--map goes with none of --raw, --pass, --receipts and --txn");
 }
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
 	(void)opaque;
-	if (map_takes(&self.map, m))
+	if (map_takes(&self.map, m) || place_takes(&self.place, m))
 		return;
 	deliveries_report(&self.deliveries, rk, m);
 }
@@ -170,8 +171,8 @@ static void warn(const struct kafka_conf *conf)
 /* A record may be refused when later ones are out; these must not be written before it is sent again. */
 static void order_records(struct kwrite *s, struct kafka_conf *conf)
 {
-	bool ordered =
-		!opt.txn->count && strcmp(kafka_conf_text(conf, "enable.idempotence"), "true") == 0;
+	bool ordered = !opt.txn.id->count &&
+		strcmp(kafka_conf_text(conf, "enable.idempotence"), "true") == 0;
 
 	s->batch.firsts.off = !ordered || !s->partitioner.in_runs;
 	/* To which partitions records go is not known before. */
@@ -194,7 +195,7 @@ static void start(struct kwrite *s)
 		{"message.max.bytes", "1000000000"},
 		{"batch.size", "1000000"},
 		/* A transaction has time-outs of its own. */
-		{opt.txn->count ? NULL : "message.timeout.ms", "0"},
+		{opt.txn.id->count ? NULL : "message.timeout.ms", "0"},
 		/* How long a broker that is frozen, or cut off in silence, holds its records up. It gives up waiting for
 		 * replicas before, and says so. */
 		{"socket.timeout.ms", "20000"},
@@ -204,7 +205,7 @@ static void start(struct kwrite *s)
 	const struct kafka_prop own[] = {
 		{"allow.auto.create.topics", opt.old.create->count ? "true" : "false"},
 		{"delivery.report.only.error", "false"},
-		{opt.txn->count ? "transactional.id" : NULL, opt_text(opt.txn, "--txn")},
+		{opt.txn.id->count ? "transactional.id" : NULL, s->place.id},
 		{0},
 	};
 	const char *codec = opt_text(opt.codec, "-z");
@@ -230,8 +231,8 @@ static void start(struct kwrite *s)
 		rd_kafka_conf_set(conf.rd, "sticky.partitioning.linger.ms", "0", NULL, 0);
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, on_delivery);
 	order_records(s, &conf);
-	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn->count);
-	if (old_open(&s->old, &opt.old, &conf, &s->map, &why))
+	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn.id->count);
+	if (old_open(&s->old, &opt.old, &conf, &s->map, &why) || place_open(&s->place, &conf, &why))
 		exit(trouble_tell(&why));
 	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		exit(trouble_tell(&why));
@@ -425,7 +426,7 @@ static bool show(void *kwrite, struct buf *text, uint64_t per_second)
 
 static void open_sink(struct kwrite *s)
 {
-	bool pass = opt.pass->count, txn = opt.txn->count;
+	bool pass = opt.pass->count, txn = opt.txn.id->count;
 
 	sink_open(&s->sink,
 		&(struct sink_setup){.input = &opt.input,
@@ -469,6 +470,9 @@ int main(int argc, char **argv)
 	take_options(&s->shape);
 	receipts_open(&s->receipts, opt.receipts, opt.pass->count ? 1 : -1, s->shape.raw);
 	open_sink(s);
+	s->place = (struct place){.name = opt_text(opt.txn.positions, "--positions"),
+		.id = opt_text(opt.txn.id, "--txn"),
+		.topics = &s->topics};
 	start(s);
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
 	kafka_wake_on(&s->kafka, queue);
@@ -480,11 +484,11 @@ int main(int argc, char **argv)
 		.sink = &s->sink,
 		.kafka = &s->kafka,
 		.topics = &s->topics};
-	anew_open(&s->anew, &s->topics, &s->deliveries, &s->shape, opt.txn->count);
+	anew_open(&s->anew, &s->topics, &s->deliveries, &s->shape, opt.txn.id->count);
 	stall_open(&s->stall, &s->kafka, &s->sink);
 	batch_open(&s->batch, &s->shape);
 	progress_more(show, s);
-	txn_open(&s->txn, opt_text(opt.txn, "--txn"), &s->sink, &s->kafka);
+	txn_open(&s->txn, &s->place, &s->sink, &s->kafka);
 	loop(s);
 	receipts_close(&s->receipts);
 	status = sink_close(&s->sink);

@@ -49,10 +49,36 @@ enum {
 	LABELS_MAX = 256 << 10, /* bytes */
 };
 
-void txn_open(struct txn *t, const char *id, struct sink *s, struct kafka *k)
+void txn_opts(struct txn_opts *o)
 {
-	*t = (struct txn){
-		.id = id, .sink = s, .kafka = k, .state = TXN_STARTING, .asked_ms = wake_now_ms()};
+	o->id = arg_str0(NULL, "txn", "ID",
+		"exactly once: write in transactions, and the source's positions with them");
+	o->positions = arg_str0(NULL, "positions", "TOPIC",
+		"with --txn: of a source that is not Kafka, in this compacted topic");
+}
+
+void txn_check(const struct txn_opts *o, const char *path)
+{
+	if (o->id->count && !path)
+		opt_bad("--txn needs the source, for its positions: give it and kread -g the same --ack PATH, or run them with evpipe");
+	if (o->positions->count && !o->id->count)
+		opt_bad("--positions is for --txn");
+	if (o->positions->count && !*o->positions->sval[0])
+		opt_bad("--positions takes the name of a topic");
+}
+
+void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k)
+{
+	*t = (struct txn){.id = p->id,
+		.place = p,
+		.sink = s,
+		.kafka = k,
+		.state = TXN_STARTING,
+		.asked_ms = wake_now_ms()};
+	p->kafka = k;
+	p->sink = s;
+	if (p->id && p->name)
+		ack_keep_place(&s->ack);
 }
 
 /* ---- its records ---- */
@@ -99,7 +125,7 @@ static void report(struct txn *t)
 static void end_transaction(struct txn *t)
 {
 	int64_t until = wake_now_ms() + ABORT_MS;
-	bool again = t->state > TXN_STARTING;
+	bool again = t->state > TXN_PLACING;
 
 	while (again && wake_now_ms() < until) {
 		rd_kafka_error_t *error = rd_kafka_abort_transaction(t->kafka->rk, SLICE_MS);
@@ -121,7 +147,7 @@ void txn_fail(struct txn *t, int status, const char *fmt, ...)
 	dead_sync(&t->sink->in.dead);
 	end_transaction(t);
 	sink_die(t->sink, status, "%s%s", why,
-		t->state == TXN_STARTING
+		t->state <= TXN_PLACING
 			? ""
 			: "; the transaction is aborted, nothing of it was written");
 }
@@ -250,13 +276,20 @@ static void on_reply(struct txn *t)
 	buf_span(&t->committed, buf_as_span(reply));
 	/* strtoll needs an end. */
 	*buf_room(&t->committed, 1) = '\0';
+	t->is_sent = false;
 }
 
 static void commit(struct txn *t)
 {
 	rd_kafka_error_t *error = NULL;
 
-	if (t->state == TXN_SENDING) {
+	if (t->state == TXN_SENDING && t->sink->ack.is_place) {
+		if (!t->is_sent)
+			place_write(t->place, buf_as_span(&t->committed));
+		t->is_sent = true;
+		if (place_is_written(t->place))
+			t->state = TXN_COMMITTING;
+	} else if (t->state == TXN_SENDING) {
 		error = send_offsets(t, buf_as_span(&t->committed));
 		/* The source may have left the group. Without records only drops are lost. */
 		if (error && is_empty(t) && rd_kafka_error_txn_requires_abort(error)) {
@@ -316,6 +349,10 @@ int txn_timeout_ms(const struct txn *t, int64_t now_ms)
 
 	if (!t->id || !ack_greeted(&t->sink->ack))
 		return -1;
+	/* The delivery report wakes it, or what is told of the topic. */
+	if (t->state == TXN_SENDING ? !place_is_written(t->place)
+				    : t->state == TXN_PLACING && place_waits(t->place))
+		return -1;
 	if (t->state != TXN_OPEN && t->state != TXN_ASKED)
 		return 0;
 	/* It is read at the end of a turn. */
@@ -332,7 +369,7 @@ int txn_timeout_ms(const struct txn *t, int64_t now_ms)
 bool txn_is_done(const struct txn *t)
 {
 
-	return !t->id || t->state == TXN_STARTING || (t->state == TXN_OPEN && is_empty(t));
+	return !t->id || t->state <= TXN_PLACING || (t->state == TXN_OPEN && is_empty(t));
 }
 
 void txn_step(struct txn *t, int64_t now_ms)
@@ -342,6 +379,11 @@ void txn_step(struct txn *t, int64_t now_ms)
 		return;
 	if (t->state == TXN_STARTING) {
 		if (!is_done(t, rd_kafka_init_transactions(t->kafka->rk, SLICE_MS), "begin"))
+			return;
+		t->state = TXN_PLACING;
+	}
+	if (t->state == TXN_PLACING) {
+		if (t->place->name && !place_read(t->place))
 			return;
 		begin(t);
 	}

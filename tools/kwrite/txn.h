@@ -7,9 +7,18 @@
 #include "base/buf.h"
 #include "flow/sink.h"
 #include "kafka/kafka.h"
+#include "kwrite/place.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+struct txn_opts {
+	struct arg_str *id, *positions;
+};
+void txn_opts(struct txn_opts *o);
+#define TXN_ENTRIES(o) (o).id, (o).positions
+/* Dies with 100. @path: of the socket. */
+void txn_check(const struct txn_opts *o, const char *path);
 
 /* Labels of one kind in a row, from a byte of the list on. */
 struct txn_run {
@@ -21,7 +30,8 @@ struct txn {
 	const char *id; /* NULL: no transactions */
 	struct sink *sink;
 	struct kafka *kafka;
-	enum { TXN_STARTING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
+	struct place *place;
+	enum { TXN_STARTING, TXN_PLACING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
 	uint64_t begun, asked; /* sink->tail when it began, when the source was asked */
 	uint64_t moved; /* sink->tail in the last turn */
 	int64_t moved_ms; /* when sink->tail last moved */
@@ -30,11 +40,13 @@ struct txn {
 	struct txn_run *runs;
 	size_t run_count;
 	uint64_t delivered;
+	bool is_sent; /* a place, in SENDING */
 	struct buf
 		committed; /* the source's reply whose positions are being committed, or were last */
 };
 
-void txn_open(struct txn *t, const char *id, struct sink *s, struct kafka *k);
+/* @p stays. */
+void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k);
 /* The sink's `settle`: reports this once the present transaction is committed. */
 void txn_settle(struct txn *t, enum ack_kind kind, const struct ack_label *label);
 /* Does what is due. Call each turn, before lines are taken. */

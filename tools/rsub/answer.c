@@ -200,7 +200,7 @@ static void on_new_entries(struct streams *s, const struct link_reply *reply)
 		return;
 	}
 	set_batch(s, entries, (size_t)(reply->elements.end - reply->elements.p));
-	if (!s->to_end && s->count == 1 && entries >= (int64_t)room && s->group) {
+	if (!s->to_end && s->count == 1 && entries >= (int64_t)room && s->group && !s->is_exact) {
 		streams_ask(s, (size_t)entries);
 		redis_flush(&s->redis, s->now_ms);
 	}
@@ -245,7 +245,8 @@ static void begin_anew(struct streams *s, struct stream *st)
 		st->acked = 0;
 	}
 	xack_again(&st->acks);
-	st->acks.head = st->acks.sent = st->acks.ready = st->acks.tail;
+	st->acks.head = st->acks.sent = st->acks.ready = st->base = st->acks.tail;
+	st->begun = (struct id){0};
 }
 
 static void look_at(struct streams *s, struct stream *st, const struct info *i)
@@ -277,10 +278,11 @@ static void on_info(struct streams *s, struct stream *st, const struct link_repl
 		st->had_group = st->had_group || i.has_group;
 		if (!i.has_group)
 			return;
-	} else {
+	}
+	if (!s->group || s->is_exact) {
 		i.delivered = st->read;
 		i.read = old->read;
-		i.has_read = true;
+		i.has_read = !s->is_exact || old->has_read;
 	}
 	lost = info_lost(&st->losses, &i);
 	if (lost)
@@ -305,12 +307,15 @@ static void on_group(struct streams *s, struct stream *st)
 		msg_info("redis at %s: group '%s' of stream '%s' is made", redis_name(&s->redis),
 			s->group, st->name);
 	}
+	st->made_group = st->made_group || !st->had_group;
 	st->had_group = true;
 	st->losses.has_base = false;
 }
 
 static void on_ack(struct streams *s, struct stream *st, uint64_t count)
 {
+	if (s->is_exact)
+		exact_confirmed(st, count);
 	xack_confirm(&st->acks, count);
 	if (!s->follows)
 		return;

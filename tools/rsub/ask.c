@@ -252,6 +252,7 @@ static int block_ms(const struct streams *s)
 static void ask_new(struct streams *s, size_t room)
 {
 	int streams = 0, taken = 0, block = block_ms(s);
+	bool in_group = s->group && !s->is_exact;
 	struct buf *b;
 
 	for (int i = 0; i < s->count; i++)
@@ -265,11 +266,11 @@ static void ask_new(struct streams *s, size_t room)
 	if ((size_t)streams > room)
 		streams = (int)room;
 	b = streams_begin(s, s->streams,
-		(s->group ? 7 : 4) + (block < 0 ? 0 : 2) + 2 * (size_t)streams,
-		s->group ? "XREADGROUP" : "XREAD");
+		(in_group ? 7 : 4) + (block < 0 ? 0 : 2) + 2 * (size_t)streams,
+		in_group ? "XREADGROUP" : "XREAD");
 	if (!b)
 		return;
-	if (s->group) {
+	if (in_group) {
 		request_text(b, "GROUP");
 		request_text(b, s->group);
 		request_text(b, s->consumer);
@@ -289,7 +290,7 @@ static void ask_new(struct streams *s, size_t room)
 		}
 	for (int i = s->first; taken; i++)
 		if (!s->streams[i % s->count].is_done) {
-			if (s->group)
+			if (in_group)
 				request_text(b, ">");
 			else
 				request_id(b, s->streams[i % s->count].read);
@@ -325,6 +326,14 @@ static void go_on(struct streams *s, size_t pending)
 	size_t room;
 
 	put_room(s, 0);
+	if (s->step != STREAMS_SETUP && exact_is_on(&s->whole->exact)) {
+		if (!s->whole->exact.is_told)
+			return;
+		if (!s->is_exact)
+			exact_begin(s);
+		if (s->step != STREAMS_NEW)
+			streams_step(s, STREAMS_NEW);
+	}
 	room = room_for(s, 0, BATCH);
 
 	switch (s->step) {
@@ -342,7 +351,8 @@ static void go_on(struct streams *s, size_t pending)
 			ask_claim(s, st, room);
 		return;
 	case STREAMS_NEW:
-		if (s->group && !s->has_no_claim && s->now_ms >= s->claim_ms && !pending) {
+		if (s->group && !s->is_exact && !s->has_no_claim && s->now_ms >= s->claim_ms &&
+			!pending) {
 			streams_step(s, STREAMS_CLAIM);
 			return;
 		}
@@ -382,6 +392,10 @@ void streams_ack(struct streams *s)
 		struct stream *st = &s->streams[i];
 		uint64_t count;
 
+		if (s->is_exact) {
+			exact_ack(s, st);
+			continue;
+		}
 		while ((count = xack_due(&st->acks))) {
 			struct buf *b = streams_begin(s, st, 3 + (size_t)count, "XACK");
 
@@ -418,7 +432,7 @@ static void claim_ids(
 
 void streams_renew(struct streams *s)
 {
-	if (!s->follows || s->now_ms < s->renew_ms || s->now_ms < s->retry_ms)
+	if (!s->follows || s->is_exact || s->now_ms < s->renew_ms || s->now_ms < s->retry_ms)
 		return;
 	s->renew_ms = s->now_ms + s->claim_idle_ms / 3;
 	for (int i = 0; i < s->count; i++) {

@@ -17,7 +17,7 @@ static void refuse(struct streams *s, struct stream *st, const struct entry *e, 
 	if (!dead_refuse(&s->whole->dead, c, (struct span){line.p, line.len - 1}, !s->raw, 0,
 		    "stream '%s', id %s: %s", st->name, id_text(e->id, id).p, why)) {
 		source_done(s->source);
-	} else if (s->group) {
+	} else if (s->group && !s->is_exact) {
 		xack_add(&st->acks, e->id);
 	}
 }
@@ -46,7 +46,7 @@ static void print(struct streams *s, struct stream *st, const struct entry *e, c
 	}
 	source_emit(s->source, st->account, (int64_t)e->id.ms, (int64_t)e->id.seq, bytes,
 		s->now_ms * 1000);
-	if (s->group && !s->follows)
+	if (s->group && (!s->follows || s->is_exact))
 		xack_add(&st->acks, e->id);
 }
 
@@ -95,7 +95,7 @@ void streams_take_new(struct streams *s, struct stream *st, const struct entry *
 		}
 	}
 	if (source_phase(s->source) != SOURCE_READING || st->is_done) {
-		if (s->group)
+		if (s->group && !s->is_exact)
 			id_set_add(&st->back, e->id);
 		return;
 	}

@@ -240,6 +240,8 @@ static void open_streams(struct rsub *s)
 		first += s->parts[i].count;
 		streams_open(&s->readers[i], &s->url);
 	}
+	if (all->follows)
+		exact_open(&s->whole.exact, &s->source, s->readers, s->whole.count);
 }
 
 static void open_channels(struct rsub *s)
@@ -342,6 +344,7 @@ static int run_streams(struct rsub *s)
 		streams_close(&s->readers[i]);
 		status = trouble_worse(status, s->readers[i].status);
 	}
+	exact_close(&s->whole.exact);
 	return trouble_worse(status, dead_close(&s->whole.dead));
 }
 

@@ -160,6 +160,8 @@ void streams_settled(struct streams *s, int32_t partition, struct id id)
 {
 	struct xack *a = &s->streams[-1 - partition - s->first_part].acks;
 
+	if (s->is_exact)
+		return;
 	xack_add(a, id);
 	a->ready = a->tail;
 }
@@ -247,6 +249,12 @@ static void on_redis(struct streams *s, const struct pollfd *p)
 	streams_results(s);
 }
 
+/* Up to where in its acks what is final is to be told to Redis. */
+static uint64_t unsaid(const struct streams *s, const struct stream *st)
+{
+	return s->is_exact ? st->acks.ready : st->acks.tail;
+}
+
 bool streams_left(const struct streams *s)
 {
 	if (s->redis.state == REDIS_REFUSED || s->source->server.void_account)
@@ -254,7 +262,7 @@ bool streams_left(const struct streams *s)
 	if (s->asked || s->quiet)
 		return false;
 	for (int i = 0; i < s->count; i++)
-		if (s->streams[i].acks.head < s->streams[i].acks.tail)
+		if (s->streams[i].acks.head < unsaid(s, &s->streams[i]))
 			return false;
 	return true;
 }
@@ -262,6 +270,8 @@ bool streams_left(const struct streams *s)
 /* Without acknowledgements: what is printed has been written when nothing is pending. */
 static void release_written(struct streams *s)
 {
+	if (s->is_exact)
+		return;
 	if (!s->follows && out_pending(&s->source->out) && source_phase(s->source) < SOURCE_LEAVING)
 		return;
 	for (int i = 0; i < s->count; i++)
@@ -293,7 +303,7 @@ void streams_close(struct streams *s)
 	for (int i = 0; i < s->count; i++) {
 		struct stream *st = &s->streams[i];
 
-		left += st->acks.tail - st->acks.head;
+		left += unsaid(s, st) - st->acks.head;
 		buf_free(&st->head);
 		free(st->known.ids);
 		free(st->back.ids);

@@ -39,6 +39,7 @@ struct stream {
 	bool is_known; /* its information has come once */
 	bool had_group; /* … and the group was there */
 	bool has_group; /* now */
+	bool made_group; /* by us, since there was none */
 	bool is_done; /* -e: its end is reached */
 	bool is_asked; /* for new entries */
 	struct id end; /* for -e */
@@ -51,6 +52,9 @@ struct stream {
 	struct id_set back; /* read, and to be left to others */
 	struct xack acks;
 	uint64_t acked; /* confirmed, of the present account */
+	/* Under exactly once: the id before acks' head, and acks' tail when the present account began. */
+	struct id begun;
+	uint64_t base;
 	struct info info;
 	struct info_losses losses;
 };
@@ -99,6 +103,7 @@ struct streams {
 	unsigned asked; /* commands of the step that are not answered */
 	unsigned quiet; /* others, whose answer only has to come */
 	bool own_again; /* OWN has to come again after CLAIM */
+	bool is_exact; /* see exact.h */
 	struct delivery deliveries[STREAMS_PENDING + 1];
 	size_t delivery_count;
 	size_t batch; /* new entries to ask for */

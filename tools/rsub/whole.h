@@ -5,6 +5,7 @@
 
 #include "flow/dead.h"
 #include "flow/source.h"
+#include "rsub/exact.h"
 #include "rsub/names.h"
 
 #include <stdbool.h>
@@ -21,6 +22,7 @@ struct whole {
 	int ready, over; /* … that are; that have read all */
 	int stalled; /* … whose server refuses to write */
 	size_t asked; /* records that all of them have asked for */
+	struct exact exact; /* with a group that follows acknowledgements */
 };
 
 /* Changes what one connection is, *@mine, in the number of all. */
