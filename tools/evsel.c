@@ -207,6 +207,24 @@ static void parse_options(int argc, char **argv)
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
+/* Whether an assignment stands in the program, outside of strings: what it gives is a record, and that holds. */
+static bool assigns(const char *program)
+{
+	bool is_text = false;
+
+	for (const char *c = program; *c; c++) {
+		if (is_text && *c == '\\' && c[1])
+			c++;
+		else if (*c == '"')
+			is_text = !is_text;
+		else if (!is_text && c[0] == '=' && c[1] == '=')
+			c++;
+		else if (!is_text && *c == '=' && (c == program || !strchr("!<>", c[-1])))
+			return true;
+	}
+	return false;
+}
+
 static void take_options(struct evsel *s)
 {
 	const char *text = opt_text(opt.expr, "EXPR");
@@ -219,6 +237,9 @@ static void take_options(struct evsel *s)
 	s->invert = opt.invert->count;
 	if (text && !(s->expr = expr_compile(text, why, sizeof(why))))
 		opt_bad("'%s' is not a jq expression: %s", text, why);
+	if (text && assigns(text))
+		msg_warn(
+			"'=' assigns in jq, and what it gives holds for each record; '==' compares");
 }
 
 int main(int argc, char **argv)

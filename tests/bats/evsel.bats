@@ -269,3 +269,17 @@ refused_as() {
 	EVPIPE_ACK='' run -0 evsel --undead <records
 	[ "$output" = '{"seq":null,"payload":"old"}' ]
 }
+
+@test "an assignment is named, since it keeps everything; a comparison is not" {
+	echo '{"key":"a=b","payload":"x"}' >in
+	for expr in '.key = "x"' '.payload |= 1' '.n += 1 '; do
+		run -0 --separate-stderr evsel "$expr" <in
+		[ "$output" = "$(<in)" ]
+		[ "$stderr" = "evsel: warning: '=' assigns in jq, and what it gives holds for each record; '==' compares" ]
+	done
+	for expr in '.key == "a=b"' '.key != "\"="' '.key <= "b" and .key >= "a"' '.key|test("=")'; do
+		run -0 --separate-stderr evsel "$expr" <in
+		[ "$output" = "$(<in)" ]
+		[ -z "$stderr" ]
+	done
+}
