@@ -198,6 +198,8 @@ static const char *set_place(struct redis_url *u, const char *s)
 	return s;
 }
 
+#define HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
+
 static const char *set_scheme(struct redis_url *u, const char *url)
 {
 	static const struct {
@@ -225,6 +227,9 @@ static const char *set_scheme(struct redis_url *u, const char *url)
 		u->sentinel_tls = schemes[i].sentinel_tls;
 		return url + n;
 	}
+	/* What may hold a password is not repeated. */
+	if (*url && !url[strspn(url, HOST_CHARS)])
+		opt_bad("'%s' has no scheme: redis://%s", url, url);
 	opt_bad("the redis URL begins with none of redis://, rediss://, unix:, redis+sentinel://, "
 		"redis+cluster://, rediss+sentinel:// and the like");
 }

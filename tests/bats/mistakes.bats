@@ -59,6 +59,9 @@ table() {
 		kread -b kafka://localhost:9092 -e orders
 		100
 		'kafka://' is no protocol of brokers  HOST:PORT
+		rsub -u localhost:6379 news
+		100
+		'localhost:6379' has no scheme  redis://localhost:6379
 		kwrite -b 'localhost:9092 localhost:9093' -t orders
 		100
 		no blank  HOST:PORT,HOST:PORT
