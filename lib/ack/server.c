@@ -38,9 +38,12 @@ static void on_opened(void *ctx, struct peer *p)
 		p->closed = true;
 		return;
 	}
-	peer_tell(&d->peers, p, "run %s\n", d->run);
+	/* At once: who has the run may read all of its input before the next line comes. */
 	if (d->ended)
-		tell_end(d, p);
+		peer_tell(&d->peers, p, "run %s\nend %s %llu\n", d->run, d->run,
+			(unsigned long long)ledger_last(d->ledger));
+	else
+		peer_tell(&d->peers, p, "run %s\n", d->run);
 }
 
 static void on_line(void *ctx, struct peer *p, struct span line, int64_t now_us)

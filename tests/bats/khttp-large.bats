@@ -107,8 +107,10 @@ is_empty() {
 	} >large
 	post_file $TEXT large "/topics/$topic?errors=fail"
 	is 413 '(.offsets | length) == 3003 and [.offsets[] | select(.error_code)] == [.offsets[3000]]'
-	[ "$(keys "$topic")" = "$(seq 0 2999; printf 'a\n\nnull')" ]
-	[ "$(kread -q -b "$KAFKA_BROKERS" -o 3000 -e "$topic" | jq -c '[.payload, .headers]')" = '["\"",["h","v"]]
+	# Those of the refused batch are sent again, behind what was on its way.
+	[ "$(keys "$topic" | sort)" = "$({ seq 0 2999; printf 'a\n\nnull\n'; } | sort)" ]
+	[ "$(kread -q -b "$KAFKA_BROKERS" -e "$topic" | jq -c 'select(.key == "a\n" or .key == null) | [.payload, .headers]' |
+		sort)" = '["\"",["h","v"]]
 [null,null]' ]
 	body json 2000 1000 | sed 's/"key":"[0-9]*",//g' >large
 	post_file application/vnd.kafka.binary.v2+json large "/topics/$topic?async=true"

@@ -70,13 +70,18 @@ static void serve(void)
 	ack_server_serve(&d, 1);
 }
 
-static int peer(void)
+static int peer_of(int type)
 {
 	int fds[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(socketpair(AF_UNIX, type | SOCK_NONBLOCK, 0, fds), 0);
 	ack_server_add(&d, fds[0]);
 	return fds[1];
+}
+
+static int peer(void)
+{
+	return peer_of(SOCK_STREAM);
 }
 
 /* Sends without serving; "RUN" stands for the run. */
@@ -529,6 +534,20 @@ static void the_end_is_told_to_those_who_are_there_and_to_those_who_come(void **
 	close(late);
 }
 
+/* With the run it may read all of its input, and must then know that it is whole. */
+static void who_comes_late_has_run_and_end_at_once(void **state)
+{
+	char text[256] = "";
+	int late;
+
+	(void)state;
+	ack_server_end(&d);
+	late = peer_of(SOCK_SEQPACKET);
+	assert_true(recv(late, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, "\nend "));
+	close(late);
+}
+
 static void a_peer_that_does_not_read_holds_nobody_up(void **state)
 {
 	int mute = member("sink"), other = member("filter"), size = 1;
@@ -935,6 +954,7 @@ int main(void)
 		test(by_order_a_report_that_goes_back_ends_it_too),
 		test(an_early_report_says_nothing_of_the_numbers_below),
 		test(the_end_is_told_to_those_who_are_there_and_to_those_who_come),
+		test(who_comes_late_has_run_and_end_at_once),
 		test(a_peer_that_does_not_read_holds_nobody_up),
 		test(whom_nothing_can_be_sent_sees_the_end),
 		test(who_cannot_be_heard_sees_the_end),

@@ -270,7 +270,7 @@ static void on_reply(struct txn *t)
 	}
 	t->state = TXN_SENDING;
 	if (is_empty(t) && reply->len == t->committed.len &&
-		memcmp(reply->p, t->committed.p, reply->len) == 0)
+		(!reply->len || memcmp(reply->p, t->committed.p, reply->len) == 0))
 		t->state = TXN_OPEN;
 	buf_clear(&t->committed);
 	buf_span(&t->committed, buf_as_span(reply));
