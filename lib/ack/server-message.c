@@ -359,6 +359,7 @@ static void on_place(struct ack_server *d, struct ack_peer *p, struct span line)
 		return;
 	if (!span_is(line, "-") && buf_unbase64(&text, line)) {
 		ack_server_garbage(d, p, "a place that is no base64");
+		buf_free(&text);
 		return;
 	}
 	p->has_told = true;

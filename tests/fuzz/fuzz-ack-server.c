@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Any bytes as what three peers say to a source: each number has one fate, positions never fall nor pass what
  * is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a piece and says
- * whose it is; the run is 0123456789abcdef. */
+ * whose it is; the run is 0123456789abcdef. Of the first byte 0x80 is accounting in order, 0x40 a source whose
+ * position is a text. */
 #define _GNU_SOURCE
 #include "ack/server.h"
 #include "base/msg.h"
@@ -18,6 +19,22 @@ static bool put_metadata(void *ctx, struct buf *out)
 	buf_puts(out, "bQ==");
 	return true;
 }
+
+static void on_kept(void *ctx, struct span text)
+{
+	unsigned *told = ctx;
+
+	must(text.p || !text.len);
+	must(++*told == 1);
+}
+
+static void put_place(void *ctx, struct buf *out)
+{
+	(void)ctx;
+	buf_puts(out, "here");
+}
+
+static const struct ack_place place = {on_kept, put_place};
 
 static int64_t check(struct ack_server *d, const struct ledger_part *p, int64_t before)
 {
@@ -44,12 +61,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fds[PEERS][2];
 	struct ack_server d;
 	size_t who = 0;
+	unsigned told = 0;
 
 	/* In order numbers are put together early. */
 	ledger_keep(l, 4);
 	msg_setup(-1, false);
 	ack_server_open(&d, NULL, l);
-	ack_server_on_txn(&d, put_metadata, NULL);
+	if (size && data[0] & 0x40)
+		ack_server_on_place(&d, &place, &told);
+	else
+		ack_server_on_txn(&d, put_metadata, NULL);
 	snprintf(d.run, sizeof(d.run), "0123456789abcdef");
 	for (int i = 0; i < PEERS; i++) {
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]) == 0);
