@@ -95,6 +95,17 @@ move_end() {
 	scli "$2" cluster setslot "$1" node "$id"
 }
 
+# move_about SLOT FROM TO TIMES: there, back, and so on.
+move_about() {
+	local n from=$2 to=$3 next
+	for ((n = 0; n < $4; n++)); do
+		move_begin "$1" "$from" "$to"
+		move_keys "$1" "$from" "$to"
+		move_end "$1" "$from" "$to"
+		next=$from from=$to to=$next
+	done
+}
+
 # entries STREAM: the payloads of a stream, in their order.
 entries() {
 	redis-cli -c -p "$(port_of n1)" xrange "$1" - + | awk '/^payload$/ { getline; print }'

@@ -98,14 +98,7 @@ sum_is() {
 	to=$(other "$from")
 	spawn unit evpipe kread -g g --window 500 moves '|' rapply --batch 100 -u "$(url)"
 	wait_for '[ "$(ccli get m7)" -gt 10000 ]'
-	for _ in 1 2 3; do
-		move_begin "$slot" "$from" "$to"
-		move_keys "$slot" "$from" "$to"
-		move_end "$slot" "$from" "$to"
-		set -- "$from" "$to"
-		from=$2
-		to=$1
-	done
+	move_about "$slot" "$from" "$to" 3
 	wait_for 'sum_is m 900030000'
 	stop unit
 	wait_exit unit

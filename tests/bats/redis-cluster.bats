@@ -97,14 +97,7 @@ reads() {
 	wait_for '[ "$(scli '"$from"' xlen hop-1)" -gt 100 ]'
 	across 1000 20999 9 >records
 	spawn load sh -c 'exec cat records >in'
-	for _ in 1 2 3; do
-		move_begin "$slot" "$from" "$to"
-		move_keys "$slot" "$from" "$to"
-		move_end "$slot" "$from" "$to"
-		set -- "$from" "$to"
-		from=$2
-		to=$1
-	done
+	move_about "$slot" "$from" "$to" 3
 	exec 7>&-
 	wait_exit load
 	wait_exit pub
@@ -122,14 +115,7 @@ reads() {
 	feed --stream moves
 	spawn load sh -c 'for i in $(seq 200); do seq $((i * 100 - 99)) $((i * 100)); sleep 0.01; done >in'
 	wait_for '[ "$(scli '"$from"' xlen moves)" -gt 300 ]'
-	for _ in 1 2 3; do
-		move_begin "$slot" "$from" "$to"
-		move_keys "$slot" "$from" "$to"
-		move_end "$slot" "$from" "$to"
-		set -- "$from" "$to"
-		from=$2
-		to=$1
-	done
+	move_about "$slot" "$from" "$to" 3
 	exec 7>&-
 	wait_exit load
 	wait_exit pub
@@ -268,14 +254,7 @@ reads() {
 	spawn load sh -c 'for i in $(seq 100); do for j in $(seq $((i * 100 - 99)) $((i * 100))); do
 		echo "{\"topic\":\"t\",\"partition\":0,\"offset\":$j,\"payload\":\"$j\"}"; done; sleep 0.01; done >in'
 	wait_for '[ "$(scli '"$from"' xlen offsets)" -gt 300 ]'
-	for _ in 1 2; do
-		move_begin "$slot" "$from" "$to"
-		move_keys "$slot" "$from" "$to"
-		move_end "$slot" "$from" "$to"
-		set -- "$from" "$to"
-		from=$2
-		to=$1
-	done
+	move_about "$slot" "$from" "$to" 2
 	exec 7>&-
 	wait_exit load
 	wait_exit pub
