@@ -75,7 +75,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/record/record-parts.h lib/record/record.h \
 	lib/record/template.c lib/record/template.h \
 	lib/ack/client.c lib/ack/client-connect.c lib/ack/client-lines.c lib/ack/client-parts.h lib/ack/client.h \
-	lib/ack/client-position.c lib/ack/position.c lib/ack/position.h lib/ack/list.c lib/ack/list.h \
+	lib/ack/client-message.c lib/ack/client-position.c lib/ack/position.c lib/ack/position.h lib/ack/list.c lib/ack/list.h \
 	lib/ack/server.c lib/ack/server-message.c lib/ack/server.h lib/ack/server-parts.h \
 	lib/ack/label.c lib/ack/label.h \
 	lib/ack/ledger.c lib/ack/ledger-open.c lib/ack/ledger-report.c lib/ack/ledger-runs.c lib/ack/ledger-names.c lib/ack/ledger.h \

@@ -42,6 +42,7 @@ tests_unit_prop_ledger_SOURCES = tests/unit/prop-ledger.c tests/unit/sim.c \
 tests_unit_prop_ledger_LDADD = $(UNIT_LDADD)
 tests_unit_prop_ledger_calls_LDADD = $(UNIT_LDADD)
 tests_unit_test_ack_client_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS)
+tests_unit_test_ack_client_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=poll
 tests_unit_test_ack_server_LDADD = $(UNIT_LDADD)
 tests_unit_test_brokers_LDADD = $(UNIT_LDADD)
 tests_unit_test_buf_LDADD = $(UNIT_LDADD)

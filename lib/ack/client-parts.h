@@ -19,6 +19,10 @@ short ack_client_input(void);
 /* What was reported so far becomes a line, before another one is appended. */
 void ack_client_end_list(struct ack *a);
 
+/* ---- client-message.c ---- */
+/* Returns whether it is a line that a source sends. */
+bool ack_client_on_line(struct ack *a, struct span line);
+
 /* ---- client-position.c ---- */
 /* A message for a sink that keeps positions; @line: behind its word. Returns whether it was one. */
 bool ack_client_on_assigned(struct ack *a, struct span line);

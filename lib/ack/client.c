@@ -9,8 +9,11 @@
  * ends while input goes on has been cut, and since nothing can be reported any more, the program ends
  * after a while.
  *
- * Files: client.c records and reports; client-connect.c the way to the source; client-position.c positions that the
- * sink keeps. */
+ * Input may also end before `end` comes, though the source has sent it first: over ssh, say, nothing keeps the order of
+ * the two. So at the close it is waited for, as long as the source is there.
+ *
+ * Files: client.c records and reports; client-connect.c the way to the source; client-message.c what the source says;
+ * client-position.c positions that the sink keeps. */
 #define _GNU_SOURCE
 #include "ack/client-parts.h"
 
@@ -26,6 +29,7 @@
 enum {
 	CUT_MS = 10000, /* from a connection's end to the input's */
 	CLOSE_MS = 10000, /* for the last reports to leave */
+	LATE_MS = 500, /* for `end` behind the end of input */
 	LIST_MAX = 32 << 10, /* bytes of a report's line, about */
 	LINE_MAX_IN = 16 << 20, /* an answer with all positions of a transaction is long */
 };
@@ -36,92 +40,6 @@ bool ack_greeted(const struct ack *a)
 }
 
 /* ---- reading ---- */
-
-static bool take_word(struct span *line, const char *word)
-{
-	size_t n = strlen(word);
-
-	if (line->len < n || memcmp(line->p, word, n) || (line->len > n && line->p[n] != ' '))
-		return false;
-	n += line->len > n;
-	line->p += n;
-	line->len -= n;
-	return true;
-}
-
-static bool take_run(struct ack *a, struct span *line)
-{
-	return a->run[0] && take_word(line, a->run);
-}
-
-static bool is_run(struct span s)
-{
-	struct span run, label;
-	char seq[LABEL_RUN_LEN + 2];
-
-	if (s.len != LABEL_RUN_LEN)
-		return false;
-	memcpy(seq, s.p, LABEL_RUN_LEN);
-	memcpy(seq + LABEL_RUN_LEN, ":1", 2);
-	return label_split((struct span){seq, sizeof(seq)}, &run, &label) == 0;
-}
-
-/* A reply to a question. Only the reply to the last question counts. */
-static bool on_reply(struct ack *a, struct span positions, bool aborted)
-{
-	if (!a->questions)
-		return false;
-	if (--a->questions)
-		return true;
-	a->has_reply = true;
-	a->aborted = aborted;
-	a->is_place = false;
-	buf_clear(&a->reply);
-	buf_span(&a->reply, positions);
-	return true;
-}
-
-static bool on_greeting(struct ack *a, struct span run)
-{
-	if (a->run[0] || !is_run(run))
-		return false;
-	memcpy(a->run, run.p, LABEL_RUN_LEN);
-	a->state = ACK_UP;
-	return true;
-}
-
-static bool on_place(struct ack *a, struct span text)
-{
-	if (!a->keeps_place || !on_reply(a, text, false))
-		return false;
-	a->is_place = a->has_reply;
-	return true;
-}
-
-/* Returns whether it is a line that a source sends. */
-static bool on_line(struct ack *a, struct span line)
-{
-	if (take_word(&line, "run"))
-		return on_greeting(a, line);
-	if (take_word(&line, "end"))
-		return a->ended = take_run(a, &line);
-	if (take_word(&line, "offsets"))
-		return on_reply(a, line, false);
-	if (take_word(&line, "place"))
-		return on_place(a, line);
-	if (take_word(&line, "abort"))
-		return take_run(a, &line) && on_reply(a, SPAN(""), true);
-	if (take_word(&line, "again"))
-		return take_run(a, &line) && a->questions > 1 && on_reply(a, SPAN(""), false);
-	if (take_word(&line, "assigned"))
-		return take_run(a, &line) && ack_client_on_assigned(a, line);
-	if (take_word(&line, "from"))
-		return take_run(a, &line) && ack_client_on_from(a, line);
-	if (!take_word(&line, "stop"))
-		return false;
-	trouble_set(&a->trouble, EXIT_PERM, "%.*s", (int)(line.len < 300 ? line.len : 300), line.p);
-	return true;
-}
 
 static void lose(struct ack *a, int64_t now_ms)
 {
@@ -156,7 +74,7 @@ static void on_lines(struct ack *a)
 	for (; a->fd >= 0 && (lf = memchr(p, '\n', (size_t)(end - p))); p = lf + 1) {
 		struct span line = {p, (size_t)(lf - p)};
 
-		if (!on_line(a, line))
+		if (!ack_client_on_line(a, line))
 			on_garbage(a, line);
 	}
 	left = (size_t)(end - p);
@@ -454,6 +372,18 @@ static bool drain(struct ack *a)
 	}
 }
 
+static void wait_for_end(struct ack *a)
+{
+	int64_t until = wake_now_ms() + LATE_MS, now;
+
+	while (a->state == ACK_UP && !a->ended && !a->stopped && !a->trouble.status &&
+		(now = wake_now_ms()) < until) {
+		transmit(a);
+		poll(&(struct pollfd){.fd = a->fd, .events = POLLIN}, 1, (int)(until - now));
+		receive(a, now);
+	}
+}
+
 int ack_close(struct ack *a)
 {
 	bool rid = true;
@@ -462,6 +392,7 @@ int ack_close(struct ack *a)
 		return EXIT_DONE;
 	if (a->fd >= 0)
 		receive(a, wake_now_ms());
+	wait_for_end(a);
 	/* A `stop` is sent even before the greeting has come. */
 	if (a->fd >= 0 && (a->state == ACK_UP || a->stopped))
 		rid = drain(a);

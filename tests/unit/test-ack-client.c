@@ -881,6 +881,37 @@ static void the_close_reads_first_and_says_bye(void **state)
 	close_source(&s);
 }
 
+/* What the source says while the client waits for it. */
+static struct source *late;
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	if (late && timeout_ms > 0) {
+		say(late, "end " RUN " 1\n");
+		late = NULL;
+	}
+	return __real_poll(fds, count, timeout_ms);
+}
+
+static void an_end_may_come_behind_the_end_of_input(void **state)
+{
+	struct source s;
+	struct ack a;
+	int status;
+
+	(void)state;
+	begin(&s, &a, ACK_SINK);
+	report(&a, ACK_FINAL, 1);
+	late = &s;
+	status = ack_close(&a);
+	late = NULL;
+	assert_int_equal(status, EXIT_DONE);
+	assert_string_equal(heard(&s), "final " RUN " 1\nbye\n");
+	close_source(&s);
+}
+
 static void input_that_ends_without_end_is_not_whole(void **state)
 {
 	struct source s;
@@ -1021,6 +1052,7 @@ int main(void)
 		cmocka_unit_test(garbage_from_the_other_side_is_trouble),
 		cmocka_unit_test(stop_is_asked_for_once_and_behind_the_reports),
 		cmocka_unit_test(the_close_reads_first_and_says_bye),
+		cmocka_unit_test(an_end_may_come_behind_the_end_of_input),
 		cmocka_unit_test(input_that_ends_without_end_is_not_whole),
 		cmocka_unit_test(an_abandoned_connection_says_no_bye),
 		cmocka_unit_test(the_close_waits_for_a_slow_source),
