@@ -31,6 +31,7 @@
 #include "flow/source.h"
 #include "kafka/kafka.h"
 #include "kafka/words.h"
+#include "net/tls.h"
 #include "kread/acks.h"
 #include "kread/follow.h"
 #include "kread/group.h"
@@ -94,7 +95,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "kread",
 		.summary = "Prints records of Kafka, one JSON object a line.",
 		.examples = examples,
-		.libraries = {kafka_library},
+		.libraries = {kafka_library, tls_library},
 		.hints = words_of_readers,
 	};
 

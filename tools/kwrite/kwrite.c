@@ -44,12 +44,12 @@
 #include "kafka/kafka.h"
 #include "kafka/words.h"
 #include "kafka/topics.h"
+#include "net/tls.h"
 #include "kwrite/anew.h"
 #include "kwrite/batch.h"
 #include "kwrite/deadletters.h"
 #include "kwrite/delivery.h"
 #include "kwrite/message.h"
-#include "kwrite/first.h"
 #include "kwrite/map.h"
 #include "kwrite/old.h"
 #include "kwrite/partition.h"
@@ -113,7 +113,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "kwrite",
 		.summary = "Writes records, one JSON object a line, to Kafka.",
 		.examples = examples,
-		.libraries = {kafka_library},
+		.libraries = {kafka_library, tls_library},
 		.hints = words_of_writers,
 	};
 
