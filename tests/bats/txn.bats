@@ -228,9 +228,10 @@ asked() {
 	[ "$(heard kwrite | grep '^offsets' | head -n 1)" = "offsets $RUN" ]
 	in=$(new_topic 1)
 	numbers 1 10 "$in"
-	reply "$in" 0 7
+	# The end comes first: a second later kwrite would ask again.
 	source_does end 7
 	exec 5>&-
+	reply "$in" 0 7
 	wait_exit it
 	[ "$status" -eq 0 ]
 	run -0 env -u EVPIPE_ACK kread -g "$GROUP" --commit never -e "$in"
