@@ -7,19 +7,23 @@
 #include <endian.h>
 #include <openssl/sha.h>
 
-enum { BLOCK = 64, LENGTH = 8 /* bytes at the end of the padding */ };
+enum {
+	BLOCK = 64,
+	LENGTH = 8, /* bytes at the end of the padding */
+	SHORT = 1024, /* lines up to this are hashed in one call: a call costs a third of a block */
+};
 
-/* SHA256_Final costs as much as a block does. @tail has room for two blocks and holds the last @n bytes, fewer than one, of
+/* SHA256_Final costs as much as a block does. @text has room for two blocks behind the @n bytes that it holds, the last ones of
  * a text of @len. */
-static void finish(SHA256_CTX *c, uint8_t *tail, size_t n, uint64_t len, struct hash *out)
+static void finish(SHA256_CTX *c, uint8_t *text, size_t n, uint64_t len, struct hash *out)
 {
-	size_t size = n + 1 + LENGTH <= BLOCK ? BLOCK : 2 * BLOCK;
+	size_t size = (n + 1 + LENGTH + BLOCK - 1) / BLOCK * BLOCK;
 	uint64_t bits = htobe64(len * 8);
 
-	tail[n] = 0x80;
-	memset(tail + n + 1, 0, size - n - 1 - LENGTH);
-	memcpy(tail + size - LENGTH, &bits, LENGTH);
-	SHA256_Update(c, tail, size);
+	text[n] = 0x80;
+	memset(text + n + 1, 0, size - n - 1 - LENGTH);
+	memcpy(text + size - LENGTH, &bits, LENGTH);
+	SHA256_Update(c, text, size);
 	for (int i = 0; i < 8; i++) {
 		uint32_t word = htobe32(c->h[i]);
 
@@ -29,34 +33,37 @@ static void finish(SHA256_CTX *c, uint8_t *tail, size_t n, uint64_t len, struct 
 
 void hash_leaf(struct span line, struct hash *out)
 {
-	uint8_t block[2 * BLOCK] = {0};
-	size_t first = line.len < BLOCK - 1 ? line.len : BLOCK - 1, n, whole;
+	uint8_t text[1 + SHORT + 2 * BLOCK];
+	size_t len = line.len + 1, n;
 	SHA256_CTX c;
 
 	SHA256_Init(&c);
-	memcpy(block + 1, line.p, first);
-	if (first < BLOCK - 1) {
-		finish(&c, block, first + 1, line.len + 1, out);
+	text[0] = 0;
+	if (line.len <= SHORT) {
+		memcpy(text + 1, line.p, line.len);
+		finish(&c, text, len, len, out);
 		return;
 	}
-	SHA256_Update(&c, block, BLOCK);
-	n = line.len - first;
-	whole = n - n % BLOCK;
-	SHA256_Update(&c, line.p + first, whole);
-	memcpy(block, line.p + first + whole, n - whole);
-	finish(&c, block, n - whole, line.len + 1, out);
+	memcpy(text + 1, line.p, BLOCK - 1);
+	SHA256_Update(&c, text, BLOCK);
+	line.p += BLOCK - 1;
+	line.len -= BLOCK - 1;
+	n = line.len % BLOCK;
+	SHA256_Update(&c, line.p, line.len - n);
+	memcpy(text, line.p + line.len - n, n);
+	finish(&c, text, n, len, out);
 }
 
 void hash_node(const struct hash *left, const struct hash *right, struct hash *out)
 {
-	uint8_t b[2 * BLOCK + 1 + 2 * HASH_BYTES] = {1};
+	uint8_t text[1 + 2 * HASH_BYTES + 2 * BLOCK];
 	SHA256_CTX c;
 
-	memcpy(b + 1, left->b, HASH_BYTES);
-	memcpy(b + 1 + HASH_BYTES, right->b, HASH_BYTES);
+	text[0] = 1;
+	memcpy(text + 1, left->b, HASH_BYTES);
+	memcpy(text + 1 + HASH_BYTES, right->b, HASH_BYTES);
 	SHA256_Init(&c);
-	SHA256_Update(&c, b, BLOCK);
-	finish(&c, b + BLOCK, 1, 1 + 2 * HASH_BYTES, out);
+	finish(&c, text, 1 + 2 * HASH_BYTES, 1 + 2 * HASH_BYTES, out);
 }
 
 void hash_bytes(struct span bytes, struct hash *out)
