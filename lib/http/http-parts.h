@@ -29,6 +29,8 @@ struct http {
 	struct http_receipt *receipts; /* of which nothing is known yet */
 	unsigned requests; /* with an answer that is not whole yet */
 	bool resumed; /* a request goes on in the next http_run */
+	struct http_direct *direct, **direct_end; /* streams that are to be written to */
+	size_t direct_count;
 	bool closing, draining;
 	int64_t sweep_us; /* when slow clients are looked for next */
 };
@@ -79,6 +81,7 @@ struct http_request_inner {
 	/* A stream. */
 	struct MHD_Response *begun_stream; /* of which nothing was sent; the connection's */
 	http_fill *fill;
+	struct http_direct *direct; /* NULL: the daemon writes it */
 	bool ended;
 	struct buf queue;
 	size_t head, queue_max;
@@ -119,8 +122,22 @@ void http_receipt_closed(struct http_client *c);
 
 /* ---- http-reply.c ---- */
 void http_drop_headers(struct http_request_inner *r);
+/* The answer's, whose first bytes were sent. */
+void http_forget_headers(struct http_request_inner *r);
+/* Takes the response, NULL: the connection is cut. */
+void http_answer(
+	struct http_request_inner *r, int status, const char *type, struct MHD_Response *response);
 void http_refuse(struct http_request_inner *r, int status);
 /* Hands the answer to the daemon. */
 enum MHD_Result http_queue(struct http_request_inner *r);
+
+/* ---- http-direct.c ---- */
+/* Writes to those that have something, or have room again. */
+void http_direct_run(struct http *h);
+/* There is something to write; the socket has room. */
+void http_direct_wake(struct http_direct *d);
+void http_direct_room(struct http_direct *d);
+/* Takes NULL. */
+void http_direct_free(struct http_direct *d);
 
 #endif

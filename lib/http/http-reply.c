@@ -36,7 +36,7 @@ void http_drop_headers(struct http_request_inner *r)
 	r->headers = NULL;
 }
 
-static void answer(
+void http_answer(
 	struct http_request_inner *r, int status, const char *type, struct MHD_Response *response)
 {
 	bool cached = false;
@@ -67,7 +67,7 @@ void http_reply(struct http_request *r, int status, const char *type, struct buf
 
 	if (http_inner(r)->answered)
 		return;
-	answer(http_inner(r), status, type,
+	http_answer(http_inner(r), status, type,
 		MHD_create_response_from_buffer(has_body ? body->len : 0,
 			has_body ? body->p : empty,
 			has_body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT));
@@ -148,10 +148,10 @@ static enum MHD_Result take_header(
 }
 
 /* A stream may be open for days, and its headers were sent before its first byte. */
-static void forget_headers(struct http_request_inner *r)
+void http_forget_headers(struct http_request_inner *r)
 {
 	struct http_answer_header h;
-	bool more = true;
+	bool more = r->begun_stream != NULL;
 
 	while (more && MHD_get_response_headers(r->begun_stream, take_header, &h)) {
 		more = MHD_del_response_header(r->begun_stream, h.name, h.value) == MHD_YES;
@@ -169,8 +169,7 @@ static ssize_t on_room(void *cls, uint64_t at, char *to, size_t max)
 	(void)at;
 	if (r->cut || r->client->closed || r->client->http->closing)
 		return MHD_CONTENT_READER_END_WITH_ERROR;
-	if (r->begun_stream)
-		forget_headers(r);
+	http_forget_headers(r);
 	n = r->fill(&r->pub, to, max);
 	if (n)
 		return (ssize_t)n;
@@ -187,7 +186,7 @@ void http_stream_pull(struct http_request *r, int status, const char *type, http
 	if (inner->answered)
 		return;
 	inner->fill = fill;
-	answer(inner, status, type,
+	http_answer(inner, status, type,
 		MHD_create_response_from_callback(MHD_SIZE_UNKNOWN,
 			inner->is_old ? BLOCK_BYTES : NO_BLOCK_BYTES, on_room, inner, NULL));
 }
@@ -232,7 +231,9 @@ int http_stream_put(struct http_request *r, struct span data)
 
 void http_wake(struct http_request *r)
 {
-	if (http_inner(r)->fill)
+	if (http_inner(r)->direct)
+		http_direct_wake(http_inner(r)->direct);
+	else if (http_inner(r)->fill)
 		http_resume(http_inner(r));
 }
 

@@ -8,7 +8,8 @@
  *	  -> answered: queued at once; else suspended -> http_resume -> on_request again: queued, or closed
  *	-> on_completed
  *
- * Files: http.c connections and requests; http-body.c their bodies; http-route.c which handler; http-reply.c answers, streams.
+ * Files: http.c connections and requests; http-body.c their bodies; http-route.c which handler; http-reply.c answers, streams;
+ * http-direct.c streams that end with their connection.
  */
 #define _GNU_SOURCE
 #include "http/http-parts.h"
@@ -185,6 +186,7 @@ static void on_completed(void *self, struct MHD_Connection *connection, void **s
 	free(r->params);
 	http_body_free(r->body);
 	buf_free(&r->queue);
+	http_direct_free(r->direct);
 	free(r->path);
 	r->client->request = NULL;
 	r->client->since_us = wake_now_us();
@@ -348,7 +350,7 @@ int http_timeout_ms(const struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
-	if (h && h->resumed)
+	if (h && (h->resumed || h->direct))
 		return 0;
 	if (h && h->blind)
 		return BLIND_MS;
@@ -388,6 +390,10 @@ static void see_closed(struct http *h)
 
 		if (!c)
 			continue;
+		if (events[i].events & EPOLLOUT && c->request && c->request->direct)
+			http_direct_room(c->request->direct);
+		if (!(events[i].events & ~(uint32_t)EPOLLOUT))
+			continue;
 		c->closed = true;
 		if (c->request)
 			http_resume(c->request);
@@ -422,6 +428,7 @@ void http_run(struct http *h)
 	cut_slow(h);
 	h->resumed = false;
 	MHD_run(h->daemon);
+	http_direct_run(h);
 	h->blind = cannot_accept(h);
 	if (h->blind && !h->told)
 		msg_warn(

@@ -147,6 +147,10 @@ int http_stream_put(struct http_request *r, struct span data);
  * 0: there is nothing, http_wake will tell. It must not end or cut the stream. */
 typedef size_t http_fill(struct http_request *r, char *to, size_t max);
 void http_stream_pull(struct http_request *r, int status, const char *type, http_fill *fill);
+/* The same for a stream whose end is that of its connection, such as text/event-stream: without chunks, so that a client does
+ * not see whether it was cut, and at a fraction of the cost. What its socket did not take of a block, up to 32 KiB, is kept. With
+ * TLS it is http_stream_pull. */
+void http_stream_direct(struct http_request *r, int status, const char *type, http_fill *fill);
 void http_wake(struct http_request *r);
 /* Ends a stream when all has been written: when the queue is empty, or @fill has nothing. */
 void http_end(struct http_request *r);

@@ -92,6 +92,23 @@ static void on_pull(void *self, struct http_request *r)
 	http_end(r);
 }
 
+static int direct_left;
+
+static size_t count_direct(struct http_request *r, char *to, size_t max)
+{
+	(void)r;
+	return count_down(&(struct http_request){.user = &direct_left}, to, max);
+}
+
+static void on_direct(void *self, struct http_request *r)
+{
+	(void)self;
+	r->user = "direct";
+	r->done = note_done;
+	site.stream = r;
+	http_stream_direct(r, 200, "text/event-stream", count_direct);
+}
+
 static void on_wrong(void *self, struct http_request *r)
 {
 	(void)self;
@@ -110,6 +127,7 @@ static void open_site(const struct http_conf *conf)
 	http_route(site.http, "GET", "/later", on_later);
 	http_route(site.http, "GET", "/stream", on_stream);
 	http_route(site.http, "GET", "/pull", on_pull);
+	http_route(site.http, "GET", "/direct", on_direct);
 	http_route(site.http, "DELETE", "/wrong/x", on_wrong);
 }
 
@@ -423,6 +441,67 @@ static void streams(void **state)
 	http_close(site.http);
 }
 
+/* Opens a stream, whose reader takes nothing yet: turns until no more is written. */
+static int open_direct(int bytes)
+{
+	int fd = dial(), before;
+
+	direct_left = bytes;
+	say(fd, "GET /direct HTTP/1.1\r\nHost: x\r\n\r\n");
+	while (!site.stream)
+		turn();
+	do {
+		before = direct_left;
+		for (int i = 0; i < 10; i++)
+			turn();
+	} while (direct_left < before);
+	return fd;
+}
+
+static void direct_streams(void **state)
+{
+	enum { BYTES = 5000000 };
+	struct buf got = {0};
+	const char *body;
+	int fd;
+
+	(void)state;
+	open_site(NULL);
+	fd = open_direct(BYTES);
+	assert_in_range(direct_left, 1, BYTES - 1);
+	http_wake(site.stream);
+	for (; direct_left; turn())
+		hear(fd, &got, "\r\n\r\n");
+	assert_null(strstr(got.p, "chunked"));
+	/* It is woken, and ends when all was written. */
+	direct_left = 52;
+	http_wake(site.stream);
+	for (; direct_left; turn())
+		hear(fd, &got, "\r\n\r\n");
+	direct_left = 26;
+	http_end(site.stream);
+	assert_true(hear(fd, &got, NULL));
+	wait_seen("direct:whole ");
+	body = strstr(got.p, "\r\n\r\n") + 4;
+	assert_int_equal(got.p + got.len - body, BYTES + 78);
+	for (int i = 0; i < BYTES; i++)
+		if (body[i] != 'a' + (BYTES - 1 - i) % 26)
+			fail_msg("byte %d is not what was written", i);
+	close(fd);
+	/* Cut by either side, while the socket is full. */
+	fd = open_direct(BYTES);
+	http_cut(site.stream);
+	wait_seen("direct:whole direct:cut ");
+	close(fd);
+	close(open_direct(BYTES));
+	wait_seen("direct:whole direct:cut direct:cut ");
+	assert_has(ask("HEAD /direct HTTP/1.1\r\n" CLOSE "\r\n"), "text/event-stream");
+	wait_seen("direct:whole direct:cut direct:cut direct:whole ");
+	open_direct(BYTES);
+	buf_free(&got);
+	http_close(site.http);
+}
+
 static void silence_is_cut_but_no_waiting(void **state)
 {
 	static const struct http_conf conf = {.idle_s = 1};
@@ -549,6 +628,7 @@ int main(void)
 		cmocka_unit_test(a_reply_comes_later_while_others_are_served),
 		cmocka_unit_test(a_client_that_goes_while_it_waits_is_told),
 		cmocka_unit_test(streams),
+		cmocka_unit_test(direct_streams),
 		cmocka_unit_test(silence_is_cut_but_no_waiting),
 		cmocka_unit_test(the_three_routes_of_each_server),
 		cmocka_unit_test(the_end_of_the_server),

@@ -151,9 +151,11 @@ static void a_cursor_in_step_has_the_events_ids(void **state)
 	put(&r, "t", 1, 7, 1);
 	assert_int_equal(cursor_entry(&c)->place.lo, 5);
 	check_id(&c, "t/0=4,1=6");
-	cursor_move(&c, c.next + 1);
+	cursor_step(&c);
+	cursor_rest(&c);
 	check_id(&c, "t/0=5");
-	cursor_move(&c, c.next + 1);
+	cursor_step(&c);
+	cursor_rest(&c);
 	check_id(&c, "t/0=5,1=7");
 	assert_null(cursor_entry(&c));
 	cursor_close(&c);
@@ -396,7 +398,8 @@ static void what_is_no_json_is_equal_to_nothing(void **state)
 		assert_true(where_holds(is_not, cursor_entry(&c)));
 		assert_false(where_holds(has, cursor_entry(&c)));
 		assert_int_equal(where_holds(k, cursor_entry(&c)), i == 0);
-		cursor_move(&c, c.next + 1);
+		cursor_step(&c);
+		cursor_rest(&c);
 	}
 	cursor_close(&c);
 	ring_close(&r);

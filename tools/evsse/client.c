@@ -219,7 +219,7 @@ void client_open(struct evsse *s, struct http_request *r, const struct wish *w)
 	begin(c, w);
 	stream_put_id(c);
 	buf_puts(&c->out, "\n");
-	http_stream_pull(r, 200, "text/event-stream", stream_fill);
+	http_stream_direct(r, 200, "text/event-stream", stream_fill);
 }
 
 /* ---- all of them ---- */

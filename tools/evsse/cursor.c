@@ -16,9 +16,12 @@ static void put_into(struct cursor **list, struct cursor *c)
 
 static void take_out(struct cursor *c)
 {
+	if (!c->link)
+		return;
 	*c->link = c->beside;
 	if (c->beside)
 		c->beside->link = c->link;
+	c->link = NULL;
 }
 
 static void wait_at(struct cursor *c, uint64_t next)
@@ -45,14 +48,17 @@ void cursor_close(struct cursor *c)
 	c->own = NULL;
 }
 
-void cursor_move(struct cursor *c, uint64_t next)
+void cursor_step(struct cursor *c)
 {
-	if (c->own) {
-		c->next = next;
-		return;
-	}
-	take_out(c);
-	wait_at(c, next);
+	if (!c->own)
+		take_out(c);
+	c->next++;
+}
+
+void cursor_rest(struct cursor *c)
+{
+	if (!c->link)
+		wait_at(c, c->next);
 }
 
 void cursor_stray(struct cursor *c)

@@ -3,8 +3,8 @@
  *
  * DESIGN: a sink. A record becomes an event, its bytes as they are sent, in one ring that all clients share
  * (ring.c); it is final when it is there. A client has a cursor in each of its topics, and no queue: whenever
- * its connection takes bytes they are copied from the ring, and at the ring's end the connection is
- * suspended. So a slow client costs nothing; when the ring passes it, it is told of the gap.
+ * its connection takes bytes they are copied from the ring, a block at a time, and at the ring's end it waits. So a
+ * slow client costs no more than what is left of a block; when the ring passes it, it is told of the gap.
  *
  * - An event's id is all positions of the client's stream, so that any evsse that reads the same topics resumes any
  *   client: from its ring, else by --replay, else the client is told what it cannot have.

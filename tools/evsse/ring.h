@@ -61,7 +61,7 @@ struct cursor {
 	struct topic *topic;
 	uint64_t next; /* the event; a stray's may have been dropped already */
 	struct own_places *own; /* NULL: in step */
-	struct cursor *beside, **link; /* internal */
+	struct cursor *beside, **link; /* internal; link NULL: it is on its way */
 };
 
 struct slot {
@@ -133,7 +133,9 @@ void entry_drop(struct entry *e);
 /* Puts a cursor before the @next-th event of the topic. */
 void cursor_open(struct cursor *c, struct topic *t, uint64_t next);
 void cursor_close(struct cursor *c);
-void cursor_move(struct cursor *c, uint64_t next);
+/* Puts it before the next event. Call cursor_rest behind the last step: before that the ring must not change. */
+void cursor_step(struct cursor *c);
+void cursor_rest(struct cursor *c);
 /* Makes it stray, with no positions yet if it was not one already. */
 void cursor_stray(struct cursor *c);
 /* In step again, where it is. */

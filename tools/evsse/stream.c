@@ -188,7 +188,7 @@ static enum step take(struct client *c, struct sub *sub, struct entry *e)
 		}
 		own->next = place_after(e->place);
 	}
-	cursor_move(cursor, cursor->next + 1);
+	cursor_step(cursor);
 	if (c->where && !where_holds(c->where, e)) {
 		c->moved = true;
 		return STEP_ON;
@@ -280,6 +280,8 @@ size_t stream_fill(struct http_request *r, char *to, size_t max)
 				break;
 		}
 	}
+	for (struct sub *sub = c->subs; sub; sub = sub->next)
+		cursor_rest(&sub->cursor);
 	c->idle = n == 0;
 	c->fed_ms = c->s->now_ms;
 	if (c->idle)
@@ -294,11 +296,10 @@ bool stream_wants(struct client *c, struct cursor *cursor)
 {
 	struct entry *e;
 
-	while ((e = cursor_entry(cursor))) {
-		if (where_holds(c->where, e))
-			return true;
-		cursor_move(cursor, cursor->next + 1);
+	while ((e = cursor_entry(cursor)) && !where_holds(c->where, e)) {
+		cursor_step(cursor);
 		c->moved = true;
 	}
-	return false;
+	cursor_rest(cursor);
+	return e;
 }
