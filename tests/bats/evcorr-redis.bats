@@ -79,6 +79,39 @@ answered() {
 	run -100 evcorr store --wait 0 </dev/null
 }
 
+# replies FROM TO: for a call each.
+replies() {
+	jq -nc --argjson from "$1" --argjson to "$2" 'range($from; $to) | {headers: ["correlation-id", "c\(.)"], payload: "p"}'
+}
+
+@test "store: the script goes by its digest, and its text to a server that does not know it or does not permit that" {
+	redis_start
+	mkfifo in
+	spawn store sh -c 'exec evcorr store --ttl 10m --replies 3 <in'
+	exec 8>in
+	replies 0 100 >&8
+	wait_for '[ "$(rcli dbsize)" -eq 100 ]'
+	rcli config resetstat
+	replies 100 200 >&8
+	wait_for '[ "$(rcli dbsize)" -eq 200 ]'
+	rcli info commandstats | tr , '\n' >stats
+	grep -q '^cmdstat_evalsha:calls=100' stats
+	run ! grep cmdstat_eval: stats
+	# Replies of one call keep their order.
+	rcli script flush
+	for n in 1 2 3; do echo "{\"headers\":[\"correlation-id\",\"x\"],\"payload\":\"$n\"}" >&8; done
+	exec 8>&-
+	wait_exit store
+	[ "$status" -eq 0 ]
+	[ "$(evcorr wait --replies 3 x | jq -r .payload | xargs)" = "1 2 3" ]
+	rcli acl setuser texts on nopass '~*' '&*' +@all -evalsha
+	run -0 evcorr store --ttl 10m -u "redis://texts:x@127.0.0.1:$REDIS_PORT" < <(replies 200 300)
+	[ "$(rcli dbsize)" -eq 300 ]
+	rcli acl setuser none on nopass '~*' '&*' +@all -evalsha -eval
+	run -100 evcorr store --ttl 10m -u "redis://none:x@127.0.0.1:$REDIS_PORT" < <(replies 300 400)
+	[[ $output == *"refuses to store a reply: NOPERM"* ]]
+}
+
 @test "a cluster: replies stand at all its nodes, and nothing is left" {
 	export CLUSTER_DIR=$T
 	cluster_start

@@ -6,8 +6,11 @@
  *
  * - A reply is done when Redis has answered, and a ROLE behind it with "master" (redis/client.h); with --wait also when
  *   so many replicas have it.
- * - What a lost connection left unanswered is sent again, in order. A list that has this very record already stays as
- *   it is, and nobody is woken twice.
+ * - The script goes by its digest. A server that does not know it (a new one, after a failover or SCRIPT FLUSH), or does
+ *   not permit EVALSHA, gets its text.
+ * - What a lost connection left unanswered is sent again, in order, and so is what a server without the script has
+ *   refused; nothing else is sent before that. A list that has this very record already stays as it is, and nobody is
+ *   woken twice.
  * - While Redis is away no input is read.
  * - What the script has found is its result: see `enum fate`. */
 #include "evcorr/commands.h"
@@ -59,12 +62,14 @@ static const char script[] =
 	"if n>0 then return 6 end "
 	"if ARGV[7]=='1' then redis.call('DEL',k) return 3 end "
 	"return 5";
+/* What EVALSHA calls it. */
+static const char script_sha[] = "0d9c5dbab4ddd6de8446379409f6baa3f046ca3e";
 
 enum policy { POLICY_KEEP, POLICY_DROP, POLICY_REFUSE };
 
 struct store_slot {
 	struct sink_slot slot;
-	bool sent;
+	bool sent, by_text;
 };
 
 struct store {
@@ -73,7 +78,10 @@ struct store {
 	struct ident ident;
 	int64_t ttl_ms, replies;
 	enum policy late, nobody, repeated;
-	uint64_t unsent; /* slots to be sent again */
+	uint64_t unsent; /* slots to be sent again, once nothing is on its way */
+	uint64_t out; /* scripts without a result */
+	bool lost; /* some of unsent since the connection was lost */
+	bool by_text; /* the server does not permit EVALSHA */
 	uint64_t fates[FATE_COUNT], late_count, nobody_count;
 	struct buf scratch, key, mark, channel, hex, line;
 };
@@ -147,10 +155,10 @@ static int read_reply(struct store *s, struct span line, struct record *r, struc
 	return 0;
 }
 
-static void put_script(struct store *s, struct buf *out)
+static void put_script(struct store *s, bool by_text, struct buf *out)
 {
-	request_begin(out, 12, "EVAL");
-	request_word(out, SPAN(script));
+	request_begin(out, 12, by_text ? "EVAL" : "EVALSHA");
+	request_word(out, by_text ? SPAN(script) : SPAN(script_sha));
 	request_number(out, 2);
 	request_word(out, buf_as_span(&s->key));
 	request_word(out, buf_as_span(&s->mark));
@@ -163,11 +171,20 @@ static void put_script(struct store *s, struct buf *out)
 	request_number(out, s->nobody != POLICY_KEEP && !s->redis.cluster);
 }
 
-static void send_reply(struct store *s, uint64_t i)
+static void send_reply(struct store *s, uint64_t i, bool by_text)
 {
-	put_script(s, redis_begin(&s->redis, buf_as_span(&s->key)));
+	struct store_slot *slot = slot_at(s, i);
+
+	put_script(s, by_text, redis_begin(&s->redis, buf_as_span(&s->key)));
 	redis_commit(&s->redis, i);
-	slot_at(s, i)->sent = true;
+	slot->sent = true;
+	slot->by_text = by_text;
+	s->out++;
+}
+
+static bool takes_more(const struct store *s)
+{
+	return s->redis.state == REDIS_UP && !s->unsent;
 }
 
 static void on_lines(struct store *s)
@@ -176,12 +193,12 @@ static void on_lines(struct store *s)
 	struct span line;
 	struct record r;
 
-	while (s->redis.state == REDIS_UP && sink_next(&s->sink, &line)) {
+	while (takes_more(s) && sink_next(&s->sink, &line)) {
 		e = (struct record_error){0};
 		if (read_reply(s, line, &r, &e))
 			sink_refuse_line(&s->sink, &r.seq, r.payload_name, &e);
 		else if (sink_take(&s->sink, &r.seq))
-			send_reply(s, s->sink.tail - 1);
+			send_reply(s, s->sink.tail - 1, s->by_text);
 	}
 }
 
@@ -228,7 +245,12 @@ static void on_error(struct store *s, uint64_t i, struct span text)
 	int len = (int)(text.len < 200 ? text.len : 200);
 	enum redis_fault fault = redis_fault(text);
 
-	if (fault == REDIS_FAULT_AWAY) {
+	if (!slot_at(s, i)->by_text &&
+		(span_starts(text, "NOSCRIPT") || span_starts(text, "NOPERM"))) {
+		s->by_text = s->by_text || span_starts(text, "NOPERM");
+		take_back(s, i);
+	} else if (fault == REDIS_FAULT_AWAY) {
+		s->lost = true;
 		take_back(s, i);
 		redis_lose(&s->redis, text);
 	} else if (fault == REDIS_FAULT_CONFIG || span_starts(text, "ERR unknown command")) {
@@ -245,14 +267,17 @@ static void on_error(struct store *s, uint64_t i, struct span text)
 
 static void on_result(struct store *s, enum redis_got got, const struct link_reply *reply)
 {
-	if (got == REDIS_AGAIN)
+	s->out--;
+	if (got == REDIS_AGAIN) {
+		s->lost = true;
 		take_back(s, reply->tag);
-	else if (reply->value.type == RESP_ERROR)
+	} else if (reply->value.type == RESP_ERROR) {
 		on_error(s, reply->tag, reply->value.text);
-	else if (reply->value.n >= 0 && reply->value.n < FATE_COUNT)
+	} else if (reply->value.n >= 0 && reply->value.n < FATE_COUNT) {
 		on_fate(s, reply->tag, (enum fate)reply->value.n);
-	else
+	} else {
 		on_fate(s, reply->tag, FATE_HEARD);
+	}
 }
 
 static void send_again(struct store *s)
@@ -260,8 +285,10 @@ static void send_again(struct store *s)
 	struct record_error e;
 	struct record r;
 
-	msg_info("%llu %s sent again", (unsigned long long)s->unsent,
-		PLURAL(s->unsent, "reply without an answer is", "replies without an answer are"));
+	if (s->lost)
+		msg_info("%llu %s sent again", (unsigned long long)s->unsent,
+			PLURAL(s->unsent, "reply without an answer is",
+				"replies without an answer are"));
 	for (uint64_t i = s->sink.head; s->unsent && i < s->sink.tail; i++) {
 		struct store_slot *slot = slot_at(s, i);
 
@@ -270,9 +297,10 @@ static void send_again(struct store *s)
 		/* This cannot fail: it did not before. */
 		if (read_reply(s, sink_text(&s->sink, &slot->slot), &r, &e))
 			die(EXIT_TEMP, "cannot read a reply again: %s", e.message);
-		send_reply(s, i);
+		send_reply(s, i, true);
 		s->unsent--;
 	}
+	s->lost = false;
 }
 
 static void on_redis(struct store *s, const struct pollfd *p, int64_t now_ms)
@@ -294,7 +322,7 @@ static void on_redis(struct store *s, const struct pollfd *p, int64_t now_ms)
 	}
 	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
 		on_result(s, got, &reply);
-	if (s->unsent && s->redis.state == REDIS_UP)
+	if (s->unsent && !s->out && s->redis.state == REDIS_UP)
 		send_again(s);
 }
 
@@ -307,7 +335,7 @@ static void loop(struct store *s)
 		int64_t now_ms = wake_now_ms();
 		nfds_t fds = SINK_FDS;
 
-		sink_poll(&s->sink, p, s->redis.state == REDIS_UP);
+		sink_poll(&s->sink, p, takes_more(s));
 		fds += (nfds_t)redis_poll(&s->redis, &p[SINK_FDS]);
 		if (poll(p, fds,
 			    wake_least(sink_timeout_ms(&s->sink, now_ms),
