@@ -129,6 +129,9 @@ void http_refuse(struct http_request_inner *r, int status)
 		http_error(&r->pub, status,
 			"a client certificate is needed, of a CA that is known here");
 		break;
+	case MHD_HTTP_NOT_IMPLEMENTED:
+		http_error(&r->pub, status, "no Transfer-Encoding but 'chunked' is known here");
+		break;
 	default:
 		http_error(&r->pub, status, "the body is longer than %zu bytes",
 			r->client->http->conf.max_body);

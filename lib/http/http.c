@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -64,8 +65,18 @@ void http_resume(struct http_request_inner *r)
 
 /* ---- requests ---- */
 
-static void *on_uri(void *self, const char *uri, struct MHD_Connection *connection)
+/* "http://host/path", which clients send to proxies, too, is the path. */
+static const char *path_of(const char *uri)
 {
+	const char *host = *uri == '/' ? NULL : strstr(uri, "://");
+	const char *path = host ? strchr(host + 3, '/') : NULL;
+
+	return path ? path : uri;
+}
+
+static void *on_uri(void *self, const char *whole_uri, struct MHD_Connection *connection)
+{
+	const char *uri = path_of(whole_uri);
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct http_request_inner *r = mem_alloc(sizeof(*r));
@@ -94,6 +105,14 @@ static bool is_long(const struct http_request_inner *r, size_t limit)
 	return length && strtoull(length, NULL, 10) > limit;
 }
 
+/* Whether the body's end can be seen. */
+static bool is_coded(const struct http_request_inner *r)
+{
+	const char *coding = http_header(&r->pub, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+
+	return coding && strcasecmp(coding, "chunked") != 0;
+}
+
 /* The headers are there. A body that is not wanted is not waited for when it is long: then the connection
  * ends with the answer. */
 static enum MHD_Result begin(
@@ -107,7 +126,9 @@ static enum MHD_Result begin(
 		r->refused = MHD_HTTP_FORBIDDEN;
 	if (!r->refused && is_long(r, h->conf.max_body))
 		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
-	if (!r->refused || !is_long(r, EARLY_BYTES))
+	if (is_coded(r))
+		r->refused = MHD_HTTP_NOT_IMPLEMENTED;
+	else if (!r->refused || !is_long(r, EARLY_BYTES))
 		return MHD_YES;
 	http_refuse(r, r->refused);
 	return http_queue(r);

@@ -98,6 +98,9 @@ three() {
 	says 200 '.base_uri == "https://east.example:443/consumers/g/instances/b"'
 	post /consumers/g '{"name":"c"}' -H 'X-Forwarded-Host: h:8443' -H 'X-Forwarded-Proto: https'
 	says 200 '.base_uri == "https://h:8443/consumers/g/instances/c"'
+	# Several proxies, each of which has added what it saw.
+	post /consumers/g '{"name":"h"}' -H 'X-Forwarded-Host: h, i:1' -H 'X-Forwarded-Proto: https, http'
+	says 200 '.base_uri == "https://h:443/consumers/g/instances/h"'
 	post /consumers/g '{"name":"d"}' -H 'X-Forwarded-Path: /kafka/consumers/g'
 	says 200 ".base_uri == \"$BRIDGE/kafka/consumers/g/instances/d\""
 	post /consumers/g '{"name":"e"}' -H 'X-Forwarded-Host: h'
@@ -181,7 +184,7 @@ three() {
 		post $C/subscription "{\"topics\":[\"$name\"]}"
 		is 422
 	done
-	subscribed $C "$a" "$b"
+	subscribed $C "$a" "$b" "$a"
 	req GET $C/subscription
 	says 200 "(.topics | sort) == ([\"$a\", \"$b\"] | sort) and (.partitions | map(to_entries[]) | from_entries) == {\"$a\": [0, 1], \"$b\": [0]}"
 	post $C/assignments "{\"partitions\":[{\"topic\":\"$a\",\"partition\":0}]}"
@@ -243,6 +246,14 @@ three() {
 	# What was read stays read.
 	polled $C 2
 	[ "$(grep -c '"p0"' polled)" = 1 ]
+	# It goes on with what it had before.
+	printf '"more"\n' | kproduce "$topic" -p 1
+	polled $C 3
+	post $C/assignments "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":1}]}"
+	is 204
+	printf '"most"\n' | kproduce "$topic" -p 1
+	polled $C 4
+	[ "$(jq -r .value polled | tr '\n' ' ')" = 'p1 p0 more most ' ]
 	post $C/assignments '{"partitions":[{"topic":"there-is-none","partition":5}]}'
 	is 204
 	poll $C '?timeout=200'
@@ -301,6 +312,35 @@ three() {
 	done
 	post $C/positions "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":-1}]}"
 	is 422
+}
+
+@test "auto.offset.reset none: no poll goes on before the client has said where" {
+	bridge_start
+	topic=$(new_topic 2)
+	three "$topic"
+	instance "$(unique g)" c '"auto.offset.reset":"none"'
+	subscribed $C "$topic"
+	for _ in 1 2 3; do
+		wait_for "poll $C '?timeout=1000'; is 500"
+		says 500 ".message | startswith(\"Undefined offset with no reset policy for partitions: [$topic-\")"
+	done
+	post $C/positions/beginning '{"partitions":[]}'
+	is 204
+	polled $C 3
+	[ "$(jq .offset polled | tr '\n' ' ')" = '0 1 2 ' ]
+	# At once, before Kafka has answered anything.
+	instance "$(unique g)" c '"auto.offset.reset":"none"'
+	post $C/assignments "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":0}]}"
+	post $C/positions "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":1}]}"
+	is 204
+	poll $C '?timeout=30000'
+	says 200 'map(.offset) == [1, 2]'
+	# What is not there any more, or not yet.
+	post $C/positions "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":99}]}"
+	wait_for "poll $C '?timeout=1000'; is 500"
+	post $C/positions "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":2}]}"
+	poll $C '?timeout=30000'
+	says 200 'map(.offset) == [2]'
 }
 
 # committed GROUP TOPIC PARTITION: prints the group's position.

@@ -137,6 +137,12 @@ assert b"HTTP/1.1 200" in heard(), got'
 for i in range(len(body)): say(b"1\r\n" + body[i:i+1] + b"\r\n")
 say("0\r\n\r\n")
 assert b"HTTP/1.1 200" in heard(), got'
+	# As a proxy gets it.
+	raw 'say("GET http://h/topics?x=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+assert b"HTTP/1.1 200" in heard(), got'
+	# Nobody here would see its end.
+	raw 'say("POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")
+assert b"HTTP/1.1 501" in heard(), got'
 }
 
 @test "bodies and headers that are too long" {

@@ -126,6 +126,8 @@ metric() {
 	is_error 404 "There is no reply topic 'nothing-here'."
 	post text '{"value":"a"}' "$path?reply_topic=not%20a%20name"
 	is 404
+	post text '{"value":"a","partition":77}' "$path?reply_topic=$replies"
+	is 404 '.message | startswith("Partition 77 of topic '"$requests"' with partition count 2 is not present in metadata after ")'
 	post text '{"value":"a"}' "/topics/nothing-here/request?reply_topic=$replies"
 	is 404
 	http "$path?reply_topic=$replies"

@@ -111,6 +111,39 @@ record='{"records":[{"value":"1"}]}'
 	done
 }
 
+@test "403 stays for polls and for streams, until it is allowed" {
+	local n path
+	topics create barred 1
+	topics allow barred alice describe
+	topics allow group:barred alice read
+	echo 1 | kproduce barred
+	post v2 '{"name":"barred","format":"json"}' /consumers/barred
+	path=/consumers/barred/instances/barred
+	post v2 '{"partitions":[{"topic":"barred","partition":0}]}' $path/assignments
+	post v2 '{"partitions":[]}' $path/positions/beginning
+	wait_for "http '$path/records?timeout=1000'; is 403"
+	for n in 1 2 3; do
+		http "$path/records?timeout=5"
+		is 403 '.message | test("uthoriz")'
+	done
+	# In the first event, or as the status.
+	http -H 'Accept: text/event-stream' $path/records
+	grep -q '"error_code":403' body
+	http "$path/records?timeout=5"
+	is 403
+	topics allow barred alice read
+	wait_for "http '$path/records?timeout=1000'; is 200 'map(.value) == [1]'"
+	topics create open 1
+	topics allow open alice read,describe
+	post v2 '{"name":"members","format":"json"}' /consumers/closed
+	post v2 '{"topics":["open"]}' /consumers/closed/instances/members/subscription
+	wait_for "http '/consumers/closed/instances/members/records?timeout=1000'; is 403"
+	http '/consumers/closed/instances/members/records?timeout=5'
+	is 403 '.message | test("uthoriz")'
+	topics allow group:closed alice read
+	wait_for "http '/consumers/closed/instances/members/records?timeout=1000'; is 200"
+}
+
 @test "topics: what is hidden is not told of" {
 	http /topics
 	is 200 '(index("mine") != null) and (index("hidden") == null)'

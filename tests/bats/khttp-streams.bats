@@ -50,6 +50,30 @@ hear() {
 	[ "$status" -eq 0 ]
 }
 
+@test "events of a topic: the next stream goes on where the last one has ended, also when that had no event yet" {
+	local id
+	bridge_start
+	topic=$(new_topic 2)
+	printf '"old"\n' | kproduce "$topic" -p 0
+	hear first "/topics/$topic/records?offset=end"
+	wait_file_contains first.out "id: $topic/0=0,1=-1"
+	stop first
+	wait_exit first
+	for id in 0 1; do printf '"new-%s"\n' $id | kproduce "$topic" -p $id; done
+	hear second "/topics/$topic/records?offset=end" -H "Last-Event-ID: $topic/0=0,1=-1"
+	wait_for 'grep -qF new-0 second.out && grep -qF new-1 second.out'
+	run ! grep -qF old second.out
+	grep -qx "id: $topic/0=1,1=0" second.out
+	stop second
+	# What is no place is not looked at.
+	for id in "$topic/0=" "$topic/0=9223372036854775807" "$topic/0=1x" "$topic" ,; do
+		hear third "/topics/$topic/records?offset=end" -H "Last-Event-ID: $id"
+		wait_file_contains third.out "id: $topic/0=1,1=0"
+		stop third
+		wait_exit third
+	done
+}
+
 @test "lines: a stream of our records is a member of a pipeline" {
 	bridge_start
 	topic=$(new_topic 1) to=$(new_topic 1)

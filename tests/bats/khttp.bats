@@ -276,6 +276,9 @@ schema='Validation error on: Schema validation error'
 		post text '{"records":[{"value":"1"}]}' "/topics/$topic" -H 'Idempotency-Key: a'
 		is 200 '. == {offsets: [{partition: 0, offset: 0}]}'
 	done
+	# It is the same path.
+	post text '{"records":[{"value":"1"}]}' "/topics/$(printf '%%%02x' "'${topic:0:1}")${topic:1}/" -H 'Idempotency-Key: a'
+	is 200 '.offsets[0].offset == 0'
 	post text '{"records":[{"value":"2"}]}' "/topics/$topic" -H 'Idempotency-Key: a'
 	is 422
 	post text '{"records":[{"value":"1"}]}' "/topics/$topic" -H 'Idempotency-Key: b'
@@ -311,7 +314,7 @@ schema='Validation error on: Schema validation error'
 		post json "$body" "/topics/$topic"
 		is_error 400 "Validation error on: The request body can't be decoded"
 	done
-	for mime in text/plain application/x-www-form-urlencoded 'application/json; charset=utf-16' v2; do
+	for mime in text/plain application/x-www-form-urlencoded 'application/json; charset=utf-16' 'application/json, text/plain' v2; do
 		post "$mime" '{"records":[]}' "/topics/$topic"
 		is_error 400 'Validation error on: The format of the request body is not supported'
 	done

@@ -285,9 +285,12 @@ static void begin_commit(
 	struct instance *i, const struct call *c, const rd_kafka_topic_partition_list_t *list)
 {
 	rd_kafka_resp_err_t err;
-	uint64_t number = group_commit(i, list, &err);
+	uint64_t number;
 	struct wait *w;
 
+	if (!khttp_kafka_answers(c->k, c->r))
+		return;
+	number = group_commit(i, list, &err);
 	if (err) {
 		error_kafka(c->r, c->k->compat, err, NULL);
 	} else if (!number) {

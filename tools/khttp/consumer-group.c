@@ -70,7 +70,8 @@ static struct consumer_part *add(struct instance *i, const char *topic, int32_t 
 		.next = -1,
 		.taken = -1,
 		.end = -1,
-		.shown = -1,
+		.shown = SHOWN_NONE,
+		.seek = RD_KAFKA_OFFSET_INVALID,
 		.committed = -1};
 	return p;
 }
@@ -122,21 +123,19 @@ uint64_t group_commit(
 	struct instance *i, const rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t *err)
 {
 	rd_kafka_topic_partition_list_t *own = rd_kafka_topic_partition_list_new(8);
+	bool some;
 
 	for (struct consumer_part *p = i->parts; !list && p < i->parts + i->part_count; p++)
 		if (p->next >= 0)
 			rd_kafka_topic_partition_list_add(own, p->topic, p->partition)->offset =
 				p->next;
+	some = list || own->cnt;
 	*err = RD_KAFKA_RESP_ERR_NO_ERROR;
-	if (list || own->cnt)
+	if (some)
 		*err = rd_kafka_commit_queue(i->kafka.rk, list ? list : own, i->answers, NULL,
 			(void *)(uintptr_t)(i->commits + 1));
-	if (*err || (!list && !own->cnt)) {
-		rd_kafka_topic_partition_list_destroy(own);
-		return 0;
-	}
 	rd_kafka_topic_partition_list_destroy(own);
-	return ++i->commits;
+	return some && !*err ? ++i->commits : 0;
 }
 
 static void commit_moved(struct instance *i)
@@ -162,31 +161,14 @@ void group_commit_positions(struct instance *i)
 /* ---- seeking ---- */
 
 /* Tells librdkafka to go on at another place. */
-static rd_kafka_resp_err_t seek_now(struct instance *i, struct consumer_part *p)
+void group_seek_again(struct instance *i, struct consumer_part *p)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_error_t *error;
-	rd_kafka_resp_err_t err;
 
 	rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = p->seek;
-	error = rd_kafka_seek_partitions(i->kafka.rk, list, 0);
-	err = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
-	if (error)
-		rd_kafka_error_destroy(error);
+	rd_kafka_error_destroy(rd_kafka_seek_partitions(i->kafka.rk, list, 0));
 	rd_kafka_topic_partition_list_destroy(list);
 	p->seeks = false;
-	return err;
-}
-
-void group_seek(struct instance *i, struct consumer_part *p, int64_t offset)
-{
-	purge(i, p);
-	p->next = offset >= 0 ? offset : -1;
-	p->taken = -1;
-	p->seek = offset;
-	p->seeks = true;
-	if (p->started)
-		seek_now(i, p);
 }
 
 bool group_started(struct instance *i, struct consumer_part *p)
@@ -194,19 +176,26 @@ bool group_started(struct instance *i, struct consumer_part *p)
 	p->started = true;
 	if (!p->seeks)
 		return true;
-	seek_now(i, p);
+	group_seek_again(i, p);
 	return false;
 }
 
 /* ---- assignments ---- */
 
 /* Messages of the partition go to the instance's own queue. */
-static void forward(struct instance *i, const rd_kafka_topic_partition_t *o)
+static void forward(struct instance *i, const char *topic, int32_t partition)
 {
-	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(i->kafka.rk, o->topic, o->partition);
+	rd_kafka_queue_t *q = rd_kafka_queue_get_partition(i->kafka.rk, topic, partition);
 
 	rd_kafka_queue_forward(q, i->messages);
 	rd_kafka_queue_destroy(q);
+}
+
+/* librdkafka stops a partition first that it has, or had, and forgets then, some time later, where its messages go. */
+static void look_again(struct instance *i)
+{
+	i->forward_until_ms = i->all->now_ms + FORWARD_MS;
+	i->all->unsettled = true;
 }
 
 /* Hands the partitions that it was assigned by a request to librdkafka. */
@@ -221,14 +210,27 @@ static rd_kafka_resp_err_t assign_parts(struct instance *i)
 			rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
 
 		/* What is held comes before what is fetched from here on. */
-		if (p->taken >= 0 || p->next >= 0 || i->read)
-			o->offset = p->taken >= 0 ? p->taken : p->next;
-		p->started = false;
-		forward(i, o);
+		o->offset = p->taken >= 0 ? p->taken : p->next >= 0 || i->read ? p->next : p->seek;
+		p->started = p->stopped = p->seeks = false;
+		forward(i, o->topic, o->partition);
 	}
 	err = rd_kafka_assign(i->kafka.rk, list->cnt ? list : NULL);
 	rd_kafka_topic_partition_list_destroy(list);
+	look_again(i);
 	return err;
+}
+
+static void forward_again(struct instance *i)
+{
+	bool all = true;
+
+	for (struct consumer_part *p = i->parts; p < i->parts + i->part_count; p++)
+		if (!p->started) {
+			forward(i, p->topic, p->partition);
+			all = false;
+		}
+	if (all)
+		i->forward_until_ms = 0;
 }
 
 rd_kafka_resp_err_t group_assign(struct instance *i, const struct places *list)
@@ -262,6 +264,8 @@ void group_read(struct instance *i, const struct places *list)
 
 		p->end = list->list[n].end;
 		p->next = list->list[n].offset;
+		if (p->next >= 0)
+			p->shown = p->next - 1;
 	}
 	assign_parts(i);
 }
@@ -274,7 +278,8 @@ rd_kafka_resp_err_t group_subscribe(struct instance *i, const char *topics)
 	for (const char *end; (end = strchr(topics, '\n')); topics = end + 1) {
 		char *name = span_text((struct span){topics, (size_t)(end - topics)});
 
-		rd_kafka_topic_partition_list_add(list, name, RD_KAFKA_PARTITION_UA);
+		if (!rd_kafka_topic_partition_list_find(list, name, RD_KAFKA_PARTITION_UA))
+			rd_kafka_topic_partition_list_add(list, name, RD_KAFKA_PARTITION_UA);
 		free(name);
 	}
 	err = rd_kafka_subscribe(i->kafka.rk, list);
@@ -299,12 +304,46 @@ void group_unsubscribe(struct instance *i)
 	}
 }
 
-/* ---- rebalances ---- */
+/* ---- seeking anywhere ---- */
 
 static bool is_cooperative(const struct instance *i)
 {
 	return strcmp(rd_kafka_rebalance_protocol(i->kafka.rk), "COOPERATIVE") == 0;
 }
+
+/* librdkafka does not seek in a partition where it has stopped, so it gets it anew. */
+static void seek_stopped(struct instance *i, struct consumer_part *p)
+{
+	rd_kafka_topic_partition_list_t *list;
+
+	if (!is_cooperative(i)) {
+		assign_parts(i);
+		return;
+	}
+	list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = p->seek;
+	rd_kafka_error_destroy(rd_kafka_incremental_unassign(i->kafka.rk, list));
+	rd_kafka_error_destroy(rd_kafka_incremental_assign(i->kafka.rk, list));
+	rd_kafka_topic_partition_list_destroy(list);
+	look_again(i);
+	p->started = p->stopped = p->seeks = false;
+}
+
+void group_seek(struct instance *i, struct consumer_part *p, int64_t offset)
+{
+	purge(i, p);
+	error_over(i, p);
+	p->next = offset >= 0 ? offset : -1;
+	p->taken = -1;
+	p->seek = offset;
+	p->seeks = true;
+	if (p->stopped && !i->leaving)
+		seek_stopped(i, p);
+	else if (p->started)
+		group_seek_again(i, p);
+}
+
+/* ---- rebalances ---- */
 
 static void give(struct instance *i, rd_kafka_topic_partition_list_t *list)
 {
@@ -313,12 +352,14 @@ static void give(struct instance *i, rd_kafka_topic_partition_list_t *list)
 
 		if (!part_find(i, o->topic, o->partition))
 			add(i, o->topic, o->partition);
-		forward(i, o);
+		forward(i, o->topic, o->partition);
 	}
 	if (is_cooperative(i))
 		rd_kafka_error_destroy(rd_kafka_incremental_assign(i->kafka.rk, list));
 	else
 		rd_kafka_assign(i->kafka.rk, list);
+	look_again(i);
+	error_over(i, NULL);
 	for (size_t n = 0; i->resume && n < i->part_count; n++)
 		stream_resume(i, &i->parts[n]);
 	free(i->resume);
@@ -379,6 +420,8 @@ void group_go_on(struct instance *i)
 {
 	bool lost;
 
+	if (i->all->now_ms < i->forward_until_ms)
+		forward_again(i);
 	if (!i->leaving)
 		return;
 	lost = rd_kafka_assignment_lost(i->kafka.rk);
@@ -394,44 +437,6 @@ void group_go_on(struct instance *i)
 		}
 	}
 	release(i);
-}
-
-/* ---- errors ---- */
-
-void group_error(struct instance *i, const rd_kafka_message_t *m)
-{
-	const char *text = rd_kafka_message_errstr(m);
-
-	switch (m->err) {
-	case RD_KAFKA_RESP_ERR_NO_ERROR:
-	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-	/* It may come to be. */
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	/* Brokers that are away come back. */
-	case RD_KAFKA_RESP_ERR__TRANSPORT:
-	case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-	case RD_KAFKA_RESP_ERR__RESOLVE:
-	case RD_KAFKA_RESP_ERR__TIMED_OUT:
-	case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
-		msg_info("instance '%s': %s", i->name, text);
-		return;
-	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-		/* A reader has no use for the group that librdkafka wants it to have. */
-		if (i->read)
-			return;
-		/* fall through */
-	default:
-		msg_info("instance '%s': %s", i->name, text);
-		i->error_status = error_status(m->err, i->all->k->compat);
-		snprintf(i->error, sizeof(i->error), "%s", text);
-		if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && m->rkt)
-			snprintf(i->error, sizeof(i->error),
-				"Undefined offset with no reset policy for partitions: [%s-%" PRId32
-				"]",
-				rd_kafka_topic_name(m->rkt), m->partition);
-	}
 }
 
 /* ---- the client ---- */

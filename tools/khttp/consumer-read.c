@@ -59,7 +59,7 @@ static bool read_from(struct http_request *r, struct read *d)
 		return !is_wrong(r, "timestamp");
 	if (time) {
 		d->from = FROM_TIME;
-		return num_time_ms(time, now.tv_sec * 1000, &d->n) == 0 ||
+		return (num_time_ms(time, now.tv_sec * 1000, &d->n) == 0 && d->n >= 0) ||
 			!is_wrong(r, "timestamp");
 	}
 	if (!offset || strcmp(offset, "beginning") == 0 || strcmp(offset, "earliest") == 0) {
@@ -239,6 +239,8 @@ static void begin(struct instance *i)
 {
 	struct read *d = i->read;
 	struct places some = {.list = mem_alloc(d->places.count * sizeof(struct place))};
+	const char *id =
+		d->media == MEDIA_EVENTS ? http_header(d->wait->request, "Last-Event-ID") : NULL;
 
 	for (size_t n = 0; n < d->places.count; n++) {
 		struct place *p = &d->places.list[n];
@@ -251,6 +253,8 @@ static void begin(struct instance *i)
 			p->offset = d->n;
 		else if (d->from == FROM_LAST)
 			p->offset = p->end > d->n ? p->end - d->n : 0;
+		if (id && stream_shown(id, p->topic, p->partition) != SHOWN_NONE)
+			p->offset = stream_shown(id, p->topic, p->partition) + 1;
 		if (d->media == MEDIA_EVENTS || p->offset < p->end)
 			some.list[some.count++] = *p;
 	}

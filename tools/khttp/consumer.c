@@ -5,7 +5,7 @@
  * and is freed when librdkafka has ended in a thread of lib/kafka's.
  *
  * Files: consumer.c the table, waits, the end; consumer-create.c, consumer-calls.c, poll.c requests; consumer-body.c their
- * bodies; consumer-group.c partitions, positions, commits; consumer-pattern.c subscriptions by pattern; poll-print.c records.
+ * bodies; consumer-group.c partitions, positions, commits; consumer-error.c errors; consumer-pattern.c subscriptions by pattern; poll-print.c records.
  */
 #include "khttp/instance.h"
 #include "khttp/peers.h"
@@ -214,7 +214,7 @@ static void serve_events(struct instance *i)
 	rd_kafka_event_t *event;
 
 	while ((m = rd_kafka_consume_queue(i->events, 0))) {
-		group_error(i, m);
+		error_take(i, m);
 		rd_kafka_message_destroy(m);
 	}
 	while ((event = rd_kafka_queue_poll(i->answers, 0))) {
@@ -354,15 +354,16 @@ static void serve_woken(struct consumers *all)
 		serve(events[e].data.ptr);
 }
 
-/* Somebody waits for the receipt of an answer, which wakes nobody: a poll, a rebalance. */
+/* Somebody waits for the receipt of an answer, which wakes nobody: a poll, a rebalance. Or a queue may be forgotten. */
 static void serve_unsettled(struct consumers *all)
 {
 	bool more = false;
 
 	for (struct instance *i = all->instances; i && all->unsettled; i = i->next)
-		if (i->receipt && !i->destroying) {
+		if ((i->receipt || all->now_ms < i->forward_until_ms) && !i->destroying) {
 			serve(i);
-			more = more || (i->receipt && (i->waits || i->leaving || i->closing));
+			more = more || all->now_ms < i->forward_until_ms ||
+				(i->receipt && (i->waits || i->leaving || i->closing));
 		}
 	all->unsettled = more;
 }

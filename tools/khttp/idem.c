@@ -19,7 +19,7 @@ struct waiting {
 struct idem_entry {
 	struct idem_entry *next; /* in its slot */
 	struct idem_entry *newer, *older;
-	char *key; /* method, path and key */
+	char *key; /* path, as it is without % and the like, and key */
 	uint64_t hash, body_hash;
 	int64_t until_ms; /* 0: its answer is not there */
 	int status;
@@ -159,6 +159,7 @@ static struct idem_entry *add(struct idem *d, char *key, uint64_t hash, uint64_t
 bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct idem_entry **entry)
 {
 	const char *header = http_header(r, "Idempotency-Key");
+	const char *partition = http_param(r, "partition");
 	uint64_t hash, body_hash;
 	struct idem_entry *e;
 	char *key;
@@ -171,7 +172,8 @@ bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct i
 		return true;
 	}
 	forget_old(d, now_ms);
-	key = mem_printf("%s\n%s", r->path, header);
+	key = mem_printf("%s\n%s\n%s\n%s", http_pattern(r), http_param(r, "topic"),
+		partition ? partition : "", header);
 	hash = hash_of((struct span){key, strlen(key)}, NULL);
 	body_hash = hash_of(r->body, http_body(r));
 	e = *find(d, key, hash);

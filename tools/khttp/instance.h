@@ -16,10 +16,13 @@ enum {
 		5000, /* for which a rebalance may wait for an answer that is being written, and for a commit */
 	CLOSE_MS = 8000, /* for the leaving of a group */
 	COMMIT_WAIT_MS = 10000, /* for the answer to a commit */
+	FORWARD_MS = 10000,
 	ASSIGNMENT_MS = 30000, /* for ?wait=assignment */
 	PATTERN_MS = 5000, /* between two looks for topics that match */
 	INSTANCES_MAX = 2000,
 	WAITS_MAX = 20000,
+	SHOWN_NONE = -2,
+	SHOWN_BEGINNING = -1, /* what stands before offset 0 */
 };
 
 enum consumer_format { FORMAT_JSON, FORMAT_BINARY, FORMAT_TEXT };
@@ -31,12 +34,15 @@ struct consumer_part {
 	int64_t next; /* behind the last record that was written to a client in full; or where a seek leads */
 	int64_t taken; /* behind the last record that was taken from librdkafka */
 	int64_t end; /* where reading is over, of a reader without an instance */
-	int64_t shown; /* the last one that a stream has had */
+	int64_t shown; /* the last one that a stream has had, or what stands before its first */
 	int64_t committed;
 	bool started; /* librdkafka has given something of it since it was assigned */
 	bool paused; /* by a rebalance, and nothing has come since */
 	bool seeks; /* to `seek`, once it has started */
-	int64_t seek;
+	bool refused; /* the last that librdkafka has told of it is an error that stays */
+	bool asks; /* such a one that it tells again when it is asked */
+	bool stopped; /* librdkafka does not fetch it any more */
+	int64_t seek; /* where the last seek leads; RD_KAFKA_OFFSET_INVALID: there was none */
 };
 
 struct instance;
@@ -71,6 +77,7 @@ struct instance {
 	rd_kafka_queue_t *events, *messages, *answers;
 	struct consumer_part *parts; /* by topic and partition */
 	size_t part_count;
+	int64_t forward_until_ms; /* until then the queues of partitions may be forgotten that have not started */
 	struct consumer_part *last; /* of the message before */
 	const rd_kafka_topic_t *last_rkt;
 	/* Records that were taken from librdkafka: the first `out` stand in the answer that is being written to `out_to`. */
@@ -82,8 +89,11 @@ struct instance {
 	struct wait *waits;
 	struct read *read; /* it is no instance, but reads for one request; NULL */
 	char *resume; /* Last-Event-ID of a stream; NULL */
-	char error[512]; /* what the next poll is answered with; "" */
+	char error[512]; /* what polls are answered with; "" */
 	int error_status;
+	bool error_told; /* the next poll need not hurry with it */
+	bool error_stays; /* until something else comes */
+	bool refused; /* the error is of no partition that it has, and stays */
 	/* commits */
 	uint64_t commits; /* the number of the last one */
 	uint64_t own_commit; /* which is out, of positions; 0: none */
@@ -116,7 +126,7 @@ struct consumers {
 	int64_t now_ms, tick_ms;
 	uint64_t instance_count, closing_count, wait_count, records, bytes, given_back, reaped;
 	bool leaving, closed;
-	bool unsettled; /* somebody waits for a receipt */
+	bool unsettled; /* somebody waits for a receipt, or for librdkafka to forget a queue */
 };
 
 /* ---- consumer.c ---- */
@@ -193,8 +203,6 @@ int group_open(struct instance *i, struct kafka_conf *conf, struct trouble *why)
 struct consumer_part *part_find(const struct instance *i, const char *topic, int32_t partition);
 /* NULL: a message of a partition that it does not have any more. */
 struct consumer_part *part_of(struct instance *i, const rd_kafka_message_t *m);
-/* An error that librdkafka gives in place of a message, or an event that its callbacks have served. */
-void group_error(struct instance *i, const rd_kafka_message_t *m);
 /* Goes on with a rebalance. */
 void group_go_on(struct instance *i);
 /* Commits positions that have moved, unless the last such commit is still out. */
@@ -211,6 +219,8 @@ rd_kafka_resp_err_t group_subscribe(struct instance *i, const char *topics);
 void group_unsubscribe(struct instance *i);
 /* @offset may be RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END. */
 void group_seek(struct instance *i, struct consumer_part *p, int64_t offset);
+/* librdkafka fetches once more from `seek` on; what was taken stays. */
+void group_seek_again(struct instance *i, struct consumer_part *p);
 /* librdkafka has given something of the partition. Returns whether it is of the place where the instance reads. */
 bool group_started(struct instance *i, struct consumer_part *p);
 /* The end of an instance begins: positions are committed. */
@@ -219,6 +229,20 @@ void group_close(struct instance *i);
 bool group_may_close(const struct instance *i);
 /* Frees all but the client. Returns false while a question is out: call it again. */
 bool group_release(struct instance *i);
+
+/* ---- consumer-error.c ---- */
+
+/* An error that librdkafka gives in place of a message, or an event that its callbacks have served. */
+void error_take(struct instance *i, const rd_kafka_message_t *m);
+/* Whether there is an error that nobody was told of. */
+bool error_is_new(const struct instance *i);
+/* Whether somebody was, and it stands. */
+bool error_is_again(const struct instance *i);
+void error_told(struct instance *i);
+/* Something has come of the partition; NULL: partitions were assigned. */
+void error_over(struct instance *i, struct consumer_part *p);
+/* Has what was refused fetched anew. Returns whether there was such. */
+bool error_ask(struct instance *i);
 
 /* ---- consumer-pattern.c ---- */
 
@@ -273,6 +297,8 @@ void stream_wake(struct wait *w);
 /* Its time is over: a sign of life; its next time is set. */
 void stream_due(struct wait *w);
 void stream_free(struct stream *s);
+/* Which offset of a partition stands in an event's id; SHOWN_NONE: none. */
+int64_t stream_shown(const char *id, const char *topic, int32_t partition);
 /* The partition begins where the last stream ended, as its client has told. */
 void stream_resume(struct instance *i, struct consumer_part *p);
 

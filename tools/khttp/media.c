@@ -92,7 +92,9 @@ enum media media_of(const char *content_type, bool exact)
 	if (charset.len && !(charset.len == 5 && strncasecmp(charset.p, "utf-8", 5) == 0) &&
 		!(charset.len == 8 && strncasecmp(charset.p, "us-ascii", 8) == 0))
 		return MEDIA_OTHER;
-	return find(content_type, name_len(content_type, n));
+	/* A list is no type of a body. */
+	return item_len(content_type) < n ? MEDIA_OTHER
+					  : find(content_type, name_len(content_type, n));
 }
 
 /* How far the name of a list's item speaks of a type: 3 by name, 2 "application/" and a star, 1 two stars, 0 not at all. */
@@ -136,7 +138,7 @@ enum media media_choose(const char *accept, const enum media *offered, bool exac
 	enum media best = MEDIA_NONE;
 	double most = 0;
 
-	if (!accept)
+	if (!accept || !*accept)
 		return exact ? MEDIA_NONE : *offered;
 	for (; *offered; offered++) {
 		double q = exact ? strcmp(accept, names[*offered]) == 0

@@ -37,7 +37,7 @@ static void put_id(const struct instance *i, struct buf *b)
 
 	buf_puts(b, "id: ");
 	for (const struct consumer_part *p = i->parts; p < i->parts + i->part_count; p++) {
-		if (p->shown < 0)
+		if (p->shown < SHOWN_BEGINNING)
 			continue;
 		if (topic)
 			buf_putc(b, ',');
@@ -49,10 +49,10 @@ static void put_id(const struct instance *i, struct buf *b)
 	buf_puts(b, topic ? "\n" : "-\n");
 }
 
-/* Finds a partition's offset in an id. Returns -1 when it is not there. */
-static int64_t id_offset(const char *id, const char *topic, int32_t partition)
+int64_t stream_shown(const char *id, const char *topic, int32_t partition)
 {
 	bool is_topic = false;
+	int64_t offset;
 
 	while (*id) {
 		size_t n = strcspn(id, ","), slash = strcspn(id, "/");
@@ -65,18 +65,24 @@ static int64_t id_offset(const char *id, const char *topic, int32_t partition)
 			at = id + slash + 1;
 		}
 		number = strtol(at, &end, 10);
-		if (is_topic && end > at && *end == '=' && number == partition)
-			return strtoll(end + 1, NULL, 10);
+		if (is_topic && end > at && *end == '=' && number == partition) {
+			at = end + 1;
+			offset = strtoll(at, &end, 10);
+			return end == at || end != id + n || offset < SHOWN_BEGINNING ||
+					offset == INT64_MAX
+				? SHOWN_NONE
+				: offset;
+		}
 		id += n + (id[n] == ',');
 	}
-	return -1;
+	return SHOWN_NONE;
 }
 
 void stream_resume(struct instance *i, struct consumer_part *p)
 {
-	int64_t offset = i->resume ? id_offset(i->resume, p->topic, p->partition) : -1;
+	int64_t offset = i->resume ? stream_shown(i->resume, p->topic, p->partition) : SHOWN_NONE;
 
-	if (offset < 0)
+	if (offset == SHOWN_NONE)
 		return;
 	group_seek(i, p, offset + 1);
 	p->shown = offset;
@@ -228,6 +234,19 @@ void stream_free(struct stream *s)
 	free(s);
 }
 
+/* An id without an event: whoever has had none yet can go on from there, too. */
+static void put_beginning(struct stream *s, const struct instance *i)
+{
+	bool known = false;
+
+	for (size_t n = 0; n < i->part_count; n++)
+		known = known || i->parts[n].shown != SHOWN_NONE;
+	buf_puts(&s->out, "retry: 1000\n");
+	if (known)
+		put_id(i, &s->out);
+	buf_putc(&s->out, '\n');
+}
+
 void stream_begin(struct wait *w, bool lines, int64_t limit)
 {
 	w->kind = WAIT_STREAM;
@@ -236,7 +255,7 @@ void stream_begin(struct wait *w, bool lines, int64_t limit)
 	*w->stream =
 		(struct stream){.wait = w, .lines = lines, .fed_ms = w->all->now_ms, .left = limit};
 	if (!lines)
-		buf_puts(&w->stream->out, "retry: 1000\n\n");
+		put_beginning(w->stream, w->instance);
 	http_stream_pull(w->request, 200, media_name(lines ? MEDIA_LINES : MEDIA_EVENTS), fill);
 }
 
@@ -246,9 +265,9 @@ void stream_open(struct instance *i, struct http_request *r, bool lines)
 	struct wait *w;
 
 	poll_take(i);
-	if (*i->error && !i->held_count) {
+	if (!i->held_count && (error_is_new(i) || (error_is_again(i) && !error_ask(i)))) {
 		http_error(r, i->error_status, "%s", i->error);
-		*i->error = '\0';
+		error_told(i);
 		return;
 	}
 	w = wait_open(i, r, WAIT_STREAM, -1);

@@ -39,10 +39,13 @@ static bool take(struct instance *i, rd_kafka_message_t *m)
 	bool paused;
 
 	if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-		group_error(i, m);
+		error_take(i, m);
 		return false;
 	}
-	if (!p || !group_started(i, p))
+	if (!p)
+		return false;
+	error_over(i, p);
+	if (!group_started(i, p))
 		return false;
 	if (m->err) {
 		take_end(i, p, m->offset);
@@ -152,7 +155,7 @@ static void answer_error(struct instance *i, struct wait *w)
 {
 	wait_answered(w);
 	http_error(w->request, i->error_status, "%s", i->error);
-	*i->error = '\0';
+	error_told(i);
 }
 
 /* An error ends the streams of the instance. */
@@ -166,7 +169,7 @@ static void fail_streams(struct instance *i)
 			all = stream_fail(w, i->error_status, i->error) && all;
 		}
 	if (some && all)
-		*i->error = '\0';
+		error_told(i);
 }
 
 void poll_go_on(struct instance *i)
@@ -180,7 +183,7 @@ void poll_go_on(struct instance *i)
 	}
 	poll_take(i);
 	poll_settle(i, false);
-	if (*i->error && !i->held_count && !i->out_to && !i->closing)
+	if (error_is_new(i) && !i->held_count && !i->out_to && !i->closing)
 		fail_streams(i);
 	for (struct wait *w = i->waits; w && !i->out_to && !i->receipt && !i->closing; w = next) {
 		next = w->next;
@@ -190,7 +193,7 @@ void poll_go_on(struct instance *i)
 			continue;
 		if (i->held_count)
 			answer_held(i, w);
-		else if (*i->error)
+		else if (error_is_new(i))
 			answer_error(i, w);
 		else
 			break;
@@ -199,7 +202,10 @@ void poll_go_on(struct instance *i)
 
 void poll_due(struct wait *w)
 {
-	answer_none(w);
+	if (!w->instance->closing && error_is_again(w->instance))
+		answer_error(w->instance, w);
+	else
+		answer_none(w);
 }
 
 /* What was out has arrived, or has not. */
@@ -323,6 +329,7 @@ void poll_request(struct instance *i, const struct call *c)
 	}
 	if (l.timeout_ms > TIMEOUT_MAX_MS)
 		l.timeout_ms = TIMEOUT_MAX_MS;
+	error_ask(i);
 	w = wait_open(i, c->r, WAIT_POLL, i->all->now_ms + l.timeout_ms);
 	if (!w)
 		return;

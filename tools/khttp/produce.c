@@ -112,7 +112,7 @@ static void settle(struct produce *p)
 		}
 	if (missing)
 		writers_forget(p->k->produces->writers, p->share->topic);
-	if (is_placed && p->r && p->partitions < 0) {
+	if (is_placed && (p->r || p->fn) && p->partitions < 0) {
 		ask_topics(p->k->asks, on_partitions, p);
 		return;
 	}

@@ -205,6 +205,16 @@ static struct span text_span(const char *text)
 	return (struct span){text, text ? strlen(text) : 0};
 }
 
+/* Of a list, to which each proxy has added what it saw. */
+static struct span first_of(const char *text)
+{
+	struct span s = {text, text ? strcspn(text, ",") : 0};
+
+	while (s.len && strchr(" \t", s.p[s.len - 1]))
+		s.len--;
+	return s;
+}
+
 /* The value of NAME= in "for=a;host=b;proto=c", of the first of several that commas part. */
 static struct span forwarded(struct span text, const char *name)
 {
@@ -255,8 +265,8 @@ int route_base(struct khttp *k, struct http_request *r, const char *path, struct
 		return 0;
 	}
 	if (!host.p || !proto.p) {
-		host = text_span(http_header(r, "X-Forwarded-Host"));
-		proto = text_span(http_header(r, "X-Forwarded-Proto"));
+		host = first_of(http_header(r, "X-Forwarded-Host"));
+		proto = first_of(http_header(r, "X-Forwarded-Proto"));
 	}
 	if (!host.p || !proto.p) {
 		host = text_span(http_header(r, "Host"));
