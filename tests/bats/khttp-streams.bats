@@ -66,7 +66,7 @@ hear() {
 	grep -qx "id: $topic/0=1,1=0" second.out
 	stop second
 	# What is no place is not looked at.
-	for id in "$topic/0=" "$topic/0=9223372036854775807" "$topic/0=1x" "$topic" ,; do
+	for id in "$topic/0=" "$topic/0=9223372036854775807" "$topic/0=1x" "$topic" ','; do
 		hear third "/topics/$topic/records?offset=end" -H "Last-Event-ID: $id"
 		wait_file_contains third.out "id: $topic/0=1,1=0"
 		stop third

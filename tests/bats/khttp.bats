@@ -220,6 +220,8 @@ schema='Validation error on: Schema validation error'
 	[ "$(in_topic "$topic" | wc -l)" -eq 2 ]
 	post text @large "/topics/$topic?errors=fail"
 	is 413 '.error_code == 413 and (.offsets | length) == 4'
+	post text @large "/topics/$topic?errors=failed"
+	is_error 400 "$schema"
 	# A compacted topic wants keys; other clients' records in the same batch are written.
 	topic=$(new_topic 1 cleanup.policy=compact)
 	post text '{"records":[{"key":"a","value":"1"},{"value":"2"},{"key":"b","value":"3"}]}' "/topics/$topic"

@@ -298,6 +298,17 @@ static int take_async(const struct call *c)
 	return -1;
 }
 
+/* Whether "errors" is what it may be; else it has answered. The reference does not know it. */
+static bool take_errors(const struct call *c)
+{
+	const char *text = http_query(c->r, "errors");
+
+	if (!text || c->k->compat || strcmp(text, "fail") == 0)
+		return true;
+	error_query(c->r, "errors");
+	return false;
+}
+
 /* Returns 0, or -1 when it has answered. */
 static int read_how(const struct call *c, struct records_how *how)
 {
@@ -387,7 +398,7 @@ void produce_post(const struct call *c)
 	if (!produce_may(c))
 		return;
 	async = take_async(c);
-	if (async < 0)
+	if (async < 0 || !take_errors(c))
 		return;
 	if (http_body_is_large(http_body(c->r)))
 		post_large(c, async);
