@@ -237,17 +237,17 @@ void sink_release(struct sink *s)
 		metrics.records_out = metrics.forwarded;
 }
 
-/* Reports what was delivered behind the record that holds up the rest. */
+/* Reports what is done behind the record that holds up the rest. */
 static void report_early(struct sink *s)
 {
 	for (uint64_t i = s->head; i < s->tail; i++) {
 		struct sink_slot *slot = sink_slot(s, i);
 		struct ack_label label = label_of(s, slot);
 
-		if (!slot->done || slot->refused || slot->early)
+		if (!slot->done || slot->early || (slot->refused && s->in.dead.stopped))
 			continue;
 		slot->early = true;
-		metrics.forwarded++;
+		metrics.forwarded += !slot->refused;
 		ack_report(&s->ack, ACK_EARLY, &label);
 		s->alive_ms = s->early_ms;
 	}
@@ -260,9 +260,11 @@ static void look_for_early(struct sink *s, int64_t now_ms)
 
 	if (s->head == s->tail || s->head != s->early_head)
 		s->early_ms = now_ms;
+	s->overtakes = s->overtakes && s->head == s->early_head && !in_order;
 	s->early_head = s->head;
 	if (in_order || now_ms - s->early_ms < EARLY_MS)
 		return;
+	s->overtakes = true;
 	s->early_ms = now_ms;
 	report_early(s);
 }

@@ -5,8 +5,8 @@
  * The sink owns standard input, the acknowledgement socket, standard output where records are handed on,
  * signals, and a ring with a slot for each record that is not finished. The program takes lines, delivers
  * records in any order, and marks their slots; the sink releases slots in the order of input, up to the first
- * that is not marked. When that one keeps others waiting, since its partition has no leader, delivered records behind
- * it are reported early, but for --pass and settle, which keep the order. Behind a record that was refused under --on-error stop it releases slots without a
+ * that is not marked. When that one keeps others waiting, since its partition has no leader, records behind it that
+ * are delivered, or refused for good, are reported early, but for --pass and settle, which keep the order. Behind a record that was refused under --on-error stop it releases slots without a
  * word, so that the source's position stays before that record.
  *
  * A turn of the program's loop:
@@ -110,6 +110,7 @@ struct sink {
 	uint64_t alive_head; /* the head at that time */
 	uint64_t early_head; /* the head when flush looked last … */
 	int64_t early_ms; /* … and since when it is the same, or looked for early ones last */
+	bool overtakes;
 };
 
 /* Opens all that the sink owns; dies when that fails. Call before any thread is started. */
@@ -141,6 +142,12 @@ static inline uint64_t sink_bytes(const struct sink *s)
 static inline bool sink_has_room(const struct sink *s)
 {
 	return s->tail - s->head < s->setup.slots && sink_bytes(s) < s->setup.window_bytes;
+}
+
+/* Whether the oldest record has waited for so long that those behind it are reported early, refused ones too. */
+static inline bool sink_overtakes(const struct sink *s)
+{
+	return s->overtakes && s->in.dead.policy != DEAD_STOP;
 }
 
 /* ---- lines ---- */

@@ -6,7 +6,7 @@
 load helpers
 load ack
 
-PRODUCE=0 NOT_ENOUGH_REPLICAS=19 NOT_ENOUGH_REPLICAS_AFTER_APPEND=20
+PRODUCE=0 INVALID_RECORD=87 NOT_ENOUGH_REPLICAS=19 NOT_ENOUGH_REPLICAS_AFTER_APPEND=20
 
 # mock_start TOPIC:PARTITIONS…: a mock cluster of two brokers, to which mock_does gives commands.
 mock_start() {
@@ -93,6 +93,78 @@ kwrite: warning: topic orders partition 1: records are written again" ]
 	wait_exit it
 	[ "$status" -eq 0 ]
 	[ "$(heard_all kwrite | grep -c early)" -eq 1 ]
+}
+
+# bats test_tags=newest
+@test "an answer that says nothing of the record refuses none: 100 for the setup, 111 for what is wrong in the broker" {
+	mock_start orders:1
+	{ record 1 orders 0; record 2 orders 0; } >in
+	while read -r code want text; do
+		mock_does refuse "$PRODUCE" "$code" 1000
+		for how in '--dead-letter dead' '--on-error skip' '--on-error stop'; do
+			# shellcheck disable=SC2086 # an option and its value
+			run "-$want" kwrite $how <in
+			[ "$output" = "kwrite: topic 'orders': $text; 2 records were not delivered; the first is line 1 (topic 'orders', partition 0)" ]
+		done
+		[ ! -s dead ]
+		mock_does calm "$PRODUCE"
+	done <<-'EOF'
+		-1 111 Unknown broker error
+		42 111 Invalid request
+		35 100 API version not supported
+		76 100 Unsupported compression type (give another -z)
+	EOF
+	[ "$(kconsume orders | wc -l)" -eq 0 ]
+	run -0 kwrite <in
+}
+
+# early: the numbers that were reported early.
+early() {
+	heard kwrite | sed -n "s/^early $RUN //p" | tr ' ' '\n' |
+		awk -F- '{ for (i = $1; i <= $NF; i++) print i }' | xargs
+}
+
+@test "nor does it hold up what is refused, by kwrite or by the broker" {
+	mock_start orders:2
+	source_start
+	mock_does leader orders 0 -1
+	mkfifo in
+	spawn it sh -c 'exec kwrite -p keep --dead-letter dead <in'
+	exec 7>in
+	{ record 1 orders 0; record 2 orders 1; record 3 orders 1 | sed 's/"partition":1/"partition":-1/'; } >&7
+	wait_for '[ "$(early)" = "2 3" ]'
+	# The batch, and then the record alone.
+	mock_does refuse "$PRODUCE" "$INVALID_RECORD" 2
+	record 4 orders 1 >&7
+	wait_for '[ "$(early)" = "2 3 4" ]'
+	[ "$(jq -r '[.record.payload, .error.class] | join(" ")' dead | xargs)" = "p3 invalid-record p4 invalid-record" ]
+	record 5 orders 1 >&7
+	wait_for '[ "$(early)" = "2 3 4 5" ]'
+	mock_does leader orders 0 1
+	wait_for 'heard kwrite | grep -q "^final $RUN 1$"'
+	source_does end 5
+	exec 7>&-
+	wait_exit it
+	[ "$status" -eq 1 ]
+	[ "$(heard_all kwrite | grep -Ec "^(dead|drop)")" -eq 0 ]
+}
+
+@test "with --on-error stop a record that is refused is not reported, and ends the input once all before it is written" {
+	mock_start orders:2
+	source_start
+	mock_does leader orders 0 -1
+	mkfifo in
+	spawn it sh -c 'exec kwrite -p keep <in'
+	exec 7>in
+	{ record 1 orders 0; record 2 orders 1; } >&7
+	wait_for '[ "$(early)" = 2 ]'
+	record 3 orders 1 | sed 's/"partition":1/"partition":-1/' >&7
+	wait_file_contains it.err "line 3: the record's partition is out of range"
+	mock_does leader orders 0 1
+	wait_exit it
+	[ "$status" -eq 1 ]
+	heard_all kwrite | sed "s/$RUN//" >all
+	run -1 grep -E '^(early|final|drop|dead) .*3' all
 }
 
 @test "with --pass the order is kept though a partition has no leader" {

@@ -13,6 +13,13 @@
  * it starts again and aborts its transaction. After `abort`, or fenced, kwrite exits and its unit
  * starts again as well.
  *
+ * With PLACE the source has positions that are none of Kafka's. There is no group then: both units
+ * write under one transactional id, and kwrite keeps the place in its transactions, as a record of a
+ * topic. When it starts it fences the other unit's kwrite, which takes back what that has open; it
+ * reads the last place that is committed; it tells the source, which reads from there. A unit that
+ * was fenced or killed starts again when the other one is down or fenced, and REBALANCES times
+ * although it runs.
+ *
  * CHECKED
  *	repeated	no record is visible twice in the output
  *	lost		below the committed position all is visible, or was dropped
@@ -54,13 +61,14 @@ byte owner;		/* of the partition: unit 0 or 1 */
 byte committed;
 byte visible, dropped;
 byte rebalances, kills;
+byte written;		/* PLACE: 1 + the last place in the topic, committed or not */
 
 /* A unit. Sets that may be of an ended assignment stand twice: [0] for the first assignment since
  * the unit started, [1] for the second. */
-mtype = { open, sent, down };
+mtype = { open, sent, down, fencing, placing };
 typedef unit {
 	/* the source */
-	byte known;		/* generation */
+	byte known;		/* generation; PLACE: the epoch that kwrite has */
 	byte assigned;		/* how often, since it started */
 	bool has_it, fetched;
 	byte start, next;	/* its numbers: start to next - 1 are emitted */
@@ -204,8 +212,10 @@ inline hear_drops(M, A)
 proctype Source(byte me) provided (u[me].phase != down)
 {
 end:	do
+#ifndef PLACE
 	:: d_step { u[me].known != generation -> learn(me) }
 	:: d_step { u[me].has_it && !u[me].fetched && stable -> fetch(me) }
+#endif
 	:: d_step { u[me].fetched && u[me].next < N -> emit(me) }
 	:: d_step { u[me].drops[0] -> hear_drops(me, 0) }
 	:: d_step { u[me].drops[1] -> hear_drops(me, 1) }
@@ -290,7 +300,7 @@ inline read_reply(M)
 	fi
 }
 
-#ifdef NEWEST_METADATA
+#if defined(NEWEST_METADATA) || defined(PLACE)
 #define metadata(m) u[m].known
 #else
 #define metadata(m) u[m].under
@@ -300,7 +310,7 @@ inline send_offsets(M)
 {
 	if
 	:: metadata(M) == generation ->
-		u[M].pending = 1 + u[M].position; u[M].phase = sent;
+		u[M].pending = 1 + u[M].position; u[M].phase = sent; written = u[M].pending;
 		printf("%c: kwrite sends position %d, generation %d\n", 65 + M, u[M].position,
 			generation)
 	:: else -> printf("%c: kwrite is fenced\n", 65 + M); end_unit(M)
@@ -319,9 +329,44 @@ inline commit(M)
 	u[M].pending = 0; no_transaction(M)
 }
 
+/* PLACE: whoever had the id is fenced, and what it has open is taken back. */
+inline fence(M)
+{
+	generation++; u[M].known = generation; u[0].pending = 0; u[1].pending = 0;
+	printf("%c: kwrite has epoch %d\n", 65 + M, generation)
+}
+
+/* The last place that is committed. */
+inline read_place(M)
+{
+#ifdef PLACE_UNCOMMITTED
+	u[M].next = written - (written > 0);
+#else
+	u[M].next = committed;
+#endif
+	u[M].start = u[M].next;
+	printf("%c: kwrite reads place %d\n", 65 + M, u[M].start)
+}
+
+inline tell_place(M)
+{
+#ifdef PLACE_UNTOLD
+	u[M].start = 0; u[M].next = 0;
+#endif
+	u[M].assigned = 1; u[M].has_it = true; u[M].fetched = true; u[M].phase = open;
+	printf("%c: the source reads from place %d\n", 65 + M, u[M].start)
+}
+
 proctype Kwrite(byte me) provided (u[me].phase != down)
 {
 end:	do
+#ifdef PLACE_FIRST
+	:: d_step { u[me].phase == fencing -> read_place(me); u[me].phase = placing }
+	:: d_step { u[me].phase == placing -> fence(me); tell_place(me) }
+#else
+	:: d_step { u[me].phase == fencing -> fence(me); u[me].phase = placing }
+	:: d_step { u[me].phase == placing -> read_place(me); tell_place(me) }
+#endif
 	:: TAKE(0, 0)
 	:: TAKE(0, 1)
 	:: TAKE(1, 0)
@@ -346,7 +391,12 @@ end:	do
 	}
 	:: d_step { len(to_kwrite[me]) > 0 -> read_reply(me) }
 	:: d_step { u[me].phase == open && u[me].under -> send_offsets(me) }
+#ifdef PLACE
+	:: d_step { u[me].phase == sent && u[me].known != generation -> end_unit(me) }
+	:: d_step { u[me].phase == sent && u[me].known == generation -> commit(me) }
+#else
 	:: d_step { u[me].phase == sent -> commit(me) }
+#endif
 	od
 }
 
@@ -362,6 +412,15 @@ inline start_unit(M)
 	fi;
 	printf("%c: START\n", 65 + M)
 }
+/* Down, or fenced. */
+#define is_over(m) (u[m].phase == down || (u[m].known && u[m].known != generation))
+/* A second one may be started though the other one runs. */
+inline start_placed(M)
+{
+	rebalances = rebalances + !is_over(1 - M); u[M].phase = fencing;
+	printf("%c: START\n", 65 + M)
+}
+#define may_start(m) (u[m].phase == down && (is_over(1 - (m)) || rebalances < REBALANCES))
 inline kill(M) { kills++; printf("%c: KILL\n", 65 + M); end_unit(M) }
 inline judge()
 {
@@ -374,17 +433,26 @@ inline judge()
 
 active proctype World()
 {
+#ifdef PLACE
+	d_step { u[0].phase = fencing; u[1].phase = down };
+#else
 	d_step { u[0].phase = open; u[1].phase = open };
+#endif
 	run Source(0); run Kwrite(0); run Source(1); run Kwrite(1);
 end:	do
+#ifdef PLACE
+	:: d_step { may_start(0) -> start_placed(0) }
+	:: d_step { may_start(1) -> start_placed(1) }
+#else
 	:: d_step {
 		rebalances < REBALANCES -> rebalances++; owner = 1 - owner; generation++;
 		printf("REBALANCE: generation %d, owner %c\n", generation, 65 + owner)
 	}
-	:: d_step { kills < KILLS && u[0].phase != down -> kill(0) }
-	:: d_step { kills < KILLS && u[1].phase != down -> kill(1) }
 	:: d_step { u[0].phase == down -> start_unit(0) }
 	:: d_step { u[1].phase == down -> start_unit(1) }
+#endif
+	:: d_step { kills < KILLS && u[0].phase != down -> kill(0) }
+	:: d_step { kills < KILLS && u[1].phase != down -> kill(1) }
 	:: timeout -> d_step { skip; judge() } break
 	od
 }

@@ -53,7 +53,7 @@ static bool send_one(struct anew *a, struct delivery *d)
 	case TOPIC_USABLE:
 		break;
 	case TOPIC_UNKNOWN:
-		deliveries_fail(d, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+		deliveries_fail(a->deliveries, d, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
 		return true;
 	case TOPIC_NEW:
 	case TOPIC_ASKED:
@@ -63,7 +63,7 @@ static bool send_one(struct anew *a, struct delivery *d)
 		return false;
 	}
 	if (!message_again(&a->shape, sink_text(a->deliveries->sink, &d->slot), &m))
-		deliveries_fail(d, RD_KAFKA_RESP_ERR__FAIL);
+		deliveries_fail(a->deliveries, d, RD_KAFKA_RESP_ERR__FAIL);
 	m.ts = d->ts;
 	if (!d->answered && deliveries_produce(a->deliveries, d, &m))
 		return true;

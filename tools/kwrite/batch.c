@@ -140,7 +140,7 @@ static enum sent send_one(
 			return WAITS;
 		if (!make_again(b, e->delivery, ds->sink, m)) {
 			forget_headers(m);
-			deliveries_fail(e->delivery, RD_KAFKA_RESP_ERR__FAIL);
+			deliveries_fail(ds, e->delivery, RD_KAFKA_RESP_ERR__FAIL);
 			return SENT;
 		}
 	}

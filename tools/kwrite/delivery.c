@@ -60,16 +60,17 @@ rd_kafka_resp_err_t deliveries_hand_over(
 	return err;
 }
 
-static void answered(struct delivery *d, rd_kafka_resp_err_t err)
+static void answered(struct deliveries *ds, struct delivery *d, rd_kafka_resp_err_t err)
 {
+	ds->failed += err != 0;
 	d->err = err;
 	d->answered = true;
 	d->topic->out_bytes -= d->bytes;
 }
 
-void deliveries_fail(struct delivery *d, rd_kafka_resp_err_t err)
+void deliveries_fail(struct deliveries *ds, struct delivery *d, rd_kafka_resp_err_t err)
 {
-	answered(d, err);
+	answered(ds, d, err);
 }
 
 bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct message *m)
@@ -80,7 +81,7 @@ bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct messag
 		return false;
 	if (err) {
 		firsts_answered(ds->firsts, d, m->partition, false);
-		answered(d, err);
+		answered(ds, d, err);
 		if (m->headers)
 			rd_kafka_headers_destroy(m->headers);
 	}
@@ -135,7 +136,7 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 		report_letter(ds, d, m->err);
 		return;
 	}
-	answered(d, m->err);
+	answered(ds, d, m->err);
 	d->partition = m->partition;
 	d->offset = m->offset;
 	/* Before its turn: a record in front of it may wait for the leader of another partition. */
@@ -179,20 +180,22 @@ static const char *reason(const struct delivery *d, char *text, size_t size)
 		hint = " (a compacted topic takes no record without a key)";
 	else if (d->err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
 		hint = " (see the topic's message.timestamp.before.max.ms and after.max.ms)";
+	else if (d->err == RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE)
+		hint = " (give another -z)";
+	else if (d->err == RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT)
+		hint = " (its format is too old for an idempotent producer: -X enable.idempotence=false, or raise the format)";
 	else if (d->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
 		hint = " (the topic has fewer: kafka-topics.sh --alter --partitions N gives it more)";
 	snprintf(text, size, "%s%s", kafka_why(d->err), hint);
 	return text;
 }
 
-/* In a transaction, whose failure all its records share. */
-static bool is_refusal(rd_kafka_resp_err_t err)
+/* The status of a program that ends with what Kafka says. */
+static int status_of(rd_kafka_resp_err_t err, int of_record)
 {
-	enum errclass c = class_of(err);
-
-	return (c != CLASS_KAFKA && c != CLASS_TIMEOUT) ||
-		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
-		err == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+	return verdict_is_of_record(err)   ? of_record
+		: verdict_is_of_setup(err) ? EXIT_PERM
+					   : EXIT_TEMP;
 }
 
 /* The transaction ends, and with it the program. */
@@ -211,12 +214,11 @@ static _Noreturn void fail(struct deliveries *ds, struct delivery *d, const char
 		txn_fail(ds->txn, EXIT_TEMP,
 			"records from line %" PRIu64 " on were refused, and none of them alone: %s",
 			d->slot.number, message);
-	txn_fail(ds->txn, is_refusal(culprit->err) ? EXIT_REFUSED : EXIT_TEMP,
-		"line %" PRIu64 ": topic '%s': %s", culprit->slot.number, culprit->topic->name,
-		reason(culprit, text, sizeof(text)));
+	txn_fail(ds->txn, status_of(culprit->err, EXIT_REFUSED), "line %" PRIu64 ": topic '%s': %s",
+		culprit->slot.number, culprit->topic->name, reason(culprit, text, sizeof(text)));
 }
 
-/* Kafka does not take the record: that is the record's fault, or the end of the program. */
+/* Kafka does not take the record: that is its fault, or the end of the program. */
 static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 {
 	enum errclass c = class_of(d->err);
@@ -232,6 +234,11 @@ static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 	}
 	if (ds->txn->id)
 		fail(ds, d, message);
+	/* Of the record it says nothing: another one would fare no better. Time runs out only with -X. */
+	if (!verdict_is_of_record(d->err) && c != CLASS_TIMEOUT) {
+		trouble_set(&ds->kafka->trouble, status_of(d->err, EXIT_TEMP), "%s", message);
+		return;
+	}
 	if (c == CLASS_UNKNOWN_TOPIC)
 		topic_unknown(d->topic);
 	else if (c == CLASS_TOO_LARGE)
@@ -239,26 +246,34 @@ static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 	sink_refuse(ds->sink, i, c, !ds->raw, "%s", message);
 }
 
+/* Whether the record has been judged, or needs no judgement; else it has no answer yet, or has to wait. */
+static bool is_judged(struct deliveries *ds, uint64_t i)
+{
+	struct delivery *d = (struct delivery *)sink_slot(ds->sink, i);
+
+	/* A line may be refused before it is a message. */
+	if (d->slot.refused || (d->answered && !d->err))
+		return true;
+	if (!d->answered || !deadletters_have_room(ds->dead))
+		return false;
+	ds->failed--;
+	refuse(ds, i, d);
+	return true;
+}
+
 void deliveries_judge(struct deliveries *ds)
 {
 	/* Delivered ones may have been released meanwhile. */
 	if (ds->judged < ds->sink->head)
 		ds->judged = ds->sink->head;
-	for (; ds->judged < ds->sink->tail && !ds->kafka->trouble.status; ds->judged++) {
-		struct delivery *d = (struct delivery *)sink_slot(ds->sink, ds->judged);
-
-		/* A line may be refused before it is a message. */
-		if (d->slot.refused)
-			continue;
-		if (!d->answered)
-			return;
-		if (!d->err)
-			continue;
-		if (deadletters_have_room(ds->dead))
-			refuse(ds, ds->judged, d);
-		else
-			return;
-	}
+	while (ds->judged < ds->sink->tail && !ds->kafka->trouble.status &&
+		is_judged(ds, ds->judged))
+		ds->judged++;
+	if (!sink_overtakes(ds->sink))
+		return;
+	for (uint64_t i = ds->judged; i < ds->sink->tail && ds->failed; i++)
+		if (!ds->kafka->trouble.status)
+			is_judged(ds, i);
 }
 
 /* ---- handing on ---- */

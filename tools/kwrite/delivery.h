@@ -54,6 +54,7 @@ struct deliveries {
 	/* internal */
 	uint64_t
 		judged; /* records before this one are done, refused, or wait for their dead letter */
+	size_t failed; /* records whose failure is not judged */
 };
 
 /* Takes the line of sink_next, which has become the message. NULL: it is another source's. */
@@ -66,7 +67,7 @@ rd_kafka_resp_err_t deliveries_hand_over(
 /* Takes a delivery report. @rk: of which client. */
 void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kafka_message_t *m);
 /* As if Kafka had refused the record so. */
-void deliveries_fail(struct delivery *d, rd_kafka_resp_err_t err);
+void deliveries_fail(struct deliveries *ds, struct delivery *d, rd_kafka_resp_err_t err);
 /* Call each turn after reports were taken, and after messages were produced. */
 void deliveries_judge(struct deliveries *ds);
 /* Appends to @out the line of a delivered record with where it was written; a payload as it came. */
