@@ -81,3 +81,29 @@ mock_start() {
 	wait_exit it
 	[ "$status" -eq 0 ]
 }
+
+# bats test_tags=newest
+@test "a fetch that is refused: the topic is named, once while it is tried again, and 100 where that is of no use" {
+	mock_start t:1
+	seq 3 | kproduce t
+	while read -r code text; do
+		echo "refuse 1 $code 10000" >&9
+		wait_for "grep -q '^did refuse 1 $code ' mock.out"
+		run -100 kread --raw -e t
+		[ "$output" = "kread: topic 't': $text" ]
+		run -100 kread --raw -e -g it --commit written t
+		[ "$output" = "kread: topic 't': $text" ]
+		echo calm 1 >&9
+		wait_for "[ \$(grep -c '^did calm' mock.out) -eq \$(grep -c '^did refuse' mock.out) ]"
+	done <<-'EOF'
+		29 Topic authorization failed
+		35 API version not supported
+		76 Unsupported compression type
+	EOF
+	echo refuse 1 -1 4 >&9
+	wait_for "grep -q '^did refuse 1 -1 ' mock.out"
+	run -0 --separate-stderr kread --raw -e t
+	[ "$output" = $'1\n2\n3' ]
+	# shellcheck disable=SC2154 # run sets it
+	[ "$stderr" = "kread: warning: topic 't': Unknown broker error; trying again" ]
+}

@@ -20,8 +20,8 @@
  *
  * Files: kread.c the command line, messages, the loop; parts.c topics, partitions and ranges; group.c the
  * consumer group; acks.c which positions are committed and when; range.c the options for them; offsets.c a
- * resume list; move.c where a group of another cluster goes on; print.c a record; wire.c a look behind
- * librdkafka.
+ * resume list; move.c where a group of another cluster goes on; print.c a record; refusal.c what Kafka says in
+ * place of a message; wire.c a look behind librdkafka.
  */
 #include "base/metrics.h"
 #include "base/msg.h"
@@ -41,6 +41,7 @@
 #include "kread/parts.h"
 #include "kread/print.h"
 #include "kread/range.h"
+#include "kread/refusal.h"
 #include "kread/show.h"
 
 #include <poll.h>
@@ -68,6 +69,7 @@ struct kread {
 	struct keeper keeper;
 	struct move move;
 	struct acks acks;
+	struct refusals refusals;
 	rd_kafka_queue_t *messages;
 	rd_kafka_queue_t *queue; /* everything else librdkafka has to say */
 	struct print print;
@@ -199,46 +201,6 @@ static void emit(struct kread *r, struct kread_part *p, const rd_kafka_message_t
 		r->now_us);
 }
 
-/* librdkafka goes on behind a batch that it cannot read; the position would pass over the batch. */
-static void unreadable(struct kread *r, const rd_kafka_message_t *m, int status)
-{
-	source_end(&r->source, status, "topic '%s', partition %d, offset %lld cannot be read: %s",
-		rd_kafka_topic_name(m->rkt), (int)m->partition, (long long)m->offset,
-		rd_kafka_message_errstr(m));
-}
-
-static void take_error(struct kread *r, const rd_kafka_message_t *m)
-{
-	const char *text = rd_kafka_message_errstr(m);
-
-	if (m->err == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE && m->rkt)
-		unreadable(r, m, EXIT_TEMP);
-	if (kafka_judge(&r->kafka, m->err, text))
-		return;
-	switch (m->err) {
-	case RD_KAFKA_RESP_ERR__BAD_MSG:
-	case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
-	case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
-		unreadable(r, m, EXIT_PERM);
-		return;
-	case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-		parts_eof(&r->parts, m);
-		return;
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		if (r->group.name) {
-			group_misses(&r->group, rd_kafka_topic_name(m->rkt));
-			return;
-		}
-		source_end(&r->source, EXIT_PERM, "topic '%s', partition %d has gone: %s",
-			rd_kafka_topic_name(m->rkt), (int)m->partition, kafka_why(m->err));
-		return;
-	default:
-		msg_warn("%s", text);
-	}
-}
-
 static void take(struct kread *r, const rd_kafka_message_t *m)
 {
 	struct kread_part *p = m->rkt ? parts_of(&r->parts, m) : NULL;
@@ -247,7 +209,7 @@ static void take(struct kread *r, const rd_kafka_message_t *m)
 	if (m->err) {
 		/* An end, too, may be that of the log before. It comes again. */
 		if (!is_stale || m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
-			take_error(r, m);
+			refusal_take(&r->refusals, m);
 		return;
 	}
 	/* After a rebalance, messages of partitions we no longer have may still come. */
@@ -476,6 +438,8 @@ int main(int argc, char **argv)
 	r.group.keeper = &r.keeper;
 	r.group.move = &r.move;
 	r.acks.group = &r.group;
+	r.refusals = (struct refusals){
+		.kafka = &r.kafka, .source = &r.source, .parts = &r.parts, .group = &r.group};
 	take_options(&r);
 	acks_open(&r.acks);
 	start_kafka(&r);
