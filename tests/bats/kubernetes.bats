@@ -12,7 +12,7 @@ setup_file() {
 	for topic in redis-writes:6 orders:2 payments:2; do
 		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "${topic%:*}" "${topic#*:}" >&2
 	done
-	PYTHONPATH=$("$ROOT/tests/kubernetes/fetch") || skip "kubernetes-validate cannot be had"
+	PYTHONPATH=$("$ROOT/tests/python/fetch" kubernetes) || skip "kubernetes-validate cannot be had"
 	export PYTHONPATH
 	# SCRAM to this Kafka wants librdkafka 2.6.1, see tests/kafka/start.
 	mechanism=PLAIN
