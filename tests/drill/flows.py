@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""The load of each seed, and what is judged of it in the end. Each has progress(), a number that grows while events arrive
-where they should, and judge(), a line of figures or a Failure."""
+"""The load of each seed, and what is judged of it in the end. Each has progress(), numbers that all grow while events
+arrive where they should, and judge(), a line of figures or a Failure."""
 import http.client
 import json
 import os
@@ -16,7 +16,7 @@ import wire
 from cases_calls import Client
 from cases_sse import BROWSER
 from checker import judge_directory
-from machine import PIPELINES
+from machine import PIPELINES, Tail
 from rig import Failure
 
 
@@ -95,6 +95,12 @@ class Positions(threading.Thread):
         while not self.over.wait(0.2):
             self.look()
 
+    def end(self):
+        """With a last look. Two at a time would take each other's answers."""
+        self.over.set()
+        self.join()
+        self.look()
+
     def at(self):
         return self.samples[-1]["committed"] if self.samples else {}
 
@@ -163,6 +169,7 @@ class CrossCloud:
         self.edge = threading.Thread(target=self.write_edge, args=(rate,), daemon=True)
         self.edge.start()
         self.browser = rig.path("browser")
+        self.events, self.event_count = Tail(self.browser), 0
         with open(self.browser, "wb") as out:
             # It is there before the service is.
             rig.spawn("browser", "sh", "-c", 'until [ -S "$1" ]; do sleep 0.1; done; exec "$0" "$2" "$1" "/events/*"', sys.executable,
@@ -185,13 +192,13 @@ class CrossCloud:
             time.sleep(1 / rate)
 
     def seen(self):
-        with open(self.browser, "rb") as file:
-            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+        self.event_count += len(self.events.more())
+        return self.event_count
 
     def progress(self):
         with open(self.site.rig.path("state/audit.ndjson"), "rb") as file:
             audit = file.seek(0, 2)
-        return len(self.streams.got["orders-0"]), len(self.streams.got["payments-0"]), self.seen(), audit
+        return *map(len, self.streams.got.values()), self.seen(), audit
 
     def judge(self):
         site, rig, revbridge_bound = self.site, self.site.rig, 1000 * self.touched
@@ -206,8 +213,7 @@ class CrossCloud:
                 int(rig.run("sh", "-c", f"wc -l <{rig.path('state/audit.ndjson')}")) >= len(lines)
         rig.until(all_there, "all events of cross-cloud at all its ends")
         orders, payments = read_topic(site, "orders"), read_topic(site, "payments")
-        self.positions.look()
-        self.positions.over.set()
+        self.positions.end()
         down = [b"%d %d %s\n" % (p, at, data) for p in range(2) for at, (_, data) in enumerate(self.streams.got[f"orders-{p}"])]
         text = "bridge: " + check(site, "bridge", orders, down, self.positions.samples, may_repeat=0)
         up = [b'0 %d {"id":%d,"tenantId":"t%d"}\n' % (n, n, n % 5) for n in range(self.edge_count)]
@@ -248,7 +254,8 @@ class Gateway:
         self.site, self.acked, self.repeated, self.over, self.feeds = site, set(), set(), False, []
         rig, port = site.rig, site.gateway
         self.context = ssl.create_default_context(cafile=rig.path("state/ca.pem"))
-        self.consumed = rig.path("state/consumed")
+        self.consumed, self.read_count = rig.path("state/consumed"), 0
+        self.reads = Tail(self.consumed)
         append = rig.path("append")
         with open(append, "w", encoding="ascii") as file:
             file.write(f'#!/bin/sh\nexec jq -r ".[].value" >>{self.consumed}\n')
@@ -299,7 +306,8 @@ class Gateway:
             return file.read().split()
 
     def progress(self):
-        return len(self.acked), len(self.read())
+        self.read_count += len(self.reads.more())
+        return len(self.acked), self.read_count
 
     def judge(self):
         self.over = True
@@ -330,19 +338,17 @@ class Appliers:
         commands = [["INCRBY", "sum", number], ["RPUSH", f"log-{number % 2}", number]]
         return json.dumps(commands, separators=(",", ":")).encode() + b"\n"
 
-    def applied(self):
+    def progress(self):
+        """By partition: each has its member."""
         try:
             primary = self.site.sentinel.primary
-            return primary("LLEN", "log-0") + primary("LLEN", "log-1")
+            return primary("LLEN", "log-0"), primary("LLEN", "log-1")
         except (OSError, wire.WireError):
-            return 0
-
-    def progress(self):
-        return (self.applied(),)
+            return 0, 0
 
     def judge(self):
         count, primary = self.feeds[0].count, self.site.sentinel.primary
-        self.site.rig.until(lambda: self.applied() >= count, "all is applied")
+        self.site.rig.until(lambda: sum(self.progress()) >= count, "all is applied")
         for p in range(2):
             numbers = [int(n) for n in primary("LRANGE", f"log-{p}", 0, -1)]
             if numbers != list(range(p, count, 2)):
@@ -362,13 +368,13 @@ class Far:
         self.feeds = [Feed(site.rig, "far", lambda n: f"k{n % 16}\t{load.payload(n)}\n".encode(), rate)]
 
     def progress(self):
-        return (sum(self.positions.at().values()),)
+        return tuple(self.positions.at().get(p, 0) for p in range(2))
 
     def judge(self):
         # The offsets of a topic count the ends of the producer's transactions too: its own are without.
         ends = self.site.wire.ends("far", 2)
         self.site.rig.until(lambda: self.positions.at() == {p: e for p, e in ends.items() if e}, "all is copied")
-        self.positions.over.set()
+        self.positions.end()
         return "far: " + check(self.site, "far", read_topic(self.site, "far"), read_topic(self.site, "far-copy"),
                                self.positions.samples, may_repeat=0)
 
@@ -394,7 +400,7 @@ class Calls:
             client.start()
 
     def progress(self):
-        return (sum(c.done for c in self.clients),)
+        return tuple(c.done for c in self.clients)
 
     def judge(self):
         for client in self.clients:

@@ -20,6 +20,14 @@ EVPIPE = f"evpipe --log json --health-grace {GRACE_S}s"
 SESSION = "-X session.timeout.ms=6000 -X heartbeat.interval.ms=500"
 
 
+def children_of(pid):
+    """Of a process that may end at any time."""
+    try:
+        return children(pid)
+    except OSError:
+        return []
+
+
 class Unit:
     """What has a health of its own. members: its programs under evpipe. uses: the servers it has, as Site.away names them.
     peers: the other units of its group, which wait for it in a rebalance."""
@@ -27,6 +35,22 @@ class Unit:
     def __init__(self, name, service, members, uses, peers=(), paths=("/healthz", "/readyz"), port=0):
         self.name, self.service, self.members, self.uses, self.peers = name, service, members, uses, peers
         self.paths, self.port = paths, port
+
+
+class Tail:
+    """The whole lines that a file has had since it was looked at last: it grows for an hour."""
+
+    def __init__(self, path):
+        self.path, self.at = path, 0
+
+    def more(self):
+        if not os.path.exists(self.path):
+            return []
+        with open(self.path, "rb") as file:
+            file.seek(self.at)
+            lines = file.read().split(b"\n")
+        self.at += sum(len(line) + 1 for line in lines[:-1])
+        return lines[:-1]
 
 
 def group(name, *rest):
@@ -80,7 +104,7 @@ class Site:
         self.redis.start()
         self.nas, self.edge = (Proxy(self.redis.socket, None) for _ in range(2))
         self.sentinel = Behind(rig)
-        self.services = []
+        self.services, self.logs = [], {}
         self.write_services()
 
     def kafka_up(self):
@@ -138,6 +162,7 @@ class Site:
                 file.write("#!/bin/bash\n" + text)
             os.chmod(path, 0o755)
         self.services.append(name)
+        self.logs[name] = Tail(log)
 
     def start(self):
         self.rig.run(os.path.join(PIPELINES, "gateway", "run"), "certs",
@@ -156,9 +181,9 @@ class Site:
 
     def supervisor(self, service):
         """The process that runit has started for it; 0 when there is none."""
-        for pid in children(self.scan.pid):
+        for pid in children_of(self.scan.pid):
             if command_of(pid)[:2] == ["runsv", service]:
-                return next(iter(children(pid)), 0)
+                return next(iter(children_of(pid)), 0)
         return 0
 
     def evpipe_of(self, unit):
@@ -174,7 +199,7 @@ class Site:
 
     def member(self, unit, tool):
         top = self.evpipe_of(unit)
-        for pid in children(top) if top else []:
+        for pid in children_of(top) if top else []:
             if os.path.basename((command_of(pid) or [""])[0]) == tool:
                 return pid
         return 0
@@ -199,12 +224,10 @@ class Site:
                 yield None, line
 
     def permanent(self):
-        for name in self.services:
-            path = self.rig.path("log/" + name)
-            if os.path.exists(path):
-                with open(path, encoding="utf-8", errors="replace") as file:
-                    if f"supervise: {name} has ended with 100" in file.read():
-                        raise Failure(f"{name} has ended for good: see log/{name}")
+        for name, log in self.logs.items():
+            for line in log.more():
+                if line == b"supervise: %s has ended with 100" % name.encode():
+                    raise Failure(f"{name} has ended for good: see log/{name}")
 
 
 def wait_gone(rig, pid):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """Who looks at the units as an orchestrator and a Prometheus do. What is red without a reason is kept."""
+import datetime
 import http.client
 import json
 import os
@@ -95,6 +96,21 @@ class Watch(threading.Thread):
                     self.complain(f"{what[0]} of {what[1]}: {alert['annotations']['summary']}")
         self.excused &= active
         self.firing = firing
+
+    def stamps(self, path, find):
+        """When Prometheus has done what find(data) lists last, the oldest of it, in whole seconds."""
+        status, text = ask(self.port, path)
+        times = find(json.loads(text)["data"]) if status == 200 else []
+        return min((datetime.datetime.fromisoformat(re.sub(r"\.\d+", "", t).replace("Z", "+00:00")).timestamp() for t in times), default=0)
+
+    def judged(self):
+        """Waits until the rules have seen how the units are now."""
+        now = time.time()
+        self.site.rig.until(lambda: self.stamps(
+            "/api/v1/targets", lambda d: [t["lastScrape"] for t in d["activeTargets"]]) > now, "Prometheus looks at each unit")
+        now = time.time()
+        self.site.rig.until(lambda: self.stamps(
+            "/api/v1/rules", lambda d: [g["lastEvaluation"] for g in d["groups"]]) > now, "Prometheus looks at its rules")
 
     def complain(self, text):
         if len(self.complaints) < 100:
