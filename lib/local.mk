@@ -43,6 +43,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/resolve.c lib/kafka/resolve.h \
 	lib/kafka/secrets.c lib/kafka/secrets.h \
 	lib/kafka/talk.c lib/kafka/talk.h \
+	lib/kafka/tls-conf.c lib/kafka/tls-conf.h \
 	lib/kafka/token.c lib/kafka/token.h \
 	lib/kafka/topics.c lib/kafka/topics.h \
 	lib/kafka/verdict.c lib/kafka/verdict.h \
@@ -52,6 +53,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/net/dial.c lib/net/dial.h \
 	lib/net/listen.c lib/net/listen.h \
 	lib/net/peers.c lib/net/peers.h \
+	lib/net/renewal.c lib/net/renewal.h \
 	lib/net/resolve.c lib/net/resolve.h \
 	lib/net/tls.c lib/net/tls-files.c lib/net/tls-report.c lib/net/tls-parts.h lib/net/tls.h \
 	lib/redis/request.c lib/redis/request.h \

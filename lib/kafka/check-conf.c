@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "kafka/conf.h"
+#include "kafka/tls-conf.h"
 #include "kafka/token.h"
 
 #include <ctype.h>
@@ -13,65 +14,25 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-/* The value, to be freed; NULL: not set, or empty. */
-static char *value_of(const struct kafka_conf *k, const char *name)
-{
-	size_t size = 0;
-	char *value;
-
-	if (rd_kafka_conf_get(k->rd, name, NULL, &size) || size <= 1)
-		return NULL;
-	value = mem_alloc(size);
-	if (rd_kafka_conf_get(k->rd, name, value, &size) || !*value) {
-		free(value);
-		return NULL;
-	}
-	return value;
-}
-
 static bool is(const struct kafka_conf *k, const char *name, const char *text)
 {
-	char *value = value_of(k, name);
+	char *value = kafka_conf_copy(k, name);
 	bool same = value && strcasecmp(value, text) == 0;
 
 	free(value);
 	return same;
 }
 
-static void free_tls_config(struct tls_config *t)
-{
-	const char *all[] = {t->ca_file, t->ca_pem, t->cert_file, t->cert_pem, t->key_file,
-		t->key_pem, t->key_password, t->keystore_file, t->keystore_password};
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-		free((char *)(uintptr_t)all[i]);
-}
-
 static int open_tls(struct check_conf *c, const struct kafka_conf *k, struct trouble *why)
 {
-	struct tls_config t = {
-		.ca_file = value_of(k, "ssl.ca.location"),
-		.ca_pem = value_of(k, "ssl.ca.pem"),
-		.cert_file = value_of(k, "ssl.certificate.location"),
-		.cert_pem = value_of(k, "ssl.certificate.pem"),
-		.key_file = value_of(k, "ssl.key.location"),
-		.key_pem = value_of(k, "ssl.key.pem"),
-		.key_password = value_of(k, "ssl.key.password"),
-		.keystore_file = value_of(k, "ssl.keystore.location"),
-		.keystore_password = value_of(k, "ssl.keystore.password"),
-		.any_host = is(k, "ssl.endpoint.identification.algorithm", "none"),
-		.any_cert = true,
-	};
+	struct tls_config t;
 
-	/* Not a file, but to look where systems have it: OpenSSL's default. */
-	if (t.ca_file && strcmp(t.ca_file, "probe") == 0) {
-		free((char *)(uintptr_t)t.ca_file);
-		t.ca_file = NULL;
-	}
+	tls_conf_read(&t, k);
+	t.any_cert = true;
 	c->has_cert = t.cert_file || t.cert_pem || t.keystore_file;
 	c->as.any_cert = is(k, "enable.ssl.certificate.verification", "false");
 	c->as.tls_client = tls_open(&t, why);
-	free_tls_config(&t);
+	tls_conf_free(&t);
 	return c->as.tls_client ? 0 : -1;
 }
 
@@ -100,20 +61,20 @@ int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct tro
 {
 	static const struct tls_config any = {.any_cert = true, .any_host = true};
 	struct trouble ignored = {0};
-	char *mechanism = value_of(k, "sasl.mechanisms");
+	char *mechanism = kafka_conf_copy(k, "sasl.mechanisms");
 
-	*c = (struct check_conf){.bootstrap = value_of(k, "bootstrap.servers"),
-		.protocol = value_of(k, "security.protocol"),
+	*c = (struct check_conf){.bootstrap = kafka_conf_copy(k, "bootstrap.servers"),
+		.protocol = kafka_conf_copy(k, "security.protocol"),
 		.resolves = &k->resolves};
 	for (char *p = c->protocol; *p; p++)
 		*p = (char)toupper((unsigned char)*p);
 	c->as = (struct talk_as){.tls = strstr(c->protocol, "SSL") != NULL,
 		.sasl = strncmp(c->protocol, "SASL", 4) == 0,
 		.tls_look = tls_open(&any, &ignored),
-		.client_id = value_of(k, "client.id"),
+		.client_id = kafka_conf_copy(k, "client.id"),
 		.login = {.mechanism = mechanism,
-			.user = value_of(k, "sasl.username"),
-			.password = value_of(k, "sasl.password")}};
+			.user = kafka_conf_copy(k, "sasl.username"),
+			.password = kafka_conf_copy(k, "sasl.password")}};
 	set_family(c, k);
 	if (k->token_cmd && take_token(c, k->token_cmd, why))
 		return -1;

@@ -24,7 +24,7 @@ void kafka_opts(struct kafka_opts *o)
 	o->props = opt_many("X", NULL, "PROP=VALUE", 0, "set a librdkafka property");
 	o->file = arg_file0("F", NULL, "FILE", "read properties, one PROP=VALUE a line, from FILE");
 	o->resolve = opt_many(NULL, "resolve", "HOST:PORT:ADDR[:PORT]", 0,
-		"connect to ADDR when HOST:PORT is meant, as in curl");
+		"connect to ADDR when HOST:PORT is meant, as in curl; @FILE has such lines");
 	o->token_cmd = arg_str0(NULL, "oauth-token-cmd", "CMD",
 		"a command that prints the token of a login by OAUTHBEARER");
 }
@@ -183,6 +183,21 @@ const char *kafka_conf_text(const struct kafka_conf *c, const char *name)
 
 	if (rd_kafka_conf_get(c->rd, name, value, &size) || size > sizeof(value))
 		return "";
+	return value;
+}
+
+char *kafka_conf_copy(const struct kafka_conf *c, const char *name)
+{
+	size_t size = 0;
+	char *value;
+
+	if (rd_kafka_conf_get(c->rd, name, NULL, &size) || size <= 1)
+		return NULL;
+	value = mem_alloc(size);
+	if (rd_kafka_conf_get(c->rd, name, value, &size) || !*value) {
+		free(value);
+		return NULL;
+	}
 	return value;
 }
 
@@ -368,7 +383,7 @@ int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 		.token_cmd = o->token_cmd->count ? o->token_cmd->sval[0] : NULL};
 	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps) {
 		secrets_add_certs(&c->secrets, c->rd);
-		if (c->secrets.count || c->token_cmd ||
+		if (c->secrets.count || c->token_cmd || c->resolves.files ||
 			(c->secrets.certs && c->secrets.certs->is_client))
 			wake_hup_reloads();
 		return 0;

@@ -52,6 +52,8 @@ int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const 
 	const char *file, struct trouble *why);
 /* The value, in a static buffer; "" when it is not set. */
 const char *kafka_conf_text(const struct kafka_conf *c, const char *name);
+/* A copy, to be freed; NULL: not set, or empty. */
+char *kafka_conf_copy(const struct kafka_conf *c, const char *name);
 int64_t kafka_conf_int(const struct kafka_conf *c, const char *name);
 
 #endif

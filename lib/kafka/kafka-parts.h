@@ -19,10 +19,12 @@ bool kafka_outage_holds(struct kafka *k, rd_kafka_resp_err_t err, const char *te
 /* Begins a diagnosis when one is due, and takes what the last one has found. */
 void kafka_outage_tick(struct kafka *k, int64_t now_ms);
 
-/* Reads secrets anew when a file of them has changed, or SIGHUP has come. */
+/* Reads secrets and certificates anew when a file of them has changed, or SIGHUP has come. */
 void kafka_renew(struct kafka *k, int64_t now_ms);
 /* A login has failed, or the command that prints a token: whether that may mend itself, or has become trouble here: a secret has
  * been read anew since, or the last token still serves. */
 bool kafka_renew_login(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
+/* A handshake has failed: whether that may mend itself, since certificates have been read anew since. */
+bool kafka_renew_certs(struct kafka *k, rd_kafka_resp_err_t err);
 
 #endif

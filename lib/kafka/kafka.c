@@ -9,6 +9,7 @@
 #include "base/msg.h"
 #include "base/wake.h"
 #include "kafka/token.h"
+#include "net/renewal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -192,8 +193,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 		rd_kafka_fatal_error(rk, why, sizeof(why));
 		text = why;
 	}
-	if (kafka_outage_holds(k, err, text) || kafka_renew_login(k, err, text) ||
-		!kafka_judge(k, err, text))
+	if (kafka_renew_certs(k, err) || kafka_outage_holds(k, err, text) ||
+		kafka_renew_login(k, err, text) || !kafka_judge(k, err, text))
 		kafka_outage_begins(k);
 	if (k->held.status || k->trouble.status)
 		return;
@@ -221,17 +222,25 @@ const char *kafka_why(rd_kafka_resp_err_t err)
 static rd_kafka_t *make(
 	struct kafka *k, rd_kafka_type_t type, rd_kafka_conf_t *conf, char *why, size_t why_size)
 {
+	struct cert_files *certs = k->reach.secrets.certs;
+	rd_kafka_t *rk;
+
 	rd_kafka_conf_set_log_cb(conf, on_log);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	rd_kafka_conf_set_opaque(conf, k);
-	if (k->reach.resolves.count)
+	if (resolve_is_any(&k->reach.resolves))
 		rd_kafka_conf_set_resolve_cb(conf, on_resolve);
 	if (k->reach.token_cmd)
 		token_prepare(conf);
 	liveness_watch(&k->liveness, conf);
+	if (certs)
+		renewal_begin(certs->renewal);
 	/* On failure @conf would be ours to destroy, but librdkafka (2.0.2) has freed the interceptors in it
 	 * and would free them again. So those few kilobytes are lost. */
-	return rd_kafka_new(type, conf, why, why_size);
+	rk = rd_kafka_new(type, conf, why, why_size);
+	if (certs && !renewal_end(certs->renewal))
+		certs->is_fixed = true;
+	return rk;
 }
 
 struct token_source *token_source_of(void *opaque)

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: ISC */
-/* A password that stands in a file may change while the client runs: the next login takes the new one; a token likewise. What librdkafka has
- * read of certificates and keys it keeps, so that is told. */
+/* A password that stands in a file may change while the client runs: the next login takes the new one; a token likewise. So
+ * may certificates and keys, and the lines of --resolve: the next connection takes them. */
 #define _GNU_SOURCE
 #include "kafka/kafka-parts.h"
 
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/tls-conf.h"
+#include "net/renewal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
 	LOOK_MS = 1000, /* between two looks at the files */
-	LOGIN_MS = 10000, /* a login that began before may fail so much later */
+	PAIR_MS = 10000, /* a certificate and its key come one after the other */
+	LOGIN_MS = 10000, /* a login or a handshake that began before may fail so much later */
 };
 
 static void set_credentials(struct kafka *k)
@@ -44,11 +47,67 @@ static void renew(struct kafka *k, int64_t now_ms, uint64_t stamp)
 	msg_info("the files of secrets were read anew");
 }
 
+static int read_certs(const struct kafka *k, struct trouble *why)
+{
+	char *revoked = kafka_conf_copy(&k->reach, "ssl.crl.location");
+	struct tls_config config;
+	int bad;
+
+	tls_conf_read(&config, &k->reach);
+	/* A list of what is revoked stands with the CA certificates, where librdkafka has put it. */
+	bad = renewal_set(k->reach.secrets.certs->renewal, &config, revoked == NULL, why);
+	tls_conf_free(&config);
+	free(revoked);
+	return bad;
+}
+
+static void renew_certs(const struct kafka *k, int64_t now_ms, bool is_told)
+{
+	const char *changed = secrets_changed_cert(&k->reach.secrets);
+	struct cert_files *certs = k->reach.secrets.certs;
+	struct trouble why = {0};
+
+	if (changed && certs->is_fixed) {
+		msg_warn(
+			"'%s' has changed, but librdkafka keeps what it has read: start the program anew before the "
+			"old one expires",
+			changed);
+		return;
+	}
+	if (changed) {
+		certs->stale = changed;
+		certs->stale_ms = now_ms;
+		certs->is_warned = false;
+	}
+	if (!certs || !certs->stale)
+		return;
+	if (read_certs(k, &why) == 0) {
+		msg_info("'%s' has changed: connections from now on use what is in it",
+			certs->stale);
+		certs->stale = NULL;
+		certs->renewed_ms = now_ms;
+	} else if (is_told || (!certs->is_warned && now_ms - certs->stale_ms >= PAIR_MS)) {
+		certs->is_warned = true;
+		msg_warn("'%s' has changed: %s; going on with what was read before", certs->stale,
+			why.text);
+	}
+}
+
+static void renew_resolves(const struct kafka *k)
+{
+	struct trouble why = {0};
+	const char *file = resolve_reread(&k->reach.resolves, &why);
+
+	if (file)
+		msg_info("'%s' was read anew", file);
+	if (why.status)
+		msg_warn("%s; going on with what was read before", why.text);
+}
+
 void kafka_renew(struct kafka *k, int64_t now_ms)
 {
 	bool is_told = wake_hups() != k->hups;
 	uint64_t stamp;
-	const char *cert;
 
 	if (!is_told && now_ms < k->secrets_ms)
 		return;
@@ -61,12 +120,20 @@ void kafka_renew(struct kafka *k, int64_t now_ms)
 		token_anew(k->rk, &k->token);
 		msg_info("--oauth-token-cmd is run anew");
 	}
-	cert = secrets_changed_cert(&k->reach.secrets);
-	if (cert)
-		msg_warn(
-			"'%s' has changed, but librdkafka keeps what it has read: start the program anew before the "
-			"old one expires",
-			cert);
+	renew_certs(k, now_ms, is_told);
+	renew_resolves(k);
+}
+
+bool kafka_renew_certs(struct kafka *k, rd_kafka_resp_err_t err)
+{
+	const struct cert_files *certs = k->reach.secrets.certs;
+	int64_t now_ms = wake_now_ms();
+
+	if (err != RD_KAFKA_RESP_ERR__SSL || !certs)
+		return false;
+	k->secrets_ms = now_ms;
+	kafka_renew(k, now_ms);
+	return certs->renewed_ms && now_ms - certs->renewed_ms < LOGIN_MS;
 }
 
 /* There was a token, and the command fails now. */

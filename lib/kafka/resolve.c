@@ -4,14 +4,33 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "kafka/secrets.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+/* Texts in one piece of memory, which begins with the host. */
 struct kafka_resolve {
 	char *host, *port, *to, *to_port;
+};
+
+struct resolve_list {
+	struct kafka_resolve *list;
+	size_t count;
+};
+
+struct resolve_file {
+	struct resolve_file *next;
+	char *path;
+	uint64_t stamp; /* when it was read last */
+	pthread_mutex_t lock;
+	struct resolve_list lines; /* under the lock */
 };
 
 /* Splits "a:b:c" at its first colon outside brackets; takes the brackets off. NULL: nothing is left. */
@@ -42,49 +61,176 @@ static int numeric(const char *host, const char *port, struct addrinfo **res)
 	return getaddrinfo(host, port, &hints, res);
 }
 
-int resolve_add(struct kafka_resolves *all, const char *text, struct trouble *why)
+static int parse(struct kafka_resolve *r, const char *text, struct trouble *why)
 {
 	char *rest = mem_dup(text);
-	struct kafka_resolve r = {.host = split(&rest)};
 	struct addrinfo *res;
 
-	r.port = split(&rest);
-	r.to = split(&rest);
-	r.to_port = rest ? split(&rest) : r.port;
-	if (!r.to || rest || !*r.host || numeric(r.to, r.to_port, &res))
+	*r = (struct kafka_resolve){.host = split(&rest)};
+	r->port = split(&rest);
+	r->to = split(&rest);
+	r->to_port = rest ? split(&rest) : r->port;
+	if (!r->to || rest || !*r->host || numeric(r->to, r->to_port, &res)) {
+		free(r->host);
 		return trouble_set(why, EXIT_PERM,
-			"--resolve takes HOST:PORT:ADDR[:PORT], ADDR being an address, not '%s'; try '%s --help'",
-			text, msg_prog());
+			"--resolve takes HOST:PORT:ADDR[:PORT], ADDR being an address, not '%s'",
+			text);
+	}
 	freeaddrinfo(res);
-	all->list = mem_realloc(all->list, (all->count + 1) * sizeof(*all->list));
-	all->list[all->count++] = r;
 	return 0;
 }
 
-static const struct kafka_resolve *find(
-	const struct kafka_resolves *resolves, const char *host, const char *port)
+static void append(struct resolve_list *l, struct kafka_resolve r)
 {
-	for (size_t i = 0; i < resolves->count; i++)
-		if (strcasecmp(resolves->list[i].host, host) == 0 &&
-			strcmp(resolves->list[i].port, port) == 0)
-			return &resolves->list[i];
+	l->list = mem_realloc(l->list, (l->count + 1) * sizeof(*l->list));
+	l->list[l->count++] = r;
+}
+
+/* ---- files ---- */
+
+static int read_lines(FILE *f, const char *path, struct resolve_list *lines, struct trouble *why)
+{
+	struct trouble bad = {0};
+	struct kafka_resolve r;
+	char *line = NULL;
+	size_t size = 0;
+
+	for (int n = 1; !bad.status && getline(&line, &size, f) >= 0; n++) {
+		char *text = line + strspn(line, " \t");
+
+		text[strcspn(text, " \t\r\n")] = '\0';
+		if (!*text || *text == '#')
+			continue;
+		if (parse(&r, text, &bad))
+			trouble_set(why, EXIT_PERM, "%s, line %d: %s", path, n, bad.text);
+		else
+			append(lines, r);
+	}
+	free(line);
+	return bad.status ? -1 : 0;
+}
+
+/* The host's text is all of a line's. */
+static void free_lines(struct resolve_list *lines)
+{
+	for (size_t i = 0; i < lines->count; i++)
+		free(lines->list[i].host);
+	free(lines->list);
+}
+
+static int read_file(struct resolve_file *file, struct trouble *why)
+{
+	uint64_t stamp = secrets_file_stamp(file->path);
+	struct resolve_list lines = {0}, old;
+	FILE *f = fopen(file->path, "re");
+
+	if (!f)
+		return trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
+			"cannot open '%s': %s", file->path, msg_errno(errno));
+	file->stamp = stamp;
+	if (read_lines(f, file->path, &lines, why)) {
+		free_lines(&lines);
+		fclose(f);
+		return -1;
+	}
+	fclose(f);
+	pthread_mutex_lock(&file->lock);
+	old = file->lines;
+	file->lines = lines;
+	pthread_mutex_unlock(&file->lock);
+	free_lines(&old);
+	return 0;
+}
+
+const char *resolve_reread(const struct kafka_resolves *all, struct trouble *why)
+{
+	const char *read = NULL;
+
+	for (struct resolve_file *f = all->files; f; f = f->next) {
+		uint64_t stamp = secrets_file_stamp(f->path);
+
+		/* While it is put in its place there may be none. */
+		if (stamp && stamp != f->stamp && read_file(f, why) == 0)
+			read = f->path;
+	}
+	return read;
+}
+
+int resolve_add(struct kafka_resolves *all, const char *text, struct trouble *why)
+{
+	struct resolve_list list = {all->list, all->count};
+	struct resolve_file *f, **end = &all->files;
+	struct trouble bad = {0};
+	struct kafka_resolve r;
+
+	if (*text != '@') {
+		if (parse(&r, text, &bad))
+			return trouble_set(
+				why, EXIT_PERM, "%s; try '%s --help'", bad.text, msg_prog());
+		append(&list, r);
+		all->list = list.list;
+		all->count = list.count;
+		return 0;
+	}
+	f = mem_alloc(sizeof(*f));
+	*f = (struct resolve_file){.path = mem_dup(text + 1)};
+	pthread_mutex_init(&f->lock, NULL);
+	while (*end)
+		end = &(*end)->next;
+	*end = f;
+	return read_file(f, why);
+}
+
+/* ---- questions ---- */
+
+static const struct kafka_resolve *find(
+	const struct resolve_list *lines, const char *host, const char *port)
+{
+	for (size_t i = 0; i < lines->count; i++)
+		if (strcasecmp(lines->list[i].host, host) == 0 &&
+			strcmp(lines->list[i].port, port) == 0)
+			return &lines->list[i];
 	return NULL;
+}
+
+static bool take(const struct resolve_list *lines, const char *host, const char *port,
+	char **to_host, char **to_port)
+{
+	const struct kafka_resolve *r = find(lines, host, port);
+
+	if (!r)
+		return false;
+	*to_host = mem_dup(r->to);
+	*to_port = mem_dup(r->to_port);
+	return true;
 }
 
 bool resolve_map(const struct kafka_resolves *resolves, const char *host, const char *port,
 	char **to_host, char **to_port)
 {
-	const struct kafka_resolve *r = find(resolves, host, port);
+	struct resolve_list own = {resolves->list, resolves->count};
+	bool found = take(&own, host, port, to_host, to_port);
 
-	*to_host = mem_dup(r ? r->to : host);
-	*to_port = mem_dup(r ? r->to_port : port);
-	return r != NULL;
+	for (struct resolve_file *f = resolves->files; f && !found; f = f->next) {
+		pthread_mutex_lock(&f->lock);
+		found = take(&f->lines, host, port, to_host, to_port);
+		pthread_mutex_unlock(&f->lock);
+	}
+	if (!found) {
+		*to_host = mem_dup(host);
+		*to_port = mem_dup(port);
+	}
+	return found;
 }
 
 int resolve_ask(const struct kafka_resolves *resolves, const char *node, const char *service,
 	const struct addrinfo *hints, struct addrinfo **res)
 {
-	const struct kafka_resolve *r = find(resolves, node, service);
+	char *host, *port;
+	bool found = resolve_map(resolves, node, service, &host, &port);
+	int error = found ? numeric(host, port, res) : getaddrinfo(node, service, hints, res);
 
-	return r ? numeric(r->to, r->to_port, res) : getaddrinfo(node, service, hints, res);
+	free(host);
+	free(port);
+	return error;
 }

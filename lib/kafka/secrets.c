@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "net/renewal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -52,7 +53,7 @@ void secrets_add(struct secrets *s, const char *name, const char *file)
 	s->list[s->count++] = (struct secret){.name = mem_dup(name), .file = mem_dup(file)};
 }
 
-static uint64_t stamp_of(const char *file)
+uint64_t secrets_file_stamp(const char *file)
 {
 	struct stat st;
 	uint64_t stamp;
@@ -69,7 +70,7 @@ uint64_t secrets_stamp(const struct secrets *s)
 	uint64_t stamp = 0;
 
 	for (size_t i = 0; i < s->count; i++)
-		stamp = stamp * 31 + stamp_of(s->list[i].file);
+		stamp = stamp * 31 + secrets_file_stamp(s->list[i].file);
 	return stamp;
 }
 
@@ -89,13 +90,15 @@ void secrets_add_certs(struct secrets *s, const rd_kafka_conf_t *rd)
 			strcmp(file, "probe") == 0)
 			continue;
 		certs->list[certs->count++] =
-			(struct secret){mem_dup(names[i]), mem_dup(file), stamp_of(file)};
+			(struct secret){mem_dup(names[i]), mem_dup(file), secrets_file_stamp(file)};
 		certs->is_client |= strcmp(names[i], "ssl.ca.location") != 0;
 	}
-	if (certs->count)
-		s->certs = certs;
-	else
+	if (!certs->count) {
 		free(certs);
+		return;
+	}
+	certs->renewal = renewal_new();
+	s->certs = certs;
 }
 
 const char *secrets_changed_cert(const struct secrets *s)
@@ -104,7 +107,7 @@ const char *secrets_changed_cert(const struct secrets *s)
 
 	for (size_t i = 0; s->certs && i < s->certs->count; i++) {
 		struct secret *cert = &s->certs->list[i];
-		uint64_t stamp = stamp_of(cert->file);
+		uint64_t stamp = secrets_file_stamp(cert->file);
 
 		/* While it is put in its place there may be none. */
 		if (stamp && stamp != cert->stamp) {

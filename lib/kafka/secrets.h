@@ -21,16 +21,26 @@ struct secrets {
 	struct cert_files *certs; /* NULL: none */
 };
 
+struct renewal;
+
 /* Files of certificates and keys, which librdkafka reads when a client is made. */
 struct cert_files {
 	struct secret list[4];
 	size_t count;
 	bool is_client; /* there is a certificate or a key of the client's own */
+	/* What the clients made with these files are given later. */
+	struct renewal *renewal;
+	bool is_fixed; /* a client was made that takes nothing later */
+	const char *stale; /* a file that has changed and could not be taken yet; NULL */
+	int64_t stale_ms, renewed_ms; /* since when; when they were taken last, 0: never */
+	bool is_warned; /* that it cannot be taken */
 };
 
 /* The first line of a file, to be freed; NULL: *@why, in which @where says who wants it. */
 char *secrets_read(const char *where, const char *file, struct trouble *why);
 void secrets_add(struct secrets *s, const char *name, const char *file);
+/* A number that changes when the file does; 0: there is none. */
+uint64_t secrets_file_stamp(const char *file);
 /* A number that changes when one of the files does. */
 uint64_t secrets_stamp(const struct secrets *s);
 /* Notes the files that @rd names. */

@@ -54,6 +54,7 @@ feed_both() {
 	done
 	EOT
 	chmod +x feed
+	echo '{"topic":"orders","key":"gone","payload":null}' | kwrite -q
 	./feed $EVENTS '{"topic":"orders","key":"k%d","payload":"{\\"id\\":%d,\\"tenantId\\":\\"a\\"}"}' |
 		spawn to_kafka kwrite &
 	./feed $EVENTS "XADD up:payments * tenth %d payload '{\"id\":%d,\"tenantId\":\"a\"}'" |
@@ -67,7 +68,7 @@ streamed() {
 		return n' 0
 }
 
-# judge: waits until all has crossed, and counts.
+# judge DEAD: waits until all has crossed, and counts. The tombstone stands in the bridge's file DEAD, and in the copy.
 judge() {
 	wait_for "! alive $(pid_of to_kafka)"
 	wait_for "! alive $(pid_of to_redis)"
@@ -76,6 +77,9 @@ judge() {
 	wait_for '[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | wc -l)" -ge $EVENTS ]'
 	[ "$(streamed)" -eq $EVENTS ]
 	[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | sort)" = "$(kread -q -e --raw orders | sort)" ]
+	jq -r '.key' "$1" | grep -qx gone
+	kread -q -e -X isolation.level=read_committed orders-copy | jq -c 'select(.payload == null)' >gone
+	[ "$(jq -r '.key' gone)" = gone ]
 	kread -q -e --raw payments | jq -c '[.id, .tenantId, .source]' | sort -u >crossed
 	[ "$(wc -l <crossed)" -eq $EVENTS ]
 	[ "$(grep -c '"a","cloud-run-api"]$' crossed)" -eq $EVENTS ]
@@ -108,7 +112,7 @@ member_of() {
 	wait_for '[ "$(s6-svstat -o up,ready u/s6/copy)" = "true true" ]'
 	kill -KILL "$(member_of "$(s6-svstat -o pid u/s6/revbridge)" rsub)"
 	kill -KILL "$(member_of "$(s6-svstat -o pid u/s6/copy)" kwrite)"
-	judge
+	judge u/s6/bridge/dead-letters.ndjson
 	# The log has a stamp, and messages of members with the pipeline's name.
 	jq -R 'sub("^[^{]*"; "") | fromjson | select(.pipeline == "bridge" and .tool == "evpipe")' \
 		u/s6/bridge/log/main/current | grep -q 'rpub: killed by SIGKILL'
@@ -142,7 +146,7 @@ member_of() {
 		wait_for "sv -w 30 check $T/scan/$service"
 	done
 	kill -KILL "$(member_of "$(<scan/revbridge/supervise/pid)" rsub)"
-	judge
+	judge u/runit/bridge/dead-letters.ndjson
 	grep -q '"pipeline":"bridge".*rpub: killed by SIGKILL' scan/bridge/log/main/current
 	echo falsch >u/config/redis-password
 	sv -w 60 restart "$T/scan/bridge" || true
@@ -192,7 +196,7 @@ while True: print(s.recv(4096).decode(), end="")'
 	done
 	wait_for '[ "$(grep -c "^READY=1" manager.out)" -eq 3 ]'
 	feed_both
-	judge
+	judge state/bridge/dead-letters.ndjson
 	for name in bridge revbridge copy; do
 		[ "$(curl -s --unix-socket "run/evpipe-$name/status" http://evpipe/healthz)" = ok ]
 		stop "$name"

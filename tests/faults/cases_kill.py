@@ -9,6 +9,8 @@ import wire
 from rig import UNCUT, Failure, Flow, case, signal_pid
 
 SOURCE, FILTER, SINK = 0, 1, -1
+# Holds records back for their time; what a start finds is older, and catches up.
+REPLAY = [["evreplay", "--speed", "5", "--max-gap", "100ms"]]
 
 
 @case("kill-source", who=SOURCE)
@@ -17,6 +19,9 @@ SOURCE, FILTER, SINK = 0, 1, -1
 @case("kill-all", who=None)
 @case("kill-source-redis", who=SOURCE, sink="redis", scales=UNCUT)
 @case("kill-sink-redis", who=SINK, sink="redis")
+@case("kill-replay", who=FILTER, middle=REPLAY)
+@case("kill-replay-source", who=SOURCE, middle=REPLAY, scales=UNCUT)
+@case("kill-replay-all", who=None, middle=REPLAY, scales=UNCUT)
 @case("kill-source-evpipe", who=SOURCE, how="evpipe")
 @case("kill-filter-evpipe", who=FILTER, how="evpipe", scales=UNCUT)
 @case("kill-sink-evpipe", who=SINK, how="evpipe", scales=UNCUT)

@@ -287,7 +287,7 @@ static void list_names(void)
 	catalog_free(&names);
 }
 
-/* Secrets and certificates in files may be others since the last check, and a token ends. */
+/* Secrets, certificates and lines of --resolve in files may be others since the last check, and a token ends. */
 static void renew(void)
 {
 	uint64_t stamp = secrets_stamp(&k.kafka_conf.secrets);
@@ -295,6 +295,10 @@ static void renew(void)
 	struct check_conf conf;
 	struct trouble why = {0};
 
+	resolve_reread(&k.kafka_conf.resolves, &why);
+	if (why.status)
+		msg_warn("%s; going on with what was read before", why.text);
+	why = (struct trouble){0};
 	if (k.conf.token_end_ms && wake_epoch_ms() + k.timeout_ms > k.conf.token_end_ms)
 		is_other = true;
 	if (!is_other && stamp == k.secrets_stamp && wake_hups() == k.hups)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
+#include "kafka/tls-conf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void tls_conf_read(struct tls_config *t, const struct kafka_conf *k)
+{
+	char *identification = kafka_conf_copy(k, "ssl.endpoint.identification.algorithm");
+
+	*t = (struct tls_config){
+		.ca_file = kafka_conf_copy(k, "ssl.ca.location"),
+		.ca_pem = kafka_conf_copy(k, "ssl.ca.pem"),
+		.cert_file = kafka_conf_copy(k, "ssl.certificate.location"),
+		.cert_pem = kafka_conf_copy(k, "ssl.certificate.pem"),
+		.key_file = kafka_conf_copy(k, "ssl.key.location"),
+		.key_pem = kafka_conf_copy(k, "ssl.key.pem"),
+		.key_password = kafka_conf_copy(k, "ssl.key.password"),
+		.keystore_file = kafka_conf_copy(k, "ssl.keystore.location"),
+		.keystore_password = kafka_conf_copy(k, "ssl.keystore.password"),
+		.any_host = identification && strcasecmp(identification, "none") == 0,
+	};
+	free(identification);
+	/* Not a file, but to look where systems have it: OpenSSL's default. */
+	if (t->ca_file && strcmp(t->ca_file, "probe") == 0) {
+		free((char *)(uintptr_t)t->ca_file);
+		t->ca_file = NULL;
+	}
+}
+
+static void forget(const char *text)
+{
+	char *p = (char *)(uintptr_t)text;
+
+	if (p)
+		explicit_bzero(p, strlen(p));
+	free(p);
+}
+
+void tls_conf_free(struct tls_config *t)
+{
+	const char *all[] = {t->ca_file, t->ca_pem, t->cert_file, t->cert_pem, t->key_file,
+		t->key_pem, t->key_password, t->keystore_file, t->keystore_password};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		forget(all[i]);
+}

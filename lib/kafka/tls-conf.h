@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC */
+/* librdkafka's properties of TLS, as net/tls.h takes them. */
+#ifndef EVPIPE_KAFKA_TLS_CONF_H
+#define EVPIPE_KAFKA_TLS_CONF_H
+
+#include "kafka/conf.h"
+#include "net/tls.h"
+
+/* The texts are copies; free them with tls_conf_free. */
+void tls_conf_read(struct tls_config *t, const struct kafka_conf *k);
+void tls_conf_free(struct tls_config *t);
+
+#endif
