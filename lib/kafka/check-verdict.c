@@ -62,6 +62,7 @@ const char *check_kind(const char *first)
 		{"+PONG", "a Redis server"},
 		{"SSH-", "an SSH server"},
 		{"220 ", "a mail or FTP server"},
+		{"AMQP", "an AMQP server"},
 		{"ERROR", "another server"},
 	};
 

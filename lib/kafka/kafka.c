@@ -347,7 +347,8 @@ bool kafka_tick(struct kafka *k)
 
 	kafka_renew(k, now_ms);
 	kafka_outage_tick(k, now_ms);
-	brokers_await(&k->brokers, k->diagnosis != NULL);
+	/* One sentence, and the better one: what ends the client is told with the remedy. */
+	brokers_await(&k->brokers, k->diagnosis || k->held.status || k->trouble.status);
 	k->up = brokers_tick(&k->brokers, now_ms);
 	return k->up;
 }

@@ -218,6 +218,44 @@ table() {
 	END
 }
 
+@test "the port of another server as a broker's: what answers there is said, once, by each program" {
+	local row port kind program got
+	# The first words of the one who is asked, and of the one who speaks first.
+	spawn others python3 -uc 'import socket, threading, time
+def serve(s, words, is_first):
+    while True:
+        a = s.accept()[0]
+        threading.Thread(target=answer, args=(a, words, is_first), daemon=True).start()
+def answer(a, words, is_first):
+    try:
+        if not is_first:
+            a.recv(1000)
+        a.sendall(words)
+        a.recv(1000)
+    except OSError:
+        pass
+for words, is_first in ((b"SSH-2.0-OpenSSH_9.2\r\n", True), (b"220 mail.example ESMTP\r\n", True),
+                        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False), (b"AMQP\0\0\x09\1", False)):
+    s = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, args=(s, words, is_first), daemon=True).start()
+    print(s.getsockname()[1])
+time.sleep(1000)' </dev/null
+	wait_lines others.out 4
+	printf '%s\n' 'an SSH server' 'a mail or FTP server' 'an HTTP server' 'an AMQP server' | paste others.out - >rows
+	while IFS=$'\t' read -r port kind; do
+		for program in 'kread -e t' 'kread -g g --commit written t' 'kwrite -t t' kcheck 'khttp --listen unix:web --management none'; do
+			got=0
+			# shellcheck disable=SC2086 # words
+			timeout -s KILL 100 $program -b "127.0.0.1:$port" <<<'{"payload":"x"}' >out 2>err || got=$?
+			echo "$program, $kind: $got"
+			cat err
+			[ "$got" -eq 100 ]
+			[ "$(grep -c "127.0.0.1:$port: $kind answers there, no broker of Kafka" err)" -eq 1 ]
+			[ "$(wc -l <err)" -eq 1 ] || [[ $program == khttp* ]]
+		done
+	done <rows
+}
+
 @test "servers that are not there, or are others, are named" {
 	table <<-'END'
 		kread orders -b 127.0.0.1:1 --idle-exit 3s

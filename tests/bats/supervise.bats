@@ -77,7 +77,7 @@ judge() {
 	wait_for '[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | wc -l)" -ge $EVENTS ]'
 	[ "$(streamed)" -eq $EVENTS ]
 	[ "$(kread -q -e --raw -X isolation.level=read_committed orders-copy | sort)" = "$(kread -q -e --raw orders | sort)" ]
-	jq -r '.key' "$1" | grep -qx gone
+	[ "$(evsel --undead <"$1" | jq -r .key | sort -u)" = gone ]
 	kread -q -e -X isolation.level=read_committed orders-copy | jq -c 'select(.payload == null)' >gone
 	[ "$(jq -r '.key' gone)" = gone ]
 	kread -q -e --raw payments | jq -c '[.id, .tenantId, .source]' | sort -u >crossed
