@@ -87,7 +87,25 @@ class Log(threading.Thread):
             self.failed = self.failed or kcat.wait()
 
 
-class Applied:
+class Rounds:
+    """A load, self.log, that begins with the first fault, and goes on between faults."""
+
+    began = False
+
+    def rounds(self, cut, normal, long):
+        """Yields the number of a round each time that something more has been applied."""
+        if not self.began:
+            self.began = True
+            self.log.start()
+        for n in range(self.rig.pick(cut, normal, long)):
+            before = self.applied()
+            self.rig.until(lambda b=before: self.applied() > b or self.log.count * 0.9 < self.applied(),
+                           f"progress in round {n}")
+            self.rig.doze(0.1, 0.5)
+            yield n
+
+
+class Applied(Rounds):
     """Servers, of which the proxy hands on to the present primary; three units; the log."""
 
     def __init__(self, rig, servers=2, units=3, options=(), rate=4000):
@@ -109,7 +127,6 @@ class Applied:
         for unit in self.units:
             unit.start()
         self.log = Log(rig, self.topic, self.count, rate)
-        self.began = False
 
     def where(self):
         return "unix:" + self.proxy.where
@@ -123,18 +140,6 @@ class Applied:
             return self.primary("LLEN", "log-0") + self.primary("LLEN", "log-1")
         except (OSError, wire.WireError):
             return 0
-
-    def rounds(self, cut, normal, long):
-        """Yields the number of a round each time that something more has been applied."""
-        if not self.began:
-            self.began = True
-            self.log.start()
-        for n in range(self.rig.pick(cut, normal, long)):
-            before = self.applied()
-            self.rig.until(lambda b=before: self.applied() > b or self.log.count * 0.9 < self.applied(),
-                           f"progress in round {n}")
-            self.rig.doze(0.1, 0.5)
-            yield n
 
     def promote(self, cut=True):
         """The replica becomes the primary, and the proxy's new target."""

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import wire
-from cases_apply import SESSION, Log, Server
+from cases_apply import SESSION, Log, Rounds, Server
 from rig import Failure, Unit, case, free_port
 
 TAGS = 16
@@ -47,11 +47,11 @@ class Spread(Log):
         return json.dumps(commands, separators=(",", ":")).encode() + b"\n"
 
 
-class Clustered:
-    """Six servers, three units, the log."""
+class Cluster:
+    """Six servers. A load is spread over tags, each of which has keys in one slot."""
 
-    def __init__(self, rig, options=(), rate=2000):
-        self.rig, self.count = rig, rig.pick(12000, 30000, 30000)
+    def __init__(self, rig):
+        self.rig = rig
         self.nodes = [Node(rig, f"node-{i}") for i in range(6)]
         for node in self.nodes:
             node.start()
@@ -60,16 +60,7 @@ class Clustered:
                             "--cluster-replicas", "1", "--cluster-yes"], stdin=subprocess.DEVNULL, stdout=log,
                            stderr=log, check=True)
         self.settle()
-        url = "redis+cluster://" + ",".join(f"127.0.0.1:{n.port}" for n in self.nodes)
-        topic = rig.topic("log")
-        self.units = [Unit(rig, [["kread", "-g", rig.name, "--window", "2000", "-b", rig.brokers, *SESSION, topic],
-                                 ["rapply", "-u", url, "--batch", "200", *options]],
-                           how="evpipe", options=["--restart", "-n", f"{rig.name}-{i}"], tag=f"u{i}")
-                      for i in range(3)]
-        for unit in self.units:
-            unit.start()
-        self.log = Spread(rig, topic, self.count, rate)
-        self.began = False
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{n.port}" for n in self.nodes)
 
     def settle(self):
         """Until all are well, and know three primaries."""
@@ -91,21 +82,6 @@ class Clustered:
                 if said is not None:
                     return said
         return None
-
-    def applied(self):
-        keys = [f"{{t{t}}}log-{p}" for t in range(TAGS) for p in range(2)]
-        return sum(self.ask("LLEN", key) or 0 for key in keys)
-
-    def rounds(self, cut, normal, long):
-        if not self.began:
-            self.began = True
-            self.log.start()
-        for n in range(self.rig.pick(cut, normal, long)):
-            before = self.applied()
-            self.rig.until(lambda b=before: self.applied() > b or self.log.count * 0.9 < self.applied(),
-                           f"progress in round {n}")
-            self.rig.doze(0.1, 0.5)
-            yield n
 
     def primary_of(self, tag):
         found = []
@@ -134,6 +110,26 @@ class Clustered:
         self.rig.until(lambda: sum(n.is_primary() for n in self.nodes if n is not node) == 3, "a replica took over")
         node.start()
         self.settle()
+
+
+class Clustered(Cluster, Rounds):
+    """The servers, three units, the log."""
+
+    def __init__(self, rig, options=(), rate=2000):
+        super().__init__(rig)
+        self.count = rig.pick(12000, 30000, 30000)
+        topic = rig.topic("log")
+        self.units = [Unit(rig, [["kread", "-g", rig.name, "--window", "2000", "-b", rig.brokers, *SESSION, topic],
+                                 ["rapply", "-u", self.url, "--batch", "200", *options]],
+                           how="evpipe", options=["--restart", "-n", f"{rig.name}-{i}"], tag=f"u{i}")
+                      for i in range(3)]
+        for unit in self.units:
+            unit.start()
+        self.log = Spread(rig, topic, self.count, rate)
+
+    def applied(self):
+        keys = [f"{{t{t}}}log-{p}" for t in range(TAGS) for p in range(2)]
+        return sum(self.ask("LLEN", key) or 0 for key in keys)
 
     def finish(self):
         self.rig.until(lambda: not self.log.is_alive(), "the end of the feeder")

@@ -1,35 +1,31 @@
 # SPDX-License-Identifier: ISC
-"""rpub --stream --wait 1 behind three sentinels: what it says to be delivered, by handing it on, is in the stream after
-every failover. Entries whose answer was lost may be there twice."""
+"""rpub --stream --wait 1 behind three sentinels, and in a cluster: what it says to be delivered, by handing it on, is in the
+stream after every failover and every move of a slot. Entries whose answer was lost may be there twice."""
 import json
 import threading
 import time
 
-from cases_apply import Server, Watched
+from cases_apply import Rounds, Server, Watched
+from cases_cluster import TAGS, Cluster
 from rig import Failure, case
 
 
-class Published(Watched):
-    """Two servers, three sentinels, one rpub that is fed, and what it hands on."""
+class Fed(Rounds):
+    """One rpub that is fed with numbers, and what it hands on."""
 
-    def __init__(self, rig):  # pylint: disable=super-init-not-called
-        self.rig, self.count = rig, rig.pick(9000, 20000, 20000)
-        self.servers = [Server(rig, f"redis-{i}") for i in range(2)]
-        for server in self.servers:
-            server.start()
-        self.primary = self.servers[0]
-        self.other.follow(self.primary)
-        rig.until(self.other.follows, "the replica follows")
-        with open(rig.path("passed"), "wb") as passed:
-            self.rpub = rig.spawn("rpub", "rpub", "-u", self.where(), "--stream", "s", "--wait", "1", "--pass",
-                                  stdin=-1, stdout=passed)
+    def start(self, url, stream, head=lambda n: b""):
+        """@head: the members that a number's record begins with."""
+        self.count, self.head = self.rig.pick(9000, 20000, 20000), head
+        with open(self.rig.path("passed"), "wb") as passed:
+            self.rpub = self.rig.spawn("rpub", "rpub", "-u", url, "--stream", stream, "--wait", "1", "--pass", stdin=-1,
+                                       stdout=passed)
         self.log = threading.Thread(target=self.feed, daemon=True)
-        self.began = False
+        self.log.count = self.count
 
     def feed(self):
         began = time.monotonic()
         for n in range(self.count):
-            self.rpub.stdin.write(b'{"payload":"%d"}\n' % n)
+            self.rpub.stdin.write(b'{%b"payload":"%d"}\n' % (self.head(n), n))
             if n % 50 == 0:
                 self.rpub.stdin.flush()
                 time.sleep(max(0, began + n / 1500 - time.monotonic()))
@@ -39,22 +35,59 @@ class Published(Watched):
         with open(self.rig.path("passed"), "rb") as file:
             return file.read().count(b"\n")
 
-    def rounds(self, cut, normal, long):
-        self.log.count = self.count
-        return super().rounds(cut, normal, long)
-
-    def finish(self):
+    def judge(self, streams):
+        """@streams: of each the numbers that it has, and those that it should have."""
         self.rig.until(lambda: not self.log.is_alive(), "the end of the feeder")
         self.rig.until(lambda: self.rpub.poll() is not None, "the end of rpub")
         if self.rpub.returncode:
             raise Failure(f"rpub ended with {self.rpub.returncode}")
         with open(self.rig.path("passed"), "rb") as file:
             passed = [int(json.loads(line)["payload"]) for line in file]
-        entries = [int(fields[1]) for _, fields in self.primary("XRANGE", "s", "-", "+")]
-        lost = set(passed) - set(entries)
-        if lost or passed != list(range(self.count)):
-            raise Failure(f"acknowledged={len(passed)} of={self.count} lost={len(lost)}: {sorted(lost)[:5]}")
-        return f"acknowledged={len(passed)} lost=0 repeated={len(entries) - len(set(entries))}"
+        if passed != list(range(self.count)):
+            raise Failure(f"handed on {len(passed)} of {self.count}, or in another order")
+        repeated = 0
+        for found, wanted in streams():
+            entries = list(dict.fromkeys(found))  # of each the first
+            lost = set(wanted) - set(entries)
+            if lost or entries != list(wanted):
+                raise Failure(f"a stream has {len(entries)} of {len(wanted)}, lost={len(lost)}: {sorted(lost)[:5]}")
+            repeated += len(found) - len(entries)
+        return f"acknowledged={len(passed)} lost=0 repeated={repeated}"
+
+
+def numbers(entries):
+    return [int(fields[1]) for _, fields in entries]
+
+
+class Published(Watched, Fed):
+    """Two servers and three sentinels."""
+
+    def __init__(self, rig):  # pylint: disable=super-init-not-called
+        self.rig = rig
+        self.servers = [Server(rig, f"redis-{i}") for i in range(2)]
+        for server in self.servers:
+            server.start()
+        self.primary = self.servers[0]
+        self.other.follow(self.primary)
+        rig.until(self.other.follows, "the replica follows")
+        self.start(self.where(), "s")
+
+    applied = Fed.applied
+
+    def finish(self):
+        return self.judge(lambda: [(numbers(self.primary("XRANGE", "s", "-", "+")), range(self.count))])
+
+
+class Spread(Cluster, Fed):
+    """A stream for each tag, in a cluster."""
+
+    def __init__(self, rig):
+        super().__init__(rig)
+        self.start(self.url, "{key}", lambda n: b'"key":"{t%d}s",' % (n % TAGS))
+
+    def finish(self):
+        return self.judge(lambda: [(numbers(self.ask("XRANGE", f"{{t{tag}}}s", "-", "+")), range(tag, self.count, TAGS))
+                                   for tag in range(TAGS)])
 
 
 @case("publish-wait-command", ("normal", "long"), how="command")
@@ -64,4 +97,18 @@ def failover(rig, how):
     flow = Published(rig)
     for _ in flow.rounds(1, 2, 20):
         flow.fail(how)
+    return flow.finish()
+
+
+@case("publish-cluster")
+def cluster(rig):
+    """A primary is killed, and slots go from primary to primary, key by key."""
+    flow = Spread(rig)
+    for n in flow.rounds(4, 8, 60):
+        if n % 4 == 1:
+            node = flow.primary_of(n % TAGS)
+            node.kill()
+            flow.heal(node)
+        else:
+            flow.move(n % TAGS)
     return flow.finish()
