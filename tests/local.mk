@@ -21,7 +21,7 @@ check-model:
 # ---- unit tests ----
 check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-ack-client tests/unit/test-ack-server tests/unit/test-brokers tests/unit/test-buf \
-	tests/unit/test-child \
+	tests/unit/test-child tests/unit/test-child-fork \
 	tests/unit/test-dead tests/unit/test-dial tests/unit/test-http \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
 	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-keys tests/unit/test-label tests/unit/test-ledger \
@@ -47,6 +47,10 @@ tests_unit_test_ack_server_LDADD = $(UNIT_LDADD)
 tests_unit_test_brokers_LDADD = $(UNIT_LDADD)
 tests_unit_test_buf_LDADD = $(UNIT_LDADD)
 tests_unit_test_child_LDADD = $(UNIT_LDADD)
+# As where vfork shares no memory.
+tests_unit_test_child_fork_SOURCES = tests/unit/test-child.c tests/unit/test.h lib/base/child.c
+tests_unit_test_child_fork_CPPFLAGS = $(AM_CPPFLAGS) -Dvfork=fork
+tests_unit_test_child_fork_LDADD = $(UNIT_LDADD)
 tests_unit_test_dead_LDADD = $(UNIT_LDADD)
 tests_unit_test_http_LDADD = $(UNIT_LDADD) $(MICROHTTPD_LIBS)
 tests_unit_test_dial_LDADD = $(UNIT_LDADD)

@@ -161,7 +161,7 @@ static int move_note(int fd)
 	return fd < 0 ? 0 : dup2(fd, NOTE_FD);
 }
 
-/* In the new process, which shares our memory until it runs another program. Returns why it cannot. */
+/* In the new process, which may share our memory until it runs another program. Returns why it cannot. */
 static int become(char *const argv[], const struct its *its, pid_t parent, const sigset_t *mask)
 {
 	struct sigaction defaults = {.sa_handler = SIG_DFL}, old;
@@ -185,28 +185,34 @@ static int become(char *const argv[], const struct its *its, pid_t parent, const
 	return errno;
 }
 
-/* Signals are blocked meanwhile: our handlers must not run in the new process. */
+/* Signals are blocked meanwhile: our handlers must not run in the new process. A pipe tells why it could not run the
+ * program, and by its end that it runs it: where vfork is a fork, as under qemu or valgrind, it shares no memory. */
 static int spawn(struct child *c, char *const argv[], const struct its *its)
 {
 	pid_t parent = getpid();
-	volatile int error = 0;
+	int why[2], error = 0;
 	sigset_t all, before;
 
 	start_guard();
+	if (pipe2(why, O_CLOEXEC))
+		die(EXIT_TEMP, "cannot make a pipe: %s", msg_errno(errno));
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	c->pid = vfork();
 	if (c->pid == 0) {
-		error = become(argv, its, parent, &before);
-		_exit(127);
+		int own = become(argv, its, parent, &before);
+
+		_exit(write(why[1], &own, sizeof(own)) < 0 ? 126 : 127);
 	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (c->pid < 0)
-		return errno;
-	if (error) {
+		error = errno;
+	close(why[1]);
+	if (c->pid > 0 && read(why[0], &error, sizeof(error)) == sizeof(error)) {
 		waitpid(c->pid, NULL, 0);
 		tell_guard(-c->pid);
 	}
+	close(why[0]);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return error;
 }
 
