@@ -163,10 +163,24 @@ outage() {
 }
 # goes_on: until each client has had records acknowledged, and consumed, that it has sent since.
 goes_on() {
-	local c from
+	local c next
 	for c in a b c d; do
-		from=$(grep -o " $c-[0-9]*\$" acked | tail -n 1 | grep -o '[0-9]*$') || from=0
-		wait_for "grep -q ' $c-$((from + 3))\$' acked && grep -qx '$c-$((from + 3))' consumed"
+		next=$c-$(($(last_of $c) + 3))
+		wait_for "grep -q ' $next\$' acked" && wait_for "grep -qx '$next' consumed" || { tell_state; return 1; }
+	done
+}
+last_of() {
+	grep -o " $1-[0-9]*\$" acked | tail -n 1 | grep -o '[0-9]*$' || echo 0
+}
+tell_state() {
+	local c site
+	for c in a b c d; do
+		echo "$c: acknowledged up to $(last_of $c), consumed: $(grep "^$c-" consumed | sort -u | sort -t - -k 2n | tail -n 1)"
+	done
+	tail -n 3 outages
+	sort acked | tail -n 3
+	for site in "$EAST" "$WEST"; do
+		curl -sk -m 5 "https://$site/metrics" | grep -E '^evpipe_(http|produce|requests_handed)' | grep -vE '_(bucket|sum|count)[{]| 0$' || true
 	done
 }
 

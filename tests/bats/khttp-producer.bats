@@ -100,6 +100,28 @@ record='{"records":[{"value":"1"}]}'
 	[ "$status" -eq 0 ]
 }
 
+@test "what was on its way when its producer was given up is answered soon, as a record that may have been written" {
+	# The same time-outs as an example of ours: a request is given up long before its record.
+	khttp_start http -X message.timeout.ms=3000 -X socket.timeout.ms=2000
+	for n in 0 1; do
+		post json "$record" /topics/t/partitions/$n -H "Idempotency-Key: before $n"
+		is 200
+	done
+	mock_does late 2 1000000
+	spawn sent curl -s --unix-socket "$WEB" -H 'Content-Type: application/json' -d "$record" \
+		-H 'Idempotency-Key: k' http://localhost/topics/t/partitions/1 </dev/null
+	wait_for '[ "$(metric produce_in_flight)" = 1 ]'
+	mock_does refuse $PRODUCE 45 1
+	post json "$record" /topics/t/partitions/0 -H "Idempotency-Key: lost"
+	is 500
+	wait_exit sent
+	mock_does late 2 0
+	# As long as a key is remembered librdkafka would keep the record, and not send it.
+	wait_for "post json '$record' /topics/t/partitions/1 -H 'Idempotency-Key: k'; is 500 || is 200"
+	post json "$record" /topics/t/partitions/1 -H 'Idempotency-Key: another'
+	is 200
+}
+
 @test "a topic that waits has an eighth of the room; others go on" {
 	khttp_start http --max-in-flight 80K -X socket.timeout.ms=2000 -X message.timeout.ms=300000
 	post json "$record" /topics/t/partitions/1

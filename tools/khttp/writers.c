@@ -18,6 +18,7 @@
 enum {
 	YOUNG_MS = 5000, /* a record that was not sent by then is its client's to send again */
 	RESTART_MS = 1000, /* between two producers of a kind */
+	PURGE_MS = 1000,
 	SOCKET_MS = 10000,
 };
 
@@ -29,7 +30,7 @@ struct writer {
 	size_t out; /* records without a report */
 	bool lost; /* one of them */
 	bool ends;
-	int64_t begun_ms;
+	int64_t begun_ms, purged_ms;
 	struct writer *next; /* of those that take no more records */
 };
 
@@ -101,7 +102,14 @@ static struct writer *start(struct writers *ws, enum writer_kind kind, struct tr
 	return w;
 }
 
-/* It takes no more records. Those that it has not sent come back at once. */
+/* Those of its records that are not on their way come back at once. */
+static void purge(struct writer *w)
+{
+	rd_kafka_purge(w->kafka.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	w->purged_ms = wake_now_ms();
+}
+
+/* It takes no more records. */
 static void retire(struct writer *w)
 {
 	struct writers *ws = w->all;
@@ -110,7 +118,16 @@ static void retire(struct writer *w)
 	w->next = ws->old;
 	ws->old = w;
 	ws->given_up++;
-	rd_kafka_purge(w->kafka.rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+	purge(w);
+}
+
+/* After a fatal error librdkafka sends nothing more, but still puts what was on its way, and has to be sent again, into its
+ * queues: there it would stay until it times out. */
+static void purge_again(struct writer *w)
+{
+	if (w->out && wake_now_ms() - w->purged_ms >= PURGE_MS &&
+		rd_kafka_fatal_error(w->kafka.rk, NULL, 0))
+		purge(w);
 }
 
 static bool is_spent(const struct writer *w)
@@ -331,8 +348,10 @@ const struct trouble *writers_serve(struct writers *ws)
 		serve_now(ws, (enum writer_kind)kind);
 	/* What one gives back may spend another one, which comes to stand before it. */
 	for (struct writer *w = ws->old; w; w = w->next)
-		if (!w->ends)
+		if (!w->ends) {
 			serve(w);
+			purge_again(w);
+		}
 	while (*link) {
 		next = (*link)->next;
 		if (end(*link))
