@@ -434,6 +434,7 @@ schema='Validation error on: Schema validation error'
 	for origin in https://app.test https://a.site.test; do
 		curl -s -i --unix-socket "$WEB" -H "Origin: $origin" http://localhost/topics >answer
 		grep -qi "^Access-Control-Allow-Origin: $origin" answer
+		grep -qi "^Access-Control-Expose-Headers: .*Idempotency-Replayed" answer
 		curl -s -i --unix-socket "$WEB" -X OPTIONS -H "Origin: $origin" -H 'Access-Control-Request-Method: POST' \
 			http://localhost/topics/x >answer
 		grep -q '^HTTP/1.1 204' answer

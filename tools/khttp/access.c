@@ -74,7 +74,8 @@ bool access_cors(const struct access *a, struct http_request *r, bool is_options
 	}
 	http_set_header(r, "Access-Control-Allow-Origin", origin);
 	if (!is_options || !http_header(r, "Access-Control-Request-Method")) {
-		http_set_header(r, "Access-Control-Expose-Headers", "Retry-After, Location");
+		http_set_header(r, "Access-Control-Expose-Headers",
+			"Retry-After, Location, Idempotency-Replayed");
 		return false;
 	}
 	http_set_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE, HEAD, OPTIONS");
