@@ -166,7 +166,10 @@ goes_on() {
 	local c next
 	for c in a b c d; do
 		next=$c-$(($(last_of $c) + 3))
-		wait_for "grep -q ' $next\$' acked" && wait_for "grep -qx '$next' consumed" || { tell_state; return 1; }
+		if ! wait_for "grep -q ' $next\$' acked" || ! wait_for "grep -qx '$next' consumed"; then
+			tell_state
+			return 1
+		fi
 	done
 }
 last_of() {

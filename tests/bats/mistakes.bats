@@ -219,7 +219,7 @@ table() {
 }
 
 @test "the port of another server as a broker's: what answers there is said, once, by each program" {
-	local row port kind program got
+	local port kind program got
 	# The first words of the one who is asked, and of the one who speaks first.
 	spawn others python3 -uc 'import socket, threading, time
 def serve(s, words, is_first):
