@@ -107,3 +107,14 @@ mock_start() {
 	# shellcheck disable=SC2154 # run sets it
 	[ "$stderr" = "kread: warning: topic 't': Unknown broker error; trying again" ]
 }
+
+# bats test_tags=newest
+@test "a last commit that is refused for want of permission ends it with 100, at once" {
+	mock_start t:1
+	seq 3 | kproduce t
+	echo refuse 8 30 10000 >&9
+	wait_lines mock.out 2
+	run -100 --separate-stderr kread --raw -e -g it --commit written t
+	[ "$output" = $'1\n2\n3' ]
+	[ "$stderr" = "kread: cannot commit positions: Group authorization failed" ]
+}

@@ -22,10 +22,11 @@
 #include "kread/give.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { REVOKE_MS = 5000, CLOSE_MS = 8000, REJOIN_MS = 10000, RETRY_MS = 200 };
+enum { REVOKE_MS = 5000, CLOSE_MS = 8000, REJOIN_MS = 10000, RETRY_MS = 200, ASKS_TOLD = 2 };
 
 static int64_t part_safe(const struct group *g, const struct kread_part *p)
 {
@@ -86,6 +87,7 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 {
 	const rd_kafka_topic_partition_list_t *offsets = rd_kafka_event_topic_partition_list(event);
 	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+	char why[256];
 
 	for (int i = 0; offsets && i < offsets->cnt; i++) {
 		const rd_kafka_topic_partition_t *o = &offsets->elems[i];
@@ -110,11 +112,15 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 	if (err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
 		err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS)
 		msg_info("cannot commit positions: %s; trying again", kafka_why(err));
-	else if (err && !kafka_judge(g->kafka, err, kafka_why(err)) && !g->commit_failed)
-		msg_warn("cannot commit positions: %s; trying again", kafka_why(err));
+	else if (err) {
+		snprintf(why, sizeof(why), "cannot commit positions: %s", kafka_why(err));
+		g->is_refused = kafka_judge(g->kafka, err, why);
+		if (!g->is_refused && !g->commit_failed)
+			msg_warn("%s; trying again", why);
+	}
 	g->commit_failed = err;
 	/* All have joined, and the leader has not yet said who gets what: a member that leaves then waits for that. */
-	g->commit_again = err && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
+	g->commit_again = err && !g->is_refused && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
 		(g->closing || err != RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS) &&
 		err != RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
 }
@@ -168,6 +174,7 @@ static void arrive_step(struct group *g)
 		return;
 	}
 	if (!l->err) {
+		g->asks_failed = 0;
 		move_fill(g->move, g->past, l->offsets);
 		if (!keeper_decides(g->keeper)) {
 			give_partitions(g, l->offsets);
@@ -178,7 +185,11 @@ static void arrive_step(struct group *g)
 		return;
 	}
 	msg_info("cannot ask for positions: %s", kafka_why(l->err));
-	kafka_judge(g->kafka, l->err, kafka_why(l->err));
+	/* Of a coordinator that moves or has just started it is not worth a word. */
+	if (!kafka_judge(g->kafka, l->err, kafka_why(l->err)) && g->kafka->up &&
+		++g->asks_failed == ASKS_TOLD)
+		msg_warn("cannot ask for the group's positions: %s; trying again",
+			kafka_why(l->err));
 	g->ask_ms = now + RETRY_MS;
 }
 
@@ -217,8 +228,9 @@ static void release(struct group *g, bool lost)
 			"%llu %s of partitions that were taken away %s not acknowledged; %s will be read again",
 			(unsigned long long)open, PLURAL(open, "record", "records"),
 			PLURAL(open, "is", "are"), PLURAL(open, "it", "they"));
-	/* The positions of a sink that keeps them are not lost with the group's. */
-	if (!lost && !g->source->server.keeps_positions && (g->committing || g->commit_failed)) {
+	/* The positions of a sink that keeps them are not lost with the group's. A refusal is told at the end. */
+	if (!lost && !g->source->server.keeps_positions && (g->committing || g->commit_failed) &&
+		!g->is_refused) {
 		const char *why =
 			"cannot commit positions of partitions that were taken away; some records will be read again";
 

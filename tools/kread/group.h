@@ -40,6 +40,8 @@ struct group {
 	bool arriving_cooperative;
 	bool need_ids; /* of their topics */
 	int64_t ask_ms; /* when to ask again */
+	unsigned asks_failed; /* since the last answer */
+	bool is_refused; /* the last commit, for good: the trouble is in kafka */
 	int64_t forward_ms; /* when to look for partitions that were given again */
 	bool no_metadata; /* the brokers take none with a commit */
 	rd_kafka_topic_partition_list_t

@@ -318,8 +318,6 @@ static void tick(struct kread *r, int64_t now_ms)
 	bool reads = source_phase(&r->source) == SOURCE_READING;
 
 	metrics_up("kafka", kafka_tick(&r->kafka));
-	if (r->kafka.trouble.status)
-		source_end(&r->source, r->kafka.trouble.status, "%s", r->kafka.trouble.text);
 	if (now_ms - r->second_ms >= TICK_MS) {
 		r->second_ms = now_ms;
 		parts_lag(parts);
@@ -385,6 +383,11 @@ static void loop(struct kread *r)
 			take_messages(r);
 		if (source_phase(&r->source) < SOURCE_LEAVING)
 			tick(r, now_ms);
+		/* What comes up while it leaves does not count, but for the last commit. */
+		if (r->kafka.trouble.status &&
+			(source_phase(&r->source) < SOURCE_LEAVING || r->group.is_refused))
+			source_end(
+				&r->source, r->kafka.trouble.status, "%s", r->kafka.trouble.text);
 		source_step(&r->source, now_ms);
 		if (source_phase(&r->source) == SOURCE_LEAVING &&
 			(!r->group.name || group_leave(&r->group)))
