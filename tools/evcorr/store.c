@@ -10,7 +10,8 @@
  *   not permit EVALSHA, gets its text.
  * - What a lost connection left unanswered is sent again, in order, and so is what a server without the script has
  *   refused; nothing else is sent before that. A list that has this very record already stays as it is, and nobody is
- *   woken twice.
+ *   woken twice. Two replies of one call can only change places when another store has made the script known between
+ *   them: none is lost by that.
  * - While Redis is away no input is read.
  * - What the script has found is its result: see `enum fate`. */
 #include "evcorr/commands.h"
