@@ -71,16 +71,23 @@ refuses() {
 @test "a bit that is flipped at any byte of a small log is found" {
 	chain 3
 	cat >flip.py <<-'EOF'
-	import subprocess, sys
+	import itertools, subprocess, sys
 	data = open("log", "rb").read()
 	ends = [i for i, b in enumerate(data) if b == 10]
-	for i in range(len(data)):
-	    bit = (1, 32)[i % 2]
-	    open("log", "wb").write(data[:i] + bytes([data[i] ^ bit]) + data[i + 1:])
+	lines = [range(a, b) for a, b in zip([0] + [e + 1 for e in ends], ends)]
+	# A process costs more than what it looks at: the first and the last entry are damaged in one log, the one between them, and
+	# the lines' ends, each in a log of its own.
+	both = itertools.zip_longest(lines[0], lines[2])
+	for at in [[i] for i in [*lines[1], *ends]] + [[i for i in pair if i is not None] for pair in both]:
+	    bad = bytearray(data)
+	    for i in at:
+	        bad[i] ^= (1, 32)[i % 2]
+	    open("log", "wb").write(bad)
 	    p = subprocess.run(["evchain", "verify", "--key", "@vkey", "log"], capture_output=True, text=True)
-	    n = sum(1 for e in ends if e < i)
-	    if p.returncode != 1 or f"evchain: entry {n}:" not in p.stderr:
-	        sys.exit(f"byte {i}, bit {bit}: status {p.returncode}: {p.stderr}")
+	    for i in at:
+	        n = sum(1 for e in ends if e < i)
+	        if p.returncode != 1 or f"evchain: entry {n}:" not in p.stderr:
+	            sys.exit(f"bytes {at}: status {p.returncode}: {p.stderr}")
 	open("log", "wb").write(data)
 	EOF
 	python3 flip.py
@@ -95,7 +102,8 @@ refuses() {
 	for name in ("checkpoint", "key.pub", "heads", "tile/0/000.p/3"):
 	    path = "log.tlog/" + name
 	    data = open(path, "rb").read()
-	    for i in range(len(data)):
+	    # The records of heads are alike: in the last one.
+	    for i in range(data.rstrip().rfind(b"\n") + 1 if name == "heads" else 0, len(data)):
 	        # Of a head's record the time, which is not signed, may be another one.
 	        if name == "heads" and data[i:i + 1].isdigit() and b'"ts":' in data[max(0, i - 20):i] and b"," not in data[max(0, i - 20):i].split(b'"ts":')[-1]:
 	            continue
@@ -315,6 +323,9 @@ refuses() {
 	    n = data[:whole].count(b"\n")
 	    if torn and open(f"log.tlog/torn-{n}", "rb").read() != data[whole:at]:
 	        sys.exit(where)
+	    # What was whole, and what came, is the same for all cuts in a line.
+	    if torn > 1 and at % 16:
+	        continue
 	    p = subprocess.run(["evchain", "verify", "--key", "@vkey", "log"], capture_output=True, text=True)
 	    if p.returncode:
 	        sys.exit(where + p.stderr)
