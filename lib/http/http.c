@@ -393,6 +393,9 @@ static void cut_slow(struct http *h)
 	for (struct http_client *c = h->clients; c; c = c->next) {
 		const struct http_request_inner *r = c->request;
 
+		/* A kernel that was short of memory does not tell when a socket has room again. */
+		if (r && r->direct)
+			http_direct_room(r->direct);
 		if (r && (r->handled || r->answered))
 			continue;
 		if (r && r->begun ? now_us - r->begun_us > BODY_TIMES * limit_us
