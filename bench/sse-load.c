@@ -3,7 +3,7 @@
  *
  * Opens CLIENTS event streams at 127.0.0.1:PORT and reads EVENTS events in each. The data of an event has somewhere
  * #NUMBER#MICROSECONDS#: numbers from 0, and when it was sent, by CLOCK_REALTIME. Prints a line of JSON when all streams
- * are open, {"opened_s":…}, and one at the end: deliveries, from the first to the last of them in seconds, gaps and repeats in
+ * are open, {"opened_s":…,"opened_cpu_s":…}, and one at the end: deliveries, from the first to the last of them in seconds, gaps and repeats in
  * the numbers, events without an id, delays in ms, and its own CPU from the opened streams on: where cpu_s is near to seconds, this
  * program was what was slow. Ends with 1 when nothing has come for 30 seconds. */
 #define _GNU_SOURCE
@@ -262,7 +262,8 @@ int main(int argc, char **argv)
 		if (load.opened == load.count && !told) {
 			told = true;
 			cpu = now_s(CLOCK_PROCESS_CPUTIME_ID);
-			printf("{\"opened_s\":%.3f}\n", now_s(CLOCK_MONOTONIC) - begun);
+			printf("{\"opened_s\":%.3f,\"opened_cpu_s\":%.3f}\n",
+				now_s(CLOCK_MONOTONIC) - begun, cpu);
 			fflush(stdout);
 		}
 	}
