@@ -28,11 +28,6 @@ bool verdict_is_shared(rd_kafka_resp_err_t err)
 bool verdict_is_of_record(rd_kafka_resp_err_t err)
 {
 	switch ((int)err) {
-	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
 	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
 	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
 	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
@@ -40,7 +35,7 @@ bool verdict_is_of_record(rd_kafka_resp_err_t err)
 	case RD_KAFKA_RESP_ERR__INVALID_ARG:
 		return true;
 	default:
-		return verdict_is_too_large(err);
+		return verdict_is_shared(err) && !verdict_is_different(err);
 	}
 }
 
