@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kread/member.h"
+
 void acks_opts(struct acks_opts *o)
 {
 	o->commit = arg_str0(NULL, "commit", "acked|written|never",
@@ -33,37 +35,13 @@ void acks_take(struct acks *a, const struct acks_opts *o, bool raw)
 		opt_bad("--raw prints no numbers that could be acknowledged: ask for --commit written, which may lose what is in the pipe at a crash, or --commit never");
 }
 
-/* librdkafka's form: a mark, the generation, and more. Of a member that has left or was thrown out it is -1, and a
- * broker takes positions under -1 as those of no group, without a look. */
-static bool is_member(const void *bytes, size_t size)
-{
-	static const char mark[] = "CGMDv2:";
-	int32_t generation;
-
-	if (size < sizeof(mark) - 1 + sizeof(generation) || memcmp(bytes, mark, sizeof(mark) - 1))
-		return true;
-	memcpy(&generation, (const char *)bytes + sizeof(mark) - 1, sizeof(generation));
-	return generation >= 0;
-}
-
 /* The consumer group's metadata, under which a transaction commits positions. librdkafka may know that the
  * assignment is lost, and we not yet. */
 static bool on_metadata(void *ctx, struct buf *out)
 {
 	const struct group *g = (const struct group *)ctx;
-	rd_kafka_consumer_group_metadata_t *md = rd_kafka_consumer_group_metadata(g->kafka->rk);
-	void *bytes = NULL;
-	size_t size = 0;
-	bool good;
 
-	good = md && !rd_kafka_consumer_group_metadata_write(md, &bytes, &size);
-	if (good)
-		buf_base64(out, bytes, size);
-	good = good && is_member(bytes, size) && !rd_kafka_assignment_lost(g->kafka->rk);
-	free(bytes);
-	if (md)
-		rd_kafka_consumer_group_metadata_destroy(md);
-	return good;
+	return member_is_in(g->kafka->rk, out) && !rd_kafka_assignment_lost(g->kafka->rk);
 }
 
 /* A transaction commits the same metadata with a position as we do. */

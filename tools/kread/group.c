@@ -20,6 +20,7 @@
 #include "base/wake.h"
 #include "kread/follow.h"
 #include "kread/give.h"
+#include "kread/member.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -136,10 +137,11 @@ static void commit(struct group *g, rd_kafka_topic_partition_list_t *only)
 
 void group_commit(struct group *g)
 {
-	/* librdkafka takes the answer to a commit under a past generation for the loss of all. */
+	/* librdkafka takes the answer to a commit under a past generation for the loss of all, and joins anew. It does not
+	 * tell of each rejoin, and one commit tried again in each would let none of them end. */
 	if (g->rejoining && wake_now_ms() < g->rejoin_by_ms)
 		return;
-	if (!g->committing)
+	if (!g->committing && (!g->commit_failed || member_is_in(g->kafka->rk, NULL)))
 		commit(g, NULL);
 }
 
