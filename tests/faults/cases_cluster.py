@@ -37,6 +37,14 @@ class Node(Server):
             b"master_link_status:down" not in (self.try_call("INFO", "replication") or b"master_link_status:down"))
 
 
+    def describe(self):
+        """What it is at a failure, in a few lines."""
+        with open(self.rig.path(self.name + ".log"), encoding="utf-8", errors="replace") as log:
+            last = log.readlines()[-8:]
+        nodes = (self.try_call("CLUSTER", "NODES") or b"").decode()
+        return f"{self.port}: exit status {self.process.poll()}, well {self.is_well()}\n{nodes}{''.join(last)}"
+
+
 class Spread(Log):
     """The log: a record's tag follows from its number."""
 
@@ -131,13 +139,20 @@ class Clustered(Cluster, Rounds):
         keys = [f"{{t{t}}}log-{p}" for t in range(TAGS) for p in range(2)]
         return sum(self.ask("LLEN", key) or 0 for key in keys)
 
+    def until_applied(self):
+        try:
+            self.rig.until(lambda: self.applied() >= self.count, "all is applied")
+        except Failure as failure:
+            raise Failure("\n".join([f"{failure}: {self.applied()} of {self.count}",
+                                     *(node.describe() for node in self.nodes)])) from failure
+
     def finish(self):
         self.rig.until(lambda: not self.log.is_alive(), "the end of the feeder")
         if self.log.failed:
             raise Failure("the feeder has failed")
-        self.rig.until(lambda: self.applied() >= self.count, "all is applied")
+        self.until_applied()
         time.sleep(2.5)
-        self.rig.until(lambda: self.applied() >= self.count, "all is applied again")
+        self.until_applied()
         for tag in range(TAGS):
             mine = [n for n in range(self.count) if n // 2 % TAGS == tag]
             for p in range(2):
