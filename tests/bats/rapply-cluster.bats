@@ -125,7 +125,7 @@ sum_is() {
 }
 
 @test "kread | rapply: one primary of three is emptied under load, and filled again" {
-	local from
+	local from list n
 	log empty 0 e 1 20000
 	log empty 1 e 1 20000
 	from=$(node_of "$(slot_of e7)")
@@ -139,6 +139,16 @@ sum_is() {
 	grep -q 'redis has lost what was applied' unit.err
 	# While nobody looks.
 	scli "$from" flushall
+	run -0 timeout 60 evpipe kread -g g -e empty '|' rapply -u "$(url)"
+	sum_is e 400020000
+	# The list's server too, and another applier has begun the list anew with the slots that are left.
+	list=evpipe:pos:slots:empty:0
+	[ "$(ccli exists "$list")" -eq 1 ]
+	scli "$(node_of "$(slot_of "$list")")" flushall
+	for ((n = 0; n < 40; n++)); do
+		[ "$(ccli exists "e$n")" -eq 0 ] || ccli setbit "$list" "$(slot_of "e$n")" 1
+	done
+	[ "$(ccli exists "$list")" -eq 1 ]
 	run -0 timeout 60 evpipe kread -g g -e empty '|' rapply -u "$(url)"
 	sum_is e 400020000
 }

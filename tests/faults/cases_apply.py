@@ -20,18 +20,30 @@ class Server:
     """A Redis of the case."""
 
     def __init__(self, rig, name, *options):
-        self.rig, self.name, self.options, self.port = rig, name, options, free_port()
+        self.rig, self.name, self.options = rig, name, options
         self.socket = rig.path(name + ".sock")
-        self.process = None
+        self.process, self.has_started = None, False
+        self.take_ports()
 
     def start(self):
-        with open(self.rig.path(self.name + ".log"), "ab") as log:
-            self.process = subprocess.Popen(
-                ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket,
-                 "--dir", self.rig.dir, "--dbfilename", self.name + ".rdb", "--save", "",
-                 "--repl-diskless-sync-delay", "0", *self.options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.rig.until(self.answers, f"{self.name} answers")
+        """Where somebody else has just taken the port, which is of a moment before, on another one."""
+        for _ in range(20):
+            with open(self.rig.path(self.name + ".log"), "ab") as log:
+                self.process = subprocess.Popen(
+                    ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket,
+                     "--dir", self.rig.dir, "--dbfilename", self.name + ".rdb", "--save", "",
+                     "--repl-diskless-sync-delay", "0", *self.options],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.rig.until(lambda: self.process.poll() is not None or self.answers(), f"{self.name} answers")
+            if self.process.poll() is None or self.has_started:
+                break
+            self.take_ports()
+        else:
+            raise Failure(f"{self.name} does not start: see {self.name}.log")
+        self.has_started = True
+
+    def take_ports(self):
+        self.port = free_port()
 
     def answers(self):
         try:

@@ -19,8 +19,12 @@ class Node(Server):
 
     def __init__(self, rig, name):
         super().__init__(rig, name, "--cluster-enabled", "yes", "--cluster-config-file", name + ".nodes",
-                         "--cluster-node-timeout", "1000", "--cluster-port", str(free_port()),
-                         "--cluster-replica-validity-factor", "0", "--repl-ping-replica-period", "1")
+                         "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0",
+                         "--repl-ping-replica-period", "1")
+
+    def take_ports(self):
+        super().take_ports()
+        self.options = (*self.options, "--cluster-port", str(free_port()))
 
     def try_call(self, *args):
         try:
@@ -43,6 +47,17 @@ class Node(Server):
             last = log.readlines()[-8:]
         nodes = (self.try_call("CLUSTER", "NODES") or b"").decode()
         return f"{self.port}: exit status {self.process.poll()}, well {self.is_well()}\n{nodes}{''.join(last)}"
+
+
+def runs(numbers, step):
+    """The numbers as ranges."""
+    said = []
+    for n in numbers:
+        if said and n == said[-1][1] + step:
+            said[-1][1] = n
+        else:
+            said.append([n, n])
+    return ", ".join(f"{a}-{b}" for a, b in said)
 
 
 class Spread(Log):
@@ -160,7 +175,8 @@ class Clustered(Cluster, Rounds):
                 wanted = [n for n in mine if n % 2 == p]
                 if numbers != wanted:
                     at = next((i for i, (a, b) in enumerate(zip(numbers, wanted)) if a != b), "the end")
-                    raise Failure(f"log-{p} of tag {tag} differs at {at}: {len(numbers)} of {len(wanted)}")
+                    raise Failure(f"log-{p} of tag {tag} differs at {at}: {len(numbers)} of {len(wanted)}: "
+                                  f"{runs(numbers, 2 * TAGS)}")
             if int(self.ask("GET", f"{{t{tag}}}sum")) != sum(mine):
                 raise Failure(f"the sum of tag {tag} is not {sum(mine)}")
         for unit in self.units:

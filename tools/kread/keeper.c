@@ -130,16 +130,26 @@ static const char *name_of(struct buf *b, struct span topic)
 	return b->p;
 }
 
-/* An answer that comes late, to an earlier assignment, was true then: what the sink has got since, it leaves out. */
-static void on_start(void *ctx, struct span topic, int32_t partition, int64_t offset)
+/* The partition, of which the sink was told that it is assigned; NULL: it is not on its way. */
+static rd_kafka_topic_partition_t *arriving(
+	const struct keeper *k, struct span topic, int32_t partition)
 {
-	struct keeper *k = ctx;
 	struct buf name = {0};
 	rd_kafka_topic_partition_t *o = NULL;
 
 	if (k->told)
 		o = rd_kafka_topic_partition_list_find(
 			k->arriving, name_of(&name, topic), partition);
+	buf_free(&name);
+	return o;
+}
+
+/* An answer that comes late, to an earlier assignment, was true then: what the sink has got since, it leaves out. */
+static void on_start(void *ctx, struct span topic, int32_t partition, int64_t offset)
+{
+	struct keeper *k = ctx;
+	rd_kafka_topic_partition_t *o = arriving(k, topic, partition);
+
 	if (o && !o->opaque) {
 		if (offset >= 0)
 			o->offset = offset;
@@ -147,7 +157,6 @@ static void on_start(void *ctx, struct span topic, int32_t partition, int64_t of
 			o->offset = k->low->elems[o - k->arriving->elems].offset;
 		o->opaque = k;
 	}
-	buf_free(&name);
 }
 
 static void on_back(void *ctx, struct span topic, int32_t partition, int64_t offset)
@@ -155,9 +164,12 @@ static void on_back(void *ctx, struct span topic, int32_t partition, int64_t off
 	struct keeper *k = ctx;
 	struct buf name = {0};
 	struct kread_part *p = parts_find(k->parts, name_of(&name, topic), partition);
+	rd_kafka_topic_partition_t *o = arriving(k, topic, partition);
 
 	if (p)
 		follow_back(k->parts, p, offset);
+	else if (o && o->opaque) /* lost behind its back, after it had said where to start */
+		o->offset = offset;
 	buf_free(&name);
 	ack_server_from(&k->source->server, topic, partition, ledger_last(k->source->ledger) + 1);
 }

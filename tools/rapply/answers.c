@@ -198,19 +198,21 @@ static void on_batch(struct rapply *s)
 	batch_done(s);
 }
 
+static bool go_back(struct rapply *s, struct place *p)
+{
+	if (p->lost == PLACE_LOST_NONE)
+		return false;
+	places_back(s, p, p->lost);
+	p->lost = PLACE_LOST_NONE;
+	return true;
+}
+
 void answers_go_back(struct rapply *s)
 {
 	bool any = false;
 
-	for (size_t i = 0; i < s->places.count; i++) {
-		struct place *p = s->places.p[i];
-
-		if (p->lost == PLACE_LOST_NONE)
-			continue;
-		places_back(s, p, p->lost);
-		p->lost = PLACE_LOST_NONE;
-		any = true;
-	}
+	for (size_t i = 0; i < s->places.count; i++)
+		any |= go_back(s, s->places.p[i]);
 	if (any)
 		batch_rebuild(s);
 }
@@ -230,8 +232,12 @@ static void answer(struct rapply *s, bool failed)
 	for (size_t i = 0; i < s->places.count; i++) {
 		struct place *p = s->places.p[i];
 
-		if (p->asked && p->all_due && !failed)
+		if (p->asked && p->all_due && !failed) {
+			/* A partition that was here before, and of which redis has lost something since. What it had
+			 * printed of it may still stand in the pipe. */
+			s->spots->differs |= go_back(s, p);
 			places_answer(s, p);
+		}
 		p->all_due = false;
 	}
 }

@@ -189,11 +189,13 @@ static void compare_list(struct place *p)
 	p->list_new = false;
 }
 
-/* A slot in use without a position has lost it; so may have any, where there is no list. */
+/* A slot in use without a position has lost it; so may have any, where there is no list, or one that was begun anew
+ * without a position beside it. */
 static int64_t lowest(const struct place *p, bool *lost)
 {
+	const struct spot *home = p->spots ? p->spots[p->home] : NULL;
 	int64_t least = INT64_MAX;
-	bool any = false;
+	bool any = p->has_list;
 
 	for (int slot = 0; slot < SLOT_COUNT; slot++) {
 		const struct spot *spot = p->spots ? p->spots[slot] : NULL;
@@ -205,8 +207,8 @@ static int64_t lowest(const struct place *p, bool *lost)
 			*lost = true;
 		}
 	}
-	*lost |= any && !p->has_list;
-	return *lost || !any ? -1 : least;
+	*lost |= any && !(p->has_list && home && home->known);
+	return *lost || least == INT64_MAX ? -1 : least;
 }
 
 static void on_all(struct place *p)

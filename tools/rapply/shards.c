@@ -427,17 +427,30 @@ static void send_batch(struct rapply *s)
 		answers_end_round(s);
 }
 
-/* The group's position, that was taken over, is written in the slot of the list. */
-static void touch_adopted(struct rapply *s)
+static void touch_home(struct rapply *s, struct place *p)
 {
-	for (size_t i = 0; i < s->places.count; i++) {
-		struct place *p = s->places.p[i];
-		struct spot *spot = p->adopts ? spots_at(s, p, p->home) : NULL;
+	struct spot *home = spots_at(s, p, p->home);
 
-		if (spot && spot->used)
-			p->adopts = false;
-		else if (spot)
-			spots_touch(s, spot);
+	if (!home->known || !home->used)
+		spots_touch(s, home);
+	else
+		p->adopts = false;
+}
+
+/* In the slot of the list there is a position before there is a list. When the server of that slot has lost both, and
+ * others write the list anew, from which the slots of that server are missing, this position still says how far all of
+ * them are: without it a start would take the others' positions for those of all. It also is the group's position, where
+ * that was taken over. */
+static void touch_homes(struct rapply *s)
+{
+	for (size_t i = 0; i < s->places.count; i++)
+		if (s->places.p[i]->adopts)
+			touch_home(s, s->places.p[i]);
+	for (size_t i = 0, count = s->spots->touched_count; i < count; i++) {
+		struct spot *spot = s->spots->touched[i];
+
+		if (spot->place && (!spot->known || !spot->used))
+			touch_home(s, spot->place);
 	}
 }
 
@@ -450,7 +463,7 @@ void shards_send(struct rapply *s)
 	if (looks_send(s))
 		return;
 	answers_go_back(s);
-	touch_adopted(s);
+	touch_homes(s);
 	if ((sp->touched_count || s->next_places || s->next_records) && !send_new(s, ROUND_INIT) &&
 		!send_new(s, ROUND_USE))
 		send_batch(s);
