@@ -110,6 +110,9 @@ replies() {
 	rcli acl setuser none on nopass '~*' '&*' +@all -evalsha -eval
 	run -100 evcorr store --ttl 10m -u "redis://none:x@127.0.0.1:$REDIS_PORT" < <(replies 300 400)
 	[[ $output == *"refuses to store a reply: NOPERM"* ]]
+	rcli acl setuser some on nopass '~*' '&*' +@all -rpush
+	run -100 evcorr store --on-error skip -u "redis://some:x@127.0.0.1:$REDIS_PORT" < <(replies 300 400)
+	[[ $output == *"refuses to store a reply: "*"The user executing the script"* ]]
 }
 
 @test "a cluster: replies stand at all its nodes, and nothing is left" {

@@ -243,9 +243,11 @@ static void take_back(struct store *s, uint64_t i)
 
 static void on_error(struct store *s, uint64_t i, struct span text)
 {
-	int len = (int)(text.len < 200 ? text.len : 200);
 	enum redis_fault fault = redis_fault(text);
+	int len;
 
+	text = redis_cause(text);
+	len = (int)(text.len < 200 ? text.len : 200);
 	if (!slot_at(s, i)->by_text &&
 		(span_starts(text, "NOSCRIPT") || span_starts(text, "NOPERM"))) {
 		s->by_text = s->by_text || span_starts(text, "NOPERM");

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 /* What the servers of a cluster answer. */
-#define _GNU_SOURCE
 #include "rapply/spots.h"
 
 #include "base/metrics.h"
@@ -15,14 +14,13 @@
 static void on_error(struct rapply *s, struct span error)
 {
 	enum redis_fault fault = replies_fault(error);
-	bool is_acl = memmem(error.p, error.len, "executing the script", 20);
 
 	s->spots->failed = true;
 	snprintf(s->why, sizeof(s->why), "%.*s", (int)(error.len < 180 ? error.len : 180), error.p);
 	/* The first script of a batch brings its text again. */
 	if (span_starts(error, "NOSCRIPT"))
 		return;
-	if (fault != REDIS_FAULT_AWAY || is_acl)
+	if (fault != REDIS_FAULT_AWAY)
 		replies_refused(s, s->why);
 	replies_begin_wait(s, s->why, s->spots->round == ROUND_LOOK);
 }

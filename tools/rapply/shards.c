@@ -36,7 +36,7 @@ static const char script[] =
 	"local r=redis.pcall(unpack(ARGV,i+1,i+w)) "
 	"i=i+w+1 "
 	"if type(r)=='table' and r.err then "
-	"local e=r.err "
+	"local e=string.match(r.err,'^@user_script: ?%d+: %-?(.-)%s*$') or r.err "
 	"if string.match(e,'^OOM') or string.match(e,'^MISCONF') or string.match(e,'^NOREPLICAS') or "
 	"string.match(e,'^READONLY') or string.match(e,'^NOPERM') or string.find(e,'executing the script',1,true) then "
 	"if want~='*' then "
@@ -51,7 +51,7 @@ static const char script[] =
 	"end "
 	"return out";
 /* What EVALSHA calls it. */
-static const char script_sha[] = "6f8e860c4871bfc1e81f387fa50a5b09de307a7c";
+static const char script_sha[] = "e4db293dbafcfae973d939ac885e589eb46f41a0";
 
 /* ---- records into the next batch ---- */
 
