@@ -38,12 +38,14 @@ static int on_resolve(const char *node, const char *service, const struct addrin
 	return 0;
 }
 
-/* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason (actions Retry)",
- * as librdkafka has written it at least from 2.0 to 2.15. Another text says nothing. */
-static void on_refusal_text(const struct kafka *k, const char *text)
+/* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason (actions Retry)" of a
+ * producer, "topic [0]: broker unavailable: fetch: Broker: reason" of a consumer, as librdkafka has written them at
+ * least from 2.0 to 2.15. @before, @behind: what stands around the reason. Another text says nothing. */
+static void on_refusal_text(
+	const struct kafka *k, const char *text, const char *before, const char *behind)
 {
-	const char *set = strstr(text, "]: MessageSet with "), *open = set, *topic;
-	const char *why = set ? strstr(set, " encountered error: ") : NULL, *end;
+	const char *set = strstr(text, before), *open = set, *topic;
+	const char *why = set ? strstr(set, behind) : NULL, *end;
 	char name[256], reason[256];
 
 	if (!why)
@@ -54,7 +56,7 @@ static void on_refusal_text(const struct kafka *k, const char *text)
 		topic--;
 	if (*open != '[' || topic >= open)
 		return;
-	why += strlen(" encountered error: ");
+	why += strlen(behind);
 	if (strncmp(why, "Broker: ", 8) == 0)
 		why += 8;
 	end = strstr(why, " (actions ");
@@ -79,7 +81,9 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 
 	if (level == LOG_DEBUG && k->own_debug) {
 		if (k->refusal && strcmp(facility, "MSGSET") == 0)
-			on_refusal_text(k, text);
+			on_refusal_text(k, text, "]: MessageSet with ", " encountered error: ");
+		if (k->refusal && strcmp(facility, "BROKERUA") == 0)
+			on_refusal_text(k, text, "]: broker unavailable: ", " fetch: ");
 		return;
 	}
 	if (strcmp(facility, "SESSTMOUT") == 0)
@@ -273,9 +277,10 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 		.secrets_stamp = secrets_stamp(&c->secrets),
 		.hups = wake_hups(),
 		.diagnose_ms = wake_now_ms() + KAFKA_UNANSWERED_MS};
-	k->own_debug = type == RD_KAFKA_PRODUCER && !*kafka_conf_text(c, "debug");
+	k->own_debug = !*kafka_conf_text(c, "debug");
 	if (k->own_debug)
-		rd_kafka_conf_set(c->rd, "debug", "msg", NULL, 0);
+		rd_kafka_conf_set(
+			c->rd, "debug", type == RD_KAFKA_PRODUCER ? "msg" : "topic", NULL, 0);
 	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC))
 		return trouble_set(why, EXIT_TEMP, "cannot make a pipe: %s", msg_errno(errno));
 	k->wake_fd = fds[0];

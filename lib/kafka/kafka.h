@@ -84,9 +84,10 @@ static inline unsigned kafka_metadata(const struct kafka *k)
 /* "reason" as librdkafka has it, without its "Broker: " and "Local: ". Static. */
 const char *kafka_why(rd_kafka_resp_err_t err);
 
-/* Of a producer: whom to tell of refusals, between kafka_tell_refusals(k, true) and (k, false), in the loop's thread.
- * Tell while records do not get on: librdkafka has no other way to say it than its log for debugging, which has
- * several lines a batch. It says nothing when -X debug is the user's. */
+/* Whom to tell of refusals that librdkafka tries again in silence, between kafka_tell_refusals(k, true) and (k, false),
+ * in the loop's thread: a producer's batches, a consumer's fetches. A producer is to tell while records do not get
+ * on: librdkafka has no other way to say it than its log for debugging, which has several lines a batch. It says
+ * nothing when -X debug is the user's. */
 void kafka_on_refusal(struct kafka *k, kafka_refusal_fn *fn, void *ctx);
 void kafka_tell_refusals(struct kafka *k, bool on);
 

@@ -108,6 +108,24 @@ mock_start() {
 	[ "$stderr" = "kread: warning: topic 't': Unknown broker error; trying again" ]
 }
 
+# librdkafka tries such a fetch again without a word.
+# bats test_tags=newest
+@test "a fetch that finds the broker's disk failing is said once, with topic and partition, and tried again" {
+	mock_start t:2
+	seq 3 | kproduce t
+	echo refuse 1 56 10000 >&9
+	wait_lines mock.out 2
+	spawn it kread --raw t </dev/null
+	wait_file_contains it.err "cannot be read"
+	echo calm 1 >&9
+	wait_lines it.out 3
+	stop it
+	wait_exit it
+	[ "$status" -eq 0 ]
+	# Which of the partitions is the first is not known.
+	[ "$(sed 's/partition [01]/partition N/' it.err)" = "kread: warning: topic 't', partition N cannot be read: Disk error when trying to access log file on disk; trying again" ]
+}
+
 # bats test_tags=newest
 @test "a last commit that is refused for want of permission ends it with 100, at once" {
 	mock_start t:1

@@ -446,6 +446,7 @@ int main(int argc, char **argv)
 	take_options(&r);
 	acks_open(&r.acks);
 	start_kafka(&r);
+	refusal_open(&r.refusals);
 	open_queues(&r);
 	progress_more(show_parts, &r.parts);
 	r.message_bytes = BATCH_BYTES;
