@@ -1,11 +1,12 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: ISC
-# khttp's producers: one that librdkafka gives up, and one broker of several that does not answer.
+# khttp and what a cluster does wrong: producers that librdkafka gives up, a broker of several that does not answer, a group's
+# coordinator that moves.
 
 load helpers
 load khttp
 
-PRODUCE=0
+PRODUCE=0 OFFSET_FETCH=9
 
 setup() {
 	harness_setup
@@ -143,4 +144,18 @@ record='{"records":[{"value":"1"}]}'
 	wait_exit large2
 	post json @large /topics/t/partitions/1
 	is 200
+}
+
+@test "a coordinator that has moved when positions are asked for: they are asked for again" {
+	local of=/consumers/g/instances/c
+	khttp_start
+	post json "$record" /topics/other
+	is 200
+	post v2 '{"name":"c","format":"json","auto.offset.reset":"earliest"}' /consumers/g
+	is 200
+	mock_does refuse $OFFSET_FETCH 16 1
+	post v2 '{"partitions":[{"topic":"other","partition":0}]}' $of/assignments
+	is 204
+	http "$of/records?timeout=60000"
+	is 200 'map(.value) == ["1"]'
 }

@@ -25,6 +25,24 @@ static bool is_authorization(rd_kafka_resp_err_t err)
 		err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
 }
 
+/* Those whose positions librdkafka was asking for. */
+static void stop_unplaced(struct instance *i)
+{
+	for (struct consumer_part *p = i->parts; p < i->parts + i->part_count; p++)
+		if (!p->started && p->next < 0 && p->taken < 0)
+			p->stopped = i->unplaced = true;
+}
+
+void error_place(struct instance *i)
+{
+	if (!i->unplaced || i->leaving || i->closing)
+		return;
+	i->unplaced = false;
+	for (struct consumer_part *p = i->parts; p < i->parts + i->part_count; p++)
+		if (p->stopped && !p->refused)
+			group_seek(i, p, p->seek);
+}
+
 void error_take(struct instance *i, const rd_kafka_message_t *m)
 {
 	const char *text = rd_kafka_message_errstr(m);
@@ -45,6 +63,14 @@ void error_take(struct instance *i, const rd_kafka_message_t *m)
 	case RD_KAFKA_RESP_ERR__RESOLVE:
 	case RD_KAFKA_RESP_ERR__TIMED_OUT:
 	case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+		msg_info("instance '%s': %s", i->name, text);
+		return;
+	/* So do coordinators, but librdkafka has forgotten then whose positions it was asking for. */
+	case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+	case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+	case RD_KAFKA_RESP_ERR__WAIT_COORD:
+		stop_unplaced(i);
 		msg_info("instance '%s': %s", i->name, text);
 		return;
 	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:

@@ -338,6 +338,7 @@ static void tick(struct consumers *all)
 			instance_close(i, false);
 		}
 		serve(i);
+		error_place(i);
 		if (!i->closing && i->auto_commit && all->now_ms >= i->commit_ms) {
 			i->commit_ms = all->now_ms + COMMIT_MS;
 			group_commit_positions(i);

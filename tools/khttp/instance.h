@@ -94,6 +94,7 @@ struct instance {
 	bool error_told; /* the next poll need not hurry with it */
 	bool error_stays; /* until something else comes */
 	bool refused; /* the error is of no partition that it has, and stays */
+	bool unplaced; /* there are partitions for whose positions librdkafka does not ask any more */
 	/* commits */
 	uint64_t commits; /* the number of the last one */
 	uint64_t own_commit; /* which is out, of positions; 0: none */
@@ -243,6 +244,8 @@ void error_told(struct instance *i);
 void error_over(struct instance *i, struct consumer_part *p);
 /* Has what was refused fetched anew. Returns whether there was such. */
 bool error_ask(struct instance *i);
+/* Has librdkafka ask for positions that it has forgotten. Call once a second: a coordinator that has moved must be found first. */
+void error_place(struct instance *i);
 
 /* ---- consumer-pattern.c ---- */
 
