@@ -12,13 +12,16 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { STALLED_MS = 1000 };
+enum {
+	STALLED_MS = 1000,
+	CONFIRMED_MS = 200, /* after so long a client has read what its kernel has */
+};
 
 struct http_receipt {
 	struct http_client *client; /* NULL: it has told, or gone; then it is not in the list */
 	struct http_receipt *next, **link;
 	enum http_received state;
-	bool by_proxy;
+	bool by_proxy, handed_on;
 	int64_t begun_ms;
 };
 
@@ -44,7 +47,7 @@ static void detach(struct http_receipt *t, enum http_received state)
 		t->next->link = t->link;
 }
 
-struct http_receipt *http_receipt(struct http_request *r)
+struct http_receipt *http_receipt(struct http_request *r, bool handed_on)
 {
 	struct http_client *c = http_inner(r)->client;
 	struct http_receipt *t = mem_alloc(sizeof(*t));
@@ -53,7 +56,8 @@ struct http_receipt *http_receipt(struct http_request *r)
 		detach(c->receipt, HTTP_RECEIVED);
 	*t = (struct http_receipt){.client = c,
 		.state = HTTP_UNKNOWN,
-		.by_proxy = is_by_proxy(r),
+		.by_proxy = !handed_on && is_by_proxy(r),
+		.handed_on = handed_on,
 		.begun_ms = wake_now_ms(),
 		.next = c->http->receipts,
 		.link = &c->http->receipts};
@@ -85,6 +89,14 @@ static bool is_behind(int fd)
 	return ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0;
 }
 
+/* The client's next request is there, or some of it. */
+static bool has_asked(int fd)
+{
+	int unread = 0;
+
+	return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
 /* What a reset says: a client that has not read all, or a proxy that has. */
 static enum http_received after_reset(const struct http_receipt *t)
 {
@@ -112,8 +124,10 @@ void http_receipt_closed(struct http_client *c)
 {
 	struct http_receipt *t = c->receipt;
 
+	if (t && t->handed_on)
+		detach(t, HTTP_LOST);
 	/* We close after some answers ourselves, before they are confirmed. */
-	if (t)
+	else if (t)
 		detach(t,
 			is_behind(c->fd) && wake_now_ms() - t->begun_ms >= STALLED_MS
 				? HTTP_LOST
@@ -126,7 +140,11 @@ enum http_received http_received(const struct http_receipt *t)
 		return t->state;
 	if (is_reset(t->client->fd))
 		return after_reset(t);
-	return is_behind(t->client->fd) ? HTTP_UNKNOWN : HTTP_CONFIRMED;
+	if (t->handed_on)
+		return has_asked(t->client->fd) ? HTTP_RECEIVED : HTTP_UNKNOWN;
+	if (is_behind(t->client->fd))
+		return HTTP_UNKNOWN;
+	return wake_now_ms() - t->begun_ms >= CONFIRMED_MS ? HTTP_RECEIVED : HTTP_CONFIRMED;
 }
 
 void http_receipt_free(struct http_receipt *t)

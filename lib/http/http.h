@@ -129,12 +129,13 @@ __attribute__((format(printf, 3, 4))) void http_error(
 enum http_received {
 	HTTP_UNKNOWN, /* bytes are on their way */
 	HTTP_CONFIRMED, /* the client's kernel has all; at a Unix socket, the client */
-	HTTP_RECEIVED, /* the client has asked for more, or ended the connection in order */
+	HTTP_RECEIVED, /* the client has asked for more, or ended the connection in order; or its kernel has all for 200 ms */
 	HTTP_LOST,
 };
 struct http_receipt;
-/* Call in `done`. Free with http_receipt_free, which takes NULL. One a connection: another one takes its place. */
-struct http_receipt *http_receipt(struct http_request *r);
+/* Call in `done`. Free with http_receipt_free, which takes NULL. One a connection: another one takes its place. @handed_on: the
+ * client hands the answer on to its own, and asks for something else when that one has it: nothing less says so. */
+struct http_receipt *http_receipt(struct http_request *r, bool handed_on);
 enum http_received http_received(const struct http_receipt *t);
 void http_receipt_free(struct http_receipt *t);
 

@@ -343,11 +343,6 @@ three() {
 	says 200 'map(.offset) == [2]'
 }
 
-# committed GROUP TOPIC PARTITION: prints the group's position.
-committed() {
-	kcheck -b "$KAFKA_BROKERS" -g "$1" --json 2>/dev/null | jq -r "select(.topic == \"$2\" and .partition == $3) | .committed // .position // .offset"
-}
-
 @test "commits: all that was written, a list, nothing; unknown places are refused at once" {
 	bridge_start
 	topic=$(new_topic 1) group=$(unique g)

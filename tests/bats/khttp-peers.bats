@@ -78,6 +78,57 @@ json='Accept: application/vnd.kafka.json.v2+json'
 	curl -s "$B/metrics" | grep -q '^evpipe_requests_handed_on_total.* [1-9]'
 }
 
+# half_read URL [HEADER]: a client reads the beginning of its answer and no more; $half is its process.
+half_read() {
+	rm -f half
+	python3 - "$@" <<-'EOP' 3>&- &
+	import signal, socket, sys
+	host, path = sys.argv[1][7:].split("/", 1)
+	s = socket.socket()
+	s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+	s.connect((host.split(":")[0], int(host.split(":")[1])))
+	s.sendall("\r\n".join([f"GET /{path} HTTP/1.1", "Host: h", *sys.argv[2:], "", ""]).encode())
+	assert s.recv(100).startswith(b"HTTP/1.1 200")
+	open("half", "w").close()
+	signal.pause()
+	EOP
+	half=$!
+	wait_for '[ -e half ]'
+}
+
+@test "an answer has arrived when the client has it, not when the bridge between has" {
+	local topic group name mine header
+	peers a b c
+	topic=$(new_topic) group=$(unique g)
+	made "$A" '{"format":"json","auto.offset.reset":"earliest"}'
+	mine=/consumers/$group/instances/$name
+	req POST "$B$mine/assignments" -H "$V2" -d '{"partitions":[{"topic":"'"$topic"'","partition":0}]}'
+	is 204
+	python3 -c 'for n in range(20): print(f"{{\"n\":{n},\"x\":\"" + "x" * 40000 + "\"}")' | kproduce "$topic"
+	# A proxy before the bridges, or none; and the bridge between is killed.
+	for header in 'X-Forwarded-For: 192.0.2.1' 'Accept: */*' ''; do
+		half_read "$B$mine/records?timeout=30000" ${header:+"$header"}
+		# What was not read is not given to another client, nor what follows.
+		req GET "$(bridge_url c)$mine/records?timeout=500" -H "$json"
+		is 200 '[]'
+		if [ -z "$header" ]; then
+			stop b KILL
+			wait_exit b
+		fi
+		kill -KILL "$half"
+		wait "$half" 2>/dev/null || true
+		req GET "$(bridge_url c)$mine/records?timeout=30000&max_records=1" -H "$json"
+		says 200 'map(.value.n) == [0]'
+		# What has arrived is what is committed next.
+		req POST "$(bridge_url c)$mine/offsets"
+		is 204
+		kcheck -b "$KAFKA_BROKERS" -g "$group" --json >positions
+		jq -e '.positions[0].committed == 1' positions
+		req POST "$(bridge_url c)$mine/positions/beginning" -H "$V2" -d '{"partitions":[]}'
+		is 204
+	done
+}
+
 @test "a stream goes through another bridge, record by record, and ends with its client" {
 	local topic group name
 	peers a b

@@ -3,7 +3,8 @@
  * that one does not know the instance.
  *
  * A peer moves an instance's positions when the answer has arrived, and we are its client. So the connection to it is held
- * until our client has the answer, and is reset when that one has gone without. */
+ * until our client has the answer. Then we ask the peer for something else, as who has an answer does; whatever else becomes of
+ * the connection, also when we are killed, is a client that has gone without. */
 #include "khttp/forward.h"
 
 #include "khttp/error.h"
@@ -88,13 +89,16 @@ static int64_t asked_ms(const struct http_request *r)
 
 /* ---- its connection ---- */
 
-/* The end of our side: in order, or as a client that has gone. */
+/* The end of our side: @in_order, or as of a client that has gone. */
 static void hang_up(struct forward *f, bool in_order)
 {
 	const struct linger reset = {.l_onoff = 1};
 
-	if (f->bytes.fd >= 0 && !in_order)
+	if (f->bytes.fd >= 0 && !in_order) {
 		setsockopt(f->bytes.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		/* TLS says no goodbye either. */
+		f->bytes.broken = true;
+	}
 	if (f->bytes.fd >= 0)
 		bytes_close(&f->bytes);
 	f->bytes.fd = -1;
@@ -133,7 +137,7 @@ static void on_done(struct http_request *r, bool whole)
 
 	f->r = NULL;
 	if (f->ended && whole && f->state == FORWARD_BODY) {
-		f->receipt = http_receipt(r);
+		f->receipt = http_receipt(r, false);
 		f->state = FORWARD_HELD;
 		forward_watch(f);
 	} else {
@@ -301,18 +305,32 @@ void forward_step(struct forward *f, short revents)
 	forward_watch(f);
 }
 
+/* Few bytes, to a socket that has had room since the request. Should they be lost, the records come again. */
+static void say_arrived(struct forward *f)
+{
+	static const char next[] =
+		"HEAD /healthy HTTP/1.1\r\nHost: peer\r\nConnection: close\r\n\r\n";
+
+	bytes_write(&f->bytes, next, sizeof(next) - 1);
+}
+
+void forward_settle(struct forward *f, bool asked)
+{
+	enum http_received received = f->receipt ? http_received(f->receipt) : HTTP_UNKNOWN;
+
+	if (received == HTTP_UNKNOWN || (received == HTTP_CONFIRMED && !asked))
+		return;
+	http_receipt_free(f->receipt);
+	f->receipt = NULL;
+	if (received != HTTP_LOST)
+		say_arrived(f);
+	hang_up(f, received != HTTP_LOST);
+	f->state = FORWARD_OVER;
+}
+
 void forward_tick(struct forward *f)
 {
-	enum http_received received;
-
-	if (f->state == FORWARD_HELD) {
-		received = http_received(f->receipt);
-		if (received == HTTP_RECEIVED || received == HTTP_LOST) {
-			hang_up(f, received == HTTP_RECEIVED);
-			f->state = FORWARD_OVER;
-		}
-		return;
-	}
+	forward_settle(f, false);
 	if (!f->r)
 		return;
 	/* There is room again. */

@@ -68,6 +68,9 @@ struct forward {
 struct forward *forward_open(
 	const struct peer_set *set, struct http_request *r, size_t first, size_t more);
 void forward_step(struct forward *f, short revents);
+/* Looks whether the client has its answer, and ends the connection to the peer, so that this one knows. @asked: a request for the
+ * same instance has come since, so what the client's kernel has the client has. */
+void forward_settle(struct forward *f, bool asked);
 /* Looks at the time, and whether the client has its answer. Call some times a second. */
 void forward_tick(struct forward *f);
 /* Ends it with an answer, if there was none. */

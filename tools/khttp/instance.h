@@ -85,7 +85,6 @@ struct instance {
 	size_t held_count, held_bytes, out;
 	struct wait *out_to;
 	struct http_receipt *receipt; /* of that answer, which was written; NULL */
-	int64_t written_ms;
 	struct wait *waits;
 	struct read *read; /* it is no instance, but reads for one request; NULL */
 	char *resume; /* Last-Event-ID of a stream; NULL */

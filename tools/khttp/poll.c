@@ -5,6 +5,7 @@
  * there until it was written: then positions move behind them; when it was not, the next poll gets them. One answer is on
  * its way at a time; further polls wait for it, in their order. */
 #include "khttp/instance.h"
+#include "khttp/peers.h"
 
 #include "base/mem.h"
 #include "base/num.h"
@@ -16,7 +17,6 @@ enum {
 	TIMEOUT_MS = 100,
 	TIMEOUT_MAX_MS = 300000,
 	HELD_BYTES = 8 << 20,
-	CONFIRMED_MS = 200, /* after so long a client has read what its kernel has */
 };
 
 /* ---- records come ---- */
@@ -238,8 +238,7 @@ void poll_written(struct wait *w, bool whole)
 		end_out(i, whole);
 		return;
 	}
-	i->receipt = http_receipt(w->request);
-	i->written_ms = i->all->now_ms;
+	i->receipt = http_receipt(w->request, peers_is_second(w->request));
 	i->all->unsettled = true;
 }
 
@@ -250,7 +249,7 @@ void poll_settle(struct instance *i, bool asked)
 	if (!i->receipt)
 		return;
 	got = http_received(i->receipt);
-	if (got == HTTP_CONFIRMED && (asked || i->all->now_ms - i->written_ms >= CONFIRMED_MS))
+	if (got == HTTP_CONFIRMED && asked)
 		got = HTTP_RECEIVED;
 	if (got != HTTP_RECEIVED && got != HTTP_LOST)
 		return;
