@@ -33,7 +33,9 @@ teardown() {
 	for dir in /proc/[0-9]*; do
 		[[ $(readlink "$dir/cwd") != "$T"/u/* ]] || kill -KILL "${dir#/proc/}" 2>/dev/null || true
 	done
+	[ ! -e systemd.pid ] || [ -n "${BATS_TEST_COMPLETED:-}" ] || inside journalctl -n 50 --no-pager || true
 	harness_teardown
+	[ ! -e "$(group)" ] || wait_for 'find "$(group)" -depth -type d -delete'
 }
 
 upgrade() {
@@ -155,26 +157,10 @@ member_of() {
 	wait_exit runit
 }
 
-# words FILE: what a unit's ExecStart starts, by the rules of systemd.service(5) that it uses: lines joined, "%" and "$"
-# written twice, specifiers, a word without quotes.
-words() {
-	python3 - "$1" "$T" "$EVPIPE_BUILD" <<-'EOP'
-	import re, sys
-	text = open(sys.argv[1]).read().replace("\\\n", " ")
-	line = re.search(r"^ExecStart=(.*)$", text, re.M)[1]
-	line = line.replace("/usr/bin/evpipe", "evpipe")
-	line = re.sub(r"%(.)", lambda m: {"%": "%", "d": sys.argv[2] + "/u/config",
-	                                  "t": sys.argv[2] + "/run"}[m[1]], line)
-	assert "'" not in line and '"' not in line
-	print("\n".join(line.replace("$$", "$").split()))
-	EOP
-}
-
-@test "systemd: the units are verified, secure and run as they stand there" {
-	services
+@test "systemd: the units are verified and secure" {
 	mkdir units
-	for unit in u/systemd/*.service; do
-		sed "s,/usr/bin/evpipe,$T/bin/evpipe," "$unit" >"units/${unit##*/}"
+	for unit in "$ROOT"/examples/supervise/systemd/*.service; do
+		sed "s,/usr/bin/evpipe,$EVPIPE_BUILD/tools/bin/evpipe," "$unit" >"units/${unit##*/}"
 	done
 	run systemd-analyze verify --man=no units/*.service
 	echo "$output"
@@ -182,27 +168,79 @@ words() {
 	for unit in units/*.service; do
 		systemd-analyze security --offline=yes --threshold=15 "$unit" >"$unit.security" || { cat "$unit.security"; false; }
 	done
-	# In a process of our own, with what the unit sets.
-	mkdir run
-	spawn manager python3 -uc 'import socket
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.bind("run/notify")
-while True: print(s.recv(4096).decode(), end="")'
-	wait_for '[ -S run/notify ]'
-	for name in bridge revbridge copy; do
-		mkdir -p "run/evpipe-$name" "state/$name"
-		mapfile -t command < <(words u/systemd/evpipe-$name.service)
-		spawn "$name" env -C "state/$name" NOTIFY_SOCKET="$T/run/notify" "${command[@]}"
-	done
-	wait_for '[ "$(grep -c "^READY=1" manager.out)" -eq 3 ]'
+}
+
+# boot: systemd with our services and programs, in a container.
+boot() {
+	[ "$(id -u)" -eq 0 ] || skip "a systemd of one's own needs root"
+	mkdir -p container/etc/systemd/system container/usr
+	cp -r u container/etc/evpipe
+	cp u/systemd/*.service container/etc/systemd/system
+	cp -r bin container/usr/bin
+	# One of ours that is red at once.
+	sed 's,^ExecStart=.*,ExecStart=/usr/bin/evpipe -n bridge --health-grace 100ms --listen unix:%t/evpipe-bridge/status \\,
+		s/^WatchdogSec=.*/WatchdogSec=1/; s/evpipe-bridge/evpipe-red/; s/-g bridge/-g red/; s/down:{/red:{/' \
+		u/systemd/evpipe-bridge.service >container/etc/systemd/system/evpipe-red.service
+	spawn systemd "$ROOT/tests/bats/systemd" container "$(group)"
+	wait_for '! alive "$(pid_of systemd)" || [ "$(inside systemctl is-system-running)" = running ]'
+	alive "$(pid_of systemd)" || skip "systemd does not boot here: $(tail -n 1 systemd.err)"
+}
+
+# group: of control groups, in the hierarchy that is systemd's.
+group() {
+	if [ -d /sys/fs/cgroup/systemd ]; then echo "/sys/fs/cgroup/systemd/evpipe-$$"; else echo "/sys/fs/cgroup/evpipe-$$"; fi
+}
+
+# inside COMMAND…: in the container.
+inside() {
+	nsenter --target "$(pgrep -P "$(pid_of systemd)")" --all --root --wd env -i PATH="/usr/sbin:/usr/bin:/sbin:/bin" "$@"
+}
+
+# of_unit NAME PROPERTY: of the unit evpipe-NAME.
+of_unit() {
+	inside systemctl show --property "$2" --value "evpipe-$1"
+}
+
+@test "systemd: up, down, upgraded and killed under load: nothing is lost" {
+	local root unit restarts
+	services
+	boot
+	root=/proc/$(pgrep -P "$(pid_of systemd)")/root
+	# Type=notify: they are ready when it has ended.
+	inside systemctl start evpipe-{bridge,revbridge,copy}
 	feed_both
-	judge state/bridge/dead-letters.ndjson
-	for name in bridge revbridge copy; do
-		[ "$(curl -s --unix-socket "run/evpipe-$name/status" http://evpipe/healthz)" = ok ]
-		stop "$name"
-		wait_exit "$name"
-		[ "$status" -eq 0 ]
+	upgrade
+	cp --remove-destination bin/* "$root/usr/bin"
+	inside systemctl restart evpipe-{bridge,revbridge,copy}
+	inside systemctl stop evpipe-revbridge
+	[ "$(of_unit revbridge Result)/$(of_unit revbridge ActiveState)" = success/inactive ]
+	inside systemctl kill --kill-whom=main --signal=KILL evpipe-copy
+	inside pkill -KILL -x rpub
+	inside systemctl start evpipe-revbridge
+	inside pkill -KILL -x rsub
+	judge "$root/var/lib/evpipe-bridge/dead-letters.ndjson"
+	for unit in bridge revbridge copy; do
+		wait_for "[ \"\$(of_unit $unit ActiveState)/\$(of_unit $unit NRestarts)\" = active/1 ]"
 	done
+	inside journalctl --unit=evpipe-bridge --output=cat | jq -R 'fromjson? | select(.pipeline == "bridge" and .tool == "evpipe")' |
+		grep -q 'rpub: killed by SIGKILL'
+	# A password that can be read by nobody else.
+	[ "$(stat -c %a "$root"/run/credentials/evpipe-bridge.service/redis-password)" = 400 ]
+	inside logrotate -f /etc/evpipe/logrotate.conf
+	[ "$(evsel --undead <"$root/var/lib/evpipe-bridge/dead-letters.ndjson.1" | jq -r .key | sort -u)" = gone ]
+	# The watchdog.
+	inside systemctl start evpipe-red
+	freeze "$(pid_of redis)"
+	wait_for '[ "$(of_unit red NRestarts)" -ge 1 ]'
+	kill -CONT "$(pid_of redis)"
+	wait_for '[ "$(of_unit red ActiveState)" = active ]'
+	inside journalctl --unit=evpipe-red --output=cat | grep -q 'health is red: rpub: no connection to redis'
+	# Trouble that lasts: down for good.
+	echo falsch >"$root/etc/evpipe/config/redis-password"
+	run ! inside systemctl restart evpipe-bridge
+	[ "$(of_unit bridge ActiveState)/$(of_unit bridge ExecMainStatus)/$(of_unit bridge NRestarts)" = failed/100/0 ]
+	inside systemctl stop evpipe-{red,revbridge,copy}
+	[ "$(of_unit copy Result)/$(of_unit copy ActiveState)" = success/inactive ]
 }
 
 @test "dead letters are moved away by logrotate, and the next one stands in a new file" {

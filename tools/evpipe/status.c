@@ -172,6 +172,9 @@ static void serve_watchdog(struct evpipe *e, int64_t now_ms)
 	look(e, now_ms);
 	health_causes(e, now_ms, &causes);
 	manager_alive(!causes.len, now_ms);
+	/* The manager may end us before the next look: the log is to say why. */
+	if (causes.len)
+		tell(e, now_ms);
 	buf_free(&causes);
 }
 
