@@ -160,23 +160,33 @@ int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt
 	opt_bad("'%s' is none of the commands", argv[1]);
 }
 
-/* What is said here in place of an option of another program, or NULL. */
-static const struct opt_hint *find_hint(int argc, char **argv, const struct opt_page *page)
+/* What is said here in place of an option of another program, or of an operand (""), or NULL. */
+static const char *find_hint(const struct opt_page *page, const char *option)
 {
-	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
-		for (const struct opt_hint *h = page->hints; h && h->option; h++) {
-			size_t n = strlen(h->option);
+	size_t len = strlen(option);
 
-			/* -h is redis-cli's if a host follows. */
-			if (strcmp(h->option, "-h") == 0 &&
-				(strcmp(argv[i], "-h") || !argv[i + 1] || *argv[i + 1] == '-'))
-				continue;
-			/* A value may stand in the same word: -tTOPIC, --topic=TOPIC. */
-			if (strncmp(argv[i], h->option, n) == 0 &&
-				(n == 2 || !argv[i][n] || argv[i][n] == '='))
-				return h;
-		}
+	for (const struct opt_hint *h = page->hints; h && h->options; h++) {
+		const char *name = h->options;
+		size_t n;
+
+		do {
+			n = strcspn(name, " ");
+			if (n == len && strncmp(name, option, n) == 0)
+				return h->hint;
+			name += n + (name[n] == ' ');
+		} while (*name);
+	}
 	return NULL;
+}
+
+/* -h is redis-cli's if a host follows. */
+static void refuse_host(int argc, char **argv, const struct opt_page *page)
+{
+	const char *hint = find_hint(page, "-h");
+
+	for (int i = 1; hint && i + 1 < argc; i++)
+		if (strcmp(argv[i], "-h") == 0 && *argv[i + 1] != '-')
+			opt_bad("-h asks for help: %s", hint);
 }
 
 /* The long option that may have been meant, or NULL. */
@@ -221,14 +231,12 @@ _Noreturn static void refuse_command(int argc, char **argv, int from, const char
 _Noreturn static void refuse(
 	int argc, char **argv, void **table, struct arg_end *end, const struct opt_page *page)
 {
-	const struct opt_hint *hint = find_hint(argc, argv, page);
-	const char *typed, *meant = NULL;
-	char text[400] = "", word[64];
+	static const char invalid[] = "invalid option \"";
+	const char *typed, *hint, *meant = NULL;
+	char text[400] = "", word[64] = "";
 	FILE *f = fmemopen(text, sizeof(text), "w");
 	size_t skip = strlen(page->prog);
 
-	if (hint)
-		opt_bad("there is no option %s: %s", hint->option, hint->hint);
 	/* argtable2 prints lines, each with the program's name in front: take the first. */
 	if (f) {
 		arg_print_errors(f, end, page->prog);
@@ -236,21 +244,27 @@ _Noreturn static void refuse(
 	}
 	text[strcspn(text, "\n")] = '\0';
 	skip = strncmp(text, page->prog, skip) == 0 ? skip + 2 : 0;
-	if (page->runs_command && strstr(text, "invalid option") && find_command(argc, argv))
+	typed = strstr(text, invalid);
+	if (typed)
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(typed + strlen(invalid), "=\""),
+			typed + strlen(invalid));
+	hint = find_hint(page, word);
+	if (typed && hint)
+		opt_bad("there is no option %s: %s", word, hint);
+	if (page->runs_command && typed && find_command(argc, argv))
 		refuse_command(argc, argv, find_command(argc, argv), call_name(page->prog));
 	/* argtable2 calls an operand so, too. */
 	if (strncmp(text + skip, "missing option ", 15) == 0 && text[skip + 15] != '-')
 		opt_bad("%s is missing", text + skip + 15);
 	if (strncmp(text + skip, "excess option ", 14) == 0)
-		opt_bad("unexpected argument \"%s\"", text + skip + 14);
-	typed = strstr(text, "invalid option \"--");
-	if (typed) {
-		typed += strlen("invalid option \"--");
-		snprintf(word, sizeof(word), "%.*s", (int)strcspn(typed, "=\""), typed);
-		meant = find_near(table, word);
-	}
+		opt_bad("unexpected argument \"%s\"%s%s", text + skip + 14, hint ? ": " : "",
+			hint ? hint : "");
+	if (strncmp(word, "--", 2) == 0)
+		meant = find_near(table, word + 2);
 	if (meant)
 		opt_bad("%s: did you mean --%s?", text + skip, meant);
+	if (strncmp(text + skip, "unexpected argument", 19) == 0 && hint)
+		opt_bad("%s: %s", text + skip, hint);
 	opt_bad("%s", text + skip);
 }
 
@@ -258,7 +272,6 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	const struct opt_page *page)
 {
 	const char *log = getenv("EVPIPE_LOG");
-	const struct opt_hint *hint;
 	struct arg_end *end = NULL;
 	int errors;
 
@@ -272,11 +285,10 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 			end = *t;
 	make_room(argc);
 	errors = arg_parse(argc, argv, table);
-	hint = o->help->count ? find_hint(argc, argv, page) : NULL;
-	if (hint && strcmp(hint->option, "-h") == 0)
-		opt_bad("-h asks for help: %s", hint->hint);
-	if (o->help->count)
+	if (o->help->count) {
+		refuse_host(argc, argv, page);
 		print_help(table, page);
+	}
 	if (o->version->count)
 		print_version(page);
 	if (errors)

@@ -23,9 +23,10 @@ void opt_common(struct opt_common *o);
 /* Names a library that the program links, and its version: "librdkafka 2.0.2". */
 typedef const char *opt_library_fn(void);
 
-/* An option of another program which means nothing here, and how it is written here. */
+/* Options of other programs which mean nothing here, a blank between them, and how it is written here. Where @options is
+ * empty, for an operand too many. */
 struct opt_hint {
-	const char *option, *hint;
+	const char *options, *hint;
 };
 
 /* The texts that --help and --version print besides the table. */

@@ -13,10 +13,23 @@
 #include <sys/un.h>
 
 const struct opt_hint redis_hints[] = {
-	{"-h", "the server is -u redis://HOST:PORT"},
-	{"-a", "a password is in --password-file FILE or $REDISCLI_AUTH"},
+	{"", "the server is -u URL; what a sink sends comes by standard input"},
+	{"-h -p", "the server is -u redis://HOST:PORT"},
+	{"-s", "a server's socket is -u unix:PATH"},
+	{"-n", "a database is in the URL: -u redis://HOST:PORT/N"},
+	{"-c --cluster", "a cluster is -u redis+cluster://HOST:PORT"},
+	{"-a --askpass --no-auth-warning",
+		"a password is in --password-file FILE or $REDISCLI_AUTH"},
 	{"--tls", "a server with TLS is -u rediss://HOST:PORT"},
+	{"--insecure",
+		"a server's certificate is always checked: --cacert FILE says by which authority"},
 	{"--user", "a user is in the URL: -u redis://USER@HOST:PORT"},
+	{"-x -X --pipe -d", "what is sent comes by standard input, a line each"},
+	{"-r", "a count is a source's: rsub -c COUNT"},
+	{"--json", "records are JSON, a line each"},
+	{"--csv", "evfmt prints in a format: evfmt -f FORMAT"},
+	{"-2 -3", "the protocol is chosen by itself"},
+	{"--block", "a stream is waited for; --idle-exit TIME ends the waiting"},
 	{0},
 };
 

@@ -80,6 +80,60 @@ table() {
 	END
 }
 
+# Options of kcat, rpk and Kafka's own programs, and of redis-cli: what a user may have in the fingers.
+@test "each option of other programs is answered with how it is written here" {
+	local program options option
+	while read -r program options; do
+		for option in $options; do
+			run -100 timeout -s KILL 100 $program "$option" value </dev/null
+			[[ $output == "$program: there is no option $option: "*"; try '$program --help'" ]] || { echo "$program $option: $output"; false; }
+		done
+	done <<-'END'
+		kread -t -C -P -G -L -Q -f -J -D -K -u -O -Z -E -s -r -H -z -d -m -n
+		kread --topic --include --whitelist --offset --from-beginning --max-messages --timeout-ms --bootstrap-server
+		kread --property --formatter --formatter-property --consumer-property --consumer.config --command-config
+		kread --isolation-level --key-deserializer --value-deserializer --num --format --regex --meta-only
+		kread --pretty-print --read-committed --balancer --rack --instance-id --fetch-max-wait --use-schema-registry
+		kwrite -P -C -G -L -K -k -l -T -Z -D -J -f -s -d -o --bootstrap-server --broker-list --property --reader-property
+		kwrite --line-reader --producer-property --producer.config --command-config --compression-codec --sync --timeout
+		kwrite --request-required-acks --acks --batch-size --max-block-ms --format --tombstone --schema-id --compression
+		kwrite --output-format --allow-auto-topic-creation --delivery-timeout --max-message-bytes
+		kcheck -Q -J -m --describe --bootstrap-server --all-groups --command-config --reset-offsets --create --delete
+		rsub -a -x -r -2 -3 -d --tls --user --json --csv --cluster --insecure --askpass
+		rpub -a -p -s -n -c -x -r -2 -3 --tls --user --json --csv --cluster --insecure --pipe
+		rapply -a -p -s -n -c -x -r -2 -3 --tls --user --cluster --insecure --pipe
+	END
+	table <<-'END'
+		kread --bootstrap-server=localhost:9092 orders
+		100
+		there is no option --bootstrap-server: brokers are -b
+		kread --group g --typo orders
+		100
+		invalid option "--typo"
+		kread -eC orders
+		100
+		there is no option -C: kread always reads
+		kwrite orders
+		100
+		unexpected argument "orders"  -t TOPIC
+		kcheck orders
+		100
+		unexpected argument "orders"  -t TOPIC
+		rpub news hello
+		100
+		unexpected argument "hello"  standard input
+		rsub --idle-exit 1ms 'n*'
+		99
+		'n*' is the name of a channel; -p goes before each pattern
+		rsub --idle-exit 1ms -p 6379 news
+		99
+		a server's port is in -u redis://HOST:PORT
+		rsub --idle-exit 1ms subscribe news
+		99
+		'subscribe' is the name of a channel: rsub subscribes by itself
+	END
+}
+
 @test "values that an option does not take are named, with those that it takes" {
 	table <<-'END'
 		kread -o yesterday orders

@@ -18,6 +18,7 @@
 #include "base/wake.h"
 #include "kafka/check.h"
 #include "kafka/kafka.h"
+#include "kafka/words.h"
 #include "kcheck/show.h"
 #include "net/tls.h"
 
@@ -77,6 +78,7 @@ static void parse_options(int argc, char **argv)
 			"Tells why a client cannot reach a Kafka cluster: dials every address that it advertises.",
 		.examples = examples,
 		.libraries = {kafka_library, tls_library},
+		.hints = words_of_askers,
 	};
 
 	opt.topics = opt_many("t", "topic", "TOPIC", 0,

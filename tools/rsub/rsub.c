@@ -128,6 +128,27 @@ static void take_streams(struct rsub *s)
 	streams_take(t, &opt.streams);
 }
 
+/* What is taken for a name is most likely something else, and rsub would wait for it in silence. */
+static void doubt_names(void)
+{
+	static const char *const commands[] = {
+		"subscribe", "psubscribe", "ssubscribe", "xread", "xreadgroup"};
+
+	for (int i = 0; i < opt.channels->count; i++)
+		if (strpbrk(opt.channels->sval[i], "*?["))
+			msg_warn("'%s' is the name of a channel; -p goes before each pattern",
+				opt.channels->sval[i]);
+	for (int i = 0; i < opt.patterns->count; i++)
+		if (!opt.patterns->sval[i][strspn(opt.patterns->sval[i], "0123456789")])
+			msg_warn(
+				"'%s' is a pattern of channels; a server's port is in -u redis://HOST:PORT",
+				opt.patterns->sval[i]);
+	for (size_t i = 0; opt.channels->count > 1 && i < sizeof(commands) / sizeof(*commands); i++)
+		if (strcasecmp(opt.channels->sval[0], commands[i]) == 0)
+			msg_warn("'%s' is the name of a channel: rsub subscribes by itself",
+				opt.channels->sval[0]);
+}
+
 static void take_channels(struct rsub *s)
 {
 	struct pubsub *b = &s->pubsub;
@@ -138,10 +159,7 @@ static void take_channels(struct rsub *s)
 	names_take(&b->patterns, opt.patterns, opt.patterns_from, "--patterns-from", "PATTERN");
 	if (!b->channels.count && !b->patterns.count)
 		opt_bad("name a CHANNEL or a -p PATTERN");
-	for (int i = 0; opt.patterns->count && i < opt.channels->count; i++)
-		if (strpbrk(opt.channels->sval[i], "*?["))
-			msg_warn("'%s' is the name of a channel; -p goes before each pattern",
-				opt.channels->sval[i]);
+	doubt_names();
 	if (opt.shard->count && b->patterns.count)
 		opt_bad("--shard is for channels: there are no patterns for sharded ones");
 	b->shard = opt.shard->count;
