@@ -31,6 +31,10 @@ LEDGER_MUTANTS = {
 	for (uint32_t e = p->tail; e != NONE && l->entries[e].at == next - 1; e = l->entries[e].part_before)
 		next--;
 	return next;""")],
+    # A place kept with a transaction leaves out what the transaction names.
+    "PLACE_OF_SETTLED": [(
+        REPORT, "	uint32_t e = first_unnamed(l, p);\n\n	return e == NONE ? p->emitted",
+        "	uint32_t e = p->head;\n\n	return e == NONE ? p->emitted")],
     # The position is behind the highest emitted number.
     "POSITION_OF_EMITTED": [(LEDGER, "	if (!p->moved)\n		return -1;\n", "	return p->next;\n")],
     # In order: a filter's report settles the numbers below it.

@@ -14,6 +14,7 @@ static struct config config_random(void)
 		.churn = test_below(3) ? 0 : (int)test_below(4),
 		.order = test_below(3) == 0,
 		.txn = test_below(3) == 0,
+		.place = test_below(3) == 0,
 		.second = test_below(8) == 0,
 		.garbage = test_below(8) == 0,
 		.control = test_below(4) == 0,
@@ -21,6 +22,9 @@ static struct config config_random(void)
 		.salt = test_random()};
 	bool made = false;
 
+	c.place = c.place && c.txn;
+	/* A stream has no records that are skipped. */
+	c.control = c.control && !c.place;
 	for (int f = 0; f < c.filters; f++) {
 		enum kind kind = kinds[test_below(sizeof(kinds) / sizeof(*kinds))];
 
@@ -176,7 +180,8 @@ static bool simplify(struct config *c, struct history *h, int way)
 		c->order = false;
 		break;
 	case 4:
-		c->txn = false;
+		c->txn = c->place;
+		c->place = false;
 		break;
 	case 5:
 		c->second = c->garbage = c->control = c->early = false;
@@ -230,7 +235,10 @@ static void tell(struct shrink *x)
 	fprintf(stderr, "# TEST_SEED=%llu, history %d, cut down to %d steps%s:\n",
 		(unsigned long long)test_seed, x->run, x->h.n, x->h.fair ? " and a fair end" : "");
 	fprintf(stderr, "# %d partitions of %d, window %d, %s%s; source", c->parts, c->records,
-		c->window, c->order ? "order" : "strict", c->txn ? ", transactions" : "");
+		c->window, c->order ? "order" : "strict",
+		c->place	 ? ", transactions with a place"
+			: c->txn ? ", transactions"
+				 : "");
 	for (int f = 0; f < c->filters; f++)
 		fprintf(stderr, " | %s", sim_kind_names[c->filter[f]]);
 	fprintf(stderr, " | sink\n");

@@ -320,7 +320,7 @@ bool sim_ask(struct sim *s, int who, int arg, bool dry)
 	for (int p = 0; p < s->c.parts && sim_alive(s); p++)
 		news = news || (s->part[p] && ledger_position(s->l, s->part[p]) > s->committed[p]);
 	if (!s->c.txn || m->dead || m->gone || !sim_can_send(c) || s->replies > 8 ||
-		(m->n == s->asked_count) || (!m->n && !news))
+		(m->n == s->asked_count) || (!m->n && !news) || s->is_sent)
 		return false;
 	if (dry)
 		return true;
@@ -328,6 +328,12 @@ bool sim_ask(struct sim *s, int who, int arg, bool dry)
 	s->asked_count = m->n;
 	sim_say(s, "sink asks for its %d labels", m->n);
 	return true;
+}
+
+static void end_sink(struct sim *s, const char *why)
+{
+	sim_say(s, "sink ends: %s", why);
+	s->member[SINK].dead = s->conn[SINK].closed = s->hurt = true;
 }
 
 /* The broker's part of a transaction's commit. */
@@ -352,8 +358,10 @@ static void txn_commit(struct sim *s, const struct reply *r)
 					root->off);
 		}
 	}
-	for (int p = 0; p < s->c.parts; p++)
+	for (int p = 0; p < s->c.parts; p++) {
 		sim_commit_to(s, p, r->position[p]);
+		s->written[p] = s->committed[p];
+	}
 	sim_say(s, "sink commits the transaction: %d %d %d", s->committed[0], s->committed[1],
 		s->committed[2]);
 	for (int i = 0; i < s->asked_count; i++)
@@ -369,8 +377,8 @@ bool sim_read_reply(struct sim *s, int who, int arg, bool dry)
 
 	(void)who;
 	(void)arg;
-	if (!s->c.txn || s->member[SINK].dead || s->member[SINK].gone || !s->replies ||
-		!sim_can_send(&s->conn[SINK]))
+	if (!s->c.txn || s->is_sent || s->member[SINK].dead || s->member[SINK].gone ||
+		!s->replies || !sim_can_send(&s->conn[SINK]))
 		return false;
 	if (dry)
 		return true;
@@ -379,12 +387,69 @@ bool sim_read_reply(struct sim *s, int who, int arg, bool dry)
 		sim_say(s, "sink reads an overtaken answer");
 		return true;
 	}
+	if (s->c.place && !r.abort) {
+		sim_say(s, "sink writes the place into its transaction");
+		s->sent = r;
+		s->is_sent = true;
+		for (int p = 0; p < s->c.parts; p++)
+			if (r.position[p] >= 0)
+				s->written[p] = (int)r.position[p];
+		return true;
+	}
 	if (r.abort || (r.generation != s->generation && !MUTANT(NEWEST_METADATA))) {
-		sim_say(s, "sink ends: %s", r.abort ? "abort" : "fenced by the broker");
-		s->member[SINK].dead = s->conn[SINK].closed = s->hurt = true;
+		end_sink(s, r.abort ? "abort" : "fenced by the broker");
 		return true;
 	}
 	txn_commit(s, &r);
+	return true;
+}
+
+bool sim_commit_sent(struct sim *s, int who, int arg, bool dry)
+{
+	(void)who;
+	(void)arg;
+	if (!s->is_sent || s->member[SINK].dead || !sim_can_send(&s->conn[SINK]))
+		return false;
+	if (dry)
+		return true;
+	s->is_sent = false;
+	if (s->epoch != s->generation)
+		end_sink(s, "fenced by the broker");
+	else
+		txn_commit(s, &s->sent);
+	return true;
+}
+
+static void fence(struct sim *s)
+{
+	s->epoch = ++s->generation;
+	sim_say(s, "sink fences who had its id");
+}
+
+static void read_place(struct sim *s)
+{
+	memcpy(s->place, MUTANT(PLACE_UNCOMMITTED) ? s->written : s->committed, sizeof(s->place));
+	sim_say(s, "sink reads its place: %d %d %d", s->place[0], s->place[1], s->place[2]);
+}
+
+/* Before anything else it fences, reads its place, tells it: a step each. */
+bool sim_place(struct sim *s, int who, int arg, bool dry)
+{
+	struct conn *c = &s->conn[SINK];
+
+	(void)who;
+	(void)arg;
+	if (!s->c.place || s->member[SINK].dead || s->steps > 2)
+		return false;
+	if (dry)
+		return true;
+	if (s->steps == 2)
+		c->q[c->n++] = (struct message){.kind = PLACE};
+	else if (s->steps == MUTANT(PLACE_FIRST))
+		fence(s);
+	else
+		read_place(s);
+	s->steps++;
 	return true;
 }
 

@@ -86,17 +86,22 @@ bool sim_commit(struct sim *s, int who, int arg, bool dry)
 
 bool sim_assign(struct sim *s, int p, int arg, bool dry)
 {
+	int from = s->committed[p];
+
 	(void)arg;
-	if (!sim_alive(s) || p >= s->c.parts || s->part[p])
+	if (!sim_alive(s) || p >= s->c.parts || s->part[p] ||
+		(s->c.place && !s->is_told && !MUTANT(PLACE_UNTOLD)))
 		return false;
 	if (dry)
 		return true;
-	sim_say(s, "source gets partition %d from %d", p, s->committed[p]);
+	if (s->c.place)
+		from = s->is_told ? s->place[p] : 0;
+	sim_say(s, "source gets partition %d from %d", p, from);
 	s->part[p] = ledger_assign(s->l, "t", p, NULL);
-	s->next[p] = s->checked[p] = s->committed[p];
+	s->next[p] = s->checked[p] = s->base[p] = from;
 	s->position[p] = -1;
 	ledger_committed(s->l, s->part[p], 0);
-	s->generation++;
+	s->generation += !s->c.place;
 	return true;
 }
 
@@ -105,7 +110,7 @@ static void answer(struct sim *s);
 bool sim_revoke(struct sim *s, int p, int arg, bool dry)
 {
 	(void)arg;
-	if (!sim_alive(s) || !s->part[p] || s->churns >= s->c.churn)
+	if (!sim_alive(s) || !s->part[p] || s->churns >= s->c.churn || s->c.place)
 		return false;
 	if (dry)
 		return true;
@@ -129,21 +134,28 @@ void sim_show(struct sim *s, int p, int off, int by)
 	s->shown_by[p][off] = by;
 }
 
-/* Another member of the group has the partition, and does a record of it. */
+/* Another member of the group has the partition, and does a record of it. With a place, another unit does. */
 bool sim_other(struct sim *s, int p, int arg, bool dry)
 {
 	int off = s->committed[p];
 
 	(void)arg;
-	if (p >= s->c.parts || s->part[p] || !s->c.churn || off >= s->c.records || s->fair)
+	if (p >= s->c.parts || (s->part[p] && !s->c.place) || !s->c.churn || off >= s->c.records ||
+		s->fair || (s->c.place && s->other != s->generation && s->churns >= s->c.churn))
 		return false;
 	if (dry)
 		return true;
+	if (s->c.place && s->other != s->generation) {
+		sim_say(s, "another unit fences the sink");
+		s->other = ++s->generation;
+		s->churns++;
+		return true;
+	}
 	sim_say(s, "another member handles %d:%d", p, off);
 	s->handled[p][off] = true;
 	if (s->c.txn && !sim_is_control(s, p, off))
 		sim_show(s, p, off, -1);
-	s->committed[p]++;
+	s->written[p] = ++s->committed[p];
 	return true;
 }
 
@@ -180,7 +192,10 @@ static void answer(struct sim *s)
 			.generation = s->generation,
 			.abort = a == LEDGER_ABORT};
 		for (int p = 0; p < PARTS; p++)
-			r->position[p] = s->part[p] ? ledger_txn_position(s->l, s->part[p]) : -1;
+			r->position[p] = !s->part[p] ? -1
+				: s->c.place
+				? s->base[p] + (int64_t)ledger_txn_covered(s->l, s->part[p])
+				: ledger_txn_position(s->l, s->part[p]);
 		s->question = -1;
 		s->replies += a == LEDGER_TAKEN || a == LEDGER_ABORT;
 		sim_say(s, "source answers: %s %d %d %d",
@@ -276,7 +291,10 @@ bool sim_read_message(struct sim *s, int who, int arg, bool dry)
 	if (dry)
 		return true;
 	m = sim_conn_take(&s->conn[who]);
-	if (m.kind == ASK) {
+	if (m.kind == PLACE) {
+		sim_say(s, "source is told its place");
+		s->is_told = true;
+	} else if (m.kind == ASK) {
 		sim_say(s, "source reads: offsets of %d labels", m.count);
 		s->question = m.count;
 		s->question_serial = m.serial;

@@ -248,8 +248,9 @@ static void unit_start(struct sim *s)
 	s->asked_count = s->question = -1;
 	memset(s->seen, 0, sizeof(s->seen));
 	s->first_max = 0;
-	s->whole = false;
-	s->generation++;
+	s->whole = s->is_told = s->is_sent = false;
+	s->steps = 0;
+	s->generation += !s->c.place;
 	s->runs++;
 }
 
@@ -265,7 +266,7 @@ bool sim_restart(struct sim *s, int who, int arg, bool dry)
 	sim_say(s, "a new unit starts%s", arg & 1 ? "; some of the old one still report" : "");
 	for (int i = 0; i <= SINK && arg & 1; i++)
 		for (int k = 0; k < s->conn[i].n && stale->n < 8; k++)
-			if (s->conn[i].q[k].kind != ASK)
+			if (s->conn[i].q[k].kind < ASK)
 				stale->q[stale->n++] = s->conn[i].q[k];
 	sim_unit_end(s);
 	unit_start(s);
@@ -292,6 +293,8 @@ const struct sim_verb sim_verbs[] = {
 	{sim_drained, 1, 8},
 	{sim_close_output, 1, 4},
 	{sim_say_end, 1, 1},
+	{sim_place, 1, 8},
+	{sim_commit_sent, 1, 8},
 	{sim_restart, 1, 2},
 	/* from here on not by the fair scheduler */
 	{sim_revoke, PARTS, 1},
@@ -408,7 +411,8 @@ void sim_start(struct sim *s, const struct config *c, bool print)
 	s->fair = false;
 	*s->violated = '\0';
 	s->logged = s->item_count = s->generation = 0;
-	s->kills = s->churns = s->runs = 0;
+	s->kills = s->churns = s->runs = s->other = 0;
+	memset(s->written, 0, sizeof(s->written));
 	memset(s->committed, 0, sizeof(s->committed));
 	memset(s->handled, 0, sizeof(s->handled));
 	memset(s->shown_by, 0, sizeof(s->shown_by));

@@ -19,6 +19,9 @@
  *	I10 fair and unhurt, the commit comes to the end, and in strict accounting stops exactly at what a
  *	    foreign filter has swallowed, which is named
  *	I11 what a crash would repeat, emitted and not committed, is counted and stays in the window
+ * With a place (evpipe-ack(7)) there is no group: the sink fences who had its transactional id, reads the last
+ * committed place and tells the source, which waits for it; another unit may do the same at any time.
+ *
  * A history that violates one is cut down to the shortest and printed.
  *
  * MUTANT(x) is false. prop-mutants compiles the simulation with -DMUTANT_IS=x, one actor broken each, and
@@ -54,6 +57,9 @@ enum mutant {
 	SECOND_SINK_ACCEPTED,
 	NEWEST_METADATA, /* a transaction goes under the group's newest generation */
 	TXN_NAMES_ALL, /* it asks for all up to its highest number */
+	PLACE_FIRST, /* the place is read before others of the sink's id are fenced */
+	PLACE_UNCOMMITTED, /* … one that is not committed counts */
+	PLACE_UNTOLD, /* … the source does not wait for it */
 };
 #ifndef MUTANT_IS
 #define MUTANT_IS 0
@@ -85,6 +91,7 @@ extern const char *const sim_kind_names[];
 struct config {
 	int parts, records, filters, window, kills, churn;
 	bool order, txn, second, garbage, control;
+	bool place; /* txn: the positions are a text that the sink keeps */
 	bool early; /* a SIGTERM at any time */
 	enum kind filter[FILTERS];
 	int id[FILTERS]; /* what its choices depend on */
@@ -132,9 +139,9 @@ struct member {
 	int n, outs;
 };
 
-enum { ASK = 100 };
+enum { ASK = 100, PLACE };
 struct message {
-	int kind; /* a ledger_kind or ASK */
+	int kind; /* a ledger_kind, ASK or PLACE */
 	int count, serial; /* of the question's labels */
 	char label[LABEL];
 };
@@ -163,7 +170,9 @@ struct sim {
 	bool handled[PARTS][RECORDS];
 	/* 0: nobody; -1: another member of the group; else item + 1 */
 	int shown_by[PARTS][RECORDS];
-	int generation; /* of the group */
+	int generation; /* of the group; with a place, the epoch of the transactional id */
+	int other; /* … that of another unit */
+	int written[PARTS]; /* the last place in its topic, committed or not */
 	struct item items[ITEMS];
 	int item_count;
 	int emitted[PARTS][RECORDS][EMISSIONS], emissions[PARTS][RECORDS];
@@ -181,8 +190,11 @@ struct sim {
 	struct conn conn[CONNS];
 	int asked, asked_count; /* the sink's last question */
 	int question, question_serial; /* labels of the one that waits at the source; -1: none */
-	struct reply reply[16];
+	struct reply reply[16], sent; /* sent: stands in the open transaction */
 	int replies;
+	int epoch, steps; /* the sink's; steps: towards telling the place */
+	int place[PARTS], base[PARTS]; /* what it tells; where each account begins */
+	bool is_told, is_sent;
 	uint64_t seen[512]; /* what was taken of a number: bit 0 whole, others its parts */
 	int item_of[512];
 	uint64_t first_max; /* the highest first number in a sink's report */
@@ -198,12 +210,12 @@ typedef bool sim_act(struct sim *s, int who, int arg, bool dry);
 sim_act sim_emit, sim_assign, sim_read_message, sim_commit, sim_take, sim_give, sim_sync_filter,
 	sim_sink_take, sim_sink_done, sim_ask, sim_read_reply, sim_second_sink, sim_filter_eof,
 	sim_sink_eof, sim_drained, sim_close_output, sim_say_end, sim_restart, sim_revoke,
-	sim_other, sim_kill_member, sim_garbage, sim_tick;
+	sim_other, sim_kill_member, sim_garbage, sim_tick, sim_place, sim_commit_sent;
 struct sim_verb {
 	sim_act *act;
 	int who, weight; /* how many of the kind; how often */
 };
-enum { VERBS = 23, FAIR_VERBS = VERBS - 5 }; /* the last are not for the fair scheduler */
+enum { VERBS = 25, FAIR_VERBS = VERBS - 5 }; /* the last are not for the fair scheduler */
 extern const struct sim_verb sim_verbs[];
 
 /* A history, step by step; replay: a whole one. Returns whether it violates anything; s->violated says
