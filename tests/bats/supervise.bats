@@ -34,6 +34,8 @@ teardown() {
 		[[ $(readlink "$dir/cwd") != "$T"/u/* ]] || kill -KILL "${dir#/proc/}" 2>/dev/null || true
 	done
 	[ ! -e systemd.pid ] || [ -n "${BATS_TEST_COMPLETED:-}" ] || inside journalctl -n 50 --no-pager || true
+	# The container outlives its systemd-nspawn; with its process 1 all of it ends.
+	[ ! -e systemd.pid ] || pkill -KILL -P "$(pid_of systemd)" || true
 	harness_teardown
 	[ ! -e "$(group)" ] || wait_for 'find "$(group)" -depth -type d -delete'
 }
