@@ -9,8 +9,6 @@
 void check_judge(const struct check *c, struct check_listener *l);
 /* A look has found out what the address is. */
 bool check_knows(const struct check_address *a);
-/* What a server that is no broker is, by how its answer begins: "an HTTP server"; NULL: unknown. */
-const char *check_kind(const char *first);
 
 /* A judgement under way. */
 struct judge {

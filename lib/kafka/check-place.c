@@ -210,6 +210,7 @@ static bool judge_cluster(struct judge *j, const struct check_address *good)
 		first = j->c->via_address->talk.metadata.cluster;
 	if (!here || !first || strcmp(here, first) == 0)
 		return false;
+	j->v->is_stranger = true;
 	judge_say(j, j->l->is_bootstrap ? EXIT_PERM : EXIT_TEMP,
 		"a broker of another cluster answers there, %.64s; %.*s:%s is of the cluster %.64s",
 		here, HOST_SHOWN, via->host, via->port, first);

@@ -47,31 +47,6 @@ static void advise_broker(struct judge *j)
 
 /* ---- what the port is ---- */
 
-const char *check_kind(const char *first)
-{
-	static const struct {
-		const char *begin, *kind;
-	} kinds[] = {
-		{"HTTP/", "an HTTP server"},
-		{"<!DOCTYPE", "an HTTP server"},
-		{"<html", "an HTTP server"},
-		{"-ERR", "a Redis server"},
-		{"-NOAUTH", "a Redis server"},
-		{"-DENIED", "a Redis server"},
-		{"-NOPERM", "a Redis server"},
-		{"+PONG", "a Redis server"},
-		{"SSH-", "an SSH server"},
-		{"220 ", "a mail or FTP server"},
-		{"AMQP", "an AMQP server"},
-		{"ERROR", "another server"},
-	};
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-		if (strncasecmp(first, kinds[i].begin, strlen(kinds[i].begin)) == 0)
-			return kinds[i].kind;
-	return NULL;
-}
-
 static const struct talk *look_of(const struct check_address *a, enum talk_aim aim)
 {
 	for (int i = 0; i < a->look_count; i++)
@@ -86,12 +61,23 @@ static bool speaks_tls(const struct talk *t)
 	return t && (t->tls.version || t->tls.end == TLS_WANTS_CERT);
 }
 
+/* How an answer begins that is no Kafka's and no TLS; "": none has come. */
+static const char *other_words(const struct check_address *a)
+{
+	const char *words = a->talk.answers_in_tls ? "" : a->talk.first;
+
+	for (int i = 0; i < a->look_count && !*words; i++)
+		if (!a->looks[i].answers_in_tls && !speaks_tls(&a->looks[i]))
+			words = a->looks[i].first;
+	return words;
+}
+
 static const char *other_server(const struct check_address *a)
 {
-	const char *kind = check_kind(a->talk.first);
+	const char *kind = a->talk.kind;
 
 	for (int i = 0; i < a->look_count && !kind; i++)
-		kind = check_kind(a->looks[i].first);
+		kind = a->looks[i].kind;
 	return kind;
 }
 
@@ -323,7 +309,10 @@ static void judge_address(struct judge *j)
 	}
 	if (judge_looks(j))
 		return;
-	if (t->fault == TALK_SILENT) {
+	if (t->fault == TALK_NO_KAFKA || (*other_words(j->a) && !t->tls.version)) {
+		judge_say(j, ours(j), "the answer is none of Kafka's: '%s'", other_words(j->a));
+		advise_broker(j);
+	} else if (t->fault == TALK_SILENT) {
 		judge_silent(j);
 	} else if (t->fault == TALK_CLOSED) {
 		j->v->is_passing = true;
@@ -331,11 +320,8 @@ static void judge_address(struct judge *j)
 			"it takes connections and closes them without an answer: no broker of "
 			"Kafka, or a proxy that has lost its own");
 		judge_advise(j, "is a broker there, and does it run?");
-	} else if (t->fault == TALK_BAD_TLS) {
-		judge_tls(j);
 	} else {
-		judge_say(j, ours(j), "the answer is none of Kafka's: '%s'", t->first);
-		advise_broker(j);
+		judge_tls(j);
 	}
 }
 

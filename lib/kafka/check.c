@@ -45,6 +45,8 @@ static void begin_looks(const struct check *c, const struct check_listener *l,
 	if (t->fault == TALK_BAD_CERT || t->fault == TALK_NO_BROKER || t->tls.end == TLS_WANTS_CERT)
 		return;
 	look(c, l, a, TALK_LOOK_TEXT, now_us);
+	if (t->fault != TALK_NO_KAFKA)
+		look(c, l, a, TALK_LOOK_ZOOKEEPER, now_us);
 	if (c->conf->as.tls) {
 		look(c, l, a, TALK_LOOK_PLAIN, now_us);
 		look(c, l, a, TALK_LOOK_TLS_TEXT, now_us);

@@ -13,7 +13,7 @@
 
 struct kafka_resolves;
 
-enum { CHECK_LOOKS = 4 };
+enum { CHECK_LOOKS = 5 };
 
 /* One address of a listener. */
 struct check_address {
@@ -33,6 +33,7 @@ struct check_verdict {
 	char remedy[640]; /* what to do, to be copied; "" */
 	char note[320]; /* what is not wrong, but odd; "" */
 	bool is_cert; /* it is about the certificate of the broker */
+	bool is_stranger; /* a broker of another cluster */
 	bool is_passing; /* it may be over soon: a broker that starts again looks so */
 };
 

@@ -55,7 +55,8 @@ static struct diagnosis_finding *add(struct diagnosis *d, const struct check_lis
 	struct diagnosis_finding *f = &d->list[d->count++];
 	const char *reason = strstr(l->verdict.text, ": ");
 
-	*f = (struct diagnosis_finding){.is_passing = l->verdict.is_passing};
+	*f = (struct diagnosis_finding){
+		.is_stranger = l->verdict.is_stranger, .is_passing = l->verdict.is_passing};
 	snprintf(f->name, sizeof(f->name), "%s:%s", l->host, l->port);
 	/* The sentence begins with the listener. */
 	if (strncmp(l->verdict.text, f->name, strlen(f->name)) == 0 && reason)

@@ -14,6 +14,7 @@ struct diagnosis_finding {
 	char name[300]; /* HOST:PORT */
 	char reason[640];
 	char remedy[640]; /* "" */
+	bool is_stranger; /* a broker answers there, of another cluster */
 	bool is_passing; /* it may be over soon: a broker that starts again looks so */
 };
 

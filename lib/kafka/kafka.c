@@ -93,6 +93,11 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 		kafka_outage_begins(k);
 		return;
 	}
+	/* "a client must not be simultaneously connected to multiple clusters" */
+	if (strcmp(facility, "CLUSTERID") == 0) {
+		kafka_doubts(k);
+		is_quiet = true;
+	}
 	for (const char *const *q = quiet; *q; q++)
 		is_quiet = is_quiet || strcmp(facility, *q) == 0;
 	if (is_quiet)

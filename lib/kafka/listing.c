@@ -5,6 +5,7 @@
 
 #include "base/near.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -27,6 +28,8 @@ static void *run(void *listing)
 	struct listing *l = listing;
 	int wake_fd = l->kafka->wake_in;
 
+	if (l->has_failed)
+		poll(NULL, 0, l->pause_ms);
 	if (l->kind == LISTING_OFFSETS)
 		l->err = ask_offsets(l);
 	else if (l->kind == LISTING_COMMITTED)
@@ -127,6 +130,10 @@ bool listing_take(struct listing *l)
 	if (l->has_thread)
 		pthread_join(l->thread, NULL);
 	l->has_thread = l->is_out = false;
+	l->has_failed = l->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+	/* The metadata have the partition, and its leader knows nothing of it. */
+	if (l->kind == LISTING_OFFSETS && l->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		kafka_doubts(l->kafka);
 	return true;
 }
 

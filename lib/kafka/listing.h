@@ -29,10 +29,11 @@ struct listing {
 	rd_kafka_resp_err_t err;
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_topic_partition_list_t *offsets;
+	int pause_ms; /* before a question that comes after one that failed; set by the user */
 	/* internal */
 	struct kafka *kafka;
 	pthread_t thread;
-	bool is_out, has_thread;
+	bool is_out, has_thread, has_failed;
 	_Atomic bool answered;
 	enum {
 		LISTING_TOPIC,

@@ -49,6 +49,26 @@ static void tell_held(struct kafka *k, const struct diagnosis_finding *list, siz
 	trouble_take(&k->trouble, &k->held);
 }
 
+void kafka_doubts(struct kafka *k)
+{
+	int64_t now_ms = wake_now_ms();
+
+	if (k->doubts || k->misled || now_ms < k->doubt_ms)
+		return;
+	k->doubts = true;
+	k->diagnose_ms = now_ms;
+	k->doubt_ms = now_ms + DIAGNOSE_AGAIN_MS;
+}
+
+/* librdkafka goes on with both. */
+static void tell_stranger(struct kafka *k, const struct diagnosis_finding *f)
+{
+	if (!k->misled)
+		msg_warn("%s: %s%s%s%s", f->name, f->reason, *f->remedy ? " (" : "", f->remedy,
+			*f->remedy ? ")" : "");
+	k->misled = true;
+}
+
 static void take_diagnosis(struct kafka *k, int64_t now_ms)
 {
 	const struct diagnosis_finding *list, *ours = diagnosis_ours(k->diagnosis);
@@ -57,6 +77,10 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 	if (ours && !brokers_were_there(&k->brokers))
 		trouble_found(k, ours);
 	tell_held(k, list, count);
+	k->doubts = false;
+	for (size_t i = 0; i < count; i++)
+		if (list[i].is_stranger)
+			tell_stranger(k, &list[i]);
 	if (!k->trouble.status && (!k->up || !brokers_were_there(&k->brokers)))
 		for (size_t i = 0; i < count; i++)
 			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
@@ -78,7 +102,7 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 		take_diagnosis(k, now_ms);
 	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
 		tell_held(k, NULL, 0);
-	if (k->up && !k->held.status && !is_stuck(k)) {
+	if (k->up && !k->held.status && !k->doubts && !is_stuck(k)) {
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
 	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {

@@ -165,9 +165,10 @@ int proto_answer(struct span b, int32_t *number, struct span *body)
 	len = proto_i32(&in);
 	if (len < (int32_t)sizeof(uint32_t) || len > PROTO_ANSWER_MAX)
 		return -1;
+	if (b.len >= 2 * sizeof(uint32_t))
+		*number = proto_i32(&in);
 	if (b.len - sizeof(uint32_t) < (size_t)len)
 		return 0;
-	*number = proto_i32(&in);
 	*body = (struct span){in.p, (size_t)len - sizeof(uint32_t)};
 	return 1;
 }

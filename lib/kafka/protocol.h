@@ -74,7 +74,8 @@ struct span proto_bytes(struct proto_in *in);
 /* The number of an array's elements, each of @least bytes at least; 0 for null. */
 int32_t proto_count(struct proto_in *in, size_t least);
 
-/* The whole answer in @b: 1, its number and its body; 0: not all of it is there; -1: no answer of Kafka begins so. */
+/* The whole answer in @b: 1, its number and its body; 0: not all of it is there, but the number if there are eight bytes;
+ * -1: no answer of Kafka begins so. */
 int proto_answer(struct span b, int32_t *number, struct span *body);
 
 struct proto_versions {

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "kafka/stranger.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@ enum { READ_SIZE = 16 << 10, TEXT_ENOUGH = 12 };
 
 /* Servers of text answer this: HTTP, Redis, mail. */
 static const char any_line[] = "HEAD / HTTP/1.0\r\n\r\n";
+/* ZooKeeper takes the first four bytes of any other line for a length, and closes. */
+static const char zookeeper_word[] = "srvr";
 
 static void fail(struct talk *t, enum talk_fault fault, int error, const char *text)
 {
@@ -53,6 +56,7 @@ static struct bytes_client *tls_of(const struct talk *t)
 		return t->as->tls_look;
 	case TALK_LOOK_PLAIN:
 	case TALK_LOOK_TEXT:
+	case TALK_LOOK_ZOOKEEPER:
 		return NULL;
 	default:
 		return t->as->tls ? t->as->tls_client : NULL;
@@ -139,6 +143,7 @@ static void no_kafka(struct talk *t)
 	snprintf(t->first, sizeof(t->first), "%.*s", (int)t->in.len, buf_as_span(&t->in).p);
 	t->answers_in_tls = span_starts(buf_as_span(&t->in), "\x15\x03") ||
 		span_starts(buf_as_span(&t->in), "\x16\x03");
+	t->kind = stranger_kind(buf_as_span(&t->in));
 	t->first[strcspn(t->first, "\r\n")] = '\0';
 	msg_clean(t->first);
 	fail(t, TALK_NO_KAFKA, 0, "the answer is none of Kafka's");
@@ -238,7 +243,7 @@ static void look_at_input(struct talk *t, int64_t now_us)
 		return;
 	}
 	got = proto_answer(buf_as_span(&t->in), &number, &body);
-	if (got < 0 || (got > 0 && number != t->number))
+	if (got < 0 || (t->in.len >= 2 * sizeof(number) && number != t->number))
 		no_kafka(t);
 	else if (got > 0)
 		on_answer(t, body, now_us);
@@ -268,6 +273,9 @@ static void on_shaken(struct talk *t, int64_t now_us)
 	if (t->tls.flaws && !any_cert) {
 		enter(t, TALK_SHAKES, now_us);
 		fail(t, TALK_BAD_CERT, 0, t->tls.flaw);
+	} else if (t->aim == TALK_LOOK_ZOOKEEPER) {
+		enter(t, TALK_READS_TEXT, now_us);
+		buf_puts(&t->out, zookeeper_word);
 	} else if (t->aim == TALK_LOOK_TEXT || t->aim == TALK_LOOK_TLS_TEXT) {
 		enter(t, TALK_READS_TEXT, now_us);
 		buf_puts(&t->out, any_line);

@@ -30,6 +30,7 @@ enum talk_aim {
 	TALK_LOOK_TLS, /* with TLS and any certificate, up to ApiVersions */
 	TALK_LOOK_LOGIN, /* as configured, up to the mechanisms that are offered */
 	TALK_LOOK_TEXT, /* without TLS; sends a line, to see what comes back */
+	TALK_LOOK_ZOOKEEPER, /* without TLS; asks what ZooKeeper answers */
 	TALK_LOOK_TLS_TEXT, /* the same, with TLS and any certificate */
 };
 
@@ -72,6 +73,7 @@ struct talk {
 	struct proto_versions versions;
 	struct buf mechanisms; /* "A, B": what it offers */
 	char first[80]; /* printable */
+	const char *kind; /* what the server seems to be (stranger.h); NULL */
 	bool answers_in_tls; /* with an alert or a handshake of TLS, which was not asked for */
 	struct proto_metadata metadata;
 	int64_t step_us[TALK_STEPS]; /* how long each took */

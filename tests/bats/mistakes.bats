@@ -282,20 +282,35 @@ def serve(s, words, is_first):
         threading.Thread(target=answer, args=(a, words, is_first), daemon=True).start()
 def answer(a, words, is_first):
     try:
-        if not is_first:
+        if is_first or a.recv(1000) == b"srvr" or not words.startswith(b"Zoo"):
+            a.sendall(words)
             a.recv(1000)
-        a.sendall(words)
-        a.recv(1000)
     except OSError:
         pass
+    a.close()
 for words, is_first in ((b"SSH-2.0-OpenSSH_9.2\r\n", True), (b"220 mail.example ESMTP\r\n", True),
-                        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False), (b"AMQP\0\0\x09\1", False)):
+                        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False), (b"AMQP\0\0\x09\1", False),
+                        (b"\x4a\0\0\0\x0a8.0.36\0", True), (b"E\0\0\0\x60SFATAL\0VFATAL\0C0A000\0", False),
+                        (b"\0\0\6\4\0\0\0\0\0\0\4\0\0\xff\xff", True), (b"Zookeeper version: 3.8.4", False),
+                        (b"INFO {}\r\n", True), (b"hello\r\n", True)):
     s = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=serve, args=(s, words, is_first), daemon=True).start()
     print(s.getsockname()[1])
 time.sleep(1000)' </dev/null
-	wait_lines others.out 4
-	printf '%s\n' 'an SSH server' 'a mail or FTP server' 'an HTTP server' 'an AMQP server' | paste others.out - >rows
+	wait_lines others.out 10
+	printf '%s\n' 'an SSH server' 'a mail or FTP server' 'an HTTP server' 'an AMQP server' 'a MySQL server' \
+		'a PostgreSQL server' 'an HTTP/2 server (gRPC?)' ZooKeeper 'a NATS server' | paste others.out - >rows
+	# The more of them, by one program.
+	while IFS=$'\t' read -r port kind; do
+		text="127.0.0.1:$port: ${kind:+$kind answers there, no broker of Kafka}"
+		[ -n "$kind" ] || text+="the answer is none of Kafka's: 'hello'"
+		for program in kcheck 'kcheck -X security.protocol=SSL'; do
+			# shellcheck disable=SC2086 # words
+			run -100 --separate-stderr $program -b "127.0.0.1:$port"
+			# shellcheck disable=SC2154 # set by run
+			[[ $stderr == "kcheck: $text"* ]]
+		done
+	done <rows
 	while IFS=$'\t' read -r port kind; do
 		for program in 'kread -e t' 'kread -g g --commit written t' 'kwrite -t t' kcheck 'khttp --listen unix:web --management none'; do
 			got=0
@@ -307,7 +322,7 @@ time.sleep(1000)' </dev/null
 			[ "$(grep -c "127.0.0.1:$port: $kind answers there, no broker of Kafka" err)" -eq 1 ]
 			[ "$(wc -l <err)" -eq 1 ] || [[ $program == khttp* ]]
 		done
-	done <rows
+	done < <(head -n 4 rows)
 }
 
 @test "servers that are not there, or are others, are named" {

@@ -9,7 +9,7 @@ load listeners
 setup_file() {
 	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
 		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'STRAY SSL - stray' 'MUTUAL SSL' 'LOGIN SASL_SSL' \
-		'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
+		'MIXED PLAINTEXT 127.0.0.1:@TLS@' 'POD PLAINTEXT kafka-broker-x:9092' \
 		-- authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS \
 		sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512 \
 		'listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;'
@@ -117,6 +117,24 @@ waits() {
 		wait_exit $name
 		cat $name.err
 		[ "$(grep -cF -e 'cannot reach' $name.err)" -eq 1 ]
+	done
+}
+
+@test "an advertised address that leads to a broker of another cluster is told, once" {
+	local name
+	kmock_start -t other:1
+	set -- -b "$(at POD)" --resolve "kafka-broker-x:9092:$KAFKA_BROKERS"
+	spawn reads kread "$@" -e "$TOPIC" </dev/null
+	spawn group kread "$@" -g "$(unique g)" --commit written "$TOPIC" </dev/null
+	spawn writes kwrite "$@" -t "$TOPIC" < <(yes '{"payload":"x"}')
+	for name in reads group writes; do
+		wait_file_contains $name.err ': a broker of another cluster answers there, mockCluster'
+		wait_file_contains $name.err " (here: --resolve kafka-broker-x:9092:127.0.0.1:$(port POD); or"
+		kill -KILL "$(pid_of $name)"
+		wait_exit $name
+		cat $name.err
+		[ "$(grep -c "$KAFKA_BROKERS\|kafka-broker-x" $name.err)" -eq 1 ]
+		run ! grep -q ClusterId $name.err
 	done
 }
 

@@ -398,6 +398,7 @@ static void loop(struct kread *r)
 static void open_queues(struct kread *r)
 {
 	listing_open(&r->parts.questions.listing, &r->kafka);
+	r->parts.questions.listing.pause_ms = 200;
 	r->messages = r->parts.messages = rd_kafka_queue_new(r->kafka.rk);
 	kafka_wake_on(&r->kafka, r->messages);
 	if (r->group.name) {

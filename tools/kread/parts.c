@@ -234,7 +234,9 @@ static bool has_answer(struct parts *r, const char *what)
 	if (!listing_take(l))
 		return false;
 	if (l->err) {
-		msg_info("cannot ask for %s: %s", what, kafka_why(l->err));
+		if (l->err != r->questions.told)
+			msg_info("cannot ask for %s: %s; trying again", what, kafka_why(l->err));
+		r->questions.told = l->err;
 		kafka_judge(r->kafka, l->err, kafka_why(l->err));
 	}
 	return !l->err;
