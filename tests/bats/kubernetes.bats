@@ -93,6 +93,7 @@ write() {
 	kill -KILL "$inner" 2>/dev/null || true
 	write 101 200
 	wait_for '[ "$(sum)" = 20100 ]'
+	# shellcheck disable=SC2034 # read by wait_for
 	old=$(primary)
 	failover s1
 	write 201 300
