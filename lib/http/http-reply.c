@@ -129,6 +129,9 @@ void http_refuse(struct http_request_inner *r, int status)
 		http_error(&r->pub, status,
 			"a client certificate is needed, of a CA that is known here");
 		break;
+	case MHD_HTTP_BAD_REQUEST:
+		http_error(&r->pub, status, "the length of the body is given more than once");
+		break;
 	case MHD_HTTP_NOT_IMPLEMENTED:
 		http_error(&r->pub, status, "no Transfer-Encoding but 'chunked' is known here");
 		break;

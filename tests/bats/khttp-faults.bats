@@ -143,6 +143,12 @@ assert b"HTTP/1.1 200" in heard(), got'
 	# Nobody here would see its end.
 	raw 'say("POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")
 assert b"HTTP/1.1 501" in heard(), got'
+	# A proxy may have taken the other length, and what is left for a stranger's request.
+	for twice in 'Content-Length: 0\r\nContent-Length: 30' 'Content-Length: 30\r\nContent-Length: 30' \
+		'Content-Length: 30\r\nTransfer-Encoding: chunked'; do
+		raw 'say("POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n'"$twice"'\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
+assert heard().count(b"HTTP/1.1") == 1 and b"HTTP/1.1 400" in got, got'
+	done
 }
 
 @test "bodies and headers that are too long" {
