@@ -99,6 +99,8 @@ void http_resume(struct http_request_inner *r);
 void http_suspend(struct http_request_inner *r);
 
 /* ---- http-body.c ---- */
+/* The status with which a request is refused whose body's end cannot be told for sure; 0: it can. */
+int http_body_trouble(const struct http_request_inner *r);
 /* Appends to a body, which is made for its first piece. Returns 0; or -1 when it is lost: its file does not work. */
 int body_put(struct http_body **b, struct span piece);
 /* It is whole: *@text is all of it, until http_body_free. Takes NULL. Returns 0 or -1, as body_put. */

@@ -105,39 +105,13 @@ static bool is_long(const struct http_request_inner *r, size_t limit)
 	return length && strtoull(length, NULL, 10) > limit;
 }
 
-/* Whether the body's end can be seen. */
-static bool is_coded(const struct http_request_inner *r)
-{
-	const char *coding = http_header(&r->pub, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-
-	return coding && strcasecmp(coding, "chunked") != 0;
-}
-
-static enum MHD_Result count_length(
-	void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-	(void)kind;
-	(void)value;
-	*(int *)ctx += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 ||
-		strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
-	return MHD_YES;
-}
-
-/* A proxy in front may take another of the lengths for the true one, and what we take for a request is then a stranger's
- * body (RFC 9112, 6.3). */
-static bool is_ambiguous(const struct http_request_inner *r)
-{
-	int lengths = 0;
-
-	MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_length, &lengths);
-	return lengths > 1;
-}
-
 /* The headers are there. A body that is not wanted is not waited for when it is long: then the connection
  * ends with the answer. */
 static enum MHD_Result begin(
 	struct http *h, struct http_request_inner *r, const char *method, const char *version)
 {
+	int trouble;
+
 	r->begun = true;
 	r->is_old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
 	r->pub.method = method;
@@ -146,10 +120,9 @@ static enum MHD_Result begin(
 		r->refused = MHD_HTTP_FORBIDDEN;
 	if (!r->refused && is_long(r, h->conf.max_body))
 		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
-	if (is_ambiguous(r))
-		r->refused = MHD_HTTP_BAD_REQUEST;
-	else if (is_coded(r))
-		r->refused = MHD_HTTP_NOT_IMPLEMENTED;
+	trouble = http_body_trouble(r);
+	if (trouble)
+		r->refused = trouble;
 	else if (!r->refused || !is_long(r, EARLY_BYTES))
 		return MHD_YES;
 	http_refuse(r, r->refused);

@@ -85,7 +85,7 @@ table() {
 	local program options option
 	while read -r program options; do
 		for option in $options; do
-			run -100 timeout -s KILL 100 $program "$option" value </dev/null
+			run -100 timeout -s KILL 100 "$program" "$option" value </dev/null
 			[[ $output == "$program: there is no option $option: "*"; try '$program --help'" ]] || { echo "$program $option: $output"; false; }
 		done
 	done <<-'END'
