@@ -207,15 +207,15 @@ of_unit() {
 }
 
 @test "systemd: up, down, upgraded and killed under load: nothing is lost" {
-	local root unit restarts
+	local its_root unit
 	services
 	boot
-	root=/proc/$(pgrep -P "$(pid_of systemd)")/root
+	its_root=/proc/$(pgrep -P "$(pid_of systemd)")/root
 	# Type=notify: they are ready when it has ended.
 	inside systemctl start evpipe-{bridge,revbridge,copy}
 	feed_both
 	upgrade
-	cp --remove-destination bin/* "$root/usr/bin"
+	cp --remove-destination bin/* "$its_root/usr/bin"
 	inside systemctl restart evpipe-{bridge,revbridge,copy}
 	inside systemctl stop evpipe-revbridge
 	[ "$(of_unit revbridge Result)/$(of_unit revbridge ActiveState)" = success/inactive ]
@@ -223,16 +223,16 @@ of_unit() {
 	inside pkill -KILL -x rpub
 	inside systemctl start evpipe-revbridge
 	inside pkill -KILL -x rsub
-	judge "$root/var/lib/evpipe-bridge/dead-letters.ndjson"
+	judge "$its_root/var/lib/evpipe-bridge/dead-letters.ndjson"
 	for unit in bridge revbridge copy; do
 		wait_for "[ \"\$(of_unit $unit ActiveState)/\$(of_unit $unit NRestarts)\" = active/1 ]"
 	done
 	inside journalctl --unit=evpipe-bridge --output=cat | jq -R 'fromjson? | select(.pipeline == "bridge" and .tool == "evpipe")' |
 		grep -q 'rpub: killed by SIGKILL'
 	# A password that can be read by nobody else.
-	[ "$(stat -c %a "$root"/run/credentials/evpipe-bridge.service/redis-password)" = 400 ]
+	[ "$(stat -c %a "$its_root"/run/credentials/evpipe-bridge.service/redis-password)" = 400 ]
 	inside logrotate -f /etc/evpipe/logrotate.conf
-	[ "$(evsel --undead <"$root/var/lib/evpipe-bridge/dead-letters.ndjson.1" | jq -r .key | sort -u)" = gone ]
+	[ "$(evsel --undead <"$its_root/var/lib/evpipe-bridge/dead-letters.ndjson.1" | jq -r .key | sort -u)" = gone ]
 	# The watchdog.
 	inside systemctl start evpipe-red
 	freeze "$(pid_of redis)"
@@ -241,7 +241,7 @@ of_unit() {
 	wait_for '[ "$(of_unit red ActiveState)" = active ]'
 	inside journalctl --unit=evpipe-red --output=cat | grep -q 'health is red: rpub: no connection to redis'
 	# Trouble that lasts: down for good.
-	echo falsch >"$root/etc/evpipe/config/redis-password"
+	echo falsch >"$its_root/etc/evpipe/config/redis-password"
 	run ! inside systemctl restart evpipe-bridge
 	[ "$(of_unit bridge ActiveState)/$(of_unit bridge ExecMainStatus)/$(of_unit bridge NRestarts)" = failed/100/0 ]
 	inside systemctl stop evpipe-{red,revbridge,copy}
