@@ -400,6 +400,6 @@ run_with_metrics() {
 	[ "$output" = "kread: invalid option \"--zzzz\"; try 'kread --help'" ]
 	run -0 rsub -h
 	# A value or an operand is no option of another program.
-	run -100 kread -g -- -t
+	run -100 kread -e --key-type -t -- -t
 	[[ $output != *operands* ]]
 }
