@@ -16,7 +16,13 @@ function __evpipe_complete
                     echo $part[2]$path
                 end
             case \tcommands
-                __fish_complete_command
+                # Those of fish's own come with descriptions, which take it most of a second; and evpipe runs no functions.
+                if type -q path; and not string match -q '*/*' -- $typed
+                    set -l found $PATH/$typed*
+                    path filter --type file --perm exec -- $found | path basename
+                else
+                    __fish_complete_command
+                end
             case \tcommand'*'
                 set -l rest (string escape -- $words[(math $part[2] + 1)..-2]) (commandline -ct)
                 complete -C "$rest"
