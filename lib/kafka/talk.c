@@ -140,10 +140,12 @@ static void ask_metadata(struct talk *t, int64_t now_us)
 
 static void no_kafka(struct talk *t)
 {
-	snprintf(t->first, sizeof(t->first), "%.*s", (int)t->in.len, buf_as_span(&t->in).p);
-	t->answers_in_tls = span_starts(buf_as_span(&t->in), "\x15\x03") ||
-		span_starts(buf_as_span(&t->in), "\x16\x03");
-	t->kind = stranger_kind(buf_as_span(&t->in));
+	struct span in = buf_as_span(&t->in);
+
+	snprintf(t->first, sizeof(t->first), "%.*s", (int)in.len, in.p);
+	/* An alert, or a handshake. */
+	t->answers_in_tls = in.len >= 2 && (in.p[0] == 0x15 || in.p[0] == 0x16) && in.p[1] == 3;
+	t->kind = stranger_kind(in);
 	t->first[strcspn(t->first, "\r\n")] = '\0';
 	msg_clean(t->first);
 	fail(t, TALK_NO_KAFKA, 0, "the answer is none of Kafka's");
