@@ -19,7 +19,7 @@ function __evpipe_complete
                 # Those of fish's own come with descriptions, which take it most of a second; and evpipe runs no functions.
                 if type -q path; and not string match -q '*/*' -- $typed
                     set -l found $PATH/$typed*
-                    path filter --type file --perm exec -- $found | path basename
+                    set -q found[1]; and path filter --type file --perm exec -- $found | path basename
                 else
                     __fish_complete_command
                 end

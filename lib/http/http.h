@@ -129,7 +129,8 @@ __attribute__((format(printf, 3, 4))) void http_error(
 enum http_received {
 	HTTP_UNKNOWN, /* bytes are on their way */
 	HTTP_CONFIRMED, /* the client's kernel has all; at a Unix socket, the client */
-	HTTP_RECEIVED, /* the client has asked for more, or ended the connection in order; or its kernel has all for 200 ms */
+	/* The client has asked for more, or ended the connection in order, or its kernel has had all for 200 ms. */
+	HTTP_RECEIVED,
 	HTTP_LOST,
 };
 struct http_receipt;

@@ -243,7 +243,8 @@ void error_told(struct instance *i);
 void error_over(struct instance *i, struct consumer_part *p);
 /* Has what was refused fetched anew. Returns whether there was such. */
 bool error_ask(struct instance *i);
-/* Has librdkafka ask for positions that it has forgotten. Call once a second: a coordinator that has moved must be found first. */
+/* Has librdkafka ask for positions that it has forgotten. Call once a second: a coordinator that has moved must be found
+ * first. */
 void error_place(struct instance *i);
 
 /* ---- consumer-pattern.c ---- */

@@ -7,10 +7,10 @@
 #ifndef EVPIPE_KREAD_MEMBER_H
 #define EVPIPE_KREAD_MEMBER_H
 
+#include "base/buf.h"
+
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
-
-#include "base/buf.h"
 
 /* "evpipe-UNIT-HOST-BOOT": a name that the unit has again when it is started anew, and that no other has: evpipe's
  * $EVPIPE_UNIT, the host's name, and a number of its present boot, since hosts may share a name. NULL
