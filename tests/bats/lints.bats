@@ -77,7 +77,7 @@ include() {
 	sed -i '/^\.Sh SIGNALS/d' copy/man/rpub.1
 	rm copy/man/rsub.1
 	printf '.Ss In a word\n.Ql one , two\n' >>copy/man/evsel.1
-	sees pages 'heading for a macro: .Ss In a word' 'several words: .Ql one , two' 'man/rpub.1: has no section SIGNALS' 'has nothing for rsub of bin_PROGRAMS'
+	sees pages 'heading for a macro: .Ss In a word' 'several things: .Ql one , two' 'man/rpub.1: has no section SIGNALS' 'has nothing for rsub of bin_PROGRAMS'
 	rm copy/examples/pipelines/key-of-two-fields.sh
 	sees examples evkey
 }
