@@ -504,7 +504,7 @@ log() {
 	wait_file_contains source.out "start $RUN t 0 0"
 	put 0 '["SET","a","1"]' >&7
 	wait_file_contains apply.err "0 replicas have the last batch, and --wait asks for 1"
-	wait_for '[ "$(counter m wait_short_total)" -ge 1 ]'
+	wait_for '[ "$(counter m wait_shortfalls_total)" -ge 1 ]'
 	run ! grep final source.out
 	redis-cli -p "$port" replicaof 127.0.0.1 "$REDIS_PORT"
 	wait_file_contains source.out "final $RUN 1"

@@ -165,7 +165,7 @@ static void on_batch_failed(struct rapply *s)
 
 static void on_short(struct rapply *s)
 {
-	s->short_total++;
+	s->shortfalls++;
 	if (!s->is_short)
 		msg_warn("redis at %s: fewer replicas than --wait %d have the last batch; waiting",
 			redis_name(&s->redis), s->wait);

@@ -214,8 +214,9 @@ static void count(struct rapply *s)
 		METRICS_TOOL, &s->lost);
 	metrics_counter("position_losses_total", "Times that redis had lost what was applied.",
 		METRICS_TOOL, &s->backs);
-	metrics_counter("wait_short_total", "Times that fewer replicas answered than --wait.",
-		METRICS_TOOL, &s->short_total);
+	metrics_counter("wait_shortfalls_total",
+		"Times that fewer replicas than --wait had the records in time.", METRICS_TOOL,
+		&s->shortfalls);
 	metrics_counts(METRICS_ERRORS);
 }
 

@@ -106,7 +106,7 @@ struct rapply {
 	bool waits, waits_to_look; /* to_look: even reading was refused */
 	int64_t wait_until_ms, backoff_ms, waits_since_ms;
 	bool is_short, told_no_place; /* is_short: of replicas */
-	uint64_t gaps, lost, backs, short_total; /* counters */
+	uint64_t gaps, lost, backs, shortfalls; /* counters */
 	int64_t now_ms;
 	struct buf scratch;
 	struct spots *spots; /* NULL: not a cluster */

@@ -198,7 +198,7 @@ static void on_replicas(struct rapply *s, const struct resp_value *v)
 		return;
 	}
 	if (v->n < s->wait) {
-		s->short_total++;
+		s->shortfalls++;
 		if (!s->is_short)
 			msg_warn("redis at %s: %" PRId64
 				 " replicas have the last batch, and --wait asks for %d; waiting",
