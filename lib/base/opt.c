@@ -228,6 +228,21 @@ _Noreturn static void refuse_command(int argc, char **argv, int from, const char
 		prog, text);
 }
 
+/* argtable2 names a long option with an empty value as it was typed: "", or "--name=". */
+static void refuse_empty(int argc, char **argv, const char *why)
+{
+	if (strcmp(why, "option \"\" requires an argument") &&
+		!strstr(why, "=\" requires an argument"))
+		return;
+	for (int i = 1; i < argc; i++) {
+		size_t n = strcspn(argv[i], "=");
+		const char *value = argv[i][n] ? argv[i] + n + 1 : argv[i + 1];
+
+		if (strncmp(argv[i], "--", 2) == 0 && value && !*value)
+			opt_bad("%.*s takes a value that is not empty", (int)n, argv[i]);
+	}
+}
+
 _Noreturn static void refuse(
 	int argc, char **argv, void **table, struct arg_end *end, const struct opt_page *page)
 {
@@ -244,6 +259,7 @@ _Noreturn static void refuse(
 	}
 	text[strcspn(text, "\n")] = '\0';
 	skip = strncmp(text, page->prog, skip) == 0 ? skip + 2 : 0;
+	refuse_empty(argc, argv, text + skip);
 	typed = strstr(text, invalid);
 	if (typed)
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(typed + strlen(invalid), "=\""),

@@ -131,6 +131,9 @@ table() {
 		rsub --idle-exit 1ms subscribe news
 		99
 		'subscribe' is the name of a channel: rsub subscribes by itself
+		kread -e consume orders
+		0
+		'consume' is the name of a topic: kread reads by itself: kread TOPIC
 	END
 }
 
@@ -163,6 +166,18 @@ table() {
 		kwrite -H =x -t orders
 		100
 		-H takes NAME=VALUE  '=x'
+		kwrite -H trace:a -t orders
+		100
+		-H takes NAME=VALUE  'trace:a'
+		rpub --dead-letter '' ch
+		100
+		--dead-letter takes a value that is not empty
+		kwrite -t orders --key=
+		100
+		--key takes a value that is not empty
+		kwrite -t orders --key
+		100
+		option "--key" requires an argument
 		kread --framing len16 orders
 		100
 		--framing takes len32, not 'len16'

@@ -162,6 +162,17 @@ log() {
 	jq -r .error.class dead | diff expected -
 	[ "$(rcli get n)" = ${#rows[@]} ]
 	[ "$(position)" = "$((n - 1)) -" ]
+
+	rows=('-99999999999999999999 not above 0' '0 not above 0' '1.5 no integer' '"5" no integer'
+		'9223372036854775807 too large' '99999999999999999999 too large')
+	for row in "${rows[@]}"; do
+		plain "{\"op\":\"SET\",\"key\":\"k\",\"value\":\"v\",\"ttl_ms\":${row%% *}}" '"ts":0'
+	done >in
+	run -1 rapply --on-error skip <in
+	for n in "${!rows[@]}"; do
+		[[ ${lines[n + 1]} == *": line $((n + 1)): \"ttl_ms\" is ${rows[n]#* } (invalid-record)" ]]
+	done
+	[ "$(rcli exists k)" = 0 ]
 }
 
 @test "rapply: a position passes a refused record that is the last" {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "kread/range.h"
 
+#include "base/msg.h"
+
 void range_opts(struct range_opts *o)
 {
 	o->partitions = arg_str0("p", "partitions", "LIST", "only partitions such as 0,3-5");
@@ -35,6 +37,8 @@ static void take_topics(struct parts *s, const struct range_opts *o)
 	for (int i = 0; i < s->topic_count; i++)
 		if (!*s->topics[i])
 			opt_bad("a topic's name cannot be empty");
+	if (s->topic_count > 1 && strcmp(s->topics[0], "consume") == 0)
+		msg_warn("'consume' is the name of a topic: kread reads by itself: kread TOPIC");
 }
 
 void range_take(struct parts *s, const struct range_opts *o, const char *group, bool counted)

@@ -97,7 +97,8 @@ void shape_take(struct shape *shape, const struct shape_opts *o)
 	shape->headers = o->headers->sval;
 	shape->header_count = o->headers->count;
 	for (int i = 0; i < shape->header_count; i++)
-		if (strcspn(shape->headers[i], "=") == 0)
+		if (strcspn(shape->headers[i], "=") == 0 ||
+			(strchr(shape->headers[i], ':') && !strchr(shape->headers[i], '=')))
 			opt_bad("-H takes NAME=VALUE, not '%s'", shape->headers[i]);
 	if (shape->raw && !(shape->topic && template_constant(shape->topic)))
 		opt_bad("--raw needs -t TOPIC: a payload has no fields to take the topic from");

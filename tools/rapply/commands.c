@@ -92,15 +92,15 @@ static int read_op(struct writer *w, struct span object, struct op *op)
 /* When the key is to expire: counted from the record's time, so that a replay does not lengthen its life. */
 static int expiry(struct writer *w, const struct op *op, char text[24], struct span *at)
 {
-	int64_t ttl_ms = record_int(&op->ttl_ms, 0), at_ms;
+	int64_t ttl_ms = record_int(&op->ttl_ms, INT64_MAX), at_ms;
 	int n;
 
-	if (ttl_ms <= 0)
+	if (*op->ttl_ms.text.p == '-' || ttl_ms == 0)
 		return writer_refuse(w, "\"ttl_ms\" is not above 0");
 	if (w->ts < 0)
 		return writer_refuse(
 			w, "\"ttl_ms\" counts from the record's time, and it has none");
-	if (__builtin_add_overflow(w->ts, ttl_ms, &at_ms))
+	if (ttl_ms == INT64_MAX || __builtin_add_overflow(w->ts, ttl_ms, &at_ms))
 		return writer_refuse(w, "\"ttl_ms\" is too large");
 	n = snprintf(text, 24, "%" PRId64, at_ms);
 	*at = (struct span){text, (size_t)n};
