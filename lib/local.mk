@@ -71,7 +71,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/redis/slot.c lib/redis/slot.h \
 	lib/redis/subscribe.c lib/redis/subscribe.h \
 	lib/redis/url.c lib/redis/url.h \
-	lib/http/http.c lib/http/http-body.c lib/http/http-direct.c lib/http/http-receipt.c lib/http/http-reply.c lib/http/http-tls.c lib/http/http-route.c lib/http/http-parts.h lib/http/http.h \
+	lib/http/http.c lib/http/http-body.c lib/http/http-direct.c lib/http/http-head.c lib/http/http-receipt.c lib/http/http-reply.c lib/http/http-tls.c lib/http/http-route.c lib/http/http-parts.h lib/http/http.h \
 	lib/http/pair.c lib/http/pair.h lib/http/tokens.c lib/http/tokens.h \
 	lib/record/keytype.c lib/record/keytype.h \
 	lib/record/record.c lib/record/record-read.c lib/record/record-write.c \

@@ -175,3 +175,16 @@ void text_put_url(struct buf *out, struct span s, const char *also)
 		else
 			buf_printf(out, "%%%02X", (unsigned char)*p);
 }
+
+size_t text_until(const char *text, const char *ends)
+{
+	bool quoted = false;
+	size_t n = 0;
+
+	for (; text[n] && (quoted || !strchr(ends, text[n])); n++)
+		if (text[n] == '"')
+			quoted = !quoted;
+		else if (quoted && text[n] == '\\' && text[n + 1])
+			n++;
+	return n;
+}

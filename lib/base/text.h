@@ -20,4 +20,7 @@ void text_put_url(struct buf *out, struct span s, const char *also);
 /* How many bytes of @s take @columns columns at most. A character is never cut in two. */
 size_t text_cut(struct span s, size_t columns);
 
+/* The length of @text up to one of @ends, or of all of it. What stands in quotes, as in HTTP's headers, is none of them. */
+size_t text_until(const char *text, const char *ends);
+
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Bodies: where they end; kept in memory up to IN_MEMORY_BYTES, a longer one in a file without a name, which is mapped when
- * it is whole. */
+/* Bodies: kept in memory up to IN_MEMORY_BYTES, a longer one in a file without a name, which is mapped when it is whole. */
 #define _GNU_SOURCE
 #include "http/http-parts.h"
 
@@ -8,7 +7,6 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -190,39 +188,4 @@ struct http_body *http_take_body(struct http_request *r)
 void http_drop_body(struct http_request *r)
 {
 	http_body_free(http_take_body(r));
-}
-
-/* Whether the body's end can be seen. */
-static bool is_coded(const struct http_request_inner *r)
-{
-	const char *coding = http_header(&r->pub, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-
-	return coding && strcasecmp(coding, "chunked") != 0;
-}
-
-static enum MHD_Result count_length(
-	void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-	(void)kind;
-	(void)value;
-	*(int *)ctx += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 ||
-		strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
-	return MHD_YES;
-}
-
-/* A proxy in front may take another of the lengths for the true one, and what we take for a request is then a stranger's
- * body (RFC 9112, 6.3). */
-static bool is_ambiguous(const struct http_request_inner *r)
-{
-	int lengths = 0;
-
-	MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_length, &lengths);
-	return lengths > 1;
-}
-
-int http_body_trouble(const struct http_request_inner *r)
-{
-	if (is_ambiguous(r))
-		return MHD_HTTP_BAD_REQUEST;
-	return is_coded(r) ? MHD_HTTP_NOT_IMPLEMENTED : 0;
 }

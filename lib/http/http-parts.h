@@ -70,6 +70,7 @@ struct http_request_inner {
 	struct http_param *params;
 	size_t param_count;
 	int refused; /* the status, when no handler is called */
+	const char *why; /* of that; NULL: the status has a sentence of its own */
 	bool begun, handled, suspended, cut;
 	bool is_old; /* HTTP/1.0 */
 	/* The answer. */
@@ -99,13 +100,16 @@ void http_resume(struct http_request_inner *r);
 void http_suspend(struct http_request_inner *r);
 
 /* ---- http-body.c ---- */
-/* The status with which a request is refused whose body's end cannot be told for sure; 0: it can. */
-int http_body_trouble(const struct http_request_inner *r);
 /* Appends to a body, which is made for its first piece. Returns 0; or -1 when it is lost: its file does not work. */
 int body_put(struct http_body **b, struct span piece);
 /* It is whole: *@text is all of it, until http_body_free. Takes NULL. Returns 0 or -1, as body_put. */
 int body_end(struct http_body *b, struct span *text);
 size_t body_len(const struct http_body *b);
+
+/* ---- http-head.c ---- */
+/* Returns false with r->refused when it is not known for sure what is asked, or where the body ends. The connection must end
+ * with the answer: nothing says where the next request begins. */
+bool http_head_is_sound(struct http_request_inner *r);
 
 /* ---- http-route.c ---- */
 /* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */

@@ -118,6 +118,10 @@ void http_error(struct http_request *r, int status, const char *fmt, ...)
 
 void http_refuse(struct http_request_inner *r, int status)
 {
+	if (r->why) {
+		http_error(&r->pub, status, "%s", r->why);
+		return;
+	}
 	switch (status) {
 	case MHD_HTTP_NOT_FOUND:
 		http_error(&r->pub, status, "there is no such path");
@@ -128,12 +132,6 @@ void http_refuse(struct http_request_inner *r, int status)
 	case MHD_HTTP_FORBIDDEN:
 		http_error(&r->pub, status,
 			"a client certificate is needed, of a CA that is known here");
-		break;
-	case MHD_HTTP_BAD_REQUEST:
-		http_error(&r->pub, status, "the length of the body is given more than once");
-		break;
-	case MHD_HTTP_NOT_IMPLEMENTED:
-		http_error(&r->pub, status, "no Transfer-Encoding but 'chunked' is known here");
 		break;
 	default:
 		http_error(&r->pub, status, "the body is longer than %zu bytes",

@@ -8,8 +8,8 @@
  *	  -> answered: queued at once; else suspended -> http_resume -> on_request again: queued, or closed
  *	-> on_completed
  *
- * Files: http.c connections and requests; http-body.c their bodies; http-route.c which handler; http-reply.c answers, streams;
- * http-direct.c streams that end with their connection.
+ * Files: http.c connections and requests; http-head.c what is wrong with a head; http-body.c bodies; http-route.c which
+ * handler; http-reply.c answers, streams; http-direct.c streams that end with their connection.
  */
 #define _GNU_SOURCE
 #include "http/http-parts.h"
@@ -110,8 +110,6 @@ static bool is_long(const struct http_request_inner *r, size_t limit)
 static enum MHD_Result begin(
 	struct http *h, struct http_request_inner *r, const char *method, const char *version)
 {
-	int trouble;
-
 	r->begun = true;
 	r->is_old = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
 	r->pub.method = method;
@@ -120,10 +118,7 @@ static enum MHD_Result begin(
 		r->refused = MHD_HTTP_FORBIDDEN;
 	if (!r->refused && is_long(r, h->conf.max_body))
 		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
-	trouble = http_body_trouble(r);
-	if (trouble)
-		r->refused = trouble;
-	else if (!r->refused || !is_long(r, EARLY_BYTES))
+	if (http_head_is_sound(r) && (!r->refused || !is_long(r, EARLY_BYTES)))
 		return MHD_YES;
 	http_refuse(r, r->refused);
 	return http_queue(r);

@@ -206,6 +206,9 @@ header() {
 	# Only if it takes longer.
 	[ "$(code / -H 'Prefer: foo=1, respond-async; x=1, wait=100' -d quick)" = 200 ]
 	[ "$(code / -H 'Prefer: wait=0, respond-async' -d slow)" = 202 ]
+	# Blanks, quotes; the first of a name counts.
+	[ "$(code / -H 'Prefer: wait = 0 , respond-async, wait=100' -d slow)" = 202 ]
+	[ "$(code / -H 'Prefer: x="a, wait=100", wait="0"; y' -H 'Prefer: respond-async, wait=100' -d slow)" = 202 ]
 	ask / -i -H 'Prefer: respond-async' -H 'Prefer: wait=1' -d slow >got
 	[[ $(head -n 1 got) == "HTTP/1.1 202"* ]]
 	: >go

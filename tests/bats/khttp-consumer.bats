@@ -107,6 +107,24 @@ three() {
 	says 200 ".base_uri == \"$BRIDGE/consumers/g/instances/e\""
 	post /consumers/g '{"name":"f"}' -H 'X-Forwarded-Host: h' -H 'X-Forwarded-Proto: mqtt'
 	is_error 500 'mqtt is not a valid schema/proto.'
+	while read -r url header; do
+		post /consumers/g '' -H "X-Forwarded-Proto: HTTPS , http" -H "$header"
+		[ "$url" != own ] || url=$BRIDGE
+		says 200 ".base_uri | startswith(\"$url/consumers/g/instances/\")"
+	done <<-'EOF'
+	https://h:443 X-Forwarded-Host: h
+	https://h:443 X-Forwarded-Host: h:
+	https://[::1]:443 X-Forwarded-Host: [::1] , h
+	https://[::1]:5 Forwarded: for="a;host=x;proto=http,b"; Host="[::1]:5"; proto=HTTPS
+	http://h:5 Forwarded: host="h:5";proto=Http, host=i;proto=https
+	own X-Forwarded-Host: ::1
+	own X-Forwarded-Host: h:65536
+	own X-Forwarded-Host: h:x
+	own X-Forwarded-Host: a/b
+	own X-Forwarded-Host: ,h
+	own X-Forwarded-Path: consumers
+	own Forwarded: host=h;proto=
+	EOF
 	post /consumers/g/ '{"name":"g"}'
 	says 200 ".base_uri == \"$BRIDGE/consumers/g/instances/g\""
 	# A name that a path cannot have as it is.

@@ -3,6 +3,7 @@
 #include "evcorr/front.h"
 
 #include "base/num.h"
+#include "base/text.h"
 #include "base/wake.h"
 
 #include <inttypes.h>
@@ -15,7 +16,7 @@
 
 struct asked {
 	int64_t timeout_ms, wait_ms; /* wait_ms: Prefer: wait=N; -1: not said */
-	bool async;
+	bool async, has_wait;
 };
 
 /* A time as in options: 5, 5s, 300ms. Returns -1 when it is none. */
@@ -39,19 +40,42 @@ static bool is_token(struct span s, const char *token)
 	return s.len == strlen(token) && strncasecmp(s.p, token, s.len) == 0;
 }
 
+static struct span trim(struct span s)
+{
+	while (s.len && strchr(" \t", s.p[s.len - 1]))
+		s.len--;
+	while (s.len && strchr(" \t", *s.p)) {
+		s.p++;
+		s.len--;
+	}
+	return s;
+}
+
 /* The next of a list with commas, without white space around and what stands behind a semicolon. */
 static bool next_of(const char **list, struct span *item)
 {
 	*list += strspn(*list, " \t,");
-	item->p = *list;
-	item->len = strcspn(*list, ",");
-	*list += item->len;
-	item->len = strcspn(item->p, ",;");
-	while (item->len && strchr(" \t", item->p[item->len - 1]))
-		item->len--;
+	*item = trim((struct span){*list, text_until(*list, ",;")});
+	*list += text_until(*list, ",");
 	return item->len;
 }
 
+/* Of the value of a preference: 5, or "5". */
+static int64_t read_wait(struct span value)
+{
+	char text[32];
+
+	value = trim(value);
+	if (value.len > 1 && *value.p == '"' && value.p[value.len - 1] == '"')
+		value = (struct span){value.p + 1, value.len - 2};
+	if (value.len >= sizeof(text))
+		return -1;
+	memcpy(text, value.p, value.len);
+	text[value.len] = '\0';
+	return read_time(text);
+}
+
+/* Of those with the same name the first counts (RFC 7240); one that cannot be read is as none. */
 static void on_prefer(void *at, const char *name, const char *value)
 {
 	struct asked *a = at;
@@ -60,16 +84,17 @@ static void on_prefer(void *at, const char *name, const char *value)
 	if (strcasecmp(name, "Prefer"))
 		return;
 	while (next_of(&value, &item)) {
-		char text[32];
+		const char *equals = memchr(item.p, '=', item.len);
+		size_t n = equals ? (size_t)(equals - item.p) : item.len;
+		struct span key = trim((struct span){item.p, n});
 
-		if (is_token(item, "respond-async"))
+		if (is_token(key, "respond-async"))
 			a->async = true;
-		if (item.len < 5 || item.len >= sizeof(text) || strncasecmp(item.p, "wait=", 5))
+		if (!is_token(key, "wait") || a->has_wait)
 			continue;
-		memcpy(text, item.p + 5, item.len - 5);
-		text[item.len - 5] = '\0';
-		/* A preference that cannot be read is as none. */
-		a->wait_ms = read_time(text);
+		a->has_wait = true;
+		if (equals)
+			a->wait_ms = read_wait((struct span){equals + 1, item.len - n - 1});
 	}
 }
 

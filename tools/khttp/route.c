@@ -15,6 +15,7 @@
 
 #include "base/metrics.h"
 #include "base/msg.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,35 +217,51 @@ static struct span first_of(const char *text)
 }
 
 /* The value of NAME= in "for=a;host=b;proto=c", of the first of several that commas part. */
-static struct span forwarded(struct span text, const char *name)
+static struct span forwarded(const char *text, const char *name)
 {
-	size_t n = strlen(name);
+	size_t name_len = strlen(name), n;
 
-	for (const char *p = text.p, *end = text.p + text.len; p < end; p++) {
-		const char *stop = p;
-
+	for (const char *p = text; p && *p && *p != ','; p += n) {
 		p += strspn(p, " \t;");
-		stop = p + strcspn(p, ";,");
-		if ((size_t)(stop - p) > n && strncasecmp(p, name, n) == 0 && p[n] == '=') {
-			p += n + 1;
-			while (stop > p && strchr(" \t\"", stop[-1]))
-				stop--;
-			p += *p == '"';
-			return (struct span){p, stop > p ? (size_t)(stop - p) : 0};
+		n = text_until(p, ";,");
+		if (n > name_len && strncasecmp(p, name, name_len) == 0 && p[name_len] == '=') {
+			struct span value = {p + name_len + 1, n - name_len - 1};
+
+			while (value.len && strchr(" \t\"", value.p[value.len - 1]))
+				value.len--;
+			if (value.len && *value.p == '"') {
+				value.p++;
+				value.len--;
+			}
+			return value;
 		}
-		if (*stop == ',')
-			break;
-		p = stop;
 	}
 	return SPAN_NONE;
 }
 
-static bool has_port(struct span host)
+/* The length of a host's name; an address of IPv6 stands in brackets. */
+static size_t name_len(struct span host)
 {
-	const char *bracket = memchr(host.p, ']', host.len);
-	const char *from = bracket ? bracket : host.p;
+	const char *end = host.len ? memchr(host.p, *host.p == '[' ? ']' : ':', host.len) : NULL;
 
-	return memchr(from, ':', host.len - (size_t)(from - host.p)) != NULL;
+	return end ? (size_t)(end - host.p) + (*host.p == '[') : host.len;
+}
+
+/* "host", "host:" or "host:port". */
+static bool is_host(struct span s)
+{
+	size_t n = name_len(s);
+	int64_t port = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("\"/\\?#@<>^`{|}", s.p[i]) ||
+			(strchr("[]", s.p[i]) && i && i != n - 1))
+			return false;
+	if (!n || (*s.p == '[') != (s.p[n - 1] == ']'))
+		return false;
+	for (size_t i = n + 1; i < s.len && port < 65536; i++)
+		port = s.p[i] >= '0' && s.p[i] <= '9' ? port * 10 + s.p[i] - '0' : 65536;
+	return port < 65536 && (n == s.len || s.p[n] == ':');
 }
 
 static bool is_proto(struct span s, const char *name)
@@ -252,23 +269,29 @@ static bool is_proto(struct span s, const char *name)
 	return s.len == strlen(name) && strncasecmp(s.p, name, s.len) == 0;
 }
 
+/* One without the other says nothing, and so does what names no host. */
+static bool is_place(struct span host, struct span proto)
+{
+	return proto.len && is_host(host);
+}
+
 int route_base(struct khttp *k, struct http_request *r, const char *path, struct buf *out)
 {
-	const char *replaced = http_header(r, "X-Forwarded-Path");
-	struct span all = text_span(http_header(r, "Forwarded"));
-	struct span host = all.p ? forwarded(all, "host") : SPAN_NONE;
-	struct span proto = all.p ? forwarded(all, "proto") : SPAN_NONE;
+	struct span replaced = first_of(http_header(r, "X-Forwarded-Path"));
+	const char *all = http_header(r, "Forwarded");
+	struct span host = forwarded(all, "host"), proto = forwarded(all, "proto");
+	size_t n;
 
 	if (k->advertise) {
 		buf_puts(out, k->advertise);
 		buf_puts(out, path);
 		return 0;
 	}
-	if (!host.p || !proto.p) {
+	if (!is_place(host, proto)) {
 		host = first_of(http_header(r, "X-Forwarded-Host"));
 		proto = first_of(http_header(r, "X-Forwarded-Proto"));
 	}
-	if (!host.p || !proto.p) {
+	if (!is_place(host, proto)) {
 		host = text_span(http_header(r, "Host"));
 		proto = k->conf.cert ? SPAN("https") : SPAN("http");
 	}
@@ -277,14 +300,20 @@ int route_base(struct khttp *k, struct http_request *r, const char *path, struct
 			proto.len < 100 ? (int)proto.len : 100, proto.p);
 		return -1;
 	}
-	if (!host.p || !host.len)
+	if (!is_host(host))
 		host = text_span(http_address(k->api));
-	buf_span(out, proto);
-	buf_puts(out, "://");
+	n = name_len(host);
+	buf_puts(out, is_proto(proto, "https") ? "https://" : "http://");
 	buf_span(out, host);
-	if (!has_port(host))
-		buf_puts(out, is_proto(proto, "https") ? ":443" : ":80");
-	buf_puts(out, replaced && *replaced ? replaced : path);
+	if (host.len <= n + 1)
+		buf_printf(out, "%s%s", host.len == n ? ":" : "",
+			is_proto(proto, "https") ? "443" : "80");
+	while (replaced.len > 1 && replaced.p[replaced.len - 1] == '/')
+		replaced.len--;
+	if (replaced.len && *replaced.p == '/')
+		buf_span(out, replaced);
+	else
+		buf_puts(out, path);
 	return 0;
 }
 

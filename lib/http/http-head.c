@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+/* Whether a request's head says one thing alone. A proxy in front may read another one differently, and what we take for the
+ * next request is then a stranger's body (RFC 9112, 3.2, 5.1 and 6.3). */
+#include "http/http-parts.h"
+
+#include <string.h>
+#include <strings.h>
+
+struct head {
+	unsigned hosts, lengths;
+	bool bad_name, bad_host, is_coded;
+};
+
+static bool has_only(struct span s, const char *marks)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i], small = (char)(c | 0x20);
+
+		if (!(small >= 'a' && small <= 'z') && !(c >= '0' && c <= '9') &&
+			(!c || !strchr(marks, c)))
+			return false;
+	}
+	return true;
+}
+
+static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+	size_t name_len, const char *value, size_t value_len)
+{
+	struct head *h = ctx;
+
+	(void)kind;
+	if (!has_only((struct span){name, name_len}, "!#$%&'*+-.^_`|~"))
+		h->bad_name = true;
+	if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
+		h->hosts++;
+		if (!has_only((struct span){value, value_len}, "-._~%!$&'()*+,;=:[]"))
+			h->bad_host = true;
+	}
+	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
+		h->lengths++;
+	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+		h->lengths++;
+		h->is_coded = h->is_coded || strcasecmp(value, "chunked") != 0;
+	}
+	return MHD_YES;
+}
+
+bool http_head_is_sound(struct http_request_inner *r)
+{
+	struct head h = {0};
+	int status = MHD_HTTP_BAD_REQUEST;
+	const char *why = NULL;
+
+	MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &h);
+	if (h.bad_name) {
+		why = "a header has a name that cannot be one";
+	} else if (h.lengths > 1) {
+		why = "the length of the body is given more than once";
+	} else if (h.is_coded) {
+		status = MHD_HTTP_NOT_IMPLEMENTED;
+		why = "no Transfer-Encoding but 'chunked' is known here";
+	} else if (h.hosts > 1 || (!h.hosts && !r->is_old)) {
+		why = "the header Host is needed, once";
+	} else if (h.bad_host) {
+		why = "the header Host names no host";
+	}
+	if (!why)
+		return true;
+	r->refused = status;
+	r->why = why;
+	return false;
+}
