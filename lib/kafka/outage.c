@@ -53,20 +53,11 @@ void kafka_doubts(struct kafka *k)
 {
 	int64_t now_ms = wake_now_ms();
 
-	if (k->doubts || k->misled || now_ms < k->doubt_ms)
+	if (k->doubts || now_ms < k->doubt_ms)
 		return;
 	k->doubts = true;
 	k->diagnose_ms = now_ms;
 	k->doubt_ms = now_ms + DIAGNOSE_AGAIN_MS;
-}
-
-/* librdkafka goes on with both. */
-static void tell_stranger(struct kafka *k, const struct diagnosis_finding *f)
-{
-	if (!k->misled)
-		msg_warn("%s: %s%s%s%s", f->name, f->reason, *f->remedy ? " (" : "", f->remedy,
-			*f->remedy ? ")" : "");
-	k->misled = true;
 }
 
 static void take_diagnosis(struct kafka *k, int64_t now_ms)
@@ -78,9 +69,10 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 		trouble_found(k, ours);
 	tell_held(k, list, count);
 	k->doubts = false;
+	/* librdkafka would go on with both clusters. */
 	for (size_t i = 0; i < count; i++)
 		if (list[i].is_stranger)
-			tell_stranger(k, &list[i]);
+			trouble_found(k, &list[i]);
 	if (!k->trouble.status && (!k->up || !brokers_were_there(&k->brokers)))
 		for (size_t i = 0; i < count; i++)
 			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
@@ -108,6 +100,7 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
 		k->diagnosis = diagnosis_start(&k->reach, k->wake_in);
 		k->was_diagnosed |= k->diagnosis != NULL;
+		k->doubts = k->doubts && k->diagnosis;
 		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);
 	}
 }

@@ -7,9 +7,13 @@ load helpers
 load listeners
 
 setup_file() {
+	kmock_start
+	OTHER=$KAFKA_BROKERS
+	export OTHER
 	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
 		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'STRAY SSL - stray' 'MUTUAL SSL' 'LOGIN SASL_SSL' \
 		'MIXED PLAINTEXT 127.0.0.1:@TLS@' 'POD PLAINTEXT kafka-broker-x:9092' \
+		"STRANGER PLAINTEXT $OTHER" \
 		-- authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS \
 		sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512 \
 		'listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;'
@@ -120,23 +124,33 @@ waits() {
 	done
 }
 
-@test "an advertised address that leads to a broker of another cluster is told, once" {
-	local name
-	kmock_start -t other:1
-	set -- -b "$(at POD)" --resolve "kafka-broker-x:9092:$KAFKA_BROKERS"
+@test "two clusters: named in one list, or by --resolve; nothing is written to either" {
+	refused 'a broker of another cluster answers there' -b "$(at PLAIN),$OTHER"
+	refused "a broker of another cluster answers there, mockCluster" -b "$(at POD)" \
+		--resolve "kafka-broker-x:9092:$OTHER"
+	grep -qF "; here: --resolve kafka-broker-x:9092:127.0.0.1:$(port POD); or" writes.err
+	[ -z "$(kcat -q -b "$OTHER" -C -e -t "$TOPIC")" ]
+	# Not either when the topic is in both.
+	run -0 kwrite -b "$OTHER" -t "$TOPIC" <<<'{"payload":"x"}'
+	refused "a broker of another cluster answers there, mockCluster" -b "$(at POD)" \
+		--resolve "kafka-broker-x:9092:$OTHER"
+	[ "$(kread -b "$OTHER" -e "$TOPIC" | wc -l)" -eq 1 ]
+}
+
+@test "an advertised address that leads to a broker of another cluster ends reading and writing" {
+	local name topic
+	topic=$(new_topic)
 	# One after the other: kwrite makes the topic in the other cluster too, where a reader with -e would find its end.
 	for name in reads group writes; do
 		case $name in
-		reads) spawn reads kread "$@" -e "$TOPIC" </dev/null ;;
-		group) spawn group kread "$@" -g "$(unique g)" --commit written "$TOPIC" </dev/null ;;
-		writes) spawn writes kwrite "$@" -t "$TOPIC" < <(yes '{"payload":"x"}') ;;
+		reads) spawn reads kread -b "$(at STRANGER)" -e "$topic" </dev/null ;;
+		group) spawn group kread -b "$(at STRANGER)" -g "$(unique g)" --commit written "$topic" </dev/null ;;
+		writes) spawn writes kwrite -b "$(at STRANGER)" -t "$topic" < <(yes '{"payload":"x"}') ;;
 		esac
-		wait_file_contains $name.err ': a broker of another cluster answers there, mockCluster'
-		wait_file_contains $name.err " (here: --resolve kafka-broker-x:9092:127.0.0.1:$(port POD); or"
-		kill -KILL "$(pid_of $name)"
 		wait_exit $name
 		cat $name.err
-		[ "$(grep -c "$KAFKA_BROKERS\|kafka-broker-x" $name.err)" -eq 1 ]
+		[ "$status" -eq 100 ]
+		[ "$(grep -c ": $OTHER: a broker of another cluster answers there, mockCluster" $name.err)" -eq 1 ]
 		run ! grep -q ClusterId $name.err
 	done
 }

@@ -315,9 +315,12 @@ static void take_messages(struct kread *r)
 static void tick(struct kread *r, int64_t now_ms)
 {
 	struct parts *parts = &r->parts;
-	bool reads = source_phase(&r->source) == SOURCE_READING;
+	bool reads;
 
 	metrics_up("kafka", kafka_tick(&r->kafka));
+	reads = source_phase(&r->source) == SOURCE_READING && !r->kafka.doubts;
+	/* What has come meanwhile does not wake the loop again. */
+	r->more |= r->kafka.doubts;
 	if (now_ms - r->second_ms >= TICK_MS) {
 		r->second_ms = now_ms;
 		parts_lag(parts);
@@ -350,7 +353,7 @@ static int wait_ms(const struct kread *r, int64_t now_ms)
 {
 	int due_ms = wake_least(metrics_tick(now_ms), source_timeout_ms(&r->source, now_ms));
 	int64_t ms = r->second_ms + TICK_MS - now_ms;
-	bool may_take = !r->parts.need_ends && source_room(&r->source, 1);
+	bool may_take = !r->parts.need_ends && !r->kafka.doubts && source_room(&r->source, 1);
 
 	if (may_take && r->more)
 		return 0;
@@ -379,7 +382,7 @@ static void loop(struct kread *r)
 		source_serve(&r->source, p, now_ms);
 		serve_events(r);
 		acks_commit(&r->acks);
-		if (!r->parts.need_ends && source_room(&r->source, 1))
+		if (!r->parts.need_ends && !r->kafka.doubts && source_room(&r->source, 1))
 			take_messages(r);
 		if (source_phase(&r->source) < SOURCE_LEAVING)
 			tick(r, now_ms);

@@ -266,8 +266,8 @@ static bool take_line(struct kwrite *s, struct span line)
 
 static bool is_ready(struct kwrite *s, int64_t now_ms)
 {
-	return !s->batch.is_stuck && txn_accepts(&s->txn, now_ms) && deadletters_ready(&s->dead) &&
-		deadletters_have_room(&s->dead);
+	return !s->kafka.doubts && !s->batch.is_stuck && txn_accepts(&s->txn, now_ms) &&
+		deadletters_ready(&s->dead) && deadletters_have_room(&s->dead);
 }
 
 /* Takes lines until there are none, the batch is full or something has to be waited for. Returns whether more
