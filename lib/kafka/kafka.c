@@ -298,14 +298,6 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	/* It may have been made long ago. What cannot be read any more stays as it was. */
 	secrets_reread(&c->secrets, c->rd, &(struct trouble){0});
 	k->reach.rd = rd_kafka_conf_dup(c->rd);
-	/* What is given by hand, address by address, may be of two clusters; librdkafka would take either, and say nothing. A
-	 * command for tokens is not run twice for that. */
-	if (!c->token_cmd &&
-		(resolve_is_any(&c->resolves) ||
-			strchr(kafka_conf_text(c, "bootstrap.servers"), ',')))
-		k->doubts = true;
-	if (k->doubts)
-		k->diagnose_ms = 0;
 	k->rk = make(k, type, c->rd, text, sizeof(text));
 	c->rd = NULL;
 	if (!k->rk) {

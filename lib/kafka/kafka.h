@@ -47,7 +47,7 @@ struct kafka {
 	struct diagnosis *diagnosis; /* NULL: none is under way */
 	int64_t diagnose_ms; /* when the next one begins, if Kafka does not answer then */
 	bool was_diagnosed;
-	bool doubts; /* a diagnosis is due though Kafka answers, and nothing is to be read or written until it is done */
+	bool doubts; /* a diagnosis is due though Kafka answers; nothing is read or written before it is done */
 	int64_t doubt_ms; /* not before */
 	bool is_out; /* Kafka has not answered since an error was told */
 	struct trouble held; /* for which the diagnosis may know a better sentence */
@@ -64,19 +64,23 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 void kafka_wake_on(struct kafka *k, rd_kafka_queue_t *q);
 /* Reads wake_fd dry. Call before the queues are served. */
 void kafka_woken(struct kafka *k);
-/* Says once that a broker cannot be reached, or answers nothing, with the cause and the remedy that
- * a diagnosis finds, and once that it is back; when all addresses of -b turn out to be wrong before Kafka has ever answered, that is trouble. Call each turn of
- * the loop, after the queues were served, at least once a second. Returns whether Kafka answers; then look
- * at `trouble`. */
+/* Says once that a broker cannot be reached, or answers nothing, with the cause and the remedy that a
+ * diagnosis finds, and once that it is back; when all addresses of -b turn out to be wrong before Kafka
+ * has ever answered, that is trouble. Call each turn of the loop, after the queues were served, at least
+ * once a second. Returns whether Kafka answers; then look at `trouble`. */
 bool kafka_tick(struct kafka *k);
 /* Appends ", waiting for broker x:9092" when one cannot be reached that is waited for. Returns whether it has. */
 bool kafka_put_away(struct kafka *k, struct buf *text);
 /* Does as if librdkafka had reported @err: notes trouble with the sentence @text when it is a configuration
  * error or fatal, and returns whether it is. */
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
-/* What a broker answers does not go with what another one has told: is it of another cluster? A diagnosis finds out; then that
- * is trouble. */
+/* What a broker answers does not go with what another one has told: is it of another cluster? A
+ * diagnosis finds out; then that is trouble. Until then nothing is to be read or written (`doubts`). */
 void kafka_doubts(struct kafka *k);
+/* Addresses that are given by hand, in -b or by --resolve, may be of two clusters; librdkafka would take
+ * either, and say nothing. Where several are given they are all asked before anything is read or written.
+ * For the first client of a program, after kafka_start; those made later go the same way. */
+void kafka_look_first(struct kafka *k);
 /* The error is the configuration's fault (login, certificate, permission, a group's protocol),
  * never a record's: nothing is dead-lettered, exit 100. */
 bool kafka_is_config_error(rd_kafka_resp_err_t err);

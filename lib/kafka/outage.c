@@ -60,6 +60,16 @@ void kafka_doubts(struct kafka *k)
 	k->doubt_ms = now_ms + DIAGNOSE_AGAIN_MS;
 }
 
+void kafka_look_first(struct kafka *k)
+{
+	const struct kafka_conf *c = &k->reach;
+
+	/* A command for tokens is not run twice for that. */
+	if (!c->token_cmd && (resolve_is_any(&c->resolves) ||
+				     strchr(kafka_conf_text(c, "bootstrap.servers"), ',')))
+		kafka_doubts(k);
+}
+
 static void take_diagnosis(struct kafka *k, int64_t now_ms)
 {
 	const struct diagnosis_finding *list, *ours = diagnosis_ours(k->diagnosis);

@@ -271,6 +271,7 @@ static void start_kafka(struct khttp *k)
 	prepare_questions(&conf);
 	if (kafka_start(&k->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		exit(trouble_tell(&why));
+	kafka_look_first(&k->kafka);
 	queue = rd_kafka_queue_get_main(k->kafka.rk);
 	kafka_wake_on(&k->kafka, queue);
 	rd_kafka_queue_destroy(queue);

@@ -186,6 +186,7 @@ static void start_kafka(struct kread *r)
 	r->group.poll_interval_ms = kafka_conf_int(&conf, "max.poll.interval.ms");
 	if (kafka_start(&r->kafka, RD_KAFKA_CONSUMER, &conf, &why))
 		exit(trouble_tell(&why));
+	kafka_look_first(&r->kafka);
 	metrics_up("kafka", false);
 }
 

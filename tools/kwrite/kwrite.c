@@ -236,6 +236,7 @@ static void start(struct kwrite *s)
 		exit(trouble_tell(&why));
 	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		exit(trouble_tell(&why));
+	kafka_look_first(&s->kafka);
 	metrics_up("kafka", false);
 }
 
