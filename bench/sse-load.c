@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* usage: sse-load PORT PATH CLIENTS EVENTS
  *
- * Opens CLIENTS event streams at 127.0.0.1:PORT and reads EVENTS events in each. The data of an event has somewhere
- * #NUMBER#MICROSECONDS#: numbers from 0, and when it was sent, by CLOCK_REALTIME. Prints a line of JSON when all streams
- * are open, {"opened_s":…,"opened_cpu_s":…}, and one at the end: deliveries, from the first to the last of them in seconds, gaps and repeats in
- * the numbers, events without an id, delays in ms, and its own CPU from the opened streams on: where cpu_s is near to seconds, this
- * program was what was slow. Ends with 1 when nothing has come for 30 seconds. */
+ * Opens CLIENTS event streams at 127.0.0.1:PORT and reads EVENTS events in each. The data of an
+ * event has somewhere #NUMBER#MICROSECONDS#: numbers from 0, and when it was sent, by
+ * CLOCK_REALTIME. Prints a line of JSON when all streams are open, {"opened_s":…,"opened_cpu_s":…},
+ * and one at the end: deliveries, from the first to the last of them in seconds, gaps and repeats
+ * in the numbers, events without an id, delays in ms, and its own CPU from the opened streams on:
+ * where cpu_s is near to seconds, this program was what was slow. Ends with 1 when nothing has come
+ * for 30 seconds. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /* evack - make any program a sink: what it prints back is acknowledged.
  *
- * DESIGN: a program that delivers records but knows nothing of acknowledgements prints each record back once
- * it is durable where it belongs, or only its seq; evack behind it tells the source. A record that is not
- * printed back stays open and is never committed. The payload does not matter here: a line with a seq
- * is enough. A line without one that is no record is refused, so that a program which prints something
- * else is found out.
+ * DESIGN: a program that delivers records but knows nothing of acknowledgements prints each record
+ * back once it is durable where it belongs, or only its seq; evack behind it tells the source. A
+ * record that is not printed back stays open and is never committed. The payload does not matter
+ * here: a line with a seq is enough. A line without one that is no record is refused, so that a
+ * program which prints something else is found out.
  *
- * EOF: all is reported, then exit. First SIGTERM: ignored while input is open; the second, or one after
- * EOF, ends it at once. */
+ * EOF: all is reported, then exit. First SIGTERM: ignored while input is open; the second, or one
+ * after EOF, ends it at once. */
 #include "ack/client.h"
 #include "ack/label.h"
 #include "base/metrics.h"

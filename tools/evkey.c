@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* evkey - take the partition key out of the payload.
  *
- * DESIGN: our own scanner finds a key path (.a.b[0]) in one pass over the payload and changes no byte. Any other
- * expression goes to libjq, which only reads. The key is the text of a string, number or boolean, and replaces
- * the record's key; all other bytes of the line stay. A payload that is not JSON (json-decode) and a payload
- * without the field (missing-key) are refused under two classes, so that the operator can tell which contract
- * was broken. */
+ * DESIGN: our own scanner finds a key path (.a.b[0]) in one pass over the payload and changes no
+ * byte. Any other expression goes to libjq, which only reads. The key is the text of a string,
+ * number or boolean, and replaces the record's key; all other bytes of the line stay. A payload
+ * that is not JSON (json-decode) and a payload without the field (missing-key) are refused under
+ * two classes, so that the operator can tell which contract was broken. */
 #include "base/buf.h"
 #include "jq/expr.h"
 #include "flow/filter.h"
@@ -88,7 +88,8 @@ static enum filter_verdict by_expr(struct evkey *k, const struct record *r, stru
 	struct json bad;
 	char why[200];
 
-	/* libjq also takes NaN, and bytes that are not UTF-8: decide here whether the payload is JSON. */
+	/* libjq also takes NaN, and bytes that are not UTF-8: decide here whether the payload is
+	 * JSON. */
 	if (json_parse(payload, &whole, &bad))
 		return refuse(e, bad.deep ? CLASS_TOO_LARGE : CLASS_JSON_DECODE,
 			"the payload is not JSON", bad.why);

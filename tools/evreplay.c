@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /* evreplay - lets records go at the pace at which they came to be.
  *
- * DESIGN: records wait in a heap, the oldest on top, and go out when it is their time: the gap to the record before, divided
- * by --speed, and never longer than --max-gap. A topic's partitions and a unit's sources come one block after the other,
- * so the heap is filled ahead (--ahead), and the first record waits until input pauses: then partitions are mixed by
- * time. Within a partition the order stays, whatever the times say. Lines go on as they came, byte for byte.
+ * DESIGN: records wait in a heap, the oldest on top, and go out when it is their time: the gap to
+ * the record before, divided by --speed, and never longer than --max-gap. A topic's partitions and
+ * a unit's sources come one block after the other, so the heap is filled ahead (--ahead), and the
+ * first record waits until input pauses: then partitions are mixed by time. Within a partition the
+ * order stays, whatever the times say. Lines go on as they came, byte for byte.
  *
- * A record whose time is over goes at once. When the reader or the input was late for more than a second, what follows
- * keeps its gaps and is late too; less is made up for.
+ * A record whose time is over goes at once. When the reader or the input was late for more than a
+ * second, what follows keeps its gaps and is late too; less is made up for.
  *
- * A signal: an input that is a file ends at once, since it can be read again. With a pipe, or when the unit is stopped, the
- * gaps end: the rest goes out, and the program ends with its input. Under acknowledgements it hands each record on and
- * reports nothing; it says that it is busy while it holds some. */
+ * A signal: an input that is a file ends at once, since it can be read again. With a pipe, or when
+ * the unit is stopped, the gaps end: the rest goes out, and the program ends with its input. Under
+ * acknowledgements it hands each record on and reports nothing; it says that it is busy while it
+ * holds some. */
 #include "base/mem.h"
 #include "base/opt.h"
 #include "base/out.h"
@@ -137,7 +139,8 @@ static struct part *part_of(struct evreplay *r, const struct record *record)
 	return &r->parts[i];
 }
 
-/* Its time, but not before that of the record in front of it. A record that has none stands where it came. */
+/* Its time, but not before that of the record in front of it. A record that has none stands where
+ * it came. */
 static int64_t place_in_time(struct evreplay *r, const struct record *record)
 {
 	int64_t ms = record_time_ms(record);

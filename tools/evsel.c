@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /* evsel - keep the records for which a jq expression holds; turn dead letters back into records.
  *
- * DESIGN: the expression sees the record with its payload parsed, where the payload is JSON: a copy of the
- * line has the payload's text in place of the string. Only libjq reads that copy; evsel hands on the line as
- * it came. A drop is declared, so that the source goes on past the record. A record that the expression
- * cannot decide is refused, never dropped.
+ * DESIGN: the expression sees the record with its payload parsed, where the payload is JSON: a copy
+ * of the line has the payload's text in place of the string. Only libjq reads that copy; evsel
+ * hands on the line as it came. A drop is declared, so that the source goes on past the record. A
+ * record that the expression cannot decide is refused, never dropped.
  *
- * --undead copies the record out of its dead letter as it stands there. A dead letter may come as the payload
- * of a record (from a topic of dead letters): the record in it then gets the seq of the record around it,
- * because the source waits for that seq. */
+ * --undead copies the record out of its dead letter as it stands there. A dead letter may come as
+ * the payload of a record (from a topic of dead letters): the record in it then gets the seq of the
+ * record around it, because the source waits for that seq. */
 #include "ack/client.h"
 #include "base/buf.h"
 #include "base/msg.h"
@@ -38,7 +38,8 @@ static struct {
 
 /* ---- selecting ---- */
 
-/* The record as the expression sees it. *@is_json: the payload is an object or an array, or its text is JSON. */
+/* The record as the expression sees it. *@is_json: the payload is an object or an array, or its
+ * text is JSON. */
 static struct span view(struct evsel *s, const struct record *r, bool *is_json)
 {
 	struct json_value v;
@@ -115,8 +116,8 @@ static struct span with_blanks(struct span v)
 	return *to == '}' ? (struct span){from, (size_t)(to - from)} : v;
 }
 
-/* Finds the record that the dead letter holds: a span of the letter, or decoded into s->text. Returns 0, or -1
- * when the line is no dead letter. */
+/* Finds the record that the dead letter holds: a span of the letter, or decoded into s->text.
+ * Returns 0, or -1 when the line is no dead letter. */
 static int open_letter(struct evsel *s, struct span letter, struct span *inner)
 {
 	struct json_value name, v, error = {0};
@@ -207,7 +208,8 @@ static void parse_options(int argc, char **argv)
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
-/* Whether an assignment stands in the program, outside of strings: what it gives is a record, and that holds. */
+/* Whether an assignment stands in the program, outside of strings: what it gives is a record, and
+ * that holds. */
 static bool assigns(const char *program)
 {
 	bool is_text = false;

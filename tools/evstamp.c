@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 /* evstamp - provenance: stamp an origin, drop records of given origins, limit hops.
  *
- * DESIGN: two bridges that mirror each other echo every record for ever unless each drops the records that the
- * other one brought. The origin stands in a field of the payload (.source) or in a header. The origin is read
- * before the record is stamped, so `--drop nas-worker --set cloud-run-api` in one direction and
- * `--drop cloud-run-api` in the other close the loop. A drop is a declared choice and counted. A record over
- * the hop limit is an error (`loop`): a guard that works lets no record get so far.
+ * DESIGN: two bridges that mirror each other echo every record for ever unless each drops the
+ * records that the other one brought. The origin stands in a field of the payload (.source) or in a
+ * header. The origin is read before the record is stamped, so `--drop nas-worker --set
+ * cloud-run-api` in one direction and `--drop cloud-run-api` in the other close the loop. A drop is
+ * a declared choice and counted. A record over the hop limit is an error (`loop`): a guard that
+ * works lets no record get so far.
  *
- * A payload is edited in place: the new text is spliced in and all other bytes stay. A payload that is not JSON
- * has no origin: it passes --drop, and cannot be stamped.
+ * A payload is edited in place: the new text is spliced in and all other bytes stay. A payload that
+ * is not JSON has no origin: it passes --drop, and cannot be stamped.
  *
- * Most payloads are not parsed for --drop. A payload that holds neither the bytes of a name nor an escape \u
- * that could stand for one of them has another origin or none, and is not dropped. */
+ * Most payloads are not parsed for --drop. A payload that holds neither the bytes of a name nor an
+ * escape \u that could stand for one of them has another origin or none, and is not dropped. */
 #include "base/buf.h"
 #include "flow/filter.h"
 #include "base/msg.h"
@@ -65,7 +66,8 @@ static enum filter_verdict refuse(
 
 /* ---- reading a mark ---- */
 
-/* Finds the member in the payload and leaves it in s->seen. Returns false, with @e, when the payload is not JSON. */
+/* Finds the member in the payload and leaves it in s->seen. Returns false, with @e, when the
+ * payload is not JSON. */
 static bool look(
 	struct evstamp *s, const struct record *r, const struct place *p, struct record_error *e)
 {
@@ -143,7 +145,8 @@ static size_t last_member_end(struct span object, bool *first)
 	return n;
 }
 
-/* Appends to @out the line with the mark set. @json is the value as JSON text, @plain as a header. */
+/* Appends to @out the line with the mark set. @json is the value as JSON text, @plain as a
+ * header. */
 static enum filter_verdict write_mark(struct evstamp *s, const struct record *r,
 	const struct place *p, struct span json, struct span plain, struct buf *out,
 	struct record_error *e)

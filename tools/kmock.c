@@ -2,11 +2,10 @@
 /*
  * kmock: an in-memory Kafka on a local port, to try things and to test.
  *
- * DESIGN: a command line for librdkafka's mock cluster, which runs in a thread of librdkafka. The only line
- * of standard output is the address to connect to. It is written when the listeners accept and the topics
- * exist, so that a script that has read the line need not wait for anything. Then kmock sleeps until SIGTERM,
- * SIGINT or SIGHUP, and exits 0.
- */
+ * DESIGN: a command line for librdkafka's mock cluster, which runs in a thread of librdkafka. The
+ * only line of standard output is the address to connect to. It is written when the listeners
+ * accept and the topics exist, so that a script that has read the line need not wait for anything.
+ * Then kmock sleeps until SIGTERM, SIGINT or SIGHUP, and exits 0. */
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/metrics.h"
@@ -72,8 +71,9 @@ static void create_topic(rd_kafka_mock_cluster_t *cluster, const char *spec, int
 	if (err)
 		die(EXIT_TEMP, "cannot make the topic '%s': %s", name, rd_kafka_err2str(err));
 	free(name);
-	/* The cluster's thread answers a command before it reads the byte that woke it. If the next command
-	 * comes at once, the thread reads both bytes together and sleeps for a second before it looks. */
+	/* The cluster's thread answers a command before it reads the byte that woke it. If the next
+	 * command comes at once, the thread reads both bytes together and sleeps for a second
+	 * before it looks. */
 	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
@@ -97,7 +97,8 @@ static rd_kafka_mock_cluster_t *start_cluster(rd_kafka_t *rk)
 	rd_kafka_mock_cluster_t *cluster;
 	sigset_t all, before;
 
-	/* The cluster's thread ends when a signal interrupts it, and then cannot be ended: it takes none. */
+	/* The cluster's thread ends when a signal interrupts it, and then cannot be ended: it takes
+	 * none. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	cluster = rd_kafka_mock_cluster_new(rk, brokers);

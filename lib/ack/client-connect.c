@@ -93,8 +93,8 @@ short ack_client_input(void)
 	return poll(&p, 1, 0) == 1 ? p.revents : 0;
 }
 
-/* A source that is told to stop, or has nothing to read, may end before a filter or sink has connected. Nothing
- * came from it and nothing will come: there is nothing to acknowledge. */
+/* A source that is told to stop, or has nothing to read, may end before a filter or sink has
+ * connected. Nothing came from it and nothing will come: there is nothing to acknowledge. */
 static bool nothing_came(short input)
 {
 	return (input & POLLHUP) && !(input & POLLIN);

@@ -10,8 +10,8 @@ enum { ACK_RETRY_MS = 50 };
 /* A client that is off, all zero, is ACK_CONNECTING too. */
 enum ack_state { ACK_CONNECTING, ACK_WAITING, ACK_UP, ACK_LOST, ACK_CLOSED };
 
-/* Connects when it is time to, and says hello; gives up when it takes too long. @input_came: poll has told of
- * standard input. */
+/* Connects when it is time to, and says hello; gives up when it takes too long. @input_came: poll
+ * has told of standard input. */
 void ack_client_connect(struct ack *a, bool input_came, int64_t now_ms);
 void ack_client_close(struct ack *a, enum ack_state next);
 /* The events of standard input, as poll tells them now. */

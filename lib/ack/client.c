@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: a report goes into a list first, where consecutive numbers become one range, and from there,
- * as a line, into the pending output when a report of another kind comes, when it has grown long, or
- * when the socket has taken all before it. So a socket that is full makes lines longer, not more, and
- * what a filter or sink pays for a record is an increment.
+/* DESIGN: a report goes into a list first, where consecutive numbers become one range, and from
+ * there, as a line, into the pending output when a report of another kind comes, when it has grown
+ * long, or when the socket has taken all before it. So a socket that is full makes lines longer,
+ * not more, and what a filter or sink pays for a record is an increment.
  *
- * The end of the connection is not the end of input: a source that was killed leaves whole records in
- * the pipe. They are handled as ever and the missing `end` is told at the close. But a connection that
- * ends while input goes on has been cut, and since nothing can be reported any more, the program ends
- * after a while.
+ * The end of the connection is not the end of input: a source that was killed leaves whole records
+ * in the pipe. They are handled as ever and the missing `end` is told at the close. But a
+ * connection that ends while input goes on has been cut, and since nothing can be reported any
+ * more, the program ends after a while.
  *
- * Input may also end before `end` comes, though the source has sent it first: over ssh, say, nothing keeps the order of
- * the two. So at the close it is waited for, as long as the source is there.
+ * Input may also end before `end` comes, though the source has sent it first: over ssh, say,
+ * nothing keeps the order of the two. So at the close it is waited for, as long as the source is
+ * there.
  *
- * Files: client.c records and reports; client-connect.c the way to the source; client-message.c what the source says;
- * client-position.c positions that the sink keeps. */
+ * Files: client.c records and reports; client-connect.c the way to the source; client-message.c
+ * what the source says; client-position.c positions that the sink keeps. */
 #define _GNU_SOURCE
 #include "ack/client-parts.h"
 
@@ -43,7 +44,8 @@ bool ack_greeted(const struct ack *a)
 
 static void lose(struct ack *a, int64_t now_ms)
 {
-	/* The source closed before its greeting, and has printed nothing: its output will close too. */
+	/* The source closed before its greeting, and has printed nothing: its output will close
+	 * too. */
 	if (!a->run[0] && !a->stopped && now_ms < a->give_up_ms && !(ack_client_input() & POLLIN)) {
 		buf_clear(&a->out);
 		a->sent = 0;
@@ -143,9 +145,9 @@ static void put_news(struct ack *a)
 	a->idle_reported = a->idle;
 }
 
-/* Writes as much as the socket takes. The end of the connection is found by reading, behind the source's last
- * lines. If send fails for a live source (ENOBUFS), close our side: the source must not believe that later
- * reports are complete. */
+/* Writes as much as the socket takes. The end of the connection is found by reading, behind the
+ * source's last lines. If send fails for a live source (ENOBUFS), close our side: the source must
+ * not believe that later reports are complete. */
 static void transmit(struct ack *a)
 {
 	while (a->fd >= 0) {
@@ -356,8 +358,8 @@ static bool drain(struct ack *a)
 	int64_t until = wake_now_ms() + CLOSE_MS, now;
 
 	put_news(a);
-	/* Without `bye` the source takes the connection for lost, and stops: maybe no other program tells it
-	 * that its records get no further. */
+	/* Without `bye` the source takes the connection for lost, and stops: maybe no other program
+	 * tells it that its records get no further. */
 	if (a->ended || a->stopped)
 		buf_puts(&a->out, "bye\n");
 	for (;;) {

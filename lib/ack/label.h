@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* A record's `seq` is RUN ":" LABEL (evpipe-ack(7)). RUN: 16 lower-case hex digits, the same for a source's
- * lifetime. LABEL: a number, or a set of numbers "3-5,9" if records were folded into one, or "#ID", a name that
- * a program has given to a set on the socket; behind it ".I/P" if
- * the record is part I of P that were made of one input. */
+/* A record's `seq` is RUN ":" LABEL (evpipe-ack(7)). RUN: 16 lower-case hex digits, the same for a
+ * source's lifetime. LABEL: a number, or a set of numbers "3-5,9" if records were folded into one,
+ * or "#ID", a name that a program has given to a set on the socket; behind it ".I/P" if the record
+ * is part I of P that were made of one input. */
 #ifndef EVPIPE_LABEL_H
 #define EVPIPE_LABEL_H
 
@@ -33,7 +33,8 @@ struct label_text {
 	uint64_t number;
 };
 
-/* Makes it that of @number, which costs next to nothing when it is the next one. @run: LABEL_RUN_LEN bytes. */
+/* Makes it that of @number, which costs next to nothing when it is the next one. @run:
+ * LABEL_RUN_LEN bytes. */
 void label_text_render(struct label_text *t, const char *run, uint64_t number);
 static inline void label_text_set(struct label_text *t, const char *run, uint64_t number)
 {
@@ -46,7 +47,8 @@ static inline void label_text_set(struct label_text *t, const char *run, uint64_
 }
 
 /* Checks the whole text: numbers from 1 below 2^63 without leading zeros, the ranges of a set
- * ascending and not touching backwards, 1 ≤ I ≤ P ≤ LABEL_PARTS_MAX. Returns 0 or -1. @l points into @text. */
+ * ascending and not touching backwards, 1 ≤ I ≤ P ≤ LABEL_PARTS_MAX. Returns 0 or -1. @l points
+ * into @text. */
 int label_parse(struct label *l, struct span text);
 /* Walks the ranges of the set, ascending. Start with *@rest = l->set. false: no more. */
 bool label_range(struct span *rest, uint64_t *from, uint64_t *to);

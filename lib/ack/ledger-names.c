@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Short names of long sets. A name stands for numbers that are open, or were: once the lowest number that is open
- * or remembered is above all of them, nobody can mean it any more, and it goes. */
+/* Short names of long sets. A name stands for numbers that are open, or were: once the lowest
+ * number that is open or remembered is above all of them, nobody can mean it any more, and it
+ * goes. */
 #include "ack/ledger-parts.h"
 
 #include "base/mem.h"

@@ -37,9 +37,9 @@ void ledger_each_open(const struct ledger *l, const struct ledger_part *p,
 	}
 }
 
-/* Whether nobody says that it holds an open number: it is below one that the sink has reported or asks about,
- * although the sink has not named it, or the sink is idle and nothing moves: a slow program that says nothing of
- * itself keeps its sink idle most of the time. */
+/* Whether nobody says that it holds an open number: it is below one that the sink has reported or
+ * asks about, although the sink has not named it, or the sink is idle and nothing moves: a slow
+ * program that says nothing of itself keeps its sink idle most of the time. */
 static bool is_overdue(const struct ledger *l, const struct ledger_entry *x,
 	enum ledger_members members, bool moves)
 {

@@ -16,7 +16,8 @@ struct ledger_split {
 	uint64_t question; /* the last question that named a part */
 	uint32_t unnamed; /* parts that this question has not named and that are not reported */
 	size_t set_len;
-	/* A bit for each part that is reported; a bit for each that the question named; the text of the set. */
+	/* A bit for each part that is reported; a bit for each that the question named; the text of
+	 * the set. */
 	unsigned char *seen, *named;
 	char *set;
 };
@@ -33,13 +34,15 @@ struct ledger_entry {
 	struct ledger_split *split; /* some of its parts are reported */
 	int64_t at, low, emitted_us, overdue_us; /* overdue_us 0: not found overdue */
 	uint64_t
-		asked; /* the last question that named the number, with all its parts if it was split */
+		/* the last question that named the number, with all its parts if it was split */
+		asked;
 	uint64_t ordinal; /* how many numbers of its partition came before */
 	uint64_t bytes;
 	uint32_t before, after; /* of all open numbers; of all ended ones; free entries: after */
 	uint32_t part_before, part_after;
 	uint32_t chain;
-	bool is_exact; /* number … last all belong to the run, and their offsets follow each other too */
+	/* number … last all belong to the run, and their offsets follow each other too */
+	bool is_exact;
 };
 
 struct ledger_range {
@@ -105,8 +108,9 @@ void ledger_names_free(struct ledger *l);
 
 /* Puts open numbers together until they take little room. */
 void ledger_thin(struct ledger *l);
-/* The entry that begins with a number and ends with @to at the latest: after an exact run was cut into pieces, if
- * the number was in one. NONE: there is none; *@in_run: it may be one of a run that is not exact. */
+/* The entry that begins with a number and ends with @to at the latest: after an exact run was cut
+ * into pieces, if the number was in one. NONE: there is none; *@in_run: it may be one of a run that
+ * is not exact. */
 uint32_t ledger_entry_carve(struct ledger *l, uint64_t number, uint64_t to, bool *in_run);
 /* Cuts an exact run: @number becomes the first of a further entry, which is returned. */
 uint32_t ledger_entry_cut(struct ledger *l, uint32_t e, uint64_t number);
@@ -117,10 +121,12 @@ void ledger_pass_over(struct ledger *l, uint64_t number);
 
 /* ---- ledger.c ---- */
 
-/* A new entry behind @before in all lists, for part of its run: @before's own values, which the caller changes. */
+/* A new entry behind @before in all lists, for part of its run: @before's own values, which the
+ * caller changes. */
 uint32_t ledger_entry_split(struct ledger *l, uint32_t before);
 
-/* An entry's numbers become final, dropped or dead. If their assignment has ended, the report is only counted. */
+/* An entry's numbers become final, dropped or dead. If their assignment has ended, the report is
+ * only counted. */
 void ledger_entry_settle(struct ledger *l, uint32_t e, enum ledger_kind kind, int64_t now_us);
 /* Tells ledger_on_settled's function. */
 void ledger_entry_tell(const struct ledger *l, const struct ledger_entry *x, enum ledger_kind kind,

@@ -31,8 +31,8 @@ static uint64_t floor_of(const struct ledger *l, bool sink)
 	return l->order && !sink && l->mark > l->known ? l->mark : l->known;
 }
 
-/* Whether a report may settle one of its numbers. TAKEN: yes; WAIT: yes, but nothing is left to do; else why
- * not. *@number becomes the last one for which the same holds. */
+/* Whether a report may settle one of its numbers. TAKEN: yes; WAIT: yes, but nothing is left to do;
+ * else why not. *@number becomes the last one for which the same holds. */
 static enum ledger_answer look(
 	const struct ledger *l, bool sink, const struct label *label, uint64_t *number)
 {
@@ -64,8 +64,8 @@ static bool is_wide(const struct ledger *l, uint64_t from, uint64_t to)
 	return to - from >= (uint64_t)l->open + l->ended;
 }
 
-/* The next entry of a list that has numbers of the range; *@e is where to begin. The ended ones are not in the
- * order of their numbers, so the whole list is looked through. */
+/* The next entry of a list that has numbers of the range; *@e is where to begin. The ended ones are
+ * not in the order of their numbers, so the whole list is looked through. */
 static bool next_in_range(const struct ledger *l, uint32_t *e, uint64_t from, uint64_t to)
 {
 	while (*e != NONE && (l->entries[*e].last < from || l->entries[*e].number > to))

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /* Runs: numbers of one partition that share an entry.
  *
- * DESIGN: a run whose numbers and offsets both follow each other is exact: it can be
- * cut again at any number, and nothing is lost by it. ledger_emit makes such runs. Each lies in a block of numbers,
- * so that the run of a number is found by looking for those before, back to the block's beginning.
+ * DESIGN: a run whose numbers and offsets both follow each other is exact: it can be cut again at
+ * any number, and nothing is lost by it. ledger_emit makes such runs. Each lies in a block of
+ * numbers, so that the run of a number is found by looking for those before, back to the block's
+ * beginning.
  *
- * In order accounting a filter that drops may leave any number of records open, and the next report of the sink
- * settles them all. When many entries are open, neighbours of one partition become one, but for the newest ones, of
- * which the sink's next reports will speak. As one fetch brings many records of one partition, most of these runs
- * are exact, too. Where that is not enough, runs of a partition are joined that other partitions' numbers stand between. In
- * such a run a number cannot be told from one of another partition: it is settled as a whole when the sink
- * reports a number above its last one, and until then the position stays before it. That may repeat records
- * after a crash, and lose none. A transaction must not repeat any: it gets exact runs only.
- */
+ * In order accounting a filter that drops may leave any number of records open, and the next report
+ * of the sink settles them all. When many entries are open, neighbours of one partition become one,
+ * but for the newest ones, of which the sink's next reports will speak. As one fetch brings many
+ * records of one partition, most of these runs are exact, too. Where that is not enough, runs of a
+ * partition are joined that other partitions' numbers stand between. In such a run a number cannot
+ * be told from one of another partition: it is settled as a whole when the sink reports a number
+ * above its last one, and until then the position stays before it. That may repeat records after a
+ * crash, and lose none. A transaction must not repeat any: it gets exact runs only. */
 #include "ack/ledger-parts.h"
 
 enum { EXACT_MAX = 1 << 18 };
@@ -40,7 +41,8 @@ static bool is_neighbour(const struct ledger_entry *a, const struct ledger_entry
 		a->at + (int64_t)a->count == b->at;
 }
 
-/* One pass over a partition's entries below @bound. @any: those too that are no neighbours, two by two. */
+/* One pass over a partition's entries below @bound. @any: those too that are no neighbours, two by
+ * two. */
 static void thin_part(struct ledger *l, struct ledger_part *p, uint64_t bound, bool any)
 {
 	uint32_t e = p->head;

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * DESIGN: entries of open numbers, in a pool that grows to the window and is found through a hash
- * table; numbers are dense, so that almost all chains have one entry. Records of one partition that come together
- * share an entry, a run; a report of some of them cuts it (ledger-runs.c). Two lists run through
- * the entries, both ascending: all open numbers, and those of one partition. So the head of a
- * partition's list holds its position back, and nothing is ever searched. A settled number leaves at once.
- * Remembered are only the parts of a label that was split, and the numbers of ended assignments: so a late
- * report differs from a second report.
+ * table; numbers are dense, so that almost all chains have one entry. Records of one partition that
+ * come together share an entry, a run; a report of some of them cuts it (ledger-runs.c). Two lists
+ * run through the entries, both ascending: all open numbers, and those of one partition. So the
+ * head of a partition's list holds its position back, and nothing is ever searched. A settled
+ * number leaves at once. Remembered are only the parts of a label that was split, and the numbers
+ * of ended assignments: so a late report differs from a second report.
  *
- * In order accounting more numbers are put together when many are open, so that what a filter drops takes
- * little memory.
+ * In order accounting more numbers are put together when many are open, so that what a filter drops
+ * takes little memory.
  *
- * Files: ledger.c entries, partitions, positions and the window; ledger-report.c reports and transactions;
- * ledger-runs.c runs; ledger-open.c what is open.
- */
+ * Files: ledger.c entries, partitions, positions and the window; ledger-report.c reports and
+ * transactions; ledger-runs.c runs; ledger-open.c what is open. */
 #include "ack/ledger-parts.h"
 
 #include "base/mem.h"
@@ -23,7 +22,8 @@
 
 /* At most so many entries of ended assignments are remembered. */
 enum { ENDED_MAX = 1 << 16, KEEP_MIN = 2048, KEEP_MAX = 1 << 20 };
-/* When a run is cut, each of its records counts as much as another: a large one has an entry of its own. */
+/* When a run is cut, each of its records counts as much as another: a large one has an entry of its
+ * own. */
 enum { RUN_BYTES = 256 << 10 };
 
 /* ---- the table ---- */
@@ -308,7 +308,8 @@ uint32_t ledger_entry_split(struct ledger *l, uint32_t before)
 	return e;
 }
 
-/* Whether the next number can be put to the newest entry: it belongs there, and nothing was said of that. */
+/* Whether the next number can be put to the newest entry: it belongs there, and nothing was said of
+ * that. */
 static bool goes_on(const struct ledger *l, const struct ledger_part *p, int64_t at, int64_t low,
 	size_t bytes, int64_t now_us)
 {

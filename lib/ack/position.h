@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The words of a sink that keeps positions (evpipe-ack(7)): where reading begins is decided by what it has stored
- * with its data, not by what the source has committed. */
+/* The words of a sink that keeps positions (evpipe-ack(7)): where reading begins is decided by what
+ * it has stored with its data, not by what the source has committed. */
 #ifndef EVPIPE_ACK_POSITION_H
 #define EVPIPE_ACK_POSITION_H
 

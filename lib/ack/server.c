@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * DESIGN: net/peers has the connections; what is sent is little (a greeting, an end, the answer to one
- * question at a time): a peer for which much waits does not read.
+ * DESIGN: net/peers has the connections; what is sent is little (a greeting, an end, the answer to
+ * one question at a time): a peer for which much waits does not read.
  *
- * A report is a fact about records, whichever program sends it and however late: labels before garbage on
- * a line count.
+ * A report is a fact about records, whichever program sends it and however late: labels before
+ * garbage on a line count.
  *
- * Files: server.c the server; server-message.c what peers say.
- */
+ * Files: server.c the server; server-message.c what peers say. */
 #define _GNU_SOURCE
 #include "ack/server-parts.h"
 
@@ -51,8 +50,8 @@ static void on_line(void *ctx, struct peer *p, struct span line, int64_t now_us)
 	ack_server_take(ctx, (struct ack_peer *)p, line, now_us);
 }
 
-/* A program names a set before it hands on what is labelled with the name. So before a block with names is taken,
- * what other peers have sent is looked through for the sets. */
+/* A program names a set before it hands on what is labelled with the name. So before a block with
+ * names is taken, what other peers have sent is looked through for the sets. */
 static bool is_set(void *ctx, struct peer *peer, struct span line)
 {
 	struct ack_peer *p = (struct ack_peer *)peer;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Spans (bytes that another object owns) and a growable byte buffer. Every function that appends makes its own
- * room, and ends the program with 111 when there is no memory: no append can fail. */
+/* Spans (bytes that another object owns) and a growable byte buffer. Every function that appends
+ * makes its own room, and ends the program with 111 when there is no memory: no append can fail. */
 #ifndef EVPIPE_BUF_H
 #define EVPIPE_BUF_H
 
@@ -33,7 +33,8 @@ static inline bool span_starts(struct span s, const char *with)
 /* A copy with a NUL behind it, to be freed. */
 char *span_text(struct span s);
 
-/* Takes the next word, which ends at a space or at the end, and the space off the front of *@rest. */
+/* Takes the next word, which ends at a space or at the end, and the space off the front of
+ * *@rest. */
 static inline struct span span_word(struct span *rest)
 {
 	const char *space = rest->len ? (const char *)memchr(rest->p, ' ', rest->len) : NULL;
@@ -48,7 +49,8 @@ static inline struct span span_word(struct span *rest)
 /* A scanner may load, but must not use, up to this many bytes behind a buffer's end. */
 enum { BUF_SLACK = 64 };
 
-/* cap does not count the slack: BUF_SLACK bytes behind cap are always allocated. All zero is empty. */
+/* cap does not count the slack: BUF_SLACK bytes behind cap are always allocated. All zero is
+ * empty. */
 struct buf {
 	char *p;
 	size_t len, cap;

@@ -14,7 +14,8 @@ struct catalog {
 
 /* Copies @name; any bytes. */
 void catalog_add(struct catalog *c, struct span name);
-/* Appends the names to @b, each with @end behind it. A name that has an @end in it is left out. Returns how many were left out. */
+/* Appends the names to @b, each with @end behind it. A name that has an @end in it is left out.
+ * Returns how many were left out. */
 size_t catalog_put(const struct catalog *c, char end, struct buf *b);
 void catalog_free(struct catalog *c);
 

@@ -36,10 +36,10 @@ static void make_pipe(int fds[2], int ours)
 
 /* ---- what must not outlive us ---- */
 
-/* A process that waits for our end, be it by SIGKILL, and then ends all groups of commands. Over a pipe it is told
- * of each: the number of a group that begins, and the same below 0 once it has ended. In the end it removes the
- * directory of child_remove_at_end. The kernel's own way, a
- * signal at the death of the parent, reaches the command alone and not what it has started. */
+/* A process that waits for our end, be it by SIGKILL, and then ends all groups of commands. Over a
+ * pipe it is told of each: the number of a group that begins, and the same below 0 once it has
+ * ended. In the end it removes the directory of child_remove_at_end. The kernel's own way, a signal
+ * at the death of the parent, reaches the command alone and not what it has started. */
 static pid_t guard_pid;
 static int guard_fd = -1;
 static char guarded[PATH_MAX]; /* the directory that it removes; "": none */
@@ -161,7 +161,8 @@ static int move_note(int fd)
 	return fd < 0 ? 0 : dup2(fd, NOTE_FD);
 }
 
-/* In the new process, which may share our memory until it runs another program. Returns why it cannot. */
+/* In the new process, which may share our memory until it runs another program. Returns why it
+ * cannot. */
 static int become(char *const argv[], const struct its *its, pid_t parent, const sigset_t *mask)
 {
 	struct sigaction defaults = {.sa_handler = SIG_DFL}, old;
@@ -173,7 +174,8 @@ static int become(char *const argv[], const struct its *its, pid_t parent, const
 			sigaction(sig, &defaults, NULL);
 	setpgid(0, 0);
 	tell_guard(getpid());
-	/* Until the guard knows of us we depend on the kernel's word; our parent may have died before it. */
+	/* Until the guard knows of us we depend on the kernel's word; our parent may have died
+	 * before it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(EXIT_TEMP);
@@ -185,8 +187,9 @@ static int become(char *const argv[], const struct its *its, pid_t parent, const
 	return errno;
 }
 
-/* Signals are blocked meanwhile: our handlers must not run in the new process. A pipe tells why it could not run the
- * program, and by its end that it runs it: where vfork is a fork, as under qemu or valgrind, it shares no memory. */
+/* Signals are blocked meanwhile: our handlers must not run in the new process. A pipe tells why it
+ * could not run the program, and by its end that it runs it: where vfork is a fork, as under qemu
+ * or valgrind, it shares no memory. */
 static int spawn(struct child *c, char *const argv[], const struct its *its)
 {
 	pid_t parent = getpid();
@@ -321,7 +324,8 @@ size_t child_note(struct child *c, char *text, size_t size)
 	return n > 0 ? (size_t)n : 0;
 }
 
-/* Whether nothing of the last input was read: the pipe, which keeps what its reader has left, still holds it. */
+/* Whether nothing of the last input was read: the pipe, which keeps what its reader has left, still
+ * holds it. */
 static bool is_untouched(const struct child *c)
 {
 	int left = 0;

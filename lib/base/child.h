@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* A program that is run inside a poll loop: input is fed to it and output taken from it side by side, so that
- * it may read first and write then, or both by turns, or not read at all. Standard error is ours.
+/* A program that is run inside a poll loop: input is fed to it and output taken from it side by
+ * side, so that it may read first and write then, or both by turns, or not read at all. Standard
+ * error is ours.
  *
- * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in order, and all
- * that it has started can be ended with it. If we end, be it by SIGKILL, so does the group: a small process of
- * its own, started with the first child, sees to that. SIGCHLD must not be ignored: child_apart. */
+ * It leads a process group of its own: Ctrl-C on a terminal is for the pipeline, which ends in
+ * order, and all that it has started can be ended with it. If we end, be it by SIGKILL, so does the
+ * group: a small process of its own, started with the first child, sees to that. SIGCHLD must not
+ * be ignored: child_apart. */
 #ifndef EVPIPE_CHILD_H
 #define EVPIPE_CHILD_H
 
@@ -31,23 +33,26 @@ struct child {
 
 enum child_state { CHILD_RUNS, CHILD_DONE, CHILD_FAILED };
 
-/* Before the first child, and after what the program itself takes from the environment: what it runs is no member of its
- * pipeline, even if it is one of ours; and SIGCHLD is not ignored, as it is if our parent ignores it. */
+/* Before the first child, and after what the program itself takes from the environment: what it
+ * runs is no member of its pipeline, even if it is one of ours; and SIGCHLD is not ignored, as it
+ * is if our parent ignores it. */
 void child_apart(void);
-/* Runs @argv, looked up in $PATH, on @input, which stays until the end of the run; it may write @output_max
- * bytes. Returns 0, or errno's value when it cannot be run. Dies with 111 when there are no pipes. */
+/* Runs @argv, looked up in $PATH, on @input, which stays until the end of the run; it may write
+ * @output_max bytes. Returns 0, or errno's value when it cannot be run. Dies with 111 when there
+ * are no pipes. */
 int child_start(struct child *c, char *const argv[], struct span input, size_t output_max);
 /* The same with an input that stays open, and with descriptor 3, on which it may write notes. */
 int child_open(struct child *c, char *const argv[], size_t output_max);
-/* Gives it @input, which stays until the end of the run, or the next call; what was given before has been read. The
- * caller takes the output out of c->output. */
+/* Gives it @input, which stays until the end of the run, or the next call; what was given before
+ * has been read. The caller takes the output out of c->output. */
 void child_give(struct child *c, struct span input);
 /* Closes its input, which has been read. */
 void child_end_input(struct child *c);
 /* Takes what it has written on descriptor 3, up to @size bytes. Returns how many; never blocks. */
 size_t child_note(struct child *c, char *text, size_t size);
-/* Fills in CHILD_FDS entries; child_serve takes them back after poll, and never blocks. DONE: the output has
- * ended and it has exited with 0. FAILED: else, or the output was too much; nothing runs any more. */
+/* Fills in CHILD_FDS entries; child_serve takes them back after poll, and never blocks. DONE: the
+ * output has ended and it has exited with 0. FAILED: else, or the output was too much; nothing runs
+ * any more. */
 void child_poll(const struct child *c, struct pollfd *p);
 enum child_state child_serve(struct child *c, const struct pollfd *p);
 /* Of a failed one: "exited with status 3", "was killed by signal 9", "wrote 64 MiB more than …". */
@@ -56,17 +61,20 @@ void child_why(const struct child *c, char *why, size_t size);
 bool child_overflowed(const struct child *c);
 /* It has ended, but its output is still open: a process that it has started holds it. */
 bool child_lingers(const struct child *c);
-/* Which process that is: "process 77 (sleep)"; the first one found in /proc, which is read through. Returns false
- * when none is found. */
+/* Which process that is: "process 77 (sleep)"; the first one found in /proc, which is read through.
+ * Returns false when none is found. */
 bool child_holder(const struct child *c, char *name, size_t size);
 /* Ends it and what it has started, at once; nothing when none runs. Waits for its end. */
 void child_kill(struct child *c);
-/* At the end of the program, after the last child: ends all groups, those too that a child has left behind. */
+/* At the end of the program, after the last child: ends all groups, those too that a child has left
+ * behind. */
 void child_end_all(void);
-/* Removes a directory with all that is in it, as far as that can be done; a link in it is not followed. */
+/* Removes a directory with all that is in it, as far as that can be done; a link in it is not
+ * followed. */
 void child_remove(const char *path);
-/* Before the first child. This directory, with all that is in it, is removed when we have ended, be it by SIGKILL, and all
- * groups have. @path is copied. Dies with 111 when there is no room for another process. */
+/* Before the first child. This directory, with all that is in it, is removed when we have ended, be
+ * it by SIGKILL, and all groups have. @path is copied. Dies with 111 when there is no room for
+ * another process. */
 void child_remove_at_end(const char *path);
 
 #endif

@@ -21,8 +21,9 @@ void line_free(struct line *l)
 	l->p = NULL;
 }
 
-/* Makes room for a read that is worth its system call. Moves the bytes in use to the front; grows the block
- * instead when that would free less than half of it, so that each byte is moved about once. */
+/* Makes room for a read that is worth its system call. Moves the bytes in use to the front; grows
+ * the block instead when that would free less than half of it, so that each byte is moved about
+ * once. */
 static void make_room(struct line *l)
 {
 	size_t from = l->at;

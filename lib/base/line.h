@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* Lines out of a descriptor, in big blocks, without a copy a line.
  *
- * LF (or NUL) ends a line; text behind the last line end at EOF is torn and never a line. A sink can keep the
- * lines it has not finished with: their bytes stay, found by their place in the stream, until the sink releases
- * them in order. Of a line over the limit only the first LINE_HEAD_MAX bytes stay; the rest of the line takes
- * no memory and has no place.
+ * LF (or NUL) ends a line; text behind the last line end at EOF is torn and never a line. A sink
+ * can keep the lines it has not finished with: their bytes stay, found by their place in the
+ * stream, until the sink releases them in order. Of a line over the limit only the first
+ * LINE_HEAD_MAX bytes stay; the rest of the line takes no memory and has no place.
  *
- * With `framed` the input has no line ends: four bytes, big endian, are the length of what follows, and -1 that of
- * nothing. "Line" then means such a frame, its length included. */
+ * With `framed` the input has no line ends: four bytes, big endian, are the length of what follows,
+ * and -1 that of nothing. "Line" then means such a frame, its length included. */
 #ifndef EVPIPE_LINE_H
 #define EVPIPE_LINE_H
 
@@ -25,8 +25,9 @@ enum {
 enum line_status {
 	LINE_NONE, /* no whole line yet: read more */
 	LINE_WHOLE, /* text is the line without its end */
-	LINE_LONG, /* a line over the limit: text is its first LINE_HEAD_MAX bytes, or all of it; framed: without the
-		    * length */
+	/* a line over the limit: text is its first LINE_HEAD_MAX bytes, or all of it; framed:
+	 * without the length */
+	LINE_LONG,
 	LINE_TORN, /* EOF: text is the rest behind the last line end. Returned once */
 	LINE_END, /* EOF: nothing is left */
 };
@@ -46,14 +47,16 @@ struct line {
 	bool keeping;
 	bool over; /* the line that is being read is over the limit */
 	uint64_t
-		dropped; /* bytes of that line which were read and not kept; framed: that are still to come */
+		/* bytes of that line which were read and not kept; framed: that are still to
+		 * come */
+		dropped;
 	uint64_t length; /* LINE_LONG: of the whole line, without its end */
 	bool eof, told_torn;
 	uint64_t number; /* of the line handed out last, from 1 */
 };
 
-/* The caller keeps @fd and closes it. The block grows up to @max, and above @max while lines are kept.
- * Ends the program with 111 when there is no memory. */
+/* The caller keeps @fd and closes it. The block grows up to @max, and above @max while lines are
+ * kept. Ends the program with 111 when there is no memory. */
 void line_init(struct line *l, int fd, char end, size_t max);
 /* One read(2). Does not block after poll has said POLLIN.
  * Returns bytes read, 0 at EOF, -1 with errno (EAGAIN and EINTR included). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* malloc and its kin, which end the program with 111 when there is no memory: none of these returns NULL.
- * Free with free(). */
+/* malloc and its kin, which end the program with 111 when there is no memory: none of these returns
+ * NULL. Free with free(). */
 #ifndef EVPIPE_MEM_H
 #define EVPIPE_MEM_H
 

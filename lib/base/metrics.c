@@ -78,8 +78,9 @@ static void copy_init(struct copy *c, char *text)
 		c->temporary = mem_printf("%s.%ld.tmp", text, (long)getpid());
 }
 
-/* evpipe's name for this member: the program's name, or that name with a number. $EVPIPE_MEMBER may also be the
- * name of a script or an evbatch that runs this program: then this program must not use it. */
+/* evpipe's name for this member: the program's name, or that name with a number. $EVPIPE_MEMBER may
+ * also be the name of a script or an evbatch that runs this program: then this program must not use
+ * it. */
 static const char *member_name(const char *tool)
 {
 	const char *name = getenv("EVPIPE_MEMBER");
@@ -91,7 +92,8 @@ static const char *member_name(const char *tool)
 	return name;
 }
 
-/* A program that has ended is not ready. Called at the start too: a killed run may have left the file. */
+/* A program that has ended is not ready. Called at the start too: a killed run may have left the
+ * file. */
 static void unready(void)
 {
 	if (self.ready_path && self.pid == getpid())
@@ -337,8 +339,8 @@ void metrics_print(struct buf *b)
 
 /* ---- the files ---- */
 
-/* Makes a file that was not there, so that a link of another user is never followed. What an earlier process with
- * this process's id has left is removed. */
+/* Makes a file that was not there, so that a link of another user is never followed. What an
+ * earlier process with this process's id has left is removed. */
 static int create(const char *path)
 {
 	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -418,7 +420,8 @@ void metrics_set_ready(bool ready)
 	if (ready == self.ready)
 		return;
 	self.ready = ready;
-	/* A supervisor that learns of it may look at the counters too: write them at the next tick. */
+	/* A supervisor that learns of it may look at the counters too: write them at the next
+	 * tick. */
 	self.due_ms = 0;
 	if (!ready)
 		unready();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Counters and gauges in Prometheus's text format, rewritten to a file once a second, atomically
- * (temporary file and rename in the same directory, as node_exporter's textfile collector wants), and
- * readiness. Under evpipe(1) both go to the pipeline's directory too: $EVPIPE_DIR/metrics/TOOL.prom, and
- * $EVPIPE_DIR/ready/TOOL, which is there while the program is ready. TOOL, also the label, is the
- * program's name, or $EVPIPE_MEMBER when that is this name and a number ("evstamp-2"). A directory
- * that is not there is warned of once.
+ * (temporary file and rename in the same directory, as node_exporter's textfile collector wants),
+ * and readiness. Under evpipe(1) both go to the pipeline's directory too:
+ * $EVPIPE_DIR/metrics/TOOL.prom, and $EVPIPE_DIR/ready/TOOL, which is there while the program is
+ * ready. TOOL, also the label, is the program's name, or $EVPIPE_MEMBER when that is this name and
+ * a number ("evstamp-2"). A directory that is not there is warned of once.
  *
  * Names are the same in every pipeline. The label pipeline is $EVPIPE_NAME, else "evpipe". */
 #ifndef EVPIPE_METRICS_H
@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Counters that several modules increment, whether or not a file is written. No program decides by them. */
+/* Counters that several modules increment, whether or not a file is written. No program decides by
+ * them. */
 struct metrics {
 	uint64_t records_in, records_out, forwarded, dropped;
 	uint64_t errors[CLASS_COUNT], dead_letters[CLASS_COUNT];
@@ -24,7 +25,8 @@ struct metrics {
 
 extern struct metrics metrics;
 
-/* A module says which of those counters it increments: they are printed from then on, also while they are 0. */
+/* A module says which of those counters it increments: they are printed from then on, also while
+ * they are 0. */
 enum metrics_shared {
 	METRICS_IN = 1,
 	METRICS_OUT = 2,
@@ -39,12 +41,13 @@ void metrics_counts(unsigned which);
 enum metrics_labels {
 	METRICS_PIPELINE, /* none: one program of a pipeline counts it */
 	METRICS_TOOL,
-	METRICS_CLASS, /* tool, and type: the value is an array of CLASS_COUNT, one for each class */
+	/* tool, and type: the value is an array of CLASS_COUNT, one for each class */
+	METRICS_CLASS,
 };
 
-/* The module that counts registers its own series in the same way. @name is without "evpipe_"; a counter's ends
- * with "_total". @n is read at each writing. Strings and values must live on; a second registration of a name
- * replaces the first. */
+/* The module that counts registers its own series in the same way. @name is without "evpipe_"; a
+ * counter's ends with "_total". @n is read at each writing. Strings and values must live on; a
+ * second registration of a name replaces the first. */
 void metrics_counter(
 	const char *name, const char *help, enum metrics_labels labels, const uint64_t *n);
 void metrics_gauge(
@@ -72,7 +75,8 @@ void metrics_lag(const char *topic, int32_t partition, int64_t lag);
 void metrics_init(const char *tool, const char *file);
 /* Appends the text. */
 void metrics_print(struct buf *text);
-/* From now on @print makes the text of the files, in place of metrics_print. It appends to @text. */
+/* From now on @print makes the text of the files, in place of metrics_print. It appends to
+ * @text. */
 void metrics_print_with(void (*print)(struct buf *text));
 /* Appends a label, and a comma where another stands before it. @value may be any text. */
 void metrics_put_label(struct buf *text, const char *name, const char *value);
@@ -84,8 +88,8 @@ int metrics_tick(int64_t now_ms);
 /* Rewrites now: at the end of the program. */
 void metrics_flush(void);
 
-/* Tells readiness: sets the gauge, makes or removes the file, and writes LF to the --ready-fd descriptor
- * (s6's notification-fd) once. Does nothing when @ready is no news. @fd -1: none. */
+/* Tells readiness: sets the gauge, makes or removes the file, and writes LF to the --ready-fd
+ * descriptor (s6's notification-fd) once. Does nothing when @ready is no news. @fd -1: none. */
 void metrics_ready_fd(int fd);
 void metrics_set_ready(bool ready);
 

@@ -39,7 +39,8 @@ void msg_before(void (*fn)(void))
 	before = fn;
 }
 
-/* The length in bytes of the character of UTF-8 at @s and its number; 0: there is none. A NUL ends the text. */
+/* The length in bytes of the character of UTF-8 at @s and its number; 0: there is none. A NUL ends
+ * the text. */
 static size_t decode(const char *s, unsigned *code)
 {
 	static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};

@@ -14,7 +14,8 @@ enum {
 	EXIT_TEMP = 111, /* broker away, truncated input, system error: may be restarted */
 };
 
-/* The word that goes with a number: msg_warn("%zu %s", n, PLURAL(n, "record was", "records were")). */
+/* The word that goes with a number: msg_warn("%zu %s", n, PLURAL(n, "record was", "records
+ * were")). */
 #define PLURAL(n, one, many) ((n) == 1 ? (one) : (many))
 
 /* Names the program in every message. @prog must live on. Call first in main. */
@@ -28,11 +29,13 @@ bool msg_is_for_people(void);
 /* From now on @fn is called before each message. */
 void msg_before(void (*fn)(void));
 
-/* Makes @text fit for a terminal and for one line: control characters, also C1 and those that turn the direction of
- * text, and bytes that are not UTF-8, such as a character that was truncated, become '?'. */
+/* Makes @text fit for a terminal and for one line: control characters, also C1 and those that turn
+ * the direction of text, and bytes that are not UTF-8, such as a character that was truncated,
+ * become '?'. */
 void msg_clean(char *text);
 
-/* strerror's text; for EMFILE and ENFILE with the remedy. What fails so is temporary: a status must not be EXIT_PERM. */
+/* strerror's text; for EMFILE and ENFILE with the remedy. What fails so is temporary: a status must
+ * not be EXIT_PERM. */
 const char *msg_errno(int error);
 /* Whether @error says that descriptors have run out: EMFILE, ENFILE. */
 bool msg_errno_is_limit(int error);

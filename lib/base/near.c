@@ -12,7 +12,8 @@ static int least(int a, int b)
 
 bool near_word(const char *typed, const char *word)
 {
-	/* The distance between the first i letters of the one and the first j of the other (Damerau, Levenshtein). */
+	/* The distance between the first i letters of the one and the first j of the other
+	 * (Damerau, Levenshtein). */
 	static int d[WORD_MAX + 1][WORD_MAX + 1];
 	size_t n = strlen(typed), m = strlen(word);
 

@@ -5,8 +5,9 @@
 
 #include <stdbool.h>
 
-/* Whether @typed becomes @word by one letter left out, put in, changed, or exchanged with its neighbour; by two in words
- * of eight letters and more. False for equal words and for those of more than 63 bytes. */
+/* Whether @typed becomes @word by one letter left out, put in, changed, or exchanged with its
+ * neighbour; by two in words of eight letters and more. False for equal words and for those of more
+ * than 63 bytes. */
 bool near_word(const char *typed, const char *word);
 
 #endif

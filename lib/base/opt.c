@@ -26,8 +26,8 @@ void opt_common(struct opt_common *o)
 	o->ready_fd = arg_int0(NULL, "ready-fd", "N", "write a line to descriptor N when ready");
 }
 
-/* argtable wants to know how many values there may be before it sees the command line. So these get their room in
- * opt_parse. */
+/* argtable wants to know how many values there may be before it sees the command line. So these get
+ * their room in opt_parse. */
 static struct arg_str **many;
 static size_t many_count;
 
@@ -77,7 +77,8 @@ _Noreturn void opt_bad(const char *fmt, ...)
 
 _Noreturn static void end_page(void)
 {
-	/* A page longer than the buffer may have failed before its end: the reason is asked for once more. */
+	/* A page longer than the buffer may have failed before its end: the reason is asked for
+	 * once more. */
 	if (ferror(stdout)) {
 		clearerr(stdout);
 		putchar('\n');
@@ -128,8 +129,9 @@ _Noreturn static void print_version(const struct opt_page *page)
 	end_page();
 }
 
-/* When descriptor 0, 1 or 2 comes closed, the next file that is opened would get its number, and output would go
- * into the dead letters. Opened the wrong way round, reads and writes fail as they should. */
+/* When descriptor 0, 1 or 2 comes closed, the next file that is opened would get its number, and
+ * output would go into the dead letters. Opened the wrong way round, reads and writes fail as they
+ * should. */
 static void fill_standard_descriptors(void)
 {
 	static const int flags[] = {O_WRONLY, O_RDONLY, O_WRONLY};

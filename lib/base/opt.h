@@ -23,8 +23,8 @@ void opt_common(struct opt_common *o);
 /* Names a library that the program links, and its version: "librdkafka 2.0.2". */
 typedef const char *opt_library_fn(void);
 
-/* Options of other programs which mean nothing here, a blank between them, and how it is written here. Where @options is
- * empty, for an operand too many. */
+/* Options of other programs which mean nothing here, a blank between them, and how it is written
+ * here. Where @options is empty, for an operand too many. */
 struct opt_hint {
 	const char *options, *hint;
 };
@@ -42,22 +42,23 @@ struct opt_page {
 /* A command of a program that has several: "evcorr stamp". */
 struct opt_command {
 	const char *name, *summary;
-	/* argv[0] is the command's name. Calls opt_parse with a table and a page of its own, whose prog is the
-	 * program's. Returns the exit status. */
+	/* argv[0] is the command's name. Calls opt_parse with a table and a page of its own, whose
+	 * prog is the program's. Returns the exit status. */
 	int (*run)(int argc, char **argv);
 };
 
-/* Runs the command that argv[1] names and returns its status. @commands ends with a NULL name; --help lists them, and
- * "prog COMMAND --help" prints a command's own options. An unknown command dies with 100 and "try 'prog --help'". */
+/* Runs the command that argv[1] names and returns its status. @commands ends with a NULL name;
+ * --help lists them, and "prog COMMAND --help" prints a command's own options. An unknown command
+ * dies with 100 and "try 'prog --help'". */
 int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt_command *commands);
 
-/* As arg_strn, with no limit but the command line's: an option or operand that may be given any number of times, or
- * at least @min times. */
+/* As arg_strn, with no limit but the command line's: an option or operand that may be given any
+ * number of times, or at least @min times. */
 struct arg_str *opt_many(const char *shortopts, const char *longopts, const char *datatype, int min,
 	const char *glossary);
 
-/* Parses. --help and --version print and exit 0; bad usage dies with 100 and "try 'x --help'"; sets up
- * messages and metrics. @table ends with arg_end. An option given twice where one is meant is an
+/* Parses. --help and --version print and exit 0; bad usage dies with 100 and "try 'x --help'"; sets
+ * up messages and metrics. @table ends with arg_end. An option given twice where one is meant is an
  * error. Operands may start with '-' only after "--". */
 void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	const struct opt_page *page);
@@ -65,16 +66,19 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 /* Dies with 100 and "try 'x --help'" at the end of the sentence. */
 _Noreturn void opt_bad(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Whether a value of this name is a secret, which ps must not show: sasl.password, client_secret. */
+/* Whether a value of this name is a secret, which ps must not show: sasl.password,
+ * client_secret. */
 bool opt_is_secret(const char *name);
-/* Overwrites, in the command line that ps shows, the secrets in @words, which are another program's: the password of
- * a URL, and what stands behind the NAME= of a secret. Copy the words before. */
+/* Overwrites, in the command line that ps shows, the secrets in @words, which are another
+ * program's: the password of a URL, and what stands behind the NAME= of a secret. Copy the words
+ * before. */
 void opt_mask_words(int count, const char *const *words);
-/* Another program's words, for exec: a copy, ended by NULL, which stays. They are masked in the command line. */
+/* Another program's words, for exec: a copy, ended by NULL, which stays. They are masked in the
+ * command line. */
 char **opt_command(const struct arg_str *a);
 
-/* Values with their defaults, in milliseconds, in bytes; die with opt_bad when the text is wrong or out of
- * [min, max]. @name is the option as the message has it. */
+/* Values with their defaults, in milliseconds, in bytes; die with opt_bad when the text is wrong or
+ * out of [min, max]. @name is the option as the message has it. */
 int64_t opt_duration_ms(const struct arg_str *a, const char *name, int64_t absent);
 int64_t opt_size(const struct arg_str *a, const char *name, int64_t absent);
 int64_t opt_int(

@@ -20,9 +20,9 @@ enum kind {
 	OUT_PIECES
 };
 
-/* A pipe of the usual 64 KB fills so fast that the processes of a pipeline wake each other all the time. With
- * 256 KB three processes take a tenth less CPU (payloads of 245 bytes); more room gains little. The kernel may
- * refuse. */
+/* A pipe of the usual 64 KB fills so fast that the processes of a pipeline wake each other all the
+ * time. With 256 KB three processes take a tenth less CPU (payloads of 245 bytes); more room gains
+ * little. The kernel may refuse. */
 static void widen(int fd)
 {
 	enum { PIPE_SIZE = 256 << 10 };
@@ -90,8 +90,8 @@ static ssize_t write_some(struct out *o)
 	return write_piece(o->fd, p, n);
 }
 
-/* A reader that keeps up but never catches up must not make the buffer grow for ever. Each byte is moved at most
- * about once: a move copies no more bytes than were written since the last one. */
+/* A reader that keeps up but never catches up must not make the buffer grow for ever. Each byte is
+ * moved at most about once: a move copies no more bytes than were written since the last one. */
 static void reclaim(struct out *o)
 {
 	size_t n = out_pending(o);

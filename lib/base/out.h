@@ -31,17 +31,19 @@ static inline size_t out_pending(const struct out *o)
 {
 	return o->b.len - o->head;
 }
-/* Writes as much as is possible without blocking. Returns 0 (also when bytes are left), or -1 with errno; EPIPE:
- * the reader has closed its end. */
+/* Writes as much as is possible without blocking. Returns 0 (also when bytes are left), or -1 with
+ * errno; EPIPE: the reader has closed its end. */
 int out_flush(struct out *o);
-/* For how many milliseconds the reader has taken nothing of what is pending, by the last out_flush. */
+/* For how many milliseconds the reader has taken nothing of what is pending, by the last
+ * out_flush. */
 int64_t out_stuck_ms(const struct out *o, int64_t now_ms);
-/* In struct pollfd .revents, whatever .events: the reader has closed its end (a pipe says POLLERR, a socket
- * POLLHUP). poll reports it without a write, so also while a topic is idle. */
+/* In struct pollfd .revents, whatever .events: the reader has closed its end (a pipe says POLLERR,
+ * a socket POLLHUP). poll reports it without a write, so also while a topic is idle. */
 enum { OUT_GONE = POLLERR | POLLHUP | POLLNVAL };
 /* For struct pollfd .events: POLLOUT while something is pending, else 0. */
 short out_events(const struct out *o);
-/* Writes the rest, blocking, and closes. Returns 0, or -1 with errno: then the output is not whole. */
+/* Writes the rest, blocking, and closes. Returns 0, or -1 with errno: then the output is not
+ * whole. */
 int out_close(struct out *o);
 
 #endif

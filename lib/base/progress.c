@@ -115,7 +115,8 @@ static bool is_ancestor(int pid)
 	return above == pid;
 }
 
-/* Whether the process is of our pipeline, as a shell starts it, and no sink, which prints nothing. */
+/* Whether the process is of our pipeline, as a shell starts it, and no sink, which prints
+ * nothing. */
 static bool may_print(int pid)
 {
 	static const char *const silent[] = {"kwrite", "rpub", "rapply", NULL};

@@ -165,7 +165,8 @@ static struct prom_family *family_of(struct prom *p, struct span name)
 	return f;
 }
 
-/* Whether a sample called @name belongs to the family: itself, or a histogram's or summary's part. */
+/* Whether a sample called @name belongs to the family: itself, or a histogram's or summary's
+ * part. */
 static bool belongs(const struct prom_family *f, struct span name)
 {
 	static const char *const parts[] = {"", "_bucket", "_sum", "_count"};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Prometheus's text format (version 0.0.4): reading it line by line, and merging several expositions
- * into one. */
+/* Prometheus's text format (version 0.0.4): reading it line by line, and merging several
+ * expositions into one. */
 #ifndef EVPIPE_PROM_H
 #define EVPIPE_PROM_H
 
@@ -18,8 +18,8 @@ struct prom_line {
 	struct span rest; /* the help, the type, or the value with its time stamp, if any */
 };
 
-/* Takes the next line off the front of @text. Skips other comments, blank lines and lines of no such form.
- * Returns false at the end. */
+/* Takes the next line off the front of @text. Skips other comments, blank lines and lines of no
+ * such form. Returns false at the end. */
 bool prom_next(struct span *text, struct prom_line *line);
 /* The value of a label, as it is written between its quotes; p NULL: not there. */
 struct span prom_label(struct span labels, const char *name);
@@ -32,8 +32,8 @@ struct prom {
 	size_t count, texts;
 };
 
-/* Adds an exposition; @text must live until prom_free. A sample that an earlier text has with the same name and
- * labels is added to that sample. */
+/* Adds an exposition; @text must live until prom_free. A sample that an earlier text has with the
+ * same name and labels is added to that sample. */
 void prom_add(struct prom *p, struct span text);
 /* Appends all of it: each family once, its samples together. */
 void prom_print(const struct prom *p, struct buf *out);

@@ -19,7 +19,8 @@ static int stops;
 static bool hup_reloads;
 static int hups; /* that have come since then */
 
-/* EAGAIN: the pipe is full, so the loop will wake. On any other error try again: a signal must not be lost. */
+/* EAGAIN: the pipe is full, so the loop will wake. On any other error try again: a signal must not
+ * be lost. */
 static void put(unsigned char byte)
 {
 	for (int tries = 0; tries < 5 && write(pipe_fds[1], &byte, 1) < 0 && errno != EAGAIN;

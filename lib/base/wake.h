@@ -16,15 +16,16 @@ int wake_stops(void);
 void wake_hup_reloads(void);
 /* How often it has come since then, as far as wake_stops or wake_must_end has seen. */
 int wake_hups(void);
-/* For a program that ends with its input: whether the program must end now. While input is open the first stop
- * signal only makes a warning, that the end of input is waited for, and the second ends the program; once a call had @input_ended, the first one does. Call when
- * the descriptor is ready, and in each round after the end of input: a signal to the whole pipeline may arrive
- * only after the end of input that it caused. */
+/* For a program that ends with its input: whether the program must end now. While input is open the
+ * first stop signal only makes a warning, that the end of input is waited for, and the second ends
+ * the program; once a call had @input_ended, the first one does. Call when the descriptor is ready,
+ * and in each round after the end of input: a signal to the whole pipeline may arrive only after
+ * the end of input that it caused. */
 bool wake_must_end(bool input_ended);
 /* Whether a stop signal had come by the last call of one of these two. */
 bool wake_signalled(void);
-/* Whether this program was asked to stop by a signal, or the unit of evpipe(1) that it is a member of: there only the
- * source gets the signal, and $EVPIPE_DIR/stopping is made before. */
+/* Whether this program was asked to stop by a signal, or the unit of evpipe(1) that it is a member
+ * of: there only the source gets the signal, and $EVPIPE_DIR/stopping is made before. */
 bool wake_stopped(void);
 /* Makes POLLIN come true on the descriptor from any thread; safe in callbacks of a library. */
 void wake_poke(void);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: a dead letter is appended whole under flock(2), since programs of one pipeline may share
- * the file. Under the lock the open file is compared with the one that has the name now: a rotation may have
- * moved or removed it, and a letter in a file without a name is lost. A torn letter of a killed writer is ended
- * with a LF first, and a letter that a full disk has truncated is taken back. fdatasync is put off to dead_sync,
- * so that a block of bad lines costs one. */
+ * the file. Under the lock the open file is compared with the one that has the name now: a rotation
+ * may have moved or removed it, and a letter in a file without a name is lost. A torn letter of a
+ * killed writer is ended with a LF first, and a letter that a full disk has truncated is taken
+ * back. fdatasync is put off to dead_sync, so that a block of bad lines costs one. */
 #define _GNU_SOURCE
 #include "flow/dead.h"
 
@@ -49,7 +49,8 @@ static bool is_shortage(int error)
 		error == EDQUOT || error == EIO;
 }
 
-/* A pipe that is opened for reading too would never be seen to have no reader. Waits for one for a while. */
+/* A pipe that is opened for reading too would never be seen to have no reader. Waits for one for a
+ * while. */
 static int open_pipe(const struct dead *d)
 {
 	int64_t until_ms = wake_now_ms() + d->lock_ms;
@@ -148,8 +149,8 @@ static void take_lock(struct dead *d)
 	}
 }
 
-/* Locks the file for one dead letter, which is the one that has the name now, and notes where the letter
- * begins. */
+/* Locks the file for one dead letter, which is the one that has the name now, and notes where the
+ * letter begins. */
 static void lock(struct dead *d)
 {
 	struct stat st, named;
@@ -236,7 +237,8 @@ static void put_line(struct dead *d, struct span line)
 	}
 }
 
-/* Where the record comes from, for the user, who has no line of a pipe; the dead letter has the record. */
+/* Where the record comes from, for the user, who has no line of a pipe; the dead letter has the
+ * record. */
 static void put_place(struct span line, struct buf *out)
 {
 	/* The scanner reads behind a text, and nobody promises that it can. */
@@ -343,6 +345,7 @@ int dead_close(struct dead *d)
 	else if (d->policy == DEAD_SKIP)
 		msg_warn("%llu %s refused and skipped", (unsigned long long)d->refused,
 			PLURAL(d->refused, "record was", "records were"));
-	/* A stop is no end of the work: nothing was left undone if each of them can be found again. */
+	/* A stop is no end of the work: nothing was left undone if each of them can be found
+	 * again. */
 	return dead_keeps(d) && wake_stopped() ? EXIT_DONE : EXIT_REFUSED;
 }

@@ -21,15 +21,16 @@ enum filter_verdict {
 typedef enum filter_verdict filter_fn(
 	void *self, const struct record *r, struct buf *out, struct record_error *e);
 
-/* The same for a filter of lines that need not be records: @r is NULL where @line is none, and @e says
- * why. */
+/* The same for a filter of lines that need not be records: @r is NULL where @line is none, and @e
+ * says why. */
 typedef enum filter_verdict filter_line_fn(void *self, struct span line, const struct record *r,
 	struct buf *out, struct record_error *e);
 
 /* For a program that keeps records. */
 struct filter_later {
-	/* Appends the records that are due, each with its LF, and counts them in *@count. @ended: no more come in. Returns
-	 * the milliseconds until it is to be asked again, or -1: it keeps none. */
+	/* Appends the records that are due, each with its LF, and counts them in *@count. @ended:
+	 * no more come in. Returns the milliseconds until it is to be asked again, or -1: it keeps
+	 * none. */
 	int64_t (*emit)(void *self, int64_t now_ms, bool ended, struct buf *out, uint64_t *count);
 	/* Whether it takes no more for now. */
 	bool (*is_full)(void *self);
@@ -43,29 +44,31 @@ struct filter {
 	void *self;
 	const struct input_opts *input;
 	const struct ack_opts *ack; /* NULL: it takes no part in acknowledgements */
-	/* What goes out is text for people: FILTER_EDITED appends all of it, line ends too, and a reader that goes is no
-	 * trouble. */
+	/* What goes out is text for people: FILTER_EDITED appends all of it, line ends too, and a
+	 * reader that goes is no trouble. */
 	bool prints;
 	const struct filter_later *later; /* NULL: it keeps none */
-	/* Called in each turn, and once with @ended. May append to @out. Returns the milliseconds until it is to be called
-	 * again, -1: with the next event, or FILTER_QUIT: no more input is read. */
+	/* Called in each turn, and once with @ended. May append to @out. Returns the milliseconds
+	 * until it is to be called again, -1: with the next event, or FILTER_QUIT: no more input is
+	 * read. */
 	int64_t (*tick)(void *self, int64_t now_ms, bool ended, struct buf *out);
 	bool ends_on_signal; /* the first signal is the end of its input */
 };
 
 /* Runs from standard input to standard output until EOF and returns the exit status. The first
- * SIGTERM or SIGINT only makes a warning while input is open (a filter ends on EOF, so that nothing in the
- * pipe is lost); the second ends it at once, and so does the first after EOF. Ends as soon as the reader has gone, with input or
- * without. A program that keeps records is asked for them after the end of input too, but a signal ends it when its
- * input is a file.
+ * SIGTERM or SIGINT only makes a warning while input is open (a filter ends on EOF, so that nothing
+ * in the pipe is lost); the second ends it at once, and so does the first after EOF. Ends as soon
+ * as the reader has gone, with input or without. A program that keeps records is asked for them
+ * after the end of input too, but a signal ends it when its input is a file.
  *
- * Drops and dead letters are reported to the source; records that are handed on are not. A record of
- * another source's run passes as it came: the sink will judge it. */
+ * Drops and dead letters are reported to the source; records that are handed on are not. A record
+ * of another source's run passes as it came: the sink will judge it. */
 int filter_run(const struct filter *f);
 
-/* The end of a filter that has a loop of its own: reports leave, standard output is closed, what was refused is counted.
- * @status: why it ends before its time; EXIT_TEMP: the source reads again what has no report. @gone: the reader has gone.
- * Returns the exit status, for a reader that is there. */
+/* The end of a filter that has a loop of its own: reports leave, standard output is closed, what
+ * was refused is counted. @status: why it ends before its time; EXIT_TEMP: the source reads again
+ * what has no report. @gone: the reader has gone. Returns the exit status, for a reader that is
+ * there. */
 int filter_finish(struct input *in, struct ack *ack, struct out *out, int status, bool gone);
 
 #endif

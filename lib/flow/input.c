@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A server or a reader that is there again sooner was not away, for the user who ends the program. */
+/* A server or a reader that is there again sooner was not away, for the user who ends the
+ * program. */
 enum { STILL_MS = 1000 };
 
 void input_opts(struct input_opts *o, enum input_letters to)

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Of so many bytes that are not read yet the lines are counted, when nobody writes more of them, and when the input
- * is open: a file may be long, and a writer need not stop. */
+/* Of so many bytes that are not read yet the lines are counted, when nobody writes more of them,
+ * and when the input is open: a file may be long, and a writer need not stop. */
 enum { CLOSED_BYTES = 64 << 20, OPEN_BYTES = 1 << 20 };
 
 /* The first of those that are left. */

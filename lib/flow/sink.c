@@ -302,7 +302,8 @@ int sink_timeout_ms(const struct sink *s, int64_t now_ms)
 		timeout_ms = wake_least(timeout_ms, INPUT_LOOK_MS);
 	if (hands_on(s) && sink_count(s) && now_ms < s->moved_ms + HELD_MS)
 		timeout_ms = wake_least(timeout_ms, (int)(s->moved_ms + HELD_MS - now_ms));
-	/* `released` was full, and its room came back after the last flush: nothing else says so. */
+	/* `released` was full, and its room came back after the last flush: nothing else says
+	 * so. */
 	if (s->has_more || can_release(s))
 		return 0;
 	return timeout_ms;

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: ISC */
-/* Records on their way through a program that delivers them, from the line that was read to the report that
- * the record is final (evpipe-ack(7)); with --pass, until the record is handed on.
+/* Records on their way through a program that delivers them, from the line that was read to the
+ * report that the record is final (evpipe-ack(7)); with --pass, until the record is handed on.
  *
- * The sink owns standard input, the acknowledgement socket, standard output where records are handed on,
- * signals, and a ring with a slot for each record that is not finished. The program takes lines, delivers
- * records in any order, and marks their slots; the sink releases slots in the order of input, up to the first
- * that is not marked. When that one keeps others waiting, since its partition has no leader, records behind it that
- * are delivered, or refused for good, are reported early, but for --pass and settle, which keep the order. Behind a record that was refused under --on-error stop it releases slots without a
- * word, so that the source's position stays before that record.
+ * The sink owns standard input, the acknowledgement socket, standard output where records are
+ * handed on, signals, and a ring with a slot for each record that is not finished. The program
+ * takes lines, delivers records in any order, and marks their slots; the sink releases slots in the
+ * order of input, up to the first that is not marked. When that one keeps others waiting, since its
+ * partition has no leader, records behind it that are delivered, or refused for good, are reported
+ * early, but for --pass and settle, which keep the order. Behind a record that was refused under
+ * --on-error stop it releases slots without a word, so that the source's position stays before that
+ * record.
  *
  * A turn of the program's loop:
  *
- *	struct pollfd p[SINK_FDS + 1];
- *	sink_poll(s, p, ready);			the program's own descriptors stand behind
- *	poll(p, SINK_FDS + 1, wake_least(sink_timeout_ms(s, now), …));
- *	sink_serve(s, p);
- *	sink_server(s, up, now);		where there is a server that can be away
- *	while (sink_next(s, &line))		until sink_take or sink_refuse_line it stays the next line
- *		…
- *	sink_flush(s, now);
+ * 	struct pollfd p[SINK_FDS + 1];
+ * 	sink_poll(s, p, ready);			the program's own descriptors stand behind
+ * 	poll(p, SINK_FDS + 1, wake_least(sink_timeout_ms(s, now), …));
+ * 	sink_serve(s, p);
+ * 	sink_server(s, up, now);		where there is a server that can be away
+ * 	while (sink_next(s, &line))		until sink_take or sink_refuse_line it stays the
+ *  next line
+ * 		…
+ * 	sink_flush(s, now);
  *
  * while sink_runs(s); then sink_close. */
 #ifndef EVPIPE_SINK_H
@@ -64,22 +67,23 @@ struct sink_setup {
 	enum ack_role role; /* ACK_FILTER: records are handed on (--pass) */
 	size_t slot_bytes; /* of the program's slots */
 	uint64_t slots; /* a power of 2 */
-	size_t window_bytes; /* of lines between the oldest and the newest; the last may go beyond */
+	/* of lines between the oldest and the newest; the last may go beyond */
+	size_t window_bytes;
 	void *self; /* for the functions below */
-	/* ACK_FILTER: appends the line of a delivered record as it is handed on, without its end. A record that
-	 * was refused goes on as it came. */
+	/* ACK_FILTER: appends the line of a delivered record as it is handed on, without its end. A
+	 * record that was refused goes on as it came. */
 	void (*hand_on)(
 		void *self, const struct sink_slot *slot, struct span line, struct buf *out);
-	/* Takes what is to be reported of a released record, and reports it itself, says ack_idle and counts what
-	 * was forwarded. NULL: the sink reports to the source. */
+	/* Takes what is to be reported of a released record, and reports it itself, says ack_idle
+	 * and counts what was forwarded. NULL: the sink reports to the source. */
 	void (*settle)(void *self, enum ack_kind kind, const struct ack_label *label);
-	/* Takes, in the order of input, what became of a record that is released; called before it is reported or
-	 * handed on. NULL: nobody wants to know. */
+	/* Takes, in the order of input, what became of a record that is released; called before it
+	 * is reported or handed on. NULL: nobody wants to know. */
 	void (*released)(void *self, const struct sink_slot *slot, struct span line);
 	/* Whether nothing may be released for the present: `released` has no room. */
 	bool (*is_full)(void *self);
-	/* Makes a dead letter durable in a topic, and says sink_done once it is. NULL: the program writes
-	 * none there. The letter is valid until the return. */
+	/* Makes a dead letter durable in a topic, and says sink_done once it is. NULL: the program
+	 * writes none there. The letter is valid until the return. */
 	void (*keep)(void *self, struct sink_slot *slot, struct span letter);
 };
 
@@ -144,7 +148,8 @@ static inline bool sink_has_room(const struct sink *s)
 	return s->tail - s->head < s->setup.slots && sink_bytes(s) < s->setup.window_bytes;
 }
 
-/* Whether the oldest record has waited for so long that those behind it are reported early, refused ones too. */
+/* Whether the oldest record has waited for so long that those behind it are reported early, refused
+ * ones too. */
 static inline bool sink_overtakes(const struct sink *s)
 {
 	return s->overtakes && s->in.dead.policy != DEAD_STOP;
@@ -152,19 +157,19 @@ static inline bool sink_overtakes(const struct sink *s)
 
 /* ---- lines ---- */
 
-/* The next line, for which there is a slot. A line that is not taken comes again. false: none before
- * the next events. */
+/* The next line, for which there is a slot. A line that is not taken comes again. false: none
+ * before the next events. */
 bool sink_next(struct sink *s, struct span *line);
-/* Gives the line of sink_next the slot tail - 1, whose own members are the program's to fill in. @seq: as
- * record_parse has found it. NULL: the record is another source's; the program ends. */
+/* Gives the line of sink_next the slot tail - 1, whose own members are the program's to fill in.
+ * @seq: as record_parse has found it. NULL: the record is another source's; the program ends. */
 struct sink_slot *sink_take(struct sink *s, const struct json_value *seq);
 /* The line of sink_next is no record: it is left out. */
 static inline void sink_skip(struct sink *s)
 {
 	s->has_line = false;
 }
-/* Refuses the line of sink_next, which takes a slot too; the program's members of it are zero, as they are
- * for a line over the limit. @seq: may be found in the line nevertheless. */
+/* Refuses the line of sink_next, which takes a slot too; the program's members of it are zero, as
+ * they are for a line over the limit. @seq: may be found in the line nevertheless. */
 void sink_refuse_line(
 	struct sink *s, const struct json_value *seq, bool is_record, const struct record_error *e);
 /* The record is delivered, or its dead letter is durable in a topic. */
@@ -172,8 +177,8 @@ static inline void sink_done(struct sink_slot *slot)
 {
 	slot->done = true;
 }
-/* Refuses a record that was taken; its slot is done once the dead letter is written. Under `stop` the input
- * ends, and of records that are refused later nothing is said. */
+/* Refuses a record that was taken; its slot is done once the dead letter is written. Under `stop`
+ * the input ends, and of records that are refused later nothing is said. */
 void sink_refuse(struct sink *s, uint64_t i, enum errclass c, bool is_record, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 
@@ -185,27 +190,27 @@ bool sink_runs(const struct sink *s);
 void sink_poll(struct sink *s, struct pollfd *p, bool ready);
 /* Milliseconds that poll may wait, -1 for ever. Call after sink_poll. */
 int sink_timeout_ms(const struct sink *s, int64_t now_ms);
-/* Takes signals, input, and a reader of standard output that has gone. Ends the program with 111 when
- * input_must_end, where a server that is away takes nothing. */
+/* Takes signals, input, and a reader of standard output that has gone. Ends the program with 111
+ * when input_must_end, where a server that is away takes nothing. */
 void sink_serve(struct sink *s, const struct pollfd *p);
-/* Whether the server is there. Call each turn, once deliveries were taken; a program that never calls it has no
- * server. Ends the program with 99 when nothing was delivered for --retry-for. */
+/* Whether the server is there. Call each turn, once deliveries were taken; a program that never
+ * calls it has no server. Ends the program with 99 when nothing was delivered for --retry-for. */
 void sink_server(struct sink *s, bool up, int64_t now_ms);
-/* Releases slots, hands records on while standard output takes them, syncs the dead letters, and lets reports
- * leave. Tells the source whether it is busy: it has records, or lets them wait since it is not ready; with
- * --pass, if that takes long. Call before the wait. */
+/* Releases slots, hands records on while standard output takes them, syncs the dead letters, and
+ * lets reports leave. Tells the source whether it is busy: it has records, or lets them wait since
+ * it is not ready; with --pass, if that takes long. Call before the wait. */
 void sink_flush(struct sink *s, int64_t now_ms);
 /* Releases slots alone, which makes room for lines. */
 void sink_release(struct sink *s);
 
 /* ---- the end ---- */
 
-/* Reports leave before standard output is closed: a source that drains sees them before the end. Returns the
- * exit status, for which the sentence has been said. */
+/* Reports leave before standard output is closed: a source that drains sees them before the end.
+ * Returns the exit status, for which the sentence has been said. */
 int sink_close(struct sink *s);
-/* Ends the program for a reason that no record is at fault for, and says how many records were not delivered and
- * which is the first of them. Reports of what was released leave; when the trouble is permanent the source is
- * asked to stop. */
+/* Ends the program for a reason that no record is at fault for, and says how many records were not
+ * delivered and which is the first of them. Reports of what was released leave; when the trouble is
+ * permanent the source is asked to stop. */
 _Noreturn void sink_die(struct sink *s, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

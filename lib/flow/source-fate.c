@@ -93,8 +93,8 @@ static void on_stalled(void *ctx, const struct ledger_open *o)
 		msg_prog());
 }
 
-/* Records reach the sink without their seq: they are delivered, never committed, and would come again for
- * ever. */
+/* Records reach the sink without their seq: they are delivered, never committed, and would come
+ * again for ever. */
 static void say_bare(struct source *s)
 {
 	trouble_set(&s->server.trouble, EXIT_PERM,

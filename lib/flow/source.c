@@ -51,8 +51,8 @@ void source_take(struct source *s, const struct source_opts *o)
 	s->idle_exit_ms = opt_duration_ms(o->idle_exit, "--idle-exit", -1);
 }
 
-/* Under evpipe, whether the records of a source that commits nothing are counted as they are acknowledged:
- * it is a member itself, and the last member is a sink that can tell it. */
+/* Under evpipe, whether the records of a source that commits nothing are counted as they are
+ * acknowledged: it is a member itself, and the last member is a sink that can tell it. */
 static bool is_counted(void)
 {
 	const char *sink = getenv("EVPIPE_SINK"), *member = getenv("EVPIPE_MEMBER");
@@ -203,7 +203,8 @@ static void judge(struct source *s, int64_t now_ms)
 
 	if (d->trouble.status)
 		source_fail(s, d->trouble.status, "%s", d->trouble.text);
-	/* If a member has asked to stop, the sink may finish the records that the member passed on. */
+	/* If a member has asked to stop, the sink may finish the records that the member passed
+	 * on. */
 	if (d->void_account && !s->told_stop) {
 		s->told_stop = true;
 		ack_server_stop(d, d->trouble.text);
@@ -241,7 +242,8 @@ static bool may_come(struct source *s, int64_t now_ms)
 	const struct ack_server *d = &s->server;
 	uint64_t open = ledger_counts(s->ledger).open;
 
-	/* A filter that holds records, and has reason to, is waited for unless somebody waits for the source. */
+	/* A filter that holds records, and has reason to, is waited for unless somebody waits for
+	 * the source. */
 	if (open != s->open || (d->busy && !s->stop_ms)) {
 		s->open = open;
 		s->open_ms = now_ms;
@@ -254,9 +256,10 @@ static bool may_come(struct source *s, int64_t now_ms)
 	return open && now_ms - (s->stop_ms ? s->stop_ms : s->open_ms) < s->drain_ms;
 }
 
-/* In order accounting, when the sink has seen the end of all: what is still open no sink will report. It was
- * dropped, unless a program between has died with it. evpipe sees how they end, and makes a file when all have
- * ended well. Waits for it for a moment; if it is there, all is final. */
+/* In order accounting, when the sink has seen the end of all: what is still open no sink will
+ * report. It was dropped, unless a program between has died with it. evpipe sees how they end, and
+ * makes a file when all have ended well. Waits for it for a moment; if it is there, all is
+ * final. */
 static bool waits_for_evpipe(struct source *s, int64_t now_ms)
 {
 	const char *well = getenv("EVPIPE_WELL");

@@ -1,29 +1,31 @@
 /* SPDX-License-Identifier: ISC */
-/* The common part of all sources: their end, and the fate of their records (evpipe-ack(7)). A source
- * owns standard output, the signals, the acknowledgement socket, the options --ack, --account, --drain, -c
- * and --idle-exit, and the exit status. It goes through these phases and never back:
+/* The common part of all sources: their end, and the fate of their records (evpipe-ack(7)). A
+ * source owns standard output, the signals, the acknowledgement socket, the options --ack,
+ * --account, --drain, -c and --idle-exit, and the exit status. It goes through these phases and
+ * never back:
  *
  *   READING   records are printed while source_room allows.
  *   FLUSHING  no record is printed any more; the output that is pending is written.
- *   DRAINING  with a socket only: the members of the pipeline are told the end, standard output is closed,
+ *   DRAINING  with a socket only: the members of the pipeline are told the end, standard output is
+ *   closed,
  *             and acknowledgements are awaited, for --drain at most.
  *   LEAVING   the program takes leave of its server, for ten seconds at most.
  *   OVER      the program ends, even if it has not taken leave.
  *
- * SIGTERM ends READING. A second signal ends the program with 111 while it is flushing, and the phase
- * while it is draining or leaving. A program runs
+ * SIGTERM ends READING. A second signal ends the program with 111 while it is flushing, and the
+ * phase while it is draining or leaving. A program runs
  *
- *	while (source_phase(&s) != SOURCE_OVER) {
- *		struct pollfd p[SOURCE_FDS + 1] = {[SOURCE_FDS] = {.fd = …}};
+ * 	while (source_phase(&s) != SOURCE_OVER) {
+ * 		struct pollfd p[SOURCE_FDS + 1] = {[SOURCE_FDS] = {.fd = …}};
  *
- *		source_poll(&s, p);
- *		poll(p, SOURCE_FDS + 1, … source_timeout_ms(&s, now_ms));
- *		source_serve(&s, p, now_ms);
- *		… print into s.out.b what source_room allows, with source_put_seq and source_emit …
- *		source_step(&s, now_ms);
- *		… in LEAVING: take leave, then source_left …
- *	}
- *	return source_close(&s);
+ * 		source_poll(&s, p);
+ * 		poll(p, SOURCE_FDS + 1, … source_timeout_ms(&s, now_ms));
+ * 		source_serve(&s, p, now_ms);
+ * 		… print into s.out.b what source_room allows, with source_put_seq and source_emit …
+ * 		source_step(&s, now_ms);
+ * 		… in LEAVING: take leave, then source_left …
+ * 	}
+ * 	return source_close(&s);
  *
  * Nothing here waits, but source_open once (ack/server.h) and source_close. */
 #ifndef EVPIPE_SOURCE_H
@@ -59,10 +61,12 @@ struct source {
 	struct ledger *ledger; /* NULL: no socket, and records have no numbers */
 	const char *path; /* of the socket; NULL: none */
 	bool replays; /* nothing is emitted before the sink's hello, and nothing above the window */
-	bool reader_may_go; /* it is somebody who looks: nothing is lost with it, and it is no failure */
+	/* it is somebody who looks: nothing is lost with it, and it is no failure */
+	bool reader_may_go;
 	int64_t drain_ms;
 	int64_t record_ms; /* when a record came last, for --idle-exit: the program sets it */
-	/* Called with each number that is settled, where ledger_emit had it; NULL: nobody wants to know. */
+	/* Called with each number that is settled, where ledger_emit had it; NULL: nobody wants to
+	 * know. */
 	void (*settled)(void *ctx, struct ledger_part *p, int64_t at, int64_t low);
 	void *settled_ctx;
 	/* internal */
@@ -88,9 +92,9 @@ void source_opts(struct source_opts *o);
 #define SOURCE_ENTRIES(o) (o).count, (o).idle_exit, ACK_ENTRIES((o).ack), (o).account, (o).drain
 /* Reads them into @s. Dies with 100. */
 void source_take(struct source *s, const struct source_opts *o);
-/* Takes over standard output and the signals, and listens on s->path if there is one. @window: how many
- * numbers are kept; 64 MiB as well if it @replays. A source that does not replay forgets the oldest numbers
- * instead of waiting. Call before any thread is started. Dies with 100. */
+/* Takes over standard output and the signals, and listens on s->path if there is one. @window: how
+ * many numbers are kept; 64 MiB as well if it @replays. A source that does not replay forgets the
+ * oldest numbers instead of waiting. Call before any thread is started. Dies with 100. */
 void source_open(struct source *s, bool replays, int64_t window);
 
 static inline enum source_phase source_phase(const struct source *s)
@@ -117,12 +121,12 @@ int source_close(struct source *s);
 
 /* Ends READING: the work is done. */
 void source_done(struct source *s);
-/* The same for a reason, with an exit status that is not 0. If the reason counts (base/trouble.h) it is
- * printed, at once. Returns whether it counts. */
+/* The same for a reason, with an exit status that is not 0. If the reason counts (base/trouble.h)
+ * it is printed, at once. Returns whether it counts. */
 bool source_end(struct source *s, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* The same, and output that is pending is never written: what the sink has got is not all, and the sink is
- * not told that it is. */
+/* The same, and output that is pending is never written: what the sink has got is not all, and the
+ * sink is not told that it is. */
 bool source_fail(struct source *s, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -145,8 +149,8 @@ static inline void source_put_seq(struct source *s, struct buf *b)
 /* The part of source_emit that has to do with the ledger. */
 void source_enter(struct source *s, struct ledger_part *p, int64_t at, int64_t low, size_t bytes,
 	int64_t now_us);
-/* A record has been printed, with the next number; @p NULL: without one. @p->user is used here. @at, @low:
- * where the record stands (ledger.h); @bytes: of its key and payload. */
+/* A record has been printed, with the next number; @p NULL: without one. @p->user is used here.
+ * @at, @low: where the record stands (ledger.h); @bytes: of its key and payload. */
 static inline void source_emit(struct source *s, struct ledger_part *p, int64_t at, int64_t low,
 	size_t bytes, int64_t now_us)
 {

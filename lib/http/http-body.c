@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Bodies: kept in memory up to IN_MEMORY_BYTES, a longer one in a file without a name, which is mapped when it is whole. */
+/* Bodies: kept in memory up to IN_MEMORY_BYTES, a longer one in a file without a name, which is
+ * mapped when it is whole. */
 #define _GNU_SOURCE
 #include "http/http-parts.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* Streams that end with their connection, such as text/event-stream. DESIGN: when the headers are sent the daemon's part is
- * suspended until the stream ends, and its bytes are written here. So a piece for one of many clients costs one send(): no
- * change of an epoll set, and no memory of the connection's own, so that blocks can be large. What a socket does not take is
- * kept, and no more is asked for until it has room again, which our epoll set tells once (edge-triggered). */
+/* Streams that end with their connection, such as text/event-stream. DESIGN: when the headers are
+ * sent the daemon's part is suspended until the stream ends, and its bytes are written here. So a
+ * piece for one of many clients costs one send(): no change of an epoll set, and no memory of the
+ * connection's own, so that blocks can be large. What a socket does not take is kept, and no more
+ * is asked for until it has room again, which our epoll set tells once (edge-triggered). */
 #define _GNU_SOURCE
 #include "http/http-parts.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Whether a request's head says one thing alone. A proxy in front may read another one differently, and what we take for the
- * next request is then a stranger's body (RFC 9112, 3.2, 5.1 and 6.3). */
+/* Whether a request's head says one thing alone. A proxy in front may read another one differently,
+ * and what we take for the next request is then a stranger's body (RFC 9112, 3.2, 5.1 and 6.3). */
 #include "http/http-parts.h"
 
 #include <string.h>

@@ -100,15 +100,17 @@ void http_resume(struct http_request_inner *r);
 void http_suspend(struct http_request_inner *r);
 
 /* ---- http-body.c ---- */
-/* Appends to a body, which is made for its first piece. Returns 0; or -1 when it is lost: its file does not work. */
+/* Appends to a body, which is made for its first piece. Returns 0; or -1 when it is lost: its file
+ * does not work. */
 int body_put(struct http_body **b, struct span piece);
-/* It is whole: *@text is all of it, until http_body_free. Takes NULL. Returns 0 or -1, as body_put. */
+/* It is whole: *@text is all of it, until http_body_free. Takes NULL. Returns 0 or -1, as
+ * body_put. */
 int body_end(struct http_body *b, struct span *text);
 size_t body_len(const struct http_body *b);
 
 /* ---- http-head.c ---- */
-/* Returns false with r->refused when it is not known for sure what is asked, or where the body ends. The connection must end
- * with the answer: nothing says where the next request begins. */
+/* Returns false with r->refused when it is not known for sure what is asked, or where the body
+ * ends. The connection must end with the answer: nothing says where the next request begins. */
 bool http_head_is_sound(struct http_request_inner *r);
 
 /* ---- http-route.c ---- */
@@ -120,7 +122,8 @@ void http_find_route(struct http *h, struct http_request_inner *r);
 bool http_is_certified(const struct http_request_inner *r);
 
 /* ---- http-receipt.c ---- */
-/* Looks for connections that were reset. Afterwards the daemon may close them, and all ends look alike. */
+/* Looks for connections that were reset. Afterwards the daemon may close them, and all ends look
+ * alike. */
 void http_receipts_look(struct http *h);
 /* The client has sent its next request; its connection ends. */
 void http_receipt_next(struct http_client *c);

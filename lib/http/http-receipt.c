@@ -25,7 +25,8 @@ struct http_receipt {
 	int64_t begun_ms;
 };
 
-/* A proxy ends its connections to servers by a reset as a matter of course, so as not to run out of ports. */
+/* A proxy ends its connections to servers by a reset as a matter of course, so as not to run out of
+ * ports. */
 static bool is_by_proxy(const struct http_request *r)
 {
 	static const char *const names[] = {
@@ -68,8 +69,8 @@ struct http_receipt *http_receipt(struct http_request *r, bool handed_on)
 	return t;
 }
 
-/* A connection that was closed in order from both ends comes to the same state, but without an error. The error is told
- * once: who asks must act upon it. */
+/* A connection that was closed in order from both ends comes to the same state, but without an
+ * error. The error is told once: who asks must act upon it. */
 static bool is_reset(int fd)
 {
 	struct tcp_info info;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Answers. The daemon asks for one when the request is whole, or has gone on after it was suspended; so an
- * answer is kept until then. */
+/* Answers. The daemon asks for one when the request is whole, or has gone on after it was
+ * suspended; so an answer is kept until then. */
 #include "http/http-parts.h"
 
 #include "base/mem.h"
@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Of a stream to a client of HTTP/1.0, besides its connection's memory; pieces for others are made in that. */
+/* Of a stream to a client of HTTP/1.0, besides its connection's memory; pieces for others are made
+ * in that. */
 enum { BLOCK_BYTES = 1024, NO_BLOCK_BYTES = 16 };
 
 void http_set_header(struct http_request *r, const char *name, const char *value)

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: the daemon's epoll descriptor stands in one of ours. A request without an answer is suspended, and
- * so is a stream without data: the daemon then neither polls the connection nor counts its silence. So that
- * we hear of a client that goes meanwhile, its connection joins our epoll set, edge-triggered, when it is
- * suspended for the first time.
+/* DESIGN: the daemon's epoll descriptor stands in one of ours. A request without an answer is
+ * suspended, and so is a stream without data: the daemon then neither polls the connection nor
+ * counts its silence. So that we hear of a client that goes meanwhile, its connection joins our
+ * epoll set, edge-triggered, when it is suspended for the first time.
  *
- *	on_uri -> on_request (headers) -> on_request (pieces of the body) … -> on_request (all): the handler
- *	  -> answered: queued at once; else suspended -> http_resume -> on_request again: queued, or closed
- *	-> on_completed
+ * 	on_uri -> on_request (headers) -> on_request (pieces of the body) … -> on_request (all): the
+ *  handler
+ * 	  -> answered: queued at once; else suspended -> http_resume -> on_request again: queued, or
+ *    closed
+ * 	-> on_completed
  *
- * Files: http.c connections and requests; http-head.c what is wrong with a head; http-body.c bodies; http-route.c which
- * handler; http-reply.c answers, streams; http-direct.c streams that end with their connection.
- */
+ * Files: http.c connections and requests; http-head.c what is wrong with a head; http-body.c
+ * bodies; http-route.c which handler; http-reply.c answers, streams; http-direct.c streams that end
+ * with their connection. */
 #define _GNU_SOURCE
 #include "http/http-parts.h"
 
@@ -105,8 +107,8 @@ static bool is_long(const struct http_request_inner *r, size_t limit)
 	return length && strtoull(length, NULL, 10) > limit;
 }
 
-/* The headers are there. A body that is not wanted is not waited for when it is long: then the connection
- * ends with the answer. */
+/* The headers are there. A body that is not wanted is not waited for when it is long: then the
+ * connection ends with the answer. */
 static enum MHD_Result begin(
 	struct http *h, struct http_request_inner *r, const char *method, const char *version)
 {
@@ -414,8 +416,8 @@ static void see_closed(struct http *h)
 	}
 }
 
-/* Whether a client waits that the daemon could not accept: descriptors have run out. With connections it waits until
- * one of them ends; without one it would try again at once, for ever. */
+/* Whether a client waits that the daemon could not accept: descriptors have run out. With
+ * connections it waits until one of them ends; without one it would try again at once, for ever. */
 static bool cannot_accept(const struct http *h)
 {
 	const union MHD_DaemonInfo *info =

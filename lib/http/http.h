@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* An HTTP/1.1 server inside a poll loop (libmicrohttpd, without threads). A handler answers a request when
- * its body is there, or later; an answer is a text, or a stream that lasts. Nothing here blocks.
+/* An HTTP/1.1 server inside a poll loop (libmicrohttpd, without threads). A handler answers a
+ * request when its body is there, or later; an answer is a text, or a stream that lasts. Nothing
+ * here blocks.
  *
- * Limits: connections; bytes of a body (413) and of headers (431); ten seconds of silence, but not while a
- * request waits for its answer or a stream for its data; ten seconds until the headers of the next request are there,
- * however they trickle, and ten times as long until its body is. A client that ends its side of the connection while
- * it waits counts as closed, though it might still read. */
+ * Limits: connections; bytes of a body (413) and of headers (431); ten seconds of silence, but not
+ * while a request waits for its answer or a stream for its data; ten seconds until the headers of
+ * the next request are there, however they trickle, and ten times as long until its body is. A
+ * client that ends its side of the connection while it waits counts as closed, though it might
+ * still read. */
 #ifndef EVPIPE_HTTP_H
 #define EVPIPE_HTTP_H
 
@@ -23,8 +25,9 @@ struct http_request {
 	const char *path; /* as it was sent, without its query */
 	struct span body;
 	void *user; /* the handler's own */
-	/* Called once when the request is over, if it is set; @r is freed then. @whole: all of the answer was
-	 * given to the kernel; else the client has closed the connection, was cut off, or the server ends. */
+	/* Called once when the request is over, if it is set; @r is freed then. @whole: all of the
+	 * answer was given to the kernel; else the client has closed the connection, was cut off,
+	 * or the server ends. */
 	void (*done)(struct http_request *r, bool whole);
 };
 
@@ -38,25 +41,32 @@ struct http_conf {
 	unsigned idle_s; /* 10 */
 	size_t memory; /* bytes a connection, for headers and output; libmicrohttpd's 32 KiB */
 	const char *cert,
-		*key; /* TLS: texts in PEM, which stay; NULL: none. The certificate has its chain behind it */
+		/* TLS: texts in PEM, which stay; NULL: none. The certificate has its chain behind
+		 * it */
+		*key;
 	const char *
-		client_ca; /* with TLS: who has signed the certificate that a client must show, else it gets 403; NULL: none is wanted */
+		/* with TLS: who has signed the certificate that a client must show, else it gets
+		 * 403; NULL: none is wanted */
+		client_ca;
 	bool slash; /* a path with a slash at its end is the one without it */
-	/* Called when a request is over, before its `done`: @status is the answer's, 0: there was none; @us since its first
-	 * line came. NULL: nobody is told. */
+	/* Called when a request is over, before its `done`: @status is the answer's, 0: there was
+	 * none; @us since its first line came. NULL: nobody is told. */
 	void (*over)(void *self, const struct http_request *r, int status, bool whole, int64_t us);
-	/* Answers with an error of the server's own or of http_error; the default is http_error's JSON. */
+	/* Answers with an error of the server's own or of http_error; the default is http_error's
+	 * JSON. */
 	void (*error)(void *self, struct http_request *r, int status, const char *message);
 };
 
-/* Listens on an address as listen_open has them, with the umask's rights. @conf NULL: defaults. Dies with 100
- * when it cannot listen there or has no use for the certificate, with 111 on other trouble. */
+/* Listens on an address as listen_open has them, with the umask's rights. @conf NULL: defaults.
+ * Dies with 100 when it cannot listen there or has no use for the certificate, with 111 on other
+ * trouble. */
 struct http *http_open(const char *address, const struct http_conf *conf, void *self);
 /* Where it listens, as text: the port is the real one. */
 const char *http_address(const struct http *h);
-/* GET is HEAD's too. @pattern: "/topics/{topic}/partitions": a part in braces stands for any one part of the
- * path, which http_param decodes; {name*} at the end for all that is left. A path without a route is answered with 404, a method with 405 and Allow.
- * Both texts stay. Among routes that fit, the first counts. */
+/* GET is HEAD's too. @pattern: "/topics/{topic}/partitions": a part in braces stands for any one
+ * part of the path, which http_param decodes; {name*} at the end for all that is left. A path
+ * without a route is answered with 404, a method with 405 and Allow. Both texts stay. Among routes
+ * that fit, the first counts. */
 void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn);
 
 /* How a server program describes its own state. */
@@ -71,12 +81,14 @@ struct http_status {
 /* Adds GET /metrics, /healthz and /readyz, the last two with 200 or 503. @s stays. */
 void http_status_routes(struct http *h, const struct http_status *s);
 
-/* In a loop: poll http_fd for POLLIN, no longer than http_timeout_ms (-1: no limit), and call http_run
- * after each poll. All of them take NULL: then there is no server, and the descriptor is -1. */
+/* In a loop: poll http_fd for POLLIN, no longer than http_timeout_ms (-1: no limit), and call
+ * http_run after each poll. All of them take NULL: then there is no server, and the descriptor is
+ * -1. */
 int http_fd(const struct http *h);
 int http_timeout_ms(const struct http *h);
 void http_run(struct http *h);
-/* Accepts no more connections, and each that there is ends with its next answer. Returns how many requests are not answered yet: http_close can wait for 0. */
+/* Accepts no more connections, and each that there is ends with its next answer. Returns how many
+ * requests are not answered yet: http_close can wait for 0. */
 unsigned http_drain(struct http *h);
 /* Ends it; open connections are cut, and each request's `done` is called. */
 void http_close(struct http *h);
@@ -98,12 +110,14 @@ const char *http_cookie(const struct http_request *r, const char *name);
 /* The body is not needed any more: its memory is freed before the request's end. */
 void http_drop_body(struct http_request *r);
 
-/* A body over a MiB stands in a file without a name, in $TMPDIR, /var/tmp or /tmp; where no file can be had, in memory as
- * others. Its text is mapped, so what has been read can be given back, and is there again when it is read again. */
+/* A body over a MiB stands in a file without a name, in $TMPDIR, /var/tmp or /tmp; where no file
+ * can be had, in memory as others. Its text is mapped, so what has been read can be given back, and
+ * is there again when it is read again. */
 struct http_body;
 struct http_body *http_body(const struct http_request *r);
 bool http_body_is_large(const struct http_body *b);
-/* Its memory up to @to, a place in its text, is given back now and then. Does nothing with a small one, and NULL. */
+/* Its memory up to @to, a place in its text, is given back now and then. Does nothing with a small
+ * one, and NULL. */
 void http_body_pass(struct http_body *b, const char *to);
 /* It is the caller's from now on: its text stays until http_body_free, which takes NULL. */
 struct http_body *http_take_body(struct http_request *r);
@@ -117,41 +131,44 @@ void http_each(const struct http_request *r, enum http_kind kind,
 
 /* A header of the answer to come. Cache-Control is no-store if it is not set here. */
 void http_set_header(struct http_request *r, const char *name, const char *value);
-/* Takes the text out of @body, which is empty afterwards; NULL: none. @type NULL: no Content-Type. */
+/* Takes the text out of @body, which is empty afterwards; NULL: none. @type NULL: no
+ * Content-Type. */
 void http_reply(struct http_request *r, int status, const char *type, struct buf *body);
 /* Through conf.error; by default {"error_code":404,"message":"…"}. The message is UTF-8. */
 __attribute__((format(printf, 3, 4))) void http_error(
 	struct http_request *r, int status, const char *fmt, ...);
 
-/* Whether a client has an answer whose `done` said that it is whole: that means only that the kernel took it. A reset
- * connection is a client that has gone without reading all; behind a proxy (Forwarded, X-Forwarded-*, Via) the proxy is the client,
- * and has read all if its kernel has. */
+/* Whether a client has an answer whose `done` said that it is whole: that means only that the
+ * kernel took it. A reset connection is a client that has gone without reading all; behind a proxy
+ * (Forwarded, X-Forwarded-*, Via) the proxy is the client, and has read all if its kernel has. */
 enum http_received {
 	HTTP_UNKNOWN, /* bytes are on their way */
 	HTTP_CONFIRMED, /* the client's kernel has all; at a Unix socket, the client */
-	/* The client has asked for more, or ended the connection in order, or its kernel has had all for 200 ms. */
+	/* The client has asked for more, or ended the connection in order, or its kernel has had
+	 * all for 200 ms. */
 	HTTP_RECEIVED,
 	HTTP_LOST,
 };
 struct http_receipt;
-/* Call in `done`. Free with http_receipt_free, which takes NULL. One a connection: another one takes its place. @handed_on: the
- * client hands the answer on to its own, and asks for something else when that one has it: nothing less says so. */
+/* Call in `done`. Free with http_receipt_free, which takes NULL. One a connection: another one
+ * takes its place. @handed_on: the client hands the answer on to its own, and asks for something
+ * else when that one has it: nothing less says so. */
 struct http_receipt *http_receipt(struct http_request *r, bool handed_on);
 enum http_received http_received(const struct http_receipt *t);
 void http_receipt_free(struct http_receipt *t);
 
 /* A stream with a queue of at most @max_bytes. */
 void http_stream(struct http_request *r, int status, const char *type, size_t max_bytes);
-/* Returns 0; or -1 when the client is too slow: the queue would grow over its bound, and nothing of @data is
- * taken. */
+/* Returns 0; or -1 when the client is too slow: the queue would grow over its bound, and nothing of
+ * @data is taken. */
 int http_stream_put(struct http_request *r, struct span data);
-/* A stream without a queue: @fill copies up to @max bytes when the client takes some, and returns how many;
- * 0: there is nothing, http_wake will tell. It must not end or cut the stream. */
+/* A stream without a queue: @fill copies up to @max bytes when the client takes some, and returns
+ * how many; 0: there is nothing, http_wake will tell. It must not end or cut the stream. */
 typedef size_t http_fill(struct http_request *r, char *to, size_t max);
 void http_stream_pull(struct http_request *r, int status, const char *type, http_fill *fill);
-/* The same for a stream whose end is that of its connection, such as text/event-stream: without chunks, so that a client does
- * not see whether it was cut, and at a fraction of the cost. What its socket did not take of a block, up to 32 KiB, is kept. With
- * TLS it is http_stream_pull. */
+/* The same for a stream whose end is that of its connection, such as text/event-stream: without
+ * chunks, so that a client does not see whether it was cut, and at a fraction of the cost. What its
+ * socket did not take of a block, up to 32 KiB, is kept. With TLS it is http_stream_pull. */
 void http_stream_direct(struct http_request *r, int status, const char *type, http_fill *fill);
 void http_wake(struct http_request *r);
 /* Ends a stream when all has been written: when the queue is empty, or @fill has nothing. */

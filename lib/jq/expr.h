@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* jq expressions, by libjq, which only read JSON: libjq 1.6 holds numbers as doubles (64-bit integers, 1.10 and
- * 1E400 come out changed), so no payload that is handed on goes through it.
+/* jq expressions, by libjq, which only read JSON: libjq 1.6 holds numbers as doubles (64-bit
+ * integers, 1.10 and 1E400 come out changed), so no payload that is handed on goes through it.
  *
  * A user's expression may run for ever ("def f: f; f"); nothing here stops it. */
 #ifndef EVPIPE_EXPR_H
@@ -27,8 +27,8 @@ enum expr_result {
  * EXPR_BAD_JSON. */
 enum expr_result expr_text(
 	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size);
-/* EXPR_TEXT: *@holds tells whether the first output is true as jq sees it, anything but false and null; without
- * an output it is false. Else EXPR_ERROR or EXPR_BAD_JSON. */
+/* EXPR_TEXT: *@holds tells whether the first output is true as jq sees it, anything but false and
+ * null; without an output it is false. Else EXPR_ERROR or EXPR_BAD_JSON. */
 enum expr_result expr_holds(
 	struct expr *e, struct span json, bool *holds, char *why, size_t why_size);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* The bytes of a text, 64 at once as bit masks (one bit a byte: is a quote, is a backslash), or without
- * SSE2 one by one. A block may reach behind the end of the text, never further than BUF_SLACK; bits from
- * behind the end do not count. */
+/* The bytes of a text, 64 at once as bit masks (one bit a byte: is a quote, is a backslash), or
+ * without SSE2 one by one. A block may reach behind the end of the text, never further than
+ * BUF_SLACK; bits from behind the end do not count. */
 #ifndef EVPIPE_JSON_BLOCK_H
 #define EVPIPE_JSON_BLOCK_H
 
@@ -127,8 +127,8 @@ static inline bool block_can_shuffle(void)
 #endif
 }
 
-/* A processor with AVX-512 VBMI2 (servers since 2019, AMD's since 2022) can pick from 64 bytes at once: 2 to 8 %
- * of evkey's and evstamp's CPU time on records whose payload is JSON in a string. */
+/* A processor with AVX-512 VBMI2 (servers since 2019, AMD's since 2022) can pick from 64 bytes at
+ * once: 2 to 8 % of evkey's and evstamp's CPU time on records whose payload is JSON in a string. */
 static inline bool block_can_compress(void)
 {
 #if defined(JSON_NO_SHUFFLE) || defined(JSON_NO_COMPRESS)

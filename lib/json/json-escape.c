@@ -37,8 +37,8 @@ enum { ESCAPE_SPILL = 80 };
 
 #if JSON_SIMD
 
-/* Putting a backslash before some of eight bytes is a shuffle, which takes no branch that depends on
- * the text. Where there is none, the runs between are copied one by one. */
+/* Putting a backslash before some of eight bytes is a shuffle, which takes no branch that depends
+ * on the text. Where there is none, the runs between are copied one by one. */
 static struct {
 	bool usable;
 	uint8_t set[256]; /* how many bits are */
@@ -97,8 +97,8 @@ __attribute__((target("ssse3"))) static char *shuffle_insert(char *d, const char
 	return d;
 }
 
-/* The bytes up to its last block's end and 15 more must be readable. Needs room for six times the length
- * and ESCAPE_SPILL more. */
+/* The bytes up to its last block's end and 15 more must be readable. Needs room for six times the
+ * length and ESCAPE_SPILL more. */
 static char *escape(char *d, const char *p, size_t len, int *high)
 {
 	for (size_t n; len; p += n, len -= n) {
@@ -179,8 +179,8 @@ bool json_escape(struct buf *b, struct span s)
 	char tail[TAIL + 64];
 	int high = 0;
 
-	/* In steps, so that little room is reserved in advance. The loop reads behind the last bytes: when those
-	 * are near the end of a page, which is rare, they go through a copy. */
+	/* In steps, so that little room is reserved in advance. The loop reads behind the last
+	 * bytes: when those are near the end of a page, which is rare, they go through a copy. */
 	while (s.len) {
 		size_t n = s.len < STEP ? s.len : STEP;
 		char *to = buf_room(b, 6 * n + ESCAPE_SPILL);

@@ -19,8 +19,8 @@
 __attribute__((cold)) const char *json_fail(struct json *j, const char *p, const char *why);
 
 /* ---- json-string.c ---- */
-/* Finds the end of the string whose first byte, behind the opening quote, is at @p, and validates it. Fills
- * in @v but for its type and returns the place behind the closing quote, or NULL. */
+/* Finds the end of the string whose first byte, behind the opening quote, is at @p, and validates
+ * it. Fills in @v but for its type and returns the place behind the closing quote, or NULL. */
 const char *json_long_string(struct json *j, const char *p, struct json_value *v);
 
 /* ---- json-unescape.c ---- */

@@ -27,7 +27,8 @@ static const signed char hex_digit[256] = {
 	['F'] = 16,
 };
 
-/* The character that an escape stands for, by the one behind the backslash; 0: no escape. The caller handles 'u'. */
+/* The character that an escape stands for, by the one behind the backslash; 0: no escape. The
+ * caller handles 'u'. */
 static const char escape_for[256] = {
 	['"'] = '"',
 	['\\'] = '\\',
@@ -117,13 +118,14 @@ static int decode_escape(const char **p, const char *end, char *to)
 	return 4;
 }
 
-/* The loops write at most so many bytes behind the end of their output (record_header's contract has it too). */
+/* The loops write at most so many bytes behind the end of their output (record_header's contract
+ * has it too). */
 enum { UNESCAPE_SPILL = 64 };
 
 #if JSON_SIMD
 
-/* Leaving out some of eight bytes is a shuffle, which takes no branch that depends on the text. Where
- * there is none, the runs between are copied one by one. */
+/* Leaving out some of eight bytes is a shuffle, which takes no branch that depends on the text.
+ * Where there is none, the runs between are copied one by one. */
 static struct {
 	bool usable;
 	uint8_t set[256]; /* how many bits are */

@@ -5,10 +5,10 @@
  * A JSON payload inside a JSON string has an escaped quote every six bytes, so a scanner that skips
  * to the next interesting byte stops all the time. The three loops that see every byte, finding a
  * string's end (json-string.c), taking escapes out (json-unescape.c), putting them in
- * (json-escape.c), take 64 bytes at once instead, turn them into bit masks (json-block.h) and walk the
- * set bits. Without SSE2 (or with JSON_NO_SIMD) plain loops do the same; the tests hold the two
- * against each other. (JSON_NO_COMPRESS leaves the AVX-512 loops out, JSON_NO_SHUFFLE all loops newer
- * than SSE2.)
+ * (json-escape.c), take 64 bytes at once instead, turn them into bit masks (json-block.h) and walk
+ * the set bits. Without SSE2 (or with JSON_NO_SIMD) plain loops do the same; the tests hold the two
+ * against each other. (JSON_NO_COMPRESS leaves the AVX-512 loops out, JSON_NO_SHUFFLE all loops
+ * newer than SSE2.)
  *
  * An error is judged by where it is: at or behind the end of the text, whatever was found, the
  * reason is "unexpected end". */

@@ -79,7 +79,8 @@ int json_string(const struct json_value *v, struct buf *b, struct span *out);
 /* Appends with quotes not added. @s must be valid UTF-8. Escapes " \ and controls alone. Returns
  * whether all of it was ASCII. */
 bool json_escape(struct buf *b, struct span s);
-/* Appends @s as a string, with its quotes; and as a member, `"name":"…"`, whose name needs no escapes. */
+/* Appends @s as a string, with its quotes; and as a member, `"name":"…"`, whose name needs no
+ * escapes. */
 static inline void json_put_text(struct buf *b, struct span s)
 {
 	buf_putc(b, '"');
@@ -93,12 +94,12 @@ static inline void json_put_member(struct buf *b, const char *name, struct span 
 	buf_put(b, "\":", 2);
 	json_put_text(b, value);
 }
-/* Whether a JSON text, or the text between the quotes of a string that holds one, may have a string that stands
- * for @plain, or a number written so. Parses nothing: true when the bytes of @plain, or an escape that could hide
- * one of them, are anywhere in the text. False is certain. */
+/* Whether a JSON text, or the text between the quotes of a string that holds one, may have a string
+ * that stands for @plain, or a number written so. Parses nothing: true when the bytes of @plain, or
+ * an escape that could hide one of them, are anywhere in the text. False is certain. */
 bool json_may_hold(struct span text, struct span plain);
-/* The place in the escaped text that decodes to the @decoded-th byte of its decoded form. That byte must begin a
- * character, or be the end. */
+/* The place in the escaped text that decodes to the @decoded-th byte of its decoded form. That byte
+ * must begin a character, or be the end. */
 const char *json_seek(struct span text, size_t decoded);
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms, up to U+10FFFF)? */
 bool json_utf8(struct span s);

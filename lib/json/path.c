@@ -141,8 +141,8 @@ struct path *path_sibling(const struct path *p, struct span name)
 	return sibling;
 }
 
-/* Moves on in the container that @step leads into. Returns 1 at the member on the path, 2 at another element;
- * 0 and -1 as json_next. */
+/* Moves on in the container that @step leads into. Returns 1 at the member on the path, 2 at
+ * another element; 0 and -1 as json_next. */
 static int next_member(struct json *j, const struct step *step, size_t *at)
 {
 	int ret;
@@ -160,8 +160,9 @@ int path_find(const struct path *p, struct span text, struct json_value *v, stru
 	struct json j;
 	bool found = false, here = true;
 
-	/* Walks the whole text: member by member in the containers on the path, every other value as a whole. When
-	 * a member's name comes a second time, the value found in the first is forgotten. */
+	/* Walks the whole text: member by member in the containers on the path, every other value
+	 * as a whole. When a member's name comes a second time, the value found in the first is
+	 * forgotten. */
 	json_init(&j, text);
 	for (;;) {
 		const struct step *step = &p->step[level];

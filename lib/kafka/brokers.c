@@ -27,7 +27,8 @@ void brokers_close(struct brokers *b)
 	pthread_mutex_destroy(&b->lock);
 }
 
-/* The name in "sasl_ssl://host:port/1" is host:port, whichever of the connections to that broker is meant. */
+/* The name in "sasl_ssl://host:port/1" is host:port, whichever of the connections to that broker is
+ * meant. */
 static bool broker_name(const char *text, size_t len, char *name, size_t size)
 {
 	const char *scheme = memmem(text, len, "://", 3), *slash;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* Which brokers of Kafka can be reached and answer, as one client sees them; says each change on standard
- * error, once each way. Knows nothing of the client.
+/* Which brokers of Kafka can be reached and answer, as one client sees them; says each change on
+ * standard error, once each way. Knows nothing of the client.
  *
- * All functions but brokers_cut_after take a lock: any thread may call them, and none waits for anything
- * else. Times are those of wake_now_ms. */
+ * All functions but brokers_cut_after take a lock: any thread may call them, and none waits for
+ * anything else. Times are those of wake_now_ms. */
 #ifndef EVPIPE_BROKERS_H
 #define EVPIPE_BROKERS_H
 
@@ -17,6 +17,7 @@ enum { BROKERS_AWAY_MAX = 32 }; /* brokers named one by one; of further ones not
 
 struct brokers {
 	pthread_mutex_t lock; /* guards all below */
+	/* BROKERS_AWAY_MAX, made when the first is away: a process may have a thousand clients */
 	struct brokers_lost {
 		char name[256]; /* host:port */
 		char cause[384];
@@ -25,7 +26,7 @@ struct brokers {
 		bool reported, back;
 		bool explained; /* the cause is that of brokers_explain, and stays */
 		bool at_once; /* it is no matter of a moment */
-	} * away; /* BROKERS_AWAY_MAX, made when the first is away: a process may have a thousand clients */
+	} * away;
 	int away_count;
 	bool awaits; /* a diagnosis is under way */
 	bool answered; /* since all brokers were last away */
@@ -36,13 +37,14 @@ struct brokers {
 
 void brokers_open(struct brokers *b);
 void brokers_close(struct brokers *b);
-/* An error of one broker's connection, in librdkafka's words: "host:port/1: reason (after 3ms in state
- * CONNECT)". Another text is no broker's and does nothing. */
+/* An error of one broker's connection, in librdkafka's words: "host:port/1: reason (after 3ms in
+ * state CONNECT)". Another text is no broker's and does nothing. */
 void brokers_away(struct brokers *b, int64_t now_ms, const char *text);
 /* None can be reached. */
 void brokers_all_away(struct brokers *b);
-/* A diagnosis has found why @name, HOST:PORT, cannot be used. @passing: it may be over soon. @all: so it is with all of them;
- * else this explains only what is known to be away, for the client may not need the others. */
+/* A diagnosis has found why @name, HOST:PORT, cannot be used. @passing: it may be over soon. @all:
+ * so it is with all of them; else this explains only what is known to be away, for the client may
+ * not need the others. */
 void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const char *cause,
 	const char *remedy, bool passing, bool all);
 /* Whether a diagnosis is under way: what is away is told when it is done, or after five seconds. */
@@ -51,12 +53,13 @@ void brokers_await(struct brokers *b, bool diagnosis);
 bool brokers_were_there(struct brokers *b);
 /* A request has left for a broker, which may keep it for @wait_ms before it must answer. */
 void brokers_asked(struct brokers *b, int64_t now_ms, int64_t wait_ms);
-/* An answer has come. @broker: "sasl_ssl://host:port/1"; @id: -1 when it is only a bootstrap address.
- * Returns whether brokers_tick has something new to say. */
+/* An answer has come. @broker: "sasl_ssl://host:port/1"; @id: -1 when it is only a bootstrap
+ * address. Returns whether brokers_tick has something new to say. */
 bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int32_t id);
-/* Says on standard error what has changed. Call at least once a second. Returns whether Kafka answers: a
- * broker does, none that is away has been the only one, and no request has been waiting for five seconds
- * while nothing came from anywhere: a broker may be frozen with its connections open. */
+/* Says on standard error what has changed. Call at least once a second. Returns whether Kafka
+ * answers: a broker does, none that is away has been the only one, and no request has been waiting
+ * for five seconds while nothing came from anywhere: a broker may be frozen with its connections
+ * open. */
 bool brokers_tick(struct brokers *b, int64_t now_ms);
 /* Appends ", waiting for broker x:9092", or for the brokers when none is known to be away. */
 void brokers_put_away(struct brokers *b, struct buf *text);

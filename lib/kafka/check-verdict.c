@@ -100,7 +100,8 @@ static const char *first_mechanism(const struct talk *t)
 	return name;
 }
 
-/* The conversation did not come to ApiVersions: what the looks have found. Returns whether they did. */
+/* The conversation did not come to ApiVersions: what the looks have found. Returns whether they
+ * did. */
 static bool judge_looks(struct judge *j)
 {
 	const struct talk *tls = look_of(j->a, TALK_LOOK_TLS), *login;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: listeners are worked on side by side, and so are the addresses of one. What an address is, its conversation
- * (talk.h) tells, or the looks at it in other ways, which begin when that has failed in a way that has several
- * reasons, or is slow: a server of another protocol may wait for ever for the end of what we send. The listener is
- * judged (check-verdict.c) when all its addresses are done. */
+/* DESIGN: listeners are worked on side by side, and so are the addresses of one. What an address
+ * is, its conversation (talk.h) tells, or the looks at it in other ways, which begin when that has
+ * failed in a way that has several reasons, or is slow: a server of another protocol may wait for
+ * ever for the end of what we send. The listener is judged (check-verdict.c) when all its addresses
+ * are done. */
 #define _GNU_SOURCE
 #include "kafka/check-parts.h"
 
@@ -20,7 +21,8 @@
 
 enum {
 	PATIENCE_US =
-		60000, /* an answer that takes longer, and three times as long as the dial, is slow */
+		/* an answer that takes longer, and three times as long as the dial, is slow */
+	60000,
 	LOOK_US = 1000000, /* looks end so long after the conversation has failed */
 };
 
@@ -55,7 +57,8 @@ static void begin_looks(const struct check *c, const struct check_listener *l,
 	}
 }
 
-/* What is asked without a login, a listener that wants one closes. Other looks may have begun before: TLS was slow. */
+/* What is asked without a login, a listener that wants one closes. Other looks may have begun
+ * before: TLS was slow. */
 static void begin_login_look(const struct check *c, const struct check_listener *l,
 	struct check_address *a, int64_t now_us)
 {

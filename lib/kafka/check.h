@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Can a client of this configuration reach its cluster, and why not? Each address of bootstrap.servers is dialled,
- * each address of a name by itself, as far as the metadata; then each address that the brokers advertise. Where one
- * cannot be used it is looked at in other ways, to tell what it is. For a poll loop; nothing blocks. */
+/* Can a client of this configuration reach its cluster, and why not? Each address of
+ * bootstrap.servers is dialled, each address of a name by itself, as far as the metadata; then each
+ * address that the brokers advertise. Where one cannot be used it is looked at in other ways, to
+ * tell what it is. For a poll loop; nothing blocks. */
 #ifndef EVPIPE_KAFKA_CHECK_H
 #define EVPIPE_KAFKA_CHECK_H
 
@@ -28,7 +29,8 @@ struct check_address {
 
 /* What is said of a listener. */
 struct check_verdict {
-	int status; /* 0: it can be used; EXIT_PERM: our configuration is wrong; EXIT_TIMEOUT; else EXIT_TEMP */
+	/* 0: it can be used; EXIT_PERM: our configuration is wrong; EXIT_TIMEOUT; else EXIT_TEMP */
+	int status;
 	char text[640]; /* the sentence; "good" */
 	char remedy[640]; /* what to do, to be copied; "" */
 	char note[320]; /* what is not wrong, but odd; "" */
@@ -66,8 +68,9 @@ struct check_conf {
 };
 
 struct kafka_conf;
-/* Reads the properties. Fails with 100 when a file of certificates cannot be read. The list of resolves of @k must live as
- * long as @c. After a failure, too, check_conf_close is due; a program that ends need not call it. */
+/* Reads the properties. Fails with 100 when a file of certificates cannot be read. The list of
+ * resolves of @k must live as long as @c. After a failure, too, check_conf_close is due; a program
+ * that ends need not call it. */
 int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct trouble *why);
 void check_conf_close(struct check_conf *c);
 

@@ -206,8 +206,8 @@ int64_t kafka_conf_int(const struct kafka_conf *c, const char *name)
 	return strtoll(kafka_conf_text(c, name), NULL, 10);
 }
 
-/* A middle box forgets a connection that is quiet for some minutes, and says nothing: so none is quiet for longer than one.
- * Linux's own default is two hours. */
+/* A middle box forgets a connection that is quiet for some minutes, and says nothing: so none is
+ * quiet for longer than one. Linux's own default is two hours. */
 static int open_socket(int domain, int type, int protocol, void *opaque)
 {
 	static const int idle_s = 60, between_s = 10, probes = 3;
@@ -271,8 +271,8 @@ static void take_protocol(const char *text, bool *is_new)
 		*is_new = strcasecmp(value, "consumer") == 0;
 }
 
-/* Whether -F or -X asks for the group protocol in which brokers say what is_of_classic is (KIP-848): librdkafka refuses
- * both. */
+/* Whether -F or -X asks for the group protocol in which brokers say what is_of_classic is
+ * (KIP-848): librdkafka refuses both. */
 static bool asks_new_protocol(const struct kafka_opts *o)
 {
 	FILE *f = o->file->count ? fopen(o->file->filename[0], "re") : NULL;
@@ -296,7 +296,8 @@ static bool is_of_classic(const char *name)
 		strcmp(name, "heartbeat.interval.ms") == 0;
 }
 
-/* librdkafka only warns of addresses that it cannot read, and waits. They may have a password, and are not shown. */
+/* librdkafka only warns of addresses that it cannot read, and waits. They may have a password, and
+ * are not shown. */
 static int check_brokers(const char *list, struct trouble *why)
 {
 	static const char *const protocols[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"};
@@ -419,7 +420,8 @@ static void copy_reach(struct kafka_conf *c, const struct kafka_conf *base)
 	for (size_t i = 0; i + 1 < count; i += 2) {
 		char *value = mem_dup(kafka_conf_text(base, all[i]));
 
-		/* Some defaults are refused by a library that was built without what they are for. */
+		/* Some defaults are refused by a library that was built without what they are
+		 * for. */
 		if (is_of_reach(all[i]) && strcmp(value, kafka_conf_text(c, all[i])))
 			rd_kafka_conf_set(c->rd, all[i], value, NULL, 0);
 		explicit_bzero(value, strlen(value));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* The configuration of a client of Kafka: the options -b -X -F --resolve, a program's own properties.
+/* The configuration of a client of Kafka: the options -b -X -F --resolve, a program's own
+ * properties.
  *
- * Nothing here ends the program: a function that can fail takes @why and notes there the status and the
- * sentence to end with. */
+ * Nothing here ends the program: a function that can fail takes @why and notes there the status and
+ * the sentence to end with. */
 #ifndef EVPIPE_KAFKA_CONF_H
 #define EVPIPE_KAFKA_CONF_H
 
@@ -28,7 +29,8 @@ struct kafka_prop {
 	const char *name, *value;
 };
 
-/* For one client. For several: a copy of the struct for each, with its own rd_kafka_conf_dup of `rd`. */
+/* For one client. For several: a copy of the struct for each, with its own rd_kafka_conf_dup of
+ * `rd`. */
 struct kafka_conf {
 	rd_kafka_conf_t *rd; /* more may be set before the client starts */
 	struct kafka_resolves resolves;
@@ -37,17 +39,19 @@ struct kafka_conf {
 	bool dumps; /* -X dump */
 };
 
-/* Builds a configuration: @defaults without those that this librdkafka does not know, then -F, then -X
- * and -b. @own are the properties that the program's promises rest on: they are set last, -X must not
- * name one, and one in the file is left out, with a warning unless the value is the same; .value NULL: an option of the program sets it. Fails with 100 when no broker is named or a
- * property is wrong, with librdkafka's reason; and without trouble, status 0, when -X dump has printed all properties:
- * the program ends then. Afterwards argv no longer holds the text of secrets given
- * with -X, so call it once. */
+/* Builds a configuration: @defaults without those that this librdkafka does not know, then -F, then
+ * -X and -b. @own are the properties that the program's promises rest on: they are set last, -X
+ * must not name one, and one in the file is left out, with a warning unless the value is the same;
+ * .value NULL: an option of the program sets it. Fails with 100 when no broker is named or a
+ * property is wrong, with librdkafka's reason; and without trouble, status 0, when -X dump has
+ * printed all properties: the program ends then. Afterwards argv no longer holds the text of
+ * secrets given with -X, so call it once. */
 int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	const struct kafka_prop *defaults, const struct kafka_prop *own, struct trouble *why);
-/* Builds the configuration of a further client, of another cluster or of the same: how brokers are reached and logged
- * in to is as in @base, whose client is not started yet. @brokers: of the other cluster; NULL: as in @base. @file, of the form of -F,
- * says all of it instead of @base; NULL: none. Fails with 100, as kafka_conf_open. */
+/* Builds the configuration of a further client, of another cluster or of the same: how brokers are
+ * reached and logged in to is as in @base, whose client is not started yet. @brokers: of the other
+ * cluster; NULL: as in @base. @file, of the form of -F, says all of it instead of @base; NULL:
+ * none. Fails with 100, as kafka_conf_open. */
 int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const char *brokers,
 	const char *file, struct trouble *why);
 /* The value, in a static buffer; "" when it is not set. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: the client's loop and the thread share one struct, which the last of the two frees. What the thread has found is
- * there before `done` is set; until then the loop reads nothing else. */
+/* DESIGN: the client's loop and the thread share one struct, which the last of the two frees. What
+ * the thread has found is there before `done` is set; until then the loop reads nothing else. */
 #define _GNU_SOURCE
 #include "kafka/diagnosis.h"
 

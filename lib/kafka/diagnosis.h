@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Why a client cannot reach its cluster, found out beside it: check.h in a thread of its own, which dials what the client
- * dials and ends within seconds. */
+/* Why a client cannot reach its cluster, found out beside it: check.h in a thread of its own, which
+ * dials what the client dials and ends within seconds. */
 #ifndef EVPIPE_KAFKA_DIAGNOSIS_H
 #define EVPIPE_KAFKA_DIAGNOSIS_H
 
@@ -20,13 +20,15 @@ struct diagnosis_finding {
 
 struct diagnosis;
 
-/* Begins; @c stays the caller's, and its list of resolves lives on. When it is done a byte is written to @wake_fd, of which a
- * duplicate is made. NULL: there are no means for it, or another one is under way in this process. */
+/* Begins; @c stays the caller's, and its list of resolves lives on. When it is done a byte is
+ * written to @wake_fd, of which a duplicate is made. NULL: there are no means for it, or another
+ * one is under way in this process. */
 struct diagnosis *diagnosis_start(const struct kafka_conf *c, int wake_fd);
 bool diagnosis_done(const struct diagnosis *d);
 /* Of one that is done. Returns how many; they live until diagnosis_drop. */
 size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_finding **list);
-/* Our own configuration is wrong, or the certificate, for each address of bootstrap.servers: the first of those findings; else NULL. */
+/* Our own configuration is wrong, or the certificate, for each address of bootstrap.servers: the
+ * first of those findings; else NULL. */
 const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d);
 /* None of the addresses that brokers advertise can be used, or none was told. */
 bool diagnosis_all_away(const struct diagnosis *d);

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* Setting the login again is right for mechanisms that know only a name and a password, and has no effect
- * where there is no login. */
+/* Setting the login again is right for mechanisms that know only a name and a password, and has no
+ * effect where there is no login. */
 static bool login_allows(const struct kafka_conf *c)
 {
 	const char *protocol = kafka_conf_text(c, "security.protocol"), *mechanism;
@@ -41,14 +41,14 @@ void fetchers_taken(struct fetchers *f, rd_kafka_t *rk, size_t messages, size_t 
 
 	if (!f->may_wake || !messages)
 		return;
-	/* librdkafka does not tell the bytes of its queue: messages in it are taken to be as long as those
-	 * that came. */
+	/* librdkafka does not tell the bytes of its queue: messages in it are taken to be as long
+	 * as those that came. */
 	if (before >= f->full_messages * 3 / 4 || before * size >= f->full_bytes * 3 / 4)
 		f->was_full = true;
 	if (!f->was_full || left > f->full_messages / 2 || left * size > f->full_bytes / 2)
 		return;
 	f->was_full = false;
-	/* The one effect that matters here: each broker's thread leaves its wait and decides anew what to
-	 * fetch. No other call of the API that does not block does that. */
+	/* The one effect that matters here: each broker's thread leaves its wait and decides anew
+	 * what to fetch. No other call of the API that does not block does that. */
 	rd_kafka_error_destroy(rd_kafka_sasl_set_credentials(rk, f->user, f->password));
 }

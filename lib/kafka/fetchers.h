@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Keeps a consumer's fetching going. Up to librdkafka 2.1 a broker's thread that finds the local queue full
- * looks again only after up to a second, and by then the queue has long been empty. From 2.2 on there is a
- * property for that, fetch.queue.backoff.ms, which kread sets; then these functions do nothing. */
+/* Keeps a consumer's fetching going. Up to librdkafka 2.1 a broker's thread that finds the local
+ * queue full looks again only after up to a second, and by then the queue has long been empty. From
+ * 2.2 on there is a property for that, fetch.queue.backoff.ms, which kread sets; then these
+ * functions do nothing. */
 #ifndef EVPIPE_FETCHERS_H
 #define EVPIPE_FETCHERS_H
 

@@ -9,22 +9,25 @@ enum {
 	KAFKA_UNANSWERED_MS = 1000
 }; /* librdkafka is silent about packets that are dropped, and more */
 
-/* A handshake also fails because a broker goes away. A certificate or a protocol does not mend itself. */
+/* A handshake also fails because a broker goes away. A certificate or a protocol does not mend
+ * itself. */
 bool kafka_is_tls_config(const char *text);
 
 /* An error has come: of an outage the first one counts. */
 void kafka_outage_begins(struct kafka *k);
-/* Whether the error waits for a diagnosis, which tells more than librdkafka: then it becomes trouble later. */
+/* Whether the error waits for a diagnosis, which tells more than librdkafka: then it becomes
+ * trouble later. */
 bool kafka_outage_holds(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
 /* Begins a diagnosis when one is due, and takes what the last one has found. */
 void kafka_outage_tick(struct kafka *k, int64_t now_ms);
 
 /* Reads secrets and certificates anew when a file of them has changed, or SIGHUP has come. */
 void kafka_renew(struct kafka *k, int64_t now_ms);
-/* A login has failed, or the command that prints a token: whether that may mend itself, or has become trouble here: a secret has
- * been read anew since, or the last token still serves. */
+/* A login has failed, or the command that prints a token: whether that may mend itself, or has
+ * become trouble here: a secret has been read anew since, or the last token still serves. */
 bool kafka_renew_login(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
-/* A handshake has failed: whether that may mend itself, since certificates have been read anew since. */
+/* A handshake has failed: whether that may mend itself, since certificates have been read anew
+ * since. */
 bool kafka_renew_certs(struct kafka *k, rd_kafka_resp_err_t err);
 
 #endif

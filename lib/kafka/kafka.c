@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: all callbacks of librdkafka but three run in the loop's thread, when it serves a queue. The three
- * run in the threads of librdkafka's brokers: on_resolve, which reads a list that was complete before the
- * client began, and the interceptors of liveness.c, which call brokers.c, which has a lock, and wake the
- * loop. */
+/* DESIGN: all callbacks of librdkafka but three run in the loop's thread, when it serves a queue.
+ * The three run in the threads of librdkafka's brokers: on_resolve, which reads a list that was
+ * complete before the client began, and the interceptors of liveness.c, which call brokers.c, which
+ * has a lock, and wake the loop. */
 #define _GNU_SOURCE
 #include "kafka/kafka-parts.h"
 
@@ -38,9 +38,10 @@ static int on_resolve(const char *node, const char *service, const struct addrin
 	return 0;
 }
 
-/* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason (actions Retry)" of a
- * producer, "topic [0]: broker unavailable: fetch: Broker: reason" of a consumer, as librdkafka has written them at
- * least from 2.0 to 2.15. @before, @behind: what stands around the reason. Another text says nothing. */
+/* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason
+ * (actions Retry)" of a producer, "topic [0]: broker unavailable: fetch: Broker: reason" of a
+ * consumer, as librdkafka has written them at least from 2.0 to 2.15. @before, @behind: what stands
+ * around the reason. Another text says nothing. */
 static void on_refusal_text(
 	const struct kafka *k, const char *text, const char *before, const char *behind)
 {
@@ -71,10 +72,11 @@ static void on_refusal_text(
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	struct kafka *k = rd_kafka_opaque(rk);
-	/* FAIL and FATAL come to on_error as well. CONFWARN names a property for the other kind of client,
-	 * which a shared -F file may hold. After GETPID librdkafka tries again until it works. FAIL
-	 * follows REQTMOUT. OFFSET tells of a consumer's positions, which the program tells better. What has
-	 * failed a transaction, TXNERR, the next call of a function tells. */
+	/* FAIL and FATAL come to on_error as well. CONFWARN names a property for the other kind of
+	 * client, which a shared -F file may hold. After GETPID librdkafka tries again until it
+	 * works. FAIL follows REQTMOUT. OFFSET tells of a consumer's positions, which the program
+	 * tells better. What has failed a transaction, TXNERR, the next call of a function
+	 * tells. */
 	static const char *const quiet[] = {
 		"FAIL", "FATAL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", "TXNERR", NULL};
 	bool is_quiet = level > LOG_WARNING;
@@ -158,8 +160,8 @@ static bool judge_fenced(struct kafka *k, rd_kafka_resp_err_t err)
 	return true;
 }
 
-/* Up to 2.6.0 librdkafka puts its own nonce before the broker's, which begins with it already. Kafka 4 refuses that as
- * it refuses a wrong password. */
+/* Up to 2.6.0 librdkafka puts its own nonce before the broker's, which begins with it already.
+ * Kafka 4 refuses that as it refuses a wrong password. */
 static const char *scram_hint(const char *text)
 {
 	static char hint[160];
@@ -244,8 +246,8 @@ static rd_kafka_t *make(
 	liveness_watch(&k->liveness, conf);
 	if (certs)
 		renewal_begin(certs->renewal);
-	/* On failure @conf would be ours to destroy, but librdkafka (2.0.2) has freed the interceptors in it
-	 * and would free them again. So those few kilobytes are lost. */
+	/* On failure @conf would be ours to destroy, but librdkafka (2.0.2) has freed the
+	 * interceptors in it and would free them again. So those few kilobytes are lost. */
 	rk = rd_kafka_new(type, conf, why, why_size);
 	if (certs && !renewal_end(certs->renewal))
 		certs->is_fixed = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* One client of Kafka, whose events wake a poll loop; several may live in a process. Says which brokers are
- * away, and judges which errors are the configuration's fault.
+/* One client of Kafka, whose events wake a poll loop; several may live in a process. Says which
+ * brokers are away, and judges which errors are the configuration's fault.
  *
  * All functions belong to the thread that runs the loop. None of them ends the program. Messages of
  * librdkafka come out as sentences of the program, and never a secret in them. */
@@ -20,7 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A broker has refused a batch of a producer for the time being (@why), and librdkafka sends it again. */
+/* A broker has refused a batch of a producer for the time being (@why), and librdkafka sends it
+ * again. */
 typedef void kafka_refusal_fn(void *ctx, const char *topic, int32_t partition, const char *why);
 
 struct kafka {
@@ -39,7 +40,8 @@ struct kafka {
 	struct kafka_conf
 		reach; /* what a diagnosis dials, with the secrets as they were read last */
 	struct token_source token;
-	int64_t token_warned_ms; /* the end of the token about which it was said that there is no other */
+	/* the end of the token about which it was said that there is no other */
+	int64_t token_warned_ms;
 	uint64_t secrets_stamp;
 	int64_t secrets_ms; /* when they are looked at next */
 	int64_t renewed_ms; /* when they were read anew last; 0: never */
@@ -47,7 +49,8 @@ struct kafka {
 	struct diagnosis *diagnosis; /* NULL: none is under way */
 	int64_t diagnose_ms; /* when the next one begins, if Kafka does not answer then */
 	bool was_diagnosed;
-	bool doubts; /* a diagnosis is due though Kafka answers; nothing is read or written before it is done */
+	/* a diagnosis is due though Kafka answers; nothing is read or written before it is done */
+	bool doubts;
 	int64_t doubt_ms; /* not before */
 	bool is_out; /* Kafka has not answered since an error was told */
 	struct trouble held; /* for which the diagnosis may know a better sentence */
@@ -57,35 +60,39 @@ struct kafka {
 	struct fetchers fetchers;
 };
 
-/* Starts the client and takes c->rd over, which is NULL then. @k stays where it is until kafka_stop, for
- * librdkafka's threads use it. Reads c->secrets anew. Fails with 100 and librdkafka's reason, or 111. */
+/* Starts the client and takes c->rd over, which is NULL then. @k stays where it is until
+ * kafka_stop, for librdkafka's threads use it. Reads c->secrets anew. Fails with 100 and
+ * librdkafka's reason, or 111. */
 int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, struct trouble *why);
 /* From now on an event in @q makes wake_fd readable; once until the queue has been served empty. */
 void kafka_wake_on(struct kafka *k, rd_kafka_queue_t *q);
 /* Reads wake_fd dry. Call before the queues are served. */
 void kafka_woken(struct kafka *k);
-/* Says once that a broker cannot be reached, or answers nothing, with the cause and the remedy that a
- * diagnosis finds, and once that it is back; when all addresses of -b turn out to be wrong before Kafka
- * has ever answered, that is trouble. Call each turn of the loop, after the queues were served, at least
- * once a second. Returns whether Kafka answers; then look at `trouble`. */
+/* Says once that a broker cannot be reached, or answers nothing, with the cause and the remedy that
+ * a diagnosis finds, and once that it is back; when all addresses of -b turn out to be wrong before
+ * Kafka has ever answered, that is trouble. Call each turn of the loop, after the queues were
+ * served, at least once a second. Returns whether Kafka answers; then look at `trouble`. */
 bool kafka_tick(struct kafka *k);
-/* Appends ", waiting for broker x:9092" when one cannot be reached that is waited for. Returns whether it has. */
+/* Appends ", waiting for broker x:9092" when one cannot be reached that is waited for. Returns
+ * whether it has. */
 bool kafka_put_away(struct kafka *k, struct buf *text);
-/* Does as if librdkafka had reported @err: notes trouble with the sentence @text when it is a configuration
- * error or fatal, and returns whether it is. */
+/* Does as if librdkafka had reported @err: notes trouble with the sentence @text when it is a
+ * configuration error or fatal, and returns whether it is. */
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
 /* What a broker answers does not go with what another one has told: is it of another cluster? A
- * diagnosis finds out; then that is trouble. Until then nothing is to be read or written (`doubts`). */
+ * diagnosis finds out; then that is trouble. Until then nothing is to be read or written
+ * (`doubts`). */
 void kafka_doubts(struct kafka *k);
-/* Addresses that are given by hand, in -b or by --resolve, may be of two clusters; librdkafka would take
- * either, and say nothing. Where several are given they are all asked before anything is read or written.
- * For the first client of a program, after kafka_start; those made later go the same way. */
+/* Addresses that are given by hand, in -b or by --resolve, may be of two clusters; librdkafka would
+ * take either, and say nothing. Where several are given they are all asked before anything is read
+ * or written. For the first client of a program, after kafka_start; those made later go the same
+ * way. */
 void kafka_look_first(struct kafka *k);
 /* The error is the configuration's fault (login, certificate, permission, a group's protocol),
  * never a record's: nothing is dead-lettered, exit 100. */
 bool kafka_is_config_error(rd_kafka_resp_err_t err);
-/* How many answers with metadata have come: librdkafka asks for them after each failed fetch, and fetches anew when
- * they are there. */
+/* How many answers with metadata have come: librdkafka asks for them after each failed fetch, and
+ * fetches anew when they are there. */
 static inline unsigned kafka_metadata(const struct kafka *k)
 {
 	return k->liveness.metadata;
@@ -93,25 +100,26 @@ static inline unsigned kafka_metadata(const struct kafka *k)
 /* "reason" as librdkafka has it, without its "Broker: " and "Local: ". Static. */
 const char *kafka_why(rd_kafka_resp_err_t err);
 
-/* Whom to tell of refusals that librdkafka tries again in silence, between kafka_tell_refusals(k, true) and (k, false),
- * in the loop's thread: a producer's batches, a consumer's fetches. A producer is to tell while records do not get
- * on: librdkafka has no other way to say it than its log for debugging, which has several lines a batch. It says
- * nothing when -X debug is the user's. */
+/* Whom to tell of refusals that librdkafka tries again in silence, between kafka_tell_refusals(k,
+ * true) and (k, false), in the loop's thread: a producer's batches, a consumer's fetches. A
+ * producer is to tell while records do not get on: librdkafka has no other way to say it than its
+ * log for debugging, which has several lines a batch. It says nothing when -X debug is the
+ * user's. */
 void kafka_on_refusal(struct kafka *k, kafka_refusal_fn *fn, void *ctx);
 void kafka_tell_refusals(struct kafka *k, bool on);
 
-/* A consumer reports each time that it has taken messages: how many, of how many bytes, and how many are
- * left in the local queue. This keeps fetching going (fetchers.h). */
+/* A consumer reports each time that it has taken messages: how many, of how many bytes, and how
+ * many are left in the local queue. This keeps fetching going (fetchers.h). */
 static inline void kafka_taken(struct kafka *k, size_t messages, size_t bytes, size_t left)
 {
 	fetchers_taken(&k->fetchers, k->rk, messages, bytes, left);
 }
 
-/* Ends the client, before the process ends; never waits for brokers that are away, and for librdkafka two seconds
- * at most: then its threads go on. No queue of it may be left. */
+/* Ends the client, before the process ends; never waits for brokers that are away, and for
+ * librdkafka two seconds at most: then its threads go on. No queue of it may be left. */
 void kafka_stop(struct kafka *k);
-/* The same without waiting: call kafka_end once, then kafka_has_ended from time to time until it returns true. @k stays until
- * then. librdkafka may take for ever when Kafka does not answer. */
+/* The same without waiting: call kafka_end once, then kafka_has_ended from time to time until it
+ * returns true. @k stays until then. librdkafka may take for ever when Kafka does not answer. */
 void kafka_end(struct kafka *k);
 bool kafka_has_ended(struct kafka *k);
 

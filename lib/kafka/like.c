@@ -42,7 +42,8 @@ bool like_close(struct like *l)
 
 bool like_is_copied(const char *name)
 {
-	/* A topic that gives records the time of their arrival would give them another one than they had. */
+	/* A topic that gives records the time of their arrival would give them another one than
+	 * they had. */
 	return !strstr(name, "replication.throttled.replicas") &&
 		strcmp(name, "message.timestamp.type") != 0 && strncmp(name, "remote.", 7) != 0 &&
 		strncmp(name, "local.retention.", 16) != 0;

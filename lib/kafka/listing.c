@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: while a question is out its thread owns err, metadata, offsets and topic; `answered` hands them
- * back. The thread takes no signals: they are the loop's. */
+/* DESIGN: while a question is out its thread owns err, metadata, offsets and topic; `answered`
+ * hands them back. The thread takes no signals: they are the loop's. */
 #include "kafka/listing.h"
 
 #include "base/near.h"

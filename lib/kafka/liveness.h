@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* A probe of one client: tells brokers.h of each request that leaves and of each answer that comes.
  *
- * The C API of librdkafka reports a connection that fails, and neither one that is back nor a broker that
- * does not answer. Its interceptors show both. They run in the threads of librdkafka's brokers. */
+ * The C API of librdkafka reports a connection that fails, and neither one that is back nor a
+ * broker that does not answer. Its interceptors show both. They run in the threads of librdkafka's
+ * brokers. */
 #ifndef EVPIPE_LIVENESS_H
 #define EVPIPE_LIVENESS_H
 

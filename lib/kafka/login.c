@@ -82,7 +82,8 @@ static struct span attribute(struct span text, char name)
 	return SPAN_NONE;
 }
 
-/* From the salted password: the proof that we know it, and the signature that shows that the server does. */
+/* From the salted password: the proof that we know it, and the signature that shows that the server
+ * does. */
 static void prove(struct login *l, enum digest d, const unsigned char *salted, struct span signed_,
 	unsigned char *proof)
 {

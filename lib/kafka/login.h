@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a client says to log in by SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 (RFC 5802) and OAUTHBEARER (RFC 7628).
- * Tokens in and out; nothing here does input or output. */
+/* What a client says to log in by SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 (RFC 5802) and
+ * OAUTHBEARER (RFC 7628). Tokens in and out; nothing here does input or output. */
 #ifndef EVPIPE_KAFKA_LOGIN_H
 #define EVPIPE_KAFKA_LOGIN_H
 
@@ -25,9 +25,11 @@ struct login {
 
 /* Whether login_first can be called for a mechanism of that name. */
 bool login_knows(const char *mechanism);
-/* Appends the first token to @token. Returns 0, or -1 with `why` when something that the mechanism needs is missing. */
+/* Appends the first token to @token. Returns 0, or -1 with `why` when something that the mechanism
+ * needs is missing. */
 int login_first(struct login *l, const struct login_as *as, struct buf *token);
-/* Takes what the server has answered: 1 the login is done; 0: @token has the next one to send; -1: `why`. */
+/* Takes what the server has answered: 1 the login is done; 0: @token has the next one to send; -1:
+ * `why`. */
 int login_next(struct login *l, struct span answer, struct buf *token);
 void login_free(struct login *l);
 

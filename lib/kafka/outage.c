@@ -17,8 +17,8 @@ void kafka_outage_begins(struct kafka *k)
 	k->is_out = true;
 }
 
-/* librdkafka has one sentence for all that may be wrong with a certificate, and one for all that is no broker: a diagnosis
- * tells which. */
+/* librdkafka has one sentence for all that may be wrong with a certificate, and one for all that is
+ * no broker: a diagnosis tells which. */
 bool kafka_outage_holds(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	if (!(err == RD_KAFKA_RESP_ERR__SSL && kafka_is_tls_config(text)) &&
@@ -36,7 +36,8 @@ static void trouble_found(struct kafka *k, const struct diagnosis_finding *f)
 		*f->remedy ? "; " : "", f->remedy);
 }
 
-/* What was held becomes trouble: in the words of the finding about the broker that it names, or in its own. */
+/* What was held becomes trouble: in the words of the finding about the broker that it names, or in
+ * its own. */
 static void tell_held(struct kafka *k, const struct diagnosis_finding *list, size_t count)
 {
 	if (!k->held.status)
@@ -65,8 +66,9 @@ void kafka_look_first(struct kafka *k)
 	const struct kafka_conf *c = &k->reach;
 
 	/* A command for tokens is not run twice for that. */
-	if (!c->token_cmd && (resolve_is_any(&c->resolves) ||
-				     strchr(kafka_conf_text(c, "bootstrap.servers"), ',')))
+	if (!c->token_cmd &&
+		(resolve_is_any(&c->resolves) ||
+			strchr(kafka_conf_text(c, "bootstrap.servers"), ',')))
 		kafka_doubts(k);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Requests and answers of Kafka's protocol (kafka.apache.org/protocol), as bytes: just those by which a cluster is
- * looked at. All are of versions without tagged fields. What a peer says is not trusted: each count and length is
- * held against what is there. Nothing here does input or output. */
+/* Requests and answers of Kafka's protocol (kafka.apache.org/protocol), as bytes: just those by
+ * which a cluster is looked at. All are of versions without tagged fields. What a peer says is not
+ * trusted: each count and length is held against what is there. Nothing here does input or
+ * output. */
 #ifndef EVPIPE_KAFKA_PROTOCOL_H
 #define EVPIPE_KAFKA_PROTOCOL_H
 
@@ -60,7 +61,8 @@ void proto_put_bytes(struct buf *b, struct span s);
 
 /* ---- answers ---- */
 
-/* A reader of an answer's body. Once something does not fit `bad` is set, and all that is read then is 0 or empty. */
+/* A reader of an answer's body. Once something does not fit `bad` is set, and all that is read then
+ * is 0 or empty. */
 struct proto_in {
 	const char *p, *end;
 	bool bad;
@@ -74,8 +76,8 @@ struct span proto_bytes(struct proto_in *in);
 /* The number of an array's elements, each of @least bytes at least; 0 for null. */
 int32_t proto_count(struct proto_in *in, size_t least);
 
-/* The whole answer in @b: 1, its number and its body; 0: not all of it is there, but the number if there are eight bytes;
- * -1: no answer of Kafka begins so. */
+/* The whole answer in @b: 1, its number and its body; 0: not all of it is there, but the number if
+ * there are eight bytes; -1: no answer of Kafka begins so. */
 int proto_answer(struct span b, int32_t *number, struct span *body);
 
 struct proto_versions {
@@ -112,13 +114,15 @@ struct proto_metadata {
 };
 /* Versions that are understood, of the request too. */
 enum { PROTO_METADATA_MIN = 1, PROTO_METADATA_MAX = 7 };
-/* @topics ends with NULL; NULL: all. No topic is made by being asked for, in version 4 and above. */
+/* @topics ends with NULL; NULL: all. No topic is made by being asked for, in version 4 and
+ * above. */
 void proto_put_metadata(struct buf *b, int16_t version, const char *const *topics);
 /* Returns 0, or -1. Free with proto_metadata_free, in both cases. */
 int proto_read_metadata(struct span body, int16_t version, struct proto_metadata *m);
 void proto_metadata_free(struct proto_metadata *m);
 
-/* The answer to SaslHandshake, any version: the error, and the mechanisms that the broker offers as "A, B". */
+/* The answer to SaslHandshake, any version: the error, and the mechanisms that the broker offers as
+ * "A, B". */
 int proto_read_mechanisms(struct span body, int16_t *error, struct buf *names);
 /* The answer to SaslAuthenticate, versions 0 and 1; the spans are in @body. */
 int proto_read_login(struct span body, int16_t *error, struct span *text, struct span *token);

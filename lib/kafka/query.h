@@ -24,7 +24,8 @@ enum { QUERY_END = -1, QUERY_BEGINNING = -2 };
 struct query_place *query_add_place(struct query_places *all, struct span topic, int32_t partition);
 void query_places_free(struct query_places *all);
 
-/* ListOffsets: for each of @all the first offset at or after its time. Neighbours of one topic are asked together. */
+/* ListOffsets: for each of @all the first offset at or after its time. Neighbours of one topic are
+ * asked together. */
 enum { QUERY_LIST_OFFSETS_MIN = 1, QUERY_LIST_OFFSETS_MAX = 5 };
 void query_put_list_offsets(struct buf *b, int16_t version, const struct query_places *all);
 /* This and the next: 0, or -1. What was read is appended to @all in both cases. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* A password that stands in a file may change while the client runs: the next login takes the new one; a token likewise. So
- * may certificates and keys, and the lines of --resolve: the next connection takes them. */
+/* A password that stands in a file may change while the client runs: the next login takes the new
+ * one; a token likewise. So may certificates and keys, and the lines of --resolve: the next
+ * connection takes them. */
 #define _GNU_SOURCE
 #include "kafka/kafka-parts.h"
 
@@ -54,7 +55,8 @@ static int read_certs(const struct kafka *k, struct trouble *why)
 	int bad;
 
 	tls_conf_read(&config, &k->reach);
-	/* A list of what is revoked stands with the CA certificates, where librdkafka has put it. */
+	/* A list of what is revoked stands with the CA certificates, where librdkafka has put
+	 * it. */
 	bad = renewal_set(k->reach.secrets.certs->renewal, &config, revoked == NULL, why);
 	tls_conf_free(&config);
 	free(revoked);

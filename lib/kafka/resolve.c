@@ -33,7 +33,8 @@ struct resolve_file {
 	struct resolve_list lines; /* under the lock */
 };
 
-/* Splits "a:b:c" at its first colon outside brackets; takes the brackets off. NULL: nothing is left. */
+/* Splits "a:b:c" at its first colon outside brackets; takes the brackets off. NULL: nothing is
+ * left. */
 static char *split(char **rest)
 {
 	char *s = *rest, *end;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* --resolve: addresses that stand for HOST:PORT. Threads of clients may ask while the files are read anew. */
+/* --resolve: addresses that stand for HOST:PORT. Threads of clients may ask while the files are
+ * read anew. */
 #ifndef EVPIPE_KAFKA_RESOLVE_H
 #define EVPIPE_KAFKA_RESOLVE_H
 
@@ -23,9 +24,11 @@ static inline bool resolve_is_any(const struct kafka_resolves *all)
 {
 	return all->count || all->files;
 }
-/* Reads files that have changed. Returns one that was read, or NULL; with *@why for one that cannot be: it stays as it was. */
+/* Reads files that have changed. Returns one that was read, or NULL; with *@why for one that cannot
+ * be: it stays as it was. */
 const char *resolve_reread(const struct kafka_resolves *all, struct trouble *why);
-/* Where HOST:PORT leads by --resolve, or itself: copies, to be freed. Returns whether --resolve names it. */
+/* Where HOST:PORT leads by --resolve, or itself: copies, to be freed. Returns whether --resolve
+ * names it. */
 bool resolve_map(const struct kafka_resolves *resolves, const char *host, const char *port,
 	char **to_host, char **to_port);
 /* As getaddrinfo, with @resolves before the system's resolver. */

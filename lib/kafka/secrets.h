@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Secrets that stand in files, "sasl.password=@FILE": the first line is the secret. They are read anew when a file has
- * changed. */
+/* Secrets that stand in files, "sasl.password=@FILE": the first line is the secret. They are read
+ * anew when a file has changed. */
 #ifndef EVPIPE_KAFKA_SECRETS_H
 #define EVPIPE_KAFKA_SECRETS_H
 
@@ -47,7 +47,8 @@ uint64_t secrets_stamp(const struct secrets *s);
 void secrets_add_certs(struct secrets *s, const rd_kafka_conf_t *rd);
 /* One of those that have changed since the last call, for whichever client; NULL: none. */
 const char *secrets_changed_cert(const struct secrets *s);
-/* Reads all files into @rd. Returns 0, or -1 with *@why: then @rd keeps what it had of those that cannot be read. */
+/* Reads all files into @rd. Returns 0, or -1 with *@why: then @rd keeps what it had of those that
+ * cannot be read. */
 int secrets_reread(const struct secrets *s, rd_kafka_conf_t *rd, struct trouble *why);
 
 #endif

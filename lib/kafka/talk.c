@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: one step at a time, one request on its way at a time. A step ends with next(), or with fail(), after which
- * the connection is closed. A certificate with a flaw ends the conversation behind the handshake: no password is sent
- * to whom we do not know. */
+/* DESIGN: one step at a time, one request on its way at a time. A step ends with next(), or with
+ * fail(), after which the connection is closed. A certificate with a flaw ends the conversation
+ * behind the handshake: no password is sent to whom we do not know. */
 #define _GNU_SOURCE
 #include "kafka/talk.h"
 

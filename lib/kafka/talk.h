@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* A conversation with one address, to find out whether a broker of Kafka can be used there: dial, TLS, ApiVersions,
- * login, Metadata; then requests of the user's. On the way it notes how far it came, how long each step took, and
- * what has gone wrong. For a poll loop; nothing blocks. It sets no limit to time: talk_give_up does. */
+/* A conversation with one address, to find out whether a broker of Kafka can be used there: dial,
+ * TLS, ApiVersions, login, Metadata; then requests of the user's. On the way it notes how far it
+ * came, how long each step took, and what has gone wrong. For a poll loop; nothing blocks. It sets
+ * no limit to time: talk_give_up does. */
 #ifndef EVPIPE_KAFKA_TALK_H
 #define EVPIPE_KAFKA_TALK_H
 
@@ -17,7 +18,8 @@
 struct talk_as {
 	bool tls, sasl;
 	bool any_cert; /* the client takes any certificate */
-	/* With any_cert of tls_config, of this module's users; `look` needs no files. NULL: without TLS. */
+	/* With any_cert of tls_config, of this module's users; `look` needs no files. NULL: without
+	 * TLS. */
 	struct bytes_client *tls_client, *tls_look;
 	struct login_as login;
 	const char *client_id;
@@ -94,7 +96,8 @@ struct talk {
 	bool has_bytes, nudged;
 };
 
-/* Begins. @host is what a certificate is for; @address is numeric. They are copied. @t is all zero. */
+/* Begins. @host is what a certificate is for; @address is numeric. They are copied. @t is all
+ * zero. */
 void talk_start(struct talk *t, const struct talk_as *as, enum talk_aim aim, const char *host,
 	const char *address, const char *port, int64_t now_us);
 /* It waits for a descriptor or an answer. */
@@ -104,8 +107,8 @@ void talk_poll(const struct talk *t, struct pollfd *p);
 /* What TLS holds already wakes no poll: go on without. */
 bool talk_is_due(const struct talk *t);
 void talk_go_on(struct talk *t, short revents, int64_t now_us);
-/* Sends the ends of lines behind a request that gets no answer, which a server of text may be waiting for. A broker
- * that is slow would close the connection. */
+/* Sends the ends of lines behind a request that gets no answer, which a server of text may be
+ * waiting for. A broker that is slow would close the connection. */
 void talk_nudge(struct talk *t);
 /* It has taken too long: TALK_SILENT. */
 void talk_give_up(struct talk *t, int64_t now_us);
@@ -114,9 +117,9 @@ void talk_close(struct talk *t);
 /* Frees the results too. */
 void talk_free(struct talk *t);
 
-/* Begins a request of the user's on a conversation that is `done`; the body is to be appended to what is returned.
- * Then talk_send; it is `done` again when `answer` is there. NULL: the broker has no version between @low and
- * @high; else *@version. */
+/* Begins a request of the user's on a conversation that is `done`; the body is to be appended to
+ * what is returned. Then talk_send; it is `done` again when `answer` is there. NULL: the broker has
+ * no version between @low and @high; else *@version. */
 struct buf *talk_request(
 	struct talk *t, enum proto_api api, int16_t low, int16_t high, int16_t *version);
 void talk_send(struct talk *t, int64_t now_us);

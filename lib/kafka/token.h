@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* --oauth-token-cmd: a command prints the token with which a client logs in by OAUTHBEARER (RFC 7628), a JWT. It is run
- * at the start and again before the token ends. */
+/* --oauth-token-cmd: a command prints the token with which a client logs in by OAUTHBEARER (RFC
+ * 7628), a JWT. It is run at the start and again before the token ends. */
 #ifndef EVPIPE_KAFKA_TOKEN_H
 #define EVPIPE_KAFKA_TOKEN_H
 
@@ -14,8 +14,8 @@ struct token {
 	int64_t end_ms; /* since the epoch; without "exp" five minutes from now */
 };
 
-/* Runs the command by a shell and waits for it, half a minute at most. Returns 0, or -1 with the reason in @why. Free
- * with token_free. For any thread. */
+/* Runs the command by a shell and waits for it, half a minute at most. Returns 0, or -1 with the
+ * reason in @why. Free with token_free. For any thread. */
 int token_run(const char *command, struct token *t, char *why, size_t why_size);
 void token_free(struct token *t);
 
@@ -28,8 +28,9 @@ struct token_source {
 	struct token last;
 };
 
-/* Of a client: before it is made, whose opaque pointer leads to its source by token_source_of; and when it is. The command
- * runs in a thread of librdkafka; when it fails librdkafka runs it again ten seconds later. */
+/* Of a client: before it is made, whose opaque pointer leads to its source by token_source_of; and
+ * when it is. The command runs in a thread of librdkafka; when it fails librdkafka runs it again
+ * ten seconds later. */
 void token_prepare(rd_kafka_conf_t *conf);
 void token_start(rd_kafka_t *rk);
 /* Has librdkafka run the command again within two seconds; until then the last token serves. */

@@ -118,8 +118,9 @@ static void ask_config(struct topics *ts, struct topic *t)
 	rd_kafka_ConfigResource_destroy(resource);
 }
 
-/* Asks about the topic, after a question for a broker when none is known. A producer that has learned that a
- * topic does not exist believes it for minutes: the question for that topic's metadata refreshes it. */
+/* Asks about the topic, after a question for a broker when none is known. A producer that has
+ * learned that a topic does not exist believes it for minutes: the question for that topic's
+ * metadata refreshes it. */
 static void ask(struct topics *ts, struct topic *t)
 {
 	bool stale = t->rkt && t->unknown_ms;
@@ -136,7 +137,8 @@ static void ask(struct topics *ts, struct topic *t)
 		ask_config(ts, t);
 }
 
-/* The values that were set on the model by name. A copy with fewer replicas could not have as many in sync. */
+/* The values that were set on the model by name. A copy with fewer replicas could not have as many
+ * in sync. */
 static void set_like(rd_kafka_NewTopic_t *new, const struct like *like, bool few)
 {
 	for (size_t i = 0; i < like->count; i++)
@@ -243,8 +245,8 @@ void topic_renew(struct topic *t)
 	t->unknown_ms = wake_now_ms();
 }
 
-/* Asks for all topics when this one does not exist: its name may be a slip. Once a topic, and not for many of them: the
- * answer of a large cluster is long. */
+/* Asks for all topics when this one does not exist: its name may be a slip. Once a topic, and not
+ * for many of them: the answer of a large cluster is long. */
 static bool seek(struct topics *ts, struct topic *t)
 {
 	if (t->was_sought || ts->sought == SOUGHT_MAX)
@@ -268,8 +270,9 @@ static void take_topics(struct topics *ts, struct topic *t)
 	unknown(t, why);
 }
 
-/* A broker may lag behind: that has not heard of a new topic, or not that a topic was made anew. So another one is
- * asked, a while later, where there are several. Of a topic that was missing all along one answer is enough. */
+/* A broker may lag behind: that has not heard of a new topic, or not that a topic was made anew. So
+ * another one is asked, a while later, where there are several. Of a topic that was missing all
+ * along one answer is enough. */
 static bool doubt(struct topics *ts, struct topic *t)
 {
 	if (t->is_doubted || t->is_missing)
@@ -301,8 +304,8 @@ enum topic_state topic_look(struct topics *ts, struct topic *t)
 	return t->state;
 }
 
-/* Whether a topic with this property takes no record without a key, or none of some times. Of times to come
- * nothing is said here: brokers have a bound for these by default. */
+/* Whether a topic with this property takes no record without a key, or none of some times. Of times
+ * to come nothing is said here: brokers have a bound for these by default. */
 static bool is_picky(const char *name, const char *value)
 {
 	if (strcmp(name, "cleanup.policy") == 0)
@@ -377,7 +380,8 @@ static void take_config(struct topics *ts, struct topic *t, const rd_kafka_Confi
 	ts->asked = t;
 }
 
-/* No answer came. Asks again while Kafka as a whole is away; else the topic is used without knowing. */
+/* No answer came. Asks again while Kafka as a whole is away; else the topic is used without
+ * knowing. */
 static void take_failure(struct topics *ts, struct topic *t, rd_kafka_resp_err_t err)
 {
 	bool creating = t->state == TOPIC_CREATING;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* The topics that a program writes to: does one exist, and how large may a message be?
  *
- * The first use of a topic makes us ask a broker for the topic's configuration. The answer tells at once
- * whether the topic exists (a producer alone learns that after seconds) and its max.message.bytes. Where
- * asking is not allowed, or the broker does not understand, the topic is used without knowing: what is too
- * large then, only a refusal tells. */
+ * The first use of a topic makes us ask a broker for the topic's configuration. The answer tells at
+ * once whether the topic exists (a producer alone learns that after seconds) and its
+ * max.message.bytes. Where asking is not allowed, or the broker does not understand, the topic is
+ * used without knowing: what is too large then, only a refusal tells. */
 #ifndef EVPIPE_TOPICS_H
 #define EVPIPE_TOPICS_H
 
@@ -33,7 +33,9 @@ struct topic {
 	size_t out_bytes; /* the program's: of messages without a report */
 	enum topic_state state;
 	bool created;
-	char *model; /* the topic of the other cluster that it should be like; NULL: none; freed with the topic */
+	/* the topic of the other cluster that it should be like; NULL: none; freed with the
+	 * topic */
+	char *model;
 	bool is_like; /* the model was looked at */
 	bool is_map; /* it is created when it is missing: compacted, with one partition */
 	bool is_compacted; /* if limit_known */
@@ -44,20 +46,21 @@ struct topic {
 	int64_t known_ms; /* when it was asked about last, and usable */
 	int64_t unknown_ms; /* since when; 0: it was not, when it was asked about last */
 	char why[256];
-	size_t limit; /* max.message.bytes; a guess unless limit_known, for how much a batch may have */
+	/* max.message.bytes; a guess unless limit_known, for how much a batch may have */
+	size_t limit;
 	bool limit_known;
 	bool is_picky; /* may refuse records for more than their size, or that is not known */
 };
 
-/* Sets t->own, which is NULL or from mem_alloc, and what @conf should say of this topic. Called once a topic,
- * when it is usable for the first time. */
+/* Sets t->own, which is NULL or from mem_alloc, and what @conf should say of this topic. Called
+ * once a topic, when it is usable for the first time. */
 typedef void topics_prepare(void *ctx, struct topic *t, rd_kafka_topic_conf_t *conf);
 
 struct topics {
 	struct kafka *kafka;
 	bool create;
-	/* Of another cluster: topics with a model are created like that, and one that is there with another number of
-	 * partitions is trouble. NULL: none. Set by the program. */
+	/* Of another cluster: topics with a model are created like that, and one that is there with
+	 * another number of partitions is trouble. NULL: none. Set by the program. */
 	struct like *like;
 	topics_prepare *prepare;
 	void *ctx;
@@ -84,20 +87,22 @@ struct topic *topics_get(struct topics *ts, struct span name);
 void topics_serve(struct topics *ts);
 /* Returns false while a question is out: see listing_close. */
 bool topics_close(struct topics *ts);
-/* Returns the state of the topic as known now. Asks the brokers when nothing is known, one topic at a time,
- * without waiting. */
+/* Returns the state of the topic as known now. Asks the brokers when nothing is known, one topic at
+ * a time, without waiting. */
 enum topic_state topic_look(struct topics *ts, struct topic *t);
-/* A broker has refused a message because the topic does not exist, or has another limit: ask again before
- * the next use. */
+/* A broker has refused a message because the topic does not exist, or has another limit: ask again
+ * before the next use. */
 void topic_unknown(struct topic *t);
 void topic_forget(struct topic *t);
 /* Whether what is known of the topic is a moment old at most. */
 bool topic_is_fresh(const struct topic *t);
-/* What is known of the topic is wrong: it may have been deleted and made anew. Ask again, for its partitions too. */
+/* What is known of the topic is wrong: it may have been deleted and made anew. Ask again, for its
+ * partitions too. */
 void topic_renew(struct topic *t);
 /* Milliseconds until topic_look is to be called again without an event; -1 none. */
 int topics_timeout_ms(const struct topics *ts, int64_t now_ms);
-/* A broker has refused records together of which it takes each alone: halves a limit that is not known. */
+/* A broker has refused records together of which it takes each alone: halves a limit that is not
+ * known. */
 void topic_takes_less(struct topic *t);
 
 #endif

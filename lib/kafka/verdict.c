@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "kafka/verdict.h"
 
-/* librdkafka from 2.4 on: the record is good, another one of its batch is not. Older headers lack the name. */
+/* librdkafka from 2.4 on: the record is good, another one of its batch is not. Older headers lack
+ * the name. */
 enum { DIFFERENT_RECORD = -138 };
 
 bool verdict_is_too_large(rd_kafka_resp_err_t err)

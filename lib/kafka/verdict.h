@@ -6,13 +6,16 @@
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
 
-/* Whether the error says no more of a record than that it stood in a batch with one which may be at fault. */
+/* Whether the error says no more of a record than that it stood in a batch with one which may be at
+ * fault. */
 bool verdict_is_shared(rd_kafka_resp_err_t err);
 /* Whether it says that the record, or its batch, has too many bytes. */
 bool verdict_is_too_large(rd_kafka_resp_err_t err);
-/* Whether it is about the record, alone in its batch. Else it is about the broker, or about what both agree on. */
+/* Whether it is about the record, alone in its batch. Else it is about the broker, or about what
+ * both agree on. */
 bool verdict_is_of_record(rd_kafka_resp_err_t err);
-/* Whether it says that this producer, as it is set up, and the broker or the topic do not go together. */
+/* Whether it says that this producer, as it is set up, and the broker or the topic do not go
+ * together. */
 bool verdict_is_of_setup(rd_kafka_resp_err_t err);
 /* Whether it says that the fault is another record's; only newer versions of librdkafka do. */
 bool verdict_is_different(rd_kafka_resp_err_t err);

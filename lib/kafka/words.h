@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Options of kcat, rpk and Kafka's own programs which mean nothing here, and how it is written here. For opt_page. */
+/* Options of kcat, rpk and Kafka's own programs which mean nothing here, and how it is written
+ * here. For opt_page. */
 #ifndef EVPIPE_WORDS_H
 #define EVPIPE_WORDS_H
 

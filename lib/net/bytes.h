@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* A connected socket's bytes, plain or through TLS (tls.h), for a poll loop: nothing blocks. Above it stands a buffer
- * that dials, shakes hands and logs in; this has read, write, want, pending and close alone.
+/* A connected socket's bytes, plain or through TLS (tls.h), for a poll loop: nothing blocks. Above
+ * it stands a buffer that dials, shakes hands and logs in; this has read, write, want, pending and
+ * close alone.
  *
- * Through TLS the loop has two duties. It polls for bytes_want, since a handshake, or a read, may wait for either
- * direction. And it reads without a poll while bytes_pending: what TLS has taken from the socket wakes no poll. */
+ * Through TLS the loop has two duties. It polls for bytes_want, since a handshake, or a read, may
+ * wait for either direction. And it reads without a poll while bytes_pending: what TLS has taken
+ * from the socket wakes no poll. */
 #ifndef EVPIPE_NET_BYTES_H
 #define EVPIPE_NET_BYTES_H
 
@@ -15,8 +17,8 @@
 
 struct bytes {
 	int fd; /* -1: closed */
-	/* Why the handshake, a read or a write failed. EXIT_PERM: a certificate, ours or the server's, or a
-	 * server that speaks no TLS; else EXIT_TEMP. */
+	/* Why the handshake, a read or a write failed. EXIT_PERM: a certificate, ours or the
+	 * server's, or a server that speaks no TLS; else EXIT_TEMP. */
 	struct trouble trouble;
 	bool is_tls; /* the peer speaks TLS, whether or not the handshake succeeds */
 	/* internal */
@@ -40,17 +42,18 @@ struct bytes_client {
 	void (*start)(struct bytes_client *client, struct bytes *b);
 };
 
-/* Takes over a connected descriptor, which does not block. @client NULL: plain. @host, which must live on, is what
- * a certificate must be for. */
+/* Takes over a connected descriptor, which does not block. @client NULL: plain. @host, which must
+ * live on, is what a certificate must be for. */
 void bytes_open(struct bytes *b, int fd, struct bytes_client *client, const char *host);
-/* Goes on with the handshake. 1: done (plain: at once); 0: poll for bytes_want and call again; -1: failed.
- * In TLS 1.3 a server that wants a client certificate says so only at the first read. */
+/* Goes on with the handshake. 1: done (plain: at once); 0: poll for bytes_want and call again; -1:
+ * failed. In TLS 1.3 a server that wants a client certificate says so only at the first read. */
 int bytes_shake(struct bytes *b);
 
-/* As read(2) and write(2) on a descriptor that does not block: -1 with errno EAGAIN: poll for bytes_want. On any
- * other error `trouble` is set too. A write may be repeated from another place, with the same bytes. After a
- * write has failed nothing more can be written, and the peer sees the end of our bytes: what would be sent
- * later must not arrive without this. What the peer sent before can still be read. */
+/* As read(2) and write(2) on a descriptor that does not block: -1 with errno EAGAIN: poll for
+ * bytes_want. On any other error `trouble` is set too. A write may be repeated from another place,
+ * with the same bytes. After a write has failed nothing more can be written, and the peer sees the
+ * end of our bytes: what would be sent later must not arrive without this. What the peer sent
+ * before can still be read. */
 ssize_t bytes_read(struct bytes *b, void *p, size_t n);
 ssize_t bytes_write(struct bytes *b, const void *p, size_t n);
 /* For poll. @output: there are bytes to write. */
@@ -72,7 +75,8 @@ static inline bool bytes_pending(const struct bytes *b)
 {
 	return b->more;
 }
-/* Closes the descriptor, after TLS's close_notify where that needs no waiting. May be called again. */
+/* Closes the descriptor, after TLS's close_notify where that needs no waiting. May be called
+ * again. */
 void bytes_close(struct bytes *b);
 
 #endif

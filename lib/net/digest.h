@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a login by challenge and answer (SCRAM, RFC 5802) needs: hashes, keyed ones, and a salted password. */
+/* What a login by challenge and answer (SCRAM, RFC 5802) needs: hashes, keyed ones, and a salted
+ * password. */
 #ifndef EVPIPE_NET_DIGEST_H
 #define EVPIPE_NET_DIGEST_H
 

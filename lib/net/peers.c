@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: an epoll descriptor over the listening socket and all peers stands for them in the caller's poll.
- * A peer is read a block at a time; of what is read only an unfinished line is kept. */
+/* DESIGN: an epoll descriptor over the listening socket and all peers stands for them in the
+ * caller's poll. A peer is read a block at a time; of what is read only an unfinished line is
+ * kept. */
 #define _GNU_SOURCE
 #include "net/peers.h"
 
@@ -43,8 +44,9 @@ void peer_flush(const struct peers *s, struct peer *p)
 		p->out.len -= (size_t)n;
 		memmove(p->out.p, p->out.p + n, p->out.len);
 	}
-	/* The end of a connection is found by reading, behind the peer's last lines. If send fails for a live
-	 * peer (ENOBUFS), close our side: the peer must not believe that it got everything. */
+	/* The end of a connection is found by reading, behind the peer's last lines. If send fails
+	 * for a live peer (ENOBUFS), close our side: the peer must not believe that it got
+	 * everything. */
 	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
 		buf_clear(&p->out);
 		shutdown(p->fd, SHUT_WR);
@@ -96,7 +98,8 @@ static void take_lines(struct peers *s, struct peer *p, size_t fresh, int64_t no
 		refuse(s, p, "it does not read what it has asked for");
 }
 
-/* Reads what has come, up to a bound above what a socket holds, and lets lines be taken from among it. */
+/* Reads what has come, up to a bound above what a socket holds, and lets lines be taken from among
+ * it. */
 static void look_at(struct peers *s, struct peer *p)
 {
 	size_t at = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* A server of lines inside a poll loop: it accepts, reads whole lines, and queues what is sent. Nothing
- * blocks. A peer that does not read holds up nobody: it is cut off when too much waits for it, as is one
- * whose line is too long. Users put their own state of a peer behind struct peer. */
+/* A server of lines inside a poll loop: it accepts, reads whole lines, and queues what is sent.
+ * Nothing blocks. A peer that does not read holds up nobody: it is cut off when too much waits for
+ * it, as is one whose line is too long. Users put their own state of a peer behind struct peer. */
 #ifndef EVPIPE_NET_PEERS_H
 #define EVPIPE_NET_PEERS_H
 
@@ -46,19 +46,20 @@ struct peers_events {
 	void (*opened)(void *ctx, struct peer *p); /* a greeting can be sent */
 	/* One line without its LF. */
 	void (*line)(void *ctx, struct peer *p, struct span line, int64_t now_us);
-	/* Before a block in which @mark stands is taken from a peer, all that has come from the others is read, and
-	 * their whole lines are given to @ahead; true: it has taken the line, which goes. @mark 0: none of this. */
+	/* Before a block in which @mark stands is taken from a peer, all that has come from the
+	 * others is read, and their whole lines are given to @ahead; true: it has taken the line,
+	 * which goes. @mark 0: none of this. */
 	char mark;
 	bool (*ahead)(void *ctx, struct peer *p, struct span line);
-	/* @why: a line over PEERS_LINE_MAX, or more than PEERS_UNREAD_MAX unread; the peer may be sent a last
-	 * line, and is closed then. @p NULL: a connection beyond PEERS_MAX. */
+	/* @why: a line over PEERS_LINE_MAX, or more than PEERS_UNREAD_MAX unread; the peer may be
+	 * sent a last line, and is closed then. @p NULL: a connection beyond PEERS_MAX. */
 	void (*refused)(void *ctx, struct peer *p, const char *why);
 	void (*freed)(void *ctx,
 		struct peer *p); /* its connection has ended; for the user's own memory */
 };
 
-/* Whether the process at the other end of a Unix socket, at the time of its connect or listen, was of our user or
- * root's. *@uid: whose it was. */
+/* Whether the process at the other end of a Unix socket, at the time of its connect or listen, was
+ * of our user or root's. *@uid: whose it was. */
 bool peers_trust(int fd, uid_t *uid);
 
 /* @events and what it points to stay. Dies with 111. */
@@ -74,7 +75,8 @@ void peers_reap(struct peers *s);
 /* Closes all and removes the socket file. */
 void peers_close(struct peers *s);
 
-/* Appends to what is sent; peer_flush sends what the socket takes, the rest leaves in peers_serve. */
+/* Appends to what is sent; peer_flush sends what the socket takes, the rest leaves in
+ * peers_serve. */
 static inline struct buf *peer_out(struct peer *p)
 {
 	return &p->out;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: OpenSSL tells of each context that is made, in the thread that makes it, by the "ex data" of contexts. So the
- * library's contexts get a call of ours, which OpenSSL makes as a handshake begins, in whichever thread that is. What is
- * read stands in a context of our own, from which the call copies. A context is changed by nobody once others see it. */
+/* DESIGN: OpenSSL tells of each context that is made, in the thread that makes it, by the "ex data"
+ * of contexts. So the library's contexts get a call of ours, which OpenSSL makes as a handshake
+ * begins, in whichever thread that is. What is read stands in a context of our own, from which the
+ * call copies. A context is changed by nobody once others see it. */
 #define _GNU_SOURCE
 #include "net/renewal.h"
 

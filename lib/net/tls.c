@@ -94,7 +94,8 @@ static int refused(struct bytes *b, unsigned long error)
 	}
 }
 
-/* After a call of OpenSSL that has not succeeded: -1 with errno, or 0 at the end of what the server sends. */
+/* After a call of OpenSSL that has not succeeded: -1 with errno, or 0 at the end of what the server
+ * sends. */
 static int failed(struct bytes *b, int got, short *want)
 {
 	int system_error = errno;
@@ -256,7 +257,8 @@ static ssize_t tls_read(struct bytes *b, void *p, size_t n)
 	return failed(b, got, &b->read_want);
 }
 
-/* Several records leave together: otherwise each is a segment, and wakes the peer. Not of a Unix socket. */
+/* Several records leave together: otherwise each is a segment, and wakes the peer. Not of a Unix
+ * socket. */
 static void cork(const struct bytes *b, int on)
 {
 	setsockopt(b->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* TLS over OpenSSL as a layer of bytes.h. The process ignores SIGPIPE (wake_open does it). The server's certificate must
- * be for the host, a name or an address; the server is told a name, never an address. */
+/* TLS over OpenSSL as a layer of bytes.h. The process ignores SIGPIPE (wake_open does it). The
+ * server's certificate must be for the host, a name or an address; the server is told a name, never
+ * an address. */
 #ifndef EVPIPE_NET_TLS_H
 #define EVPIPE_NET_TLS_H
 
@@ -9,30 +10,31 @@
 #include <stdint.h>
 
 struct tls_config {
-	/* A file of certificates that are trusted, PEM, or a folder of such files by hash; or their text. All NULL: the
-	 * system's. */
+	/* A file of certificates that are trusted, PEM, or a folder of such files by hash; or their
+	 * text. All NULL: the system's. */
 	const char *ca_file, *ca_pem;
-	/* Ours: PEM files, or PEM texts, or a PKCS#12 file with both; NULL: none. The key may stand in the file of the
-	 * certificate. */
+	/* Ours: PEM files, or PEM texts, or a PKCS#12 file with both; NULL: none. The key may stand
+	 * in the file of the certificate. */
 	const char *cert_file, *key_file, *cert_pem, *key_pem, *keystore_file;
 	const char *key_password, *keystore_password; /* NULL: not encrypted */
 	const char
 		*name; /* what the server's certificate must be for, in place of the host; NULL */
 	bool any_host; /* the certificate's names are not looked at */
-	/* A handshake succeeds with any certificate; tls_report tells what is wrong with it. For a look at a server:
-	 * send no secret before. */
+	/* A handshake succeeds with any certificate; tls_report tells what is wrong with it. For a
+	 * look at a server: send no secret before. */
 	bool any_cert;
 };
-/* Reads the files. NULL when that fails: *@why has the sentence and EXIT_PERM. Free with tls_free, once all
- * connections are closed. */
+/* Reads the files. NULL when that fails: *@why has the sentence and EXIT_PERM. Free with tls_free,
+ * once all connections are closed. */
 struct bytes_client *tls_open(const struct tls_config *config, struct trouble *why);
 void tls_free(struct bytes_client *client);
-/* Whether the files of a certificate and of its key can be used and go together; else *@why as in tls_open. */
+/* Whether the files of a certificate and of its key can be used and go together; else *@why as in
+ * tls_open. */
 bool tls_fits(const char *cert_file, const char *key_file, struct trouble *why);
 /* "OpenSSL 3.0.17", of the library that runs. */
 const char *tls_library(void);
-/* OpenSSL's own data outlive exit(), for threads that still use them, ours or a library's: else they crash a process that ends.
- * Call it before anything else of OpenSSL. */
+/* OpenSSL's own data outlive exit(), for threads that still use them, ours or a library's: else
+ * they crash a process that ends. Call it before anything else of OpenSSL. */
 void tls_outlive(void);
 
 /* What can be wrong with a server's certificate; several may be. */
@@ -56,7 +58,8 @@ struct tls_report {
 	unsigned flaws; /* of its certificate: bits of enum tls_flaw */
 	bool asks_cert; /* it asks for a client certificate; it may be content without */
 	const char *version; /* "TLSv1.3"; NULL: nothing was agreed upon */
-	/* Of the server's certificate; empty when none was seen. @names: "DNS:a.example, IP:10.0.0.1". */
+	/* Of the server's certificate; empty when none was seen. @names: "DNS:a.example,
+	 * IP:10.0.0.1". */
 	char subject[128], issuer[128], names[256], flaw[128];
 	int64_t from_s, until_s; /* seconds since the epoch: it is valid between */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
  * record_parse walks the line once and keeps, for each field of ours, where its value stands; types
- * are judged afterwards, when it is known which of two equal names counts. Whatever could fail later
- * (a lone surrogate, base64) is judged there too, so that a record which was accepted can be read
- * and edited without failing. */
+ * are judged afterwards, when it is known which of two equal names counts. Whatever could fail
+ * later (a lone surrogate, base64) is judged there too, so that a record which was accepted can be
+ * read and edited without failing. */
 #include "record/record-parts.h"
 
 #include "base/msg.h"
@@ -53,9 +53,9 @@ static int refuse_json(struct record_error *e, const struct json *j)
 /* ---- the fields ---- */
 
 /* Where the value of the member at @p belongs, when it is ours and written as programs write it:
- * `"name":`, no space, no escapes. Else NULL. A constant length, chosen by a branch that is foreseen
- * from line to line, lets the processor go on at the value at once; a length that is found does not.
- * Up to 14 bytes are read. */
+ * `"name":`, no space, no escapes. Else NULL. A constant length, chosen by a branch that is
+ * foreseen from line to line, lets the processor go on at the value at once; a length that is found
+ * does not. Up to 14 bytes are read. */
 static inline struct json_value *field_at(struct record *r, const char *p, size_t *len)
 {
 #define FIELD(name)                                                                                \

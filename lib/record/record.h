@@ -31,9 +31,9 @@ int record_refuse(struct record_error *e, enum errclass class, const char *fmt, 
 	__attribute__((format(printf, 3, 4)));
 
 /* Parses and checks types: integers where integers belong, headers as described, exactly one of
- * payload and payload_b64, at most one of key and key_b64 and so on, base64 canonical, no lone surrogate in a
- * field of ours: a record that passed can be read and edited without failing. Returns 0 or -1.
- * @line needs BUF_SLACK readable bytes behind it and must outlive @r. */
+ * payload and payload_b64, at most one of key and key_b64 and so on, base64 canonical, no lone
+ * surrogate in a field of ours: a record that passed can be read and edited without failing.
+ * Returns 0 or -1. @line needs BUF_SLACK readable bytes behind it and must outlive @r. */
 int record_parse(struct record *r, struct span line, struct record_error *e);
 
 enum record_bytes {
@@ -48,7 +48,8 @@ enum record_bytes record_payload(
 enum record_bytes record_key(
 	const struct record *r, struct buf *scratch, struct span *bytes, struct record_error *e);
 
-/* The bytes of channel, pattern or stream and its _b64: as above; RECORD_NULL when neither is there. */
+/* The bytes of channel, pattern or stream and its _b64: as above; RECORD_NULL when neither is
+ * there. */
 enum record_bytes record_name(const struct json_value *text, const struct json_value *base64,
 	struct buf *scratch, struct span *bytes, struct record_error *e);
 
@@ -63,8 +64,8 @@ int record_header_find(const struct record *r, const char *name, struct buf *scr
 
 /* Integers of the record; @absent when the field is not there. */
 int64_t record_int(const struct json_value *v, int64_t absent);
-/* When the record came to be, in ms since the epoch: its ts, or the time in the id of a stream's entry; -1: it does not
- * say. */
+/* When the record came to be, in ms since the epoch: its ts, or the time in the id of a stream's
+ * entry; -1: it does not say. */
 int64_t record_time_ms(const struct record *r);
 
 /* Edits: append to @out the line with one thing replaced, all other bytes as they were, no LF. */
@@ -72,14 +73,15 @@ void record_set_key(const struct record *r, struct span key, bool null, struct b
 /* The header's last occurrence gets the value; appended when there is none. */
 void record_set_header(
 	const struct record *r, struct span name, struct span value, struct buf *out);
-/* The seq becomes this text, which needs no escapes; null when it is SPAN_NONE and there was one. */
+/* The seq becomes this text, which needs no escapes; null when it is SPAN_NONE and there was
+ * one. */
 void record_set_seq(const struct record *r, struct span seq, struct buf *out);
 /* The payload's bytes from @from up to @to (as record_payload gives them) become @with. The payload
  * is not null. */
 void record_splice_payload(
 	const struct record *r, size_t from, size_t to, struct span with, struct buf *out);
-/* Members of the record, ours or not, get these values (JSON texts) in place; members that are missing are put in
- * front. At most 8. */
+/* Members of the record, ours or not, get these values (JSON texts) in place; members that are
+ * missing are put in front. At most 8. */
 struct record_member {
 	const char *name;
 	struct span value;

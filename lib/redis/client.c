@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
- * The state is AWAY, UP or REFUSED; the node below has its own. With sentinels the node's address is what they name: when
- * that changes, the present link is dropped at once, well as it may look, and the new one is dialled as soon as the caller
- * has taken all results. */
+ * The state is AWAY, UP or REFUSED; the node below has its own. With sentinels the node's address
+ * is what they name: when that changes, the present link is dropped at once, well as it may look,
+ * and the new one is dialled as soon as the caller has taken all results. */
 #define _GNU_SOURCE
 #include "redis/client-parts.h"
 
@@ -97,7 +97,8 @@ static void cluster_went(struct redis *r)
 	r->news = REDIS_WENT;
 }
 
-/* What the cluster has become by a step or a result. A redirection that is followed is nothing to speak of. */
+/* What the cluster has become by a step or a result. A redirection that is followed is nothing to
+ * speak of. */
 static void on_cluster(struct redis *r)
 {
 	struct trouble why;
@@ -222,7 +223,8 @@ static void on_doubt(struct redis *r)
 
 /* ---- the loop ---- */
 
-/* Whether a link that is down is to be dialled: the caller has taken what became of its commands. */
+/* Whether a link that is down is to be dialled: the caller has taken what became of its
+ * commands. */
 static bool may_dial(const struct redis *r)
 {
 	return r->state != REDIS_REFUSED && r->news == REDIS_SAME &&

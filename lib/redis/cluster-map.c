@@ -134,7 +134,8 @@ void cluster_step_map(struct cluster *c, short revents)
 		break;
 	case MAP_ELSEWHERE:
 	case MAP_REFUSED:
-		/* One node may be wrong; that all are is found out by the first one where no map has come. */
+		/* One node may be wrong; that all are is found out by the first one where no map
+		 * has come. */
 		if (c->uncovered || c->map.why.status == EXIT_TEMP)
 			c->why = c->map.why;
 		ask_elsewhere(c);

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
- * The map, asked for every two seconds and at once when there is reason to, says which primary serves which slot. MOVED
- * names one too, until the next map comes, from the node that MOVED named.
+ * The map, asked for every two seconds and at once when there is reason to, says which primary
+ * serves which slot. MOVED names one too, until the next map comes, from the node that MOVED named.
  *
- * A member is a primary with its node. One that the map no longer names is dropped at once, well as its link may look,
- * and freed when all results of its commands have been taken.
+ * A member is a primary with its node. One that the map no longer names is dropped at once, well as
+ * its link may look, and freed when all results of its commands have been taken.
  *
- * `settles` is set whenever a slot gets another primary, or a command was redirected: until no node has results that are
- * still to come, no command is taken. Otherwise a command sent to the new primary could pass one that the old one is
- * about to redirect.
+ * `settles` is set whenever a slot gets another primary, or a command was redirected: until no node
+ * has results that are still to come, no command is taken. Otherwise a command sent to the new
+ * primary could pass one that the old one is about to redirect.
  *
- * While a slot moves, its old primary says ASK for a key that is not there, or not there any more, and only for such a
- * key may the new primary be used, since a key must not be made at both. So what was asked for is remembered key by key
- * (by a hash of 64 bits), until the slot has moved, or for a moment: the slot may have gone there, and be on its way from there
- * again, and then the key must not be made where it once was asked for. Which key an error
- * was for follows from its command's place among the commands of the link: `runs`.
+ * While a slot moves, its old primary says ASK for a key that is not there, or not there any more,
+ * and only for such a key may the new primary be used, since a key must not be made at both. So
+ * what was asked for is remembered key by key (by a hash of 64 bits), until the slot has moved, or
+ * for a moment: the slot may have gone there, and be on its way from there again, and then the key
+ * must not be made where it once was asked for. Which key an error was for follows from its
+ * command's place among the commands of the link: `runs`.
  *
- * Files: cluster.c commands, redirections and the loop; cluster-members.c members, and the keys of their commands;
- * cluster-map.c what the map says. */
+ * Files: cluster.c commands, redirections and the loop; cluster-members.c members, and the keys of
+ * their commands; cluster-map.c what the map says. */
 #define _GNU_SOURCE
 #include "redis/cluster-parts.h"
 
@@ -359,7 +360,8 @@ static void step_member(struct cluster *c, int i, short revents)
 		m->came = ++c->came;
 		break;
 	case NODE_LOST:
-		/* What it has not answered is sent again, behind what others have still to answer. */
+		/* What it has not answered is sent again, behind what others have still to
+		 * answer. */
 		c->settles = c->map.due = true;
 		break;
 	case NODE_SAME:

@@ -29,7 +29,8 @@ struct span redis_cause(struct span error)
 
 enum redis_fault redis_fault(struct span error)
 {
-	/* A redirection comes to a program that was given one server of a cluster: the client of a cluster follows it. */
+	/* A redirection comes to a program that was given one server of a cluster: the client of a
+	 * cluster follows it. */
 	static const char *const config[] = {
 		"NOAUTH", "NOPERM", "WRONGPASS", "DENIED", "MOVED ", "ASK ", "CROSSSLOT"};
 	static const char acl[] = "The user executing the script";

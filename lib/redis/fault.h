@@ -11,8 +11,8 @@ enum redis_fault {
 	REDIS_FAULT_CONFIG, /* login or permission: exit 100 */
 };
 enum redis_fault redis_fault(struct span error);
-/* What a command in a script has said: a server before Redis 7 puts the script's name in front of it, and where in
- * the script. Else @error. */
+/* What a command in a script has said: a server before Redis 7 puts the script's name in front of
+ * it, and where in the script. Else @error. */
 struct span redis_cause(struct span error);
 
 #endif

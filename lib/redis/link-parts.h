@@ -14,9 +14,11 @@ void link_lose(struct link *l, int status, const char *fmt, ...)
 void link_send(struct link *l);
 
 /* ---- probe.c ---- */
-/* The link is lost, and @state is where: whether to find out first what the port speaks. Then the link is dialling. */
+/* The link is lost, and @state is where: whether to find out first what the port speaks. Then the
+ * link is dialling. */
 bool link_should_probe(struct link *l, enum link_state state);
-/* Connected: begins, and goes on. link_step returns LINK_LOST in the end, or it is dialling again. */
+/* Connected: begins, and goes on. link_step returns LINK_LOST in the end, or it is dialling
+ * again. */
 void link_begin_probe(struct link *l, int fd);
 void link_on_probing(struct link *l, short revents);
 

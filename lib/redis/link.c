@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
- * DOWN, DIALING, SHAKING, LOGIN (login.c), UP: link_step takes one step from where the link stands, and from
- * each of them the way back is link_lose. A server that answers nothing on a first connection gets a second one,
- * PROBING (probe.c), before the loss is reported.
+ * DOWN, DIALING, SHAKING, LOGIN (login.c), UP: link_step takes one step from where the link stands,
+ * and from each of them the way back is link_lose. A server that answers nothing on a first
+ * connection gets a second one, PROBING (probe.c), before the loss is reported.
  *
- * Any function that moves bytes may notice a loss, but only link_step reports it: the owner first takes the replies
- * that came before the loss. */
+ * Any function that moves bytes may notice a loss, but only link_step reports it: the owner first
+ * takes the replies that came before the loss. */
 #define _GNU_SOURCE
 #include "redis/link-parts.h"
 
@@ -208,8 +208,8 @@ void link_send(struct link *l)
 	sent = bytes_write(&l->bytes, l->out.p + l->head, n);
 	if (sent < 0 && errno == EAGAIN)
 		return;
-	/* After an error bytes_write has closed our side. Replies may still be waiting: the server's end, which the next
-	 * poll reports, loses the link. */
+	/* After an error bytes_write has closed our side. Replies may still be waiting: the
+	 * server's end, which the next poll reports, loses the link. */
 	l->head += sent < 0 ? n : (size_t)sent;
 	compact_out(l);
 }
@@ -254,7 +254,8 @@ void link_command(struct link *l, uint64_t tag, int argc, const char *const *arg
 
 /* ---- replies ---- */
 
-/* Takes the array whose head was taken before, if all of it has come. A later call goes on where this one stopped. */
+/* Takes the array whose head was taken before, if all of it has come. A later call goes on where
+ * this one stopped. */
 static enum resp_type take_array(struct link *l, struct link_reply *reply)
 {
 	struct resp c = l->resp;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* One connection to one Redis server, for a poll loop: it dials, shakes hands, logs in, carries commands and
- * their replies, and notices when the server says nothing any more. Never blocks, prints nothing, keeps no
- * metrics, decides nothing: its owner says when to dial. A process has as many as it likes.
+/* One connection to one Redis server, for a poll loop: it dials, shakes hands, logs in, carries
+ * commands and their replies, and notices when the server says nothing any more. Never blocks,
+ * prints nothing, keeps no metrics, decides nothing: its owner says when to dial. A process has as
+ * many as it likes.
  *
- * Each command has a tag, a number of its owner's. Replies come in the order of the commands, each with its
- * command's tag. Of a link that is lost the tags without a reply are kept until the next link_dial: those commands
- * may or may not be done. */
+ * Each command has a tag, a number of its owner's. Replies come in the order of the commands, each
+ * with its command's tag. Of a link that is lost the tags without a reply are kept until the next
+ * link_dial: those commands may or may not be done. */
 #ifndef EVPIPE_REDIS_LINK_H
 #define EVPIPE_REDIS_LINK_H
 
@@ -58,8 +59,9 @@ struct link {
 	enum link_state state;
 	struct trouble trouble; /* why it was lost last */
 	int64_t heard_ms; /* when something was read last */
-	int64_t alive_ms; /* all that the server had sent before this time has been read, if the owner
-			   * reads until link_read returns false */
+	/* all that the server had sent before this time has been read, if the owner
+	 * reads until link_read returns false */
+	int64_t alive_ms;
 	bool answers; /* false: LINK_UP, but a command has had no answer for a second */
 	char *name; /* of the server, for sentences */
 	struct dial dial;
@@ -77,7 +79,8 @@ struct link {
 	size_t begun; /* out's length before the command that link_begin has lent it for */
 	struct link_tags tags;
 	struct resp resp; /* over what has come of in */
-	bool in_array; /* the head of a reply that is an array has been taken, and the rest has not all come */
+	/* the head of a reply that is an array has been taken, and the rest has not all come */
+	bool in_array;
 	struct resp_value array; /* that head */
 	size_t scanned; /* bytes behind it that have been looked at */
 	uint64_t scan_left; /* values behind them */
@@ -102,22 +105,24 @@ void link_redial(struct link *l, int64_t now_ms);
 int link_fd(const struct link *l);
 short link_events(const struct link *l);
 int link_timeout_ms(const struct link *l, int64_t now_ms);
-/* Goes on with what is due; call each turn of the loop with the descriptor's revents. Reads once when
- * there is something. */
+/* Goes on with what is due; call each turn of the loop with the descriptor's revents. Reads once
+ * when there is something. */
 enum link_news link_step(struct link *l, short revents, int64_t now_ms);
 /* Reads once more, without a poll. Returns whether something came. The next step reports a loss. */
 bool link_read(struct link *l);
-/* Sends pending commands. A later step reports a loss, once the replies that came before it have been read. */
+/* Sends pending commands. A later step reports a loss, once the replies that came before it have
+ * been read. */
 void link_flush(struct link *l);
 /* The time without a step was the owner's choice (not reading): it does not count as silence. */
 void link_heard(struct link *l, int64_t now_ms);
-/* Closes for a reason of the owner's; link_step does not report it. Replies that have been read can still be
- * taken. */
+/* Closes for a reason of the owner's; link_step does not report it. Replies that have been read can
+ * still be taken. */
 void link_drop(struct link *l, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Lends the buffer of what is sent for one command, which is appended in RESP. Then comes link_commit, or
- * link_cancel, which takes back what was appended; nothing else of the link is called between. */
+/* Lends the buffer of what is sent for one command, which is appended in RESP. Then comes
+ * link_commit, or link_cancel, which takes back what was appended; nothing else of the link is
+ * called between. */
 static inline struct buf *link_begin(struct link *l)
 {
 	l->begun = l->out.len;
@@ -150,8 +155,8 @@ struct link_reply {
 	struct resp_value value;
 	struct resp elements; /* of an array: a walk over them, which never lacks bytes */
 };
-/* The next reply, whole: of an array with all that is in it. Its spans are valid until the next link_reply,
- * link_read or link_step. RESP_MORE: none. Bytes that are no reply lose the link. */
+/* The next reply, whole: of an array with all that is in it. Its spans are valid until the next
+ * link_reply, link_read or link_step. RESP_MORE: none. Bytes that are no reply lose the link. */
 enum resp_type link_reply(struct link *l, struct link_reply *reply);
 /* Takes the oldest tag without a reply: of a link that was lost. Returns whether there was one. */
 static inline bool link_has_tags(const struct link *l)
@@ -168,8 +173,9 @@ static inline bool link_take_tag(struct link *l, uint64_t *tag)
 	return true;
 }
 
-/* For published messages, which are no replies: the walk over the bytes that have been read. SUBSCRIBE and its kin
- * are appended to link_begin's buffer without a commit, since no reply answers them. */
+/* For published messages, which are no replies: the walk over the bytes that have been read.
+ * SUBSCRIBE and its kin are appended to link_begin's buffer without a commit, since no reply
+ * answers them. */
 static inline struct resp *link_pushed(struct link *l)
 {
 	return &l->resp;
@@ -177,7 +183,8 @@ static inline struct resp *link_pushed(struct link *l)
 /* The link is lost: these bytes are no RESP. */
 void link_bad(struct link *l, const char *why);
 
-/* The first line of a password file; the caller clears and frees it. NULL: *@why has the sentence and EXIT_PERM. */
+/* The first line of a password file; the caller clears and frees it. NULL: *@why has the sentence
+ * and EXIT_PERM. */
 char *link_password(const char *file, struct trouble *why);
 
 /* "hiredis 0.14.1", of the library at build time. */

@@ -91,7 +91,8 @@ static bool counts(uint64_t step, enum redis_fault fault, struct span error)
 		(fault == REDIS_FAULT_CONFIG && !span_starts(error, "NOPERM"));
 }
 
-/* Whether the password file may yet get the password that the server wants: it is changed in two places. */
+/* Whether the password file may yet get the password that the server wants: it is changed in two
+ * places. */
 static bool may_change(struct link *l)
 {
 	if (!l->login->password_file)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Asks one node of a cluster, after the other, who serves which slot, and whether the cluster is well. Never blocks, prints
- * nothing. */
+/* Asks one node of a cluster, after the other, who serves which slot, and whether the cluster is
+ * well. Never blocks, prints nothing. */
 #ifndef EVPIPE_REDIS_MAP_H
 #define EVPIPE_REDIS_MAP_H
 
@@ -26,7 +26,8 @@ struct map {
 
 void map_open(struct map *m, const struct link_login *login);
 void map_close(struct map *m);
-/* From now on that node is asked, the first time at once if it is another one, or after a back-off if it is the same. */
+/* From now on that node is asked, the first time at once if it is another one, or after a back-off
+ * if it is the same. */
 void map_to(struct map *m, const char *host, const char *port, int64_t now_ms);
 /* Goes on, and asks when @interval_ms have passed since the last question. */
 enum map_news map_step(struct map *m, short revents, int64_t interval_ms, int64_t now_ms);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
- * A link that has come is checked: ROLE must say "master" where the rules want that, and the probe must not be refused,
- * since a server that loads its data, or has no memory left, takes logins all the same. Then the node is up.
+ * A link that has come is checked: ROLE must say "master" where the rules want that, and the probe
+ * must not be refused, since a server that loads its data, or has no memory left, takes logins all
+ * the same. Then the node is up.
  *
- *	held_head <= held_sure <= held_tail	replies that wait for ROLE, in the order of the commands
+ * 	held_head <= held_sure <= held_tail	replies that wait for ROLE, in the order of the
+ *  commands
  *
- * node_next puts them in at held_tail; ROLE's answer moves held_sure there; those below held_sure are given out.
- * The link answers in order, so all commands sent before ROLE stand below held_tail when ROLE's answer comes. A WAIT
- * stands before ROLE where replicas must have the commands. */
+ * node_next puts them in at held_tail; ROLE's answer moves held_sure there; those below held_sure
+ * are given out. The link answers in order, so all commands sent before ROLE stand below held_tail
+ * when ROLE's answer comes. A WAIT stands before ROLE where replicas must have the commands. */
 #define _GNU_SOURCE
 #include "redis/node.h"
 
@@ -123,7 +125,8 @@ static void on_role_error(struct redis_node *n, struct span error)
 	const char *name = n->link.name;
 	int len = (int)(error.len < 200 ? error.len : 200);
 
-	/* Some proxies and hosted servers have no ROLE. A PING takes its place, and any answer to that will do. */
+	/* Some proxies and hosted servers have no ROLE. A PING takes its place, and any answer to
+	 * that will do. */
 	if (n->rules->role_unknown)
 		return;
 	if (span_starts(error, "ERR unknown command")) {
@@ -226,8 +229,8 @@ static void begin_checks(struct redis_node *n)
 	}
 }
 
-/* Whether the server cannot serve: LOADING, MASTERDOWN, OOM, … It refuses PING under MISCONF, but that says nothing of
- * what it would take. */
+/* Whether the server cannot serve: LOADING, MASTERDOWN, OOM, … It refuses PING under MISCONF, but
+ * that says nothing of what it would take. */
 static void on_probe(struct redis_node *n, const struct link_reply *reply)
 {
 	struct span error = reply->value.text;

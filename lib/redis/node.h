@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A server that a client uses: a link, and what makes sure that the server is fit for the client's commands, before the
- * first one and later. Prints nothing; its owner says when to dial. */
+/* A server that a client uses: a link, and what makes sure that the server is fit for the client's
+ * commands, before the first one and later. Prints nothing; its owner says when to dial. */
 #ifndef EVPIPE_REDIS_NODE_H
 #define EVPIPE_REDIS_NODE_H
 
@@ -14,7 +14,9 @@ enum redis_use {
 
 enum {
 	NODE_LATE_MS =
-		1000, /* answers that took longer may be those of a server that slept, and is no primary now */
+		/* answers that took longer may be those of a server that slept, and is no primary
+		 * now */
+	1000,
 };
 
 /* What all nodes of a client have in common; it must live on. */
@@ -26,7 +28,9 @@ struct node_rules {
 	bool advises; /* finds out whether min-replicas-to-write is set, where there are replicas */
 	int wait; /* replicas that must have the commands before their replies count */
 	struct buf
-		probe; /* a command that changes nothing, refused while the server cannot serve; empty: PING */
+		/* a command that changes nothing, refused while the server cannot serve; empty:
+		 * PING */
+		probe;
 	bool role_unknown; /* a server has no ROLE: PING in its place */
 	bool hurry; /* no more commands come: replies are not to wait for company */
 	uint64_t shortfalls; /* fewer replicas than wait had it in time */
@@ -48,14 +52,16 @@ struct redis_node {
 	bool up; /* fit for commands */
 	bool is_replica, is_refused; /* why it was lost, or was not fit: it cannot serve */
 	int replicas; /* of the server, when ROLE was answered last; -1: not known */
-	bool unguarded; /* it has replicas, and min-replicas-to-write is 0: once, if the rules want to know */
+	/* it has replicas, and min-replicas-to-write is 0: once, if the rules want to know */
+	bool unguarded;
 	bool doubtful; /* a ROLE was answered late: see node_trust */
 	int64_t doubt_ms; /* when */
 	/* internal */
 	struct node_rules *rules;
 	unsigned checks; /* answers that are due before it is up */
 	bool role_sent, waited, lost;
-	bool is_useful; /* a subscriber's server, on this link: it has sent more than confirmations */
+	/* a subscriber's server, on this link: it has sent more than confirmations */
+	bool is_useful;
 	bool is_asked; /* a subscriber's PING is unanswered */
 	bool has_answered; /* … and one was answered well on this link */
 	bool hurry; /* the same for this node */
@@ -87,7 +93,8 @@ enum node_got {
 	NODE_REPLY,
 	NODE_AGAIN, /* the link was lost: the command may or may not be done */
 };
-/* The next result of a command, whose tag is below NODE_TAGS. The news may change by it: see node_lost. */
+/* The next result of a command, whose tag is below NODE_TAGS. The news may change by it: see
+ * node_lost. */
 #define NODE_TAGS (UINT64_MAX - 7)
 enum node_got node_next(struct redis_node *n, struct link_reply *reply);
 /* Whether node_next has lost the link, which node_step does not report then. Once. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* TLS spoken to a plain port hangs, since Redis waits for the end of what it takes for a command; plain commands sent
- * to a TLS port get no word either. A second connection finds out, which says the other thing. */
+/* TLS spoken to a plain port hangs, since Redis waits for the end of what it takes for a command;
+ * plain commands sent to a TLS port get no word either. A second connection finds out, which says
+ * the other thing. */
 #include "redis/link-parts.h"
 
 #include "base/msg.h"

@@ -131,8 +131,8 @@ static enum resp_type take(struct resp *r, struct resp_value *v)
 	}
 }
 
-/* The common case: a number of few digits, or a whole string whose length has few digits. RESP_MORE: the value is
- * something else, and nothing is taken. */
+/* The common case: a number of few digits, or a whole string whose length has few digits.
+ * RESP_MORE: the value is something else, and nothing is taken. */
 static inline enum resp_type take_short(struct resp *r, struct resp_value *v)
 {
 	const char *p = r->p + 1;

@@ -21,7 +21,8 @@ struct sentinel {
 	bool asked; /* and not answered */
 	bool due; /* to be asked at once */
 	int64_t asked_ms, peers_ms;
-	int64_t answered_ms; /* when the question was put that was answered last; 0: none on this link */
+	/* when the question was put that was answered last; 0: none on this link */
+	int64_t answered_ms;
 	uint64_t changed; /* its place among the changes of all words; 0: it has never changed */
 	enum verdict verdict;
 	struct trouble why;
@@ -46,7 +47,8 @@ struct sentinel_peer { /* members that were not there, or were empty, have no by
 };
 /* The primary that SENTINEL GET-MASTER-ADDR-BY-NAME names. Returns false when it names none. */
 bool sentinel_word_take(const struct link_reply *reply, struct span *host, struct span *port);
-/* The next one of the elements that SENTINEL SENTINELS answers. Returns false at another form than theirs. */
+/* The next one of the elements that SENTINEL SENTINELS answers. Returns false at another form than
+ * theirs. */
 bool sentinel_peer_take(struct resp *c, struct sentinel_peer *peer);
 
 /* ---- sentinel-words.c ---- */

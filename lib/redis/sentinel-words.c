@@ -58,7 +58,8 @@ void sentinels_choose(struct sentinels *s)
 	for (int i = 0; i < s->count; i++) {
 		const struct sentinel *e = s->all[i];
 
-		/* An old word of a sentinel that is away is no vote; a change that it made known is one. */
+		/* An old word of a sentinel that is away is no vote; a change that it made known is
+		 * one. */
 		if (e->word.host && (e->verdict == FINE || e->changed) &&
 			(!best || goes_before(s, e, best)))
 			best = e;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
- * A sentinel's word is the address that it has named last. In a failover the sentinel that leads it changes its word
- * first, up to a second before the others, while the old primary still calls itself one: so a word that was seen to
- * change counts for more than any number of old ones. A sentinel that was away, and comes back with the word it had,
- * has changed nothing.
+ * A sentinel's word is the address that it has named last. In a failover the sentinel that leads it
+ * changes its word first, up to a second before the others, while the old primary still calls
+ * itself one: so a word that was seen to change counts for more than any number of old ones. A
+ * sentinel that was away, and comes back with the word it had, has changed nothing.
  *
- * Words are asked for, and the channel +switch-master only hurries the question, since a link that looks well may be
- * one on which nothing arrives.
+ * Words are asked for, and the channel +switch-master only hurries the question, since a link that
+ * looks well may be one on which nothing arrives.
  *
- * Files: sentinel.c the list, questions, answers and the loop; sentinel-words.c whose word counts. */
+ * Files: sentinel.c the list, questions, answers and the loop; sentinel-words.c whose word
+ * counts. */
 #define _GNU_SOURCE
 #include "redis/sentinel-parts.h"
 
@@ -283,8 +284,8 @@ static bool take_pushes(struct link *l)
 	}
 }
 
-/* Returns whether something was said. The sentinel that leads a failover names the new primary when that is promoted,
- * which may be long before +switch-master. */
+/* Returns whether something was said. The sentinel that leads a failover names the new primary when
+ * that is promoted, which may be long before +switch-master. */
 static bool step_ear(struct sentinels *s, struct sentinel *e, short revents)
 {
 	static const char *const words[] = {"SUBSCRIBE", "+switch-master", "+promoted-slave",

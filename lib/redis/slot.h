@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Slots of a Redis Cluster (redis.io/docs/reference/cluster-spec): the slot of a key, what CLUSTER SLOT_COUNT answers, and
- * the redirections MOVED and ASK. Nothing is copied; nothing here trusts the server. */
+/* Slots of a Redis Cluster (redis.io/docs/reference/cluster-spec): the slot of a key, what CLUSTER
+ * SLOT_COUNT answers, and the redirections MOVED and ASK. Nothing is copied; nothing here trusts
+ * the server. */
 #ifndef EVPIPE_REDIS_SLOT_H
 #define EVPIPE_REDIS_SLOT_H
 
@@ -16,8 +17,8 @@ struct slot_range {
 	struct span host; /* of the primary; empty: the host that was asked */
 	int port;
 };
-/* The next range out of the elements of CLUSTER SLOT_COUNT' answer. Returns 1, or -1 when the element has another form. The
- * caller counts the elements. */
+/* The next range out of the elements of CLUSTER SLOT_COUNT' answer. Returns 1, or -1 when the
+ * element has another form. The caller counts the elements. */
 int slot_range_next(struct resp *c, struct slot_range *range);
 
 struct slot_redirect {

@@ -121,6 +121,7 @@ bool redis_is_pong(struct redis *r, struct span error)
 	bool was_asked = r->node.is_asked;
 
 	r->node.is_asked = false;
-	/* A server that has answered a PING knows the command: what it may still refuse has a name of its own. */
+	/* A server that has answered a PING knows the command: what it may still refuse has a name
+	 * of its own. */
 	return was_asked && !(r->node.has_answered && redis_fault(error) == REDIS_FAULT_COMMAND);
 }

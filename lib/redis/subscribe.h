@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: ISC */
-/* Published messages and confirmations, for a client of the use REDIS_SUBSCRIBER. Spans point into the receive
- * buffer; nothing is copied. */
+/* Published messages and confirmations, for a client of the use REDIS_SUBSCRIBER. Spans point into
+ * the receive buffer; nothing is copied. */
 #ifndef EVPIPE_REDIS_SUBSCRIBE_H
 #define EVPIPE_REDIS_SUBSCRIBE_H
 
 #include "redis/client.h"
 
-/* Asks for the channels or patterns: names[0] is the command, @count counts it too. Call while REDIS_UP. */
+/* Asks for the channels or patterns: names[0] is the command, @count counts it too. Call while
+ * REDIS_UP. */
 void redis_subscribe(struct redis *r, int count, const char *const *names);
 
 enum redis_push {
 	REDIS_PUSH_NONE, /* no whole one has come */
 	REDIS_PUSH_MESSAGE,
 	REDIS_PUSH_CONFIRMED, /* one subscription */
-	REDIS_PUSH_ERROR, /* text: against a subscription, if one is not confirmed; else see redis_is_pong */
+	/* text: against a subscription, if one is not confirmed; else see redis_is_pong */
+	REDIS_PUSH_ERROR,
 	REDIS_PUSH_PONG, /* the answer to a keep-alive */
-	REDIS_PUSH_GONE, /* the server has ended the subscription: the slot of the channel has moved */
+	/* the server has ended the subscription: the slot of the channel has moved */
+	REDIS_PUSH_GONE,
 	REDIS_PUSH_OTHER,
 };
 struct redis_message {
@@ -23,11 +26,13 @@ struct redis_message {
 	size_t too_big; /* bytes of a payload that was passed over, payload.p NULL; else 0 */
 	struct span text;
 };
-/* The next one that has come. A payload longer than @max_payload is passed over. Spans are valid until the next
- * call, redis_read or redis_step. Bytes that are no RESP lose the link: REDIS_PUSH_NONE, and the next step reports it. */
+/* The next one that has come. A payload longer than @max_payload is passed over. Spans are valid
+ * until the next call, redis_read or redis_step. Bytes that are no RESP lose the link:
+ * REDIS_PUSH_NONE, and the next step reports it. */
 enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redis_message *m);
-/* Whether an error answers a keep-alive, which shows that the link is alive: the server refuses PING, as with MISCONF.
- * Any other error comes from between us and the server, and nobody knows what it means for the subscriptions. */
+/* Whether an error answers a keep-alive, which shows that the link is alive: the server refuses
+ * PING, as with MISCONF. Any other error comes from between us and the server, and nobody knows
+ * what it means for the subscriptions. */
 bool redis_is_pong(struct redis *r, struct span error);
 /* Reads once more, without a poll. Returns whether something came. The next step reports a loss. */
 static inline bool redis_read(struct redis *r)

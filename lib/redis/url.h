@@ -43,8 +43,8 @@ struct redis_url {
 	int db;
 	struct tls_config tls_config;
 };
-/* Reads the options and the environment; may be called again. Dies with 100 when they are wrong; a password is never in the
- * message, and gone from argv. */
+/* Reads the options and the environment; may be called again. Dies with 100 when they are wrong; a
+ * password is never in the message, and gone from argv. */
 void redis_url_read(struct redis_url *url, const struct redis_opts *o);
 /* A copy, to be freed by itself. */
 struct redis_url redis_url_copy(const struct redis_url *url);

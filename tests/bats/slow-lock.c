@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Preloaded: a program's first thread sleeps behind every fourth lock that it gives back. So librdkafka's own
- * threads come in between wherever they can. */
+/* Preloaded: a program's first thread sleeps behind every fourth lock that it gives back. So
+ * librdkafka's own threads come in between wherever they can. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <threads.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as the seqs of records, and as what a source says: a label is taken just when it is one of this run,
- * and what is reported says just what was taken, in order. Each line is what stands between the quotes of a
- * seq, or, behind a byte 1, what the source says; the run is 0123456789abcdef. */
+/* Any bytes as the seqs of records, and as what a source says: a label is taken just when it is one
+ * of this run, and what is reported says just what was taken, in order. Each line is what stands
+ * between the quotes of a seq, or, behind a byte 1, what the source says; the run is
+ * 0123456789abcdef. */
 #define _GNU_SOURCE
 #include "ack/client.h"
 #include "base/msg.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as what three peers say to a source: each number has one fate, positions never fall nor pass what
- * is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a piece and says
- * whose it is; the run is 0123456789abcdef. Of the first byte 0x80 is accounting in order, 0x40 a source whose
- * position is a text. */
+/* Any bytes as what three peers say to a source: each number has one fate, positions never fall nor
+ * pass what is open, and nobody's garbage closes another's connection. A byte from 0 to 2 begins a
+ * piece and says whose it is; the run is 0123456789abcdef. Of the first byte 0x80 is accounting in
+ * order, 0x40 a source whose position is a text. */
 #define _GNU_SOURCE
 #include "ack/server.h"
 #include "base/msg.h"

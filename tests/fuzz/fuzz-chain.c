@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as a head, a proof, a key and an entry of an audit log: what is taken is printed as it was, or stands within
- * the text. */
+/* Any bytes as a head, a proof, a key and an entry of an audit log: what is taken is printed as it
+ * was, or stands within the text. */
 #define _GNU_SOURCE
 #include "evchain/entry.h"
 #include "evchain/proof.h"

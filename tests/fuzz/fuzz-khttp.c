@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as a body of khttp, of each type, and as a media type: what is taken points into the body or the scratch, what is
- * refused has a status and a reason that is JSON. The first byte chooses. */
+/* Any bytes as a body of khttp, of each type, and as a media type: what is taken points into the
+ * body or the scratch, what is refused has a status and a reason that is JSON. The first byte
+ * chooses. */
 #include "fuzz.h"
 #include "json/json.h"
 #include "khttp/media.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as the body of a request that names places of an instance: either it is refused with a text that is JSON, or
- * each place is one. */
+/* Any bytes as the body of a request that names places of an instance: either it is refused with a
+ * text that is JSON, or each place is one. */
 #include "khttp/instance.h"
 
 #include "base/mem.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as what follows `assigned`, `start`, `back` and `from`: what is taken is within its limits, and offsets are
- * read as they are written. */
+/* Any bytes as what follows `assigned`, `start`, `back` and `from`: what is taken is within its
+ * limits, and offsets are read as they are written. */
 #include "ack/position.h"
 #include "fuzz.h"
 

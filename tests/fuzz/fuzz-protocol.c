@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as what a broker answers: whatever is read, it stays within them. The first byte says which answer it is,
- * the second of which version. */
+/* Any bytes as what a broker answers: whatever is read, it stays within them. The first byte says
+ * which answer it is, the second of which version. */
 #include "fuzz.h"
 #include "kafka/login.h"
 #include "kafka/query.h"
@@ -23,7 +23,8 @@ static void read_login(struct span body)
 		struct buf out = {0};
 
 		must(login_first(&l, &as[i], &out) == 0);
-		/* The nonce is made new each time: what the answer has of it is taken for the right one. */
+		/* The nonce is made new each time: what the answer has of it is taken for the right
+		 * one. */
 		memset(l.nonce, 0, sizeof(l.nonce));
 		buf_clear(&out);
 		if (token.p && login_next(&l, token, &out) == 0)

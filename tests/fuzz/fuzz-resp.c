@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as what a server says: read the same whole and in pieces, by values and by whole replies, and as
- * hiredis's reader has them. The first byte is the size of a piece. */
+/* Any bytes as what a server says: read the same whole and in pieces, by values and by whole
+ * replies, and as hiredis's reader has them. The first byte is the size of a piece. */
 #include "fuzz.h"
 #include "resp-text.h"
 
 enum { STRING_MAX = 100, DEPTH = 6 /* less than hiredis's */ };
 
-/* Passes whole replies as far as they go. Returns the deepest nesting among them, -1 for bytes that are no RESP. */
+/* Passes whole replies as far as they go. Returns the deepest nesting among them, -1 for bytes that
+ * are no RESP. */
 static int depth_of(const char *p, size_t len)
 {
 	struct resp r = {.p = p, .end = p + len, .max_string = SIZE_MAX / 2};
@@ -48,7 +49,8 @@ static void check_skip(const char *p, size_t len, size_t piece)
 		must(r.p == whole.p && left == again && r.skip == whole.skip);
 }
 
-/* hiredis makes room for all elements of an array when it sees their number: not for millions of them. */
+/* hiredis makes room for all elements of an array when it sees their number: not for millions of
+ * them. */
 static bool has_long_array(const char *p, size_t len)
 {
 	size_t digits = 0;
@@ -78,8 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(resp_text(&pieces, p, len, piece, STRING_MAX) == got);
 	must(pieces.len == whole.len && (!whole.len || memcmp(pieces.p, whole.p, whole.len) == 0));
 	check_skip(p, len, piece);
-	/* hiredis gives a reply once it is whole, we its values as they come: ours begins with hiredis's. It takes
-	 * more for RESP than we do, and RESP3 in later versions. */
+	/* hiredis gives a reply once it is whole, we its values as they come: ours begins with
+	 * hiredis's. It takes more for RESP than we do, and RESP3 in later versions. */
 	if (depth_of(p, len) >= 0 && !has_long_array(p, len) &&
 		resp_text_hiredis(&oracle, p, len)) {
 		buf_clear(&whole);

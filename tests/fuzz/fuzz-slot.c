@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Any bytes as the answer to CLUSTER SLOTS, as a redirection, and as a key: what is taken is within its limits. */
+/* Any bytes as the answer to CLUSTER SLOTS, as a redirection, and as a key: what is taken is within
+ * its limits. */
 #include "fuzz.h"
 #include "redis/slot.h"
 

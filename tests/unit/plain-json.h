@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* lib/json*.c built a second time, with plain loops, under other names: what the fast loops are held
- * against. */
+/* lib/json*.c built a second time, with plain loops, under other names: what the fast loops are
+ * held against. */
 #ifndef EVPIPE_PLAIN_JSON_H
 #define EVPIPE_PLAIN_JSON_H
 

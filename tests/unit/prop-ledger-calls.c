@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Random calls of the ledger beside a plain account of the same, which keeps all numbers in an array
- * and looks through it: thousands are open, so that the pool grows and the chains are long. */
+/* Random calls of the ledger beside a plain account of the same, which keeps all numbers in an
+ * array and looks through it: thousands are open, so that the pool grows and the chains are
+ * long. */
 #include "test.h"
 
 #include "ack/ledger.h"
@@ -39,7 +40,8 @@ struct slot {
 static struct {
 	struct ledger *l;
 	bool order;
-	bool runs; /* numbers are put together; of an ended run less is remembered: no assignment ends */
+	/* numbers are put together; of an ended run less is remembered: no assignment ends */
+	bool runs;
 	struct number n[NUMBERS];
 	uint64_t last, low; /* all below low are gone */
 	uint64_t mark, known, uncommitted, window;

@@ -28,8 +28,8 @@ static struct config config_random(void)
 	for (int f = 0; f < c.filters; f++) {
 		enum kind kind = kinds[test_below(sizeof(kinds) / sizeof(*kinds))];
 
-		/* A batch of parts is refused; a second copier adds nothing. In order a reorderer is
-		 * the user's mistake: seldom. */
+		/* A batch of parts is refused; a second copier adds nothing. In order a reorderer
+		 * is the user's mistake: seldom. */
 		if (((kind == SPLIT || kind == FOLD) && made) ||
 			(kind == COPY && (sim_has_kind(&c, COPY) || test_below(2))) ||
 			(kind == SWALLOW && test_below(2)) ||
@@ -246,7 +246,8 @@ static void tell(struct shrink *x)
 	fprintf(stderr, "# violated %s\n", x->s->violated);
 }
 
-/* A violation is looked for further: one that loses a record, and the shortest, is the one to tell. */
+/* A violation is looked for further: one that loses a record, and the shortest, is the one to
+ * tell. */
 enum { MORE_RUNS = 5000, MORE_VIOLATIONS = 8 };
 
 static bool is_better(const struct shrink *x, const struct shrink *best)

@@ -29,7 +29,8 @@ static inline void resp_text_value(struct buf *b, const struct resp_value *v)
 	buf_putc(b, ' ');
 }
 
-/* Appends all values, the bytes coming @piece at a time, each time to another place. RESP_MORE or RESP_BAD. */
+/* Appends all values, the bytes coming @piece at a time, each time to another place. RESP_MORE or
+ * RESP_BAD. */
 static inline enum resp_type resp_text(
 	struct buf *b, const char *p, size_t len, size_t piece, size_t max)
 {

@@ -134,7 +134,8 @@ void sim_show(struct sim *s, int p, int off, int by)
 	s->shown_by[p][off] = by;
 }
 
-/* Another member of the group has the partition, and does a record of it. With a place, another unit does. */
+/* Another member of the group has the partition, and does a record of it. With a place, another
+ * unit does. */
 bool sim_other(struct sim *s, int p, int arg, bool dry)
 {
 	int off = s->committed[p];
@@ -255,7 +256,8 @@ static void report(struct sim *s, int from, const struct message *m)
 	/* Of a run whose assignment has ended the numbers are forgotten. */
 	if (a == LEDGER_TAKEN && s->c.order && label.last <= s->ended_to)
 		again = false;
-	/* In a run that is not exact a number is not noted, but for that of the sink's last report. */
+	/* In a run that is not exact a number is not noted, but for that of the sink's last
+	 * report. */
 	if (a == LEDGER_TAKEN && s->c.order && !s->c.txn &&
 		(label.parts || !sink || label.first != s->first_max || !s->whole))
 		again = false;
@@ -426,7 +428,8 @@ void sim_check_stall(struct sim *s)
 	if (!s->swallowed)
 		sim_violate(s, "I10: %llu is open, and nobody has swallowed it",
 			(unsigned long long)o.number);
-	/* What was settled since the last call counts as a move: the time begins with the second. */
+	/* What was settled since the last call counts as a move: the time begins with the
+	 * second. */
 	ledger_stalled(s->l, members, 1 << 19, 30, name_open, s);
 	ledger_stalled(s->l, members, 1 << 20, 30, name_open, s);
 	named = ledger_stalled(s->l, members, 1 << 21, 30, name_open, s);

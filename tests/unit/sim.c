@@ -74,8 +74,8 @@ bool sim_is_control(struct sim *s, int p, int off)
 
 static bool done(const struct sim *s, int item);
 
-/* Some output @k of those made of an item: a batch command that is given a record twice prints the same twice,
- * so that the outputs of both times complete each other. */
+/* Some output @k of those made of an item: a batch command that is given a record twice prints the
+ * same twice, so that the outputs of both times complete each other. */
 static bool output_done(const struct sim *s, const struct item *i, int count, int k)
 {
 	for (int g = 0; g < i->groups; g++)

@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A simulated pipeline and its random histories, around the real ledger: a source with its partitions, up to
- * three filters, a sink, everybody's reports on their way, kills, restarts, rebalances. No I/O, no
- * threads: one step of one of them at a time.
+ * A simulated pipeline and its random histories, around the real ledger: a source with its
+ * partitions, up to three filters, a sink, everybody's reports on their way, kills, restarts,
+ * rebalances. No I/O, no threads: one step of one of them at a time.
  *
- * DESIGN: a history is a configuration and a list of steps. Whatever a step needs beyond that follows
- * from them, so a history can be played again with steps left out; one that is not possible then does
- * nothing. After the steps a fair scheduler, without kills, brings everything to its end. What is true
- * is kept beside the ledger: a record is an item, split and folded into further items, and is handled
- * when it, or all that was made of it, is durable at the sink, in a durable dead letter, or was dropped
- * by a filter that says so. After each step:
- *	I1 all below a position is handled
- *	I2 positions never fall
- *	I3 a label that is reported a second time, or in order backwards, is refused, and no other
- *	I4 emitted = final + dropped + dead + vouched + ended + open; a clean stop leaves none open
- *	I6 a number that was never given, another run and a second sink change nothing
- *	I9 a transaction shows a record once, and never above the position it moves to
- *	I10 fair and unhurt, the commit comes to the end, and in strict accounting stops exactly at what a
- *	    foreign filter has swallowed, which is named
- *	I11 what a crash would repeat, emitted and not committed, is counted and stays in the window
- * With a place (evpipe-ack(7)) there is no group: the sink fences who had its transactional id, reads the last
- * committed place and tells the source, which waits for it; another unit may do the same at any time.
+ * DESIGN: a history is a configuration and a list of steps. Whatever a step needs beyond that
+ * follows from them, so a history can be played again with steps left out; one that is not possible
+ * then does nothing. After the steps a fair scheduler, without kills, brings everything to its end.
+ * What is true is kept beside the ledger: a record is an item, split and folded into further items,
+ * and is handled when it, or all that was made of it, is durable at the sink, in a durable dead
+ * letter, or was dropped by a filter that says so. After each step:
+ * 	I1 all below a position is handled
+ * 	I2 positions never fall
+ * 	I3 a label that is reported a second time, or in order backwards, is refused, and no other
+ * 	I4 emitted = final + dropped + dead + vouched + ended + open; a clean stop leaves none open
+ * 	I6 a number that was never given, another run and a second sink change nothing
+ * 	I9 a transaction shows a record once, and never above the position it moves to
+ * 	I10 fair and unhurt, the commit comes to the end, and in strict accounting stops exactly at
+ *  what a
+ * 	    foreign filter has swallowed, which is named
+ * 	I11 what a crash would repeat, emitted and not committed, is counted and stays in the window
+ *  With a place (evpipe-ack(7)) there is no group: the sink fences who had its transactional id,
+ *  reads the last committed place and tells the source, which waits for it; another unit may do the
+ *  same at any time.
  *
  * A history that violates one is cut down to the shortest and printed.
  *
- * MUTANT(x) is false. prop-mutants compiles the simulation with -DMUTANT_IS=x, one actor broken each, and
- * wants to see each fail. It breaks the ledger by replacing text in a copy (tests/mutate.py).
- */
+ * MUTANT(x) is false. prop-mutants compiles the simulation with -DMUTANT_IS=x, one actor broken
+ * each, and wants to see each fail. It breaks the ledger by replacing text in a copy
+ * (tests/mutate.py). */
 #ifndef EVPIPE_SIM_H
 #define EVPIPE_SIM_H
 
@@ -218,8 +220,8 @@ struct sim_verb {
 enum { VERBS = 25, FAIR_VERBS = VERBS - 5 }; /* the last are not for the fair scheduler */
 extern const struct sim_verb sim_verbs[];
 
-/* A history, step by step; replay: a whole one. Returns whether it violates anything; s->violated says
- * what. @print: to standard error. */
+/* A history, step by step; replay: a whole one. Returns whether it violates anything; s->violated
+ * says what. @print: to standard error. */
 void sim_start(struct sim *s, const struct config *c, bool print);
 bool sim_play(struct sim *s, struct step step); /* false: it is not possible */
 void sim_fair_end(struct sim *s);

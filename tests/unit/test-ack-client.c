@@ -663,7 +663,8 @@ static void a_full_socket_makes_lines_longer_and_not_more(void **state)
 
 	(void)state;
 	begin(&s, &a, ACK_SINK);
-	/* Fills the socket with lines that could melt, and what does not go piles up in few bytes. */
+	/* Fills the socket with lines that could melt, and what does not go piles up in few
+	 * bytes. */
 	while (n < MUCH) {
 		report(&a, ACK_FINAL, ++n);
 		turn(&a);

@@ -436,7 +436,8 @@ static void programs_that_share_the_file_do_not_mix_their_letters(void **state)
 
 /* ---- the file is moved or removed by others ---- */
 
-/* One letter before @change and one behind it, so that only the second stands in the file of this name. */
+/* One letter before @change and one behind it, so that only the second stands in the file of this
+ * name. */
 static void refuse_around(void (*change)(void))
 {
 	struct dead d;

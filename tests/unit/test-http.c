@@ -294,7 +294,8 @@ static void a_body_over_the_limit(void **state)
 	assert_has(got.p, "HTTP/1.1 413 ");
 	assert_has(got.p, "the body is longer than 100 bytes");
 	close(fd);
-	/* In pieces, of which nobody says how many come; what is on the way is read, and the next is served. */
+	/* In pieces, of which nobody says how many come; what is on the way is read, and the next
+	 * is served. */
 	fd = dial();
 	buf_clear(&got);
 	say(fd, "POST /echo/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* lib/kafka with librdkafka's mock cluster: several clients in a process, errors that are returned, and what
- * is taken from librdkafka's behaviour and not from its documentation. */
+/* lib/kafka with librdkafka's mock cluster: several clients in a process, errors that are returned,
+ * and what is taken from librdkafka's behaviour and not from its documentation. */
 #define _GNU_SOURCE
 #include "kafka/kafka.h"
 #include "kafka/listing.h"
@@ -267,8 +267,8 @@ static void brokers_answer_what_they_are_asked(void **state)
 	kafka_stop(&k);
 }
 
-/* The port takes connections, and nothing answers there: whoever waited in a call would come back with the
- * answer's error. */
+/* The port takes connections, and nothing answers there: whoever waited in a call would come back
+ * with the answer's error. */
 static void nothing_waits_for_a_broker_that_does_not_answer(void **state)
 {
 	static struct kafka k;
@@ -413,8 +413,8 @@ static void close_reader(struct reader *r)
 	kafka_stop(&r->k);
 }
 
-/* A reader that wakes librdkafka's fetching ends before one that does not; where librdkafka has a property for
- * that, nothing is to be woken. */
+/* A reader that wakes librdkafka's fetching ends before one that does not; where librdkafka has a
+ * property for that, nothing is to be woken. */
 static void fetching_goes_on_when_there_is_room_again(void **state)
 {
 	static struct reader woken, left;

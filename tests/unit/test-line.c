@@ -525,7 +525,8 @@ static void an_end_at_the_edge_of_a_block_is_found(void **state)
 	}
 }
 
-/* A frame of each kind: empty, of nothing, with bytes, and over the limit, which comes as soon as its head is there. */
+/* A frame of each kind: empty, of nothing, with bytes, and over the limit, which comes as soon as
+ * its head is there. */
 static void frames_cut_anywhere_are_the_same_frames(void **state)
 {
 	static const char bytes[] =

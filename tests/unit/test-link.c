@@ -69,7 +69,8 @@ static void print_messages(struct redis *r, struct buf *b)
 	}
 }
 
-/* Says @text in pieces of each size; what is printed must be the same each time, and nothing be left. */
+/* Says @text in pieces of each size; what is printed must be the same each time, and nothing be
+ * left. */
 static void expect(const char *text, size_t len, bool pushed, const char *expected)
 {
 	for (size_t piece = 1; piece <= len; piece++) {

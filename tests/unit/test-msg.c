@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* base/msg: whatever a message quotes, it is one line that a terminal only shows, and with --log json it is JSON. */
+/* base/msg: whatever a message quotes, it is one line that a terminal only shows, and with --log
+ * json it is JSON. */
 #define _GNU_SOURCE
 #include "base/msg.h"
 
@@ -66,7 +67,8 @@ static const struct row {
 		"\\u200e\\u200f\\u202a\\u202e"},
 	{"\xe2\x81\xa6\xe2\x81\xa7\xe2\x81\xa9\xd8\x9c", "????", "\\u2066\\u2067\\u2069\\u061c"},
 	{"\xe2\x80\xa8\xe2\x80\xa9", "??", "\\u2028\\u2029"},
-	/* Not UTF-8: lone bytes, torn, too long a form, a surrogate, beyond the end, C1 as Latin-1. */
+	/* Not UTF-8: lone bytes, torn, too long a form, a surrogate, beyond the end, C1 as
+	 * Latin-1. */
 	{"\xff\x80z", "??z", "??z"},
 	{"\xc3", "?", "?"},
 	{"\xe2\x82z\xf0\x9f\x9a", "??z???", "??z???"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* lib/base/opt: a program of several commands, and what --version tells. Each call runs in a child. */
+/* lib/base/opt: a program of several commands, and what --version tells. Each call runs in a
+ * child. */
 #include "base/opt.h"
 
 #include "config.h"

@@ -30,7 +30,8 @@ static void put_pattern(struct out *o, size_t n)
 		buf_putc(&o->b, (char)('a' + i % 23));
 }
 
-/* Reads what is there from @fd, which need not be non-blocking, and holds it against the pattern. */
+/* Reads what is there from @fd, which need not be non-blocking, and holds it against the
+ * pattern. */
 static size_t take(int fd, size_t at)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};

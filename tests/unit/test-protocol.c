@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Kafka's protocol by hand: what is written, what is read, and that no answer cut short or with a wrong count is
- * taken; logins by the examples of RFC 5802's kin. */
+/* Kafka's protocol by hand: what is written, what is read, and that no answer cut short or with a
+ * wrong count is taken; logins by the examples of RFC 5802's kin. */
 #define _GNU_SOURCE
 #include "kafka/login.h"
 #include "kafka/query.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A program's Redis: what becomes of each command, and the primary that a publisher's server must be. */
+/* A program's Redis: what becomes of each command, and the primary that a publisher's server must
+ * be. */
 #include "redis-pair.h"
 
 #include "base/msg.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* base/text: nothing that a terminal obeys comes through, all else does, and columns are counted. */
+/* base/text: nothing that a terminal obeys comes through, all else does, and columns are
+ * counted. */
 #include "base/text.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A connection's bytes, plain and through TLS, against OpenSSL as the server. The server's bytes go through
- * memory, so the test says how many of them arrive at a time. */
+/* A connection's bytes, plain and through TLS, against OpenSSL as the server. The server's bytes go
+ * through memory, so the test says how many of them arrive at a time. */
 #define _GNU_SOURCE
 #include "net/tls.h"
 #include "redis/link.h"
@@ -488,8 +488,8 @@ static void files_that_cannot_be_used_are_named(void **state)
 	}
 }
 
-/* The whole of a connection to Redis: the link's loop waits for what TLS wants, byte by byte, and no reply is left
- * lying in OpenSSL. */
+/* The whole of a connection to Redis: the link's loop waits for what TLS wants, byte by byte, and
+ * no reply is left lying in OpenSSL. */
 static void a_redis_link_goes_through_tls(void **state)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* tools/kread/wire.c with librdkafka's mock cluster: what is read behind librdkafka's interface is what the
- * interface says, for messages of all shapes. */
+/* tools/kread/wire.c with librdkafka's mock cluster: what is read behind librdkafka's interface is
+ * what the interface says, for messages of all shapes. */
 #include "kread/wire.h"
 
 #include "test.h"

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: ISC */
 /* evbatch - run any program safely in the middle of a pipe, a batch at a time.
  *
- * DESIGN: a program that knows nothing of seq may drop, split, fold or reorder records as it likes, if it is
- * run on a batch: evbatch keeps the output until it has ended and the program has exited with 0. Then
- * each record of the output gets as its label just the numbers of the batch, as part I of P. The source
- * takes these numbers for final when all P parts are. No output at all is a declared drop.
+ * DESIGN: a program that knows nothing of seq may drop, split, fold or reorder records as it likes,
+ * if it is run on a batch: evbatch keeps the output until it has ended and the program has exited
+ * with 0. Then each record of the output gets as its label just the numbers of the batch, as part I
+ * of P. The source takes these numbers for final when all P parts are. No output at all is a
+ * declared drop.
  *
- *	head <= … < tail	batches, in the order of input
+ * 	head <= … < tail	batches, in the order of input
  *
- * - The last batch may still be filling; the others run (at most -P), wait for their next attempt, or are
+ * - The last batch may still be filling; the others run (at most -P), wait for their next attempt,
+ *   or are
  *   done; batches are written in order, one output line at a time as standard output takes them.
- * - A batch is run when it is full, when its first record is -t old, or when no more can come, and there
+ * - A batch is run when it is full, when its first record is -t old, or when no more can come, and
+ *   there
  *   is a run free for it. Input is read while there is a batch to put it into.
- * - A failed run has written nothing and is tried again; after ATTEMPTS of them the batches before it are
+ * - A failed run has written nothing and is tried again; after ATTEMPTS of them the batches before
+ *   it are
  *   finished, and all from it on stays open.
- * - EOF: all batches are written, then exit. First SIGTERM: ignored while input is open, and the command
+ * - EOF: all batches are written, then exit. First SIGTERM: ignored while input is open, and the
+ *   command
  *   does not see it; the second, or one after EOF, ends it and the command at once. */
 #include "ack/client.h"
 #include "base/mem.h"

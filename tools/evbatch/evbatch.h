@@ -68,26 +68,29 @@ static inline struct evbatch_batch *evbatch_at(struct evbatch *s, uint64_t i)
 /* ---- evbatch.c ---- */
 
 bool evbatch_is_full(const struct evbatch *s, const struct evbatch_batch *b);
-/* Says s->trouble, to the source too when it is permanent; input ends, and the batches from @cut on are
- * forgotten: neither written nor reported. */
+/* Says s->trouble, to the source too when it is permanent; input ends, and the batches from @cut on
+ * are forgotten: neither written nor reported. */
 void evbatch_give_up(struct evbatch *s, uint64_t cut);
 
 /* ---- runs.c ---- */
 
 /* Starts what is due and has a run free for it. */
 void runs_start(struct evbatch *s, int64_t now_ms);
-/* Fills in CHILD_FDS entries for each that runs, and returns how many; runs_serve takes them back after poll. */
+/* Fills in CHILD_FDS entries for each that runs, and returns how many; runs_serve takes them back
+ * after poll. */
 nfds_t runs_poll(struct evbatch *s, struct pollfd *p);
 void runs_serve(struct evbatch *s, const struct pollfd *p, int64_t now_ms);
-/* Milliseconds until a batch is due, or something is to be said, that nothing else will wake; -1 none. */
+/* Milliseconds until a batch is due, or something is to be said, that nothing else will wake; -1
+ * none. */
 int runs_due_ms(struct evbatch *s, int64_t now_ms);
 /* Whether the oldest batch has been here for so long that the source is to know. */
 bool runs_are_slow(struct evbatch *s, int64_t now_ms);
 
 /* ---- output.c ---- */
 
-/* Writes what batches that are done have made, in order, up to OUT_BLOCK. Returns 0; or -1 when the batch at
- * the head must not be written: a record of it was refused, or the reason is in s->trouble. */
+/* Writes what batches that are done have made, in order, up to OUT_BLOCK. Returns 0; or -1 when the
+ * batch at the head must not be written: a record of it was refused, or the reason is in
+ * s->trouble. */
 int output_write(struct evbatch *s);
 /* Whether there is something to write and room for it. */
 bool output_can_write(struct evbatch *s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* The numbers of a batch: just those that were read, whatever order they came in. From least to greatest
- * would be wrong: behind a program that changes the order, a number between them may be elsewhere. */
+/* The numbers of a batch: just those that were read, whatever order they came in. From least to
+ * greatest would be wrong: behind a program that changes the order, a number between them may be
+ * elsewhere. */
 #include "evbatch/numbers.h"
 
 #include "base/mem.h"

@@ -22,7 +22,8 @@ void numbers_add(struct numbers *n, uint64_t from, uint64_t to);
 /* A set that has a name. Twice the same, one behind the other, is once. */
 void numbers_add_name(struct numbers *n, struct span name);
 void numbers_clear(struct numbers *n);
-/* Appends the set as labels have it, ascending, ranges that touch merged: "3-5,9". Nothing when it is empty. */
+/* Appends the set as labels have it, ascending, ranges that touch merged: "3-5,9". Nothing when it
+ * is empty. */
 void numbers_text(struct numbers *n, struct buf *out);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The output of a batch: it is labelled with the numbers of the batch's records, or refused, and written in
- * order as standard output takes it. */
+/* The output of a batch: it is labelled with the numbers of the batch's records, or refused, and
+ * written in order as standard output takes it. */
 #include "evbatch/evbatch.h"
 
 #include "base/metrics.h"
@@ -13,7 +13,8 @@
 
 enum { KEEP_MAX = 1 << 20 }; /* memory that an empty batch keeps */
 
-/* The next line of the output; false: there is none. One without its end is the last and no record. */
+/* The next line of the output; false: there is none. One without its end is the last and no
+ * record. */
 static bool next_line(const struct evbatch_batch *b, size_t *at, struct span *line, bool *torn)
 {
 	const struct buf *out = &b->command.output;

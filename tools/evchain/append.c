@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /* evchain append - records become entries.
  *
- * DESIGN: what is there to be read is a group: it is written, synced, and only then are its records done.
- * Meanwhile the next ones gather in the pipe, which is made big, so that groups grow with the load.
+ * DESIGN: what is there to be read is a group: it is written, synced, and only then are its records
+ * done. Meanwhile the next ones gather in the pipe, which is made big, so that groups grow with the
+ * load.
  *
- * - A head that cannot be signed, or a group that cannot be written, ends the program with 111: nothing is reported of
+ * - A head that cannot be signed, or a group that cannot be written, ends the program with 111:
+ *   nothing is reported of
  *   what is not on the disk. An unfinished group is taken out of the file again.
  * - With --head-every 0 a group is done once its head is durable too.
- * - EOF: all done, a last head, exit. First SIGTERM: ignored while input is open; the second, or one after EOF, ends it
+ * - EOF: all done, a last head, exit. First SIGTERM: ignored while input is open; the second, or
+ *   one after EOF, ends it
  *   at once, without a head: the next start signs what is left. */
 #define _GNU_SOURCE
 #include "evchain/parts.h"

@@ -15,10 +15,12 @@ struct entry {
 	struct span record; /* its bytes */
 };
 
-/* Returns 0, or -1 when the line is no entry. Members that it does not know are passed over. @line has BUF_SLACK
- * readable bytes behind it. Of the record no more is looked at than its last bracket. */
+/* Returns 0, or -1 when the line is no entry. Members that it does not know are passed over. @line
+ * has BUF_SLACK readable bytes behind it. Of the record no more is looked at than its last
+ * bracket. */
 int entry_parse(struct span line, struct entry *e);
-/* The number and time alone, from the beginning of a line that may be cut short. Returns 0, or -1. */
+/* The number and time alone, from the beginning of a line that may be cut short. Returns 0, or
+ * -1. */
 int entry_begin(struct span line, uint64_t *n, int64_t *at);
 /* Appends the line, without its end. */
 void entry_print(const struct entry *e, struct buf *out);

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: ISC */
 /* evchain - an append-only log that jq and grep read, and that stands up to proof.
  *
- * DESIGN: the log is a file of JSON lines. Each line has the hash of the line before it; the same hashes are the leaves
- * of a Merkle tree (RFC 6962), whose inner hashes stand in tiles (C2SP tlog-tiles) beside the file, and whose root is
- * signed (C2SP tlog-checkpoint). The lines are the log: tiles are made of them, the index is a cache.
+ * DESIGN: the log is a file of JSON lines. Each line has the hash of the line before it; the same
+ * hashes are the leaves of a Merkle tree (RFC 6962), whose inner hashes stand in tiles (C2SP
+ * tlog-tiles) beside the file, and whose root is signed (C2SP tlog-checkpoint). The lines are the
+ * log: tiles are made of them, the index is a cache.
  *
- * - append writes groups. A group is durable before a record of it is final or handed on; then comes the next one.
+ * - append writes groups. A group is durable before a record of it is final or handed on; then
+ *   comes the next one.
  * - What a crash leaves is told from damage by the lines alone: recover.c.
  * - Readers take no lock: lines and tiles are only added, and a head is replaced by rename.
  *
- * Files: append.c the sink, origin.c where a record's source stands, repeats.c records that come again, rekey.c the change
- * of keys; writer.c lines, tiles and heads, recover.c what it finds at its start; verify.c, show.c, prove.c the readers,
- * keygen.c keys; underneath hash.c, tree.c, tiles.c, proof.c of the tree, note.c of keys and heads, entry.c of a line,
- * files.c of segments and small files, find.c of a line's place. */
+ * Files: append.c the sink, origin.c where a record's source stands, repeats.c records that come
+ * again, rekey.c the change of keys; writer.c lines, tiles and heads, recover.c what it finds at
+ * its start; verify.c, show.c, prove.c the readers, keygen.c keys; underneath hash.c, tree.c,
+ * tiles.c, proof.c of the tree, note.c of keys and heads, entry.c of a line, files.c of segments
+ * and small files, find.c of a line's place. */
 #include "evchain/parts.h"
 
 #include <openssl/crypto.h>

@@ -112,7 +112,8 @@ void files_list(struct files *f)
 	int fd;
 
 	forget(f);
-	/* FILE is looked at first: if it is closed meanwhile, it is listed twice and not left out. */
+	/* FILE is looked at first: if it is closed meanwhile, it is listed twice and not left
+	 * out. */
 	fd = open(f->file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno != ENOENT)
 		die(msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM, "cannot open '%s': %s",

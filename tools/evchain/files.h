@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The files of a log: FILE, the open segment; FILE.FIRST-LAST, those that are closed; and the folder FILE.tlog. */
+/* The files of a log: FILE, the open segment; FILE.FIRST-LAST, those that are closed; and the
+ * folder FILE.tlog. */
 #ifndef EVPIPE_EVCHAIN_FILES_H
 #define EVPIPE_EVCHAIN_FILES_H
 
@@ -20,20 +21,21 @@ struct files {
 	size_t count;
 };
 
-/* Opens FILE.tlog, and makes it if @make. Dies with 100 when it is not there or cannot be opened. */
+/* Opens FILE.tlog, and makes it if @make. Dies with 100 when it is not there or cannot be
+ * opened. */
 void files_open(struct files *f, const char *file, bool make);
 /* The same for a reader: dir is -1 when the folder is not there. */
 void files_open_if(struct files *f, const char *file);
-/* Lists the segments; FILE's first entry is looked up in it, 0 or behind the last closed segment when it is empty. Dies
- * with 111 when the folder cannot be read. */
+/* Lists the segments; FILE's first entry is looked up in it, 0 or behind the last closed segment
+ * when it is empty. Dies with 111 when the folder cannot be read. */
 void files_list(struct files *f);
 /* Adds FILE to the list, though it is not there yet. */
 void files_add_open(struct files *f);
 void files_close(struct files *f);
 /* "FILE.000000000000-000000000999", to be freed. */
 char *files_segment_path(const char *file, uint64_t first, uint64_t last);
-/* A whole small file below FILE.tlog, or of any name with @dir AT_FDCWD: appended to @out. Returns 0, or -1 with
- * errno. */
+/* A whole small file below FILE.tlog, or of any name with @dir AT_FDCWD: appended to @out. Returns
+ * 0, or -1 with errno. */
 int file_read(int dir, const char *path, struct buf *out);
 /* Replaces a file: written, synced, renamed, and the folder synced. Returns 0, or -1 with errno. */
 int file_replace(int dir, const char *path, struct span bytes, mode_t mode);
@@ -42,9 +44,11 @@ int file_sync_folder(const char *path);
 /* All of @bytes at the end of the descriptor. Returns 0, or -1 with errno. */
 int file_write(int fd, struct span bytes);
 
-/* The place in its segment of an entry, as the index has it; -1: the index has nothing. Is not to be trusted. */
+/* The place in its segment of an entry, as the index has it; -1: the index has nothing. Is not to
+ * be trusted. */
 int64_t index_find(int dir, uint64_t n);
-/* Notes places of entries that follow each other, within one block of 256 entries. Returns 0, or -1 with errno. */
+/* Notes places of entries that follow each other, within one block of 256 entries. Returns 0, or -1
+ * with errno. */
 int index_write(int dir, uint64_t n, const uint64_t *places, size_t count);
 
 #endif

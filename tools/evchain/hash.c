@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Entries are short: OpenSSL's newer calls take a third of the time of hashing them for their own. The plain ones
- * are deprecated, and still in every release. */
+/* Entries are short: OpenSSL's newer calls take a third of the time of hashing them for their own.
+ * The plain ones are deprecated, and still in every release. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "evchain/hash.h"
 
@@ -13,8 +13,8 @@ enum {
 	SHORT = 1024, /* lines up to this are hashed in one call: a call costs a third of a block */
 };
 
-/* SHA256_Final costs as much as a block does. @text has room for two blocks behind the @n bytes that it holds, the last ones of
- * a text of @len. */
+/* SHA256_Final costs as much as a block does. @text has room for two blocks behind the @n bytes
+ * that it holds, the last ones of a text of @len. */
 static void finish(SHA256_CTX *c, uint8_t *text, size_t n, uint64_t len, struct hash *out)
 {
 	size_t size = (n + 1 + LENGTH + BLOCK - 1) / BLOCK * BLOCK;

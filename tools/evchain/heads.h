@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The heads that a log has signed, FILE.tlog/heads, in order, and the keys that signed them: from the first key to the
- * present one by the log's own entries. */
+/* The heads that a log has signed, FILE.tlog/heads, in order, and the keys that signed them: from
+ * the first key to the present one by the log's own entries. */
 #ifndef EVPIPE_EVCHAIN_HEADS_H
 #define EVPIPE_EVCHAIN_HEADS_H
 

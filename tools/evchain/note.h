@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Keys and heads: C2SP signed-note with Ed25519, keys in the text form of Go's note package, and the note that is a
- * head of the log (C2SP tlog-checkpoint). */
+/* Keys and heads: C2SP signed-note with Ed25519, keys in the text form of Go's note package, and
+ * the note that is a head of the log (C2SP tlog-checkpoint). */
 #ifndef EVPIPE_EVCHAIN_NOTE_H
 #define EVPIPE_EVCHAIN_NOTE_H
 
@@ -57,7 +57,8 @@ enum head_verdict head_verify(const struct head *h, const struct vkey *key);
 /* Appends a head with its signature. */
 void head_sign(const struct skey *key, uint64_t size, const struct hash *root, struct buf *out);
 
-/* Takes a line, without its end, off the front of @rest. Returns false when there is no whole one. */
+/* Takes a line, without its end, off the front of @rest. Returns false when there is no whole
+ * one. */
 bool note_line(struct span *rest, struct span *line);
 
 #endif

@@ -17,7 +17,8 @@ struct origin {
 
 /* @at: .PATH, or header:NAME. Dies with 100 when it is neither. */
 void origin_open(struct origin *o, const char *at);
-/* The record's origin as JSON has it between the quotes, valid until the next call; SPAN_NONE when there is none. */
+/* The record's origin as JSON has it between the quotes, valid until the next call; SPAN_NONE when
+ * there is none. */
 struct span origin_of(struct origin *o, const struct record *r);
 void origin_close(struct origin *o);
 

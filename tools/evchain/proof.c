@@ -13,7 +13,8 @@ static unsigned split_of(uint64_t n)
 	return 63 - (unsigned)__builtin_clzll(n - 1);
 }
 
-/* The hash of the entries [from, to), where from is a multiple of a power of 2 that is not below to - from. */
+/* The hash of the entries [from, to), where from is a multiple of a power of 2 that is not below to
+ * - from. */
 static int range(struct tiles *s, uint64_t from, uint64_t to, struct hash *h)
 {
 	bool first = true;
@@ -98,7 +99,8 @@ int proof_consistency(struct tiles *s, uint64_t old, uint64_t size, struct proof
 
 /* ---- checks: RFC 9162, 2.1.3.2 and 2.1.4.2 ---- */
 
-/* From the node @at, of a row whose last node is @last, up to the parent. Returns whether the sibling stands before it. */
+/* From the node @at, of a row whose last node is @last, up to the parent. Returns whether the
+ * sibling stands before it. */
 static bool climb(uint64_t *at, uint64_t *last)
 {
 	bool before = *at & 1 || *at == *last;

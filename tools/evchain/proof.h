@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Proofs of RFC 6962, section 2.1: that an entry is in a tree, and that a tree has grown from an older one. They are made
- * of tiles alone. */
+/* Proofs of RFC 6962, section 2.1: that an entry is in a tree, and that a tree has grown from an
+ * older one. They are made of tiles alone. */
 #ifndef EVPIPE_EVCHAIN_PROOF_H
 #define EVPIPE_EVCHAIN_PROOF_H
 
@@ -13,9 +13,11 @@ struct proof {
 	struct hash hash[PROOF_MAX];
 };
 
-/* The path of entry @n in the tree of @size entries, @n < @size. Returns 0, or -1 when a tile is missing. */
+/* The path of entry @n in the tree of @size entries, @n < @size. Returns 0, or -1 when a tile is
+ * missing. */
 int proof_inclusion(struct tiles *s, uint64_t n, uint64_t size, struct proof *p);
-/* The proof from the tree of @old entries to that of @size, @old <= @size. Empty when @old is 0 or @size. */
+/* The proof from the tree of @old entries to that of @size, @old <= @size. Empty when @old is 0 or
+ * @size. */
 int proof_consistency(struct tiles *s, uint64_t old, uint64_t size, struct proof *p);
 /* Whether the path leads from the entry's hash to the root. */
 bool proof_includes(const struct proof *p, uint64_t n, uint64_t size, const struct hash *leaf,

@@ -3,12 +3,17 @@
  *
  * DESIGN: all is looked at before anything is changed.
  *
- * 1. The newest head: its signature is good, FILE has all the entries that it signs for, and their root is its. An
+ * 1. The newest head: its signature is good, FILE has all the entries that it signs for, and their
+ *    root is its. An
  *    entry that is signed is never repaired.
- * 2. The lines behind the head. The first line of each group says "s":1: everything before it was synced. A line that
- *    is bad, with no such line at or behind it, is of the last group, which nobody was told of: the file is cut there,
- *    and the bytes are kept in torn-N. A bad line with such a line behind it was damaged after it was synced.
- * 3. Tiles that are missing are made anew from the lines. A tile that is not that of the lines is damage.
+ * 2. The lines behind the head. The first line of each group says "s":1: everything before it was
+ *    synced. A line that
+ *    is bad, with no such line at or behind it, is of the last group, which nobody was told of: the
+ *    file is cut there,
+ *    and the bytes are kept in torn-N. A bad line with such a line behind it was damaged after it
+ *    was synced.
+ * 3. Tiles that are missing are made anew from the lines. A tile that is not that of the lines is
+ *    damage.
  *
  * FILE is read as a whole, closed segments are not: evchain verify does that. */
 #define _GNU_SOURCE

@@ -6,7 +6,8 @@
  * 3. The new key signs a head.
  * 4. KEYFILE.new becomes KEYFILE, and the old key is erased.
  *
- * After a crash the log tells how far it was: before 2 the new key is thrown away, later the change goes on. */
+ * After a crash the log tells how far it was: before 2 the new key is thrown away, later the change
+ * goes on. */
 #ifndef EVPIPE_EVCHAIN_REKEY_H
 #define EVPIPE_EVCHAIN_REKEY_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Records that come again. After a crash a source sends again what was not acknowledged: with the place it was read
- * from, topic, partition and offset or stream and id, and all it carries the same, and another seq. Such a record is in
- * the log already. Places of the last entries are kept by their hash; whether the record is the same, the log says. */
+/* Records that come again. After a crash a source sends again what was not acknowledged: with the
+ * place it was read from, topic, partition and offset or stream and id, and all it carries the
+ * same, and another seq. Such a record is in the log already. Places of the last entries are kept
+ * by their hash; whether the record is the same, the log says. */
 #ifndef EVPIPE_EVCHAIN_REPEATS_H
 #define EVPIPE_EVCHAIN_REPEATS_H
 
@@ -22,8 +23,8 @@ struct repeats {
 
 /* Notes the last entries of a log of @size. @window 0: does nothing, and nothing is ever found. */
 void repeats_open(struct repeats *r, uint64_t window, const struct files *f, uint64_t size);
-/* Whether the record may be in the log: the entry, which must be durable when repeats_is asks for it; UINT64_MAX: it
- * is not there. */
+/* Whether the record may be in the log: the entry, which must be durable when repeats_is asks for
+ * it; UINT64_MAX: it is not there. */
 uint64_t repeats_find(const struct repeats *r, const struct record *record);
 /* Whether that entry is the same record. */
 bool repeats_is(struct repeats *r, const struct files *f, uint64_t n, const struct record *record);

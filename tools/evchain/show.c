@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* evchain show - prints entries. A range of numbers or times is found without reading what is before it. */
+/* evchain show - prints entries. A range of numbers or times is found without reading what is
+ * before it. */
 #define _GNU_SOURCE
 #include "evchain/parts.h"
 

@@ -188,7 +188,8 @@ int tile_create(int dir, const char *path, int flags)
 	return openat(dir, path, flags | O_CREAT | O_CLOEXEC, 0666);
 }
 
-/* Removes the tile's partial files but for the one of @width, and the folder when the tile is full. */
+/* Removes the tile's partial files but for the one of @width, and the folder when the tile is
+ * full. */
 static void remove_partials(int dir, const char *path, unsigned width)
 {
 	char partial[TILE_PATH + 16];

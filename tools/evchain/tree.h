@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The Merkle tree of RFC 6962 as it grows: its root, and its tiles of C2SP tlog-tiles. Memory is the same for
- * any size. */
+/* The Merkle tree of RFC 6962 as it grows: its root, and its tiles of C2SP tlog-tiles. Memory is
+ * the same for any size. */
 #ifndef EVPIPE_EVCHAIN_TREE_H
 #define EVPIPE_EVCHAIN_TREE_H
 

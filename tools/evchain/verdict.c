@@ -19,7 +19,8 @@ static struct {
 	struct arg_str *key, *head, *file;
 } opt;
 
-/* Whether a writer has the log: then its last line may be on its way, and a head may come while we read. */
+/* Whether a writer has the log: then its last line may be on its way, and a head may come while we
+ * read. */
 static bool is_live(const struct verify *v)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -144,7 +145,8 @@ static void judge_newest(struct verify *v, bool live)
 	judge_root(v, k, "the newest head");
 }
 
-/* Whether the key that was given is the one beside the log, the first: then there are no earlier ones. */
+/* Whether the key that was given is the one beside the log, the first: then there are no earlier
+ * ones. */
 static bool is_first_key(const struct verify *v)
 {
 	struct buf b = {0};

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /* evchain verify - reads all of a log.
  *
- * DESIGN: lines, tiles and heads each tell of the same entries; where they do not agree, an entry is named.
+ * DESIGN: lines, tiles and heads each tell of the same entries; where they do not agree, an entry
+ * is named.
  *
- * - Each line is to have the next number, to follow the line before it, and to have the hash that is in its tile.
- * - Two trees grow: one of tiles' hashes, where an entry differs from its tile, and one of lines' hashes. They are one
- *   tree as long as nothing differs. The one that leads to the head's root tells whether the line or the tile is wrong.
+ * - Each line is to have the next number, to follow the line before it, and to have the hash that
+ *   is in its tile.
+ * - Two trees grow: one of tiles' hashes, where an entry differs from its tile, and one of lines'
+ *   hashes. They are one
+ *   tree as long as nothing differs. The one that leads to the head's root tells whether the line
+ *   or the tile is wrong.
  * - When neither does, the heads signed before tell between which two the entries are other ones.
  *
- * Files: verify.c the lines, verdict.c the command and what is said, heads.c heads and keys, finding.c damage. */
+ * Files: verify.c the lines, verdict.c the command and what is said, heads.c heads and keys,
+ * finding.c damage. */
 #define _GNU_SOURCE
 #include "evchain/verify.h"
 
@@ -245,7 +250,8 @@ static bool is_of_tile(struct verify *v, struct span line, uint64_t n)
 	return tile && hash_equal(tile, &h);
 }
 
-/* A line with another number: entries are missing, or it stands in a wrong place, or its number was changed. */
+/* A line with another number: entries are missing, or it stands in a wrong place, or its number was
+ * changed. */
 static void take_other(struct verify *v, struct span line, struct entry *e)
 {
 	uint64_t next = v->tree.size;
@@ -333,8 +339,8 @@ static void on_absent(struct verify *v, uint64_t upto)
 	v->at = -1;
 }
 
-/* Whether a segment begins with its first entry. Of FILE, which has no number in its name, the index tells: where it
- * has been deleted, this cannot be told from entries that are elsewhere. */
+/* Whether a segment begins with its first entry. Of FILE, which has no number in its name, the
+ * index tells: where it has been deleted, this cannot be told from entries that are elsewhere. */
 static bool begins(const struct verify *v, const struct segment *s)
 {
 	return s->last != UINT64_MAX || index_find(v->files.dir, s->first) <= 0;

@@ -16,7 +16,8 @@ struct kept {
 	struct head head;
 	bool is_reached; /* the log has so many entries */
 	bool is_tiles,
-		is_lines; /* the root of the tree of tiles' hashes, of lines' hashes, is the head's */
+		/* the root of the tree of tiles' hashes, of lines' hashes, is the head's */
+		is_lines;
 };
 
 struct verify {
@@ -38,7 +39,9 @@ struct verify {
 	struct heads heads;
 	uint64_t heads_count; /* that are good */
 	uint64_t good_size,
-		bad_size; /* the last head whose root is right, the first whose root is not; UINT64_MAX: none */
+		/* the last head whose root is right, the first whose root is not; UINT64_MAX:
+		 * none */
+		bad_size;
 	bool is_torn; /* the last line has no end */
 	struct findings found;
 	struct buf ranges; /* sentences: which entries are not here */

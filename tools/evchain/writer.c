@@ -23,7 +23,8 @@ void writer_place(struct writer *w, uint64_t n, uint64_t place)
 	if (n % TILE_WIDTH == 0)
 		w->place_from = n;
 	w->places[n % TILE_WIDTH] = place;
-	/* The index is a cache: what cannot be written there is found without it. What is recovered is mostly there. */
+	/* The index is a cache: what cannot be written there is found without it. What is recovered
+	 * is mostly there. */
 	if (n % TILE_WIDTH == TILE_WIDTH - 1 &&
 		(w->tree.full == writer_tile || index_find(w->files.dir, n) != (int64_t)place))
 		index_write(w->files.dir, w->place_from, &w->places[w->place_from % TILE_WIDTH],

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* The writer of a log: entries in groups, each durable as a whole; tiles; heads.
  *
- * A turn: writer_add for each entry, writer_commit, and then what was added is durable. writer_head signs for what was
- * committed. There is one writer: it holds a lock. */
+ * A turn: writer_add for each entry, writer_commit, and then what was added is durable. writer_head
+ * signs for what was committed. There is one writer: it holds a lock. */
 #ifndef EVPIPE_EVCHAIN_WRITER_H
 #define EVPIPE_EVCHAIN_WRITER_H
 
@@ -37,25 +37,27 @@ struct writer {
 	unsigned width[TILE_LEVELS]; /* … and their widths */
 };
 
-/* Opens the log, makes it when it is not there, and repairs what a crash has left: see recover.c. @key NULL: heads are
- * not signed. @next: a key that a change of keys has left, or NULL. Dies with 100 when another writer has it or it is damaged, with 111 when the system fails. */
+/* Opens the log, makes it when it is not there, and repairs what a crash has left: see recover.c.
+ * @key NULL: heads are not signed. @next: a key that a change of keys has left, or NULL. Dies with
+ * 100 when another writer has it or it is damaged, with 111 when the system fails. */
 void writer_open(
 	struct writer *w, const char *file, const struct skey *key, const struct skey *next);
 /* The next entry of the group. @source: as JSON has it between the quotes; SPAN_NONE: none. */
 void writer_add(struct writer *w, struct span source, struct span record, int64_t now_ms);
-/* Writes the group and syncs it, if there is one. Returns 0; or -1 with errno, and FILE is as it was before. The writer
- * is not to be used any more then. */
+/* Writes the group and syncs it, if there is one. Returns 0; or -1 with errno, and FILE is as it
+ * was before. The writer is not to be used any more then. */
 int writer_commit(struct writer *w);
 /* Whether there are entries that no head covers. */
 static inline bool writer_has_unsigned(const struct writer *w)
 {
 	return w->tree.size != w->head_size;
 }
-/* Signs a head for all that was committed, and makes it durable with its tiles. Appends the head's record, a line, to
- * @record. Without a key it writes the tiles alone. Returns 0, or -1 with errno; ESTALE: FILE was changed by another
- * program. */
+/* Signs a head for all that was committed, and makes it durable with its tiles. Appends the head's
+ * record, a line, to @record. Without a key it writes the tiles alone. Returns 0, or -1 with errno;
+ * ESTALE: FILE was changed by another program. */
 int writer_head(struct writer *w, int64_t now_ms, struct buf *record);
-/* Closes FILE as a segment of its own and begins the next one; sign a head before. Returns 0, or -1 with errno. */
+/* Closes FILE as a segment of its own and begins the next one; sign a head before. Returns 0, or -1
+ * with errno. */
 int writer_rotate(struct writer *w);
 void writer_close(struct writer *w);
 

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /* evcorr call - send requests and print their replies.
  *
- * DESIGN: a filter that hands on, in place of each request, its reply, with the request's seq. What a call is stands in
- * calls.c; here are lines in and lines out.
+ * DESIGN: a filter that hands on, in place of each request, its reply, with the request's seq. What
+ * a call is stands in calls.c; here are lines in and lines out.
  *
- *	head <= … < tail	with --ordered: requests whose reply has not been printed, in the order of input
+ * 	head <= … < tail	with --ordered: requests whose reply has not been printed, in the
+ *  order of input
  *
- * - No request is read while no reply would be heard, while CMD does not read, or while standard output is full.
+ * - No request is read while no reply would be heard, while CMD does not read, or while standard
+ *   output is full.
  * - A reply leaves the cache once it has been written.
- * - EOF: CMD's input ends, all calls end by reply or time-out, CMD ends, then exit. First SIGTERM: ignored while input
- *   is open; the second, or one after EOF, ends it at once. Replies that come later are found by `evcorr wait`. */
+ * - EOF: CMD's input ends, all calls end by reply or time-out, CMD ends, then exit. First SIGTERM:
+ *   ignored while input
+ *   is open; the second, or one after EOF, ends it at once. Replies that come later are found by
+ *   `evcorr wait`. */
 #include "evcorr/calls.h"
 #include "evcorr/commands.h"
 #include "evcorr/print.h"

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
- * Two connections to Redis: on one, c->ears, come pushes alone, on the other, c->redis, go commands.
+ * Two connections to Redis: on one, c->ears, come pushes alone, on the other, c->redis, go
+ * commands.
  *
- * - A push names an id and mostly has the reply with it; then no command is needed to get it. Else, and when more than
+ * - A push names an id and mostly has the reply with it; then no command is needed to get it. Else,
+ *   and when more than
  *   one reply is awaited, the key is read.
- * - Subscriptions are confirmed in the order in which they were asked for. The first one of a connection is that of the
- *   own channel: it is confirmed, and from then on nothing is missed, so the keys of all calls are read once. A
+ * - Subscriptions are confirmed in the order in which they were asked for. The first one of a
+ *   connection is that of the
+ *   own channel: it is confirmed, and from then on nothing is missed, so the keys of all calls are
+ *   read once. A
  *   call whose channel is not the own one has its key read when that is confirmed.
- * - A result of a command carries the number of its call; a call that has ended meanwhile has no number any more.
- * - What the table says is so before a result is called back, since the program may send or cancel in it. */
+ * - A result of a command carries the number of its call; a call that has ended meanwhile has no
+ *   number any more.
+ * - What the table says is so before a result is called back, since the program may send or cancel
+ *   in it. */
 #include "evcorr/parts.h"
 
 #include "base/mem.h"

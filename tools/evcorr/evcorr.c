@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* evcorr - request and reply over Kafka, with Redis in between.
  *
- * DESIGN: a request is a record with an id, a reply is a record with the same id. Any process may read a reply from
- * its topic and puts it into Redis, under its id, for the one process that waits for it: replicas of a caller share one
- * reply topic and one consumer group. What a call is stands in its headers (ident.h), so that any program may be the
- * other side.
+ * DESIGN: a request is a record with an id, a reply is a record with the same id. Any process may
+ * read a reply from its topic and puts it into Redis, under its id, for the one process that waits
+ * for it: replicas of a caller share one reply topic and one consumer group. What a call is stands
+ * in its headers (ident.h), so that any program may be the other side.
  *
  * Files: a command each; ident.c ids and headers. */
 #include "evcorr/commands.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* CMD takes requests as long as it has room, also when its server is away. Where it is a program of ours, such as kwrite,
- * its metrics tell: it writes them into a directory that we give it, as evpipe does with its members. */
+/* CMD takes requests as long as it has room, also when its server is away. Where it is a program of
+ * ours, such as kwrite, its metrics tell: it writes them into a directory that we give it, as
+ * evpipe does with its members. */
 #include "evcorr/front.h"
 
 #include "base/mem.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* From a reply to an answer. A reply that a client has been sent leaves the cache; one whose client has gone stays for
- * its time, as does one that was fetched. */
+/* From a reply to an answer. A reply that a client has been sent leaves the cache; one whose client
+ * has gone stays for its time, as does one that was fetched. */
 #include "evcorr/front.h"
 
 #include "base/mem.h"

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: ISC */
 /* evcorr http - a call for each POST.
  *
- * DESIGN: an HTTP server on the calls of calls.h: a POST's body goes as a request to CMD's standard input, and is
- * answered with the reply. What is asked and refused stands in front-request.c, what is answered in front-reply.c.
+ * DESIGN: an HTTP server on the calls of calls.h: a POST's body goes as a request to CMD's standard
+ * input, and is answered with the reply. What is asked and refused stands in front-request.c, what
+ * is answered in front-reply.c.
  *
- * - No request is taken while its reply would not be heard, while CMD does not read, or while CMD, if it is ours, says
+ * - No request is taken while its reply would not be heard, while CMD does not read, or while CMD,
+ *   if it is ours, says
  *   that it cannot reach its server: 503.
- * - A reply leaves the cache once its client has been sent all of it. A client that has gone leaves it there.
- * - Nothing is remembered of a call that was answered with 202: its place has all that is needed, so any of several
+ * - A reply leaves the cache once its client has been sent all of it. A client that has gone leaves
+ *   it there.
+ * - Nothing is remembered of a call that was answered with 202: its place has all that is needed,
+ *   so any of several
  *   fronts can be asked.
- * - First SIGTERM: no connection is taken any more, and further requests on those that are open get 503; what is on its
- *   way is answered; CMD's input ends, then CMD, then we do, with 0. The second one ends it at once. So it ends too, with
+ * - First SIGTERM: no connection is taken any more, and further requests on those that are open get
+ *   503; what is on its
+ *   way is answered; CMD's input ends, then CMD, then we do, with 0. The second one ends it at
+ *   once. So it ends too, with
  *   the reason, when CMD has. */
 #include "evcorr/front.h"
 

@@ -80,7 +80,8 @@ __attribute__((format(printf, 3, 4))) void front_unavailable(
 
 /* ---- front-command.c ---- */
 
-/* Makes the directory, before CMD is started; calls_opts.directory is its name. It goes when we end, be it by SIGKILL. Dies with 111. */
+/* Makes the directory, before CMD is started; calls_opts.directory is its name. It goes when we
+ * end, be it by SIGKILL. Dies with 111. */
 void front_command_open(struct front_command *c);
 /* Looks once a second. Returns milliseconds until the next look. */
 int front_command_look(struct front_command *c, int64_t now_ms);

@@ -18,7 +18,8 @@ static void make_uuid(struct ident *i, unsigned char *u)
 {
 	uint64_t ms = (uint64_t)wake_epoch_ms();
 
-	/* The order stays when the clock is set back, and when a millisecond has more ids than it can count. */
+	/* The order stays when the clock is set back, and when a millisecond has more ids than it
+	 * can count. */
 	if (ms > i->last_ms) {
 		i->last_ms = ms;
 		i->count = 0;

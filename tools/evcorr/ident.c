@@ -19,7 +19,8 @@ static const struct preset {
 	{"", "correlation-id", "reply-to", NULL, "deadline", "status", false, false},
 	{"spring", "kafka_correlationId", "kafka_replyTopic", "kafka_replyPartition", "deadline",
 		"status", true, false},
-	/* CloudEvents' extensions "correlation" and "expirytime"; none names a reply's place or a status. */
+	/* CloudEvents' extensions "correlation" and "expirytime"; none names a reply's place or a
+	 * status. */
 	{"cloudevents", "ce_correlationid", "ce_replyto", NULL, "ce_expirytime", "ce_status", false,
 		true},
 };

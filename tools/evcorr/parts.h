@@ -21,7 +21,8 @@ void keys_leave_mark(struct calls *c, const struct table_call *call);
 void keys_serve(struct calls *c, const struct pollfd *p);
 
 /* ---- ears.c ---- */
-/* Asks for the channel of the call, whose key is read once that is confirmed. The ears are REDIS_UP. */
+/* Asks for the channel of the call, whose key is read once that is confirmed. The ears are
+ * REDIS_UP. */
 void ears_listen(struct calls *c, const struct table_call *call);
 void ears_stop(struct calls *c, const struct table_call *call);
 void ears_serve(struct calls *c, const struct pollfd *p);

@@ -100,7 +100,8 @@ static bool same(struct span a, struct span b)
 	return !a.p == !b.p && a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 
-/* Whether the request had this header with this value: then the worker has not added it, but left it in. */
+/* Whether the request had this header with this value: then the worker has not added it, but left
+ * it in. */
 static bool was_there(const struct record *request, struct span name, struct span value)
 {
 	struct buf scratch = {0};

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-/* What the worker reads: the record as it came, or the payload and its end. Returns 0, or -1 when the payload cannot
- * be told from what follows it. */
+/* What the worker reads: the record as it came, or the payload and its end. Returns 0, or -1 when
+ * the payload cannot be told from what follows it. */
 static int put_input(
 	struct serve *s, const struct record *r, struct serve_request *q, struct record_error *e)
 {

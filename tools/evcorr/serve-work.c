@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* The workers: processes of the command that are kept running, each with one request at a time.
  *
- * One request, one line: what a worker prints besides would be taken for the answer to its next request. So a
- * worker that prints without a request, or more than a line for one, is ended, and another is started. */
+ * One request, one line: what a worker prints besides would be taken for the answer to its next
+ * request. So a worker that prints without a request, or more than a line for one, is ended, and
+ * another is started. */
 #include "evcorr/serve.h"
 
 #include "base/msg.h"
@@ -16,7 +17,9 @@
 enum {
 	OUTPUT_MAX = 64 << 20, /* bytes of an answer */
 	RETRY_MS =
-		100, /* from a start to the next, when a process has ended without an answer; doubled each time */
+		/* from a start to the next, when a process has ended without an answer; doubled
+		 * each time */
+	100,
 	RETRY_MAX_MS = 5000,
 	END_MS = 5000, /* that workers have at the end of their input */
 	TELL_MAX = 10,

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /* evcorr serve - any program answers the calls of a topic.
  *
- * DESIGN: a filter from requests to replies, for `kread -g … | evcorr serve -- CMD | kwrite -p have`.
+ * DESIGN: a filter from requests to replies, for `kread -g … | evcorr serve -- CMD | kwrite -p
+ * have`.
  *
- * - A request is taken from the input only when a worker is free for it; so at most one a worker is here, and the
+ * - A request is taken from the input only when a worker is free for it; so at most one a worker is
+ *   here, and the
  *   rest stays where it can be read again. Whether its deadline is over is judged then.
- * - Each request that is taken makes one reply, which has its seq: a worker's answer, or an error. Replies are in the
+ * - Each request that is taken makes one reply, which has its seq: a worker's answer, or an error.
+ *   Replies are in the
  *   order in which they are made. What is not served is declared dropped, or refused.
- * - Nothing is reported of a request that has a reply: whoever delivers the reply does it. So a kill of anything here
+ * - Nothing is reported of a request that has a reply: whoever delivers the reply does it. So a
+ *   kill of anything here
  *   has the request read again.
- * - EOF: what workers have is answered, their input ends, and they are waited for. First SIGTERM: ignored while input
+ * - EOF: what workers have is answered, their input ends, and they are waited for. First SIGTERM:
+ *   ignored while input
  *   is open, and the workers do not see it; the second, or one after EOF, ends all at once. */
 #include "evcorr/serve.h"
 
@@ -174,7 +179,8 @@ static void turn(struct serve *s, int wake_fd)
 	flush(s);
 }
 
-/* Whether all is done: nothing comes in, nothing is at work, all is written, the workers have ended. */
+/* Whether all is done: nothing comes in, nothing is at work, all is written, the workers have
+ * ended. */
 static bool is_over(struct serve *s)
 {
 	if (s->closed || s->trouble.status)

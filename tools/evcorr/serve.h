@@ -82,8 +82,8 @@ enum serve_verdict serve_request_read(
 
 /* ---- serve-reply.c ---- */
 
-/* Appends the reply to the output: what the worker has printed, a line without its end. @status 0: none was said,
- * beside the line. */
+/* Appends the reply to the output: what the worker has printed, a line without its end. @status 0:
+ * none was said, beside the line. */
 void serve_reply(struct serve *s, const struct serve_request *q, struct span text, int status);
 /* An error reply of our own. */
 void serve_reply_error(struct serve *s, const struct serve_request *q, int status, const char *fmt,
@@ -98,7 +98,8 @@ void serve_work_open(struct serve *s);
 /* A worker that can take a request now, NULL none: fill in its request, then serve_work_begin. */
 struct serve_worker *serve_work_free(struct serve *s, int64_t now_ms);
 void serve_work_begin(struct serve *s, struct serve_worker *w, int64_t now_ms);
-/* Fills in CHILD_FDS entries for each process, and returns how many; serve_work_serve takes them back after poll. */
+/* Fills in CHILD_FDS entries for each process, and returns how many; serve_work_serve takes them
+ * back after poll. */
 nfds_t serve_work_poll(const struct serve *s, struct pollfd *p);
 void serve_work_serve(struct serve *s, const struct pollfd *p, int64_t now_ms);
 /* Milliseconds until serve_work_serve has to look without an event; -1 none. */
@@ -107,7 +108,8 @@ int serve_work_due_ms(const struct serve *s, int64_t now_ms);
 unsigned serve_work_busy(const struct serve *s);
 /* Since when the oldest request is here; INT64_MAX: there is none. */
 int64_t serve_work_since_ms(const struct serve *s);
-/* Has the workers end, by the end of their input. Returns whether all have ended; call it until then. */
+/* Has the workers end, by the end of their input. Returns whether all have ended; call it until
+ * then. */
 bool serve_work_end(struct serve *s, int64_t now_ms);
 void serve_work_kill(struct serve *s);
 

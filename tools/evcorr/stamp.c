@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* evcorr stamp - give requests an id, the place where their reply goes to, and a deadline.
  *
- * DESIGN: a filter. A header that is there stays as it is; what is missing is put behind the headers, all at once. */
+ * DESIGN: a filter. A header that is there stays as it is; what is missing is put behind the
+ * headers, all at once. */
 #include "evcorr/commands.h"
 #include "evcorr/ident.h"
 

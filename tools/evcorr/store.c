@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: ISC */
 /* evcorr store - put replies into Redis, and wake those that wait for them.
  *
- * DESIGN: a sink. A reply is one script in Redis, so that nobody sees a part of it: the record is appended to the list
- * under its id, the list gets its time to live, and the channel of the id hears the id, with the record if that is short.
+ * DESIGN: a sink. A reply is one script in Redis, so that nobody sees a part of it: the record is
+ * appended to the list under its id, the list gets its time to live, and the channel of the id
+ * hears the id, with the record if that is short.
  *
- * - A reply is done when Redis has answered, and a ROLE behind it with "master" (redis/client.h); with --wait also when
+ * - A reply is done when Redis has answered, and a ROLE behind it with "master" (redis/client.h);
+ *   with --wait also when
  *   so many replicas have it.
- * - The script goes by its digest. A server that does not know it (a new one, after a failover or SCRIPT FLUSH), or does
+ * - The script goes by its digest. A server that does not know it (a new one, after a failover or
+ *   SCRIPT FLUSH), or does
  *   not permit EVALSHA, gets its text.
- * - What a lost connection left unanswered is sent again, in order, and so is what a server without the script has
- *   refused; nothing else is sent before that. A list that has this very record already stays as it is, and nobody is
- *   woken twice. Two replies of one call can only change places when another store has made the script known between
+ * - What a lost connection left unanswered is sent again, in order, and so is what a server without
+ *   the script has
+ *   refused; nothing else is sent before that. A list that has this very record already stays as it
+ *   is, and nobody is
+ *   woken twice. Two replies of one call can only change places when another store has made the
+ *   script known between
  *   them: none is lost by that.
  * - While Redis is away no input is read.
  * - What the script has found is its result: see `enum fate`. */
@@ -46,8 +52,9 @@ enum fate {
 	FATE_COUNT
 };
 
-/* KEYS: the list, the mark of a call that has timed out. ARGV: the reply, its time to live in ms, how many replies are
- * kept, the channel, the id, whether late ones are not kept, and those that nobody hears. */
+/* KEYS: the list, the mark of a call that has timed out. ARGV: the reply, its time to live in ms,
+ * how many replies are kept, the channel, the id, whether late ones are not kept, and those that
+ * nobody hears. */
 #define PUSH_MAX "16384"
 static const char script[] =
 	"local k,r=KEYS[1],ARGV[1] "

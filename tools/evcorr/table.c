@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN
- * Slots in an array; a hash table of chains of them; a binary heap of their indices, the next time-out on top. Each
- * slot knows its place in the heap. */
+ * Slots in an array; a hash table of chains of them; a binary heap of their indices, the next
+ * time-out on top. Each slot knows its place in the heap. */
 #include "evcorr/table.h"
 
 #include "base/mem.h"

@@ -47,15 +47,16 @@ struct table_call *table_first(const struct table *t);
 /* Changes when it times out. */
 void table_set_due(struct table *t, struct table_call *call, int64_t due_ms);
 
-/* A number of the call, above 0 and below 2^56, which no other call gets soon; and the call with it, NULL: it has
- * ended. */
+/* A number of the call, above 0 and below 2^56, which no other call gets soon; and the call with
+ * it, NULL: it has ended. */
 uint64_t table_number(const struct table *t, const struct table_call *call);
 struct table_call *table_numbered(const struct table *t, uint64_t number);
 static inline struct span table_id(const struct table_call *call)
 {
 	return (struct span){call->id, call->id_len};
 }
-/* One call after the other, from *@at = 0 on: NULL behind the last one. Calls may be removed meanwhile. */
+/* One call after the other, from *@at = 0 on: NULL behind the last one. Calls may be removed
+ * meanwhile. */
 struct table_call *table_each(const struct table *t, uint32_t *at);
 
 /* Numbers, first in first out; all zero is empty. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* evcorr wait - wait for replies to requests that were sent before, by whomever, and print them.
  *
- * DESIGN: calls.c without a command. Each id is a call that was not sent here. A reply leaves the cache once it has been
- * written. A signal ends it at once: nothing is lost by that. */
+ * DESIGN: calls.c without a command. Each id is a call that was not sent here. A reply leaves the
+ * cache once it has been written. A signal ends it at once: nothing is lost by that. */
 #include "evcorr/calls.h"
 #include "evcorr/commands.h"
 #include "evcorr/print.h"

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* evfmt - records for people.
  *
- * DESIGN: stands at the end of a pipe and prints text, by a format (-f) or in a layout of its own. It is for looking: it
- * takes no part in acknowledgements, since what stands on a terminal is delivered nowhere, and it hands no record on. A
- * field that a record has not is printed as nothing: a look at a mixed topic does not end at the first record that is
- * different. Text on a terminal is safe whatever the bytes are; in a file or a pipe -f copies them as they are.
+ * DESIGN: stands at the end of a pipe and prints text, by a format (-f) or in a layout of its own.
+ * It is for looking: it takes no part in acknowledgements, since what stands on a terminal is
+ * delivered nowhere, and it hands no record on. A field that a record has not is printed as
+ * nothing: a look at a mixed topic does not end at the first record that is different. Text on a
+ * terminal is safe whatever the bytes are; in a file or a pipe -f copies them as they are.
  *
- * Files: evfmt.c the command line; format-parse.c and format.c the format string; layout.c the layout without one;
- * paint.c colours and JSON; clock.c times; view.c a record's fields, decoded. */
+ * Files: evfmt.c the command line; format-parse.c and format.c the format string; layout.c the
+ * layout without one; paint.c colours and JSON; clock.c times; view.c a record's fields,
+ * decoded. */
 #include "base/msg.h"
 #include "base/opt.h"
 #include "evfmt/clock.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Format strings: kcat's tokens, escapes, and %{FIELD:FORM}, each with a width and a limit as in printf. */
+/* Format strings: kcat's tokens, escapes, and %{FIELD:FORM}, each with a width and a limit as in
+ * printf. */
 #ifndef EVPIPE_EVFMT_FORMAT_H
 #define EVPIPE_EVFMT_FORMAT_H
 

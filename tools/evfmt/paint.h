@@ -31,8 +31,9 @@ struct paint_style {
 void paint_text(struct buf *out, const struct paint_style *style, enum paint p, struct span text);
 /* Whether @text is a JSON object or array. It needs BUF_SLACK readable bytes behind it. */
 bool paint_is_json(struct span text);
-/* Appends @json, for which paint_is_json is true. Each string, number and word stands as it is; only white space
- * between them is ours: a line for each member and element with style->pretty, none in JSON that has line ends. */
+/* Appends @json, for which paint_is_json is true. Each string, number and word stands as it is;
+ * only white space between them is ours: a line for each member and element with style->pretty,
+ * none in JSON that has line ends. */
 void paint_json(struct buf *out, const struct paint_style *style, struct span json);
 
 #endif

@@ -32,11 +32,13 @@ struct view {
 
 /* Looks at the next record. What was returned for the one before is void. */
 void view_record(struct view *v, const struct record *r);
-/* A field's bytes, valid until the next record; p NULL: it is not there, or null. The time is that of record_time_ms. */
+/* A field's bytes, valid until the next record; p NULL: it is not there, or null. The time is that
+ * of record_time_ms. */
 struct span view_field(struct view *v, enum view_field f);
 /* The last header of that name, valid until the next call. */
 struct span view_header(struct view *v, const char *name);
-/* Calls @each for the headers in their order; the spans are valid in the call. A value whose p is NULL is null. */
+/* Calls @each for the headers in their order; the spans are valid in the call. A value whose p is
+ * NULL is null. */
 void view_headers(struct view *v,
 	void (*each)(void *ctx, size_t i, struct span name, struct span value), void *ctx);
 

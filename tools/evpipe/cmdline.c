@@ -118,8 +118,8 @@ bool cmdline_has_source(const struct evpipe *e)
 
 /* ---- what the first member is told of the others ---- */
 
-/* False when the jq program has a word that may print nothing for a line, or more than one line. A program
- * in a file is not read. */
+/* False when the jq program has a word that may print nothing for a line, or more than one line. A
+ * program in a file is not read. */
 static bool jq_is_one_to_one(const struct member *m)
 {
 	static const char *const words[] = {"select", "empty", "limit", "first", "last", "until",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The directory of a run: made anew for each, so that no program of an earlier run can meet one of this
- * run in it. With -d it is DIR/run.XXXXXX, and DIR/current is a link to the last one. */
+/* The directory of a run: made anew for each, so that no program of an earlier run can meet one of
+ * this run in it. With -d it is DIR/run.XXXXXX, and DIR/current is a link to the last one. */
 #define _GNU_SOURCE
 #include "evpipe/directory.h"
 
@@ -21,8 +21,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The variable may be inherited from another user, by sudo -E or su: the owner of a directory, and whoever may write
- * there, can replace what is in it. */
+/* The variable may be inherited from another user, by sudo -E or su: the owner of a directory, and
+ * whoever may write there, can replace what is in it. */
 static bool is_own_directory(const char *path)
 {
 	struct stat st;
@@ -47,8 +47,8 @@ static int fail(struct trouble *why, const char *what, const char *path)
 		why, status_of(errno), "cannot %s '%s': %s", what, path, msg_errno(errno));
 }
 
-/* The lock is held until evpipe ends. It is taken anew when the file at its path is another one: then the directory
- * was removed and made again. */
+/* The lock is held until evpipe ends. It is taken anew when the file at its path is another one:
+ * then the directory was removed and made again. */
 static int take_lock(struct evpipe *e, const char *path, struct trouble *why)
 {
 	char *lock = mem_printf("%s/lock", e->parent);
@@ -161,7 +161,8 @@ static int set_ack(const struct evpipe *e, struct trouble *why)
 
 static const char *const parts[] = {"metrics", "ready"};
 
-/* Returns the path of the part that cannot be made, for the caller to free, and errno; NULL when all are there. */
+/* Returns the path of the part that cannot be made, for the caller to free, and errno; NULL when
+ * all are there. */
 static char *make_parts(const char *directory)
 {
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {

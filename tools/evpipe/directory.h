@@ -9,8 +9,8 @@
 
 /* Finds the parent of the runs' directories: @parent, which -d gave, or NULL. */
 int directory_open(struct evpipe *e, const char *parent, struct trouble *why);
-/* Makes the directory of the next run and sets $EVPIPE_DIR and $EVPIPE_ACK. Both return 0, or -1 with a sentence in
- * @why; nothing is left half-made. */
+/* Makes the directory of the next run and sets $EVPIPE_DIR and $EVPIPE_ACK. Both return 0, or -1
+ * with a sentence in @why; nothing is left half-made. */
 int directory_make(struct evpipe *e, struct trouble *why);
 /* Makes the directory of this run again when it has been removed. Returns true when it has. */
 bool directory_mend(struct evpipe *e, int64_t now_ms);

@@ -127,14 +127,16 @@ static int rank(const struct member *m)
 	return status_of(m) == EXIT_PERM ? 2 : WIFSIGNALED(m->wait_status) ? 1 : 0;
 }
 
-/* A source that was asked to stop for good waits for open records: the time of its end tells nothing. */
+/* A source that was asked to stop for good waits for open records: the time of its end tells
+ * nothing. */
 static bool is_stopped_source(const struct evpipe *e, const struct member *m)
 {
 	return m == e->members && cmdline_has_source(e) && status_of(m) == EXIT_PERM;
 }
 
-/* Who may have asked the source to stop for good: of the programs of ours that ended before it, the first that has
- * refused a record or had permanent trouble. NULL: the source's trouble is its own. */
+/* Who may have asked the source to stop for good: of the programs of ours that ended before it, the
+ * first that has refused a record or had permanent trouble. NULL: the source's trouble is its
+ * own. */
 static const struct member *refuser(const struct evpipe *e)
 {
 	const struct member *first = NULL;
@@ -188,6 +190,7 @@ int members_verdict(struct evpipe *e)
 		if (cause)
 			msg_error("%s: %s%s", m->name, how, m == cause ? " (failed first)" : "");
 	}
-	/* Who has refused a record under --on-error stop would refuse it again: the source's 100 counts. */
+	/* Who has refused a record under --on-error stop would refuse it again: the source's 100
+	 * counts. */
 	return told ? EXIT_PERM : cause ? status_of(cause) : EXIT_DONE;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* How the members of a run have ended, in terms of our exit statuses, and which of them is the cause. */
+/* How the members of a run have ended, in terms of our exit statuses, and which of them is the
+ * cause. */
 #ifndef EVPIPE_ENDS_H
 #define EVPIPE_ENDS_H
 
@@ -12,8 +13,8 @@ bool ends_killed(const struct member *m);
 bool member_ended_well(const struct member *m);
 /* "exit 111, temporary trouble". */
 void member_describe(const struct member *m, char *text, size_t size);
-/* The status of the run which has ended: that of the member that failed first; sets e->cause, fills e->why with a
- * sentence about it, and prints the table. */
+/* The status of the run which has ended: that of the member that failed first; sets e->cause, fills
+ * e->why with a sentence about it, and prints the table. */
 int members_verdict(struct evpipe *e);
 
 #endif

@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: ISC */
 /* evpipe - run a pipeline as one unit.
  *
- * DESIGN: the members are processes with pipes between them; evpipe stands beside the pipe, not in it,
- * and sees no record. One poll() loop waits for signals, ended children and HTTP requests.
+ * DESIGN: the members are processes with pipes between them; evpipe stands beside the pipe, not in
+ * it, and sees no record. One poll() loop waits for signals, ended children and HTTP requests.
  *
  * What always holds:
- * - Each run of the unit has a directory of its own ($EVPIPE_DIR), so that no program of an earlier run
+ * - Each run of the unit has a directory of its own ($EVPIPE_DIR), so that no program of an earlier
+ *   run
  *   can be taken for one of this run.
  * - Members are started from the last to the first: the source reads nothing before all others are
  *   there. Each is a process group of its own: Ctrl-C reaches evpipe alone.
- * - A run ends from its source: SIGTERM to the first member, the others end with their input, so that
- *   what is under way is delivered and committed. This is so for a stop signal and for a member that
+ * - A run ends from its source: SIGTERM to the first member, the others end with their input, so
+ *   that
+ *   what is under way is delivered and committed. This is so for a stop signal and for a member
+ *   that
  *   failed. What still runs after --drain gets SIGTERM, SIGINT, then SIGKILL; a second stop
  *   signal does that at once.
- * - A run has ended when all members have, and all that they left in their process groups. What they left elsewhere
+ * - A run has ended when all members have, and all that they left in their process groups. What
+ *   they left elsewhere
  *   is ended then.
  * - evpipe killed: the source gets SIGTERM by the kernel, the others end with their input.
  *
- * The status is that of the member that failed first. With --restart the unit, never one member alone,
- * is started again after a back-off, unless it ended with 0, with 100, or for a signal.
+ * The status is that of the member that failed first. With --restart the unit, never one member
+ * alone, is started again after a back-off, unless it ended with 0, with 100, or for a signal.
  *
  * Files: evpipe.c the command line, the loop, restarts; cmdline.c the members and which are ours;
- * unit.c the unit's name; directory.c $EVPIPE_DIR; members.c processes; ends.c how they ended and which is the
- * cause; strays.c what they left; terminal.c the keyboard; health.c what members say of themselves; status.c who is told; manager.c the
- * service manager.
- */
+ * unit.c the unit's name; directory.c $EVPIPE_DIR; members.c processes; ends.c how they ended and
+ * which is the cause; strays.c what they left; terminal.c the keyboard; health.c what members say
+ * of themselves; status.c who is told; manager.c the service manager. */
 #define _GNU_SOURCE
 #include "evpipe/evpipe.h"
 

@@ -55,7 +55,8 @@ struct evpipe {
 	char *directory; /* $EVPIPE_DIR; NULL between runs */
 	bool running;
 	int64_t start_ms; /* of this run, or of the next */
-	int64_t ready_ms; /* when all programs of ours were ready for the first time in this run; 0: never */
+	/* when all programs of ours were ready for the first time in this run; 0: never */
+	int64_t ready_ms;
 	int64_t mended_ms; /* when the directory was found removed, last */
 	enum stop_step step;
 	int64_t step_ms; /* when step is due; 0: the run goes on */

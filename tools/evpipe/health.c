@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* The members' files in $EVPIPE_DIR are read when they are asked for and once a second. A member of ours that lives
- * rewrites its metrics once a second; where it cannot, since the file system is full or gone, an old file says
- * nothing of the member: we try a write of our own before we call it stuck. */
+/* The members' files in $EVPIPE_DIR are read when they are asked for and once a second. A member of
+ * ours that lives rewrites its metrics once a second; where it cannot, since the file system is
+ * full or gone, an old file says nothing of the member: we try a write of our own before we call it
+ * stuck. */
 #define _GNU_SOURCE
 #include "evpipe/health.h"
 
@@ -247,7 +248,8 @@ static bool has_ready_file(const struct evpipe *e, const char *name)
 	return access(path, F_OK) == 0;
 }
 
-/* Files that have gone with their directory tell nothing; members make theirs again once a second. */
+/* Files that have gone with their directory tell nothing; members make theirs again once a
+ * second. */
 static bool has_lost_files(const struct evpipe *e, int64_t now_ms)
 {
 	return e->mended_ms && now_ms - e->mended_ms < STALE_MS;

@@ -14,9 +14,11 @@ void health_run(struct evpipe *e);
 void health_scan(struct evpipe *e, int64_t now_ms);
 /* Appends one line a cause; nothing when all is well. */
 void health_causes(const struct evpipe *e, int64_t now_ms, struct buf *causes);
-/* Why members cannot write their files, as far as health_causes has found out last; "" when they can. */
+/* Why members cannot write their files, as far as health_causes has found out last; "" when they
+ * can. */
 const char *health_disk(const struct evpipe *e);
-/* Appends one line a program that is not ready: members of ours, and programs of ours in a script. */
+/* Appends one line a program that is not ready: members of ours, and programs of ours in a
+ * script. */
 void health_unready(const struct evpipe *e, int64_t now_ms, struct buf *who);
 /* Whether all members of ours are ready; true without one. */
 bool health_members_ready(const struct evpipe *e);

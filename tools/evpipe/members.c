@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* evpipe's processes: started from the last to the first, so that nothing is read before all are
- * there; ended in the order of section "Stop order" of evpipe(1); waited for with what they left. */
+ * there; ended in the order of section "Stop order" of evpipe(1); waited for with what they
+ * left. */
 #define _GNU_SOURCE
 #include "evpipe/members.h"
 
@@ -201,7 +202,8 @@ static _Noreturn void become(const struct evpipe *e, const struct member *m, int
 	_exit(m->again || passes(error) ? EXIT_TEMP : EXIT_PERM);
 }
 
-/* Keyboard input goes to the terminal's foreground group alone: a member that reads it stays in our group. */
+/* Keyboard input goes to the terminal's foreground group alone: a member that reads it stays in our
+ * group. */
 static bool reads_terminal(const struct evpipe *e, const struct member *m)
 {
 	return m == e->members && !cmdline_has_source(e) && isatty(STDIN_FILENO);
@@ -389,7 +391,8 @@ void members_step(struct evpipe *e, int64_t now_ms)
 			e->step_ms = now_ms + AGAIN_MS;
 			break;
 		case STOP_AGAIN:
-			/* A second SIGTERM might come while the first is pending, and be one with it. */
+			/* A second SIGTERM might come while the first is pending, and be one with
+			 * it. */
 			send_all(e, SIGINT);
 			e->step = STOP_KILL;
 			e->step_ms = now_ms + KILL_MS;

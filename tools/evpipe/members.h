@@ -7,8 +7,8 @@
 
 /* Sets up signals; returns the descriptor of wake_open, which wakes for an ended child too. */
 int members_open(void);
-/* Looks all programs up, then starts them, the source last. Returns 0, or the status to end with when
- * one cannot be started; what was started then ends by members_step. */
+/* Looks all programs up, then starts them, the source last. Returns 0, or the status to end with
+ * when one cannot be started; what was started then ends by members_step. */
 int members_start(struct evpipe *e);
 /* Waits for members that have ended; begins to stop the others when one has failed. */
 void members_reap(struct evpipe *e, int64_t now_ms);

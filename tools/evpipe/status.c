@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Who is told of metrics, health and readiness: HTTP clients, --ready-fd, --metrics, a service manager. */
+/* Who is told of metrics, health and readiness: HTTP clients, --ready-fd, --metrics, a service
+ * manager. */
 #define _GNU_SOURCE
 #include "evpipe/status.h"
 
@@ -110,8 +111,9 @@ static void on_error(void *at, struct http_request *r, int status, const char *m
 
 /* ---- the others ---- */
 
-/* A server that is frozen says nothing, and neither does a program that waits for it: the log has what /healthz
- * shows, once when it turns red and once when it is green again. The end of a member has messages of its own. */
+/* A server that is frozen says nothing, and neither does a program that waits for it: the log has
+ * what /healthz shows, once when it turns red and once when it is green again. The end of a member
+ * has messages of its own. */
 static void log_health(struct evpipe *e, int64_t now_ms)
 {
 	struct status *s = e->status;

@@ -14,7 +14,8 @@ void status_run(struct evpipe *e);
 /* For poll: the servers' and the directory's descriptors, -1 for none. */
 int status_http_fd(const struct evpipe *e);
 int status_ready_fd(const struct evpipe *e);
-/* Serves requests and scans the members' files when that is due. Returns ms until the next call, -1: no limit. */
+/* Serves requests and scans the members' files when that is due. Returns ms until the next call,
+ * -1: no limit. */
 int status_serve(struct evpipe *e, int64_t now_ms);
 void status_close(struct evpipe *e);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* A process that has lost its parent becomes ours (PR_SET_CHILD_SUBREAPER), so all that the members have left are
- * among our descendants. So may be what a shell had started before it became evpipe by `exec`: a process belongs to
- * a run if its environment has $EVPIPE_RUN, with another value than ours. A daemon that is to live on is started
- * without the variable. */
+/* A process that has lost its parent becomes ours (PR_SET_CHILD_SUBREAPER), so all that the members
+ * have left are among our descendants. So may be what a shell had started before it became evpipe
+ * by `exec`: a process belongs to a run if its environment has $EVPIPE_RUN, with another value than
+ * ours. A daemon that is to live on is started without the variable. */
 #define _GNU_SOURCE
 #include "evpipe/strays.h"
 

@@ -33,7 +33,8 @@ void terminal_member_stopped(struct member *m, int sig)
 	if (sig == SIGTTIN || sig == SIGTTOU) {
 		m->wants_terminal = true;
 	} else if (holder && m->pid == holder) {
-		/* ^Z was meant for the pipeline: the shell gets the terminal, and gives it to us again. */
+		/* ^Z was meant for the pipeline: the shell gets the terminal, and gives it to us
+		 * again. */
 		take_back();
 		m->wants_terminal = true;
 		raise(SIGTSTP);

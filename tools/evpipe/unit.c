@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A name is taken by binding an abstract socket to it: the kernel gives it up when the process ends, however it
- * ends, and nothing is left in a file system. */
+/* A name is taken by binding an abstract socket to it: the kernel gives it up when the process
+ * ends, however it ends, and nothing is left in a file system. */
 #include "evpipe/unit.h"
 
 #include <errno.h>

@@ -8,7 +8,8 @@
 
 /* What a client has asked for. */
 struct wish {
-	char *topics; /* names and patterns, each NUL-ended, an empty one behind the last; the client's then */
+	/* names and patterns, each NUL-ended, an empty one behind the last; the client's then */
+	char *topics;
 	char *allowed; /* patterns, like topics; NULL: all; the client's then */
 	const char *last_id; /* NULL: it has none */
 	struct where *where; /* the client's then */
@@ -26,7 +27,8 @@ struct replay;
 void clients_wake_replayed(struct evsse *s, const struct replay *r);
 /* For ring_tell. */
 void client_wake(struct cursor *c);
-/* Once in a while, see client_tick_ms: comments to silent streams; those that take nothing are cut. */
+/* Once in a while, see client_tick_ms: comments to silent streams; those that take nothing are
+ * cut. */
 void clients_tick(struct evsse *s);
 int clients_tick_ms(const struct evsse *s);
 /* Streams of which all was taken end, with word when to come again. */

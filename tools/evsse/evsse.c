@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: ISC */
 /* evsse - records to browsers, as server-sent events (WHATWG HTML, 9.2).
  *
- * DESIGN: a sink. A record becomes an event, its bytes as they are sent, in one ring that all clients share
- * (ring.c); it is final when it is there. A client has a cursor in each of its topics, and no queue: whenever
- * its connection takes bytes they are copied from the ring, a block at a time, and at the ring's end it waits. So a
- * slow client costs no more than what is left of a block; when the ring passes it, it is told of the gap.
+ * DESIGN: a sink. A record becomes an event, its bytes as they are sent, in one ring that all
+ * clients share (ring.c); it is final when it is there. A client has a cursor in each of its
+ * topics, and no queue: whenever its connection takes bytes they are copied from the ring, a block
+ * at a time, and at the ring's end it waits. So a slow client costs no more than what is left of a
+ * block; when the ring passes it, it is told of the gap.
  *
- * - An event's id is all positions of the client's stream, so that any evsse that reads the same topics resumes any
+ * - An event's id is all positions of the client's stream, so that any evsse that reads the same
+ *   topics resumes any
  *   client: from its ring, else by --replay, else the client is told what it cannot have.
- * - A record whose place its partition has had already came again, after a restart or a rebalance, and is dropped.
- * - While clients that take what they get are more than half a ring behind, no input is read: the server is
+ * - A record whose place its partition has had already came again, after a restart or a rebalance,
+ *   and is dropped.
+ * - While clients that take what they get are more than half a ring behind, no input is read: the
+ *   server is
  *   what is slow then. A client that takes nothing holds up nobody.
  * - EOF: clients take what they lack, for DRAIN_MS at most, and are told when to come again. First
  *   SIGTERM: ignored while input is open; the second, or one after EOF, ends it at once.
  *
- * Files: evsse.c the command line, records to events, the loop; position.c positions and ids; ring.c, cursor.c the
- * ring; where.c what clients want; client.c clients; stream.c what they get next; replay.c what the
- * ring has not; gap.c what they cannot have; access.c who may read;
+ * Files: evsse.c the command line, records to events, the loop; position.c positions and ids;
+ * ring.c, cursor.c the ring; where.c what clients want; client.c clients; stream.c what they get
+ * next; replay.c what the ring has not; gap.c what they cannot have; access.c who may read;
  * serve.c paths and headers; page.c the page. */
 #include "evsse/evsse.h"
 

@@ -24,7 +24,8 @@ struct evsse {
 	int64_t retry_ms, heartbeat_ms, stuck_ms;
 	uint64_t max_clients;
 	struct access *access; /* NULL: all may read */
-	char *origins; /* that may read from elsewhere: NUL-ended, an empty one behind the last; NULL: none */
+	/* that may read from elsewhere: NUL-ended, an empty one behind the last; NULL: none */
+	char *origins;
 	struct client *clients;
 	uint64_t client_count, delivered, gaps, too_many;
 	const char *replay_command; /* NULL: none */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a client cannot have it is told of: an event `gap`, with the place from which it lacks events, up to which (null:
- * unknown), and the reason. */
+/* What a client cannot have it is told of: an event `gap`, with the place from which it lacks
+ * events, up to which (null: unknown), and the reason. */
 #ifndef EVSSE_GAP_H
 #define EVSSE_GAP_H
 

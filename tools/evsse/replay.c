@@ -230,7 +230,8 @@ void replay_leave(struct evsse *s, struct replay *r)
 	r->done_ms = s->now_ms;
 }
 
-/* Those that nobody has used for a while, and those that are wanted no more before they have begun. */
+/* Those that nobody has used for a while, and those that are wanted no more before they have
+ * begun. */
 static void drop_old(struct evsse *s)
 {
 	for (struct replay **link = &s->replays, *r; (r = *link);) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* What the ring has not, from where it came: --replay names a program such as "kread -b HOST:PORT", which is run for one partition
- * from one place on, a piece at a time. Clients that lack the same share a run, and what it has brought. */
+/* What the ring has not, from where it came: --replay names a program such as "kread -b HOST:PORT",
+ * which is run for one partition from one place on, a piece at a time. Clients that lack the same
+ * share a run, and what it has brought. */
 #ifndef EVSSE_REPLAY_H
 #define EVSSE_REPLAY_H
 
@@ -33,7 +34,8 @@ struct replay {
 
 /* Whether what is missing of a part can be asked for. */
 bool replay_can(const struct evsse *s, struct part_name part);
-/* What is from @from on, up to but without *@until, or to the end (NULL): one that is there already, or a new one. */
+/* What is from @from on, up to but without *@until, or to the end (NULL): one that is there
+ * already, or a new one. */
 struct replay *replay_ask(struct evsse *s, struct span topic, struct part_name part,
 	struct place from, const struct place *until);
 void replay_leave(struct evsse *s, struct replay *r);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* The events of the last while, of each topic at most so many: one copy of each, which all clients read at cursors of
- * their own. An event stands here as the bytes that are sent.
+/* The events of the last while, of each topic at most so many: one copy of each, which all clients
+ * read at cursors of their own. An event stands here as the bytes that are sent.
  *
- * A cursor is in step when its client has, or has passed, all that came before it: then the ids of the events are
- * the client's as well, and it waits in a list at the event that is its next. When the ring drops that event, or when
- * the client has come with an id, the cursor strays: it has positions of its own. */
+ * A cursor is in step when its client has, or has passed, all that came before it: then the ids of
+ * the events are the client's as well, and it waits in a list at the event that is its next. When
+ * the ring drops that event, or when the client has come with an id, the cursor strays: it has
+ * positions of its own. */
 #ifndef EVSSE_RING_H
 #define EVSSE_RING_H
 
@@ -23,8 +24,9 @@ struct entry {
 	struct place place;
 	struct topic *topic; /* NULL: it came from a replay */
 	struct entry *older, *newer; /* in the ring */
-	/* Of text, in bytes: "id: …\n", "event: …\n", "data: …\n" for each line of the payload and "\n", and the
-	 * record as data, "data: {…}\n\n", which is the first data where an event cannot carry the payload. */
+	/* Of text, in bytes: "id: …\n", "event: …\n", "data: …\n" for each line of the payload and
+	 * "\n", and the record as data, "data: {…}\n\n", which is the first data where an event
+	 * cannot carry the payload. */
 	size_t id_end, data_at, data_end, record_at, record_end;
 	char text[]; /* BUF_SLACK bytes behind it */
 };
@@ -108,8 +110,8 @@ void ring_drop_topic(struct ring *r, struct topic *t);
 void ring_each_topic(const struct ring *r, void (*each)(void *ctx, struct topic *t), void *ctx);
 
 enum ring_put { RING_PUT, RING_REPEATED };
-/* Puts an event in. @payload.p NULL: an event cannot carry it. @line is the record, @ts its time in ms, or -1. A place that the
- * part has had already is a record that came again, and is dropped. */
+/* Puts an event in. @payload.p NULL: an event cannot carry it. @line is the record, @ts its time in
+ * ms, or -1. A place that the part has had already is a record that came again, and is dropped. */
 enum ring_put ring_put(struct ring *r, struct topic *t, struct part_name name, struct place place,
 	struct span payload, struct span line, int64_t ts);
 /* The next place of a record that has none. */
@@ -133,7 +135,8 @@ void entry_drop(struct entry *e);
 /* Puts a cursor before the @next-th event of the topic. */
 void cursor_open(struct cursor *c, struct topic *t, uint64_t next);
 void cursor_close(struct cursor *c);
-/* Puts it before the next event. Call cursor_rest behind the last step: before that the ring must not change. */
+/* Puts it before the next event. Call cursor_rest behind the last step: before that the ring must
+ * not change. */
 void cursor_step(struct cursor *c);
 void cursor_rest(struct cursor *c);
 /* Makes it stray, with no positions yet if it was not one already. */

@@ -20,7 +20,9 @@
 enum {
 	BODY_MAX_BYTES = 4 << 10,
 	OTHERS =
-		64, /* connections beyond those of streams: probes, the page, those that are turned away */
+		/* connections beyond those of streams: probes, the page, those that are turned
+		 * away */
+	64,
 	OTHER_FILES = 64,
 	RETRY_FULL_MS = 15000,
 };

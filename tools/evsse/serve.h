@@ -5,8 +5,8 @@
 
 #include "evsse/evsse.h"
 
-/* Dies with 100 when it cannot listen there. @path: "/events/{topic}", or one without {topic}. @limits: memory, idle_s and the
- * files for TLS. */
+/* Dies with 100 when it cannot listen there. @path: "/events/{topic}", or one without {topic}.
+ * @limits: memory, idle_s and the files for TLS. */
 void serve_open(
 	struct evsse *s, const char *listen, const char *path, const struct http_conf *limits);
 void serve_close(struct evsse *s);

@@ -59,8 +59,8 @@ enum step {
 	STEP_READY, /* there is something to send */
 };
 
-/* The client lacks what is between its place and @first, NULL: what there is. It is asked for, or the client is told
- * of a gap. */
+/* The client lacks what is between its place and @first, NULL: what there is. It is asked for, or
+ * the client is told of a gap. */
 static enum step find(
 	struct client *c, struct cursor *cursor, struct own *own, const struct place *first)
 {
@@ -128,8 +128,8 @@ static enum step replays(struct client *c)
 	return STEP_ON;
 }
 
-/* What a topic has dropped before the client had it, of parts that it may hold nothing of any more; and parts of
- * which it never had any. */
+/* What a topic has dropped before the client had it, of parts that it may hold nothing of any more;
+ * and parts of which it never had any. */
 static enum step check(struct client *c, struct cursor *cursor)
 {
 	const struct topic *t = cursor->topic;
@@ -160,8 +160,9 @@ static enum step check(struct client *c, struct cursor *cursor)
 
 /* ---- what the ring has ---- */
 
-/* A client is ahead of all that came since this process began. So it is after a restart, when a window comes again; but if a
- * record is younger than the client, its topic was made anew when nobody was here to see it. */
+/* A client is ahead of all that came since this process began. So it is after a restart, when a
+ * window comes again; but if a record is younger than the client, its topic was made anew when
+ * nobody was here to see it. */
 static bool is_of_old_topic(const struct client *c, const struct own *own, const struct part *p)
 {
 	return own->name.kind == PART_KAFKA && place_compare(own->next, p->next) > 0 &&

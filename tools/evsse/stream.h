@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a client gets next: out of what is written for it alone, of the event that it is in, and of the ring. */
+/* What a client gets next: out of what is written for it alone, of the event that it is in, and of
+ * the ring. */
 #ifndef EVSSE_STREAM_H
 #define EVSSE_STREAM_H
 
@@ -19,8 +20,8 @@ struct client {
 	char *topics, *allowed;
 	struct where *where;
 	struct sub *subs, first;
-	/* Bytes on their way, in this order: out from out_at on, then of the entry's text @at to @end and @then_at
-	 * to @then_end. */
+	/* Bytes on their way, in this order: out from out_at on, then of the entry's text @at to
+	 * @end and @then_at to @then_end. */
 	struct buf out;
 	size_t out_at;
 	struct entry *entry;
@@ -40,7 +41,8 @@ int64_t stream_wall_ms(void);
 size_t stream_fill(struct http_request *r, char *to, size_t max);
 /* Appends "id: …\n", all of its positions, to what is written for it. */
 void stream_put_id(struct client *c);
-/* Whether something from the cursor on is for it; what is not is passed over. The cursor is in step. */
+/* Whether something from the cursor on is for it; what is not is passed over. The cursor is in
+ * step. */
 bool stream_wants(struct client *c, struct cursor *cursor);
 
 #endif

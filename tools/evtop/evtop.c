@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: ISC */
 /* evtop - what flows, now: a table of a stream, or of a pipeline.
  *
- * DESIGN: of a stream it counts the records of its standard input; it is a filter then, and hands each one on as it came
- * when standard output is a pipe. Of a pipeline it reads the metrics, in its directory (-d) or from its /metrics (URL).
- * On a terminal the table is drawn again and again in its place, else a table is printed each --every. Where standard output
- * has the records, the table is on standard error. Memory is bounded, whatever flows: keys are counted by space-saving.
+ * DESIGN: of a stream it counts the records of its standard input; it is a filter then, and hands
+ * each one on as it came when standard output is a pipe. Of a pipeline it reads the metrics, in its
+ * directory (-d) or from its /metrics (URL). On a terminal the table is drawn again and again in
+ * its place, else a table is printed each --every. Where standard output has the records, the table
+ * is on standard error. Memory is bounded, whatever flows: keys are counted by space-saving.
  *
- * Handing records on it ends with its input, as a filter does, and q ends the table alone. Else it is for looking: it
- * takes no part in acknowledgements, and q, a signal or the end of the input end it, with the last table left there.
- * Its reader, its terminal and a server that is away hold up nothing but the table.
+ * Handing records on it ends with its input, as a filter does, and q ends the table alone. Else it
+ * is for looking: it takes no part in acknowledgements, and q, a signal or the end of the input end
+ * it, with the last table left there. Its reader, its terminal and a server that is away hold up
+ * nothing but the table.
  *
- * Files: evtop.c the command line and both loops; traffic.c a stream; heavy.c its keys; unit.c a pipeline's metrics;
- * fetch.c gets them; figures.c and table.c print; screen.c the terminal. */
+ * Files: evtop.c the command line and both loops; traffic.c a stream; heavy.c its keys; unit.c a
+ * pipeline's metrics; fetch.c gets them; figures.c and table.c print; screen.c the terminal. */
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/opt.h"

@@ -20,14 +20,15 @@ struct fetch {
 	char why[512];
 };
 
-/* "http://HOST:PORT/PATH", "https://…", "HOST:PORT", "unix:PATH" (of a socket); without a path it is /metrics. @config is for https,
- * and lives on. Returns 0, or -1 with a sentence in f->why. */
+/* "http://HOST:PORT/PATH", "https://…", "HOST:PORT", "unix:PATH" (of a socket); without a path it
+ * is /metrics. @config is for https, and lives on. Returns 0, or -1 with a sentence in f->why. */
 int fetch_set(struct fetch *f, const char *url, const struct tls_config *config);
 void fetch_start(struct fetch *f, int64_t now_ms);
 int fetch_fd(const struct fetch *f);
 short fetch_events(const struct fetch *f);
 int fetch_timeout_ms(const struct fetch *f, int64_t now_ms);
-/* Goes on. 1: *@body is there, valid until the next start; 0: not yet, or none is under way; -1: failed, f->why says why. */
+/* Goes on. 1: *@body is there, valid until the next start; 0: not yet, or none is under way; -1:
+ * failed, f->why says why. */
 int fetch_step(struct fetch *f, short revents, int64_t now_ms, struct span *body);
 
 #endif

@@ -17,7 +17,8 @@ struct rate {
 	bool has_last;
 };
 
-/* @total is the counter, @seconds the time since it was taken last. A counter that went back has begun anew. */
+/* @total is the counter, @seconds the time since it was taken last. A counter that went back has
+ * begun anew. */
 void rate_take(struct rate *r, double total, double seconds);
 /* Appends a line of bars, one for each time it was taken; of plain characters unless @utf8. */
 void rate_sparkline(const struct rate *r, bool utf8, struct buf *out);

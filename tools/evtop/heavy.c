@@ -5,7 +5,8 @@
 
 enum { TABLE = HEAVY_MAX * 4 };
 
-/* Two keys of one hash would count as one: with 64 bits that does not happen among the few that stand here. */
+/* Two keys of one hash would count as one: with 64 bits that does not happen among the few that
+ * stand here. */
 static uint64_t hash_of(struct span s)
 {
 	uint64_t h = UINT64_C(0x9e3779b97f4a7c15) ^ s.len, word;

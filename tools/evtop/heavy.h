@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* The most frequent keys of a stream in bounded memory: space-saving (Metwally, Agrawal, El Abbadi 2005). A key that makes
- * up more than 1/HEAVY_MAX of the stream is always among them, and its count is too high by no more than `over`. */
+/* The most frequent keys of a stream in bounded memory: space-saving (Metwally, Agrawal, El Abbadi
+ * 2005). A key that makes up more than 1/HEAVY_MAX of the stream is always among them, and its
+ * count is too high by no more than `over`. */
 #ifndef EVPIPE_EVTOP_HEAVY_H
 #define EVPIPE_EVTOP_HEAVY_H
 

@@ -17,14 +17,15 @@ struct screen {
 	struct buf frame;
 };
 
-/* Frames go to standard output, or with @aside to standard error, since standard output has the records. Takes the
- * terminal over when it is one, to read keys; it is given back at the end of the program, also at one by die(). Call
- * when signals are set up. */
+/* Frames go to standard output, or with @aside to standard error, since standard output has the
+ * records. Takes the terminal over when it is one, to read keys; it is given back at the end of the
+ * program, also at one by die(). Call when signals are set up. */
 void screen_open(struct screen *s, bool aside);
 /* How many lines a frame may have; 0: any number. */
 unsigned screen_rows(const struct screen *s);
-/* Shows @text, lines of text that a terminal may be given. It is cut to the terminal's size. On standard output it is
- * appended to @out, and else written at once; what a terminal does not take without waiting is left out. */
+/* Shows @text, lines of text that a terminal may be given. It is cut to the terminal's size. On
+ * standard output it is appended to @out, and else written at once; what a terminal does not take
+ * without waiting is left out. */
 void screen_show(struct screen *s, struct span text, struct buf *out);
 /* Whether q was pressed. Never blocks. */
 bool screen_quits(struct screen *s);

@@ -16,9 +16,11 @@ struct table {
 	size_t count, room, columns, row_cells;
 };
 
-/* Empties it. @columns: how many a row has. The first column stands on the left, the others on the right. */
+/* Empties it. @columns: how many a row has. The first column stands on the left, the others on the
+ * right. */
 void table_begin(struct table *t, size_t columns);
-/* The next cell of the row; its text is made safe for a terminal. A row that is full is followed by another. */
+/* The next cell of the row; its text is made safe for a terminal. A row that is full is followed by
+ * another. */
 void table_cell(struct table *t, struct span text);
 void table_text(struct table *t, const char *text);
 void table_int(struct table *t, uint64_t n);

@@ -229,7 +229,8 @@ static void put_keys(struct traffic *t, struct table *table, size_t rows, struct
 	for (size_t i = 0; i < n; i++) {
 		const struct heavy_key *k = top[i];
 
-		/* More than half of it is what rarer keys have left: nothing is known of this one. */
+		/* More than half of it is what rarer keys have left: nothing is known of this
+		 * one. */
 		if (k->over > k->count / 2)
 			break;
 		table_cell(table, (struct span){k->text, k->len});

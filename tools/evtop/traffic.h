@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What flows through standard input: counts, sizes, times, places and keys of records. Memory is bounded. */
+/* What flows through standard input: counts, sizes, times, places and keys of records. Memory is
+ * bounded. */
 #ifndef EVPIPE_EVTOP_TRAFFIC_H
 #define EVPIPE_EVTOP_TRAFFIC_H
 

@@ -12,13 +12,14 @@ struct unit {
 	uint64_t round; /* of unit_take */
 };
 
-/* Takes an exposition, @seconds after the last one. Series that are not in it are forgotten. Returns how many of
- * evpipe's it has. */
+/* Takes an exposition, @seconds after the last one. Series that are not in it are forgotten.
+ * Returns how many of evpipe's it has. */
 size_t unit_take(struct unit *u, struct span text, double seconds);
 /* Appends the tables, with up to @rows partitions. */
 void unit_print(const struct unit *u, struct table *table, size_t rows, bool utf8, struct buf *out);
 
-/* Appends the texts of all DIR/metrics/ *.prom, or those of DIR/current. Returns how many there are, or -1 with errno. */
+/* Appends the texts of all DIR/metrics/ *.prom, or those of DIR/current. Returns how many there
+ * are, or -1 with errno. */
 int unit_read_directory(const char *path, struct buf *text);
 
 #endif

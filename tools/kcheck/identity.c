@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Which broker answers at an address. Its metadata do not tell, for they are the same everywhere; but a broker says no when
- * it is asked for the configuration of another one. */
+/* Which broker answers at an address. Its metadata do not tell, for they are the same everywhere;
+ * but a broker says no when it is asked for the configuration of another one. */
 #define _GNU_SOURCE
 #include "kcheck/parts.h"
 
@@ -61,7 +61,8 @@ static void put_ids(char *text, size_t size, const struct check_listener *l)
 			l->brokers[i]);
 }
 
-/* Several brokers advertise one address. Some servers that speak as Kafka does answer there for any of them. */
+/* Several brokers advertise one address. Some servers that speak as Kafka does answer there for any
+ * of them. */
 static void judge_shared(struct views *v, struct check_listener *l, struct talk *t)
 {
 	struct check_verdict *w = &l->verdict;

@@ -2,11 +2,11 @@
 /*
  * kcheck: tells why a client cannot reach a Kafka cluster.
  *
- * DESIGN: lib/kafka/check.h dials and judges; here are the options, the loop and what is printed. All listeners are
- * worked on side by side, and printed in order when all are judged: a verdict on one looks at the others. A stop signal
- * ends the program without a verdict, with 111. With --watch all of that is done again and again, and printed when
- * it has changed; then a stop signal ends the program with the status of the last time.
- */
+ * DESIGN: lib/kafka/check.h dials and judges; here are the options, the loop and what is printed.
+ * All listeners are worked on side by side, and printed in order when all are judged: a verdict on
+ * one looks at the others. A stop signal ends the program without a verdict, with 111. With --watch
+ * all of that is done again and again, and printed when it has changed; then a stop signal ends the
+ * program with the status of the last time. */
 #define _GNU_SOURCE
 #include "base/catalog.h"
 #include "base/mem.h"
@@ -289,7 +289,8 @@ static void list_names(void)
 	catalog_free(&names);
 }
 
-/* Secrets, certificates and lines of --resolve in files may be others since the last check, and a token ends. */
+/* Secrets, certificates and lines of --resolve in files may be others since the last check, and a
+ * token ends. */
 static void renew(void)
 {
 	uint64_t stamp = secrets_stamp(&k.kafka_conf.secrets);

@@ -15,7 +15,8 @@ struct show {
 void show_listener(const struct show *s, struct buf *b, const struct check_listener *l);
 /* Appends what a verdict has to say beyond "good". Returns whether it is good. */
 bool show_verdict(const struct show *s, struct buf *b, const struct check_verdict *v);
-/* The last line, when all are good. Nothing as JSON, where the lines have the verdicts; this and the last. */
+/* The last line, when all are good. Nothing as JSON, where the lines have the verdicts; this and
+ * the last. */
 void show_good(const struct show *s, struct buf *b);
 
 /* Appends the cluster and its brokers. */

@@ -76,8 +76,8 @@ void views_offsets(struct views *v, int32_t broker, struct query_places *places)
 	query_places_free(&got);
 }
 
-/* One question to one leader about all partitions of the topic that it leads. The answers go to the member of struct
- * view_ends that stands at @member. */
+/* One question to one leader about all partitions of the topic that it leads. The answers go to the
+ * member of struct view_ends that stands at @member. */
 static void ask_ends_of(
 	struct views *v, struct view_topic *t, int32_t leader, int64_t time_ms, size_t member)
 {

@@ -6,8 +6,8 @@
 #include "kafka/check.h"
 #include "kafka/query.h"
 
-/* Waits until the request on its way in @t is answered, with the loop's poll. Returns false after a failure, a
- * time-out or a stop signal. */
+/* Waits until the request on its way in @t is answered, with the loop's poll. Returns false after a
+ * failure, a time-out or a stop signal. */
 typedef bool views_await(struct talk *t);
 /* Waits until all listeners of the check are judged. Returns false after a stop signal. */
 typedef bool views_settle(void);
@@ -21,7 +21,8 @@ struct views {
 	int64_t time_ms;
 };
 
-/* Changes the verdict of a listener where another broker answers than the one that advertises it, as far as brokers say it. */
+/* Changes the verdict of a listener where another broker answers than the one that advertises it,
+ * as far as brokers say it. */
 void views_identities(struct views *v);
 
 /* A topic. */
@@ -44,8 +45,8 @@ void views_topics(struct views *v, const char *const *names, struct view_topics 
 void views_topics_free(struct view_topics *topics);
 
 enum view_names { VIEW_NO_NAMES, VIEW_TOPIC_NAMES, VIEW_GROUP_NAMES };
-/* Adds the names of all topics, or of all groups, of any protocol: one question to a broker, or one to each. Returns whether all that
- * were to be asked have told theirs. */
+/* Adds the names of all topics, or of all groups, of any protocol: one question to a broker, or one
+ * to each. Returns whether all that were to be asked have told theirs. */
 bool views_names(struct views *v, enum view_names which, struct catalog *names);
 
 /* A consumer group. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Questions to the brokers by any number of requests at once. Those for the topics that wait together share one answer. */
+/* Questions to the brokers by any number of requests at once. Those for the topics that wait
+ * together share one answer. */
 #ifndef KHTTP_ASK_H
 #define KHTTP_ASK_H
 
@@ -11,7 +12,8 @@ struct asks;
 typedef void ask_fn(void *ctx, rd_kafka_resp_err_t err, const struct rd_kafka_metadata *md,
 	const rd_kafka_topic_partition_list_t *offsets);
 
-/* @answers, whether Kafka answers anybody, is looked at when a question had no answer: then it is asked again. */
+/* @answers, whether Kafka answers anybody, is looked at when a question had no answer: then it is
+ * asked again. */
 struct asks *asks_open(struct kafka *k, const bool *answers);
 /* The brokers are asked at once whether they answer, as they are from time to time. */
 void asks_probe(struct asks *a);

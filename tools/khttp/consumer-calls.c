@@ -17,7 +17,8 @@ void calls_done(struct http_request *r)
 
 /* ---- subscriptions ---- */
 
-/* Whether it can be a topic's name. Among others, no name begins librdkafka's regular expressions. */
+/* Whether it can be a topic's name. Among others, no name begins librdkafka's regular
+ * expressions. */
 static bool is_name(struct span s)
 {
 	if (!s.len || s.len > 249 || span_is(s, ".") || span_is(s, ".."))
@@ -53,7 +54,8 @@ static bool read_subscription(const struct call *c, struct body_field fields[2])
 	return false;
 }
 
-/* Appends the names of a list, each with LF behind it. Returns 0, or -1 when it has answered with 422. */
+/* Appends the names of a list, each with LF behind it. Returns 0, or -1 when it has answered with
+ * 422. */
 static int read_topics(const struct call *c, const struct json_value *list, struct buf *names)
 {
 	struct json_value v;

@@ -115,7 +115,8 @@ static char *make_name(const struct khttp *k)
 		b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
-/* How much of a name that another bridge has made is its address, which stands before a UUID; 0: it is no such name. */
+/* How much of a name that another bridge has made is its address, which stands before a UUID; 0: it
+ * is no such name. */
 static size_t owner_len(const char *name)
 {
 	size_t n = strlen(name), len = n > 37 ? n - 37 : 0;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* Errors of Kafka's that an instance's polls and streams are answered with.
  *
- * librdkafka tells of an error once, also when it stays. So it stands here: a poll that finds no records until its time is
- * over is answered with it again, until something comes. Where a fetch was refused librdkafka is made to fetch anew, so that
- * it tells what holds now. */
+ * librdkafka tells of an error once, also when it stays. So it stands here: a poll that finds no
+ * records until its time is over is answered with it again, until something comes. Where a fetch
+ * was refused librdkafka is made to fetch anew, so that it tells what holds now. */
 #include "khttp/instance.h"
 
 #include "base/msg.h"
@@ -65,7 +65,8 @@ void error_take(struct instance *i, const rd_kafka_message_t *m)
 	case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
 		msg_info("instance '%s': %s", i->name, text);
 		return;
-	/* So do coordinators, but librdkafka has forgotten then whose positions it was asking for. */
+	/* So do coordinators, but librdkafka has forgotten then whose positions it was asking
+	 * for. */
 	case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
 	case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
 	case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:

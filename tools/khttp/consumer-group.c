@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Partitions come and go, positions are committed.
  *
- * A rebalance that takes partitions away waits for the answer that is being written, then for the commit of positions,
- * REVOKE_MS at most. librdkafka seeks only in a partition that it fetches, so a seek right after an assignment waits for
- * the first message, or for the end of the partition, which is dropped. */
+ * A rebalance that takes partitions away waits for the answer that is being written, then for the
+ * commit of positions, REVOKE_MS at most. librdkafka seeks only in a partition that it fetches, so
+ * a seek right after an assignment waits for the first message, or for the end of the partition,
+ * which is dropped. */
 #include "khttp/instance.h"
 
 #include "base/mem.h"
@@ -191,7 +192,8 @@ static void forward(struct instance *i, const char *topic, int32_t partition)
 	rd_kafka_queue_destroy(q);
 }
 
-/* librdkafka stops a partition first that it has, or had, and forgets then, some time later, where its messages go. */
+/* librdkafka stops a partition first that it has, or had, and forgets then, some time later, where
+ * its messages go. */
 static void look_again(struct instance *i)
 {
 	i->forward_until_ms = i->all->now_ms + FORWARD_MS;

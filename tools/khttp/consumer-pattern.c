@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Subscriptions by pattern. Java's regular expression must match the whole name, and knows more than librdkafka's: so topics
- * are looked up here, matched by libjq, whose engine understands what Java's does, and subscribed by name. */
+/* Subscriptions by pattern. Java's regular expression must match the whole name, and knows more
+ * than librdkafka's: so topics are looked up here, matched by libjq, whose engine understands what
+ * Java's does, and subscribed by name. */
 #include "khttp/instance.h"
 
 #include "base/mem.h"

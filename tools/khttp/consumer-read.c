@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* GET /topics/{topic}/records: records by partition, offset or time, without an instance of the client's.
+/* GET /topics/{topic}/records: records by partition, offset or time, without an instance of the
+ * client's.
  *
- * A client of librdkafka is made for the request, and ends with it. It has partitions and no group's position. The ends of
- * the partitions are asked for first: reading is over when they are reached. */
+ * A client of librdkafka is made for the request, and ends with it. It has partitions and no
+ * group's position. The ends of the partitions are asked for first: reading is over when they are
+ * reached. */
 #include "khttp/instance.h"
 
 #include "base/mem.h"

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: an instance is a client of librdkafka whose wake_fd stands in one epoll set. A request that waits is a struct
- * wait in its instance's list, and in a heap by its time; whatever wakes an instance looks at that list (poll_go_on,
- * calls_committed). An instance that is deleted leaves the table at once, commits, leaves its group while the loop goes on,
- * and is freed when librdkafka has ended in a thread of lib/kafka's.
+/* DESIGN: an instance is a client of librdkafka whose wake_fd stands in one epoll set. A request
+ * that waits is a struct wait in its instance's list, and in a heap by its time; whatever wakes an
+ * instance looks at that list (poll_go_on, calls_committed). An instance that is deleted leaves the
+ * table at once, commits, leaves its group while the loop goes on, and is freed when librdkafka has
+ * ended in a thread of lib/kafka's.
  *
- * Files: consumer.c the table, waits, the end; consumer-create.c, consumer-calls.c, poll.c requests; consumer-body.c their
- * bodies; consumer-group.c partitions, positions, commits; consumer-error.c errors; consumer-pattern.c subscriptions by pattern; poll-print.c records.
- */
+ * Files: consumer.c the table, waits, the end; consumer-create.c, consumer-calls.c, poll.c
+ * requests; consumer-body.c their bodies; consumer-group.c partitions, positions, commits;
+ * consumer-error.c errors; consumer-pattern.c subscriptions by pattern; poll-print.c records. */
 #include "khttp/instance.h"
 #include "khttp/peers.h"
 
@@ -355,7 +356,8 @@ static void serve_woken(struct consumers *all)
 		serve(events[e].data.ptr);
 }
 
-/* Somebody waits for the receipt of an answer, which wakes nobody: a poll, a rebalance. Or a queue may be forgotten. */
+/* Somebody waits for the receipt of an answer, which wakes nobody: a poll, a rebalance. Or a queue
+ * may be forgotten. */
 static void serve_unsettled(struct consumers *all)
 {
 	bool more = false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Answers with an error: {"error_code":404,"message":"…"} as application/vnd.kafka.v2+json, and which status an error
- * of Kafka has. http_error makes such answers too. */
+/* Answers with an error: {"error_code":404,"message":"…"} as application/vnd.kafka.v2+json, and
+ * which status an error of Kafka has. http_error makes such answers too. */
 #ifndef KHTTP_ERROR_H
 #define KHTTP_ERROR_H
 
@@ -12,7 +12,8 @@
 
 /* For http_conf.error; @khttp. 405 has no body. */
 void error_answer(void *khttp, struct http_request *r, int status, const char *message);
-/* 400 for a body that is not as the schema has it. @errors: the members of a list, as body.h makes them. */
+/* 400 for a body that is not as the schema has it. @errors: the members of a list, as body.h makes
+ * them. */
 void error_schema(struct http_request *r, struct buf *errors);
 /* 400 for a parameter of the query that cannot be read. */
 void error_query(struct http_request *r, const char *name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A large body on its way to Kafka: it is looked through as a whole before the first of its records is sent, then it is read
- * once more, so many bytes at a time. */
+/* A large body on its way to Kafka: it is looked through as a whole before the first of its records
+ * is sent, then it is read once more, so many bytes at a time. */
 #ifndef KHTTP_FEED_H
 #define KHTTP_FEED_H
 
@@ -22,7 +22,8 @@ struct feed {
 	struct http_body *body;
 };
 
-/* Looks the request's body through. Returns 0; or the status of a refusal, as in->status, with in->errors, in->why. */
+/* Looks the request's body through. Returns 0; or the status of a refusal, as in->status, with
+ * in->errors, in->why. */
 int feed_open(struct feed *f, const struct call *c, const struct records_how *how);
 /* The body is the feed's from now on. */
 void feed_take(struct feed *f, struct http_request *r);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A peer's answer: its head, and its body by length, in chunks, or to the end of the connection. One with a length is
- * collected; another one goes through as it comes. */
+/* A peer's answer: its head, and its body by length, in chunks, or to the end of the connection.
+ * One with a length is collected; another one goes through as it comes. */
 #define _GNU_SOURCE
 #include "khttp/forward.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: FORWARD_DIAL -> SHAKE (TLS) -> SEND -> HEAD -> BODY -> HELD -> OVER; from HEAD back to DIAL with the next peer when
- * that one does not know the instance.
+/* DESIGN: FORWARD_DIAL -> SHAKE (TLS) -> SEND -> HEAD -> BODY -> HELD -> OVER; from HEAD back to
+ * DIAL with the next peer when that one does not know the instance.
  *
- * A peer moves an instance's positions when the answer has arrived, and we are its client. So the connection to it is held
- * until our client has the answer. Then we ask the peer for something else, as who has an answer does; whatever else becomes of
- * the connection, also when we are killed, is a client that has gone without. */
+ * A peer moves an instance's positions when the answer has arrived, and we are its client. So the
+ * connection to it is held until our client has the answer. Then we ask the peer for something
+ * else, as who has an answer does; whatever else becomes of the connection, also when we are
+ * killed, is a client that has gone without. */
 #include "khttp/forward.h"
 
 #include "khttp/error.h"
@@ -178,7 +179,8 @@ static bool ask_next(struct forward *f)
 	return true;
 }
 
-/* This peer cannot be asked. Another one may have the instance; when none has, this one may have it. */
+/* This peer cannot be asked. Another one may have the instance; when none has, this one may have
+ * it. */
 static void lose(struct forward *f, int status, const char *cause)
 {
 	char why[256];
@@ -305,7 +307,8 @@ void forward_step(struct forward *f, short revents)
 	forward_watch(f);
 }
 
-/* Few bytes, to a socket that has had room since the request. Should they be lost, the records come again. */
+/* Few bytes, to a socket that has had room since the request. Should they be lost, the records come
+ * again. */
 static void say_arrived(struct forward *f)
 {
 	static const char next[] =

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A request that is handed on to other bridges: its connection, and the answer that goes back through us. */
+/* A request that is handed on to other bridges: its connection, and the answer that goes back
+ * through us. */
 #ifndef KHTTP_FORWARD_H
 #define KHTTP_FORWARD_H
 
@@ -19,7 +20,8 @@ enum forward_state {
 	FORWARD_SEND,
 	FORWARD_HEAD,
 	FORWARD_BODY,
-	FORWARD_HELD, /* the answer is on its way to the client: the peer hears whether it arrives */
+	/* the answer is on its way to the client: the peer hears whether it arrives */
+	FORWARD_HELD,
 	FORWARD_OVER,
 };
 
@@ -68,8 +70,9 @@ struct forward {
 struct forward *forward_open(
 	const struct peer_set *set, struct http_request *r, size_t first, size_t more);
 void forward_step(struct forward *f, short revents);
-/* Looks whether the client has its answer, and ends the connection to the peer, so that this one knows. @asked: a request for the
- * same instance has come since, so what the client's kernel has the client has. */
+/* Looks whether the client has its answer, and ends the connection to the peer, so that this one
+ * knows. @asked: a request for the same instance has come since, so what the client's kernel has
+ * the client has. */
 void forward_settle(struct forward *f, bool asked);
 /* Looks at the time, and whether the client has its answer. Call some times a second. */
 void forward_tick(struct forward *f);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* librdkafka's handles of the topics that requests write to, kept for the next request: a new one would have to learn of its
- * partitions again. Of many topics all are let go. */
+/* librdkafka's handles of the topics that requests write to, kept for the next request: a new one
+ * would have to learn of its partitions again. Of many topics all are let go. */
 #ifndef KHTTP_HANDLES_H
 #define KHTTP_HANDLES_H
 

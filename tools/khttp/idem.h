@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Idempotency-Key: a POST that comes again with the key that it came with before is not done again, but answered as it was.
- * While the first is on its way the second waits for its answer, but no longer than a request may take: then it is 504, and
- * may come again. Keys are remembered for IDEM_TTL_MS, and only so many of
- * them; by this process alone. */
+/* Idempotency-Key: a POST that comes again with the key that it came with before is not done again,
+ * but answered as it was. While the first is on its way the second waits for its answer, but no
+ * longer than a request may take: then it is 504, and may come again. Keys are remembered for
+ * IDEM_TTL_MS, and only so many of them; by this process alone. */
 #ifndef KHTTP_IDEM_H
 #define KHTTP_IDEM_H
 
@@ -22,11 +22,12 @@ struct idem;
 struct idem_entry;
 
 struct idem *idem_open(void);
-/* Looks at the header. Returns whether it has answered, or will: it is a repetition, or no key (400), or the key was another
- * request's (422). Else *@entry is the new key, or NULL when the request has none; idem_end must be called with it. */
+/* Looks at the header. Returns whether it has answered, or will: it is a repetition, or no key
+ * (400), or the key was another request's (422). Else *@entry is the new key, or NULL when the
+ * request has none; idem_end must be called with it. */
 bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct idem_entry **entry);
-/* The answer of the first, which those that wait get as well. @keep: it is remembered; else the next with this key is done.
- * @body is copied. Returns how many got it. */
+/* The answer of the first, which those that wait get as well. @keep: it is remembered; else the
+ * next with this key is done. @body is copied. Returns how many got it. */
 unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *type,
 	struct span body, bool keep, int64_t now_ms);
 /* Answers those that have waited for @timeout_ms with 504; 0: none. Call each turn. */

@@ -13,7 +13,9 @@ enum {
 	POLL_BYTES = 4 << 20, /* an answer ends behind the record that exceeds it */
 	COMMIT_MS = 5000, /* between two automatic commits */
 	REVOKE_MS =
-		5000, /* for which a rebalance may wait for an answer that is being written, and for a commit */
+		/* for which a rebalance may wait for an answer that is being written, and for a
+		 * commit */
+	5000,
 	CLOSE_MS = 8000, /* for the leaving of a group */
 	COMMIT_WAIT_MS = 10000, /* for the answer to a commit */
 	FORWARD_MS = 10000,
@@ -31,7 +33,8 @@ enum consumer_format { FORMAT_JSON, FORMAT_BINARY, FORMAT_TEXT };
 struct consumer_part {
 	char *topic;
 	int32_t partition;
-	int64_t next; /* behind the last record that was written to a client in full; or where a seek leads */
+	/* behind the last record that was written to a client in full; or where a seek leads */
+	int64_t next;
 	int64_t taken; /* behind the last record that was taken from librdkafka */
 	int64_t end; /* where reading is over, of a reader without an instance */
 	int64_t shown; /* the last one that a stream has had, or what stands before its first */
@@ -77,10 +80,12 @@ struct instance {
 	rd_kafka_queue_t *events, *messages, *answers;
 	struct consumer_part *parts; /* by topic and partition */
 	size_t part_count;
-	int64_t forward_until_ms; /* until then the queues of partitions may be forgotten that have not started */
+	/* until then the queues of partitions may be forgotten that have not started */
+	int64_t forward_until_ms;
 	struct consumer_part *last; /* of the message before */
 	const rd_kafka_topic_t *last_rkt;
-	/* Records that were taken from librdkafka: the first `out` stand in the answer that is being written to `out_to`. */
+	/* Records that were taken from librdkafka: the first `out` stand in the answer that is
+	 * being written to `out_to`. */
 	rd_kafka_message_t *held[POLL_RECORDS];
 	size_t held_count, held_bytes, out;
 	struct wait *out_to;
@@ -93,7 +98,8 @@ struct instance {
 	bool error_told; /* the next poll need not hurry with it */
 	bool error_stays; /* until something else comes */
 	bool refused; /* the error is of no partition that it has, and stays */
-	bool unplaced; /* there are partitions for whose positions librdkafka does not ask any more */
+	/* there are partitions for whose positions librdkafka does not ask any more */
+	bool unplaced;
 	/* commits */
 	uint64_t commits; /* the number of the last one */
 	uint64_t own_commit; /* which is out, of positions; 0: none */
@@ -136,15 +142,17 @@ struct instance *consumers_named(const struct consumers *all, const char *group,
 void consumers_again(struct consumers *all);
 /* The instance is in the table from now on. */
 void consumers_add(struct consumers *all, struct instance *i);
-/* It is no longer found. Polls that wait are answered with 404, or without records when @leaving. */
+/* It is no longer found. Polls that wait are answered with 404, or without records when
+ * @leaving. */
 void instance_close(struct instance *i, bool leaving);
-/* Frees @all when it is closed and no request of it is left: the HTTP server may end after the instances. */
+/* Frees @all when it is closed and no request of it is left: the HTTP server may end after the
+ * instances. */
 void consumers_free(struct consumers *all);
 
 /* ---- consumer-wait.c ---- */
 
-/* Has a request wait until @until_ms, -1: for ever. The request's `done` and `user` are taken. NULL: too many wait, and it
- * was answered with 503. */
+/* Has a request wait until @until_ms, -1: for ever. The request's `done` and `user` are taken.
+ * NULL: too many wait, and it was answered with 503. */
 struct wait *wait_open(
 	struct instance *i, struct http_request *r, enum wait_kind kind, int64_t until_ms);
 /* It has been answered: it has no time any more. */
@@ -157,11 +165,13 @@ void wait_until(struct wait *w, int64_t until_ms);
 /* ---- consumer-create.c, consumer-calls.c: requests ---- */
 
 void create_instance(struct consumers *all, const struct consumer_call *c);
-/* Whether the request is for an instance of another bridge: it is handed on, or was answered with 421 and where that is. */
+/* Whether the request is for an instance of another bridge: it is handed on, or was answered with
+ * 421 and where that is. */
 bool create_is_elsewhere(struct khttp *k, const struct call *c, const char *name);
 /* Whether another client may be made; else it has answered with 503. */
 bool create_may(struct consumers *all, const struct call *c);
-/* A client that reads for one request, and is closed with it. It takes @d over. NULL: it has answered. */
+/* A client that reads for one request, and is closed with it. It takes @d over. NULL: it has
+ * answered. */
 struct instance *create_reader(struct consumers *all, struct http_request *r, struct read *d);
 void calls_subscribe(struct instance *i, const struct call *c);
 void calls_subscription(struct instance *i, struct http_request *r);
@@ -191,8 +201,9 @@ struct places {
 	} * list;
 	size_t count;
 };
-/* Reads the list that is the body's one member @name: objects with topic, partition and, if @offsets, offset. Returns
- * 0, or -1 when it has answered with 400 or 422. Free with places_free, in both cases. */
+/* Reads the list that is the body's one member @name: objects with topic, partition and, if
+ * @offsets, offset. Returns 0, or -1 when it has answered with 400 or 422. Free with places_free,
+ * in both cases. */
 int places_read(const struct call *c, const char *name, bool offsets, struct places *places);
 void places_free(struct places *places);
 
@@ -207,7 +218,8 @@ struct consumer_part *part_of(struct instance *i, const rd_kafka_message_t *m);
 void group_go_on(struct instance *i);
 /* Commits positions that have moved, unless the last such commit is still out. */
 void group_commit_positions(struct instance *i);
-/* Begins to commit @list; NULL: all positions. Returns the commit's number; 0: there is nothing to commit, or *@err. */
+/* Begins to commit @list; NULL: all positions. Returns the commit's number; 0: there is nothing to
+ * commit, or *@err. */
 uint64_t group_commit(
 	struct instance *i, const rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t *err);
 /* From now on it has these partitions, and no group. The list may be empty. */
@@ -221,7 +233,8 @@ void group_unsubscribe(struct instance *i);
 void group_seek(struct instance *i, struct consumer_part *p, int64_t offset);
 /* librdkafka fetches once more from `seek` on; what was taken stays. */
 void group_seek_again(struct instance *i, struct consumer_part *p);
-/* librdkafka has given something of the partition. Returns whether it is of the place where the instance reads. */
+/* librdkafka has given something of the partition. Returns whether it is of the place where the
+ * instance reads. */
 bool group_started(struct instance *i, struct consumer_part *p);
 /* The end of an instance begins: positions are committed. */
 void group_close(struct instance *i);
@@ -232,7 +245,8 @@ bool group_release(struct instance *i);
 
 /* ---- consumer-error.c ---- */
 
-/* An error that librdkafka gives in place of a message, or an event that its callbacks have served. */
+/* An error that librdkafka gives in place of a message, or an event that its callbacks have
+ * served. */
 void error_take(struct instance *i, const rd_kafka_message_t *m);
 /* Whether there is an error that nobody was told of. */
 bool error_is_new(const struct instance *i);
@@ -243,13 +257,14 @@ void error_told(struct instance *i);
 void error_over(struct instance *i, struct consumer_part *p);
 /* Has what was refused fetched anew. Returns whether there was such. */
 bool error_ask(struct instance *i);
-/* Has librdkafka ask for positions that it has forgotten. Call once a second: a coordinator that has moved must be found
- * first. */
+/* Has librdkafka ask for positions that it has forgotten. Call once a second: a coordinator that
+ * has moved must be found first. */
 void error_place(struct instance *i);
 
 /* ---- consumer-pattern.c ---- */
 
-/* Returns 0, or -1 with the reason why it is no regular expression. Takes the place of another one. */
+/* Returns 0, or -1 with the reason why it is no regular expression. Takes the place of another
+ * one. */
 int pattern_set(struct instance *i, const char *regex, char *why, size_t why_size);
 void pattern_go_on(struct instance *i);
 void pattern_free(struct instance *i);
@@ -280,8 +295,9 @@ void poll_answer(struct instance *i, struct wait *w);
 void poll_due(struct wait *w);
 /* The answer to it is over; @whole: all of it was given to the kernel. */
 void poll_written(struct wait *w, bool whole);
-/* Looks whether the client has the answer that was written last: then positions move; or it is lost: then its records come
- * again. @asked: a request to the instance has come since, so what the client's kernel has the client has. */
+/* Looks whether the client has the answer that was written last: then positions move; or it is
+ * lost: then its records come again. @asked: a request to the instance has come since, so what the
+ * client's kernel has the client has. */
 void poll_settle(struct instance *i, bool asked);
 
 /* ---- poll-stream.c ---- */
@@ -292,8 +308,8 @@ void stream_open(struct instance *i, struct http_request *r, bool lines);
 void stream_begin(struct wait *w, bool lines, int64_t limit);
 /* Ends it when all that was printed is written; @whole: there will be no more records. */
 void stream_end(struct wait *w, bool whole);
-/* Ends it with an error, as an event or the last line. Returns false while something that was printed is not written: call it
- * again. */
+/* Ends it with an error, as an event or the last line. Returns false while something that was
+ * printed is not written: call it again. */
 bool stream_fail(struct wait *w, int status, const char *text);
 /* There are records. */
 void stream_wake(struct wait *w);
@@ -309,8 +325,8 @@ void stream_resume(struct instance *i, struct consumer_part *p);
 
 /* By enum consumer_format. */
 extern const enum media print_media[];
-/* Appends a record. A key or value that is not of the format is null; then "raw" or "raw_key" has it in base64, and "error"
- * says why. */
+/* Appends a record. A key or value that is not of the format is null; then "raw" or "raw_key" has
+ * it in base64, and "error" says why. */
 void print_json(struct buf *b, enum consumer_format format, const rd_kafka_message_t *m);
 /* Appends a line of evpipe-record(5). */
 void print_line(struct buf *b, const rd_kafka_message_t *m);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What topics.c and admin.c share: a request that waits for Kafka has a job, which lives until its last answer has come; the
- * client may go before. */
+/* What topics.c and admin.c share: a request that waits for Kafka has a job, which lives until its
+ * last answer has come; the client may go before. */
 #ifndef KHTTP_JOB_H
 #define KHTTP_JOB_H
 

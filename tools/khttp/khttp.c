@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: ISC */
 /* khttp - an HTTP bridge to Kafka: the v2 REST API of the Strimzi Kafka Bridge.
  *
- * DESIGN: one poll loop has an HTTP server, one producer for all requests, a client for questions, and one for each consumer instance. A
- * request that waits for Kafka, or for records, costs a slot and no thread.
+ * DESIGN: one poll loop has an HTTP server, one producer for all requests, a client for questions,
+ * and one for each consumer instance. A request that waits for Kafka, or for records, costs a slot
+ * and no thread.
  *
- * - Nothing that was answered with 200 is lost: the answer waits for Kafka's. What a request has brought goes on to Kafka
+ * - Nothing that was answered with 200 is lost: the answer waits for Kafka's. What a request has
+ *   brought goes on to Kafka
  *   when its client has gone.
- * - While Kafka does not answer, requests that need it get 503 at once, and nothing of them is written.
- * - First SIGTERM or SIGINT: no connection is taken any more, each that there is ends with its next answer, polls that wait
- *   are answered, instances leave their groups, records on their way are waited for, for DRAIN_MS at most; then 0. The second
+ * - While Kafka does not answer, requests that need it get 503 at once, and nothing of them is
+ *   written.
+ * - First SIGTERM or SIGINT: no connection is taken any more, each that there is ends with its next
+ *   answer, polls that wait
+ *   are answered, instances leave their groups, records on their way are waited for, for DRAIN_MS
+ *   at most; then 0. The second
  *   ends it at once, with 111 when something was left.
  *
- * Files: khttp.c the command line, the loop; route.c which part answers, and what is looked at before; produce.c records to
- * Kafka, records.c and body.c what they are made of; topics.c topics, admin.c their
- * configuration, ask.c questions to the brokers; consumer.c instances;
- * writers.c producers, produce-answer.c what is answered, produce-room.c how much may be on its way, feed.c large bodies;
- * request.c requests that wait for a reply, replies.c the topics of replies;
+ * Files: khttp.c the command line, the loop; route.c which part answers, and what is looked at
+ * before; produce.c records to Kafka, records.c and body.c what they are made of; topics.c topics,
+ * admin.c their configuration, ask.c questions to the brokers; consumer.c instances;
+ * writers.c producers, produce-answer.c what is answered, produce-room.c how much may be on its
+ * way, feed.c large bodies; request.c requests that wait for a reply, replies.c the topics of
+ * replies;
  * peers.c, forward.c requests that other bridges answer;
- * handles.c topics' handles; idem.c requests that come again; access.c who may ask; media.c types; error.c errors; openapi.c the API's description; stats.c what is counted. */
+ * handles.c topics' handles; idem.c requests that come again; access.c who may ask; media.c types;
+ * error.c errors; openapi.c the API's description; stats.c what is counted. */
 #include "khttp/khttp.h"
 
 #include "khttp/ask.h"
@@ -229,8 +236,9 @@ bool khttp_kafka_answers(struct khttp *k, struct http_request *r)
 	return false;
 }
 
-/* For the client that is asked. It writes nothing: without a producer's state no error is fatal to it. It has a connection
- * to each broker, and soon leaves one that does not answer, so that another one is asked. */
+/* For the client that is asked. It writes nothing: without a producer's state no error is fatal to
+ * it. It has a connection to each broker, and soon leaves one that does not answer, so that another
+ * one is asked. */
 static void prepare_questions(struct kafka_conf *c)
 {
 	rd_kafka_conf_set(c->rd, "enable.idempotence", "false", NULL, 0);
@@ -245,11 +253,13 @@ static void start_kafka(struct khttp *k)
 		{"enable.idempotence", "true"},
 		{"acks", "all"},
 		{"partitioner", "murmur2_random"},
-		/* With 0, librdkafka 2.0.2 turns for ever while as many requests are out as may be. */
+		/* With 0, librdkafka 2.0.2 turns for ever while as many requests are out as may
+		 * be. */
 		{"linger.ms", "1"},
 		{"message.timeout.ms", "30000"},
 		{"topic.metadata.propagation.max.ms", "3000"},
-		/* --max-in-flight bounds memory. librdkafka must not refuse a message that a broker takes. */
+		/* --max-in-flight bounds memory. librdkafka must not refuse a message that a broker
+		 * takes. */
 		{"queue.buffering.max.messages", "10000000"},
 		{"queue.buffering.max.kbytes", "2097151"},
 		{"message.max.bytes", "1000000000"},
@@ -350,7 +360,8 @@ static void look(struct khttp *k)
 {
 	bool up = kafka_tick(&k->kafka);
 
-	/* When a connection to one broker of several ends, it takes a moment until another one has answered. */
+	/* When a connection to one broker of several ends, it takes a moment until another one has
+	 * answered. */
 	if (up)
 		k->up_ms = k->now_ms;
 	else if (k->now_ms - k->up_ms < GRACE_MS)
@@ -451,7 +462,8 @@ int main(int argc, char **argv)
 	int wake_fd;
 	size_t left;
 
-	/* librdkafka's threads, four a client, share what is free; what a large answer took is given back. */
+	/* librdkafka's threads, four a client, share what is free; what a large answer took is
+	 * given back. */
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	parse_options(argc, argv);

@@ -21,7 +21,8 @@ struct peers;
 struct khttp {
 	struct http *api, *management; /* management: NULL when there is none */
 	struct http_conf conf;
-	/* The configuration that -b, -X, -F and --resolve make, for clients of parts: see khttp_conf. */
+	/* The configuration that -b, -X, -F and --resolve make, for clients of parts: see
+	 * khttp_conf. */
 	struct kafka_conf base;
 	struct kafka kafka; /* asked for topics, and whether Kafka answers */
 	struct produces *produces;
@@ -34,7 +35,8 @@ struct khttp {
 	struct stats stats;
 	const char *id; /* --id: names of instances begin with it; NULL */
 	const char *
-		advertise; /* --advertise: "http://host:port", where clients reach this bridge; NULL */
+		/* --advertise: "http://host:port", where clients reach this bridge; NULL */
+		advertise;
 	bool compat; /* as the reference, also where it is wrong */
 	bool no_consumer, no_producer;
 	bool stopping;
@@ -42,10 +44,12 @@ struct khttp {
 	int64_t up_ms; /* when it did last; 0: never */
 	int64_t now_ms; /* wake_now_ms of this turn */
 	size_t max_body;
-	int64_t consumer_timeout_ms; /* an instance that nobody asks for so long is deleted; 0: never */
+	/* an instance that nobody asks for so long is deleted; 0: never */
+	int64_t consumer_timeout_ms;
 };
 
-/* A configuration for another client: the caller may set more in its `rd` before kafka_start takes it. */
+/* A configuration for another client: the caller may set more in its `rd` before kafka_start takes
+ * it. */
 struct kafka_conf khttp_conf(const struct khttp *k);
 struct kafka_conf khttp_consumer_conf(const struct khttp *k);
 /* Whether Kafka answers; else it has answered the request with 503. */

@@ -97,7 +97,8 @@ enum media media_of(const char *content_type, bool exact)
 					  : find(content_type, name_len(content_type, n));
 }
 
-/* How far the name of a list's item speaks of a type: 3 by name, 2 "application/" and a star, 1 two stars, 0 not at all. */
+/* How far the name of a list's item speaks of a type: 3 by name, 2 "application/" and a star, 1 two
+ * stars, 0 not at all. */
 static int fits(const char *text, size_t n, const char *name)
 {
 	if (n == strlen(name) && strncasecmp(text, name, n) == 0)

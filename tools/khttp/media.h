@@ -22,8 +22,9 @@ enum media {
 const char *media_name(enum media m);
 /* What a Content-Type says. @exact: letter by letter, without parameters. NULL is MEDIA_NONE. */
 enum media media_of(const char *content_type, bool exact);
-/* Which of @offered (ended by MEDIA_NONE, the best first) the header Accept likes best, by its q values and wildcards; the
- * first when there is no header; MEDIA_NONE: none of them. @exact: only a header that is the name of one, letter by letter. */
+/* Which of @offered (ended by MEDIA_NONE, the best first) the header Accept likes best, by its q
+ * values and wildcards; the first when there is no header; MEDIA_NONE: none of them. @exact: only a
+ * header that is the name of one, letter by letter. */
 enum media media_choose(const char *accept, const enum media *offered, bool exact);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* openapi.json, the description of the API, as it stands in the tree; the build makes openapi.inc of it. */
+/* openapi.json, the description of the API, as it stands in the tree; the build makes openapi.inc
+ * of it. */
 #ifndef KHTTP_OPENAPI_H
 #define KHTTP_OPENAPI_H
 

@@ -152,7 +152,8 @@ bool peers_take(struct peers *ps, const struct call *c, struct span owner)
 	if (!owner.p && ps->hints[hint] && ps->hints[hint] <= ps->set.count)
 		first = ps->hints[hint] - 1U;
 	more = owner.p ? 0 : ps->set.count - 1;
-	/* The instance's bridge hears what has become of the answer before, and then of this request. */
+	/* The instance's bridge hears what has become of the answer before, and then of this
+	 * request. */
 	for (f = ps->forwards; f; f = f->next)
 		if (f->hint == &ps->hints[hint])
 			forward_settle(f, true);

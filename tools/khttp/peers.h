@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Other bridges of the same Kafka. A request for a consumer instance that is not here is handed on to the one that has it:
- * to the one that the instance's name names, else to one after the other until one knows it. A request that was handed on is
- * not handed on again. */
+/* Other bridges of the same Kafka. A request for a consumer instance that is not here is handed on
+ * to the one that has it: to the one that the instance's name names, else to one after the other
+ * until one knows it. A request that was handed on is not handed on again. */
 #ifndef KHTTP_PEERS_H
 #define KHTTP_PEERS_H
 
@@ -17,11 +17,12 @@ struct peers_opts {
 void peers_opts(struct peers_opts *o);
 #define PEERS_ENTRIES(o) (o).urls, (o).ca, (o).timeout
 
-/* @cert, @key: what is shown to a peer that wants a certificate; NULL. Returns NULL without --peers. Dies with 100. */
+/* @cert, @key: what is shown to a peer that wants a certificate; NULL. Returns NULL without
+ * --peers. Dies with 100. */
 struct peers *peers_open(
 	struct khttp *k, const struct peers_opts *o, const char *cert, const char *key);
-/* Hands the request on. @owner: "host:port", p NULL: not known. False: it cannot be, since @owner is none of the peers, or
- * the request came from one. */
+/* Hands the request on. @owner: "host:port", p NULL: not known. False: it cannot be, since @owner
+ * is none of the peers, or the request came from one. */
 bool peers_take(struct peers *ps, const struct call *c, struct span owner);
 /* Whether a peer has handed the request on; then the answer 404 tells it to look elsewhere. */
 bool peers_is_second(struct http_request *r);

@@ -15,7 +15,8 @@ static void put_base64(struct buf *b, struct span s)
 	buf_putc(b, '"');
 }
 
-/* Appends a key or a value. Returns NULL; or why it is not of the format, with null in its place. */
+/* Appends a key or a value. Returns NULL; or why it is not of the format, with null in its
+ * place. */
 static const char *put_bytes(struct buf *b, enum consumer_format format, struct span s)
 {
 	size_t at = b->len;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* GET of an instance's records that does not end: text/event-stream or application/x-ndjson.
  *
- * Records are printed when the client has taken all that was printed before, a block at a time; librdkafka fetches no more
- * than its queue holds. Positions move behind a block when the next one is asked for: all of it was given to the kernel
- * then. What a client that has gone was being given comes again, to whoever asks. */
+ * Records are printed when the client has taken all that was printed before, a block at a time;
+ * librdkafka fetches no more than its queue holds. Positions move behind a block when the next one
+ * is asked for: all of it was given to the kernel then. What a client that has gone was being given
+ * comes again, to whoever asks. */
 #include "khttp/instance.h"
 
 #include "base/mem.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* GET of an instance's records.
  *
- * Records are taken from librdkafka into i->held, POLL_RECORDS at most. An answer is made of the first of them, which stay
- * there until it was written: then positions move behind them; when it was not, the next poll gets them. One answer is on
- * its way at a time; further polls wait for it, in their order. */
+ * Records are taken from librdkafka into i->held, POLL_RECORDS at most. An answer is made of the
+ * first of them, which stay there until it was written: then positions move behind them; when it
+ * was not, the next poll gets them. One answer is on its way at a time; further polls wait for it,
+ * in their order. */
 #include "khttp/instance.h"
 #include "khttp/peers.h"
 
@@ -28,7 +29,8 @@ static void take_end(struct instance *i, struct consumer_part *p, int64_t offset
 
 	for (size_t n = 0; n < i->held_count; n++)
 		holds = holds || part_of(i, i->held[n]) == p;
-	/* The last offsets may have no records: they are marks of transactions, or were compacted away. */
+	/* The last offsets may have no records: they are marks of transactions, or were compacted
+	 * away. */
 	if (!holds && offset > p->next)
 		p->next = offset;
 }
@@ -53,7 +55,8 @@ static bool take(struct instance *i, rd_kafka_message_t *m)
 	}
 	paused = p->paused;
 	p->paused = false;
-	/* librdkafka up to 2.0 gives what it was about to give when a rebalance paused the partition twice. */
+	/* librdkafka up to 2.0 gives what it was about to give when a rebalance paused the
+	 * partition twice. */
 	if (paused && m->offset == p->taken - 1)
 		return false;
 	p->taken = m->offset + 1;
@@ -84,7 +87,8 @@ void poll_take(struct instance *i)
 
 /* ---- answers ---- */
 
-/* Prints records, as many as the poll may have. Returns how many; 0: it has answered with an error. */
+/* Prints records, as many as the poll may have. Returns how many; 0: it has answered with an
+ * error. */
 static size_t print(struct instance *i, const struct wait *w, struct buf *body)
 {
 	size_t n = 0, most = w->max_bytes < POLL_BYTES ? w->max_bytes : POLL_BYTES;

@@ -62,7 +62,8 @@ static int common_status(const struct produce *p, size_t *failed)
 		if (!p->slots[i].err)
 			continue;
 		one = slot_status(p, &p->slots[i]);
-		/* 503 says that nothing was written, and may be sent again; 504 that something may have been. */
+		/* 503 says that nothing was written, and may be sent again; 504 that something may
+		 * have been. */
 		if (!status || (status == 503 && one == 504))
 			status = one;
 		++*failed;
@@ -70,7 +71,8 @@ static int common_status(const struct produce *p, size_t *failed)
 	return status;
 }
 
-/* With errors in slots it is 200 all the same, as clients of the reference expect; but not when Kafka was away for all. */
+/* With errors in slots it is 200 all the same, as clients of the reference expect; but not when
+ * Kafka was away for all. */
 static int answer_status(const struct produce *p)
 {
 	size_t failed;

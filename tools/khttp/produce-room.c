@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The room for records on their way to Kafka, of which one topic may not have all while it waits. */
+/* The room for records on their way to Kafka, of which one topic may not have all while it
+ * waits. */
 #include "khttp/error.h"
 #include "khttp/slots.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: a record's slot is the opaque of its message; the delivery report fills it in, and the last one answers. What is
- * accepted is never dropped: when the client goes, its records go on to Kafka.
+/* DESIGN: a record's slot is the opaque of its message; the delivery report fills it in, and the
+ * last one answers. What is accepted is never dropped: when the client goes, its records go on to
+ * Kafka.
  *
- * A request with an Idempotency-Key is answered with 504 when its time is over, but its records are not given up: the key
- * has the outcome when there is one. */
+ * A request with an Idempotency-Key is answered with 504 when its time is over, but its records are
+ * not given up: the key has the outcome when there is one. */
 #include "khttp/produce.h"
 
 #include "khttp/ask.h"

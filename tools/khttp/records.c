@@ -50,8 +50,8 @@ static void clear(struct records *rs)
 	buf_clear(&rs->scratch);
 }
 
-/* Whether this window has room for a record; the first always has. What is decoded is shorter than what stands there, so the
- * scratch, to which there are spans, never moves. */
+/* Whether this window has room for a record; the first always has. What is decoded is shorter than
+ * what stands there, so the scratch, to which there are spans, never moves. */
 static bool has_room(struct records_reader *in, struct span text)
 {
 	if (in->taken && in->taken + text.len > in->window)

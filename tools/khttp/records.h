@@ -31,7 +31,8 @@ struct records {
 /* How the body is read. */
 struct records_how {
 	enum media type;
-	int32_t partition; /* that the path names; RD_KAFKA_PARTITION_UA: none, and records may name theirs */
+	/* that the path names; RD_KAFKA_PARTITION_UA: none, and records may name theirs */
+	int32_t partition;
 	bool compat; /* null is no tombstone */
 };
 
@@ -56,11 +57,13 @@ struct records_reader {
 	char where[40];
 };
 
-/* Begins to read {"records":[…]}, @body validated; or lines, each a record of evpipe-record(5), @text. `how`, `file` and `window`
- * are set, and all else is 0. Returns whether there is a list of records; else the status is 400. */
+/* Begins to read {"records":[…]}, @body validated; or lines, each a record of evpipe-record(5),
+ * @text. `how`, `file` and `window` are set, and all else is 0. Returns whether there is a list of
+ * records; else the status is 400. */
 bool records_begin(struct records_reader *in, const struct json_value *body, struct span text);
-/* The next ones take the place of what is in @rs, which must be 0 at first. Returns false at the end, and when nothing
- * that follows can change the status. Free with records_free. The text of those before is given back. */
+/* The next ones take the place of what is in @rs, which must be 0 at first. Returns false at the
+ * end, and when nothing that follows can change the status. Free with records_free. The text of
+ * those before is given back. */
 bool records_next(struct records_reader *in, struct records *rs);
 void records_free(struct records *rs);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: a call stands in a table under its number from the moment that its HTTP request has been looked at until that is
- * answered or its client has gone. First it waits for the reply topic (replies.h), then it is sent, then it waits for the
- * reply. Its id is 16 bytes, a UUID of version 8: eight bytes are this process's, the rest is the number. So a reply whose
- * call is over is told from one that is another bridge's. */
+/* DESIGN: a call stands in a table under its number from the moment that its HTTP request has been
+ * looked at until that is answered or its client has gone. First it waits for the reply topic
+ * (replies.h), then it is sent, then it waits for the reply. Its id is 16 bytes, a UUID of version
+ * 8: eight bytes are this process's, the rest is the number. So a reply whose call is over is told
+ * from one that is another bridge's. */
 #include "khttp/request.h"
 
 #include "khttp/body.h"

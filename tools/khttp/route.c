@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: all routes have one handler, which finds the row of the table by the pattern and looks, in this order, at the
- * origin, at who asks, at the body's type, and whether the body is JSON. What is left is the part's. */
+/* DESIGN: all routes have one handler, which finds the row of the table by the pattern and looks,
+ * in this order, at the origin, at who asks, at the body's type, and whether the body is JSON. What
+ * is left is the part's. */
 #include "khttp/route.h"
 
 #include "config.h"

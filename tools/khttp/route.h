@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Which part answers a request, and what is looked at before it does: the origin, who asks, the body's type, and whether it
- * is JSON. */
+/* Which part answers a request, and what is looked at before it does: the origin, who asks, the
+ * body's type, and whether it is JSON. */
 #ifndef KHTTP_ROUTE_H
 #define KHTTP_ROUTE_H
 
@@ -19,12 +19,13 @@ struct call {
 /* Adds the routes to k->api, and to k->management if there is one. */
 void route_all(struct khttp *k);
 
-/* Looks at the header Origin, and sets headers of the answer. Returns whether the request is answered: 403, or 204 for a
- * preflight, whose method has no route: @status 405. */
+/* Looks at the header Origin, and sets headers of the answer. Returns whether the request is
+ * answered: 403, or 204 for a preflight, whose method has no route: @status 405. */
 bool route_cors(struct khttp *k, struct http_request *r, int status);
 
-/* Appends where the client has reached us: "http://host:port", and @path, or what X-Forwarded-Path says. Returns 0, or -1
- * when it has answered with 500: the protocol that Forwarded names is none of HTTP's. */
+/* Appends where the client has reached us: "http://host:port", and @path, or what X-Forwarded-Path
+ * says. Returns 0, or -1 when it has answered with 500: the protocol that Forwarded names is none
+ * of HTTP's. */
 int route_base(struct khttp *k, struct http_request *r, const char *path, struct buf *out);
 
 #endif

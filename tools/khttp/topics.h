@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Topics and their partitions: what there is, where it is, its first and last offsets; a topic is made. */
+/* Topics and their partitions: what there is, where it is, its first and last offsets; a topic is
+ * made. */
 #ifndef KHTTP_TOPICS_H
 #define KHTTP_TOPICS_H
 
@@ -12,10 +13,12 @@ void topics_partition(const struct call *c); /* GET …/partitions/{partition} *
 void topics_offsets(const struct call *c); /* GET …/partitions/{partition}/offsets */
 void topics_create(const struct call *c); /* POST /admin/topics */
 
-/* The partition of the path. Returns 0, or -1 when it has answered: 400 for no number, 422 for more than 32 bits. */
+/* The partition of the path. Returns 0, or -1 when it has answered: 400 for no number, 422 for more
+ * than 32 bits. */
 int topics_take_partition(const struct call *c, int32_t *partition);
 
-/* Once the client has started. In the loop topics_serve takes what Kafka has answered to topics_show and topics_create. */
+/* Once the client has started. In the loop topics_serve takes what Kafka has answered to
+ * topics_show and topics_create. */
 void topics_start(struct khttp *k);
 void topics_serve(struct khttp *k);
 void topics_end(struct khttp *k);

@@ -68,12 +68,13 @@ static void set_at_least(struct kafka_conf *c, const char *name, int value)
 
 static void configure(struct kafka_conf *c, enum writer_kind kind)
 {
-	/* A broker that does not answer is left after that time, and may be the one that was asked for a topic. */
+	/* A broker that does not answer is left after that time, and may be the one that was asked
+	 * for a topic. */
 	set_at_most(c, "socket.timeout.ms", SOCKET_MS);
 	if (kind == WRITER_PLAIN)
 		return;
-	/* Of several on their way to a broker that goes, one may come to the next broker before another: librdkafka gives the
-	 * producer up then. */
+	/* Of several on their way to a broker that goes, one may come to the next broker before
+	 * another: librdkafka gives the producer up then. */
 	set_at_most(c, "max.in.flight.requests.per.connection", 1);
 	if (kind == WRITER_SINGLE)
 		set_at_most(c, "batch.num.messages", 1);
@@ -121,8 +122,8 @@ static void retire(struct writer *w)
 	purge(w);
 }
 
-/* After a fatal error librdkafka sends nothing more, but still puts what was on its way, and has to be sent again, into its
- * queues: there it would stay until it times out. */
+/* After a fatal error librdkafka sends nothing more, but still puts what was on its way, and has to
+ * be sent again, into its queues: there it would stay until it times out. */
 static void purge_again(struct writer *w)
 {
 	if (w->out && wake_now_ms() - w->purged_ms >= PURGE_MS &&
@@ -249,11 +250,13 @@ bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms)
 	w->out--;
 	if (!m->err)
 		return false;
-	/* Its sequence of records has a hole now, which librdkafka mends when all that is out has an answer. */
+	/* Its sequence of records has a hole now, which librdkafka mends when all that is out has
+	 * an answer. */
 	if (m->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT && ws->idempotent)
 		w->lost = true;
-	/* A batch has records of several requests: each goes again by itself, and that answer counts. They go in the order of
-	 * their refusal; what was sent behind them meanwhile may stand before them. */
+	/* A batch has records of several requests: each goes again by itself, and that answer
+	 * counts. They go in the order of their refusal; what was sent behind them meanwhile may
+	 * stand before them. */
 	if (verdict_is_shared(m->err))
 		return w->kind != WRITER_SINGLE && send_anew(ws, WRITER_SINGLE, m);
 	return is_purged(m) && age_ms < (w->kind == WRITER_PATIENT ? IDEM_TTL_MS : YOUNG_MS) &&

@@ -35,8 +35,8 @@ void acks_take(struct acks *a, const struct acks_opts *o, bool raw)
 		opt_bad("--raw prints no numbers that could be acknowledged: ask for --commit written, which may lose what is in the pipe at a crash, or --commit never");
 }
 
-/* The consumer group's metadata, under which a transaction commits positions. librdkafka may know that the
- * assignment is lost, and we not yet. */
+/* The consumer group's metadata, under which a transaction commits positions. librdkafka may know
+ * that the assignment is lost, and we not yet. */
 static bool on_metadata(void *ctx, struct buf *out)
 {
 	const struct group *g = (const struct group *)ctx;
@@ -58,8 +58,8 @@ void acks_open(struct acks *a)
 {
 	struct source *s = a->group->source;
 
-	/* A source that does not wait has no more open records than the pipes hold, but for those that a
-	 * filter swallows. */
+	/* A source that does not wait has no more open records than the pipes hold, but for those
+	 * that a filter swallows. */
 	s->reader_may_go = !a->group->name && !s->path && !getenv("EVPIPE_DIR");
 	source_open(s, a->follows, a->follows ? a->window : 1 << 18);
 	if (a->follows) {
@@ -72,7 +72,8 @@ void acks_commit(struct acks *a)
 {
 	const struct parts *parts = a->group->parts;
 	struct source *s = a->group->source;
-	/* The transaction, or the sink with its data, has committed the position of what is final. */
+	/* The transaction, or the sink with its data, has committed the position of what is
+	 * final. */
 	bool elsewhere = s->server.is_txn || s->server.keeps_positions;
 	uint64_t due = 0;
 

@@ -22,13 +22,13 @@ struct acks {
 	int64_t window;
 };
 
-/* Reads the options, after those of the source; decides what the group commits. @raw: records will have no
- * numbers. Dies with 100. */
+/* Reads the options, after those of the source; decides what the group commits. @raw: records will
+ * have no numbers. Dies with 100. */
 void acks_take(struct acks *a, const struct acks_opts *o, bool raw);
 /* Opens the group's source. Dies with 100. */
 void acks_open(struct acks *a);
-/* Commits when it is time to, lest the window fill with records that are only not committed. Call each turn,
- * after the answers to commits were taken. */
+/* Commits when it is time to, lest the window fill with records that are only not committed. Call
+ * each turn, after the answers to commits were taken. */
 void acks_commit(struct acks *a);
 
 #endif

@@ -14,7 +14,8 @@
 
 enum {
 	IDS_EVERY_MS = 10000,
-	/* Where metadata come faster than proofs, records still have to come: after so many repeats, for so long. */
+	/* Where metadata come faster than proofs, records still have to come: after so many
+	 * repeats, for so long. */
 	REPEATS_MAX = 3,
 	HOLD_MS = 2000,
 };
@@ -58,7 +59,8 @@ void follow_anew(struct parts *r, const char *topic, int32_t partition, int64_t 
 
 /* ---- the proof ---- */
 
-/* From now on librdkafka hands out the records from @offset on. Returns false when it cannot now. */
+/* From now on librdkafka hands out the records from @offset on. Returns false when it cannot
+ * now. */
 static bool seek(struct parts *r, struct kread_part *p, int64_t offset)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
@@ -123,14 +125,16 @@ static bool find_mark(struct kread_part *p)
 
 /* ---- going back ---- */
 
-/* Reading goes back to @next, -1: the beginning. What was emitted is of an assignment that has ended. */
+/* Reading goes back to @next, -1: the beginning. What was emitted is of an assignment that has
+ * ended. */
 static void go_back(struct parts *r, struct kread_part *p, int64_t next)
 {
 	marks_cut(&p->marks, next < 0 ? 0 : next);
 	parts_restart(r, p, next);
 	p->proof = KREAD_PROOF_NONE;
 	p->replayed = -1;
-	/* The log may be of another topic now. If all of it is read anew it does not matter; else all has to be. */
+	/* The log may be of another topic now. If all of it is read anew it does not matter; else
+	 * all has to be. */
 	if (next <= 0) {
 		p->id[0] = '\0';
 		p->id_since = r->ids.asked;
@@ -175,7 +179,8 @@ static int64_t end_of(const struct parts *r, const struct kread_part *p, int64_t
 	return high;
 }
 
-/* All marks are compared, or no further ones are there: p->same is the last record that is the same. */
+/* All marks are compared, or no further ones are there: p->same is the last record that is the
+ * same. */
 static void part_ways(struct parts *r, struct kread_part *p)
 {
 	char where[64] = "its beginning";
@@ -230,7 +235,8 @@ static bool compare(
 		is_other(r, p, p->tried.offset);
 		return false;
 	}
-	/* An end may be that of a fetch from the old position, of another log: it counts when it is seen twice. */
+	/* An end may be that of a fetch from the old position, of another log: it counts when it is
+	 * seen twice. */
 	if (!m && !p->end_seen) {
 		p->end_seen = true;
 		ask(r, p);
@@ -342,8 +348,8 @@ void follow_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more)
 	if (ids_take(&r->ids)) {
 		for (size_t i = 0; i < r->part_count; i++)
 			compare_id(r, &r->parts[i]);
-		/* The answer is metadata, too: if nothing else has come it is no reason for a proof. A question
-		 * that failed has no answer: what has come then is. */
+		/* The answer is metadata, too: if nothing else has come it is no reason for a
+		 * proof. A question that failed has no answer: what has come then is. */
 		if (r->ids.answered && r->metadata == r->ids_metadata &&
 			kafka_metadata(r->kafka) == r->ids_metadata + 1)
 			r->metadata++;

@@ -20,8 +20,8 @@ static bool was_there(const struct group *g, const rd_kafka_topic_partition_t *o
 	return false;
 }
 
-/* The process that was given it at the start begins where the option says. What has appeared since then, and
- * what was made anew, is read from its beginning. */
+/* The process that was given it at the start begins where the option says. What has appeared since
+ * then, and what was made anew, is read from its beginning. */
 static int64_t begin_without_position(struct group *g, const rd_kafka_topic_partition_t *o)
 {
 	rd_kafka_topic_partition_t *past =
@@ -43,7 +43,8 @@ static int64_t begin_without_position(struct group *g, const rd_kafka_topic_part
 		: RD_KAFKA_OFFSET_BEGINNING;
 }
 
-/* Where reading of a partition goes on that is ours already. librdkafka would begin at a position of its own. */
+/* Where reading of a partition goes on that is ours already. librdkafka would begin at a position
+ * of its own. */
 static int64_t go_on(const struct kread_part *p)
 {
 	if (p->proof != KREAD_PROOF_NONE)
@@ -89,7 +90,8 @@ static void give_part(struct group *g, rd_kafka_topic_partition_t *o)
 	forward(g, o->topic, o->partition);
 }
 
-/* When librdkafka ends the assignment before, a while later, it also forgets where messages are to go, and keeps them. */
+/* When librdkafka ends the assignment before, a while later, it also forgets where messages are to
+ * go, and keeps them. */
 void give_serve(struct group *g, int64_t now_ms)
 {
 	if (now_ms < g->forward_ms)
@@ -104,8 +106,8 @@ void give_serve(struct group *g, int64_t now_ms)
 	}
 }
 
-/* librdkafka joins again without taking anything away when the group changes before it is told of an assignment. What
- * the next one does not have is another member's then. */
+/* librdkafka joins again without taking anything away when the group changes before it is told of
+ * an assignment. What the next one does not have is another member's then. */
 static void drop_others(struct group *g, rd_kafka_topic_partition_list_t *list)
 {
 	for (size_t i = g->parts->part_count; i-- > 0;) {

@@ -2,17 +2,19 @@
 /* The consumer group: partitions come and go, positions are committed.
  *
  * A position is committed only when all records before it are final or, with --commit written, when
- * their bytes have left the process (part_safe). The loop takes messages only when no output is pending, so
- * the position is `next`, or `flushed_next` while output is stuck.
+ * their bytes have left the process (part_safe). The loop takes messages only when no output is
+ * pending, so the position is `next`, or `flushed_next` while output is stuck.
  *
  * One commit is out at a time, so that none can overtake another and a position never goes back.
  *
- * Partitions that are taken away are released in steps, while the loop goes on (group_serve): their records
- * are no longer emitted; their open records may become final; their positions are committed; they are given
- * up. The group waits for us so long, at most for half of max.poll.interval.ms, and librdkafka fetches
- * nothing meanwhile, not even from partitions that are kept.
+ * Partitions that are taken away are released in steps, while the loop goes on (group_serve): their
+ * records are no longer emitted; their open records may become final; their positions are
+ * committed; they are given up. The group waits for us so long, at most for half of
+ * max.poll.interval.ms, and librdkafka fetches nothing meanwhile, not even from partitions that are
+ * kept.
  *
- * A source that is to commit joins once its sink has come, which may keep the positions itself (keeper.h). */
+ * A source that is to commit joins once its sink has come, which may keep the positions itself
+ * (keeper.h). */
 #include "kread/group.h"
 
 #include "base/msg.h"
@@ -62,7 +64,8 @@ static void put_position(struct group *g, rd_kafka_topic_partition_list_t *list,
 	to->metadata_size = text.len;
 }
 
-/* Positions to commit, which are marked as committed. @only: not NULL: of these partitions alone. */
+/* Positions to commit, which are marked as committed. @only: not NULL: of these partitions
+ * alone. */
 static rd_kafka_topic_partition_list_t *positions(
 	struct group *g, rd_kafka_topic_partition_list_t *only)
 {
@@ -120,7 +123,8 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 			msg_warn("%s; trying again", why);
 	}
 	g->commit_failed = err;
-	/* All have joined, and the leader has not yet said who gets what: a member that leaves then waits for that. */
+	/* All have joined, and the leader has not yet said who gets what: a member that leaves then
+	 * waits for that. */
 	g->commit_again = err && !g->is_refused && err != RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION &&
 		(g->closing || err != RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS) &&
 		err != RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
@@ -137,8 +141,9 @@ static void commit(struct group *g, rd_kafka_topic_partition_list_t *only)
 
 void group_commit(struct group *g)
 {
-	/* librdkafka takes the answer to a commit under a past generation for the loss of all, and joins anew. It does not
-	 * tell of each rejoin, and one commit tried again in each would let none of them end. */
+	/* librdkafka takes the answer to a commit under a past generation for the loss of all, and
+	 * joins anew. It does not tell of each rejoin, and one commit tried again in each would let
+	 * none of them end. */
 	if (g->rejoining && wake_now_ms() < g->rejoin_by_ms)
 		return;
 	if (!g->committing && (!g->commit_failed || member_is_in(g->kafka->rk, NULL)))
@@ -230,7 +235,8 @@ static void release(struct group *g, bool lost)
 			"%llu %s of partitions that were taken away %s not acknowledged; %s will be read again",
 			(unsigned long long)open, PLURAL(open, "record", "records"),
 			PLURAL(open, "is", "are"), PLURAL(open, "it", "they"));
-	/* The positions of a sink that keeps them are not lost with the group's. A refusal is told at the end. */
+	/* The positions of a sink that keeps them are not lost with the group's. A refusal is told
+	 * at the end. */
 	if (!lost && !g->source->server.keeps_positions && (g->committing || g->commit_failed) &&
 		!g->is_refused) {
 		const char *why =
@@ -253,7 +259,8 @@ static void release(struct group *g, bool lost)
 	/* Without partitions it is not known whether -e is done. */
 	g->parts->known = g->parts->part_count > 0;
 	g->leaving = NULL;
-	/* In the cooperative protocol two callbacks follow: this assignment, then the one after the rejoin. */
+	/* In the cooperative protocol two callbacks follow: this assignment, then the one after the
+	 * rejoin. */
 	g->rejoining = g->leaving_cooperative && !lost ? 2 : 1;
 	g->rejoin_by_ms = wake_now_ms() + REJOIN_MS;
 	if (g->leaving_cooperative)

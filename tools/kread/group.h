@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The consumer group: partitions come and go, positions are committed. See group.c for the rules. */
+/* The consumer group: partitions come and go, positions are committed. See group.c for the
+ * rules. */
 #ifndef EVPIPE_KREAD_GROUP_H
 #define EVPIPE_KREAD_GROUP_H
 
@@ -15,15 +16,16 @@
 struct group {
 	/* set by the program */
 	const char *name; /* NULL: no group */
-	bool commit; /* positions: of what is final if the source replays, else of what has left the process */
+	/* positions: of what is final if the source replays, else of what has left the process */
+	bool commit;
 	struct kafka *kafka;
 	struct parts *parts;
 	struct source *source;
 	struct keeper *keeper;
 	const struct move *move; /* where to go on when the group has no position */
 	int64_t poll_interval_ms; /* max.poll.interval.ms */
-	/* Where a partition begins for which the group has no position; LATEST: only those that were there at the
-	 * start, and only at the first assignment. */
+	/* Where a partition begins for which the group has no position; LATEST: only those that
+	 * were there at the start, and only at the first assignment. */
 	enum group_begin { GROUP_EARLIEST, GROUP_LATEST, GROUP_ERROR } begin;
 
 	rd_kafka_queue_t *queue; /* events of the group; messages have a queue of their own */
@@ -51,8 +53,9 @@ struct group {
 	int64_t leaving_retry_ms; /* when a commit that failed is tried again */
 	int64_t leave_by_ms;
 	bool closing; /* the group is being left */
-	/* Rebalance callbacks still expected before partitions that we kept can be committed (librdkafka takes
-	 * a commit under an old generation for the loss of all partitions), and until when to expect them. */
+	/* Rebalance callbacks still expected before partitions that we kept can be committed
+	 * (librdkafka takes a commit under an old generation for the loss of all partitions), and
+	 * until when to expect them. */
 	int rejoining;
 	int64_t rejoin_by_ms;
 };
@@ -62,20 +65,21 @@ void group_open(struct group *g);
 /* librdkafka gives or takes partitions; @err tells which. */
 void group_on_rebalance(
 	struct group *g, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list);
-/* Reads auto.offset.reset and sets it to what reading needs: librdkafka goes to the beginning when a position is
- * no longer there (follow.h says the rest). */
+/* Reads auto.offset.reset and sets it to what reading needs: librdkafka goes to the beginning when
+ * a position is no longer there (follow.h says the rest). */
 void group_take_reset(struct group *g, struct kafka_conf *conf);
-/* Appends the metadata that is to be committed with this position of @p: the marks of the records below. */
+/* Appends the metadata that is to be committed with this position of @p: the marks of the records
+ * below. */
 void group_note(const struct group *g, struct kread_part *p, int64_t position, struct buf *out);
 /* Commits without waiting, unless an answer is still out. */
 void group_commit(struct group *g);
-/* Subscribes; takes answers to commits; looks up positions of partitions that are given, and releases those that
- * are taken away. Call each turn. Dies with 100. */
+/* Subscribes; takes answers to commits; looks up positions of partitions that are given, and
+ * releases those that are taken away. Call each turn. Dies with 100. */
 void group_serve(struct group *g);
 /* A topic of the subscription does not exist: group_serve tells it, once all topics are known. */
 void group_misses(struct group *g, const char *topic);
-/* Whether the message was taken before: a message that is taken while a rebalance pauses its partition comes
- * twice. Call with each message of a partition before it is emitted. */
+/* Whether the message was taken before: a message that is taken while a rebalance pauses its
+ * partition comes twice. Call with each message of a partition before it is emitted. */
 static inline bool group_again(struct kread_part *p, const rd_kafka_message_t *m)
 {
 	bool paused = p->paused;
@@ -87,7 +91,8 @@ static inline bool group_again(struct kread_part *p, const rd_kafka_message_t *m
 void group_remember(struct group *g, const struct kread_part *p);
 /* Commits and leaves. Call each turn until it returns true: the group is left. */
 bool group_leave(struct group *g);
-/* Whether the group was left. If not, librdkafka must not be stopped: that would wait for the same. */
+/* Whether the group was left. If not, librdkafka must not be stopped: that would wait for the
+ * same. */
 bool group_is_left(const struct group *g);
 /* Returns false when librdkafka must not be stopped: see listing_close. */
 bool group_close(struct group *g);

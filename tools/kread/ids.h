@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* The ids of topics, which a topic that is deleted and made anew has not again. They are asked of the brokers
- * without waiting; librdkafka can from 2.3 on. With an older one, or older brokers, no topic has an id. */
+/* The ids of topics, which a topic that is deleted and made anew has not again. They are asked of
+ * the brokers without waiting; librdkafka can from 2.3 on. With an older one, or older brokers, no
+ * topic has an id. */
 #ifndef EVPIPE_KREAD_IDS_H
 #define EVPIPE_KREAD_IDS_H
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Of partitions that arrive the brokers are asked for the first and the last offset, then the sink is told, and asked
- * where to begin. `opaque` of a partition in `arriving` is not NULL when the sink has answered. */
+/* Of partitions that arrive the brokers are asked for the first and the last offset, then the sink
+ * is told, and asked where to begin. `opaque` of a partition in `arriving` is not NULL when the
+ * sink has answered. */
 #include "kread/keeper.h"
 
 #include "base/msg.h"
@@ -144,7 +145,8 @@ static rd_kafka_topic_partition_t *arriving(
 	return o;
 }
 
-/* An answer that comes late, to an earlier assignment, was true then: what the sink has got since, it leaves out. */
+/* An answer that comes late, to an earlier assignment, was true then: what the sink has got since,
+ * it leaves out. */
 static void on_start(void *ctx, struct span topic, int32_t partition, int64_t offset)
 {
 	struct keeper *k = ctx;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* A sink that keeps positions, such as rapply, decides where each partition is read from (evpipe-ack(7)). Partitions
- * that the group gives are told to librdkafka once the sink has answered for all of them. */
+/* A sink that keeps positions, such as rapply, decides where each partition is read from
+ * (evpipe-ack(7)). Partitions that the group gives are told to librdkafka once the sink has
+ * answered for all of them. */
 #ifndef EVPIPE_KREAD_KEEPER_H
 #define EVPIPE_KREAD_KEEPER_H
 
@@ -32,15 +33,16 @@ static inline bool keeper_decides(const struct keeper *k)
 {
 	return k->source->server.keeps_positions;
 }
-/* Begins to ask for these partitions, whose offsets are what the group has committed. @list is copied; an earlier
- * question is forgotten. */
+/* Begins to ask for these partitions, whose offsets are what the group has committed. @list is
+ * copied; an earlier question is forgotten. */
 void keeper_ask(struct keeper *k, const rd_kafka_topic_partition_list_t *list);
 /* Whether an answer is awaited. */
 static inline bool keeper_asks(const struct keeper *k)
 {
 	return k->arriving;
 }
-/* Goes on. The list, with the offsets to begin at, once all are known: it is the caller's then. Call each turn. */
+/* Goes on. The list, with the offsets to begin at, once all are known: it is the caller's then.
+ * Call each turn. */
 rd_kafka_topic_partition_list_t *keeper_step(struct keeper *k);
 /* The partitions come to nothing. */
 void keeper_cancel(struct keeper *k);

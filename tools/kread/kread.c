@@ -4,25 +4,26 @@
  *
  * DESIGN: one poll loop, nothing that waits.
  *
- * librdkafka's queues wake the loop through a pipe. Messages come through one queue, everything else
- * through another. Messages are taken only while no output is pending and the window has room: if standard
- * output is stuck, or the sink does not acknowledge, no message is taken, the local queue fills, and
- * fetching stops. The other queue is served at least once a second, lest the group expels the member.
+ * librdkafka's queues wake the loop through a pipe. Messages come through one queue, everything
+ * else through another. Messages are taken only while no output is pending and the window has room:
+ * if standard output is stuck, or the sink does not acknowledge, no message is taken, the local
+ * queue fills, and fetching stops. The other queue is served at least once a second, lest the group
+ * expels the member.
  *
- * With a socket (flow/source.h) each record has a number and stands in a ledger until it is final, and
- * positions are committed as far as all records are final. A window bounds how many numbers are neither
- * final nor committed: so many records may come twice after a crash.
+ * With a socket (flow/source.h) each record has a number and stands in a ledger until it is final,
+ * and positions are committed as far as all records are final. A window bounds how many numbers are
+ * neither final nor committed: so many records may come twice after a crash.
  *
- * Order of events at the end (SIGTERM, -c, -e, --until): no more messages are taken; the output is written;
- * the sink is told the end and standard output is closed; open records become final, for --drain at most;
- * the positions are committed and the group is left. If the sink or the reader has gone (POLLERR reports it
- * on an idle topic too), the same without the first three. A second signal skips the rest: 111.
+ * Order of events at the end (SIGTERM, -c, -e, --until): no more messages are taken; the output is
+ * written; the sink is told the end and standard output is closed; open records become final, for
+ * --drain at most; the positions are committed and the group is left. If the sink or the reader has
+ * gone (POLLERR reports it on an idle topic too), the same without the first three. A second signal
+ * skips the rest: 111.
  *
- * Files: kread.c the command line, messages, the loop; parts.c topics, partitions and ranges; group.c the
- * consumer group; acks.c which positions are committed and when; range.c the options for them; offsets.c a
- * resume list; move.c where a group of another cluster goes on; print.c a record; refusal.c what Kafka says in
- * place of a message; wire.c a look behind librdkafka.
- */
+ * Files: kread.c the command line, messages, the loop; parts.c topics, partitions and ranges;
+ * group.c the consumer group; acks.c which positions are committed and when; range.c the options
+ * for them; offsets.c a resume list; move.c where a group of another cluster goes on; print.c a
+ * record; refusal.c what Kafka says in place of a message; wire.c a look behind librdkafka. */
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/opt.h"
@@ -270,8 +271,8 @@ static void serve_events(struct kread *r)
 }
 
 /* At most @room messages that have come; returns how many.
- * One by one before librdkafka 2.1: when a rebalance pauses a partition while it collects a batch, it throws away
- * what it has collected, and yet goes on behind it afterwards. */
+ * One by one before librdkafka 2.1: when a rebalance pauses a partition while it collects a batch,
+ * it throws away what it has collected, and yet goes on behind it afterwards. */
 static size_t pull(struct kread *r, rd_kafka_message_t **messages, size_t room)
 {
 	ssize_t n;

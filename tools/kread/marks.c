@@ -32,8 +32,8 @@ void marks_grow(struct marks *m)
 	m->count /= 2;
 }
 
-/* Of marks that are visited from the newest on: keeps each that is at least one part in @part farther from the
- * newest than the one kept before it. */
+/* Of marks that are visited from the newest on: keeps each that is at least one part in @part
+ * farther from the newest than the one kept before it. */
 struct thinning {
 	int64_t newest, least, part;
 };

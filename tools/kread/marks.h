@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Marks of the records of one partition that were read: by them it is seen whether a position still names the
- * record that it was taken behind. A log that was truncated, or a topic that was made anew, has others there.
+/* Marks of the records of one partition that were read: by them it is seen whether a position still
+ * names the record that it was taken behind. A log that was truncated, or a topic that was made
+ * anew, has others there.
  *
- * A mark is an offset and a sum over the record's time, its lengths and the first and last bytes of key and
- * payload. Marks below the position that is committed are thinned: each is a quarter farther from the newest than
- * the one before it, so that few are kept however long the log is. Fewer still, each half as far again, travel in
- * the metadata of a commit. */
+ * A mark is an offset and a sum over the record's time, its lengths and the first and last bytes of
+ * key and payload. Marks below the position that is committed are thinned: each is a quarter
+ * farther from the newest than the one before it, so that few are kept however long the log is.
+ * Fewer still, each half as far again, travel in the metadata of a commit. */
 #ifndef EVPIPE_KREAD_MARKS_H
 #define EVPIPE_KREAD_MARKS_H
 
@@ -81,9 +82,11 @@ static inline struct kread_mark marks_at(const struct marks *m, size_t i)
 /* Forgets those from @offset on. */
 void marks_cut(struct marks *m, int64_t offset);
 
-/* The settled marks and the topic's @id ("": not known) as text for a commit's metadata, appended; without a NUL. */
+/* The settled marks and the topic's @id ("": not known) as text for a commit's metadata, appended;
+ * without a NUL. */
 void marks_print(const struct marks *m, const char *id, struct buf *b);
-/* Reads such a text into @m, which has no marks: those below @position; and into @id. Any other text gives none. */
+/* Reads such a text into @m, which has no marks: those below @position; and into @id. Any other
+ * text gives none. */
 void marks_parse(
 	struct marks *m, char id[MARKS_ID_SIZE], const char *text, size_t size, int64_t position);
 

@@ -35,8 +35,8 @@ const char *member_name(void)
 	return name;
 }
 
-/* librdkafka's form: a mark, the generation, and more. Of a member that has left or was thrown out it is -1, and a
- * broker takes positions under -1 as those of no group, without a look. */
+/* librdkafka's form: a mark, the generation, and more. Of a member that has left or was thrown out
+ * it is -1, and a broker takes positions under -1 as those of no group, without a look. */
 static bool has_generation(const void *bytes, size_t size)
 {
 	static const char mark[] = "CGMDv2:";

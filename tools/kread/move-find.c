@@ -238,8 +238,8 @@ static void cover(struct covered *c, int64_t from, int64_t end)
 	c->count++;
 }
 
-/* The place here of the first last copy of a record from @position on. *@behind: how many records before it are not
- * here yet, as far as is known. */
+/* The place here of the first last copy of a record from @position on. *@behind: how many records
+ * before it are not here yet, as far as is known. */
 static int64_t go_on(const struct move_part *p, int64_t position, int64_t *behind)
 {
 	struct covered c = {0};

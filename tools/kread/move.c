@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: before the group is joined the whole map is read, by a client of its own, in a loop of its own. What is
- * asked later is answered from memory.
+/* DESIGN: before the group is joined the whole map is read, by a client of its own, in a loop of
+ * its own. What is asked later is answered from memory.
  *
- * A record may have been written twice, by a mirror that was killed. The group goes on before the last copy of each
- * record that it has not read: so nothing is lost even when two mirrors wrote at the same time. */
+ * A record may have been written twice, by a mirror that was killed. The group goes on before the
+ * last copy of each record that it has not read: so nothing is lost even when two mirrors wrote at
+ * the same time. */
 #include "kread/move.h"
 
 #include "base/mem.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* kread --offsets-from: where a group that has read the old cluster goes on in this one, by the map of offsets that
- * kwrite --map keeps (kwrite(1), "The map").
+/* kread --offsets-from: where a group that has read the old cluster goes on in this one, by the map
+ * of offsets that kwrite --map keeps (kwrite(1), "The map").
  *
- * The position is that of the first record that the group has not read in the old cluster, or of one before it: all
- * records from its position on stand behind it, those too that were written twice. */
+ * The position is that of the first record that the group has not read in the old cluster, or of
+ * one before it: all records from its position on stand behind it, those too that were written
+ * twice. */
 #ifndef EVPIPE_KREAD_MOVE_H
 #define EVPIPE_KREAD_MOVE_H
 
@@ -56,12 +57,13 @@ struct move {
 
 /* Reads the options. @group: NULL without. Dies with 100. */
 void move_options(struct move *m, const struct move_opts *o, const char *group);
-/* Reads the map, and the group's positions from the old cluster; without --old from the map, too. @conf says how this
- * cluster is reached. Waits for the brokers, and returns early when a signal comes. 0, or the status of @why. */
+/* Reads the map, and the group's positions from the old cluster; without --old from the map, too.
+ * @conf says how this cluster is reached. Waits for the brokers, and returns early when a signal
+ * comes. 0, or the status of @why. */
 int move_read(struct move *m, const struct move_opts *o, const struct kafka_conf *conf,
 	int signal_fd, struct trouble *why);
-/* Sets the offsets of those of @list that have none, nor are in @past, to where the group goes on, where the map says
- * that. */
+/* Sets the offsets of those of @list that have none, nor are in @past, to where the group goes on,
+ * where the map says that. */
 void move_fill(const struct move *m, rd_kafka_topic_partition_list_t *past,
 	rd_kafka_topic_partition_list_t *list);
 /* Where the group goes on in a partition of this cluster; -1: the map does not say. */

@@ -115,7 +115,8 @@ static bool add_words(struct offsets *o, struct span line)
 	return true;
 }
 
-/* A record, or a place: record_parse takes neither a place, which has no payload, nor a receipt of kwrite. */
+/* A record, or a place: record_parse takes neither a place, which has no payload, nor a receipt of
+ * kwrite. */
 static bool add_object(struct offsets *o, struct span line)
 {
 	struct json_value v, name, value, topic = {0}, partition = {0}, offset = {0};

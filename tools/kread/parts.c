@@ -175,12 +175,14 @@ void parts_eof(struct parts *r, const rd_kafka_message_t *m)
 {
 	struct kread_part *p = parts_find(r, rd_kafka_topic_name(m->rkt), m->partition);
 
-	/* Records before the end that kread.c left out, for the same reasons, must be read again. */
+	/* Records before the end that kread.c left out, for the same reasons, must be read
+	 * again. */
 	if (!p || p->done || p->leaving || source_phase(r->source) != SOURCE_READING)
 		return;
 	if (!follow_takes(r, p, m->offset, NULL))
 		return;
-	/* The last offsets may have no record: they are marks of transactions, or were compacted away. */
+	/* The last offsets may have no record: they are marks of transactions, or were compacted
+	 * away. */
 	if (m->offset > p->next) {
 		parts_advance(r, p, m->offset);
 		if (p->account)
@@ -226,7 +228,8 @@ void parts_print_places(const struct parts *r)
 
 /* ---- ranges ---- */
 
-/* Whether the brokers have answered the question that is out. false, too, when it is to be asked again. */
+/* Whether the brokers have answered the question that is out. false, too, when it is to be asked
+ * again. */
 static bool has_answer(struct parts *r, const char *what)
 {
 	struct listing *l = &r->questions.listing;
@@ -242,9 +245,9 @@ static bool has_answer(struct parts *r, const char *what)
 	return !l->err;
 }
 
-/* Asks the leaders for the first offset of each fresh part at or after @time_ms; -1 and -2 stand for the end
- * and the beginning, as in the protocol. Returns false until *@answer is there; one that is there
- * stays. */
+/* Asks the leaders for the first offset of each fresh part at or after @time_ms; -1 and -2 stand
+ * for the end and the beginning, as in the protocol. Returns false until *@answer is there; one
+ * that is there stays. */
 static bool ask_offsets(struct parts *r, int64_t time_ms, rd_kafka_topic_partition_list_t **answer)
 {
 	struct listing *l = &r->questions.listing;
@@ -360,7 +363,8 @@ bool parts_find_ends(struct parts *r)
 			continue;
 		p->end = (*high)->elems[i].offset;
 		p->fresh = false;
-		/* A position beyond the end, or one that is not proved: librdkafka will say more. */
+		/* A position beyond the end, or one that is not proved: librdkafka will say
+		 * more. */
 		if (p->next == p->end && !p->proof)
 			parts_done(r, p);
 	}
@@ -388,7 +392,8 @@ static void add_topic(struct parts *r, const rd_kafka_metadata_topic_t *t)
 				t->topic, high, t->partition_cnt);
 }
 
-/* Ends with the name of a topic that may have been meant. Returns while the topics are not known. */
+/* Ends with the name of a topic that may have been meant. Returns while the topics are not
+ * known. */
 static void end_without(struct parts *r, const char *name)
 {
 	struct listing *l = &r->questions.listing;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The partitions that are read, and from where to where. Ranges are resolved to offsets before the first
- * record is read: a reading that has an end then ends whatever happens to the topic. */
+/* The partitions that are read, and from where to where. Ranges are resolved to offsets before the
+ * first record is read: a reading that has an end then ends whatever happens to the topic. */
 #ifndef EVPIPE_KREAD_PARTS_H
 #define EVPIPE_KREAD_PARTS_H
 
@@ -18,7 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of whether the log is the one that was read (follow.h). DUE: librdkafka does not know the partition now. */
+/* Of whether the log is the one that was read (follow.h). DUE: librdkafka does not know the
+ * partition now. */
 enum kread_proof { KREAD_PROOF_NONE, KREAD_PROOF_DUE, KREAD_PROOF_ASKED };
 
 /* A partition that is read. Offsets are -1 while not known. */
@@ -87,14 +88,17 @@ struct parts {
 	unsigned pulls; /* how many times messages were taken from librdkafka */
 	const char *gap_stops; /* the option by which a gap ends reading; NULL: none */
 	unsigned
-		metadata; /* how many answers with metadata had come when proofs were asked for last */
+		/* how many answers with metadata had come when proofs were asked for last */
+		metadata;
 	struct ids ids;
 	unsigned
-		ids_metadata; /* how many answers with metadata had come when they were asked for last */
+		/* how many answers with metadata had come when they were asked for last */
+		ids_metadata;
 	int64_t ids_ms; /* when they are asked for again */
 	uint64_t gaps, lost; /* counters: lost counts records */
 	bool known; /* the group has assigned partitions, or all ranges are resolved */
-	bool need_ends; /* for -e, of partitions just assigned: nothing is taken before they are known */
+	/* for -e, of partitions just assigned: nothing is taken before they are known */
+	bool need_ends;
 	/* internal */
 	struct parts_questions questions;
 	/* the partition of the message before */
@@ -107,7 +111,8 @@ void parts_check_list(const char *text);
 
 /* NULL: not read (any more). */
 struct kread_part *parts_find(const struct parts *r, const char *topic, int32_t partition);
-/* The same for a message. Call parts_new_batch between batches: it remembers librdkafka's pointers. */
+/* The same for a message. Call parts_new_batch between batches: it remembers librdkafka's
+ * pointers. */
 static inline struct kread_part *parts_of(struct parts *r, const rd_kafka_message_t *m)
 {
 	if (!r->last || m->rkt != r->last_rkt || m->partition != r->last->partition) {
@@ -123,8 +128,8 @@ static inline void parts_new_batch(struct parts *r)
 /* Pointers to other partitions move, here and in parts_remove. */
 struct kread_part *parts_add(struct parts *r, const char *topic, int32_t partition);
 void parts_remove(struct parts *r, struct kread_part *p);
-/* Its present assignment ends; the next begins at @next, -1: at its beginning. Its end, if it has one, is asked
- * for anew. */
+/* Its present assignment ends; the next begins at @next, -1: at its beginning. Its end, if it has
+ * one, is asked for anew. */
 void parts_restart(struct parts *r, struct kread_part *p, int64_t next);
 /* The end of @p is reached: it is not fetched any more. */
 void parts_done(struct parts *r, struct kread_part *p);
@@ -142,9 +147,9 @@ static inline void parts_advance(const struct parts *r, struct kread_part *p, in
 /* librdkafka says that the end of a partition is at the message's offset. */
 void parts_eof(struct parts *r, const rd_kafka_message_t *m);
 bool parts_all_done(const struct parts *r);
-/* Looks the topics up, resolves the ranges of partitions not known before, and starts them. Returns false
- * until it is done: call it again when librdkafka has woken the loop, and a little later when no question
- * is out. Dies with 100. */
+/* Looks the topics up, resolves the ranges of partitions not known before, and starts them. Returns
+ * false until it is done: call it again when librdkafka has woken the loop, and a little later when
+ * no question is out. Dies with 100. */
 bool parts_resolve(struct parts *r);
 /* Asks for the ends of partitions that have none, for -e. As above. */
 bool parts_find_ends(struct parts *r);
@@ -152,8 +157,8 @@ static inline bool parts_is_asking(const struct parts *r)
 {
 	return listing_is_out(&r->questions.listing);
 }
-/* Appends, to the source's output, where the next reading would go on: at the end of each partition where it has one,
- * else where it begins. */
+/* Appends, to the source's output, where the next reading would go on: at the end of each partition
+ * where it has one, else where it begins. */
 void parts_print_places(const struct parts *r);
 /* Tells the metrics how far behind each partition is. */
 void parts_lag(const struct parts *r);

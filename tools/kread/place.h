@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* AT_FIRST and AT_LAST: so many records behind the beginning, before the end. AT_TIME: milliseconds. */
+/* AT_FIRST and AT_LAST: so many records behind the beginning, before the end. AT_TIME:
+ * milliseconds. */
 struct kread_place {
 	enum { AT_FIRST, AT_LAST, AT_OFFSET, AT_TIME } kind;
 	int64_t n;
@@ -16,8 +17,8 @@ struct kread_place {
 struct kread_place place_parse(const char *option, const char *text);
 /* Whether a range from @from to @until surely ends before it begins. */
 bool place_is_before(struct kread_place until, struct kread_place from);
-/* The offset in a partition whose log goes from @low to @high; @timed: that of the first record at or after the
- * time, -1: none. */
+/* The offset in a partition whose log goes from @low to @high; @timed: that of the first record at
+ * or after the time, -1: none. */
 int64_t place_offset(struct kread_place at, int64_t low, int64_t high, int64_t timed);
 
 #endif

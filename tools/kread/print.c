@@ -92,7 +92,8 @@ static void put_headers(struct buf *b, const rd_kafka_message_t *m)
 		buf_putc(b, ']');
 }
 
-/* A key of another length is printed in base64, so that no program takes it for a number's digits. */
+/* A key of another length is printed in base64, so that no program takes it for a number's
+ * digits. */
 static void put_number(struct print *p, struct buf *b, const rd_kafka_message_t *m)
 {
 	char text[KEYTYPE_TEXT_MAX];

@@ -30,7 +30,8 @@ struct print {
 
 /* Dies with 100. @count: how many records are printed at most, -1: any number. */
 void print_take(struct print *p, const struct print_opts *o, int64_t count);
-/* Appends the message and its end to the source's output, with a number if the source has a ledger. */
+/* Appends the message and its end to the source's output, with a number if the source has a
+ * ledger. */
 void print_message(struct print *p, struct source *s, const struct kread_part *part,
 	const rd_kafka_message_t *m);
 

@@ -8,7 +8,8 @@
 
 #include <stdbool.h>
 
-/* -p, -o, --until, -e, --offsets, --print-offsets, --follow-new; `topics` are the operands, which stand last. */
+/* -p, -o, --until, -e, --offsets, --print-offsets, --follow-new; `topics` are the operands, which
+ * stand last. */
 struct range_opts {
 	struct arg_str *partitions, *from, *until, *topics;
 	struct arg_lit *to_end, *follow_new, *print_offsets;

@@ -28,8 +28,9 @@ static void warn(struct refusals *r, const rd_kafka_message_t *m, const char *te
 	r->warned = m->err;
 }
 
-/* A fetch that librdkafka tries again each half second without an error: a broker's disk fails, say. A disk that has
- * failed is that of many partitions: one sentence. What has gone is told elsewhere. */
+/* A fetch that librdkafka tries again each half second without an error: a broker's disk fails,
+ * say. A disk that has failed is that of many partitions: one sentence. What has gone is told
+ * elsewhere. */
 static void on_silent(void *ctx, const char *topic, int32_t partition, const char *why)
 {
 	struct refusals *r = ctx;

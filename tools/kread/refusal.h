@@ -14,7 +14,8 @@ struct refusals {
 	struct group *group;
 	/* internal */
 	rd_kafka_resp_err_t warned; /* what was warned of last */
-	int64_t silent_ms; /* the last fetch of those that were told that is tried again in silence */
+	/* the last fetch of those that were told that is tried again in silence */
+	int64_t silent_ms;
 };
 
 /* To be called when the client is there. */

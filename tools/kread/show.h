@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What kread knows of its way, for base/progress: where it is, how much is left, what it waits for. */
+/* What kread knows of its way, for base/progress: where it is, how much is left, what it waits
+ * for. */
 #ifndef EVPIPE_KREAD_SHOW_H
 #define EVPIPE_KREAD_SHOW_H
 

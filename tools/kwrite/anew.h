@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Records whose topic was deleted under them, and maybe made anew: with fewer partitions, say. That is no fault of
- * theirs. The topic is asked about again, which takes as long as a topic that does not exist may need to come about,
- * and they are sent to what is there then, in the order of their refusal. */
+/* Records whose topic was deleted under them, and maybe made anew: with fewer partitions, say. That
+ * is no fault of theirs. The topic is asked about again, which takes as long as a topic that does
+ * not exist may need to come about, and they are sent to what is there then, in the order of their
+ * refusal. */
 #ifndef KWRITE_ANEW_H
 #define KWRITE_ANEW_H
 
@@ -22,7 +23,8 @@ void anew_open(struct anew *a, struct topics *ts, struct deliveries *ds, const s
 	bool off);
 /* Takes over a record of which the report says that its topic or its partition is not there. */
 bool anew_takes(struct anew *a, struct delivery *d, rd_kafka_resp_err_t err);
-/* Sends what can be sent; refuses what has no topic any more. Call each turn, before further lines are taken. */
+/* Sends what can be sent; refuses what has no topic any more. Call each turn, before further lines
+ * are taken. */
 void anew_serve(struct anew *a);
 
 #endif

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: librdkafka copies a message into memory of its own when it takes the message, and its broker's thread
- * reads partition by partition. Keyed messages cost a fifth less when messages of one partition are taken one
- * behind the other, probably since they then lie so in memory (245 bytes, six partitions, 2.0.2).
+/* DESIGN: librdkafka copies a message into memory of its own when it takes the message, and its
+ * broker's thread reads partition by partition. Keyed messages cost a fifth less when messages of
+ * one partition are taken one behind the other, probably since they then lie so in memory (245
+ * bytes, six partitions, 2.0.2).
  *
- * Only the order between partitions changes. Messages of one key go into one list, whatever partition
- * the list is for. While the number of partitions is not known all messages of the topic go into one list; then
- * those behind them do, too, until the last of them has left (strays).
+ * Only the order between partitions changes. Messages of one key go into one list, whatever
+ * partition the list is for. While the number of partitions is not known all messages of the topic
+ * go into one list; then those behind them do, too, until the last of them has left (strays).
  * A batch is sent before the loop waits for anything.
  *
- * An entry that has to wait stays in its list and lets others pass, which go to other partitions. Those of its
- * own partition are not let pass, since the first record of that is still out. The text of its message is not kept:
- * the message is made again from its line. A list is looked at from its beginning only after an answer to a first
- * record. */
+ * An entry that has to wait stays in its list and lets others pass, which go to other partitions.
+ * Those of its own partition are not let pass, since the first record of that is still out. The
+ * text of its message is not kept: the message is made again from its line. A list is looked at
+ * from its beginning only after an answer to a first record. */
 #include "kwrite/batch.h"
 
 #include "kwrite/partition.h"
@@ -71,8 +72,8 @@ void batch_add(struct batch *b, const struct message *m, struct delivery *d)
 	list->last = i;
 }
 
-/* Makes the message of an entry again; it is valid until the next one, and its headers are the caller's. false: the
- * line gives none any more. */
+/* Makes the message of an entry again; it is valid until the next one, and its headers are the
+ * caller's. false: the line gives none any more. */
 static bool make_again(
 	struct batch *b, const struct delivery *d, const struct sink *sink, struct message *m)
 {

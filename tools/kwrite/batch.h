@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Messages between their line and librdkafka, sorted by partition: those of one read, or a part of them, and those
- * that wait for the answer to the first record of their partition (first.h). */
+/* Messages between their line and librdkafka, sorted by partition: those of one read, or a part of
+ * them, and those that wait for the answer to the first record of their partition (first.h). */
 #ifndef KWRITE_BATCH_H
 #define KWRITE_BATCH_H
 
@@ -51,8 +51,8 @@ static inline bool batch_is_full(const struct batch *b)
 }
 /* The message of a record that was taken; its headers are the batch's. */
 void batch_add(struct batch *b, const struct message *m, struct delivery *d);
-/* Hands over all that was added but what waits for an answer. false: librdkafka has no room for all of it; try again
- * after events. true: what the messages' spans point to is not needed any more. */
+/* Hands over all that was added but what waits for an answer. false: librdkafka has no room for all
+ * of it; try again after events. true: what the messages' spans point to is not needed any more. */
 bool batch_send(struct batch *b, struct deliveries *ds);
 
 #endif

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The head of a batch; and of a message its length, attributes, time and place, no key and no headers. */
+/* The head of a batch; and of a message its length, attributes, time and place, no key and no
+ * headers. */
 enum { BATCH_HEAD = 61, MESSAGE_HEAD = 40 };
 
 bool deadletters_ready(struct deadletters *l)
@@ -22,7 +23,8 @@ bool deadletters_ready(struct deadletters *l)
 			"'%s' cannot be a topic's name, for dead letters", l->name);
 		return false;
 	}
-	/* Later the topic may be asked about anew; what is wrong then, the delivery of a letter tells. */
+	/* Later the topic may be asked about anew; what is wrong then, the delivery of a letter
+	 * tells. */
 	if (l->topic->rkt)
 		return true;
 	if (topic_look(l->topics, l->topic) == TOPIC_UNKNOWN)

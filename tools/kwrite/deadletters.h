@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* kwrite --dead-letter kafka:TOPIC: dead letters are messages without a key, in the order of input, and
- * their records are done once the brokers have them. A dead letter that cannot be written ends the
- * program: it is never lost, nor skipped.
+/* kwrite --dead-letter kafka:TOPIC: dead letters are messages without a key, in the order of input,
+ * and their records are done once the brokers have them. A dead letter that cannot be written ends
+ * the program: it is never lost, nor skipped.
  *
  * Nothing is read before the topic is known to exist. */
 #ifndef KWRITE_DEADLETTERS_H

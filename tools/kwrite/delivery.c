@@ -90,11 +90,11 @@ bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct messag
 
 /* ---- what Kafka answers ---- */
 
-/* librdkafka says delivered, but no broker has said where. librdkafka takes a batch whose answer was lost for
- * written when a later batch is written: a broker refuses a gap. But a broker that has just become leader knows
- * nothing of this producer when the first batch was never copied to it; then that batch is lost (librdkafka's
- * issue 4134 may be the same; rd_kafka_dr_implicit_ack). So we do not believe it, and the source sends these
- * records again. */
+/* librdkafka says delivered, but no broker has said where. librdkafka takes a batch whose answer
+ * was lost for written when a later batch is written: a broker refuses a gap. But a broker that has
+ * just become leader knows nothing of this producer when the first batch was never copied to it;
+ * then that batch is lost (librdkafka's issue 4134 may be the same; rd_kafka_dr_implicit_ack). So
+ * we do not believe it, and the source sends these records again. */
 static void unproven(struct kafka *k, const rd_kafka_message_t *m)
 {
 	trouble_set(&k->trouble, EXIT_TEMP,
@@ -170,8 +170,9 @@ static enum errclass class_of(rd_kafka_resp_err_t err)
 	}
 }
 
-/* What librdkafka calls it, with what is known of its causes. rd_kafka_message_produce_errstr of 2.15.1 has the
- * broker's own sentence, but was seen to point at memory that librdkafka had freed. */
+/* What librdkafka calls it, with what is known of its causes. rd_kafka_message_produce_errstr of
+ * 2.15.1 has the broker's own sentence, but was seen to point at memory that librdkafka had
+ * freed. */
 static const char *reason(const struct delivery *d, char *text, size_t size)
 {
 	const char *hint = "";
@@ -234,7 +235,8 @@ static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 	}
 	if (ds->txn->id)
 		fail(ds, d, message);
-	/* Of the record it says nothing: another one would fare no better. Time runs out only with -X. */
+	/* Of the record it says nothing: another one would fare no better. Time runs out only with
+	 * -X. */
 	if (!verdict_is_of_record(d->err) && c != CLASS_TIMEOUT) {
 		trouble_set(&ds->kafka->trouble, status_of(d->err, EXIT_TEMP), "%s", message);
 		return;
@@ -246,7 +248,8 @@ static void refuse(struct deliveries *ds, uint64_t i, struct delivery *d)
 	sink_refuse(ds->sink, i, c, !ds->raw, "%s", message);
 }
 
-/* Whether the record has been judged, or needs no judgement; else it has no answer yet, or has to wait. */
+/* Whether the record has been judged, or needs no judgement; else it has no answer yet, or has to
+ * wait. */
 static bool is_judged(struct deliveries *ds, uint64_t i)
 {
 	struct delivery *d = (struct delivery *)sink_slot(ds->sink, i);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Records between their line and Kafka's answer. A delivery report only marks its record; deliveries_judge
- * looks at marked records in the order of input and refuses those that Kafka has refused. */
+/* Records between their line and Kafka's answer. A delivery report only marks its record;
+ * deliveries_judge looks at marked records in the order of input and refuses those that Kafka has
+ * refused. */
 #ifndef KWRITE_DELIVERY_H
 #define KWRITE_DELIVERY_H
 
@@ -53,7 +54,8 @@ struct deliveries {
 	bool raw; /* lines are payloads, not records */
 	/* internal */
 	uint64_t
-		judged; /* records before this one are done, refused, or wait for their dead letter */
+		/* records before this one are done, refused, or wait for their dead letter */
+		judged;
 	size_t failed; /* records whose failure is not judged */
 };
 
@@ -70,7 +72,8 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 void deliveries_fail(struct deliveries *ds, struct delivery *d, rd_kafka_resp_err_t err);
 /* Call each turn after reports were taken, and after messages were produced. */
 void deliveries_judge(struct deliveries *ds);
-/* Appends to @out the line of a delivered record with where it was written; a payload as it came. */
+/* Appends to @out the line of a delivered record with where it was written; a payload as it
+ * came. */
 void deliveries_hand_on(
 	const struct deliveries *ds, const struct delivery *d, struct span line, struct buf *out);
 

@@ -101,8 +101,8 @@ void firsts_place(struct firsts *f)
 		struct partition_state *s = f->topics[i].unplaced;
 		int32_t partition = s ? s->first_at : -1;
 
-		/* Behind another first record it keeps the topic waiting. So it does while keys still go to an
-		 * unknown partition. */
+		/* Behind another first record it keeps the topic waiting. So it does while keys
+		 * still go to an unknown partition. */
 		if (partition >= 0 && partition_count(s) &&
 			firsts_hour(f, s, partition) != FIRSTS_OUT)
 			move(f, s->first, partition);

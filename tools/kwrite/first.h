@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: ISC */
-/* The first record to a partition that a broker may refuse: what comes behind it waits for its answer.
+/* The first record to a partition that a broker may refuse: what comes behind it waits for its
+ * answer.
  *
- * A broker refuses a batch behind one that it has refused, because the batch's sequence number leaves a gap:
- * so the order is kept (resend.h). But a broker that has nothing of this producer takes any number. Without
- * this, a second batch would be written while the first, which was refused, is still to be sent again.
+ * A broker refuses a batch behind one that it has refused, because the batch's sequence number
+ * leaves a gap: so the order is kept (resend.h). But a broker that has nothing of this producer
+ * takes any number. Without this, a second batch would be written while the first, which was
+ * refused, is still to be sent again.
  *
- * Where librdkafka does not know the topic's partitions yet, the first record waits in librdkafka for these, and all of
- * the topic wait for it until its partition is chosen.
+ * Where librdkafka does not know the topic's partitions yet, the first record waits in librdkafka
+ * for these, and all of the topic wait for it until its partition is chosen.
  *
- * Careful is a record of a topic that may refuse records (struct topic, is_picky), or of a time to come. With
- * the others nothing waits.
+ * Careful is a record of a topic that may refuse records (struct topic, is_picky), or of a time to
+ * come. With the others nothing waits.
  *
- * A broker forgets a producer after a time without records (producer.id.expiration.ms, a day). So a partition
- * that had no answer for an hour or two begins anew. */
+ * A broker forgets a producer after a time without records (producer.id.expiration.ms, a day). So a
+ * partition that had no answer for an hour or two begins anew. */
 #ifndef KWRITE_FIRST_H
 #define KWRITE_FIRST_H
 
@@ -45,7 +47,8 @@ struct firsts {
 /* Call before the first record, and each turn. */
 void firsts_tick(struct firsts *f, int64_t now_ms);
 
-/* Learns which partition was chosen for first records that went to an unknown one. Call before firsts_may_go. */
+/* Learns which partition was chosen for first records that went to an unknown one. Call before
+ * firsts_may_go. */
 void firsts_place(struct firsts *f);
 
 /* internal */
@@ -61,7 +64,8 @@ static inline uint32_t firsts_hour(
 		: 0;
 }
 
-/* Whether a record to @partition has to wait for an answer; if it does not now, it may nevertheless. */
+/* Whether a record to @partition has to wait for an answer; if it does not now, it may
+ * nevertheless. */
 static inline bool firsts_is_out(
 	const struct firsts *f, const struct delivery *d, int32_t partition)
 {

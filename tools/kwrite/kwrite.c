@@ -5,35 +5,32 @@
  * DESIGN: one poll loop; deliveries wake it.
  *
  * Lines stay in the input's block until the broker has answered for their records, so that a
- * refused record can be kept as it came. The sink (flow/sink.h) has a slot for each record on its way. A
- * delivery report carries the slot and only marks it; deliveries_judge looks at marked records in the order of
- * input and refuses those that failed.
+ * refused record can be kept as it came. The sink (flow/sink.h) has a slot for each of them.
  *
- * Standard input is not read while the window is full, while a topic is asked about, while a line waits for
- * room, or while a transaction takes no lines: that is all there is of back pressure. While brokers are away
- * librdkafka keeps what it has and sends it again in order (idempotence, message.timeout.ms=0).
+ * Standard input is not read while the window is full, while a topic is asked about, while a line
+ * waits for room, or while a transaction takes no lines: that is all there is of back pressure.
+ * While brokers are away librdkafka keeps what it has and sends it again in order (idempotence,
+ * message.timeout.ms=0).
  *
- * Messages are handed to librdkafka partition by partition, those of one read at a time, before the loop
- * waits for anything.
- *
- * No batch should grow beyond what its topic takes: librdkafka's batches are smaller than the brokers' default,
- * and where a topic allows less, no more than that is out at a time. A batch that is refused nevertheless is
- * taken apart, and only what is refused alone is a refused record: see resend.h, and first.h for the order.
+ * No batch should grow beyond what its topic takes: librdkafka's batches are smaller than the
+ * brokers' default, and where a topic allows less, no more than that is out at a time. A batch that
+ * is refused nevertheless is taken apart, and only what is refused alone is a refused record: see
+ * resend.h, and first.h for the order.
  *
  * Ends: EOF, all delivered, 0, or 1 when some were refused; a torn last line, 111; a refused record
- * under --on-error stop, what was read before it delivered, 1; EOF without the source's word that it
- * is whole, 111. The first SIGTERM or SIGINT is
- * ignored while input is open, the second ends at once with 111 and says what was not delivered. While the
- * brokers are away and nobody writes to the input any more, the first does. --retry-for ends with 99.
+ * under --on-error stop, what was read before it delivered, 1; EOF without the source's word that
+ * it is whole, 111. The first SIGTERM or SIGINT is ignored while input is open, the second ends at
+ * once with 111 and says what was not delivered. While the brokers are away and nobody writes to
+ * the input any more, the first does. --retry-for ends with 99.
  *
- * Files: kwrite.c the command line, lines, the loop; shape.c the options for what is written; message.c makes messages of lines; batch.c hands them
- * over, and first.c holds some back; delivery.c has the records on their way; resend.c sends those of a refused
- * batch again, one by one; blame.c finds the one at fault in a transaction; anew.c sends those whose
- * topic was made anew; deadletters.c writes dead letters to
- * a topic; map.c keeps a map of offsets, and old.c asks the cluster that records come from; txn.c
- * has transactions, place.c the positions of a source that is not Kafka; partition.c chooses partitions; receipts.c says where records are; stall.c says why
- * records wait.
- */
+ * Files: kwrite.c the command line, lines, the loop; shape.c the options for what is written;
+ * message.c makes messages of lines; batch.c hands them over, and first.c holds some back;
+ * delivery.c has the records on their way; resend.c sends those of a refused batch again, one by
+ * one; blame.c finds the one at fault in a transaction; anew.c sends those whose topic was made
+ * anew; deadletters.c writes dead letters to a topic; map.c keeps a map of offsets, and old.c asks
+ * the cluster that records come from; txn.c has transactions, place.c the positions of a source
+ * that is not Kafka; partition.c chooses partitions; receipts.c says where records are; stall.c
+ * says why records wait. */
 #include "ack/client.h"
 #include "base/metrics.h"
 #include "base/msg.h"
@@ -168,7 +165,8 @@ static void warn(const struct kafka_conf *conf)
 			"enable.idempotence=false: records may be written twice or in another order when they are sent again");
 }
 
-/* A record may be refused when later ones are out; these must not be written before it is sent again. */
+/* A record may be refused when later ones are out; these must not be written before it is sent
+ * again. */
 static void order_records(struct kwrite *s, struct kafka_conf *conf)
 {
 	bool ordered = !opt.txn.id->count &&
@@ -189,15 +187,16 @@ static void start(struct kwrite *s)
 		/* Measured: a longer linger delays each record by as much, and gains little. */
 		{"linger.ms", "1"},
 		{"topic.metadata.propagation.max.ms", "3000"},
-		/* The sink's window bounds memory. librdkafka must not refuse a message that a broker takes. */
+		/* The sink's window bounds memory. librdkafka must not refuse a message that a
+		 * broker takes. */
 		{"queue.buffering.max.messages", "100000"},
 		{"queue.buffering.max.kbytes", "1048576"},
 		{"message.max.bytes", "1000000000"},
 		{"batch.size", "1000000"},
 		/* A transaction has time-outs of its own. */
 		{opt.txn.id->count ? NULL : "message.timeout.ms", "0"},
-		/* How long a broker that is frozen, or cut off in silence, holds its records up. It gives up waiting for
-		 * replicas before, and says so. */
+		/* How long a broker that is frozen, or cut off in silence, holds its records up. It
+		 * gives up waiting for replicas before, and says so. */
 		{"socket.timeout.ms", "20000"},
 		{"request.timeout.ms", "15000"},
 		{0},
@@ -232,9 +231,9 @@ static void start(struct kwrite *s)
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, on_delivery);
 	order_records(s, &conf);
 	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn.id->count);
-	if (old_open(&s->old, &opt.old, &conf, &s->map, &why) || place_open(&s->place, &conf, &why))
-		exit(trouble_tell(&why));
-	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
+	if (old_open(&s->old, &opt.old, &conf, &s->map, &why) ||
+		place_open(&s->place, &conf, &why) ||
+		kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		exit(trouble_tell(&why));
 	kafka_look_first(&s->kafka);
 	metrics_up("kafka", false);
@@ -271,8 +270,8 @@ static bool is_ready(struct kwrite *s, int64_t now_ms)
 		deadletters_ready(&s->dead) && deadletters_have_room(&s->dead);
 }
 
-/* Takes lines until there are none, the batch is full or something has to be waited for. Returns whether more
- * may be taken once the batch is sent. */
+/* Takes lines until there are none, the batch is full or something has to be waited for. Returns
+ * whether more may be taken once the batch is sent. */
 static bool fill_batch(struct kwrite *s)
 {
 	struct span line;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: settled records wait in `open`. When it is time their segments are written, and they are `sent`; when
- * the brokers have these messages, the records are reported, and the next may be sent. So a message of the map stands
- * for as many records as came during the last one's way. */
+/* DESIGN: settled records wait in `open`. When it is time their segments are written, and they are
+ * `sent`; when the brokers have these messages, the records are reported, and the next may be sent.
+ * So a message of the map stands for as many records as came during the last one's way. */
 #include "kwrite/map.h"
 
 #include "base/mem.h"

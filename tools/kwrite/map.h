@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* kwrite --map: where each record of the old cluster stands in the new one, in a compacted topic of the new one
- * (kwrite(1), "The map"). A record is reported as final once the map has it: what the map lacks is written again.
+/* kwrite --map: where each record of the old cluster stands in the new one, in a compacted topic of
+ * the new one (kwrite(1), "The map"). A record is reported as final once the map has it: what the
+ * map lacks is written again.
  *
- * Offsets that go on side by side are one run. Runs of one partition are a segment, one message of the map, which is
- * written anew while it grows. */
+ * Offsets that go on side by side are one run. Runs of one partition are a segment, one message of
+ * the map, which is written anew while it grows. */
 #ifndef KWRITE_MAP_H
 #define KWRITE_MAP_H
 

@@ -101,7 +101,8 @@ static bool make_room(struct buf *scratch, size_t n)
 	return scratch->cap - scratch->len >= n;
 }
 
-/* The digits of a number become its bytes. A key that stands in the record as key_b64 is written as it is. */
+/* The digits of a number become its bytes. A key that stands in the record as key_b64 is written as
+ * it is. */
 static int take_number(struct shape *shape, struct span *key, struct record_error *e)
 {
 	const struct keytype *t = &shape->key_type;
@@ -124,7 +125,8 @@ static enum outcome take_fields(
 	buf_clear(&shape->keys);
 	if (shape->key && template_expand(shape->key, r, &shape->name, &shape->keys, e))
 		return REFUSED;
-	/* The decoded fields are no longer than the line, so the scratch does not move under its spans. */
+	/* The decoded fields are no longer than the line, so the scratch does not move under its
+	 * spans. */
 	if (!make_room(&shape->scratch, r->line.len + 64 + shape->keys.len))
 		return WAIT;
 	if (record_payload(r, &shape->scratch, &m->payload, e) == RECORD_BAD)
@@ -187,8 +189,8 @@ static struct topic *find_topic(
 	return t;
 }
 
-/* Whether the message may go now, by its size: m->bytes is first the size that the broker counts for the
- * message alone in a batch. */
+/* Whether the message may go now, by its size: m->bytes is first the size that the broker counts
+ * for the message alone in a batch. */
 static enum outcome check_size(const struct shape *shape, struct message *m, struct record_error *e)
 {
 	size_t headers = m->headers ? rd_kafka_header_cnt(m->headers) : 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* From a line to a message: the record's fields, the templates' expansions, the size on the wire. */
+/* From a line to a message: the record's fields, the templates' expansions, the size on the
+ * wire. */
 #ifndef KWRITE_MESSAGE_H
 #define KWRITE_MESSAGE_H
 
@@ -17,8 +18,9 @@ enum { PARTITION_KEEP = -2, PARTITION_HAVE = -3, BATCH_BYTES = 1000000 };
 /* How lines become messages. */
 struct shape {
 	struct template *topic, *key; /* key may be NULL */
-	int32_t partition; /* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's; PARTITION_HAVE:
-			    * the record's if it has one, else by key */
+	/* RD_KAFKA_PARTITION_UA: by key; PARTITION_KEEP: the record's; PARTITION_HAVE:
+	 * the record's if it has one, else by key */
+	int32_t partition;
 	bool now, raw, compressed;
 	bool maps; /* where a record stood is wanted */
 	bool framed; /* with raw: a line is a frame (base/line.h) */
@@ -26,7 +28,8 @@ struct shape {
 	bool skip_empty; /* an empty line is no message */
 	struct keytype key_type; /* keys are the digits of numbers, and are written in this form */
 	struct span raw_key; /* with raw: of all messages */
-	/* "NAME=VALUE", "NAME" for one without a value: headers of each message, behind the record's own */
+	/* "NAME=VALUE", "NAME" for one without a value: headers of each message, behind the
+	 * record's own */
 	const char **headers;
 	int header_count;
 	/* internal */
@@ -57,12 +60,12 @@ enum outcome {
 	SKIPPED /* the line is no message */
 };
 
-/* Spans of @m point into the line and into shape->scratch, which may be cleared once they are not needed;
- * WAIT also says that the scratch is full. @m is all zero before. */
+/* Spans of @m point into the line and into shape->scratch, which may be cleared once they are not
+ * needed; WAIT also says that the scratch is full. @m is all zero before. */
 enum outcome message_make(struct shape *shape, struct topics *ts, struct span line,
 	struct message *m, struct record_error *e);
-/* The same for a line that was READY once, whose topic stands in @m. Uses the whole scratch; false: it is no
- * longer what it was. */
+/* The same for a line that was READY once, whose topic stands in @m. Uses the whole scratch; false:
+ * it is no longer what it was. */
 bool message_again(struct shape *shape, struct span line, struct message *m);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* kwrite --old: the cluster that the records come from. It is asked what its topics are like (--create like), and
- * again and again for the positions of its groups (--map). Nothing is written there. */
+/* kwrite --old: the cluster that the records come from. It is asked what its topics are like
+ * (--create like), and again and again for the positions of its groups (--map). Nothing is written
+ * there. */
 #ifndef KWRITE_OLD_H
 #define KWRITE_OLD_H
 
@@ -50,8 +51,8 @@ struct old {
 	size_t position_count;
 };
 
-/* Starts the client, if there is an --old. @conf: of the other client, which is not started yet. Fails as
- * kafka_start. */
+/* Starts the client, if there is an --old. @conf: of the other client, which is not started yet.
+ * Fails as kafka_start. */
 int old_open(struct old *o, const struct old_opts *opts, const struct kafka_conf *conf,
 	struct map *map, struct trouble *why);
 /* For poll; old_serve takes what comes. */
@@ -61,7 +62,8 @@ static inline void old_poll(const struct old *o, struct pollfd *p)
 }
 /* Asks and takes answers. Call each turn. */
 void old_serve(struct old *o, int64_t now_ms);
-/* Call at the end of input: whether the positions of the groups were taken once more. Waits a few seconds at most. */
+/* Call at the end of input: whether the positions of the groups were taken once more. Waits a few
+ * seconds at most. */
 bool old_is_done(struct old *o, int64_t now_ms);
 void old_close(struct old *o);
 

@@ -68,7 +68,8 @@ void partition_prepare(void *partitioner, struct topic *t, rd_kafka_topic_conf_t
 	struct partition_state *s = mem_alloc(sizeof(*s));
 
 	*s = (struct partition_state){.all = all, .number = all->topics++};
-	/* Start at a random partition: a program that runs once a record would always use the first. */
+	/* Start at a random partition: a program that runs once a record would always use the
+	 * first. */
 	s->run_partition = (int32_t)(wake_now_us() & 0xffff);
 	t->own = s;
 	if (!all->in_runs)

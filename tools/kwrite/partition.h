@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* To which partition records go.
  *
- * A record without a key may go anywhere. librdkafka sends ten milliseconds of them to one partition chosen
- * at random. That makes its batches uneven and costs a third more time than runs of some hundred to each
- * partition in turn (measured with 245 bytes, six partitions, 2.0.2). */
+ * A record without a key may go anywhere. librdkafka sends ten milliseconds of them to one
+ * partition chosen at random. That makes its batches uneven and costs a third more time than runs
+ * of some hundred to each partition in turn (measured with 245 bytes, six partitions, 2.0.2). */
 #ifndef EVPIPE_PARTITION_H
 #define EVPIPE_PARTITION_H
 
@@ -29,7 +29,8 @@ struct partition_state {
 	uint64_t turn;
 	int32_t turn_partitions;
 	uint32_t firsts_out; /* of first.c */
-	/* A message of which it is wanted to which partition it goes, and where that is; -1: not known yet. */
+	/* A message of which it is wanted to which partition it goes, and where that is; -1: not
+	 * known yet. */
 	struct delivery *_Atomic first;
 	_Atomic int32_t first_at;
 	uint32_t strays; /* of batch.c */
@@ -45,8 +46,8 @@ static inline void partition_next_run(struct partitioner *all)
 	all->run++;
 }
 
-/* To which partition the next record without a key will go; -1: not known. Where it goes in the end, run_partition
- * tells once librdkafka has taken it. */
+/* To which partition the next record without a key will go; -1: not known. Where it goes in the
+ * end, run_partition tells once librdkafka has taken it. */
 int32_t partition_guess(const struct partition_state *s);
 /* It will go to this one, or to the next behind it that has a leader. */
 void partition_run_at(struct partition_state *s, int32_t partition);

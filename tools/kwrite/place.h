@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* kwrite --txn --positions TOPIC: where a source without offsets of Kafka has come to. It is a text of the source's, which
- * is written to a compacted topic in the same transaction as the records, and given back to the source when it
- * is started again.
+/* kwrite --txn --positions TOPIC: where a source without offsets of Kafka has come to. It is a text
+ * of the source's, which is written to a compacted topic in the same transaction as the records,
+ * and given back to the source when it is started again.
  *
- * DESIGN: the topic's partition 0 has a record for each transaction, with the transactional id as its key; the last one that was
- * committed counts. It stands near the end, so reading begins there, and goes further back only when it is not found. The end is the
- * partition's as it stands once this kwrite's id has fenced all others: up to there nothing may be left
- * undecided, so transactions of other ids that are open there are waited for. */
+ * DESIGN: the topic's partition 0 has a record for each transaction, with the transactional id as
+ * its key; the last one that was committed counts. It stands near the end, so reading begins there,
+ * and goes further back only when it is not found. The end is the partition's as it stands once
+ * this kwrite's id has fenced all others: up to there nothing may be left undecided, so
+ * transactions of other ids that are open there are waited for. */
 #ifndef KWRITE_PLACE_H
 #define KWRITE_PLACE_H
 
@@ -37,9 +38,11 @@ struct place {
 	unsigned out; /* messages without a report */
 };
 
-/* Prepares the reader; @base: the producer's configuration, before it is started. Returns 0, or -1 and why. */
+/* Prepares the reader; @base: the producer's configuration, before it is started. Returns 0, or -1
+ * and why. */
 int place_open(struct place *p, const struct kafka_conf *base, struct trouble *why);
-/* Does a step of reading, which may take 100 ms; returns whether the source was told. Trouble is the producer's. */
+/* Does a step of reading, which may take 100 ms; returns whether the source was told. Trouble is
+ * the producer's. */
 bool place_read(struct place *p);
 /* Whether place_read has to wait for an event of the producer's. */
 bool place_waits(const struct place *p);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* Records of a batch that the broker has refused: one of them may be at fault, the others are good.
  *
- * A broker judges a batch as a whole. So each record of a refused batch is sent again alone, in order, by a
- * second client whose batches have one record, and that answer counts. Until all of them are answered the
- * first client sends nothing to that partition: the thread of librdkafka that takes the refusal stops the
- * partition before it sends the next batch. Batches that were already out behind the refused one fail for
- * their sequence numbers, and the first client sends them again in order, under a new epoch, once the
- * partition goes on.
+ * A broker judges a batch as a whole. So each record of a refused batch is sent again alone, in
+ * order, by a second client whose batches have one record, and that answer counts. Until all of
+ * them are answered the first client sends nothing to that partition: the thread of librdkafka that
+ * takes the refusal stops the partition before it sends the next batch. Batches that were already
+ * out behind the refused one fail for their sequence numbers, and the first client sends them again
+ * in order, under a new epoch, once the partition goes on.
  *
- * In a transaction nothing is sent again: it cannot be committed after a refusal (txn.h, blame.h). */
+ * In a transaction nothing is sent again: it cannot be committed after a refusal (txn.h,
+ * blame.h). */
 #ifndef KWRITE_RESEND_H
 #define KWRITE_RESEND_H
 
@@ -50,19 +51,20 @@ struct resend {
 	size_t from, count, capacity;
 };
 
-/* Call before the first client is started with @c, from which the second gets what it needs. @shape: as lines
- * became messages. @off: for transactions; then nothing is taken over. */
+/* Call before the first client is started with @c, from which the second gets what it needs.
+ * @shape: as lines became messages. @off: for transactions; then nothing is taken over. */
 void resend_prepare(struct resend *r, struct kafka *first, struct kafka_conf *c,
 	const struct sink *sink, const struct shape *shape, bool off);
 /* Takes over a record that the first client reports, when it has been refused so. */
 bool resend_takes(struct resend *r, struct delivery *d, const rd_kafka_message_t *m);
 /* The second client reports a record that was taken over. */
 void resend_answered(struct resend *r, const struct delivery *d, rd_kafka_resp_err_t err);
-/* Makes the message of a record, or of its dead letter, as it was made first. Its spans are valid until the
- * next one is made with @shape; its headers are the caller's, also when this fails. */
+/* Makes the message of a record, or of its dead letter, as it was made first. Its spans are valid
+ * until the next one is made with @shape; its headers are the caller's, also when this fails. */
 bool resend_make(
 	struct shape *shape, const struct sink *sink, struct delivery *d, struct message *m);
-/* Sends what waits and takes what is reported. Call each turn; the first client's wake_fd tells of reports. */
+/* Sends what waits and takes what is reported. Call each turn; the first client's wake_fd tells of
+ * reports. */
 void resend_serve(struct resend *r);
 /* Ends the second client. */
 void resend_close(struct resend *r);

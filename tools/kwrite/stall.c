@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: a stall is that the oldest record stays where it is while brokers answer. Meanwhile librdkafka is made to
- * tell of each batch that a broker refuses, which gives the broker's own word (kafka_tell_refusals), and is asked
- * for the topic's metadata, which names partitions without a leader. The metadata's answer also proves that brokers
- * answer: what they keep, while replicas are slow, is no silence. */
+/* DESIGN: a stall is that the oldest record stays where it is while brokers answer. Meanwhile
+ * librdkafka is made to tell of each batch that a broker refuses, which gives the broker's own word
+ * (kafka_tell_refusals), and is asked for the topic's metadata, which names partitions without a
+ * leader. The metadata's answer also proves that brokers answer: what they keep, while replicas are
+ * slow, is no silence. */
 #include "kwrite/stall.h"
 
 #include "base/msg.h"

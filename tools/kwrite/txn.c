@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: ISC */
-/* kwrite --txn: records, and the positions of the source's records they were made of, become visible in one
- * step.
+/* kwrite --txn: records, and the positions of the source's records they were made of, become
+ * visible in one step.
  *
- * DESIGN: A transaction is always open. It is closed to further lines INTERVAL_MS after its first record, or
- * sooner: when it is large, or when it has many records and no more come (the source's window may be full).
- * When Kafka has answered for all its records, kwrite asks the source for the positions that belong to just
- * their labels. The source's reply carries the group's metadata under which the positions were computed, so
- * that the broker refuses them once the group has changed. kwrite sends the positions, commits the
- * transaction, and only then reports its records, dead letters and drops too.
+ * DESIGN: A transaction is always open. It is closed to further lines INTERVAL_MS after its first
+ * record, or sooner: when it is large, or when it has many records and no more come (the source's
+ * window may be full). When Kafka has answered for all its records, kwrite asks the source for the
+ * positions that belong to just their labels. The source's reply carries the group's metadata under
+ * which the positions were computed, so that the broker refuses them once the group has changed.
+ * kwrite sends the positions, commits the transaction, and only then reports its records, dead
+ * letters and drops too.
  *
  * The source answers when no number below the highest is missing. If the answer takes longer than
- * PATIENCE_MS, a filter may hold a record that belongs to this transaction, or a record is the first of
- * several parts. Then the transaction takes lines again, and the question is asked anew with all labels. The
- * reply to an overtaken question is not used.
+ * PATIENCE_MS, a filter may hold a record that belongs to this transaction, or a record is the
+ * first of several parts. Then the transaction takes lines again, and the question is asked anew
+ * with all labels. The reply to an overtaken question is not used.
  *
  * Without records kwrite asks once a second: records that filters have dropped move positions too.
  * Drops behind the last record may be read, and dropped, again.
  *
  * After a failure no transaction is taken up again. An ended assignment, a fence or an abortable
- * error ends the program with 111: nothing was visible, and the next kwrite begins where the last commit
- * stands. A record that the broker refuses ends the program with 1: the other records of the transaction
- * cannot be written without it. A record that kwrite itself refuses is no part of the transaction's writes.
+ * error ends the program with 111: nothing was visible, and the next kwrite begins where the last
+ * commit stands. A record that the broker refuses ends the program with 1: the other records of the
+ * transaction cannot be written without it. A record that kwrite itself refuses is no part of the
+ * transaction's writes.
  *
- * librdkafka's calls block, but can be repeated until they have done their work: each is given SLICE_MS, with a
- * turn of the loop between. There is nothing else to do meanwhile, and no consumer that must poll. */
+ * librdkafka's calls block, but can be repeated until they have done their work: each is given
+ * SLICE_MS, with a turn of the loop between. There is nothing else to do meanwhile, and no consumer
+ * that must poll. */
 #include "kwrite/txn.h"
 
 #include "base/mem.h"

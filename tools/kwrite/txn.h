@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* kwrite --txn: records, and the positions of what they were made of, become visible in one step. */
+/* kwrite --txn: records, and the positions of what they were made of, become visible in one
+ * step. */
 #ifndef KWRITE_TXN_H
 #define KWRITE_TXN_H
 
@@ -42,7 +43,8 @@ struct txn {
 	uint64_t delivered;
 	bool is_sent; /* a place, in SENDING */
 	struct buf
-		committed; /* the source's reply whose positions are being committed, or were last */
+		/* the source's reply whose positions are being committed, or were last */
+		committed;
 };
 
 /* @p stays. */

@@ -231,8 +231,8 @@ static void answer(struct rapply *s, bool failed)
 		struct place *p = s->places.p[i];
 
 		if (p->asked && p->all_due && !failed) {
-			/* A partition that was here before, and of which redis has lost something since. What it had
-			 * printed of it may still stand in the pipe. */
+			/* A partition that was here before, and of which redis has lost something
+			 * since. What it had printed of it may still stand in the pipe. */
 			s->spots->differs |= go_back(s, p);
 			places_answer(s, p);
 		}

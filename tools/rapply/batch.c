@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Batches: records are encoded while the batch before them is on its way, and sent as one transaction, with the
- * positions they lead to, once that batch has been answered. */
+/* Batches: records are encoded while the batch before them is on its way, and sent as one
+ * transaction, with the positions they lead to, once that batch has been answered. */
 #include "rapply/rapply.h"
 
 #include "base/mem.h"
@@ -94,7 +94,8 @@ static void encode(struct rapply *s, uint64_t i, const struct record *r)
 		encode_shard(s, i, r);
 		return;
 	}
-	/* Whether replicas have it too is asked behind a command: its position is written once more. */
+	/* Whether replicas have it too is asked behind a command: its position is written once
+	 * more. */
 	if (is_applied(slot) && !s->wait) {
 		sink_done(&slot->slot);
 		return;
@@ -359,8 +360,9 @@ static bool is_fenced(const struct rapply *s)
 	return true;
 }
 
-/* WATCH does not see that a key which is not there comes with the data of another server, when this one becomes its replica
- * for a moment. So no batch follows a position that is not there: "-" is written first, if there is none. */
+/* WATCH does not see that a key which is not there comes with the data of another server, when this
+ * one becomes its replica for a moment. So no batch follows a position that is not there: "-" is
+ * written first, if there is none. */
 static bool make_positions(struct rapply *s)
 {
 	bool any = false;

@@ -89,7 +89,8 @@ static int read_op(struct writer *w, struct span object, struct op *op)
 	return 0;
 }
 
-/* When the key is to expire: counted from the record's time, so that a replay does not lengthen its life. */
+/* When the key is to expire: counted from the record's time, so that a replay does not lengthen its
+ * life. */
 static int expiry(struct writer *w, const struct op *op, char text[24], struct span *at)
 {
 	int64_t ttl_ms = record_int(&op->ttl_ms, INT64_MAX), at_ms;

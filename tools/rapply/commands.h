@@ -16,17 +16,19 @@ struct commands {
 	const char *const *allowed; /* --allow: names of dangerous commands */
 	int allowed_count;
 	struct span
-		positions; /* no command may name a key that begins with this; p NULL: no such keys */
+		/* no command may name a key that begins with this; p NULL: no such keys */
+		positions;
 	/* internal */
 	struct buf payload, key, text;
 	char passed[32]; /* the name of a command that was found to be harmless */
 	size_t passed_len;
 };
 
-/* Whether --allow takes this name: a dangerous command, that is not refused whatever is allowed. If not, @why is a
- * sentence. */
+/* Whether --allow takes this name: a dangerous command, that is not refused whatever is allowed. If
+ * not, @why is a sentence. */
 bool commands_can_allow(const char *name, const char **why);
-/* Appends the record's commands in RESP, and counts them. Returns 0, or -1 with @e and @out as it was. */
+/* Appends the record's commands in RESP, and counts them. Returns 0, or -1 with @e and @out as it
+ * was. */
 int commands_put(struct commands *c, const struct record *r, struct buf *out, uint32_t *count,
 	struct record_error *e);
 void commands_free(struct commands *c);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Which words of a Redis command are keys (redis.io/docs/reference/key-specs), and the slot of a cluster that they
- * are of. */
+/* Which words of a Redis command are keys (redis.io/docs/reference/key-specs), and the slot of a
+ * cluster that they are of. */
 #ifndef EVPIPE_RAPPLY_KEYS_H
 #define EVPIPE_RAPPLY_KEYS_H
 
@@ -18,8 +18,9 @@ struct keys {
 	struct keys_list keys; /* that are among them */
 };
 
-/* Takes the command that @rest begins with, one of our own in RESP, off its front. Spans are valid as long as its
- * bytes. A command that is not known has its key, like most, in the first word behind its name. */
+/* Takes the command that @rest begins with, one of our own in RESP, off its front. Spans are valid
+ * as long as its bytes. A command that is not known has its key, like most, in the first word
+ * behind its name. */
 void keys_take(struct keys *k, struct span *rest);
 /* The slot of all keys, or one of the two above. */
 int keys_slot(const struct keys *k);

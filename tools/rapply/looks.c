@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Positions in a cluster are read: all of a partition at its assignment; those of the slots that another server has, or
- * that has been away; and, each second, the one that each server wrote last, since a server that loses anything loses its
- * tail. */
+/* Positions in a cluster are read: all of a partition at its assignment; those of the slots that
+ * another server has, or that has been away; and, each second, the one that each server wrote last,
+ * since a server that loses anything loses its tail. */
 #include "rapply/spots.h"
 
 #include "base/mem.h"
@@ -189,8 +189,8 @@ static void compare_list(struct place *p)
 	p->list_new = false;
 }
 
-/* A slot in use without a position has lost it; so may have any, where there is no list, or one that was begun anew
- * without a position beside it. */
+/* A slot in use without a position has lost it; so may have any, where there is no list, or one
+ * that was begun anew without a position beside it. */
 static int64_t lowest(const struct place *p, bool *lost)
 {
 	const struct spot *home = p->spots ? p->spots[p->home] : NULL;
@@ -253,7 +253,8 @@ void looks_end(struct rapply *s)
 
 /* ---- positions that lag ---- */
 
-/* One that redis has lost gets a position again, or each start would begin at the beginning; the list may have lost it. */
+/* One that redis has lost gets a position again, or each start would begin at the beginning; the
+ * list may have lost it. */
 static bool is_behind(const struct place *p, const struct spot *spot)
 {
 	return spot->known ? spot->applied < p->applied || !spot->used : has_bit(p, spot->slot);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Partitions and their positions: what the source says of them, what Redis has, and what follows when the two differ. */
+/* Partitions and their positions: what the source says of them, what Redis has, and what follows
+ * when the two differ. */
 #include "rapply/rapply.h"
 
 #include "base/mem.h"

@@ -1,29 +1,41 @@
 /* SPDX-License-Identifier: ISC */
 /* rapply - apply a log of commands to Redis, in order, once.
  *
- * DESIGN: a batch of records is one transaction, which also writes the position of each partition in it: the offset of
- * the last record that was applied. So records and positions are there together or not at all, and the position in
- * Redis, not the group's, decides where reading begins (evpipe-ack(7), positions).
+ * DESIGN: a batch of records is one transaction, which also writes the position of each partition
+ * in it: the offset of the last record that was applied. So records and positions are there
+ * together or not at all, and the position in Redis, not the group's, decides where reading begins
+ * (evpipe-ack(7), positions).
  *
- *	WATCH and MGET of the positions → compared with those that the batch follows → MULTI, commands, SET of
- *	the new positions, EXEC; and with it, in one write, WATCH and MGET for the next batch
+ * 	WATCH and MGET of the positions → compared with those that the batch follows → MULTI,
+ *  commands, SET of
+ * 	the new positions, EXEC; and with it, in one write, WATCH and MGET for the next batch
  *
- * - A batch says which position it follows, so that only the next records of the log can ever be applied, whoever
- *   sends them: a process that was stopped for an hour does no harm, and needs no epoch to be told so.
- * - When positions and ours differ: Redis is ahead: another process, or our own batch whose answer was lost, has
- *   applied these records; they are done. Redis is behind: it has lost its tail (a failover, an old dump,
- *   FLUSHALL); the source is told to go back, and records that it had read before are dropped unreported.
- * - One batch is in flight; the next one is encoded meanwhile, so that it grows to what comes during a round trip.
+ * - A batch says which position it follows, so that only the next records of the log can ever be
+ *   applied, whoever
+ *   sends them: a process that was stopped for an hour does no harm, and needs no epoch to be told
+ *   so.
+ * - When positions and ours differ: Redis is ahead: another process, or our own batch whose answer
+ *   was lost, has
+ *   applied these records; they are done. Redis is behind: it has lost its tail (a failover, an old
+ *   dump,
+ *   FLUSHALL); the source is told to go back, and records that it had read before are dropped
+ *   unreported.
+ * - One batch is in flight; the next one is encoded meanwhile, so that it grows to what comes
+ *   during a round trip.
  * - Partitions without records are compared once a second: nothing else would find out.
- * - A batch that Redis refuses as a whole (memory, disk, replicas, a role) waits, with back-off. One with a record that
- *   is no command is sent again without that record, whose dead letter is durable before the position passes it.
- * - In a cluster a transaction has one slot, so each slot has a position, and what a batch has for a slot is a script that
+ * - A batch that Redis refuses as a whole (memory, disk, replicas, a role) waits, with back-off.
+ *   One with a record that
+ *   is no command is sent again without that record, whose dead letter is durable before the
+ *   position passes it.
+ * - In a cluster a transaction has one slot, so each slot has a position, and what a batch has for
+ *   a slot is a script that
  *   compares the position itself (shards.c): each round trip takes as many as there are.
  * - Input is read while Redis is there. EOF: all records done, then exit. Signals: as all sinks.
  *
- * Files: rapply.c the command line and the loop; commands.c records to commands, names.c those that are refused;
- * places.c partitions and positions; batch.c what is sent, replies.c what is answered; in a cluster keys.c the keys of
- * commands, spots.c the table of positions, looks.c how they are read, shards.c what is sent, answers.c what is answered. */
+ * Files: rapply.c the command line and the loop; commands.c records to commands, names.c those that
+ * are refused; places.c partitions and positions; batch.c what is sent, replies.c what is answered;
+ * in a cluster keys.c the keys of commands, spots.c the table of positions, looks.c how they are
+ * read, shards.c what is sent, answers.c what is answered. */
 #include "rapply/rapply.h"
 
 #include "base/metrics.h"

@@ -21,10 +21,12 @@ struct place {
 	bool known; /* the position has been read from Redis once */
 	bool absent; /* there was no key when it was read last */
 	int64_t applied; /* as far as we know: -1 no position */
-	int64_t taken; /* the highest offset that has been taken into the ring, since the last going back */
+	/* the highest offset that has been taken into the ring, since the last going back */
+	int64_t taken;
 	uint64_t number,
 		from; /* the last record's number; lower ones than `from` are not wanted any more */
-	int64_t passed; /* up to here nothing is left to be done, but the position may be behind; -1 */
+	/* up to here nothing is left to be done, but the position may be behind; -1 */
+	int64_t passed;
 	/* what the source says */
 	bool assigned, asked; /* asked: it waits for where to begin */
 	unsigned backs; /* how many answers `from` are to come */
@@ -127,8 +129,8 @@ static inline struct rapply_slot *slot_at(struct rapply *s, uint64_t i)
 struct place *places_of(struct rapply *s, const struct record *r, int64_t *offset);
 /* Asks the source, through the acknowledgement socket, to be told of its partitions. */
 void places_open(struct rapply *s);
-/* The position of the place was read: @text, or p NULL. Returns whether records in the ring have to be looked at
- * again. */
+/* The position of the place was read: @text, or p NULL. Returns whether records in the ring have to
+ * be looked at again. */
 bool places_found(struct rapply *s, struct place *p, struct span text);
 /* Reads a position's text; dies when it is none, or of another cluster. @may_be_none: "-" is -1. */
 void places_read(
@@ -155,7 +157,8 @@ void batch_rebuild(struct rapply *s);
 void batch_failed(struct rapply *s);
 /* It has been applied, and may be reported. */
 void batch_done(struct rapply *s);
-/* Up to this record of the place nothing is left to be done; the next batch leads there, or to the position. */
+/* Up to this record of the place nothing is left to be done; the next batch leads there, or to the
+ * position. */
 void batch_pass(struct place *p, int64_t offset);
 void batch_put_place(struct rapply *s, struct place *p, int64_t offset);
 void batch_clear_next(struct rapply *s);

@@ -123,7 +123,8 @@ static void on_abort(struct rapply *s, struct span error)
 	} else if (s->fault == REDIS_FAULT_CONFIG) {
 		replies_refused(s, s->why);
 	} else if (span_starts(why, "READONLY")) {
-		/* Another server is the primary, or this one will be again: the client says which. */
+		/* Another server is the primary, or this one will be again: the client says
+		 * which. */
 		metrics.errors[CLASS_REDIS]++;
 		redis_lose(&s->redis, why);
 	} else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Batches in a cluster: what a batch has for one slot of a partition is one script, which compares the position, applies
- * the records and writes the new position, all at once. A transaction would do the same, but WATCH is of the connection:
- * each round trip could fence one slot. */
+/* Batches in a cluster: what a batch has for one slot of a partition is one script, which compares
+ * the position, applies the records and writes the new position, all at once. A transaction would
+ * do the same, but WATCH is of the connection: each round trip could fence one slot. */
 #include "rapply/spots.h"
 
 #include "base/mem.h"
@@ -14,12 +14,13 @@
 
 enum { WORDS_MAX = 7000 /* of a command: Lua passes no more than 8000 */ };
 
-/* KEYS: the position, the records' keys. ARGV: the position's offset as it must be ('' none, '*' there is no position),
- * as it will be, and what stands behind it; then for each record its offset and the number of its commands, and for
- * each command the number of its words and they. Answer: 0, '', '', and the number of each record that was refused, with
- * the reason; or 1 and the position that was found in place of the one that must be; or 2, the offset that was reached,
- * the reason why it was no further, and the same as for 0. What comes first writes, so that a server that takes no
- * writes refuses all. */
+/* KEYS: the position, the records' keys. ARGV: the position's offset as it must be ('' none, '*'
+ * there is no position), as it will be, and what stands behind it; then for each record its offset
+ * and the number of its commands, and for each command the number of its words and they. Answer: 0,
+ * '', '', and the number of each record that was refused, with the reason; or 1 and the position
+ * that was found in place of the one that must be; or 2, the offset that was reached, the reason
+ * why it was no further, and the same as for 0. What comes first writes, so that a server that
+ * takes no writes refuses all. */
 static const char script[] =
 	"local pos,want,new,mark=KEYS[1],ARGV[1],ARGV[2],ARGV[3] "
 	"if want~='*' then "
@@ -437,10 +438,10 @@ static void touch_home(struct rapply *s, struct place *p)
 		p->adopts = false;
 }
 
-/* In the slot of the list there is a position before there is a list. When the server of that slot has lost both, and
- * others write the list anew, from which the slots of that server are missing, this position still says how far all of
- * them are: without it a start would take the others' positions for those of all. It also is the group's position, where
- * that was taken over. */
+/* In the slot of the list there is a position before there is a list. When the server of that slot
+ * has lost both, and others write the list anew, from which the slots of that server are missing,
+ * this position still says how far all of them are: without it a start would take the others'
+ * positions for those of all. It also is the group's position, where that was taken over. */
 static void touch_homes(struct rapply *s)
 {
 	for (size_t i = 0; i < s->places.count; i++)

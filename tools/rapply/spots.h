@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Positions in a cluster: one for each slot that a partition's records have used, in a key of that slot. */
+/* Positions in a cluster: one for each slot that a partition's records have used, in a key of that
+ * slot. */
 #ifndef EVPIPE_RAPPLY_SPOTS_H
 #define EVPIPE_RAPPLY_SPOTS_H
 
@@ -15,7 +16,8 @@ struct rapply;
 struct spot {
 	struct place *place; /* NULL: of records without a position */
 	int slot;
-	bool known; /* the position is in Redis, and was `applied` when it was last read or written */
+	/* the position is in Redis, and was `applied` when it was last read or written */
+	bool known;
 	bool used; /* the list of the slots in use has it */
 	bool due; /* to be read */
 	bool touched; /* in the next batch */
@@ -104,8 +106,8 @@ void looks_end(struct rapply *s);
 bool looks_advance(struct rapply *s, size_t count);
 
 /* ---- shards.c ---- */
-/* Puts the record, whose commands stand in s->next from @at on, into the next batch, refuses it, or finds it done: then
- * the commands are taken back. */
+/* Puts the record, whose commands stand in s->next from @at on, into the next batch, refuses it, or
+ * finds it done: then the commands are taken back. */
 void shards_put(struct rapply *s, uint64_t i, size_t at);
 /* As batch_send and batch_timeout_ms. */
 void shards_send(struct rapply *s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A command is written behind "*?\r\n", and the number of its words put in afterwards: it is known only at the end of
- * the JSON array. */
+/* A command is written behind "*?\r\n", and the number of its words put in afterwards: it is known
+ * only at the end of the JSON array. */
 #include "rapply/writer.h"
 
 #include "rapply/names.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Commands in RESP, a word at a time. A function that returns an int refuses what it is given with -1 and @e, as
- * invalid-record. */
+/* Commands in RESP, a word at a time. A function that returns an int refuses what it is given with
+ * -1 and @e, as invalid-record. */
 #ifndef EVPIPE_RAPPLY_WRITER_H
 #define EVPIPE_RAPPLY_WRITER_H
 
@@ -24,8 +24,8 @@ void writer_word(struct writer *w, struct span text);
 int writer_end(struct writer *w);
 int writer_refuse(struct writer *w, const char *why);
 
-/* A string's text; what base64 stands for; a string, a number, a boolean or {"b64":"…"}; the same, but that an
- * object or an array is its own text; all elements of an array. */
+/* A string's text; what base64 stands for; a string, a number, a boolean or {"b64":"…"}; the same,
+ * but that an object or an array is its own text; all elements of an array. */
 int writer_string(struct writer *w, const struct json_value *v);
 int writer_base64(struct writer *w, const struct json_value *v);
 int writer_scalar(struct writer *w, const struct json_value *v);

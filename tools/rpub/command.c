@@ -96,7 +96,8 @@ int command_read(
 	return 0;
 }
 
-/* All nodes of a cluster hear a PUBLISH, but in the order of one channel only if one node publishes it. */
+/* All nodes of a cluster hear a PUBLISH, but in the order of one channel only if one node publishes
+ * it. */
 static struct span key(const struct rpub *s)
 {
 	const char *constant = template_constant(s->template);

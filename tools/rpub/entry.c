@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* A record as an entry: the payload's field first, then the key's, then the headers in order. rsub -s makes the same
- * record of it: there the first field of a name counts. */
+/* A record as an entry: the payload's field first, then the key's, then the headers in order. rsub
+ * -s makes the same record of it: there the first field of a name counts. */
 #include "rpub/rpub.h"
 
 #include "redis/request.h"
@@ -44,7 +44,8 @@ static int put_key(struct rpub *s, const struct record *r, bool *is_null, struct
 	return got == RECORD_BAD ? -1 : 0;
 }
 
-/* Returns how many, or -1. A header that would be read as the payload or key that is null is refused. */
+/* Returns how many, or -1. A header that would be read as the payload or key that is null is
+ * refused. */
 static int64_t put_headers(struct rpub *s, const struct record *r, bool no_payload, bool no_key,
 	struct record_error *e)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* With --id offset an entry's id is OFFSET-1, and an id that is not above the stream's last one counts as delivered. In
- * a stream with ids of another kind, or of another topic, all would count so: each stream is looked at before its
- * first entry. */
+/* With --id offset an entry's id is OFFSET-1, and an id that is not above the stream's last one
+ * counts as delivered. In a stream with ids of another kind, or of another topic, all would count
+ * so: each stream is looked at before its first entry. */
 #include "rpub/rpub.h"
 
 #include "base/mem.h"

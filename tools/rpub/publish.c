@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Messages. A message that fewer than --min-receivers clients got is held: all behind it that were sent come again, so
- * that the order stays, and it is published by itself, again and again, until enough clients get it. */
+/* Messages. A message that fewer than --min-receivers clients got is held: all behind it that were
+ * sent come again, so that the order stays, and it is published by itself, again and again, until
+ * enough clients get it. */
 #include "rpub/rpub.h"
 
 #include "base/metrics.h"

@@ -4,19 +4,23 @@
  * DESIGN: lines are turned into PUBLISH commands straight in the connection's output buffer, and
  * replies are read in place, many commands being out at any time.
  *
- * - The commands that a lost connection left unanswered are encoded again, in order: published at least once,
+ * - The commands that a lost connection left unanswered are encoded again, in order: published at
+ *   least once,
  *   the order of a channel kept, nothing that was read lost.
- * - A record is done when Redis has answered its PUBLISH, and a ROLE behind it with "master" (redis/client.h).
+ * - A record is done when Redis has answered its PUBLISH, and a ROLE behind it with "master"
+ *   (redis/client.h).
  * - While Redis is away no input is read. The sink's window bounds what is kept.
  * - A refused record has a slot, with nothing sent for it or sent again.
- * - EOF: all records done, then exit; 111 without the source's word that this is all. First SIGTERM:
- *   ignored while input is open; the second, or one after EOF, ends it at once, and so does the first while
+ * - EOF: all records done, then exit; 111 without the source's word that this is all. First
+ *   SIGTERM:
+ *   ignored while input is open; the second, or one after EOF, ends it at once, and so does the
+ *   first while
  *   Redis is away and nobody writes to the input any more. --retry-for ends it with 99.
  *
  * - With --stream entries are added instead: see stream.c.
  *
- * Files: rpub.c the command line, Redis, the loop; command.c makes commands of lines; publish.c messages; stream.c
- * entries, entry.c their commands, known.c what --id offset checks. */
+ * Files: rpub.c the command line, Redis, the loop; command.c makes commands of lines; publish.c
+ * messages; stream.c entries, entry.c their commands, known.c what --id offset checks. */
 #include "rpub/rpub.h"
 
 #include "base/msg.h"

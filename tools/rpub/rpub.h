@@ -88,7 +88,8 @@ struct rpub {
 	unsigned digits; /* of the last payload's length */
 	uint64_t unsent; /* records to be sent again */
 	uint64_t receivers_zero;
-	/* --min-receivers: a message that fewer get is held, and what was sent behind it comes again */
+	/* --min-receivers: a message that fewer get is held, and what was sent behind it comes
+	 * again */
 	int64_t min_receivers;
 	bool refuses_few;
 	bool holds;
@@ -112,19 +113,20 @@ static inline unsigned long long rpub_line(const struct rpub *s, uint64_t i)
 /* ---- command.c: records to commands ---- */
 /* Appends a PUBLISH, or SPUBLISH, to a constant channel, up to the payload's length. */
 void command_prefix(struct buf *b, bool to_shard, struct span channel);
-/* Parses the line, and makes the channel's or stream's name of it, in s->channel if it is not constant. Returns 0 or
- * -1; @is_record tells even then. */
+/* Parses the line, and makes the channel's or stream's name of it, in s->channel if it is not
+ * constant. Returns 0 or -1; @is_record tells even then. */
 int command_read(struct rpub *s, struct span line, struct record *r, bool *is_record,
 	struct record_error *e);
 /* The payload's bytes, appended to @out or a span of the line. */
 enum record_bytes command_payload(const struct rpub *s, const struct record *r, struct span line,
 	struct buf *out, struct span *bytes, struct record_error *e);
-/* Begins the line's PUBLISH, and fills in @r: redis_commit or redis_cancel is the caller's. Returns 0, or -1 with
- * nothing begun; @is_record tells even then. Call while REDIS_UP. */
+/* Begins the line's PUBLISH, and fills in @r: redis_commit or redis_cancel is the caller's. Returns
+ * 0, or -1 with nothing begun; @is_record tells even then. Call while REDIS_UP. */
 int command_put(struct rpub *s, struct span line, struct record *r, bool *is_record,
 	struct record_error *e);
-/* Redis has answered the record's command with an error: the record is refused, or the program ends with 100, "redis at
- * … refuses @what". Returns false, and does nothing, when Redis only cannot do it now. */
+/* Redis has answered the record's command with an error: the record is refused, or the program ends
+ * with 100, "redis at … refuses @what". Returns false, and does nothing, when Redis only cannot do
+ * it now. */
 bool command_refused(struct rpub *s, uint64_t i, struct span error, const char *what);
 /* Appends to @out the line of a record that was delivered, with where. */
 void command_pass(struct rpub *s, struct span line, const struct rpub_slot *slot, struct buf *out);
@@ -152,11 +154,14 @@ int entry_put(struct rpub *s, const struct record *r, struct span line, struct b
 struct span stream_key(const struct rpub *s);
 /* An EXEC was answered: the server writes. */
 void stream_serves(struct rpub *s);
-/* What EXEC's next element says of the slot's entry. Returns false when the answer is none, and the connection is given up. */
+/* What EXEC's next element says of the slot's entry. Returns false when the answer is none, and the
+ * connection is given up. */
 bool stream_entry(struct rpub *s, uint64_t i, struct resp *elements);
-/* An EXEC was aborted: keeps why in s->stream.away, unless it has refused a record. May end the program with 100. */
+/* An EXEC was aborted: keeps why in s->stream.away, unless it has refused a record. May end the
+ * program with 100. */
 void stream_note_abort(struct rpub *s, struct span text, bool has_refused);
-/* The server refuses to write, s->stream.away says why: nothing is sent for a while, or the connection is given up. */
+/* The server refuses to write, s->stream.away says why: nothing is sent for a while, or the
+ * connection is given up. */
 void stream_wait(struct rpub *s);
 
 /* ---- spread.c: entries in a cluster ---- */
@@ -165,8 +170,9 @@ void spread_lines(struct rpub *s);
 void spread_exec(struct rpub *s, enum redis_got got, uint64_t tag, const struct link_reply *reply);
 
 /* ---- known.c: --id offset: whether a stream can take such ids ---- */
-/* Whether the stream in s->channel can take the record. If it is not known yet, Redis is asked: false, and the line
- * comes again. Dies with 100 where it cannot. Call while REDIS_UP, outside of a transaction. */
+/* Whether the stream in s->channel can take the record. If it is not known yet, Redis is asked:
+ * false, and the line comes again. Dies with 100 where it cannot. Call while REDIS_UP, outside of a
+ * transaction. */
 bool known_good(struct rpub *s, const struct record *r, struct span line);
 /* Whether known_good would have to ask. */
 bool known_asks(const struct rpub *s);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: entries for a cluster go in rounds, of what has come since the last one, up to ROUND_MOST. A round has a
- * transaction for each stream, since EXEC takes keys of one slot alone; they are on their way together. A stream has one
- * transaction a round, and the next round waits for the answers of all: so order is kept in each stream when a server
- * refuses to write for a moment, and no entry is held up by those of other streams but for a round.
+/* DESIGN: entries for a cluster go in rounds, of what has come since the last one, up to
+ * ROUND_MOST. A round has a transaction for each stream, since EXEC takes keys of one slot alone;
+ * they are on their way together. A stream has one transaction a round, and the next round waits
+ * for the answers of all: so order is kept in each stream when a server refuses to write for a
+ * moment, and no entry is held up by those of other streams but for a round.
  *
- *	head <= from <= next <= tail	slots: [from, next) is the round
+ * 	head <= from <= next <= tail	slots: [from, next) is the round
  *
- * What an aborted EXEC had is sent again in the next round. Of results that come later than those, only that
- * ROLE has confirmed an EXEC's array, or REDIS_AGAIN in its place, are left; after REDIS_AGAIN all that are not done are
- * sent again. A tag names the transaction's first slot and its round. */
+ * What an aborted EXEC had is sent again in the next round. Of results that come later than those,
+ * only that ROLE has confirmed an EXEC's array, or REDIS_AGAIN in its place, are left; after
+ * REDIS_AGAIN all that are not done are sent again. A tag names the transaction's first slot and
+ * its round. */
 #include "rpub/rpub.h"
 
 #include "base/mem.h"

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: entries go in transactions, one at a time, of what has come since the last one, up to BATCH_MOST:
+/* DESIGN: entries go in transactions, one at a time, of what has come since the last one, up to
+ * BATCH_MOST:
  *
- *	MULTI	XADD …	XADD …	EXEC
+ * 	MULTI	XADD …	XADD …	EXEC
  *
- * so that a server which refuses to write for a moment (OOM, NOREPLICAS, MISCONF) refuses all of it. If it took a later
- * entry and not an earlier one, order would be lost; and with --id offset the earlier one could never be added again,
- * but would count as one that is there.
+ * so that a server which refuses to write for a moment (OOM, NOREPLICAS, MISCONF) refuses all of
+ * it. If it took a later entry and not an earlier one, order would be lost; and with --id offset
+ * the earlier one could never be added again, but would count as one that is there.
  *
- *	head <= from <= next <= tail	slots
+ * 	head <= from <= next <= tail	slots
  *
- * EXEC's answer says what has become of each entry of [from, next). They are done once ROLE behind it has said that the
- * server is a primary still: the client gives EXEC's tag a second time then. After a lost connection all that are not done
- * are sent again.
+ * EXEC's answer says what has become of each entry of [from, next). They are done once ROLE behind
+ * it has said that the server is a primary still: the client gives EXEC's tag a second time then.
+ * After a lost connection all that are not done are sent again.
  *
- * An EXEC's tag has the slot behind its last. In a cluster: spread.c; but with --id offset a transaction has one stream, since another one may be at another
- * server, and that server's ROLE may be answered sooner: the transactions are confirmed in any order. */
+ * An EXEC's tag has the slot behind its last. In a cluster: spread.c; but with --id offset a
+ * transaction has one stream, since another one may be at another server, and that server's ROLE
+ * may be answered sooner: the transactions are confirmed in any order. */
 #define _GNU_SOURCE
 #include "rpub/rpub.h"
 
@@ -52,7 +54,8 @@ static bool fits(struct rpub *s)
 	return true;
 }
 
-/* The line's command, and MULTI in front of the first one. Returns 0 with the command begun, or -1. */
+/* The line's command, and MULTI in front of the first one. Returns 0 with the command begun, or
+ * -1. */
 static int begin(struct rpub *s, const struct record *r, struct span line, struct record_error *e)
 {
 	struct buf *out =
@@ -283,7 +286,8 @@ static void on_aborted(struct rpub *s, struct span text)
 	/* Without the records that were refused it is made again at once. */
 	stream_note_abort(s, text, t->has_refused);
 	t->executing = false;
-	/* In a cluster another transaction may have to be made again, too, which is in front of this one. */
+	/* In a cluster another transaction may have to be made again, too, which is in front of
+	 * this one. */
 	if (t->next > t->from)
 		t->next = t->from;
 	if (t->away[0])

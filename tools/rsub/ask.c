@@ -98,7 +98,8 @@ static void lowest(void *ctx, const struct ledger_open *o)
 	*id = id_least(*id, (struct id){(uint64_t)o->at, (uint64_t)o->low});
 }
 
-/* Where a group stood that is there no more: before the first entry that is not final, as far as it is known. */
+/* Where a group stood that is there no more: before the first entry that is not final, as far as it
+ * is known. */
 static struct id position(const struct streams *s, const struct stream *st)
 {
 	struct id at = st->has_read ? st->read : st->info.delivered;
@@ -301,8 +302,9 @@ static void ask_new(struct streams *s, size_t room)
 	streams_commit(s, ASK_NEW, s->streams, 0);
 }
 
-/* How many records may be asked for beside @pending ones, @most at most. What other connections have asked for may still
- * come, and each of them has its share, or one that waits for entries would keep the others from theirs. */
+/* How many records may be asked for beside @pending ones, @most at most. What other connections
+ * have asked for may still come, and each of them has its share, or one that waits for entries
+ * would keep the others from theirs. */
 static size_t room_for(const struct streams *s, size_t pending, size_t most)
 {
 	size_t others = s->whole->asked - s->room_out, room;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What becomes of an entry that was read: a record, a dead letter, nothing since it is on its way, or it is left to
- * others. */
+/* What becomes of an entry that was read: a record, a dead letter, nothing since it is on its way,
+ * or it is left to others. */
 #include "rsub/streams.h"
 
 #include "base/metrics.h"
@@ -116,7 +116,8 @@ int64_t streams_take_pending(
 	for (int64_t i = 0; i < n; i++) {
 		if (entry_take(c, &e))
 			return -1;
-		/* 6.2: an entry that is gone has not even an id. It is ours now, and OWN finds it. */
+		/* 6.2: an entry that is gone has not even an id. It is ours now, and OWN finds
+		 * it. */
 		if (e.count < 0 && s->step == STREAMS_CLAIM) {
 			s->own_again = true;
 			continue;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* The first field of the payload's name is the payload, and the first of the key's name the key; all others are headers,
- * in their order. So an entry that rpub has written comes back as the record that it was. */
+/* The first field of the payload's name is the payload, and the first of the key's name the key;
+ * all others are headers, in their order. So an entry that rpub has written comes back as the
+ * record that it was. */
 #include "rsub/entry.h"
 
 #include "record/record.h"

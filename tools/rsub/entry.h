@@ -15,9 +15,11 @@
 struct entry {
 	struct id id;
 	struct resp fields; /* a walk over names and values */
-	int64_t count; /* of them: twice the fields; -1: the entry is gone, its id is all that is left */
+	/* of them: twice the fields; -1: the entry is gone, its id is all that is left */
+	int64_t count;
 };
-/* Takes the next entry of a list. Returns 0, or -1 when what comes is none; nil has the id 0-0 and count -1. */
+/* Takes the next entry of a list. Returns 0, or -1 when what comes is none; nil has the id 0-0 and
+ * count -1. */
 int entry_take(struct resp *list, struct entry *e);
 
 struct entry_form {
@@ -27,8 +29,9 @@ struct entry_form {
 	/* internal */
 	struct buf headers;
 };
-/* Appends the entry's record or, raw, its payload, and the line's end. @head is {"stream":"…","id":" . @numbered: with
- * the seq of the source's next record. Returns the bytes of key and payload. */
+/* Appends the entry's record or, raw, its payload, and the line's end. @head is
+ * {"stream":"…","id":" . @numbered: with the seq of the source's next record. Returns the bytes of
+ * key and payload. */
 size_t entry_put(struct entry_form *f, struct source *s, struct span head, bool numbered,
 	const struct entry *e, struct buf *out);
 

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: ISC */
-/* Exactly once: where streams were read to stands in the transactions of the sink, a kwrite --txn --positions.
+/* Exactly once: where streams were read to stands in the transactions of the sink, a kwrite --txn
+ * --positions.
  *
- * DESIGN: the streams of a group are read with XREAD, in the order of their ids and by this rsub alone, so that one id a stream
- * says all: what stands up to it is in the sink's committed transactions, or was dropped or made a dead letter. rsub gives
- * the sink the ids with each transaction, as a text; the sink gives back the text of the last one that was committed, at its start and before
- * anything is printed. A group's own position in Redis follows (XGROUP SETID), for lag, for a run without transactions, and for when
- * the sink has nothing: a stream is read from the later one of the two on, since what is before either is final.
+ * DESIGN: the streams of a group are read with XREAD, in the order of their ids and by this rsub
+ * alone, so that one id a stream says all: what stands up to it is in the sink's committed
+ * transactions, or was dropped or made a dead letter. rsub gives the sink the ids with each
+ * transaction, as a text; the sink gives back the text of the last one that was committed, at its
+ * start and before anything is printed. A group's own position in Redis follows (XGROUP SETID), for
+ * lag, for a run without transactions, and for when the sink has nothing: a stream is read from the
+ * later one of the two on, since what is before either is final.
  *
- * The sink's id is not believed when the group was not there, or when the stream has never had so high an id: then the
- * stream was made anew, or is another one, and reading what may have come before loses nothing.
+ * The sink's id is not believed when the group was not there, or when the stream has never had so
+ * high an id: then the stream was made anew, or is another one, and reading what may have come
+ * before loses nothing.
  *
- * st->acks has the ids that were printed and that the group's position is not behind yet: the ledger counts, and the
- * ring knows the id of each count. */
+ * st->acks has the ids that were printed and that the group's position is not behind yet: the
+ * ledger counts, and the ring knows the id of each count. */
 #ifndef EVPIPE_RSUB_EXACT_H
 #define EVPIPE_RSUB_EXACT_H
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: trimming takes the oldest entries. So entries were lost only if the first one that is left stands behind the
- * last that was read. How many: entries ever added, less those that were read, less those left. What is left unread
- * is known when nothing that was read is left, or all is read. In between the sum is looked at again later: it keeps.
+/* DESIGN: trimming takes the oldest entries. So entries were lost only if the first one that is
+ * left stands behind the last that was read. How many: entries ever added, less those that were
+ * read, less those left. What is left unread is known when nothing that was read is left, or all is
+ * read. In between the sum is looked at again later: it keeps.
  *
- * Entries that were lost before this run are in the sum too: it is compared with the last one. Only at the first
- * look, when the first entry left stands behind the last that was read, all of them are told.
+ * Entries that were lost before this run are in the sum too: it is compared with the last one. Only
+ * at the first look, when the first entry left stands behind the last that was read, all of them
+ * are told.
  *
- * Redis 6.2 does not count what was added: there a loss is seen, by an entry that was unread and is gone, but not
- * its size. */
+ * Redis 6.2 does not count what was added: there a loss is seen, by an entry that was unread and is
+ * gone, but not its size. */
 #include "rsub/info.h"
 
 #include <string.h>
@@ -99,7 +101,8 @@ static void take_group(struct info *i, struct resp *c, int64_t left, const char 
 	i->delivered = g.delivered;
 }
 
-/* An element of EXEC's answer. Returns the text of an error, but not of a key or group that is not there. */
+/* An element of EXEC's answer. Returns the text of an error, but not of a key or group that is not
+ * there. */
 static struct span take_error(const struct resp_value *v)
 {
 	if (v->type != RESP_ERROR || span_starts(v->text, "ERR no such key") ||

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What Redis says of a stream and of a group of its, and what follows: how far behind the group is, and how many entries
- * were trimmed or deleted before it had read them. */
+/* What Redis says of a stream and of a group of its, and what follows: how far behind the group is,
+ * and how many entries were trimmed or deleted before it had read them. */
 #ifndef EVPIPE_RSUB_INFO_H
 #define EVPIPE_RSUB_INFO_H
 
@@ -22,8 +22,9 @@ struct info {
 	struct id pending_first;
 };
 
-/* Takes the answer to MULTI, XINFO STREAM and, with @group, XINFO GROUPS and XPENDING, EXEC. Returns SPAN_NONE, or the
- * error for which it cannot be used, valid as long as the reply. A stream that is not there is no error. */
+/* Takes the answer to MULTI, XINFO STREAM and, with @group, XINFO GROUPS and XPENDING, EXEC.
+ * Returns SPAN_NONE, or the error for which it cannot be used, valid as long as the reply. A stream
+ * that is not there is no error. */
 struct span info_take(struct info *i, const struct link_reply *reply, const char *group);
 
 struct info_losses {
@@ -34,7 +35,8 @@ struct info_losses {
 	uint64_t lag; /* entries that are not read; of the last time when it was known */
 	bool has_lag;
 };
-/* Compares with the last time. Returns how many entries were lost since; -1: some, but Redis does not say how many. */
+/* Compares with the last time. Returns how many entries were lost since; -1: some, but Redis does
+ * not say how many. */
 int64_t info_lost(struct info_losses *l, const struct info *i);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: of a cluster each primary is asked: by a command that is sent as if it were for a key of a slot of that primary's. Streams are looked for with SCAN,
- * a step a question, so that no server is held up. What was told before a connection was lost, or a slot moved, is told again: names are printed once. */
+/* DESIGN: of a cluster each primary is asked: by a command that is sent as if it were for a key of
+ * a slot of that primary's. Streams are looked for with SCAN, a step a question, so that no server
+ * is held up. What was told before a connection was lost, or a slot moved, is told again: names are
+ * printed once. */
 #include "rsub/list.h"
 
 #include "base/catalog.h"

@@ -16,8 +16,9 @@ struct list {
 	int64_t limit_ms; /* how long it may take */
 };
 
-/* Prints the names, in their order, each once, of all primaries of a cluster. Blocks. Returns the exit status: 111 at once when Redis
- * cannot be reached, 99 when it has not answered in time; what is not whole is not printed. Dies with 100 when the options are wrong, or when Redis refuses. */
+/* Prints the names, in their order, each once, of all primaries of a cluster. Blocks. Returns the
+ * exit status: 111 at once when Redis cannot be reached, 99 when it has not answered in time; what
+ * is not whole is not printed. Dies with 100 when the options are wrong, or when Redis refuses. */
 int list_names(const struct list *l, const struct redis_opts *o);
 
 #endif

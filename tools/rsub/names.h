@@ -11,8 +11,9 @@ struct names {
 	const char **list; /* from [1] on */
 };
 
-/* Adds @given's names, and those in @file (or NULL), one a line, empty lines left out; @what is "CHANNEL", for messages. Dies with
- * 100 when a name is empty or the file cannot be read. The names live on. */
+/* Adds @given's names, and those in @file (or NULL), one a line, empty lines left out; @what is
+ * "CHANNEL", for messages. Dies with 100 when a name is empty or the file cannot be read. The names
+ * live on. */
 void names_take(struct names *n, const struct arg_str *given, const struct arg_file *file,
 	const char *option, const char *what);
 

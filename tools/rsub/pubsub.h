@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Pub/sub: one connection to Redis that subscribes to channels and patterns, and prints each message as a
- * record of a source. Never blocks. See rsub.c for the design. */
+/* Pub/sub: one connection to Redis that subscribes to channels and patterns, and prints each
+ * message as a record of a source. Never blocks. See rsub.c for the design. */
 #ifndef EVPIPE_PUBSUB_H
 #define EVPIPE_PUBSUB_H
 
@@ -37,7 +37,8 @@ struct pubsub {
 	bool is_ready;
 	int64_t gap_since_ms;
 	int64_t served_ms; /* the last turn */
-	int64_t rested_ms; /* how long messages waited for standard output since all had been read */
+	/* how long messages waited for standard output since all had been read */
+	int64_t rested_ms;
 	bool was_slow; /* when the connection was lost */
 	uint64_t shown[CLASS_COUNT];
 	bool is_behind; /* messages were read that are not yet printed */
@@ -46,8 +47,8 @@ struct pubsub {
 
 /* Connects nothing yet. Dies with 100. */
 void pubsub_open(struct pubsub *s, const struct redis_url *url);
-/* Fills in at most REDIS_FDS entries, which pubsub_serve takes, and returns how many. While output is pending, and after
- * READING, the connection is left alone, and its silence is our own. */
+/* Fills in at most REDIS_FDS entries, which pubsub_serve takes, and returns how many. While output
+ * is pending, and after READING, the connection is left alone, and its silence is our own. */
 int pubsub_poll(struct pubsub *s, struct pollfd *p);
 /* -1: never. Call after pubsub_poll. */
 int pubsub_timeout_ms(const struct pubsub *s, int64_t now_ms);

@@ -5,21 +5,26 @@
  * and printed straight into the output buffer; nothing is allocated for a message. Output is
  * written before every wait.
  *
- * - While output is pending nothing is read, so memory is bounded by OUT_BLOCK, one message and one read.
- *   Redis then keeps the messages, up to its client-output-buffer-limit, at which it closes the connection.
- * - Pub/sub cannot replay. A connection lost after all subscriptions were confirmed is a gap: it is counted
+ * - While output is pending nothing is read, so memory is bounded by OUT_BLOCK, one message and one
+ *   read.
+ *   Redis then keeps the messages, up to its client-output-buffer-limit, at which it closes the
+ *   connection.
+ * - Pub/sub cannot replay. A connection lost after all subscriptions were confirmed is a gap: it is
+ *   counted
  *   at once, and reported when it is over or the program ends.
  * - rsub is ready while all subscriptions are confirmed.
  * - With a socket each record has a number, and at the end rsub reports how many records nobody has
- *   acknowledged (flow/source.h). Reading never waits for acknowledgements, since Redis would not wait.
+ *   acknowledged (flow/source.h). Reading never waits for acknowledgements, since Redis would not
+ *   wait.
  * - SIGTERM: reading stops, the output is written, exit 0; a second signal ends rsub at once.
  * - If the reader goes, POLLERR on standard output reports it, on an idle channel too.
  *
  * - With -s streams are read in place of channels: see streams.c.
- * - In a cluster streams, and sharded channels, of several slots are read by a connection for each slot.
+ * - In a cluster streams, and sharded channels, of several slots are read by a connection for each
+ *   slot.
  *
- * Files: rsub.c the command line and the loop; whole.c what the connections have in common; pubsub.c subscriptions and
- * messages; streams.c streams. */
+ * Files: rsub.c the command line and the loop; whole.c what the connections have in common;
+ * pubsub.c subscriptions and messages; streams.c streams. */
 #include "base/line.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -210,7 +215,8 @@ static void *copies(size_t count, const void *of, size_t size)
 	return p;
 }
 
-/* In a cluster a connection has the names of one slot: what it waits for there holds up nothing else. */
+/* In a cluster a connection has the names of one slot: what it waits for there holds up nothing
+ * else. */
 static void part(struct rsub *s, const struct names *names, bool by_slot)
 {
 	size_t count;

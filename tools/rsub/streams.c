@@ -1,30 +1,36 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: one connection, or in a cluster one for the streams of each slot (rsub.c). Redis answers in the order of the commands, and a read that waits for entries (BLOCK) holds
- * up what is sent behind it: so it waits for a second at most, and for 50 ms while records are on their way, whose XACK
- * comes next. One read is out at a time; when its answer was full the next one is sent before the entries are printed.
+/* DESIGN: one connection, or in a cluster one for the streams of each slot (rsub.c). Redis answers
+ * in the order of the commands, and a read that waits for entries (BLOCK) holds up what is sent
+ * behind it: so it waits for a second at most, and for 50 ms while records are on their way, whose
+ * XACK comes next. One read is out at a time; when its answer was full the next one is sent before
+ * the entries are printed.
  *
  * After each login the steps are gone through again:
  *
- *	SETUP   what each stream and its group are (info.c); a group that is not there is made.
- *	OWN     the consumer's pending entries: of its last run, and of an answer that was lost with the connection.
- *	        Those that are on their way are known by the ledger and passed over.
- *	CLAIM   pending entries that have been idle for --claim-idle, to the cursor 0-0: their consumer is dead. Again
- *	        after half that time. Entries of our own do not become idle: they are claimed anew, by their ids alone.
- *	NEW     new entries.
+ * 	SETUP   what each stream and its group are (info.c); a group that is not there is made.
+ * 	OWN     the consumer's pending entries: of its last run, and of an answer that was lost with
+ *  the connection.
+ * 	        Those that are on their way are known by the ledger and passed over.
+ * 	CLAIM   pending entries that have been idle for --claim-idle, to the cursor 0-0: their
+ *  consumer is dead. Again
+ * 	        after half that time. Entries of our own do not become idle: they are claimed anew,
+ *          by their ids alone.
+ * 	NEW     new entries.
  *
- * An entry is acknowledged once its record is final: exactly those ids, in any order. What Redis has not confirmed is
- * sent again after a lost connection; it does no harm twice. Records not yet acknowledged there count for the window.
+ * An entry is acknowledged once its record is final: exactly those ids, in any order. What Redis
+ * has not confirmed is sent again after a lost connection; it does no harm twice. Records not yet
+ * acknowledged there count for the window.
  *
- * A group that is gone is made again from where it was: before the first record that is not final. What was read
- * since comes again then: records on their way are not printed twice, and final ones only acknowledged.
+ * A group that is gone is made again from where it was: before the first record that is not final.
+ * What was read since comes again then: records on their way are not printed twice, and final ones
+ * only acknowledged.
  *
- * Errors: a server that is there but cannot write (READONLY, NOREPLICAS, MISCONF, LOADING) is asked again, with a
- * back-off. At the end entries that were read but not printed are left to others: their idle time is set to
- * --claim-idle.
+ * Errors: a server that is there but cannot write (READONLY, NOREPLICAS, MISCONF, LOADING) is asked
+ * again, with a back-off. At the end entries that were read but not printed are left to others:
+ * their idle time is set to --claim-idle.
  *
- * Files: streams.c options and the turn of the loop; ask.c commands; answer.c answers; entries.c entries;
- * info.c what was lost; entry.c
- * * records; xack.c ids to acknowledge. */
+ * Files: streams.c options and the turn of the loop; ask.c commands; answer.c answers; entries.c
+ * entries; info.c what was lost; entry.c records; xack.c ids to acknowledge. */
 #define _GNU_SOURCE
 #include "rsub/streams.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Streams: one connection to Redis that reads streams, alone or as a consumer of a group, prints each entry as a
- * record of a source, and acknowledges what has become final. Never blocks. See streams.c for the design. */
+/* Streams: one connection to Redis that reads streams, alone or as a consumer of a group, prints
+ * each entry as a record of a source, and acknowledges what has become final. Never blocks. See
+ * streams.c for the design. */
 #ifndef EVPIPE_RSUB_STREAMS_H
 #define EVPIPE_RSUB_STREAMS_H
 
@@ -45,14 +46,16 @@ struct stream {
 	struct id end; /* for -e */
 	struct id read; /* the last new entry that was read */
 	bool has_read;
-	/* After the group was made anew, entries up to `rewound` may be such that were read before; those that are still on
-	 * their way are in `known`. So are they while pending entries are read. */
+	/* After the group was made anew, entries up to `rewound` may be such that were read before;
+	 * those that are still on their way are in `known`. So are they while pending entries are
+	 * read. */
 	struct id rewound;
 	struct id_set known;
 	struct id_set back; /* read, and to be left to others */
 	struct xack acks;
 	uint64_t acked; /* confirmed, of the present account */
-	/* Under exactly once: the id before acks' head, and acks' tail when the present account began. */
+	/* Under exactly once: the id before acks' head, and acks' tail when the present account
+	 * began. */
 	struct id begun;
 	uint64_t base;
 	struct info info;
@@ -154,7 +157,8 @@ enum ask { /* in the tag of a command: what it is */
 	ASK_ACK,
 	ASK_QUIET,
 };
-/* Begins a command about a stream: RESP words are appended to what it returns, then streams_commit. */
+/* Begins a command about a stream: RESP words are appended to what it returns, then
+ * streams_commit. */
 struct buf *streams_begin(
 	struct streams *s, const struct stream *st, size_t words, const char *name);
 void streams_commit(struct streams *s, enum ask what, const struct stream *st, uint64_t count);
@@ -166,12 +170,13 @@ static inline int32_t streams_part(const struct streams *s, const struct stream 
 /* Entries were lost: says and counts it. @count 0: how many is not known. */
 void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how);
 
-/* ask.c: the next command of the step, when there is room behind @pending records that have come and are not
- * printed. Call while REDIS_UP. */
+/* ask.c: the next command of the step, when there is room behind @pending records that have come
+ * and are not printed. Call while REDIS_UP. */
 void streams_ask(struct streams *s, size_t pending);
 /* Sends XACKs. */
 void streams_ack(struct streams *s);
-/* Tells Redis that the entries on their way are not those of a dead consumer, or leaves some to others. */
+/* Tells Redis that the entries on their way are not those of a dead consumer, or leaves some to
+ * others. */
 void streams_renew(struct streams *s);
 void streams_hand_back(struct streams *s, struct stream *st);
 /* The ids that are on their way, and those whose XACK is not confirmed: into st->known. */
@@ -181,8 +186,8 @@ void streams_step(struct streams *s, enum streams_step step);
 
 /* entries.c: takes a new entry. */
 void streams_take_new(struct streams *s, struct stream *st, const struct entry *e);
-/* Takes a list of @n entries that were pending. Returns how many there were, -1 when it is none. *@last is the last
- * one's id. */
+/* Takes a list of @n entries that were pending. Returns how many there were, -1 when it is none.
+ * *@last is the last one's id. */
 int64_t streams_take_pending(
 	struct streams *s, struct stream *st, struct resp *c, int64_t n, struct id *last);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What the connections of an rsub have in common. There are several in a cluster: one for the names of each slot. */
+/* What the connections of an rsub have in common. There are several in a cluster: one for the names
+ * of each slot. */
 #ifndef EVPIPE_RSUB_WHOLE_H
 #define EVPIPE_RSUB_WHOLE_H
 
@@ -33,8 +34,8 @@ static inline void whole_count(int *count, bool *mine, bool is)
 }
 /* … whether it is ready: rsub is when all are. */
 void whole_ready(struct whole *w, bool *mine, bool is);
-/* The lists of names that are read by one connection each: all of them, or in a cluster those of each slot. Returns
- * how many lists *@parts has. */
+/* The lists of names that are read by one connection each: all of them, or in a cluster those of
+ * each slot. Returns how many lists *@parts has. */
 int whole_part(const struct names *names, bool by_slot, struct names **parts);
 
 #endif
