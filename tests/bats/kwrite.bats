@@ -226,6 +226,10 @@ batch() {
 	[ "$(grep -c 'a record has ts 0' err)" -eq 1 ]
 	kread -e "$topic" | jq .ts | sed '3,4d' | xargs >seen
 	[ "$(cat seen)" = "-5 -1 1" ]
+	# Once too when the broker refuses the batch, and the record is sent again.
+	printf '{"ts":%s,"payload":"x"}\n' 0 9223372036854775807 >in
+	run -1 kwrite -t "$topic" --on-error skip <in
+	[ "$(grep -c 'a record has ts 0' <<<"$output")" -eq 1 ]
 }
 
 @test "a header's name with a NUL is written whole" {

@@ -243,6 +243,7 @@ bool message_again(struct shape *shape, struct span line, struct message *m)
 	struct record_error e;
 
 	buf_clear(&shape->scratch);
+	shape->zero_reported = true; /* when the message was made first */
 	if (shape->raw)
 		take_line(shape, line, m);
 	return shape->raw ||
