@@ -42,6 +42,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/query.c lib/kafka/query.h \
 	lib/kafka/resolve.c lib/kafka/resolve.h \
 	lib/kafka/secrets.c lib/kafka/secrets.h \
+	lib/kafka/silence.c lib/kafka/silence.h \
 	lib/kafka/stranger.c lib/kafka/stranger.h \
 	lib/kafka/talk.c lib/kafka/talk.h \
 	lib/kafka/tls-conf.c lib/kafka/tls-conf.h \

@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: ISC
 # khttp and what a cluster does wrong: producers that librdkafka gives up, a broker of several that does not answer, a group's
-# coordinator that moves.
+# coordinator that moves, a disk that fails.
 
 load helpers
 load khttp
 
-PRODUCE=0 OFFSET_FETCH=9
+PRODUCE=0 FETCH=1 OFFSET_FETCH=9
 
 setup() {
 	harness_setup
@@ -142,8 +142,8 @@ record='{"records":[{"value":"1"}]}'
 	mock_does late 2 0
 	wait_exit large1
 	wait_exit large2
-	post json @large /topics/t/partitions/1
-	is 200
+	# Those whose clients did not wait may be on their way yet.
+	wait_for 'post json @large /topics/t/partitions/1; is 200'
 }
 
 @test "a coordinator that has moved when positions are asked for: they are asked for again" {
@@ -158,4 +158,30 @@ record='{"records":[{"value":"1"}]}'
 	is 204
 	http "$of/records?timeout=60000"
 	is 200 'map(.value) == ["1"]'
+}
+
+# librdkafka tries such a fetch again without a word.
+@test "a broker's disk fails: said once for all consumers; what is read to its end, or waits for a reply, has the reason" {
+	local of=/consumers/g/instances/c why="topic 'other', partition 0 cannot be read: Disk error when trying to access log file on disk"
+	khttp_start
+	post json "$record" /topics/other
+	is 200
+	mock_does refuse $FETCH 56 100000
+	post v2 '{"name":"c","format":"json","auto.offset.reset":"earliest"}' /consumers/g
+	is 200
+	post v2 '{"partitions":[{"topic":"other","partition":0}]}' $of/assignments
+	is 204
+	for accept in application/vnd.kafka.json.v2+json application/x-ndjson; do
+		http -H "Accept: $accept" "/topics/other/records?timeout=700"
+		is_error 503 "$why"
+	done
+	wait_file_contains http.err "$why; trying again"
+	post json '{"value":"1"}' "/topics/t/request?reply_topic=other&timeout=700"
+	is_error 504 "No reply has come within 700 ms: $why."
+	http "$of/records?timeout=0"
+	is 200 '. == []'
+	mock_does calm $FETCH
+	http "$of/records?timeout=60000"
+	is 200 'map(.value) == ["1"]'
+	[ "$(grep -c 'cannot be read' http.err)" = 1 ]
 }

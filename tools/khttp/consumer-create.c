@@ -238,6 +238,7 @@ static struct instance *start(struct consumers *all, const struct wish *w, struc
 		free(i);
 		return NULL;
 	}
+	silence_watch(&all->k->silence, &i->kafka);
 	i->group = mem_dup(w->group);
 	i->name = mem_dup(w->name);
 	return i;

@@ -265,12 +265,29 @@ static void begin(struct instance *i)
 	free(some.list);
 }
 
+static bool is_read(const struct consumer_part *p)
+{
+	return p->taken >= p->end || p->next >= p->end;
+}
+
 static bool is_whole(const struct instance *i)
 {
 	for (const struct consumer_part *p = i->parts; p < i->parts + i->part_count; p++)
-		if (p->taken < p->end && p->next < p->end)
+		if (!is_read(p))
 			return false;
 	return true;
+}
+
+/* Why it is not; NULL: it takes long. */
+static const char *why_not(const struct instance *i)
+{
+	const char *why = NULL;
+
+	for (size_t n = 0; n < i->part_count && !why; n++)
+		if (!is_read(&i->parts[n]))
+			why = silence_text(
+				&i->all->k->silence, i->parts[n].topic, i->parts[n].partition);
+	return why;
 }
 
 static bool streams(const struct read *d)
@@ -333,9 +350,12 @@ void read_go_on(struct instance *i)
 void read_due(struct instance *i)
 {
 	struct read *d = i->read;
+	const char *why = why_not(i);
 
 	if (d->step < READ_RECORDS)
 		refuse(d, 503, "Kafka has not answered in time");
+	else if (why)
+		refuse(d, 503, why);
 	else if (streams(d))
 		begin_stream(d);
 	else

@@ -6,6 +6,7 @@
 #include "http/http.h"
 #include "kafka/kafka.h"
 #include "kafka/listing.h"
+#include "kafka/silence.h"
 #include "khttp/access.h"
 #include "khttp/stats.h"
 
@@ -33,6 +34,7 @@ struct khttp {
 	struct consumers *consumers;
 	struct access access;
 	struct stats stats;
+	struct silence silence; /* of all consumers */
 	const char *id; /* --id: names of instances begin with it; NULL */
 	const char *
 		/* --advertise: "http://host:port", where clients reach this bridge; NULL */

@@ -53,6 +53,7 @@ static int start(struct replies *all, struct trouble *why)
 		rd_kafka_conf_set(conf.rd, p->name, p->value, NULL, 0);
 	if (kafka_start(&all->client, RD_KAFKA_CONSUMER, &conf, why))
 		return -1;
+	silence_watch(&all->k->silence, &all->client);
 	queue = rd_kafka_queue_get_main(all->client.rk);
 	kafka_wake_on(&all->client, queue);
 	rd_kafka_queue_destroy(queue);

@@ -420,6 +420,7 @@ static void on_failed(void *ctx, struct reply_topic *t, int status, const char *
 static void answer_due(struct pending *p, void *ctx)
 {
 	struct requests *q = ctx;
+	const char *why = silence_text(&q->k->silence, p->topic->name, (int32_t)p->partition);
 	int64_t ms = p->timeout_ms;
 
 	if (p->until_ms > q->k->now_ms) {
@@ -430,7 +431,8 @@ static void answer_due(struct pending *p, void *ctx)
 			"the reply topic is not read after %" PRId64 " ms: nothing was sent", ms);
 	} else {
 		q->timeouts++;
-		http_error(take(p), 504, "No reply has come within %" PRId64 " ms.", ms);
+		http_error(take(p), 504, "No reply has come within %" PRId64 " ms%s%s.", ms,
+			why ? ": " : "", why ? why : "");
 	}
 }
 

@@ -31,6 +31,7 @@
 #include "base/wake.h"
 #include "flow/source.h"
 #include "kafka/kafka.h"
+#include "kafka/silence.h"
 #include "kafka/words.h"
 #include "net/tls.h"
 #include "kread/acks.h"
@@ -71,6 +72,7 @@ struct kread {
 	struct move move;
 	struct acks acks;
 	struct refusals refusals;
+	struct silence silence;
 	rd_kafka_queue_t *messages;
 	rd_kafka_queue_t *queue; /* everything else librdkafka has to say */
 	struct print print;
@@ -452,7 +454,7 @@ int main(int argc, char **argv)
 	take_options(&r);
 	acks_open(&r.acks);
 	start_kafka(&r);
-	refusal_open(&r.refusals);
+	silence_watch(&r.silence, &r.kafka);
 	open_queues(&r);
 	progress_more(show_parts, &r.parts);
 	r.message_bytes = BATCH_BYTES;

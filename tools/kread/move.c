@@ -12,6 +12,7 @@
 #include "base/wake.h"
 #include "json/json.h"
 #include "kafka/listing.h"
+#include "kafka/silence.h"
 #include "kread/moved.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ enum { TICK_MS = 1000, AGAIN_MS = 200 };
 struct asked {
 	struct kafka kafka;
 	struct listing listing;
+	struct silence silence;
 	int64_t again_ms;
 };
 
@@ -35,6 +37,7 @@ static int open_asked(struct asked *a, struct kafka_conf *conf, struct trouble *
 
 	if (kafka_start(&a->kafka, RD_KAFKA_CONSUMER, conf, why))
 		return -1;
+	silence_watch(&a->silence, &a->kafka);
 	main = rd_kafka_queue_get_main(a->kafka.rk);
 	kafka_wake_on(&a->kafka, main);
 	rd_kafka_queue_destroy(main);

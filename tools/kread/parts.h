@@ -35,8 +35,6 @@ struct kread_part {
 	int64_t committed; /* or asked to be; -1 after a commit that failed */
 	int64_t stored; /* what the broker has said that it has */
 	uint64_t flushes; /* source.flushes when `next` changed last */
-	int64_t refused_ms,
-		refused_last_ms; /* fetches that are tried again: since when, the last one */
 	bool fresh; /* its offsets have to be asked for */
 	bool done; /* has reached its end */
 	bool leaving; /* it is taken away: its records are no longer emitted */

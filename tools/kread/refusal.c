@@ -2,13 +2,8 @@
 #include "kread/refusal.h"
 
 #include "base/msg.h"
-#include "base/wake.h"
 
 #include <stdio.h>
-#include <string.h>
-
-/* A leader that moves is no trouble. Fetches that are further apart do not belong together. */
-enum { SILENT_MS = 2000, APART_MS = 10000 };
 
 /* librdkafka goes on behind a batch that it cannot read; the position would pass over the batch. */
 static void unreadable(struct refusals *r, const rd_kafka_message_t *m, int status)
@@ -26,34 +21,6 @@ static void warn(struct refusals *r, const rd_kafka_message_t *m, const char *te
 	else
 		msg_info("%s", text);
 	r->warned = m->err;
-}
-
-/* A fetch that librdkafka tries again each half second without an error: a broker's disk fails,
- * say. A disk that has failed is that of many partitions: one sentence. What has gone is told
- * elsewhere. */
-static void on_silent(void *ctx, const char *topic, int32_t partition, const char *why)
-{
-	struct refusals *r = ctx;
-	struct kread_part *p = parts_find(r->parts, topic, partition);
-	int64_t now_ms = wake_now_ms();
-
-	if (!p || strncmp(why, "Unknown topic", 13) == 0)
-		return;
-	if (now_ms - p->refused_last_ms > APART_MS)
-		p->refused_ms = now_ms;
-	p->refused_last_ms = now_ms;
-	if (now_ms - p->refused_ms < SILENT_MS)
-		return;
-	if (!r->silent_ms || now_ms - r->silent_ms > APART_MS)
-		msg_warn("topic '%s', partition %d cannot be read: %s; trying again", topic,
-			(int)partition, why);
-	r->silent_ms = now_ms;
-}
-
-void refusal_open(struct refusals *r)
-{
-	kafka_on_refusal(r->kafka, on_silent, r);
-	kafka_tell_refusals(r->kafka, true);
 }
 
 void refusal_take(struct refusals *r, const rd_kafka_message_t *m)

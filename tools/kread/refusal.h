@@ -14,12 +14,7 @@ struct refusals {
 	struct group *group;
 	/* internal */
 	rd_kafka_resp_err_t warned; /* what was warned of last */
-	/* the last fetch of those that were told that is tried again in silence */
-	int64_t silent_ms;
 };
-
-/* To be called when the client is there. */
-void refusal_open(struct refusals *r);
 
 /* Takes a message with an error: the reading ends, or goes on. Does not block. */
 void refusal_take(struct refusals *r, const rd_kafka_message_t *m);

@@ -83,9 +83,11 @@ static int64_t offset_of(int look)
 /* Begins to read, further back than the last time. */
 static bool begin(struct place *p)
 {
-	if (!p->reader.rk &&
-		kafka_start(&p->reader, RD_KAFKA_CONSUMER, &p->conf, &p->kafka->trouble))
-		return false;
+	if (!p->reader.rk) {
+		if (kafka_start(&p->reader, RD_KAFKA_CONSUMER, &p->conf, &p->kafka->trouble))
+			return false;
+		silence_watch(&p->silence, &p->reader);
+	}
 	if (!p->rkt)
 		p->rkt = rd_kafka_topic_new(p->reader.rk, p->name, NULL);
 	else

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "flow/sink.h"
 #include "kafka/kafka.h"
+#include "kafka/silence.h"
 #include "kafka/topics.h"
 
 #include <stdbool.h>
@@ -29,6 +30,7 @@ struct place {
 	struct topic *topic;
 	struct kafka_conf conf; /* the reader's, until it is started */
 	struct kafka reader;
+	struct silence silence;
 	rd_kafka_topic_t *rkt; /* the reader's */
 	int look; /* how often it began to read */
 	int64_t end; /* -1: not known yet */
