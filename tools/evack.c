@@ -18,7 +18,6 @@
 #include "flow/sink.h"
 #include "record/record.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 
@@ -90,8 +89,7 @@ static void loop(struct sink *s)
 
 		sink_poll(s, p, true);
 		if (poll(p, SINK_FDS, sink_timeout_ms(s, wake_now_ms())) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		sink_serve(s, p);

@@ -117,6 +117,16 @@ bool msg_errno_is_limit(int error)
 	return error == EMFILE || error == ENFILE;
 }
 
+int msg_errno_status(int error)
+{
+	return msg_errno_is_limit(error) ? EXIT_TEMP : EXIT_PERM;
+}
+
+bool msg_tells_limit(const char *text)
+{
+	return strstr(text, strerror(EMFILE)) || strstr(text, strerror(ENFILE));
+}
+
 const char *msg_errno(int error)
 {
 	return error == EMFILE ? "Too many open files; raise the limit (ulimit -n)"

@@ -39,6 +39,10 @@ void msg_clean(char *text);
 const char *msg_errno(int error);
 /* Whether @error says that descriptors have run out: EMFILE, ENFILE. */
 bool msg_errno_is_limit(int error);
+/* The status for what is given by the user and fails with @error: EXIT_PERM, but for that. */
+int msg_errno_status(int error);
+/* Whether @text has msg_errno of such an error in it, or strerror of it. */
+bool msg_tells_limit(const char *text);
 
 /* Prints an error and exits with @status. */
 _Noreturn void die(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

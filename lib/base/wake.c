@@ -125,6 +125,13 @@ int64_t wake_now_us(void)
 	return ts.tv_sec * INT64_C(1000000) + ts.tv_nsec / 1000;
 }
 
+void wake_poll_failed(void)
+{
+	/* Linux: EINVAL when there are more of them than RLIMIT_NOFILE allows. */
+	if (errno != EINTR)
+		die(EXIT_TEMP, "cannot poll: %s", msg_errno(errno == EINVAL ? EMFILE : errno));
+}
+
 int64_t wake_now_ms(void)
 {
 	return wake_now_us() / 1000;

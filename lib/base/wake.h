@@ -30,6 +30,9 @@ bool wake_stopped(void);
 /* Makes POLLIN come true on the descriptor from any thread; safe in callbacks of a library. */
 void wake_poke(void);
 
+/* poll has returned -1: returns if a signal has come, else ends the program with EXIT_TEMP. */
+void wake_poll_failed(void);
+
 /* Monotonic. */
 int64_t wake_now_ms(void);
 int64_t wake_now_us(void);

@@ -213,8 +213,7 @@ int filter_run(const struct filter *f)
 		};
 
 		if (poll(p, 4, timeout_ms(&r)) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		if (p[0].revents || input_ended(&r.in) || wake_signalled())

@@ -13,11 +13,11 @@ static char *read_pem(const char *path)
 	size_t n;
 
 	if (!file)
-		die(EXIT_PERM, "cannot open '%s': %s", path, msg_errno(errno));
+		die(msg_errno_status(errno), "cannot open '%s': %s", path, msg_errno(errno));
 	while ((n = fread(buf_room(&text, 4096), 1, 4096, file)))
 		text.len += n;
 	if (ferror(file))
-		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
+		die(msg_errno_status(errno), "cannot read '%s': %s", path, msg_errno(errno));
 	fclose(file);
 	buf_putc(&text, '\0');
 	return text.p;

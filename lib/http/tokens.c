@@ -59,7 +59,8 @@ void tokens_open(struct tokens *t, const char *path)
 	if (!path)
 		return;
 	if (read_file(t, &t->text))
-		die(EXIT_PERM, "cannot read the token file '%s': %s", path, msg_errno(errno));
+		die(msg_errno_status(errno), "cannot read the token file '%s': %s", path,
+			msg_errno(errno));
 	if (!has_token(&t->text))
 		die(EXIT_PERM, "the token file '%s' has no token", path);
 }

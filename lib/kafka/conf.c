@@ -129,8 +129,8 @@ static int read_file(
 	int bad = 0;
 
 	if (!f)
-		return trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
-			"cannot open '%s': %s", file, msg_errno(errno));
+		return trouble_set(why, msg_errno_status(errno), "cannot open '%s': %s", file,
+			msg_errno(errno));
 	for (int n = 1; !bad && getline(&line, &size, f) >= 0; n++) {
 		snprintf(where, sizeof(where), "%s, line %d", file, n);
 		bad = take_line(c, where, line, own, why);

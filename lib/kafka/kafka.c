@@ -179,7 +179,7 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	bool config = kafka_is_config_error(err) ||
 		(err == RD_KAFKA_RESP_ERR__SSL && kafka_is_tls_config(text));
 	/* It would try for ever to make a socket. */
-	bool limit = strstr(text, strerror(EMFILE)) || strstr(text, strerror(ENFILE));
+	bool limit = msg_tells_limit(text);
 	char cause[400];
 
 	if (judge_fenced(k, err))
@@ -359,6 +359,9 @@ bool kafka_tick(struct kafka *k)
 
 	kafka_renew(k, now_ms);
 	kafka_outage_tick(k, now_ms);
+	if (k->liveness.is_short && !k->trouble.status)
+		trouble_set(&k->trouble, EXIT_TEMP, "cannot make a connection to each broker: %s",
+			msg_errno(EMFILE));
 	/* One sentence, and the better one: what ends the client is told with the remedy. */
 	brokers_await(&k->brokers, k->diagnosis || k->held.status || k->trouble.status);
 	k->up = brokers_tick(&k->brokers, now_ms);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
 #include "kafka/liveness.h"
 
 #include "base/wake.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 /* Keys of requests in Kafka's protocol. */
@@ -50,6 +53,28 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* librdkafka makes a pipe to wake the thread of each broker, and without one, which it does not say
+ * (2.0.2), the thread looks for work once a second. */
+static rd_kafka_resp_err_t on_thread(
+	rd_kafka_t *rk, rd_kafka_thread_type_t type, const char *name, void *opaque)
+{
+	struct liveness *l = opaque;
+	int fds[2];
+
+	(void)rk, (void)name;
+	if (type != RD_KAFKA_THREAD_BROKER)
+		return RD_KAFKA_RESP_ERR_NO_ERROR;
+	if (pipe2(fds, O_CLOEXEC) == 0) {
+		close(fds[0]);
+		close(fds[1]);
+	} else if (errno == EMFILE || errno == ENFILE) {
+		l->is_short = true;
+		if (write(l->wake_fd, "", 1) < 0)
+			return RD_KAFKA_RESP_ERR_NO_ERROR;
+	}
+	return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 static rd_kafka_resp_err_t on_new(
 	rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque, char *why, size_t why_size)
 {
@@ -57,9 +82,11 @@ static rd_kafka_resp_err_t on_new(
 		rd_kafka_interceptor_add_on_request_sent(rk, "evpipe", on_request, opaque);
 
 	(void)conf, (void)why, (void)why_size;
-	return err
-		? err
-		: rd_kafka_interceptor_add_on_response_received(rk, "evpipe", on_response, opaque);
+	if (!err)
+		err = rd_kafka_interceptor_add_on_response_received(
+			rk, "evpipe", on_response, opaque);
+	return err ? err
+		   : rd_kafka_interceptor_add_on_thread_start(rk, "evpipe", on_thread, opaque);
 }
 
 void liveness_watch(struct liveness *l, rd_kafka_conf_t *conf)

@@ -126,8 +126,8 @@ static int read_file(struct resolve_file *file, struct trouble *why)
 	FILE *f = fopen(file->path, "re");
 
 	if (!f)
-		return trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
-			"cannot open '%s': %s", file->path, msg_errno(errno));
+		return trouble_set(why, msg_errno_status(errno), "cannot open '%s': %s", file->path,
+			msg_errno(errno));
 	file->stamp = stamp;
 	if (read_lines(f, file->path, &lines, why)) {
 		free_lines(&lines);

@@ -21,8 +21,8 @@ char *secrets_read(const char *where, const char *file, struct trouble *why)
 	bool bad = true;
 
 	if (!f || (n < 0 && ferror(f)))
-		trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
-			"%s: cannot read '%s': %s", where, file, msg_errno(errno));
+		trouble_set(why, msg_errno_status(errno), "%s: cannot read '%s': %s", where, file,
+			msg_errno(errno));
 	else if (n <= 0 || strcspn(line, "\r\n") == 0)
 		trouble_set(why, EXIT_PERM, "%s: '%s' has no first line", where, file);
 	else

@@ -21,8 +21,7 @@ enum { BACKLOG = 128 };
 
 static int refuse(struct trouble *why, const char *address, const char *reason, int error)
 {
-	trouble_set(why, msg_errno_is_limit(error) ? EXIT_TEMP : EXIT_PERM,
-		"cannot listen on '%s': %s", address, reason);
+	trouble_set(why, msg_errno_status(error), "cannot listen on '%s': %s", address, reason);
 	errno = error;
 	return -1;
 }

@@ -78,8 +78,8 @@ static int take_keystore(SSL_CTX *ctx, const struct tls_config *c, struct troubl
 	int ok;
 
 	if (!f)
-		return trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
-			"cannot open '%s': %s", c->keystore_file, msg_errno(errno));
+		return trouble_set(why, msg_errno_status(errno), "cannot open '%s': %s",
+			c->keystore_file, msg_errno(errno));
 	fclose(f);
 	ok = store && PKCS12_parse(store, c->keystore_password, &key, &cert, &others) && cert &&
 		key && SSL_CTX_use_cert_and_key(ctx, cert, key, others, 1);

@@ -37,6 +37,12 @@ static void refuse(struct redis *r, const struct trouble *why)
 	r->news = REDIS_FAILED;
 }
 
+/* Without descriptors of our own it would be tried for ever. */
+static bool is_final(const struct trouble *why)
+{
+	return why->status == EXIT_PERM || (why->status && msg_tells_limit(why->text));
+}
+
 static void report(struct redis *r, bool was_up, const char *name, const char *why)
 {
 	if (r->reported_away)
@@ -66,8 +72,7 @@ static void on_lost(struct redis *r)
 		r->news = REDIS_WENT;
 	}
 	r->state = REDIS_AWAY;
-	/* Without descriptors of our own it would wait for ever. */
-	if (l->trouble.status == EXIT_PERM || msg_errno_is_limit(l->dial.error)) {
+	if (is_final(&l->trouble)) {
 		refuse(r, &l->trouble);
 		return;
 	}
@@ -112,7 +117,7 @@ static void on_cluster(struct redis *r)
 	}
 	cluster_went(r);
 	why = cluster_why(r->cluster);
-	if (why.status == EXIT_PERM) {
+	if (is_final(&why)) {
 		refuse(r, &why);
 	} else if (why.status && !cluster_settles(r->cluster) && !r->reported_away) {
 		r->reported_away = true;
@@ -192,7 +197,7 @@ static void on_no_owner(struct redis *r)
 {
 	struct trouble why = cluster_why(r->cluster);
 
-	if (why.status == EXIT_PERM)
+	if (is_final(&why))
 		refuse(r, &why);
 	else if (why.status)
 		report(r, false, redis_name(r), why.text);
@@ -202,7 +207,7 @@ static void on_no_primary(struct redis *r)
 {
 	struct trouble why = sentinels_why(r->sentinels);
 
-	if (why.status == EXIT_PERM) {
+	if (is_final(&why)) {
 		refuse(r, &why);
 	} else if (why.status && !r->reported_away) {
 		r->reported_away = true;

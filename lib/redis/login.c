@@ -24,8 +24,8 @@ char *link_password(const char *file, struct trouble *why)
 	ssize_t n;
 
 	if (!f) {
-		trouble_set(why, msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
-			"cannot open the password file '%s': %s", file, msg_errno(errno));
+		trouble_set(why, msg_errno_status(errno), "cannot open the password file '%s': %s",
+			file, msg_errno(errno));
 		return NULL;
 	}
 	n = getline(&text, &cap, f);

@@ -241,8 +241,9 @@ time.sleep(1000)' </dev/null
 	local limit program
 	rec 1 >in
 	for program in "evsel ." "evbatch -- cat" "evkey .a --dead-letter dead" "rpub -u unix:$T/no x" \
-		"rsub -u unix:$T/no x" "kwrite -b 127.0.0.1:1 -t x"; do
-		for limit in 5 6; do
+		"rsub -u unix:$T/no x" "rsub -u unix:$T/no -s x" "rsub -u redis+sentinel://127.0.0.1:1/m x" \
+		"rapply -u unix:$T/no" "kwrite -b 127.0.0.1:1 -t x"; do
+		for limit in 5 6 7; do
 			run timeout -s KILL 5 bash -c "ulimit -n $limit; exec $program <in"
 			case $status in
 			0 | 1 | 137) continue ;;

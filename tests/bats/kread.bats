@@ -1013,3 +1013,18 @@ asleep() {
 	# shellcheck disable=SC2154 # run sets it
 	[[ $stderr = *"Unable to create broker thread"* ]]
 }
+
+# At some limits librdkafka lacks a pipe, and says nothing; at others a socket.
+@test "no descriptor for a broker: 111, with cause and remedy, not a wait for ever" {
+	local n lacks=0
+	for n in {6..20}; do
+		run timeout -s KILL 30 bash -c "ulimit -n $n; exec kread -e -q '$RANGE' >/dev/null"
+		# 1: the shell has none itself.
+		[ "$status" -gt 1 ] || continue
+		[ "$status" -eq 111 ]
+		[[ $output == *"Too many open files; raise the limit (ulimit -n)" ]]
+		lacks=$((lacks + 1))
+	done
+	[ $lacks -gt 0 ]
+	[ "$status" -eq 0 ]
+}

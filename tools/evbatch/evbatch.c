@@ -226,8 +226,7 @@ static void turn(struct evbatch *s, int wake_fd)
 	if (wake_signalled())
 		timeout = wake_least(timeout, INPUT_LOOK_MS);
 	if (poll(p, n, more ? 0 : wake_least(timeout, runs_due_ms(s, now_ms))) < 0) {
-		if (errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		wake_poll_failed();
 		return;
 	}
 	now_ms = wake_now_ms();

@@ -288,8 +288,7 @@ static void loop(struct append *s)
 		timeout_ms = wake_least(timeout_ms, rotate_timeout_ms(s));
 		timeout_ms = wake_least(timeout_ms, rekey_timeout_ms(s));
 		if (poll(p, SINK_FDS + 1, gathers ? 0 : timeout_ms) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		if (p[SINK_FDS].revents & OUT_GONE)

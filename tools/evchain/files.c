@@ -27,8 +27,8 @@ void files_open(struct files *f, const char *file, bool make)
 			"cannot make the folder '%s': %s", dir, strerror(errno));
 	f->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (f->dir < 0)
-		die(msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM,
-			"cannot open the folder '%s': %s", dir, msg_errno(errno));
+		die(msg_errno_status(errno), "cannot open the folder '%s': %s", dir,
+			msg_errno(errno));
 	free(dir);
 }
 
@@ -116,8 +116,7 @@ void files_list(struct files *f)
 	 * out. */
 	fd = open(f->file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno != ENOENT)
-		die(msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM, "cannot open '%s': %s",
-			f->file, msg_errno(errno));
+		die(msg_errno_status(errno), "cannot open '%s': %s", f->file, msg_errno(errno));
 	list_closed(f);
 	if (fd < 0)
 		return;

@@ -77,8 +77,8 @@ void take_text(const char *arg, const char *begin, struct buf *out)
 	else if (strncmp(arg, begin, strlen(begin)) == 0)
 		buf_puts(out, arg);
 	else if (file_read(AT_FDCWD, arg + (arg[0] == '@'), out))
-		die(msg_errno_is_limit(errno) ? EXIT_TEMP : EXIT_PERM, "cannot open '%s': %s",
-			arg + (arg[0] == '@'), msg_errno(errno));
+		die(msg_errno_status(errno), "cannot open '%s': %s", arg + (arg[0] == '@'),
+			msg_errno(errno));
 }
 
 void take_note(const char *arg, const char *begin, struct buf *out)

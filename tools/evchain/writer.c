@@ -228,8 +228,7 @@ static void take_lock(struct writer *w)
 
 	w->lock = openat(w->files.dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	if (w->lock < 0)
-		die(errno == ENOSPC || errno == EDQUOT || msg_errno_is_limit(errno) ? EXIT_TEMP
-										    : EXIT_PERM,
+		die(errno == ENOSPC || errno == EDQUOT || msg_errno_status(errno),
 			"cannot open '%s.tlog/lock': %s", w->files.file, msg_errno(errno));
 	if (fcntl(w->lock, F_OFD_SETLK, &lock) == 0)
 		return;

@@ -282,8 +282,7 @@ static void turn(struct call *s, int wake_fd)
 	nfds_t n = OWN + (nfds_t)calls_poll(&s->calls, p + OWN);
 
 	if (poll(p, n, timeout_ms(s, now_ms)) < 0) {
-		if (errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		wake_poll_failed();
 		return;
 	}
 	now_ms = wake_now_ms();

@@ -23,8 +23,7 @@ void command_start(struct calls *c, const struct calls_opts *o)
 		setenv("EVPIPE_DIR", o->directory, 1);
 	error = child_open(&c->child, c->argv, CALLS_FILLING_MAX);
 	if (error)
-		die(msg_errno_is_limit(error) ? EXIT_TEMP : EXIT_PERM, "cannot run '%s': %s",
-			c->argv[0], msg_errno(error));
+		die(msg_errno_status(error), "cannot run '%s': %s", c->argv[0], msg_errno(error));
 }
 
 static void on_command_end(struct calls *c, enum child_state state)

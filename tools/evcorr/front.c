@@ -29,7 +29,6 @@
 #include "http/pair.h"
 #include "net/tls.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,8 +152,7 @@ static void turn(struct front *f, int wake_fd)
 
 	f->now_ms = wake_now_ms();
 	if (poll(p, n, timeout_ms(f)) < 0) {
-		if (errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		wake_poll_failed();
 		return;
 	}
 	f->now_ms = wake_now_ms();

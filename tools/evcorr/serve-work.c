@@ -54,7 +54,8 @@ static void start(struct serve *s, struct serve_worker *w)
 		return;
 	}
 	w->state = WORK_DOWN;
-	trouble_set(&s->trouble, error == EAGAIN || error == ENOMEM ? EXIT_TEMP : EXIT_PERM,
+	trouble_set(&s->trouble,
+		error == EAGAIN || error == ENOMEM ? EXIT_TEMP : msg_errno_status(error),
 		"cannot run '%s': %s", s->argv[0], msg_errno(error));
 }
 

@@ -161,8 +161,7 @@ static void turn(struct serve *s, int wake_fd)
 	nfds_t n = 4 + serve_work_poll(s, p + 4);
 
 	if (poll(p, n, can && !input_wants(&s->in) ? 0 : timeout_ms(s, now_ms)) < 0) {
-		if (errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		wake_poll_failed();
 		return;
 	}
 	now_ms = wake_now_ms();

@@ -31,7 +31,6 @@
 #include "redis/client.h"
 #include "redis/request.h"
 
-#include <errno.h>
 #include <string.h>
 
 enum {
@@ -350,8 +349,7 @@ static void loop(struct store *s)
 		if (poll(p, fds,
 			    wake_least(sink_timeout_ms(&s->sink, now_ms),
 				    redis_timeout_ms(&s->redis, now_ms))) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		now_ms = wake_now_ms();

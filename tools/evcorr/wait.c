@@ -79,8 +79,7 @@ static void turn(struct wait *s, int wake_fd)
 	int timeout_ms = wake_least(metrics_tick(now_ms), calls_timeout_ms(&s->calls, now_ms));
 
 	if (poll(p, n, timeout_ms) < 0) {
-		if (errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		wake_poll_failed();
 		return;
 	}
 	if (p[WAKE].revents && wake_stops())

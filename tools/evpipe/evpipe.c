@@ -286,8 +286,8 @@ static int run(struct evpipe *e, int wake_fd)
 		};
 		int64_t now_ms;
 
-		if (poll(p, 3, timeout_ms(e, wake_now_ms())) < 0 && errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		if (poll(p, 3, timeout_ms(e, wake_now_ms())) < 0)
+			wake_poll_failed();
 		now_ms = wake_now_ms();
 		on_signal(e, now_ms);
 		if (e->running) {

@@ -96,7 +96,8 @@ struct access *access_open(const char *path, const char *cookie)
 	a = mem_alloc(sizeof(*a));
 	*a = (struct access){.path = mem_dup(path), .cookie = mem_dup(cookie)};
 	if (read_file(a))
-		die(EXIT_PERM, "cannot read the tokens in '%s': %s", path, msg_errno(errno));
+		die(msg_errno_status(errno), "cannot read the tokens in '%s': %s", path,
+			msg_errno(errno));
 	if (!a->count)
 		msg_warn("'%s' has no token: nobody may read", path);
 	return a;

@@ -36,7 +36,6 @@
 #include "base/wake.h"
 #include "http/pair.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,8 +198,7 @@ static void loop(struct evsse *s)
 		p[SINK_FDS] = (struct pollfd){.fd = http_fd(s->http), .events = POLLIN};
 		replays_poll(s, &p[SINK_FDS + 1]);
 		if (poll(p, SINK_FDS + 1 + REPLAY_FDS, timeout_ms(s)) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		s->now_ms = wake_now_ms();

@@ -287,8 +287,8 @@ static int run_unit(struct evtop *e, int wake_fd)
 				.events = fetch_events(&e->fetch)},
 		};
 
-		if (poll(p, 3, unit_timeout_ms(e)) < 0 && errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		if (poll(p, 3, unit_timeout_ms(e)) < 0)
+			wake_poll_failed();
 		over = look(e, p[2].revents, &out.b) || p[1].revents & OUT_GONE || flush(&out) ||
 			wake_stops() || screen_quits(&e->screen);
 	}

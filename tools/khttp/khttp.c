@@ -44,7 +44,6 @@
 #include "jq/expr.h"
 #include "net/tls.h"
 
-#include <errno.h>
 #include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
@@ -387,8 +386,7 @@ static void turn(struct khttp *k, int wake_fd)
 
 	k->now_ms = wake_now_ms();
 	if (poll(p, COUNT, timeout_ms(k)) < 0) {
-		if (errno != EINTR)
-			die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+		wake_poll_failed();
 		return;
 	}
 	k->now_ms = wake_now_ms();

@@ -57,7 +57,6 @@
 #include "kwrite/txn.h"
 #include "record/template.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -382,8 +381,7 @@ static void loop(struct kwrite *s)
 		wait_ms = wake_least(wait_ms, topics_timeout_ms(&s->topics, now_ms));
 		if (poll(p, SINK_FDS + 3, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
 			0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		now_ms = wake_now_ms();

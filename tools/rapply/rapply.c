@@ -44,7 +44,6 @@
 #include "base/wake.h"
 #include "net/tls.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +72,7 @@ static void on_redis(struct rapply *s, const struct pollfd *p)
 		s->look_due = true;
 		metrics_set_ready(!s->waits);
 	} else if (news == REDIS_FAILED) {
-		sink_die(&s->sink, EXIT_PERM, "%s", s->redis.trouble.text);
+		sink_die(&s->sink, s->redis.trouble.status, "%s", s->redis.trouble.text);
 	}
 	replies_take(s);
 	if (news != REDIS_WENT)
@@ -110,8 +109,7 @@ static void loop(struct rapply *s)
 			wake_least(redis_timeout_ms(&s->redis, s->now_ms),
 				batch_timeout_ms(s, s->now_ms)));
 		if (poll(p, fds, timeout_ms) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		s->now_ms = wake_now_ms();

@@ -30,7 +30,6 @@
 #include "base/wake.h"
 #include "net/tls.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -116,8 +115,7 @@ static void loop(struct rpub *s)
 			timeout_ms = wake_least(
 				timeout_ms, s->try_ms > now_ms ? (int)(s->try_ms - now_ms) : 0);
 		if (poll(p, fds, timeout_ms) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		now_ms = wake_now_ms();

@@ -138,8 +138,7 @@ static void loop(struct lister *s, int wake_fd)
 		if (poll(p, n,
 			    wake_least((int)(until_ms - now_ms),
 				    redis_timeout_ms(&s->redis, now_ms))) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		if (p->revents && wake_stops())

@@ -26,7 +26,7 @@ static void read_file(struct names *n, const char *path, const char *what)
 	ssize_t len;
 
 	if (!f)
-		die(EXIT_PERM, "cannot open '%s': %s", path, strerror(errno));
+		die(msg_errno_status(errno), "cannot open '%s': %s", path, msg_errno(errno));
 	while ((len = getline(&line, &size, f)) > 0) {
 		if (line[len - 1] == '\n')
 			line[--len] = '\0';
@@ -36,7 +36,7 @@ static void read_file(struct names *n, const char *path, const char *what)
 			names_add(n, mem_dup(line));
 	}
 	if (ferror(f))
-		die(EXIT_PERM, "cannot read '%s': %s", path, strerror(errno));
+		die(EXIT_PERM, "cannot read '%s': %s", path, msg_errno(errno));
 	fclose(f);
 	free(line);
 }

@@ -39,7 +39,6 @@
 #include "rsub/pubsub.h"
 #include "rsub/streams.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 
@@ -333,8 +332,7 @@ static void loop(struct rsub *s)
 		source_poll(&s->source, s->poll);
 		fds = poll_all(s, now_ms, &timeout);
 		if (poll(s->poll, fds, timeout) < 0) {
-			if (errno != EINTR)
-				die(EXIT_TEMP, "cannot poll: %s", strerror(errno));
+			wake_poll_failed();
 			continue;
 		}
 		now_ms = wake_now_ms();

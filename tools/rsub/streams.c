@@ -247,7 +247,7 @@ static void on_redis(struct streams *s, const struct pollfd *p)
 		whole_count(&s->whole->stalled, &s->is_stalled, false);
 		break;
 	case REDIS_FAILED:
-		source_end(s->source, EXIT_PERM, "%s", s->redis.trouble.text);
+		source_end(s->source, s->redis.trouble.status, "%s", s->redis.trouble.text);
 		return;
 	case REDIS_SAME:
 		break;
