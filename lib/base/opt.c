@@ -286,6 +286,53 @@ _Noreturn static void refuse(
 	opt_bad("%s", text + skip);
 }
 
+/* The option of the table that @word is, as it is spelled, or NULL. Of letters in one word it is the
+ * first that takes a value, or the last. */
+static struct arg_hdr *find_option(void **table, const char *word)
+{
+	bool is_long = strncmp(word, "--", 2) == 0;
+	size_t len = is_long ? strlen(word + 2) : 1;
+	struct arg_hdr *found = NULL;
+
+	if (word[0] != '-' || !word[1] || (is_long && !len))
+		return NULL;
+	for (word += 1 + is_long; *word; word += len) {
+		found = NULL;
+		for (void **t = table; !(((struct arg_hdr *)*t)->flag & ARG_TERMINATOR); t++) {
+			struct arg_hdr *h = *t;
+			const char *at = is_long ? h->longopts : h->shortopts;
+
+			for (; at && *at; at += is_long ? strcspn(at, ",") : 1) {
+				at += is_long && *at == ',';
+				if (strncmp(at, word, len) == 0 &&
+					(!is_long || !at[len] || at[len] == ','))
+					found = h;
+			}
+		}
+		if (!found || found->flag & ARG_HASVALUE)
+			return word[len] ? NULL : found;
+	}
+	return found;
+}
+
+/* An option whose value was forgotten takes the next one for it. */
+static void refuse_swallowed(int argc, char **argv, void **table, const struct opt_page *page)
+{
+	bool stops = page->runs_command || getenv("POSIXLY_CORRECT");
+
+	for (int i = 1; i + 1 < argc && strcmp(argv[i], "--"); i++) {
+		const struct arg_hdr *h = find_option(table, argv[i]);
+
+		if (!h && stops && argv[i][0] != '-')
+			return;
+		if (!h || !(h->flag & ARG_HASVALUE) || h->flag & ARG_HASOPTVALUE)
+			continue;
+		if (find_option(table, argv[++i]))
+			opt_bad("%s takes %s, and '%s' is an option", argv[i - 1], h->datatype,
+				argv[i]);
+	}
+}
+
 void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	const struct opt_page *page)
 {
@@ -309,6 +356,7 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	}
 	if (o->version->count)
 		print_version(page);
+	refuse_swallowed(argc, argv, table, page);
 	if (errors)
 		refuse(argc, argv, table, end, page);
 	if (o->log->count)

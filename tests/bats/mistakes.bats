@@ -193,6 +193,18 @@ table() {
 		evfmt -f '%q'
 		100
 		'%q'  %t %p %o
+		rsub -u unix:none -s -e events
+		100
+		-s takes STREAM, and '-e' is an option
+		kwrite --dead-letter --raw -t events
+		100
+		--dead-letter takes FILE|kafka:TOPIC, and '--raw' is an option
+		kread -qg -v events
+		100
+		-qg takes GROUP, and '-v' is an option
+		evpipe -n -d unit cat
+		100
+		-n takes NAME, and '-d' is an option
 	END
 }
 
