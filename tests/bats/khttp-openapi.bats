@@ -19,9 +19,10 @@ setup_file() {
 	export PYTHONPATH PYTHONDONTWRITEBYTECODE=1
 	# A topic that there is not is soon known not to be.
 	bridge_start bridge -v -X topic.metadata.propagation.max.ms=10
-	# What waits by itself is left out, and what kmock does not know: making a topic, and its configuration.
+	# What waits by itself is left out, and what kmock does not know: making a topic, and its configuration. That its own
+	# making of requests is slow, beside other work, is no failure.
 	python3 -m schemathesis.cli run "$BRIDGE/openapi" --phases fuzzing --max-examples 4 --seed 1 --no-color \
-		--continue-on-failure -c "$checks,unsupported_method,allow_header_conformance" --request-timeout 100 \
+		--suppress-health-check too_slow --continue-on-failure -c "$checks,unsupported_method,allow_header_conformance" --request-timeout 100 \
 		--exclude-path-regex '/(records|request)$|/admin/' --exclude-operation-id getTopic </dev/null >report || { cat report >&2; false; }
 	sed -n 's/^ *\([0-9]* generated\)/# \1/p' report >&3
 	[ "$(grep -cE ' us$' bridge.err)" -gt 20 ]

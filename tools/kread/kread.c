@@ -323,8 +323,11 @@ static void tick(struct kread *r, int64_t now_ms)
 
 	metrics_up("kafka", kafka_tick(&r->kafka));
 	reads = source_phase(&r->source) == SOURCE_READING && !r->kafka.doubts;
-	/* What has come meanwhile does not wake the loop again. */
-	r->more |= r->kafka.doubts;
+	/* What comes meanwhile does not wake the loop again, and --idle-exit does not miss it. */
+	if (r->kafka.doubts) {
+		r->more = true;
+		r->source.record_ms = now_ms;
+	}
 	if (now_ms - r->second_ms >= TICK_MS) {
 		r->second_ms = now_ms;
 		parts_lag(parts);
