@@ -286,8 +286,8 @@ _Noreturn static void refuse(
 	opt_bad("%s", text + skip);
 }
 
-/* The option of the table that is spelled @word, or NULL. Of letters in one word it is the first that
- * takes a value, or the last. */
+/* The option of the table that is spelled @word, or NULL. Of letters in one word it is the first
+ * that takes a value, or the last. */
 static struct arg_hdr *find_option(void **table, const char *word)
 {
 	bool is_long = strncmp(word, "--", 2) == 0;
