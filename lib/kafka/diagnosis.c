@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-	PAUSE_MS = 100, /* a connection that comes back sooner needs no diagnosis */
+	PAUSE_MS = 100,
 	TIMEOUT_MS = 5000,
 };
 
@@ -28,6 +28,7 @@ struct diagnosis {
 	atomic_int holders;
 	atomic_bool done, dropped;
 	bool some_good; /* an advertised listener can be used */
+	bool pauses;
 	struct kafka_conf conf;
 	int wake_fd;
 	struct diagnosis_finding *list;
@@ -112,7 +113,8 @@ static void *run(void *arg)
 	struct trouble why = {0};
 	struct check_conf conf = {0};
 
-	poll(NULL, 0, PAUSE_MS);
+	if (d->pauses)
+		poll(NULL, 0, PAUSE_MS);
 	if (!d->dropped && check_conf_open(&conf, &d->conf, &why) == 0)
 		dial(d, &conf);
 	check_conf_close(&conf);
@@ -127,7 +129,7 @@ static void *run(void *arg)
 
 /* ---- the client's side ---- */
 
-struct diagnosis *diagnosis_start(const struct kafka_conf *c, int wake_fd)
+struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool pauses, int wake_fd)
 {
 	struct diagnosis *d;
 	sigset_t all, before;
@@ -138,6 +140,7 @@ struct diagnosis *diagnosis_start(const struct kafka_conf *c, int wake_fd)
 		return NULL;
 	d = mem_alloc(sizeof(*d));
 	*d = (struct diagnosis){.holders = 2,
+		.pauses = pauses,
 		.conf = {.rd = rd_kafka_conf_dup(c->rd),
 			.resolves = c->resolves,
 			.token_cmd = c->token_cmd},

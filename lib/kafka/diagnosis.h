@@ -20,10 +20,11 @@ struct diagnosis_finding {
 
 struct diagnosis;
 
-/* Begins; @c stays the caller's, and its list of resolves lives on. When it is done a byte is
- * written to @wake_fd, of which a duplicate is made. NULL: there are no means for it, or another
- * one is under way in this process. */
-struct diagnosis *diagnosis_start(const struct kafka_conf *c, int wake_fd);
+/* Begins; @c stays the caller's, and its list of resolves lives on. @pauses: after a moment, for a
+ * connection that is back soon needs no diagnosis. When it is done a byte is written to @wake_fd,
+ * of which a duplicate is made. NULL: there are no means for it, or another one is under way in
+ * this process. */
+struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool pauses, int wake_fd);
 bool diagnosis_done(const struct diagnosis *d);
 /* Of one that is done. Returns how many; they live until diagnosis_drop. */
 size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_finding **list);

@@ -110,7 +110,7 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
 	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
-		k->diagnosis = diagnosis_start(&k->reach, k->wake_in);
+		k->diagnosis = diagnosis_start(&k->reach, !k->doubts, k->wake_in);
 		k->was_diagnosed |= k->diagnosis != NULL;
 		k->doubts = k->doubts && k->diagnosis;
 		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);

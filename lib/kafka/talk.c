@@ -50,10 +50,15 @@ static void finish(struct talk *t, int64_t now_us)
 
 static struct bytes_client *tls_of(const struct talk *t)
 {
+	static const struct tls_config any = {.any_cert = true, .any_host = true};
+	struct trouble ignored = {0};
+
 	switch (t->aim) {
 	case TALK_LOOK_TLS:
 	case TALK_LOOK_TLS_TEXT:
-		return t->as->tls_look;
+		if (!*t->as->tls_look)
+			*t->as->tls_look = tls_open(&any, &ignored);
+		return *t->as->tls_look;
 	case TALK_LOOK_PLAIN:
 	case TALK_LOOK_TEXT:
 	case TALK_LOOK_ZOOKEEPER:
@@ -268,7 +273,7 @@ static void on_end(struct talk *t, int error)
 
 static void on_shaken(struct talk *t, int64_t now_us)
 {
-	bool any_cert = t->as->any_cert || tls_of(t) == t->as->tls_look;
+	bool any_cert = t->as->any_cert || t->aim == TALK_LOOK_TLS || t->aim == TALK_LOOK_TLS_TEXT;
 
 	if (t->bytes.layer)
 		tls_report(&t->bytes, &t->tls);
