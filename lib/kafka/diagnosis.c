@@ -22,13 +22,15 @@
 enum {
 	PAUSE_MS = 100,
 	TIMEOUT_MS = 5000,
+	FIRST_MS = 3000,
 };
 
 struct diagnosis {
 	atomic_int holders;
 	atomic_bool done, dropped;
 	bool some_good; /* an advertised listener can be used */
-	bool pauses;
+	bool some_silent;
+	bool is_first;
 	struct kafka_conf conf;
 	int wake_fd;
 	struct diagnosis_finding *list;
@@ -75,8 +77,12 @@ static void take(struct diagnosis *d, const struct check *c)
 	d->list = mem_alloc((c->count + 1) * sizeof(*d->list));
 	for (size_t i = 0; i < c->count; i++) {
 		const struct check_listener *l = c->listeners[i];
-		const struct diagnosis_finding *f = l->verdict.status ? add(d, l) : NULL;
+		bool is_silent = l->verdict.status == EXIT_TIMEOUT;
+		const struct diagnosis_finding *f = NULL;
 
+		if (l->verdict.status && !(is_silent && d->is_first))
+			f = add(d, l);
+		d->some_silent |= is_silent;
 		if (l->broker_count && !l->verdict.status)
 			d->some_good = true;
 		if (l->is_bootstrap && l->verdict.status != EXIT_PERM && !l->verdict.is_cert)
@@ -94,7 +100,7 @@ static void dial(struct diagnosis *d, const struct check_conf *conf)
 	struct check c;
 	size_t room = 0;
 
-	check_start(&c, conf, TIMEOUT_MS, wake_now_us());
+	check_start(&c, conf, d->is_first ? FIRST_MS : TIMEOUT_MS, wake_now_us());
 	while (!c.done && !d->dropped) {
 		size_t n = check_poll(&c, &fds, &room);
 
@@ -113,7 +119,7 @@ static void *run(void *arg)
 	struct trouble why = {0};
 	struct check_conf conf = {0};
 
-	if (d->pauses)
+	if (!d->is_first)
 		poll(NULL, 0, PAUSE_MS);
 	if (!d->dropped && check_conf_open(&conf, &d->conf, &why) == 0)
 		dial(d, &conf);
@@ -129,7 +135,7 @@ static void *run(void *arg)
 
 /* ---- the client's side ---- */
 
-struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool pauses, int wake_fd)
+struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool is_first, int wake_fd)
 {
 	struct diagnosis *d;
 	sigset_t all, before;
@@ -140,7 +146,7 @@ struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool pauses, int w
 		return NULL;
 	d = mem_alloc(sizeof(*d));
 	*d = (struct diagnosis){.holders = 2,
-		.pauses = pauses,
+		.is_first = is_first,
 		.conf = {.rd = rd_kafka_conf_dup(c->rd),
 			.resolves = c->resolves,
 			.token_cmd = c->token_cmd},
@@ -178,6 +184,11 @@ const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d)
 bool diagnosis_all_away(const struct diagnosis *d)
 {
 	return !d->some_good;
+}
+
+bool diagnosis_is_short(const struct diagnosis *d)
+{
+	return d->is_first && d->some_silent;
 }
 
 void diagnosis_drop(struct diagnosis *d)

@@ -20,11 +20,12 @@ struct diagnosis_finding {
 
 struct diagnosis;
 
-/* Begins; @c stays the caller's, and its list of resolves lives on. @pauses: after a moment, for a
- * connection that is back soon needs no diagnosis. When it is done a byte is written to @wake_fd,
- * of which a duplicate is made. NULL: there are no means for it, or another one is under way in
- * this process. */
-struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool pauses, int wake_fd);
+/* Begins; @c stays the caller's, and its list of resolves lives on. A moment later, for a
+ * connection that is back soon needs no diagnosis; but at once when it is the @is_first look, for
+ * which the program waits: that one waits less for who is silent, and finds nothing of him. When it
+ * is done a byte is written to @wake_fd, of which a duplicate is made. NULL: there are no means for
+ * it, or another one is under way in this process. */
+struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool is_first, int wake_fd);
 bool diagnosis_done(const struct diagnosis *d);
 /* Of one that is done. Returns how many; they live until diagnosis_drop. */
 size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_finding **list);
@@ -33,6 +34,8 @@ size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_find
 const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d);
 /* None of the addresses that brokers advertise can be used, or none was told. */
 bool diagnosis_all_away(const struct diagnosis *d);
+/* It was a first look, and somebody was silent: another one is due. */
+bool diagnosis_is_short(const struct diagnosis *d);
 /* Does not wait: a thread that goes on frees what it has. NULL is nothing. */
 void diagnosis_drop(struct diagnosis *d);
 

@@ -51,6 +51,8 @@ struct kafka {
 	bool was_diagnosed;
 	/* a diagnosis is due though Kafka answers; nothing is read or written before it is done */
 	bool doubts;
+	bool looks_first; /* the doubt is the one that each program begins with */
+	bool looks_again; /* a diagnosis is due though Kafka answers, and nothing waits for it */
 	int64_t doubt_ms; /* not before */
 	bool is_out; /* Kafka has not answered since an error was told */
 	struct trouble held; /* for which the diagnosis may know a better sentence */

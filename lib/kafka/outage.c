@@ -66,9 +66,10 @@ void kafka_look_first(struct kafka *k)
 	const struct kafka_conf *c = &k->reach;
 
 	/* A command for tokens is not run twice for that. */
-	if (!c->token_cmd &&
+	k->looks_first = !c->token_cmd &&
 		(resolve_is_any(&c->resolves) ||
-			strchr(kafka_conf_text(c, "bootstrap.servers"), ',')))
+			strchr(kafka_conf_text(c, "bootstrap.servers"), ','));
+	if (k->looks_first)
 		kafka_doubts(k);
 }
 
@@ -80,7 +81,7 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 	if (ours && !brokers_were_there(&k->brokers))
 		trouble_found(k, ours);
 	tell_held(k, list, count);
-	k->doubts = false;
+	k->doubts = k->looks_first = false;
 	/* librdkafka would go on with both clusters. */
 	for (size_t i = 0; i < count; i++)
 		if (list[i].is_stranger)
@@ -90,6 +91,9 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
 				list[i].remedy, list[i].is_passing,
 				diagnosis_all_away(k->diagnosis));
+	k->looks_again = diagnosis_is_short(k->diagnosis);
+	if (k->looks_again)
+		k->diagnose_ms = now_ms;
 	diagnosis_drop(k->diagnosis);
 	k->diagnosis = NULL;
 }
@@ -106,13 +110,14 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 		take_diagnosis(k, now_ms);
 	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
 		tell_held(k, NULL, 0);
-	if (k->up && !k->held.status && !k->doubts && !is_stuck(k)) {
+	if (k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k)) {
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
 	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
-		k->diagnosis = diagnosis_start(&k->reach, !k->doubts, k->wake_in);
+		k->diagnosis = diagnosis_start(&k->reach, k->looks_first, k->wake_in);
 		k->was_diagnosed |= k->diagnosis != NULL;
 		k->doubts = k->doubts && k->diagnosis;
+		k->looks_again = k->looks_again && !k->diagnosis;
 		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);
 	}
 }

@@ -986,7 +986,7 @@ s = socket.create_server(("127.0.0.1", 0))
 print(s.getsockname()[1], flush=True)
 time.sleep(1000)'
 	wait_lines silent.out 1
-	run -99 kread -q -b "127.0.0.1:$(cat silent.out),$KAFKA_BROKERS" --idle-exit 2s "$RANGE"
+	run -99 kread -q -b "127.0.0.1:$(cat silent.out),$KAFKA_BROKERS" --idle-exit 1s "$RANGE"
 	[ "$(grep -c '"payload"' <<<"$output")" -eq 20 ]
 }
 
