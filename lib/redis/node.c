@@ -340,12 +340,26 @@ static enum node_got next_again(struct redis_node *n, struct link_reply *reply)
 	return NODE_NONE;
 }
 
+/* Refused for good it would be waited for without an end, and for replicas that have all. */
+static void on_wait(struct redis_node *n, const struct link_reply *reply)
+{
+	struct span error = reply->value.text;
+	int len = (int)(error.len < 200 ? error.len : 200);
+
+	n->waited = reply->value.type == RESP_INTEGER && reply->value.n >= n->rules->wait;
+	if (reply->value.type != RESP_ERROR)
+		return;
+	if (redis_fault(error) == REDIS_FAULT_CONFIG || span_starts(error, "ERR unknown command"))
+		lose(n, EXIT_PERM, "redis at %s refuses WAIT, which --wait needs: %.*s",
+			n->link.name, len, error.p);
+}
+
 static void on_own(struct redis_node *n, const struct link_reply *reply)
 {
 	if (reply->tag == TAG_ROLE)
 		on_role(n, reply);
 	else if (reply->tag == TAG_WAIT)
-		n->waited = reply->value.type == RESP_INTEGER && reply->value.n >= n->rules->wait;
+		on_wait(n, reply);
 	else if (reply->tag == TAG_INFO)
 		on_info(n, reply);
 }

@@ -264,7 +264,9 @@ table() {
 
 @test "what redis refuses is told with the channel, stream or user" {
 	rcli acl setuser poor on '>pw' '~a*' '&sse:*' +@all
+	rcli acl setuser plain on '>pw' '~*' '&*' -@all +publish +xadd +multi +exec +role
 	export POOR=redis://poor:pw@127.0.0.1:$REDIS_PORT WRONG=redis://poor:no@127.0.0.1:$REDIS_PORT
+	export PLAIN=redis://plain:pw@127.0.0.1:$REDIS_PORT
 	table <<-'END'
 		rsub -u "$POOR" other
 		100
@@ -284,6 +286,12 @@ table() {
 		rsub -u "$WRONG" other
 		100
 		refuses the login: WRONGPASS  user 'poor'
+		echo '{"payload":"x"}' | rpub -u "$PLAIN" --wait 1 x
+		100
+		refuses WAIT  NOPERM
+		echo '{"payload":"x"}' | rpub -u "$PLAIN" --stream x --wait 1
+		100
+		refuses WAIT  NOPERM
 	END
 }
 

@@ -166,6 +166,38 @@ static void a_replica_takes_back_what_it_answered(void **state)
 	close(fd);
 }
 
+static void a_publisher_that_may_not_wait_is_refused(void **state)
+{
+	struct redis r;
+	int fd = pair_client(&r, REDIS_PUBLISHER);
+
+	(void)state;
+	redis_wait(&r, 1);
+	publish(&r, 1, 1);
+	redis_hurry(&r);
+	redis_flush(&r, 0);
+	SAY(fd, ":1\r\n-NOPERM no\r\n" MASTER);
+	pair_step(&r, POLLIN, 0);
+	assert_string_equal(fates(&r), "1 again, ");
+	assert_int_equal(pair_step(&r, 0, 0), REDIS_FAILED);
+	assert_string_equal(
+		r.trouble.text, "redis at test refuses WAIT, which --wait needs: NOPERM no");
+	redis_close(&r);
+	close(fd);
+	/* A replica says so by ROLE: another one may be the primary now. */
+	fd = pair_client(&r, REDIS_PUBLISHER);
+	redis_wait(&r, 1);
+	publish(&r, 1, 1);
+	redis_hurry(&r);
+	redis_flush(&r, 0);
+	SAY(fd, ":1\r\n-ERR WAIT cannot be used with replica instances.\r\n" REPLICA);
+	pair_step(&r, POLLIN, 0);
+	assert_string_equal(fates(&r), "1 again, ");
+	assert_int_equal(pair_step(&r, 0, 0), REDIS_WENT);
+	redis_close(&r);
+	close(fd);
+}
+
 /* A publisher is up only once its server has said that it is a primary. */
 static void a_publisher_comes_with_its_first_role(void **state)
 {
@@ -308,6 +340,7 @@ int main(void)
 		cmocka_unit_test(an_error_comes_at_once),
 		cmocka_unit_test(what_a_lost_connection_leaves_is_to_be_sent_again),
 		cmocka_unit_test(a_replica_takes_back_what_it_answered),
+		cmocka_unit_test(a_publisher_that_may_not_wait_is_refused),
 		cmocka_unit_test(a_publisher_comes_with_its_first_role),
 		cmocka_unit_test(an_error_too_answers_a_keep_alive),
 		cmocka_unit_test(a_reason_to_leave_takes_back_what_is_unanswered),
