@@ -30,6 +30,9 @@ const char *tls_reason(unsigned long error)
 {
 	const char *text = ERR_reason_error_string(error);
 
+	/* OpenSSL has no words for errno. */
+	if (ERR_SYSTEM_ERROR(error))
+		return msg_errno(ERR_GET_REASON(error));
 	return text ? text : "TLS failed";
 }
 

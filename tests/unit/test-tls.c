@@ -468,11 +468,12 @@ static void files_that_cannot_be_used_are_named(void **state)
 		struct tls_config config;
 		const char *why;
 	} rows[] = {
-		{{.ca_file = "/no/ca"}, "cannot read the CA certificates '/no/ca': "},
+		{{.ca_file = "/no/ca"},
+			"cannot read the CA certificates '/no/ca': No such file or directory"},
 		{{.ca_file = ca.file, .cert_file = "/no/cert"},
-			"cannot read the certificate '/no/cert': "},
+			"cannot read the certificate '/no/cert': No such file or directory"},
 		{{.ca_file = ca.file, .cert_file = client_cert.file, .key_file = "/no/key"},
-			"cannot read the key '/no/key': "},
+			"cannot read the key '/no/key': No such file or directory"},
 		{{.ca_file = ca.file, .cert_file = client_cert.file, .key_file = ca.file},
 			"cannot read the key '"},
 		{{.ca_file = ca.file, .key_file = ca.file}, "the key '"},
