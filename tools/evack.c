@@ -41,6 +41,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evack",
 		.summary = "Acknowledges the records that a sink of one's own prints back.",
 		.examples = examples,
+		.hints = input_hints,
 	};
 
 	opt_common(&opt.common);

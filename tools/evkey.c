@@ -143,6 +143,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evkey",
 		.summary = "Takes the partition key of each record out of its JSON payload.",
 		.examples = examples,
+		.hints = input_hints,
 		.libraries = {expr_library},
 	};
 

@@ -261,6 +261,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evreplay",
 		.summary = "Lets records go at the pace at which they came to be.",
 		.examples = examples,
+		.hints = input_hints,
 	};
 
 	opt.speed = arg_str0("s", "speed", "N", "so many times as fast (default 1)");

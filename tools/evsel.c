@@ -192,6 +192,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evsel",
 		.summary = "Keeps the records for which a jq expression holds.",
 		.examples = examples,
+		.hints = input_hints,
 		.libraries = {expr_library},
 	};
 

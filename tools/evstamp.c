@@ -296,6 +296,7 @@ static void parse_options(int argc, char **argv)
 		.summary =
 			"Stamps the origin of records, drops those of given origins, limits hops.",
 		.examples = examples,
+		.hints = input_hints,
 	};
 
 	opt.set = arg_str0(NULL, "set", "NAME", "write NAME as the record's origin");

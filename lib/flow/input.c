@@ -19,6 +19,11 @@
  * program. */
 enum { STILL_MS = 1000 };
 
+const struct opt_hint input_hints[] = {
+	{"", "records come by standard input: <FILE"},
+	{0},
+};
+
 void input_opts(struct input_opts *o, enum input_letters to)
 {
 	o->on_error = arg_str0(

@@ -22,6 +22,8 @@ struct input_opts {
 enum input_letters { INPUT_DEAD_TO_FILE, INPUT_DEAD_TO_TOPIC }; /* where --dead-letter can write */
 void input_opts(struct input_opts *o, enum input_letters to);
 #define INPUT_ENTRIES(o) (o).on_error, (o).dead_letter, (o).max_line
+/* For a file as an operand, where there is no better advice. */
+extern const struct opt_hint input_hints[];
 
 struct input {
 	struct line line;

@@ -231,8 +231,10 @@ says() {
 	[ "$(evchain show --origin s1 log)" = "$(sed -n '1p;3p' log)" ]
 	[ "$(evchain show --key k2 --records log)" = '{"key":"k2","payload":{"source":"s0","n":2}}' ]
 	[ -z "$(evchain show --number 7 log)" ]
-	run -100 evchain show --number x log
-	run -100 evchain show --from yesterday log
+	for wrong in '--number x' '--number 2-1' '--from yesterday' '--from -1h --until -2h'; do
+		# shellcheck disable=SC2086 # two words or four
+		run -100 evchain show $wrong log
+	done
 	run -100 evchain show nothing
 	run -111 sh -c 'exec evchain show log >/dev/full'
 	rm -r log.tlog/index

@@ -125,7 +125,7 @@ on_terminal() {
 }
 
 @test "what is no format is wrong usage and named" {
-	for format in '%z' '%' '%5' 'a%{x}' '%{payload' '%{.a b}' '\q' '\x' 'end\8' '%{ts:nonsense}' '%{header:}'; do
+	for format in '%z' '%' '%5' 'a%{x}' '%{payload' '%{.a b}' '\q' '\x' 'end\8' '\400' '%{ts:nonsense}' '%{header:}'; do
 		run -100 evfmt -f "$format" <in
 		echo "$output"
 		[[ $output == "evfmt: -f: '"* || $output == 'evfmt: -f: a token is missing'* ]]
@@ -133,7 +133,7 @@ on_terminal() {
 	done
 	run -100 evfmt --color sometimes <in
 	run -100 evfmt -H -f x <in
-	run -100 evfmt file <in
+	run -100 evfmt -Z <in
 }
 
 # ---- the layout ----

@@ -205,6 +205,15 @@ table() {
 		evpipe -n -d unit cat
 		100
 		-n takes NAME, and '-d' is an option
+		evfmt day.ndjson
+		100
+		"day.ndjson"  by standard input: <FILE
+		evsel .payload day.ndjson
+		100
+		"day.ndjson"  by standard input: <FILE
+		evtop .
+		100
+		'.' is no URL  <FILE  -d PATH
 	END
 }
 

@@ -322,6 +322,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evchain",
 		.summary = "Appends records to the log FILE, which is made when it is not there.",
 		.examples = examples,
+		.hints = input_hints,
 		.libraries = {evchain_library},
 	};
 

@@ -214,7 +214,7 @@ static void take_number(struct show *s)
 	} else if (*end == '-' && end[1] >= '0' && end[1] <= '9') {
 		s->last = strtoull(end + 1, &end, 10);
 	}
-	if (*end)
+	if (*end || s->first > s->last)
 		opt_bad("--number takes N, N- or N-M, not '%s'", text);
 }
 
@@ -227,6 +227,8 @@ int show_command(int argc, char **argv)
 	s->key = opt_text(opt.key, "--key");
 	s->from_ms = take_time(opt.from, "--from", 0);
 	s->until_ms = take_time(opt.until, "--until", INT64_MAX);
+	if (s->from_ms >= s->until_ms)
+		opt_bad("--until is not after --from: no entry could be shown");
 	s->is_records = opt.records->count;
 	take_number(s);
 	signal(SIGPIPE, SIG_IGN);

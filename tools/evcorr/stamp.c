@@ -67,6 +67,7 @@ static void parse_options(int argc, char **argv)
 		.summary =
 			"Gives requests an id, where their reply goes to, and a deadline, unless they have them.",
 		.examples = examples,
+		.hints = input_hints,
 	};
 
 	opt.reply_to =

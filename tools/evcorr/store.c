@@ -376,6 +376,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evcorr",
 		.summary = "Puts replies into Redis under their id, and wakes those that wait.",
 		.examples = examples,
+		.hints = input_hints,
 		.libraries = {link_library, tls_library},
 	};
 

@@ -79,6 +79,7 @@ static void parse_options(int argc, char **argv)
 		.prog = "evfmt",
 		.summary = "Prints records for people.",
 		.examples = examples,
+		.hints = input_hints,
 	};
 
 	opt.format = arg_str0("f", "format", "FORMAT",
@@ -130,6 +131,8 @@ static void take_options(struct evfmt *f)
 	f->null = opt.null->count ? SPAN("NULL") : SPAN("");
 	f->layout = (struct layout){
 		.style = f->style, .aligned = terminal, .headers = opt.headers->count};
+	if (opt.null->count && !opt.format->count)
+		opt_bad("-Z is for a format, -f: without one what is not there is '-'");
 	if (!opt.format->count)
 		return;
 	if (opt.headers->count)

@@ -243,6 +243,7 @@ static int parse_escape(struct parser *p)
 	const char *found = *p->at ? strchr(names, *p->at) : NULL;
 	char digits[4] = "", *end;
 	bool hex = *p->at == 'x';
+	unsigned long byte;
 
 	if (found) {
 		buf_putc(&p->f->text, bytes[found - names]);
@@ -251,14 +252,15 @@ static int parse_escape(struct parser *p)
 	}
 	/* \x41, \101 */
 	memcpy(digits, p->at + hex, strnlen(p->at + hex, hex ? 2 : 3));
-	buf_putc(&p->f->text, (char)strtoul(digits, &end, hex ? 16 : 8));
-	if (end == digits || strchr("+- ", digits[0])) {
+	byte = strtoul(digits, &end, hex ? 16 : 8);
+	if (end == digits || strchr("+- ", digits[0]) || byte > 255) {
 		snprintf(p->why, p->why_size,
-			"'\\%.1s' is not an escape: it is one of \\n \\r \\t \\a \\e \\\\ \\xNN (hexadecimal) "
-			"\\NNN (octal)",
-			p->at);
+			"'\\%.*s' is not an escape: it is one of \\n \\r \\t \\a \\e \\\\ \\xNN (hexadecimal) "
+			"\\NNN (octal, \\377 at most)",
+			byte > 255 ? 3 : 1, p->at);
 		return -1;
 	}
+	buf_putc(&p->f->text, (char)byte);
 	p->at += hex + (end - digits);
 	return 0;
 }

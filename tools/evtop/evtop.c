@@ -360,6 +360,10 @@ static void take_options(struct evtop *e)
 		opt_bad("--key goes with --cert");
 	if ((e->tls.ca_file || e->tls.cert_file) && (!url || strncmp(url, "https://", 8) != 0))
 		opt_bad("--cacert, --cert and --key are for an https URL");
+	if (url && !strchr(url, ':') && access(url, F_OK) == 0)
+		opt_bad("'%s' is no URL: records come by standard input, <FILE, and a pipeline's "
+			"directory is -d PATH",
+			url);
 	if (url && fetch_set(&e->fetch, url, &e->tls))
 		opt_bad("'%s': %s", url, e->fetch.why);
 	if (!url && !e->directory && output_is_pipe())
