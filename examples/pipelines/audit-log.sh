@@ -12,7 +12,7 @@ heads_are_there() {
 	kread -q -e -o -1 audit-heads | jq -j .payload | cmp -s - audit.ndjson.tlog/checkpoint
 }
 
-evchain keygen example.com/audit >audit.key 2>audit.vkey
+(umask 077; evchain keygen example.com/audit >audit.key) 2>audit.vkey
 kread -e -o beginning orders payments | evchain append --key @audit.key audit.ndjson
 evchain verify --key @audit.vkey audit.ndjson
 

@@ -76,8 +76,9 @@ include() {
 	sees options 'for --null-ok of evkey' '--imagined' 'evstamp is not among the filters' 'offers lz5 for kwrite'
 	sed -i '/^\.Sh SIGNALS/d' copy/man/rpub.1
 	rm copy/man/rsub.1
-	printf '.Ss In a word\n.Ql one , two\n' >>copy/man/evsel.1
-	sees pages 'heading for a macro: .Ss In a word' 'several things: .Ql one , two' 'man/rpub.1: has no section SIGNALS' 'has nothing for rsub of bin_PROGRAMS'
+	printf '.Ss In a word\n.Ql one , two\n.Ar : Ns Ar PORT\n' >>copy/man/evsel.1
+	sed -i 's/evpipe_kept_events/evpipe_events/' copy/man/evsse.1
+	sees pages 'evpipe_kept_events, which no page names' "shows 'file ...'" 'heading for a macro: .Ss In a word' 'several things: .Ql one , two' 'man/rpub.1: has no section SIGNALS' 'has nothing for rsub of bin_PROGRAMS'
 	rm copy/examples/pipelines/key-of-two-fields.sh
 	sees examples evkey
 }

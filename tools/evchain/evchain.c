@@ -36,7 +36,7 @@ const char *evchain_library(void)
 int main(int argc, char **argv)
 {
 	static const char *const examples[] = {
-		"evchain keygen example.com/audit >audit.key 2>audit.vkey",
+		"(umask 077; evchain keygen example.com/audit >audit.key) 2>audit.vkey",
 		"kread -e -o beginning orders payments | evchain append --key @audit.key audit.ndjson",
 		"evchain verify --key @audit.vkey audit.ndjson",
 		"evchain prove audit.ndjson 17 >17.tlog-proof",

@@ -21,7 +21,7 @@ static struct {
 int keygen_command(int argc, char **argv)
 {
 	static const char *const examples[] = {
-		"evchain keygen example.com/audit >audit.key 2>audit.vkey",
+		"(umask 077; evchain keygen example.com/audit >audit.key) 2>audit.vkey",
 		NULL,
 	};
 	static const struct opt_page page = {
