@@ -109,6 +109,13 @@ void redis_wait(struct redis *r, int replicas)
 			METRICS_TOOL, &r->rules.shortfalls);
 }
 
+void redis_probe_stream(struct redis *r, const char *what, int argc, const char *const *argv)
+{
+	redis_probe(r, argc, argv);
+	r->rules.probe_what = what;
+	r->rules.probe_stream = argv[1];
+}
+
 void redis_probe(struct redis *r, int argc, const char *const *argv)
 {
 	link_words(&r->rules.probe, argc, argv);

@@ -92,6 +92,9 @@ void redis_wait(struct redis *r, int replicas);
  * program's own, such as XADD with the id 0-0: with it the client learns when the server serves
  * again. Without: PING, which LOADING and MASTERDOWN refuse. Any other answer to it will do. */
 void redis_probe(struct redis *r, int argc, const char *const *argv);
+/* The same for a command on a stream, argv[1], which is the program's own: where the user may not
+ * run it the client is refused. @what it is, for the sentence. Both live on. */
+void redis_probe_stream(struct redis *r, const char *what, int argc, const char *const *argv);
 
 /* Before the first step: nothing will be written, and what is wrong for writers is not told. */
 static inline void redis_reads_only(struct redis *r)
@@ -135,6 +138,12 @@ void redis_heard(struct redis *r, int64_t now_ms);
 static inline const char *redis_name(const struct redis *r)
 {
 	return r->node.link.name;
+}
+
+/* As link_advice. */
+static inline const char *redis_advice(struct redis *r, struct span error)
+{
+	return link_advice(&r->node.link, error);
 }
 
 /* Sends a command of NUL-ended words. REDIS_UP only. */

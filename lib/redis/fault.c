@@ -27,19 +27,34 @@ struct span redis_cause(struct span error)
 	return error;
 }
 
+/* What its rights are is no fault of a script. */
+static bool is_denied_in_script(struct span error)
+{
+	static const char acl[] = "The user executing the script";
+
+	return memmem(error.p, error.len, acl, sizeof(acl) - 1);
+}
+
+bool redis_is_denied(struct span error)
+{
+	static const char abort[] = "EXECABORT Transaction discarded because of: ";
+
+	if (span_starts(error, abort))
+		error = (struct span){error.p + sizeof(abort) - 1, error.len - sizeof(abort) + 1};
+	return is_denied_in_script(error) || span_starts(redis_cause(error), "NOPERM");
+}
+
 enum redis_fault redis_fault(struct span error)
 {
 	/* A redirection comes to a program that was given one server of a cluster: the client of a
 	 * cluster follows it. */
 	static const char *const config[] = {
 		"NOAUTH", "NOPERM", "WRONGPASS", "DENIED", "MOVED ", "ASK ", "CROSSSLOT"};
-	static const char acl[] = "The user executing the script";
 	static const char *const away[] = {"LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY ",
 		"CLUSTERDOWN", "READONLY", "OOM ", "MISCONF", "NOREPLICAS", "UNBLOCKED",
 		"EXECABORT", "ERR max number of clients"};
 
-	/* What its rights are is no fault of a script. */
-	if (memmem(error.p, error.len, acl, sizeof(acl) - 1))
+	if (is_denied_in_script(error))
 		return REDIS_FAULT_CONFIG;
 	error = redis_cause(error);
 	for (size_t i = 0; i < sizeof(config) / sizeof(*config); i++)

@@ -110,11 +110,23 @@ void link_bad(struct link *l, const char *why)
 	link_lose(l, EXIT_TEMP, "this is not the redis protocol: %s", why);
 }
 
-/* A reason of TLS may be one of the configuration. */
 /* A server of another kind closes the connection when it has seen our first command. */
 static bool is_answered(const struct link *l)
 {
 	return l->state != LINK_LOGIN || l->in.len;
+}
+
+/* A reason of TLS that is one of the configuration, with the option that it wants. */
+static void lose_tls(struct link *l, const char *why)
+{
+	struct tls_report t;
+
+	tls_report(&l->bytes, &t);
+	link_lose(l, EXIT_PERM, "%s at %s: %s%s", l->login->what, l->name, why,
+		t.end == TLS_WANTS_CERT		    ? "; --cert and --key name one"
+			: t.flaws == TLS_OTHER_HOST ? "; --sni takes the name that it is for"
+			: t.flaws == TLS_UNKNOWN_CA ? " with --cacert"
+						    : "");
 }
 
 static void lose_bytes(struct link *l)
@@ -122,7 +134,7 @@ static void lose_bytes(struct link *l)
 	struct trouble why = l->bytes.trouble;
 
 	if (why.status == EXIT_PERM)
-		link_lose(l, EXIT_PERM, "%s at %s: %s", l->login->what, l->name, why.text);
+		lose_tls(l, why.text);
 	else if (!is_answered(l))
 		link_lose(l, EXIT_TEMP, "%s, and no answer: another server's port?", why.text);
 	else

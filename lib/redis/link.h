@@ -74,6 +74,7 @@ struct link {
 	bool is_probed; /* since the last login */
 	bool speaks_tls; /* as a probe has found */
 	int64_t refused_ms; /* the login has been refused since then; 0: it was not */
+	char advice[160]; /* of link_advice */
 	struct buf out, in;
 	size_t head; /* bytes of out already sent */
 	size_t begun; /* out's length before the command that link_begin has lent it for */
@@ -189,5 +190,9 @@ char *link_password(const char *file, struct trouble *why);
 
 /* "hiredis 0.14.1", of the library at build time. */
 const char *link_library(void);
+
+/* What is to be done about an error reply that is the configuration's fault, to stand at the end of
+ * the sentence that tells it; "" when the reply says enough. Valid until the next call. */
+const char *link_advice(struct link *l, struct span error);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* The first exchange on a new connection. */
+#define _GNU_SOURCE
 #include "redis/fault.h"
 #include "redis/link-parts.h"
 
@@ -114,7 +115,7 @@ static void on_error(struct link *l, uint64_t step, struct span error)
 		link_lose(l, EXIT_TEMP, "%.*s", n, error.p);
 	else if (span_starts(error, "NOAUTH"))
 		link_lose(l, EXIT_PERM, "%s at %s wants a password%s", what, l->name,
-			strcmp(what, "redis") ? ""
+			strcmp(what, "redis") ? ": give it by --sentinel-password-file"
 					      : ": give it by --password-file, in the URL or in "
 						"$REDISCLI_AUTH");
 	else if (step == STEP_AUTH && may_change(l))
@@ -126,6 +127,19 @@ static void on_error(struct link *l, uint64_t step, struct span error)
 									    : "login",
 			n, error.p, l->login->user ? " (user '" : "",
 			l->login->user ? l->login->user : "", l->login->user ? "')" : "");
+}
+
+const char *link_advice(struct link *l, struct span error)
+{
+	l->advice[0] = '\0';
+	if (span_starts(error, "MOVED ") || span_starts(error, "ASK ") ||
+		span_starts(error, "CROSSSLOT"))
+		return "; the server is a node of a cluster: its URL is redis+cluster://";
+	if (redis_is_denied(error))
+		snprintf(l->advice, sizeof(l->advice),
+			"; allow it to user '%.80s' with ACL SETUSER",
+			l->login->user ? l->login->user : "default");
+	return l->advice;
 }
 
 void link_on_login(struct link *l)

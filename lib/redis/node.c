@@ -141,8 +141,8 @@ static void on_role_error(struct redis_node *n, struct span error)
 		lose(n, EXIT_PERM, "redis at %s refuses ROLE: %.*s", name, len, error.p);
 		break;
 	default:
-		lose(n, EXIT_PERM, "redis at %s: %.*s; allow it with ACL SETUSER … +role", name,
-			len, error.p);
+		lose(n, EXIT_PERM, "redis at %s refuses ROLE: %.*s%s", name, len, error.p,
+			link_advice(&n->link, error));
 	}
 }
 
@@ -233,9 +233,16 @@ static void begin_checks(struct redis_node *n)
  * that says nothing of what it would take. */
 static void on_probe(struct redis_node *n, const struct link_reply *reply)
 {
+	const struct node_rules *rules = n->rules;
 	struct span error = reply->value.text;
 	int len = (int)(error.len < 200 ? error.len : 200);
 
+	if (reply->value.type == RESP_ERROR && rules->probe_what && redis_is_denied(error)) {
+		lose(n, EXIT_PERM, "redis at %s refuses %s: %.*s (stream '%.200s')%s", n->link.name,
+			rules->probe_what, len, error.p, rules->probe_stream,
+			link_advice(&n->link, error));
+		return;
+	}
 	if (reply->value.type != RESP_ERROR || redis_fault(error) != REDIS_FAULT_AWAY ||
 		(!n->rules->probe.len && span_starts(error, "MISCONF")))
 		return;
@@ -340,18 +347,16 @@ static enum node_got next_again(struct redis_node *n, struct link_reply *reply)
 	return NODE_NONE;
 }
 
-/* Refused for good it would be waited for without an end, and for replicas that have all. */
-static void on_wait(struct redis_node *n, const struct link_reply *reply)
+/* A user without the right to it has no replicas that are late. */
+static void on_wait(struct redis_node *n, const struct resp_value *v)
 {
-	struct span error = reply->value.text;
-	int len = (int)(error.len < 200 ? error.len : 200);
+	int len = (int)(v->text.len < 200 ? v->text.len : 200);
 
-	n->waited = reply->value.type == RESP_INTEGER && reply->value.n >= n->rules->wait;
-	if (reply->value.type != RESP_ERROR)
-		return;
-	if (redis_fault(error) == REDIS_FAULT_CONFIG || span_starts(error, "ERR unknown command"))
-		lose(n, EXIT_PERM, "redis at %s refuses WAIT, which --wait needs: %.*s",
-			n->link.name, len, error.p);
+	n->waited = v->type == RESP_INTEGER && v->n >= n->rules->wait;
+	if (v->type == RESP_ERROR && n->up &&
+		(redis_is_denied(v->text) || span_starts(v->text, "ERR unknown command")))
+		lose(n, EXIT_PERM, "redis at %s refuses WAIT, which --wait needs: %.*s%s",
+			n->link.name, len, v->text.p, link_advice(&n->link, v->text));
 }
 
 static void on_own(struct redis_node *n, const struct link_reply *reply)
@@ -359,7 +364,7 @@ static void on_own(struct redis_node *n, const struct link_reply *reply)
 	if (reply->tag == TAG_ROLE)
 		on_role(n, reply);
 	else if (reply->tag == TAG_WAIT)
-		on_wait(n, reply);
+		on_wait(n, &reply->value);
 	else if (reply->tag == TAG_INFO)
 		on_info(n, reply);
 }

@@ -31,6 +31,9 @@ struct node_rules {
 		/* a command that changes nothing, refused while the server cannot serve; empty:
 		 * PING */
 		probe;
+	/* what the probe is, and its stream, where a lack of rights is final; NULL: it says
+	 * nothing */
+	const char *probe_what, *probe_stream;
 	bool role_unknown; /* a server has no ROLE: PING in its place */
 	bool hurry; /* no more commands come: replies are not to wait for company */
 	uint64_t shortfalls; /* fewer replicas than wait had it in time */

@@ -272,26 +272,41 @@ table() {
 }
 
 @test "what redis refuses is told with the channel, stream or user" {
-	rcli acl setuser poor on '>pw' '~a*' '&sse:*' +@all
+	rcli acl setuser poor on '>pw' '~a*' '&sse:*' +@all -wait -xack
 	rcli acl setuser plain on '>pw' '~*' '&*' -@all +publish +xadd +multi +exec +role
 	export POOR=redis://poor:pw@127.0.0.1:$REDIS_PORT WRONG=redis://poor:no@127.0.0.1:$REDIS_PORT
 	export PLAIN=redis://plain:pw@127.0.0.1:$REDIS_PORT
 	table <<-'END'
 		rsub -u "$POOR" other
 		100
-		refuses the subscription: NOPERM  channel 'other'
+		refuses the subscription: NOPERM  channel 'other'  allow it to user 'poor' with ACL SETUSER
 		rsub -u "$POOR" -p 'a*'
 		100
 		refuses the subscription: NOPERM  pattern 'a*'
 		echo '{"topic":"t","payload":"x"}' | rpub -u "$POOR" 'x:{topic}'
 		100
-		line 1  refuses to publish: NOPERM  channel 'x:t'
+		line 1  refuses to publish: NOPERM  channel 'x:t'  user 'poor'
 		echo '{"topic":"t","payload":"x"}' | rpub -u "$POOR" --stream 'x:{topic}'
 		100
-		line 1  NOPERM  stream 'x:t'
+		line 1  NOPERM  stream 'x:t'  user 'poor'
+		echo '{"payload":"x"}' | rpub -u "$POOR" --stream x
+		100
+		refuses an entry: NOPERM  stream 'x'  user 'poor'
+		echo '{"payload":"x"}' | rpub -u "$POOR" --wait 1 sse:t
+		100
+		refuses WAIT, which --wait needs: NOPERM  'wait'  user 'poor'
 		rsub -u "$POOR" -s other
 		100
-		refuses to read stream 'other': NOPERM
+		refuses to read stream 'other': NOPERM  user 'poor'
+		rsub -u "$POOR" -s alpha -g g --commit written
+		100
+		refuses XACK: NOPERM  stream 'alpha'  user 'poor'
+		echo '{"payload":["SET","other","x"]}' | rapply -u "$POOR"
+		100
+		refuses a command of line 1: NOPERM  user 'poor'
+		echo '{"topic":"t","partition":0,"offset":0,"payload":["SET","a","x"]}' | rapply -u "$POOR"
+		100
+		refuses the positions, keys evpipe:pos:TOPIC:PARTITION: NOPERM  user 'poor'
 		rsub -u "$WRONG" other
 		100
 		refuses the login: WRONGPASS  user 'poor'

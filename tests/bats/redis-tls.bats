@@ -52,7 +52,7 @@ refused() {
 @test "a certificate is checked for the name of --sni in place of the address" {
 	redis_tls_start name
 	seq 1 | rpub -u "$(at rediss)" --cacert "$CERTS/ca.pem" --sni redis.test --raw x
-	refused "its certificate is not for address '127.0.0.1'" -u "$(at rediss)" --cacert "$CERTS/ca.pem"
+	refused "its certificate is not for address '127.0.0.1'; --sni takes the name" -u "$(at rediss)" --cacert "$CERTS/ca.pem"
 	refused "its certificate is not for host name 'other.test'" -u "$(at rediss)" --cacert "$CERTS/ca.pem" \
 		--sni other.test
 }
@@ -71,14 +71,14 @@ refused() {
 	redis_stop
 	redis_tls_start stray
 	refused 'its certificate is from no CA that is trusted here' -u "$(at rediss)" --cacert "$CERTS/ca.pem"
-	refused 'its certificate is from no CA that is trusted here' -u "$(at rediss)"
+	refused "its certificate is from no CA that is trusted here: name the CA's file with --cacert" -u "$(at rediss)"
 }
 
 @test "a client certificate is shown, and its absence is told" {
 	redis_tls_start address --tls-auth-clients yes
 	seq 1 | rpub -u "$(at rediss)" --cacert "$CERTS/ca.pem" --cert "$CERTS/client.pem" \
 		--key "$CERTS/client.key" --raw x
-	refused 'client certificate' -u "$(at rediss)" --cacert "$CERTS/ca.pem"
+	refused 'it wants a client certificate; --cert and --key name one' -u "$(at rediss)" --cacert "$CERTS/ca.pem"
 	redis_stop
 	redis_tls_start address --tls-auth-clients yes --tls-protocols TLSv1.2
 	refused 'client certificate' -u "$(at rediss)" --cacert "$CERTS/ca.pem"

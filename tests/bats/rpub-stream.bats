@@ -318,6 +318,8 @@ payloads() {
 	bad --stream s --id offset --raw
 	bad --stream s --maxlen x
 	bad --stream s --maxlen -1
+	bad --stream s --maxlen 0
+	bad --stream s --maxlen '~0'
 	bad --stream s --maxlen 1 --minid 1
 	bad --stream s --minid x
 	bad --stream s --minid 1h --id offset

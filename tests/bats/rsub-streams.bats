@@ -446,9 +446,25 @@ counter() {
 	[[ $output == *WRONGTYPE* ]]
 	run -100 rsub -s s -g g --commit written
 	[[ $output == *WRONGTYPE* ]]
+	add good 1 3
+	run -100 rsub -s good -s s -e
+	[[ $output == "rsub: redis at 127.0.0.1:$REDIS_PORT refuses to read stream 's': WRONGTYPE"* ]]
 	rcli acl setuser narrow on '>pw' resetkeys '~other' +@all >/dev/null
 	run -100 rsub -u "redis://narrow:pw@127.0.0.1:$REDIS_PORT" -s s -g g --commit written
 	[[ $output == *NOPERM* ]]
+}
+
+@test "rsub -s -g ends with 100 when it may not acknowledge any more, and waits for nothing" {
+	add s 1 3
+	rcli acl setuser narrow on '>pw' '~*' +@all >/dev/null
+	spawn sub rsub -u "redis://narrow:pw@127.0.0.1:$REDIS_PORT" -s s -g g --commit written
+	wait_for '[ "$(rcli xpending s g | head -n 1)" = 0 ] && [ "$(wc -l <sub.out)" -eq 3 ]'
+	rcli acl setuser narrow -xack >/dev/null
+	add s 4 4
+	wait_exit sub
+	[ "$status" -eq 100 ]
+	grep -q "refuses to acknowledge in stream 's': NOPERM.*allow it to user 'narrow'" sub.err
+	[ "$(rcli xpending s g | head -n 1)" = 1 ]
 }
 
 @test "rsub -s -g does with the rights to read and acknowledge alone when the group is there" {

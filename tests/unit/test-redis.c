@@ -217,8 +217,8 @@ static void a_publisher_comes_with_its_first_role(void **state)
 			"redis at test is a sentinel: name the server itself, or all sentinels with "
 			"redis+sentinel://"},
 		{"-NOPERM this user has no permissions\r\n", REDIS_FAILED, REDIS_REFUSED,
-			"redis at test: NOPERM this user has no permissions; allow it with ACL SETUSER … "
-			"+role"},
+			"redis at test refuses ROLE: NOPERM this user has no permissions; allow it to "
+			"user 'default' with ACL SETUSER"},
 	};
 
 	(void)state;

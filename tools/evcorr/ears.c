@@ -87,8 +87,9 @@ static void on_refused(struct calls *c, struct span text)
 	if (fault != REDIS_FAULT_CONFIG)
 		redis_lose(&c->ears, text);
 	else
-		trouble_set(&c->trouble, EXIT_PERM, "redis at %s refuses the subscription: %.*s",
-			redis_name(&c->ears), (int)(text.len < 200 ? text.len : 200), text.p);
+		trouble_set(&c->trouble, EXIT_PERM, "redis at %s refuses the subscription: %.*s%s",
+			redis_name(&c->ears), (int)(text.len < 200 ? text.len : 200), text.p,
+			redis_advice(&c->ears, text));
 }
 
 static void on_pushes(struct calls *c)

@@ -89,8 +89,9 @@ static void on_error(struct calls *c, struct span text)
 		redis_lose(&c->redis, text);
 	else if (redis_fault(text) == REDIS_FAULT_CONFIG ||
 		span_starts(text, "ERR unknown command"))
-		trouble_set(&c->trouble, EXIT_PERM, "redis at %s refuses to hand out replies: %.*s",
-			redis_name(&c->redis), len, text.p);
+		trouble_set(&c->trouble, EXIT_PERM,
+			"redis at %s refuses to hand out replies: %.*s%s", redis_name(&c->redis),
+			len, text.p, redis_advice(&c->redis, text));
 }
 
 static void on_result(struct calls *c, enum redis_got got, const struct link_reply *reply)

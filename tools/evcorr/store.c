@@ -264,9 +264,9 @@ static void on_error(struct store *s, uint64_t i, struct span text)
 		redis_lose(&s->redis, text);
 	} else if (fault == REDIS_FAULT_CONFIG || span_starts(text, "ERR unknown command")) {
 		sink_die(&s->sink, EXIT_PERM,
-			"line %llu: redis at %s refuses to store a reply: %.*s",
+			"line %llu: redis at %s refuses to store a reply: %.*s%s",
 			(unsigned long long)sink_slot(&s->sink, i)->number, redis_name(&s->redis),
-			len, text.p);
+			len, text.p, redis_advice(&s->redis, text));
 	} else {
 		sink_refuse(&s->sink, i,
 			span_starts(text, "WRONGTYPE") ? CLASS_WRONG_TYPE : CLASS_REDIS, true,

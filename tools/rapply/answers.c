@@ -21,7 +21,7 @@ static void on_error(struct rapply *s, struct span error)
 	if (span_starts(error, "NOSCRIPT"))
 		return;
 	if (fault != REDIS_FAULT_AWAY)
-		replies_refused(s, s->why);
+		replies_refused(s, "a batch", s->why);
 	replies_begin_wait(s, s->why, s->spots->round == ROUND_LOOK);
 }
 

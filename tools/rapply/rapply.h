@@ -96,7 +96,7 @@ struct rapply {
 	struct refusals refusals; /* of the batch in flight */
 	/* why the server takes no batch: the first error reply that is no record's fault */
 	enum redis_fault fault;
-	char why[200];
+	char why[200], what[48]; /* what it refuses, if that is a record's command */
 	/* positions are read */
 	struct place **look; /* the question that is out */
 	size_t look_count, look_cap, look_watched; /* the first ones are watched */
@@ -186,7 +186,7 @@ enum { TAGS = 16 };
 void replies_begin_wait(struct rapply *s, const char *why, bool to_look);
 void replies_end_wait(struct rapply *s);
 enum redis_fault replies_fault(struct span error);
-_Noreturn void replies_refused(struct rapply *s, const char *why);
+_Noreturn void replies_refused(struct rapply *s, const char *what, const char *why);
 void replies_keep_refusal(struct rapply *s, uint64_t i, struct span error);
 void replies_refuse_all(struct rapply *s);
 /* Takes all replies that have come. */

@@ -55,9 +55,18 @@ enum redis_fault replies_fault(struct span error)
 	return redis_fault(error);
 }
 
-_Noreturn void replies_refused(struct rapply *s, const char *why)
+_Noreturn void replies_refused(struct rapply *s, const char *what, const char *why)
 {
-	sink_die(&s->sink, EXIT_PERM, "redis at %s: %s", redis_name(&s->redis), why);
+	sink_die(&s->sink, EXIT_PERM, "redis at %s refuses %s: %s%s", redis_name(&s->redis), what,
+		why, redis_advice(&s->redis, (struct span){why, strlen(why)}));
+}
+
+static _Noreturn void positions_refused(struct rapply *s)
+{
+	char what[120];
+
+	snprintf(what, sizeof(what), "the positions, keys %.60s:TOPIC:PARTITION", s->position);
+	replies_refused(s, what, s->why);
 }
 
 /* ---- errors while the transaction is queued ---- */
@@ -91,6 +100,10 @@ static void on_queue_error(struct rapply *s, bool is_record, uint64_t i, struct 
 		return;
 	s->fault = fault == REDIS_FAULT_COMMAND ? REDIS_FAULT_CONFIG : fault;
 	snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
+	s->what[0] = '\0';
+	if (is_record)
+		snprintf(s->what, sizeof(s->what), "a command of line %llu",
+			(unsigned long long)slot_at(s, i)->slot.number);
 }
 
 void replies_refuse_all(struct rapply *s)
@@ -111,6 +124,7 @@ static void on_abort(struct rapply *s, struct span error)
 
 	if (s->fault == REDIS_FAULT_COMMAND && !s->refusals.count) {
 		s->fault = replies_fault(error);
+		s->what[0] = '\0';
 		snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
 	} else if (s->fault != REDIS_FAULT_COMMAND) {
 		why = (struct span){s->why, strlen(s->why)};
@@ -121,7 +135,7 @@ static void on_abort(struct rapply *s, struct span error)
 			s->refusals.count = 1;
 		replies_refuse_all(s);
 	} else if (s->fault == REDIS_FAULT_CONFIG) {
-		replies_refused(s, s->why);
+		replies_refused(s, s->what[0] ? s->what : "a batch", s->why);
 	} else if (span_starts(why, "READONLY")) {
 		/* Another server is the primary, or this one will be again: the client says
 		 * which. */
@@ -193,7 +207,7 @@ static void on_replicas(struct rapply *s, const struct resp_value *v)
 	if (v->type == RESP_ERROR) {
 		if (replies_fault(v->text) != REDIS_FAULT_AWAY) {
 			snprintf(s->why, sizeof(s->why), "%.*s", shown(v->text), v->text.p);
-			replies_refused(s, s->why);
+			replies_refused(s, "WAIT, which --wait needs", s->why);
 		}
 		redis_lose(&s->redis, v->text);
 		return;
@@ -243,7 +257,7 @@ static void on_look_error(struct rapply *s, struct span error)
 {
 	snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
 	if (replies_fault(error) != REDIS_FAULT_AWAY)
-		replies_refused(s, s->why);
+		positions_refused(s);
 	s->look_due = true;
 	replies_begin_wait(s, s->why, true);
 }
@@ -253,7 +267,7 @@ static void on_make_error(struct rapply *s, struct span error)
 {
 	snprintf(s->why, sizeof(s->why), "%.*s", shown(error), error.p);
 	if (replies_fault(error) != REDIS_FAULT_AWAY)
-		replies_refused(s, s->why);
+		positions_refused(s);
 	if (span_starts(error, "READONLY"))
 		redis_lose(&s->redis, error);
 	else

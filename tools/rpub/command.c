@@ -151,10 +151,11 @@ bool command_refused(struct rpub *s, uint64_t i, struct span error, const char *
 	/* Renamed or never had: the next record would fare no better. */
 	if (fault == REDIS_FAULT_CONFIG || span_starts(error, "ERR unknown command")) {
 		name = name_of(s, i);
-		sink_die(&s->sink, EXIT_PERM, "line %llu: redis at %s refuses %s: %.*s (%s '%.*s')",
-			rpub_line(s, i), redis_name(&s->redis), what, n, error.p,
+		sink_die(&s->sink, EXIT_PERM,
+			"line %llu: redis at %s refuses %s: %.*s (%s '%.*s')%s", rpub_line(s, i),
+			redis_name(&s->redis), what, n, error.p,
 			s->to_stream ? "stream" : "channel", (int)(name.len < 200 ? name.len : 200),
-			name.p);
+			name.p, redis_advice(&s->redis, error));
 	}
 	sink_refuse(&s->sink, i, span_starts(error, "WRONGTYPE") ? CLASS_WRONG_TYPE : CLASS_REDIS,
 		!s->raw, "redis says: %.*s", n, error.p);

@@ -217,9 +217,9 @@ void known_result(struct rpub *s, enum redis_got got, const struct link_reply *r
 		if (redis_fault(text) == REDIS_FAULT_AWAY)
 			redis_lose(&s->redis, text);
 		else if (!span_starts(text, "WRONGTYPE"))
-			sink_die(&s->sink, EXIT_PERM, "redis at %s cannot look at a stream: %.*s",
+			sink_die(&s->sink, EXIT_PERM, "redis at %s cannot look at a stream: %.*s%s",
 				redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200),
-				text.p);
+				text.p, redis_advice(&s->redis, text));
 		else
 			k->is_bad = false;
 	}

@@ -223,6 +223,8 @@ static void take_trim(struct rpub_stream *t, const char *maxlen, const char *min
 		t->trim = "MAXLEN";
 		if (num_i64(take_about(t, maxlen), &t->max_length) || t->max_length < 0)
 			opt_bad("--maxlen takes a number, or ~ and a number, not '%s'", maxlen);
+		if (!t->max_length)
+			opt_bad("--maxlen 0 would keep no entry: without --maxlen all are kept");
 	}
 	if (minid) {
 		const char *text = take_about(t, minid);
@@ -244,7 +246,8 @@ static void probe_stream(struct rpub *s)
 	const char *name = s->to_stream ? template_constant(s->template) : NULL;
 
 	if (name)
-		redis_probe(&s->redis, 5, (const char *[]){"XADD", name, "0-0", "x", "x"});
+		redis_probe_stream(
+			&s->redis, "an entry", 5, (const char *[]){"XADD", name, "0-0", "x", "x"});
 }
 
 static void take_stream(struct rpub *s)

@@ -272,8 +272,9 @@ void stream_note_abort(struct rpub *s, struct span text, bool has_refused)
 	if (why)
 		rest = (struct span){why + 12, (size_t)(text.p + text.len - why) - 12};
 	if (redis_fault(rest) == REDIS_FAULT_CONFIG || span_starts(rest, "ERR unknown command"))
-		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses EXEC: %.*s",
-			redis_name(&s->redis), (int)(rest.len < 200 ? rest.len : 200), rest.p);
+		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses EXEC: %.*s%s",
+			redis_name(&s->redis), (int)(rest.len < 200 ? rest.len : 200), rest.p,
+			redis_advice(&s->redis, rest));
 	if (!s->stream.away[0] && !has_refused)
 		note_away(s, rest);
 }
@@ -329,8 +330,9 @@ void stream_result(struct rpub *s, enum redis_got got, const struct link_reply *
 	else if (reply->tag >= STREAM_EXEC)
 		on_exec(s, got, reply->tag - STREAM_EXEC, reply);
 	else if (reply->tag == STREAM_MULTI && is_error && redis_fault(text) != REDIS_FAULT_AWAY)
-		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses MULTI: %.*s",
-			redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p);
+		sink_die(&s->sink, EXIT_PERM, "redis at %s refuses MULTI: %.*s%s",
+			redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p,
+			redis_advice(&s->redis, text));
 	else if (reply->tag == STREAM_MULTI && is_error)
 		note_away(s, text);
 	else if (is_error)

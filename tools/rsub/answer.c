@@ -269,7 +269,10 @@ static void on_info(struct streams *s, struct stream *st, const struct link_repl
 	int64_t lost;
 
 	if (error.p) {
-		deny_info(s, error);
+		if (span_starts(error, "WRONGTYPE"))
+			streams_refused(s, ASK_INFO, st, error);
+		else
+			deny_info(s, error);
 		return;
 	}
 	look_at(s, st, &i);
@@ -354,8 +357,9 @@ static void serves_again(struct streams *s)
 static void on_no_group(struct streams *s, struct stream *st, struct span text)
 {
 	if (s->denied[0]) {
-		source_end(s->source, EXIT_PERM, "redis at %s: %.*s: %s", redis_name(&s->redis),
-			(int)(text.len < 200 ? text.len : 200), text.p, s->denied);
+		source_end(s->source, EXIT_PERM, "redis at %s: %.*s: %s%s", redis_name(&s->redis),
+			(int)(text.len < 200 ? text.len : 200), text.p, s->denied,
+			redis_advice(&s->redis, (struct span){s->denied, strlen(s->denied)}));
 		return;
 	}
 	(void)st;
@@ -363,12 +367,6 @@ static void on_no_group(struct streams *s, struct stream *st, struct span text)
 		s->streams[i].has_group = false;
 	s->retry_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 10, 2000);
 	streams_step(s, STREAMS_SETUP);
-}
-
-static void end_for(struct streams *s, const struct stream *st, struct span text)
-{
-	source_end(s->source, EXIT_PERM, "redis at %s refuses to read stream '%s': %.*s",
-		redis_name(&s->redis), st->name, (int)(text.len < 200 ? text.len : 200), text.p);
 }
 
 /* Returns whether the error is of the command alone. */
@@ -402,6 +400,7 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 	}
 	if (!on_common_error(s, st, text))
 		return;
+	s->may_not_ack |= what == ASK_ACK && is_config;
 	if ((what == ASK_QUEUE || what == ASK_INFO) && is_config) {
 		deny_info(s, text);
 	} else if (what == ASK_INFO && span_starts(text, "EXECABORT")) {
@@ -417,7 +416,7 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 		s->has_no_claim = true;
 		streams_step(s, STREAMS_NEW);
 	} else if (what != ASK_QUIET) {
-		end_for(s, st, text);
+		streams_refused(s, what, st, text);
 	}
 }
 

@@ -91,8 +91,9 @@ static void take(struct lister *s, const struct link_reply *reply)
 		return;
 	}
 	if (reply->value.type != RESP_ARRAY)
-		die(EXIT_PERM, "redis at %s refuses to list its names: %.*s", redis_name(&s->redis),
-			(int)reply->value.text.len, reply->value.text.p);
+		die(EXIT_PERM, "redis at %s refuses to list its names: %.*s%s",
+			redis_name(&s->redis), (int)reply->value.text.len, reply->value.text.p,
+			redis_advice(&s->redis, reply->value.text));
 	if (s->list->kind != LIST_STREAMS) {
 		take_names(s, &c, reply->value.n);
 		next(s);

@@ -164,10 +164,11 @@ static void on_error(struct pubsub *s, struct span text)
 		redis_lose(&s->redis, text);
 		return;
 	}
-	source_end(s->source, EXIT_PERM, "redis at %s refuses the subscription: %.*s (%s%s'%s')",
+	source_end(s->source, EXIT_PERM, "redis at %s refuses the subscription: %.*s (%s%s'%s')%s",
 		redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p,
 		s->channels.count + s->patterns.count > 1 ? "one of several, such as " : "",
-		n == &s->patterns ? "pattern " : "channel ", n->list[1]);
+		n == &s->patterns ? "pattern " : "channel ", n->list[1],
+		redis_advice(&s->redis, text));
 }
 
 /* Prints what has come, up to a block of output; what is left stays for the next turn. */

@@ -196,8 +196,10 @@ void streams_open(struct streams *s, const struct redis_url *url)
 	redis_follow(&s->redis, s->names.list[1]);
 	/* What would acknowledge nothing. */
 	if (s->group)
-		redis_probe(
-			&s->redis, 4, (const char *[]){"XACK", s->names.list[1], s->group, "0-0"});
+		redis_probe_stream(&s->redis, "XACK", 4,
+			(const char *[]){"XACK", s->names.list[1], s->group, "0-0"});
+	else
+		redis_reads_only(&s->redis);
 }
 
 void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how)
@@ -212,6 +214,18 @@ void streams_gap(struct streams *s, const struct stream *st, uint64_t count, con
 	else
 		msg_error("gap: stream '%s': entries that were %s are gone: trimmed or deleted",
 			st->name, how);
+}
+
+/* Which of several streams a read was refused for is not said. */
+void streams_refused(struct streams *s, enum ask what, const struct stream *st, struct span text)
+{
+	source_end(s->source, EXIT_PERM, "redis at %s refuses to %s '%s': %.*s%s",
+		redis_name(&s->redis),
+		what == ASK_ACK				  ? "acknowledge in stream"
+			: what == ASK_NEW && s->count > 1 ? "read one of several streams, such as"
+							  : "read stream",
+		st->name, (int)(text.len < 200 ? text.len : 200), text.p,
+		redis_advice(&s->redis, text));
 }
 
 /* ---- the loop ---- */
@@ -263,7 +277,7 @@ static uint64_t unsaid(const struct streams *s, const struct stream *st)
 
 bool streams_left(const struct streams *s)
 {
-	if (s->redis.state == REDIS_REFUSED || s->source->server.void_account)
+	if (s->redis.state == REDIS_REFUSED || s->may_not_ack || s->source->server.void_account)
 		return true;
 	if (s->asked || s->quiet)
 		return false;
@@ -293,7 +307,7 @@ void streams_serve(struct streams *s, const struct pollfd *p, int64_t now_ms)
 	else
 		redis_heard(&s->redis, now_ms);
 	if (s->redis.state == REDIS_UP) {
-		if (s->group && !s->source->server.void_account) {
+		if (s->group && !s->may_not_ack && !s->source->server.void_account) {
 			streams_ack(s);
 			streams_renew(s);
 		}

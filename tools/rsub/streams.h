@@ -121,6 +121,7 @@ struct streams {
 	bool is_over; /* -e: all streams are at their end */
 	bool is_stalled; /* the server is there and refuses to write */
 	size_t room_out; /* records that were asked for */
+	bool may_not_ack;
 	bool has_no_info, has_no_claim; /* it does not know the command, or does not allow it */
 	char denied[200]; /* why no group can be made; "": not tried */
 	int64_t stalled_ms, retry_ms, backoff_ms;
@@ -169,6 +170,8 @@ static inline int32_t streams_part(const struct streams *s, const struct stream 
 }
 /* Entries were lost: says and counts it. @count 0: how many is not known. */
 void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how);
+/* A command of the stream is refused for good: ends the program with 100. */
+void streams_refused(struct streams *s, enum ask what, const struct stream *st, struct span text);
 
 /* ask.c: the next command of the step, when there is room behind @pending records that have come
  * and are not printed. Call while REDIS_UP. */
