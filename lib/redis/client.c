@@ -56,7 +56,12 @@ static void report(struct redis *r, bool was_up, const char *name, const char *w
 	else if (r->node.is_refused)
 		msg_warn("redis at %s cannot serve: %s; trying again", name, why);
 	else
-		msg_warn("%s redis at %s: %s; trying again", was_up ? "lost" : "cannot reach", name,
+		msg_warn("%s redis at %s%s: %s; trying again", was_up ? "lost" : "cannot reach",
+			name,
+			was_up		       ? ""
+				: r->sentinels ? ", which the sentinels have named"
+				: r->cluster   ? ", which the cluster has named"
+					       : "",
 			why);
 }
 
@@ -102,6 +107,16 @@ static void cluster_went(struct redis *r)
 	r->news = REDIS_WENT;
 }
 
+static void report_cluster(struct redis *r, const struct trouble *why)
+{
+	if (r->reported_away)
+		return;
+	r->reported_away = true;
+	redis_all.outages++;
+	msg_warn(
+		"the redis cluster at %s cannot serve: %s; trying again", redis_name(r), why->text);
+}
+
 /* What the cluster has become by a step or a result. A redirection that is followed is nothing to
  * speak of. */
 static void on_cluster(struct redis *r)
@@ -117,14 +132,10 @@ static void on_cluster(struct redis *r)
 	}
 	cluster_went(r);
 	why = cluster_why(r->cluster);
-	if (is_final(&why)) {
+	if (is_final(&why))
 		refuse(r, &why);
-	} else if (why.status && !cluster_settles(r->cluster) && !r->reported_away) {
-		r->reported_away = true;
-		redis_all.outages++;
-		msg_warn("the redis cluster at %s cannot serve: %s; trying again", redis_name(r),
-			why.text);
-	}
+	else if (why.status && !cluster_settles(r->cluster))
+		report_cluster(r, &why);
 }
 
 static bool is_at(const struct redis *r, const struct redis_at *at)
@@ -200,7 +211,7 @@ static void on_no_owner(struct redis *r)
 	if (is_final(&why))
 		refuse(r, &why);
 	else if (why.status)
-		report(r, false, redis_name(r), why.text);
+		report_cluster(r, &why);
 }
 
 static void on_no_primary(struct redis *r)
@@ -237,11 +248,19 @@ static bool may_dial(const struct redis *r)
 		!node_has_results(&r->node);
 }
 
+/* Where a subscriber of a cluster goes next, by the address that the cluster names: a node of the
+ * URL may have another one, or be of no cluster. */
+static const struct redis_at *subscribers_node(const struct redis *r)
+{
+	return r->followed.p ? cluster_owner(r->cluster, r->followed)
+			     : cluster_primary(r->cluster, r->turn);
+}
+
 static void dial_some(struct redis *r)
 {
-	const struct redis_at *at = r->followed.p ? cluster_owner(r->cluster, r->followed)
-						  : cluster_at(r->cluster, r->turn++);
+	const struct redis_at *at = subscribers_node(r);
 
+	r->turn++;
 	if (at)
 		dial_at(r, at, r->node.link.trouble.status);
 	else
@@ -419,7 +438,7 @@ int redis_timeout_ms(const struct redis *r, int64_t now_ms)
 		timeout = wake_least(timeout, sentinels_timeout_ms(r->sentinels, now_ms));
 	if (r->cluster)
 		timeout = wake_least(timeout, cluster_timeout_ms(r->cluster, now_ms));
-	if (r->followed.p && r->cluster && !cluster_owner(r->cluster, r->followed))
+	if (r->cluster && !redis_serves(r) && !subscribers_node(r))
 		return timeout;
 	if (!redis_serves(r) && may_dial(r) &&
 		(!r->sentinels || sentinels_primary(r->sentinels)->host))

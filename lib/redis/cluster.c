@@ -67,17 +67,29 @@ void cluster_close(struct cluster *c)
 	free(c);
 }
 
-const struct redis_at *cluster_at(const struct cluster *c, unsigned turn)
+static unsigned count_named(const struct cluster *c)
 {
-	unsigned count = (unsigned)c->url->count;
+	unsigned count = 0;
 
 	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
 		count += c->members[i] && c->members[i]->named;
-	turn %= count;
+	return count;
+}
+
+const struct redis_at *cluster_at(const struct cluster *c, unsigned turn)
+{
+	turn %= count_named(c) + (unsigned)c->url->count;
 	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
 		if (c->members[i] && c->members[i]->named && !turn--)
 			return &c->members[i]->at;
 	return &c->url->at[turn];
+}
+
+const struct redis_at *cluster_primary(const struct cluster *c, unsigned turn)
+{
+	unsigned count = count_named(c);
+
+	return count ? cluster_at(c, turn % count) : NULL;
 }
 
 bool cluster_has(const struct cluster *c, const struct redis_at *at)
@@ -146,6 +158,14 @@ bool cluster_settles(const struct cluster *c)
 	return c->settles && c->now_ms >= c->hold_ms && cluster_is_named_up(c);
 }
 
+static bool is_seed(const struct cluster *c, const struct redis_at *at)
+{
+	for (int i = 0; i < c->url->count; i++)
+		if (redis_at_is(&c->url->at[i], at->host, at->port))
+			return true;
+	return false;
+}
+
 struct trouble cluster_why(const struct cluster *c)
 {
 	struct trouble why = {0};
@@ -158,7 +178,8 @@ struct trouble cluster_why(const struct cluster *c)
 		if (m->node.link.trouble.status == EXIT_PERM)
 			trouble_take(&why, &m->node.link.trouble);
 		else
-			trouble_set(&why, EXIT_TEMP, "redis at %s: %s", m->node.link.name,
+			trouble_set(&why, EXIT_TEMP, "redis at %s%s: %s", m->node.link.name,
+				is_seed(c, &m->at) ? "" : ", which the cluster has named",
 				m->node.link.trouble.text);
 	}
 	trouble_take(&why, &c->why);

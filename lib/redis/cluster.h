@@ -56,6 +56,8 @@ enum node_got cluster_next(struct cluster *c, struct link_reply *reply, struct r
 void cluster_wait(struct cluster *c, struct span why);
 /* The primaries that are known, or the URL's hosts, one after the other for @turn = 0, 1, 2, …. */
 const struct redis_at *cluster_at(const struct cluster *c, unsigned turn);
+/* The same of the primaries alone; NULL: none is known yet. */
+const struct redis_at *cluster_primary(const struct cluster *c, unsigned turn);
 /* Whether a primary of the cluster is there; true while the slots are not known. */
 bool cluster_has(const struct cluster *c, const struct redis_at *at);
 /* The primary of the key's slot; NULL: not known. */

@@ -289,6 +289,30 @@ published() {
 	echo "{\"payload\":\"$1\"}" | rpub -u "$(url)" news
 }
 
+@test "a cluster whose nodes have names is used by these, and told as the one that gave them" {
+	for n in n1 n2 n3 n4 n5 n6; do
+		scli $n config set cluster-preferred-endpoint-type hostname
+		scli $n config set cluster-announce-hostname localhost
+	done
+	wait_for '[ "$(scli n1 cluster slots | grep -c localhost)" -eq 6 ]'
+	seed=redis+cluster://127.0.0.1:$(port_of n1)
+	spawn sub rsub -v -u "$seed" --raw names
+	wait_file_contains sub.err 'subscribed at redis at localhost:'
+	wait_for 'echo 1 | rpub -u "$seed" --raw names && grep -qx 1 sub.out'
+	kill "$(<sub.pid)"
+	wait_exit sub
+	run ! grep -e 'lost redis' -e 'gap:' sub.err
+	for n in n1 n2 n3 n4 n5 n6; do scli $n config set cluster-announce-hostname nowhere.invalid; done
+	wait_for '[ "$(scli n1 cluster slots | grep -c nowhere)" -eq 6 ]'
+	run -99 rpub -u "$seed" --raw --retry-for 1s --stream x < <(seq 1)
+	[[ $output == *"redis at nowhere.invalid:"*", which the cluster has named: "* ]]
+	for n in n1 n2 n3 n4 n5 n6; do
+		scli $n config set cluster-announce-hostname ''
+		scli $n config set cluster-preferred-endpoint-type ip
+	done
+	wait_for '! scli n1 cluster slots | grep nowhere'
+}
+
 @test "a sharded channel is heard at its slot's primary, and where that slot goes" {
 	local slot from to
 	slot=$(slot_of shard)
@@ -403,6 +427,19 @@ readers_are() {
 	[[ $output == *"is no cluster"*"cluster support disabled"* ]]
 	run -100 rsub -u "redis+cluster://127.0.0.1:$(port_of plain)" --shard x
 	[[ $output == *"is no cluster"* ]]
+	for program in 'rsub x' 'rsub -p x*' 'rsub -s x' rapply; do
+		# shellcheck disable=SC2086 # words
+		run -100 timeout 60 $program -u "redis+cluster://127.0.0.1:$(port_of plain)" <in
+		[[ $output == *"is no cluster"* ]]
+	done
+	# A node of a cluster, named as if it were alone.
+	alone=redis://127.0.0.1:$(port_of "$(other "$(node_of "$(slot_of x)")")")
+	echo '{"payload":["SET","x","1"]}' >in
+	for program in 'rpub --stream x' 'rpub --shard x' 'rsub -s x' 'rsub --shard x' rapply; do
+		# shellcheck disable=SC2086 # words
+		run -100 timeout 60 $program -u "$alone" <in
+		[[ $output == *"MOVED "*"its URL is redis+cluster://"* ]]
+	done
 	run -100 rpub -u "redis://127.0.0.1:$(port_of plain)/" --stream x --shard <in
 	[[ $output == *"--shard is for a channel"* ]]
 }

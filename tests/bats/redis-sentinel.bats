@@ -137,6 +137,13 @@ calls() {
 	[ "$(grep -c 'replica' pub.err)" -eq 1 ]
 }
 
+@test "a server that sentinels name, and nobody reaches, is told as theirs" {
+	fakes_start 1
+	say f1 name "$(free_port)"
+	run -99 rpub -u "$(url)" --retry-for 1s --raw x < <(seq 1)
+	[[ $output == *"cannot reach redis at 127.0.0.1:"*", which the sentinels have named: Connection refused"* ]]
+}
+
 @test "the sentinel that has changed its word is followed, however many have not" {
 	redis_start
 	redis_start r1
@@ -283,7 +290,7 @@ calls() {
 	seq 1 | rpub -u "$(url)" --sentinel-user watch --sentinel-password-file watch --raw x
 	echo 1 >in
 	run -100 rpub -u "$(url)" --raw x <in
-	[[ $output == *'the sentinel at '*'wants a password'* ]]
+	[[ $output == *'the sentinel at '*'wants a password: give it by --sentinel-password-file'* ]]
 	echo server >server
 	run -100 rpub -u "$(url)" --password-file server --raw x <in
 	[[ $output == *'the sentinel at '*'wants a password'* ]]
