@@ -49,7 +49,8 @@ void link_to(struct link *l, const char *name, const char *host, const char *por
 
 	free(l->name);
 	l->name = copy;
-	l->is_probed = l->speaks_tls = false;
+	l->probes = 0;
+	l->speaks_tls = false;
 	l->refused_ms = 0;
 	dial_set(&l->dial, host, port);
 }

@@ -71,7 +71,7 @@ struct link {
 	enum link_probe probe; /* of the connection to come, or the present one */
 	struct trouble probed; /* why it is probed */
 	struct bytes_client *probe_tls;
-	bool is_probed; /* since the last login */
+	unsigned probes; /* since the last login, or as many as there may be: one was answered */
 	bool speaks_tls; /* as a probe has found */
 	int64_t refused_ms; /* the login has been refused since then; 0: it was not */
 	char advice[160]; /* of link_advice */

@@ -160,7 +160,7 @@ void link_on_login(struct link *l)
 		return;
 	l->state = LINK_UP;
 	l->news = LINK_CAME;
-	l->is_probed = false;
+	l->probes = 0;
 	l->refused_ms = 0;
 	l->answers = true;
 	l->heard_ms = l->silent_ms = l->empty_ms = l->alive_ms = l->now_ms;

@@ -7,7 +7,7 @@
 #include "base/msg.h"
 #include "net/tls.h"
 
-enum { PROBE_MS = 2000 };
+enum { PROBE_MS = 2000, PROBES_MAX = 5 };
 
 static bool is_tls(const struct link *l)
 {
@@ -16,8 +16,9 @@ static bool is_tls(const struct link *l)
 
 static enum link_probe probe_for(const struct link *l, enum link_state state)
 {
-	/* Once is enough until a login succeeds; and a Unix socket is always plain. */
-	if (l->is_probed || l->trouble.status == EXIT_PERM || !l->dial.port)
+	/* One answer is enough until a login succeeds; a busy server owes one. A Unix socket is
+	 * always plain. */
+	if (l->probes >= PROBES_MAX || l->trouble.status == EXIT_PERM || !l->dial.port)
 		return LINK_PROBE_NONE;
 	if (is_tls(l) && state == LINK_SHAKING)
 		return LINK_PROBE_PLAIN;
@@ -29,7 +30,7 @@ bool link_should_probe(struct link *l, enum link_state state)
 	l->probe = probe_for(l, state);
 	if (!l->probe)
 		return false;
-	l->is_probed = true;
+	l->probes++;
 	l->probed = l->trouble;
 	return true;
 }
@@ -51,15 +52,24 @@ void link_begin_probe(struct link *l, int fd)
 	link_on_probing(l, 0);
 }
 
+static void lose_again(struct link *l)
+{
+	struct trouble why = l->probed;
+
+	link_lose(l, why.status, "%s", why.text);
+	l->probe = LINK_PROBE_NONE;
+}
+
 /* What the port speaks is known: @other, or not. */
 static void end(struct link *l, bool other)
 {
-	struct trouble why = l->probed;
 	const char *what = l->login->what;
+
+	l->probes = PROBES_MAX;
 
 	if (other && l->probe == LINK_PROBE_TLS && l->login->tls_if_spoken) {
 		l->speaks_tls = true;
-		l->is_probed = false;
+		l->probes = 0;
 		l->probe = LINK_PROBE_NONE;
 		bytes_close(&l->bytes);
 		link_dial(l, l->now_ms);
@@ -75,7 +85,7 @@ static void end(struct link *l, bool other)
 			"its tls-port",
 			what, l->name);
 	else
-		link_lose(l, why.status, "%s", why.text);
+		lose_again(l);
 	l->probe = LINK_PROBE_NONE;
 }
 
@@ -99,5 +109,5 @@ void link_on_probing(struct link *l, short revents)
 		on_plain(l);
 	}
 	if (l->state == LINK_PROBING && l->now_ms >= l->deadline_ms)
-		end(l, false);
+		lose_again(l);
 }

@@ -97,6 +97,32 @@ refused() {
 	refused 'speaks TLS at this port' -u "$(at redis)"
 }
 
+@test "a port that speaks TLS is told, too, when it is busy and does not answer at first" {
+	cat >busy <<-'EOP'
+	import socket, ssl, sys
+	context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+	context.load_cert_chain(sys.argv[1] + "/address.pem", sys.argv[1] + "/address.key")
+	listener = socket.create_server(("127.0.0.1", 0))
+	print(listener.getsockname()[1], flush=True)
+	silent = None
+	while True:
+	    client = listener.accept()[0]
+	    if client.recv(1, socket.MSG_PEEK)[:1] != b"\x16":
+	        client.close()
+	    elif silent is None:
+	        silent = client
+	    else:
+	        try:
+	            context.wrap_socket(client, server_side=True)
+	        except OSError:
+	            pass
+	EOP
+	spawn busy python3 busy "$CERTS"
+	wait_lines busy.out 1
+	run -100 timeout 60 rpub -u "redis://127.0.0.1:$(cat busy.out)" --raw x < <(seq 1)
+	[[ $output == *'speaks TLS at this port'* ]]
+}
+
 @test "a server that closes each connection is no TLS server, and is tried again" {
 	port=$(free_port)
 	spawn closer python3 -c 'import socket, sys
