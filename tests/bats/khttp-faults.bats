@@ -335,3 +335,52 @@ assert b"HTTP/1.1 200" in heard(), got'
 	khttp --help | grep -q -- --max-in-flight
 	khttp --version | grep -q 'libmicrohttpd'
 }
+
+# peer NAME [CERTIFICATE [OPTION…]]: a bridge on the port of NAME.port, with that certificate.
+peer() {
+	spawn "$1" khttp -b "$KAFKA_BROKERS" --listen "127.0.0.1:$(<"$1.port")" --management "unix:$T/$1.side" \
+		${2:+--tls-cert "$CERTS/$2.pem" --tls-key "$CERTS/$2.key"} "${@:3}" </dev/null
+	wait_for "curl -sf --unix-socket $T/$1.side http://localhost/ready"
+}
+
+@test "a peer whose certificate or scheme is wrong: the answer and the log name it, the cause and what helps" {
+	local scheme name why at of
+	make_certs
+	cat >rows <<-EOR
+	https expired its certificate has expired: that bridge needs a new one
+	https stray its certificate is from no CA that is trusted here: name the CA's file with --peer-ca
+	https name its certificate is not for address '127.0.0.1': --peers must name it as its certificate does
+	https picky it wants a client certificate of a CA that it knows: --tls-cert is what it is shown
+	https plain it does not speak TLS at this port: --peers must name it with http://
+	http address it has closed the connection: if it speaks TLS, --peers must name it with https://
+	EOR
+	while read -r scheme name _; do
+		free_port >"$name.port"
+		at+=,$scheme://127.0.0.1:$(<"$name.port")
+	done <rows
+	for name in expired stray name address; do peer "$name" "$name"; done
+	peer picky address --tls-client-ca "$CERTS/ca.pem"
+	peer plain
+	khttp_start http --peers "${at#,}" --peer-ca "$CERTS/ca.pem"
+	while read -r scheme name why; do
+		at=127.0.0.1:$(<"$name.port")
+		of=/consumers/g/instances/$at-00000000-0000-4000-8000-000000000000
+		for _ in 1 2; do
+			http "$of/subscription"
+			is_error 502 "The consumer instance is in another bridge: $at: $why"
+		done
+		# That would be the end for a browser.
+		http -H 'Accept: text/event-stream' "$of/records"
+		is 200
+		[ "$(<body)" = 'retry: 3000' ]
+		[ "$(grep -cF "peer $scheme://$at: $why" http.err)" -eq 1 ]
+	done <rows
+	at=127.0.0.1:$(<plain.port)
+	stop plain
+	wait_exit plain
+	peer plain address
+	http "/consumers/g/instances/$at-00000000-0000-4000-8000-000000000000/subscription"
+	# It does not say that it is there: no --advertise.
+	is 421
+	grep -qF "peer https://$at answers again" http.err
+}

@@ -61,7 +61,7 @@ void error_query(struct http_request *r, const char *name)
 	error_schema(r, &errors);
 }
 
-/* For a browser's EventSource 503 is the end for good; a stream that ends it opens again. */
+/* For a browser's EventSource an error is the end for good; a stream that ends it opens again. */
 static bool is_event_source(const struct http_request *r)
 {
 	static const enum media offered[] = {
@@ -73,24 +73,30 @@ static bool is_event_source(const struct http_request *r)
 		media_choose(http_header(r, "Accept"), offered, false) == MEDIA_EVENTS;
 }
 
-void error_unavailable(struct http_request *r, const char *fmt, ...)
+void error_for_now(struct http_request *r, int status, const char *message)
 {
-	char message[512];
-	va_list ap;
+	struct buf body = {0};
 
 	if (is_event_source(r)) {
-		struct buf body = {0};
-
 		buf_puts(&body, "retry: 3000\n\n");
 		http_set_header(r, "Connection", "close");
 		http_reply(r, 200, media_name(MEDIA_EVENTS), &body);
 		return;
 	}
+	if (status == 503)
+		http_set_header(r, "Retry-After", "1");
+	http_error(r, status, "%s", message);
+}
+
+void error_unavailable(struct http_request *r, const char *fmt, ...)
+{
+	char message[512];
+	va_list ap;
+
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	http_set_header(r, "Retry-After", "1");
-	http_error(r, 503, "%s", message);
+	error_for_now(r, 503, message);
 }
 
 /* ---- Kafka's errors ---- */

@@ -17,7 +17,10 @@ void error_answer(void *khttp, struct http_request *r, int status, const char *m
 void error_schema(struct http_request *r, struct buf *errors);
 /* 400 for a parameter of the query that cannot be read. */
 void error_query(struct http_request *r, const char *name);
-/* 503 with Retry-After; to a reader of events 200 and when to come again. */
+/* What may be better later, 502, 503 or 504: 503 with Retry-After; to a reader of events 200 and
+ * when to come again. */
+void error_for_now(struct http_request *r, int status, const char *message);
+/* The same with 503. */
 __attribute__((format(printf, 2, 3))) void error_unavailable(
 	struct http_request *r, const char *fmt, ...);
 

@@ -26,7 +26,7 @@ static bool is_name(struct span s, const char *name)
 static bool is_own(struct span name)
 {
 	static const char *const own[] = {"Connection", "Keep-Alive", "Transfer-Encoding",
-		"Content-Length", "Content-Type", "Date", "Trailer", "Vary", NULL};
+		"Content-Length", "Content-Type", "Date", "Trailer", "Vary", "Khttp-Asked", NULL};
 
 	for (const char *const *o = own; *o; o++)
 		if (is_name(name, *o))
@@ -58,7 +58,7 @@ static void take_header(struct forward *f, struct span name, const char *value)
 /* Whether the client is still to be given this one, and not another peer's. */
 static bool is_last(const struct forward *f)
 {
-	return !f->unknown || !f->left;
+	return !f->refuses && (!f->unknown || !f->left);
 }
 
 /* "HTTP/1.1 200 OK" and headers, each with CRLF. */
@@ -72,10 +72,14 @@ static int read_head(struct forward *f, char *head)
 	f->status = atoi(line + 9);
 	f->length = -1;
 	f->chunked = f->unknown = false;
+	f->refuses = f->status == 403;
 	/* Only the one that counts may set headers. */
-	for (const char *p = save; p && *p; p += strcspn(p, "\n") + (p[strcspn(p, "\n")] != '\0'))
+	for (const char *p = save; p && *p; p += strcspn(p, "\n") + (p[strcspn(p, "\n")] != '\0')) {
 		if (strncasecmp(p, "Khttp-Elsewhere:", 16) == 0)
 			f->unknown = true;
+		if (strncasecmp(p, "Khttp-Asked:", 12) == 0)
+			f->refuses = false;
+	}
 	while (is_last(f) && (line = strtok_r(NULL, "\r\n", &save))) {
 		colon = strchr(line, ':');
 		if (!colon)

@@ -150,11 +150,13 @@ static void on_done(struct http_request *r, bool whole)
 static void fail(struct forward *f, int status, const char *why)
 {
 	struct http_request *r = f->r;
+	char text[FORWARD_WHY + 60];
 
 	f->r = NULL;
 	r->done = NULL;
 	end(f);
-	http_error(r, status, "The consumer instance is in another bridge: %s", why);
+	snprintf(text, sizeof(text), "The consumer instance is in another bridge: %s", why);
+	error_for_now(r, status, text);
 }
 
 static void dial(struct forward *f)
@@ -183,9 +185,9 @@ static bool ask_next(struct forward *f)
  * it. */
 static void lose(struct forward *f, int status, const char *cause)
 {
-	char why[256];
+	char why[FORWARD_WHY];
 
-	snprintf(why, sizeof(why), "%s: %s", peer_of(f)->address, cause);
+	forward_why(f, cause, why, sizeof(why));
 	if (f->streams && f->r) {
 		http_cut(f->r);
 		end(f);
@@ -252,7 +254,16 @@ static void take_answer(struct forward *f)
 {
 	if (answer_read(f)) {
 		lose(f, 502, "its answer is no HTTP");
-	} else if (f->state == FORWARD_HEAD && f->unknown) {
+		return;
+	}
+	if (f->refuses) {
+		lose(f, 502,
+			"it wants a client certificate of a CA that it knows: --tls-cert is what it is shown");
+		return;
+	}
+	if (f->unknown || f->state != FORWARD_HEAD)
+		forward_answered(f);
+	if (f->state == FORWARD_HEAD && f->unknown) {
 		f->unknown = false;
 		ask_next(f);
 	} else if (f->streams && f->ended) {

@@ -8,10 +8,15 @@
 #include "net/bytes.h"
 #include "net/dial.h"
 
+enum { FORWARD_WHY = 400 };
+
 /* Another bridge. */
 struct peer {
 	char *host, *port, *address; /* "host:port" */
 	bool tls;
+	bool has_answered;
+	char told[FORWARD_WHY]; /* what was said of it, since it has answered last; "" */
+	int64_t told_ms;
 };
 
 enum forward_state {
@@ -55,6 +60,7 @@ struct forward {
 	int status;
 	char *type;
 	bool unknown; /* it says that the instance is not there */
+	bool refuses; /* it has not let us in */
 	bool streams, chunked, ended;
 	int64_t length; /* of the body; -1: to the end of the connection */
 	enum chunk chunk;
@@ -63,7 +69,7 @@ struct forward {
 	size_t given;
 	int64_t until_ms; /* -1: no limit */
 	unsigned char *hint; /* where to note the peer that has answered; NULL */
-	char why[256]; /* why a peer could not be asked; "" */
+	char why[FORWARD_WHY]; /* why a peer could not be asked; "" */
 };
 
 /* Hands @r on to peer @first, and to @more others when that one does not know the instance. */
@@ -81,6 +87,13 @@ void forward_leave(struct forward *f);
 /* What its connection is polled for has changed. */
 void forward_watch(struct forward *f);
 void forward_free(struct forward *f);
+
+/* ---- forward-why.c ---- */
+
+/* Puts "HOST:PORT: cause: remedy"; a warning says it, once until the peer answers. */
+void forward_why(const struct forward *f, const char *cause, char *why, size_t size);
+/* The peer has. */
+void forward_answered(const struct forward *f);
 
 /* ---- forward-answer.c ---- */
 

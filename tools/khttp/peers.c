@@ -119,6 +119,12 @@ void peers_say_unknown(struct http_request *r)
 	http_set_header(r, "Khttp-Elsewhere", "1");
 }
 
+void peers_say_asked(struct http_request *r)
+{
+	if (peers_is_second(r))
+		http_set_header(r, "Khttp-Asked", "1");
+}
+
 static bool find(const struct peers *ps, struct span owner, size_t *at)
 {
 	for (*at = 0; *at < ps->set.count; ++*at)

@@ -27,6 +27,8 @@ bool peers_take(struct peers *ps, const struct call *c, struct span owner);
 /* Whether a peer has handed the request on; then the answer 404 tells it to look elsewhere. */
 bool peers_is_second(struct http_request *r);
 void peers_say_unknown(struct http_request *r);
+/* That it was let in: a refusal is the request's, not that of the bridge that hands it on. */
+void peers_say_asked(struct http_request *r);
 
 /* In the loop, as in consumer.h. NULL is no peers. */
 int peers_fd(const struct peers *ps);

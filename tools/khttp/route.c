@@ -10,6 +10,7 @@
 #include "khttp/consumer.h"
 #include "khttp/error.h"
 #include "khttp/openapi.h"
+#include "khttp/peers.h"
 #include "khttp/produce.h"
 #include "khttp/request.h"
 #include "khttp/topics.h"
@@ -175,6 +176,7 @@ static void on_request(void *khttp, struct http_request *r)
 	struct call c = {.k = khttp, .r = r};
 	const struct route *route = find(r);
 
+	peers_say_asked(r);
 	if (access_cors(&c.k->access, r, false))
 		return;
 	if (!(route->flags & OPEN) && !access_allows(&c.k->access, r))
