@@ -180,8 +180,8 @@ static void a_publisher_that_may_not_wait_is_refused(void **state)
 	pair_step(&r, POLLIN, 0);
 	assert_string_equal(fates(&r), "1 again, ");
 	assert_int_equal(pair_step(&r, 0, 0), REDIS_FAILED);
-	assert_string_equal(
-		r.trouble.text, "redis at test refuses WAIT, which --wait needs: NOPERM no");
+	assert_string_equal(r.trouble.text,
+		"redis at test refuses WAIT, which --wait needs: NOPERM no; allow it to user 'default' with ACL SETUSER");
 	redis_close(&r);
 	close(fd);
 	/* A replica says so by ROLE: another one may be the primary now. */
