@@ -556,6 +556,22 @@ teardown_file() {
 	[ ! -s dead ]
 }
 
+# librdkafka has no reason to connect again, and evcorr http sends nothing while kwrite is not up.
+@test "without records too it finds a broker that is back" {
+	own_kafka
+	topic=$(new_topic)
+	spawn_fed fed -t "$topic"
+	records 1 10 >&7
+	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 10 ]'
+	"$ROOT/tests/kafka/stop" -9 "$KAFKA_DIR"
+	wait_file_contains fed.err "cannot reach broker"
+	"$ROOT/tests/kafka/start" "$KAFKA_DIR"
+	wait_file_contains fed.err "is back"
+	exec 7>&-
+	wait_exit fed
+	[ "$status" -eq 0 ]
+}
+
 # ---- options ----
 
 @test "--metrics counts what was delivered and what was refused" {

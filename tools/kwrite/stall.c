@@ -3,7 +3,9 @@
  * librdkafka is made to tell of each batch that a broker refuses, which gives the broker's own word
  * (kafka_tell_refusals), and is asked for the topic's metadata, which names partitions without a
  * leader. The metadata's answer also proves that brokers answer: what they keep, while replicas are
- * slow, is no silence. */
+ * slow, is no silence. Without records librdkafka has no reason to connect again to brokers that
+ * went away, and would not for five minutes: then brokers that are back are found by asking,
+ * too. */
 #include "kwrite/stall.h"
 
 #include "base/msg.h"
@@ -17,6 +19,7 @@
 enum {
 	STALL_MS = 1000,
 	ASK_MS = 2000,
+	SEEK_MS = 1000, /* brokers, while there are no records */
 	UNCONFIRMED_MS = 5000,
 	STALE_MS = 10000, /* an entry of which nothing more is heard */
 };
@@ -124,6 +127,20 @@ static void take_metadata(struct stall *st, int64_t now_ms)
 		tell(st, t->name, -1, "no record is confirmed, though brokers answer");
 }
 
+static void ask(struct stall *st, const struct topic *t, bool up, int64_t now_ms)
+{
+	bool waits = now_ms - st->since_ms >= STALL_MS && now_ms - st->asked_ms >= ASK_MS;
+	bool seeks = !t && !up && now_ms - st->asked_ms >= SEEK_MS;
+
+	if (listing_is_out(&st->listing) || !(waits || seeks))
+		return;
+	st->asked_ms = now_ms;
+	if (seeks)
+		listing_ask_brokers(&st->listing);
+	else
+		listing_ask_topic(&st->listing, t->name);
+}
+
 void stall_serve(struct stall *st, bool up, int64_t now_ms)
 {
 	const struct topic *t = topic_of(st);
@@ -137,9 +154,5 @@ void stall_serve(struct stall *st, bool up, int64_t now_ms)
 		if (now_ms - st->list[i].seen_ms > STALE_MS)
 			forget(st, &st->list[i]);
 	kafka_tell_refusals(st->kafka, st->count || now_ms - st->since_ms >= STALL_MS);
-	if (now_ms - st->since_ms < STALL_MS || now_ms - st->asked_ms < ASK_MS ||
-		listing_is_out(&st->listing))
-		return;
-	st->asked_ms = now_ms;
-	listing_ask_topic(&st->listing, t->name);
+	ask(st, t, up, now_ms);
 }
