@@ -60,7 +60,6 @@ struct check_listener {
 /* What a client is configured with; see check_conf_open. */
 struct check_conf {
 	struct talk_as as;
-	struct bytes_client *tls_look; /* of `as` */
 	char *bootstrap, *protocol; /* "SASL_SSL" */
 	bool has_cert; /* a client certificate */
 	int64_t token_end_ms; /* since the epoch; 0: there is no token */

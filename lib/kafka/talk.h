@@ -18,12 +18,9 @@
 struct talk_as {
 	bool tls, sasl;
 	bool any_cert; /* the client takes any certificate */
-	/* With any_cert of tls_config, of this module's users; NULL: without TLS. */
-	struct bytes_client *tls_client;
-	/* Where talk.c keeps the one for its looks, with which it takes any certificate: made when
-	 * it is needed, for it reads all the system's CAs. NULL at first; to be freed by the
-	 * user. */
-	struct bytes_client **tls_look;
+	/* With any_cert of tls_config, of this module's users; `look` needs no files, and no_trust.
+	 * NULL: without TLS. */
+	struct bytes_client *tls_client, *tls_look;
 	struct login_as login;
 	const char *client_id;
 };

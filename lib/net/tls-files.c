@@ -138,7 +138,7 @@ int tls_read_files(SSL_CTX *ctx, const struct tls_config *c, struct trouble *why
 	SSL_CTX_set_default_passwd_cb(ctx, on_password);
 	SSL_CTX_set_default_passwd_cb_userdata(ctx, (void *)(uintptr_t)c->key_password);
 	ERR_clear_error();
-	if (trust(ctx, c, why))
+	if (!c->no_trust && trust(ctx, c, why))
 		return -1;
 	if (c->keystore_file)
 		return take_keystore(ctx, c, why);

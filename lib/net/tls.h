@@ -23,6 +23,9 @@ struct tls_config {
 	/* A handshake succeeds with any certificate; tls_report tells what is wrong with it. For a
 	 * look at a server: send no secret before. */
 	bool any_cert;
+	/* With any_cert: no CA is read, the system's neither, which takes a tenth of a second; the
+	 * report then does not tell of TLS_UNKNOWN_CA. */
+	bool no_trust;
 };
 /* Reads the files. NULL when that fails: *@why has the sentence and EXIT_PERM. Free with tls_free,
  * once all connections are closed. */
