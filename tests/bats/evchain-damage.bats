@@ -378,6 +378,18 @@ refuses() {
 }
 
 # bats test_tags=load
+# It ends in the midst of a group, which is not written: its entries are in the tree, and no head may sign for them.
+@test "a reader of standard output that goes away leaves a log that goes on, and no head of what was not written" {
+	seq 300000 | sed 's/.*/{"payload":"&"}/' >in
+	for _ in {1..10}; do
+		rm -rf log log.tlog
+		evchain append --pass --key @key log <in 2>err | head -n 1 >/dev/null || true
+		grep -q 'the reader of standard output has gone' err
+		run -0 evchain append --key @key log </dev/null
+		run -0 evchain verify --key @vkey log
+	done
+}
+
 @test "killed at any time: what was handed on is there, in order, and the chain verifies" {
 	records 200000 >in
 	handed=0

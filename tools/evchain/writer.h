@@ -47,10 +47,11 @@ void writer_add(struct writer *w, struct span source, struct span record, int64_
 /* Writes the group and syncs it, if there is one. Returns 0; or -1 with errno, and FILE is as it
  * was before. The writer is not to be used any more then. */
 int writer_commit(struct writer *w);
-/* Whether there are entries that no head covers. */
+/* Whether there are entries that no head covers. Not while some are in the group alone: a head
+ * would sign for what a program that ends then does not write. */
 static inline bool writer_has_unsigned(const struct writer *w)
 {
-	return w->tree.size != w->head_size;
+	return !w->group.len && w->tree.size != w->head_size;
 }
 /* Signs a head for all that was committed, and makes it durable with its tiles. Appends the head's
  * record, a line, to @record. Without a key it writes the tiles alone. Returns 0, or -1 with errno;
