@@ -359,9 +359,9 @@ bool kafka_tick(struct kafka *k)
 
 	kafka_renew(k, now_ms);
 	kafka_outage_tick(k, now_ms);
-	if (k->liveness.is_short && !k->trouble.status)
+	if (k->liveness.lacks && !k->trouble.status)
 		trouble_set(&k->trouble, EXIT_TEMP, "cannot make a connection to each broker: %s",
-			msg_errno(EMFILE));
+			msg_errno(k->liveness.lacks));
 	/* One sentence, and the better one: what ends the client is told with the remedy. */
 	brokers_await(&k->brokers, k->diagnosis || k->held.status || k->trouble.status);
 	k->up = brokers_tick(&k->brokers, now_ms);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "kafka/liveness.h"
 
+#include "base/msg.h"
 #include "base/wake.h"
 
 #include <errno.h>
@@ -67,8 +68,8 @@ static rd_kafka_resp_err_t on_thread(
 	if (pipe2(fds, O_CLOEXEC) == 0) {
 		close(fds[0]);
 		close(fds[1]);
-	} else if (errno == EMFILE || errno == ENFILE) {
-		l->is_short = true;
+	} else if (msg_errno_is_limit(errno)) {
+		l->lacks = errno;
 		if (write(l->wake_fd, "", 1) < 0)
 			return RD_KAFKA_RESP_ERR_NO_ERROR;
 	}

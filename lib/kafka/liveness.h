@@ -10,14 +10,14 @@
 #include "kafka/brokers.h"
 
 #include <librdkafka/rdkafka.h>
-#include <stdbool.h>
 
 struct liveness {
 	struct brokers *brokers;
 	int64_t fetch_wait_ms; /* how long a broker may keep a request for messages */
 	_Atomic unsigned metadata; /* how many answers with metadata have come */
-	/* Of file descriptors: librdkafka does not say so, and is slow or stands still. */
-	_Atomic bool is_short;
+	/* errno, when there are no file descriptors for a broker: librdkafka does not say so, and
+	 * is slow or stands still. */
+	_Atomic int lacks;
 	int wake_fd; /* a byte is written when brokers_tick has something new to say */
 };
 

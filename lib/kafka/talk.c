@@ -268,7 +268,7 @@ static void on_end(struct talk *t, int error)
 
 static void on_shaken(struct talk *t, int64_t now_us)
 {
-	bool any_cert = t->as->any_cert || t->aim == TALK_LOOK_TLS || t->aim == TALK_LOOK_TLS_TEXT;
+	bool any_cert = t->as->any_cert || tls_of(t) == t->as->tls_look;
 
 	if (t->bytes.layer)
 		tls_report(&t->bytes, &t->tls);

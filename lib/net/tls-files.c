@@ -26,10 +26,10 @@ static int on_password(char *buf, int size, int writing, void *password)
 static int no_file(struct trouble *why, const char *what, const char *file)
 {
 	unsigned long error = ERR_peek_error();
-	bool limited = ERR_SYSTEM_ERROR(error) && msg_errno_is_limit(ERR_GET_REASON(error));
+	int status = ERR_SYSTEM_ERROR(error) ? msg_errno_status(ERR_GET_REASON(error)) : EXIT_PERM;
 
-	return trouble_set(why, limited ? EXIT_TEMP : EXIT_PERM, "cannot read the %s '%s': %s",
-		what, file, tls_reason(error));
+	return trouble_set(
+		why, status, "cannot read the %s '%s': %s", what, file, tls_reason(error));
 }
 
 /* ---- whom we trust ---- */

@@ -165,6 +165,15 @@ spawn() {
 	wait_for "[ -e $(printf %q "$dir/$name.spawned") ]"
 }
 
+# silent_start: a server that takes connections and says nothing; silent.out has its port.
+silent_start() {
+	spawn silent python3 -u -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+time.sleep(1000)'
+	wait_lines silent.out 1
+}
+
 # Descriptors of bats that a child kept would keep bats waiting for it.
 harness_close() {
 	local fd

@@ -358,11 +358,7 @@ while True:
 }
 
 @test "a server that takes connections and is silent: a time-out" {
-	spawn silent python3 -u -c 'import socket, time
-s = socket.create_server(("127.0.0.1", 0))
-print(s.getsockname()[1], flush=True)
-time.sleep(1000)'
-	wait_lines silent.out 1
+	silent_start
 	bad 99 'time-out: it takes connections, and does not answer as a broker' 'does it run' \
 		-b "127.0.0.1:$(cat silent.out)" --timeout 500ms
 	bad 99 'time-out: it takes connections, and does not answer to TLS' 'does it run' \

@@ -981,11 +981,7 @@ teardown_file() {
 
 # Several addresses in -b are all asked before anything is read, and one that is silent takes seconds.
 @test "--idle-exit does not count the time that a silent address in -b takes" {
-	spawn silent python3 -u -c 'import socket, time
-s = socket.create_server(("127.0.0.1", 0))
-print(s.getsockname()[1], flush=True)
-time.sleep(1000)'
-	wait_lines silent.out 1
+	silent_start
 	run -99 kread -q -b "127.0.0.1:$(cat silent.out),$KAFKA_BROKERS" --idle-exit 1s "$RANGE"
 	[ "$(grep -c '"payload"' <<<"$output")" -eq 20 ]
 }

@@ -382,7 +382,8 @@ static void loop(struct kread *r)
 		int64_t now_ms = wake_now_ms();
 
 		source_poll(&r->source, p);
-		poll(p, SOURCE_FDS + 1, wait_ms(r, now_ms));
+		if (poll(p, SOURCE_FDS + 1, wait_ms(r, now_ms)) < 0)
+			wake_poll_failed();
 		now_ms = wake_now_ms();
 		if (p[SOURCE_FDS].revents)
 			kafka_woken(&r->kafka);
