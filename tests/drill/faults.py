@@ -107,16 +107,26 @@ class Faults:
 
     # ---- servers ----
 
+    def stop_broker(self, *how):
+        for feed in self.feeds:
+            feed.pause()
+        self.rig.stop_kafka(*how)
+
+    def start_broker(self):
+        self.rig.start_kafka()
+        for feed in self.feeds:
+            feed.resume()
+
+    def coordinator_lost(self):
+        """Whether Kafka has said since the last look that its coordinator is out of step with its own log: 4.1.0 does so now
+        and then after SIGKILL, and answers no group until it is started again (KAFKA-19862 tells of the kind)."""
+        return any(b"out of sync with the underlying log" in line for line in self.site.kafka_log.more())
+
     def broker(self, what, *how):
         def begin():
-            for feed in self.feeds:
-                feed.pause()
-            self.rig.stop_kafka(*how)
+            self.stop_broker(*how)
 
-        def end():
-            self.rig.start_kafka()
-            for feed in self.feeds:
-                feed.resume()
+        end = self.start_broker
         using = self.using("kafka")
         return Fault("broker away", f"{what} the broker", using, begin, end, red=using,
                      said=self.said("kafka", "(?i)broker|kafka|127.0.0.1:"), alert="EvpipeServerAway")

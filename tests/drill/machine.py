@@ -121,6 +121,7 @@ class Site:
                                   ("far-copy", 2), ("requests", 2), ("replies", 2)):
             rig.run(os.path.join(KAFKA, "topics"), rig.brokers, "create", topic, str(partitions))
         self.wire = wire.Kafka(rig.brokers)
+        self.kafka_log = Tail(rig.path("kafka/log"))
 
     # ---- services ----
 
