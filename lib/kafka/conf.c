@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/bootstrap.h"
 #include "net/tls.h"
 
 #include <ctype.h>
@@ -296,34 +297,18 @@ static bool is_of_classic(const char *name)
 		strcmp(name, "heartbeat.interval.ms") == 0;
 }
 
-/* librdkafka only warns of addresses that it cannot read, and waits. They may have a password, and
- * are not shown. */
-static int check_brokers(const char *list, struct trouble *why)
+static int check_bootstrap(const struct kafka_conf *c, struct trouble *why)
 {
-	static const char *const protocols[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"};
+	char *list = kafka_conf_copy(c, "bootstrap.servers");
+	char *protocol = kafka_conf_copy(c, "security.protocol");
+	int count = list ? bootstrap_check(list, protocol, why) : 0;
 
-	for (size_t len; *list; list += len + (list[len] == ',')) {
-		const char *rest;
-		size_t scheme;
-		bool known = false;
-
-		list += strspn(list, " \t");
-		len = strcspn(list, ",");
-		rest = memmem(list, len, "://", 3);
-		scheme = rest ? (size_t)(rest - list) : 0;
-		for (size_t i = 0; i < 4; i++)
-			known = known ||
-				(strlen(protocols[i]) == scheme &&
-					strncasecmp(list, protocols[i], scheme) == 0);
-		if (rest && !known)
-			return trouble_set(why, EXIT_PERM,
-				"'%.*s://' is no protocol of brokers: name them as HOST:PORT",
-				(int)scheme, list);
-		if (strcspn(list, " \t") + strspn(list + strcspn(list, " \t"), " \t") < len)
-			return trouble_set(why, EXIT_PERM,
-				"a broker's address has no blank in it: name several as HOST:PORT,HOST:PORT");
-	}
-	return 0;
+	free(list);
+	free(protocol);
+	if (count == 0)
+		return BAD_OPTION(
+			why, "no broker is named: give -b HOST:PORT or set %s", "$KAFKA_BROKERS");
+	return count < 0 ? -1 : 0;
 }
 
 static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
@@ -359,10 +344,7 @@ static int set_all(struct kafka_conf *c, const struct kafka_opts *o,
 			return -1;
 	if (take_token(c, o, why))
 		return -1;
-	if (!*kafka_conf_text(c, "bootstrap.servers"))
-		return BAD_OPTION(
-			why, "no broker is named: give -b HOST:PORT or set %s", "$KAFKA_BROKERS");
-	return check_brokers(kafka_conf_text(c, "bootstrap.servers"), why);
+	return check_bootstrap(c, why);
 }
 
 /* -X dump: what librdkafka holds for a secret it prints as "[redacted]". */

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC */
+/* bootstrap.servers: "[PROTOCOL://]HOST[:PORT],…". Of an address that it cannot read librdkafka
+ * only warns, and then waits for ever. */
+#ifndef EVPIPE_KAFKA_BOOTSTRAP_H
+#define EVPIPE_KAFKA_BOOTSTRAP_H
+
+#include "base/trouble.h"
+
+/* Returns how many addresses there are; -1, with EXIT_PERM: one is none, or is for another protocol
+ * than @protocol, which is security.protocol's. A password, which a URL may have, is not shown. */
+int bootstrap_check(const char *list, const char *protocol, struct trouble *why);
+
+#endif
