@@ -104,7 +104,7 @@ static const char *first_mechanism(const struct talk *t)
  * did. */
 static bool judge_looks(struct judge *j)
 {
-	const struct talk *tls = look_of(j->a, TALK_LOOK_TLS), *login;
+	const struct talk *tls = look_of(j->a, TALK_LOOK_TLS), *login, *proxy;
 	const struct talk *plain = look_of(j->a, TALK_LOOK_PLAIN);
 	const char *kind = other_server(j->a), *protocol = j->c->conf->protocol;
 
@@ -124,6 +124,16 @@ static bool judge_looks(struct judge *j)
 			"-X security.protocol=SASL_%s -X sasl.mechanisms=%s -X sasl.username=USER -X "
 			"sasl.password=PASSWORD",
 			protocol, first_mechanism(login));
+		return true;
+	}
+	proxy = look_of(j->a, TALK_LOOK_PROXY);
+	if (proxy && proxy->done) {
+		judge_say(j, ours(j),
+			"a proxy answers there that wants to be told by the PROXY protocol who calls, "
+			"which no client of Kafka does");
+		judge_advise(j,
+			"take accept-proxy (proxy_protocol) from that listener of the proxy, or name "
+			"the balancer before it that sends the PROXY protocol");
 		return true;
 	}
 	if (kind) {
@@ -320,7 +330,9 @@ static void judge_address(struct judge *j)
 		judge_say(j, EXIT_TEMP,
 			"it takes connections and closes them without an answer: no broker of "
 			"Kafka, or a proxy that has lost its own");
-		judge_advise(j, "is a broker there, and does it run?");
+		judge_advise(j,
+			"is a broker there, and does it run? A proxy before it must not send the PROXY "
+			"protocol (send-proxy), which no broker understands");
 	} else {
 		judge_tls(j);
 	}

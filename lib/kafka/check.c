@@ -29,10 +29,10 @@ enum {
 /* ---- addresses ---- */
 
 static void look(const struct check *c, const struct check_listener *l, struct check_address *a,
-	enum talk_aim aim, int64_t now_us)
+	enum talk_aim aim, struct span words, int64_t now_us)
 {
-	talk_start(&a->looks[a->look_count++], &c->conf->as, aim, l->host, a->text, l->to_port,
-		now_us);
+	talk_start(&a->looks[a->look_count++], &c->conf->as, aim, words, l->host, a->text,
+		l->to_port, now_us);
 }
 
 /* Looks at what the address is, when the conversation says too little. */
@@ -46,15 +46,47 @@ static void begin_looks(const struct check *c, const struct check_listener *l,
 		return;
 	if (t->fault == TALK_BAD_CERT || t->fault == TALK_NO_BROKER || t->tls.end == TLS_WANTS_CERT)
 		return;
-	look(c, l, a, TALK_LOOK_TEXT, now_us);
+	look(c, l, a, TALK_LOOK_WORDS, talk_line, now_us);
 	if (t->fault != TALK_NO_KAFKA)
-		look(c, l, a, TALK_LOOK_ZOOKEEPER, now_us);
+		look(c, l, a, TALK_LOOK_WORDS, talk_zookeeper, now_us);
 	if (c->conf->as.tls) {
-		look(c, l, a, TALK_LOOK_PLAIN, now_us);
-		look(c, l, a, TALK_LOOK_TLS_TEXT, now_us);
+		look(c, l, a, TALK_LOOK_PLAIN, SPAN_NONE, now_us);
+		look(c, l, a, TALK_LOOK_TLS_WORDS, talk_line, now_us);
 	} else {
-		look(c, l, a, TALK_LOOK_TLS, now_us);
+		look(c, l, a, TALK_LOOK_TLS, SPAN_NONE, now_us);
 	}
+}
+
+static bool in_tls(const struct check_address *a)
+{
+	bool yes = a->talk.tls.version != NULL;
+
+	for (int i = 0; i < a->look_count; i++)
+		yes |= a->looks[i].tls.version != NULL;
+	return yes;
+}
+
+/* The second turn, when the first has found nothing, and the peer has closed: what servers answer
+ * that close on anything else. A frozen broker is not bothered with it. */
+static void begin_further_looks(const struct check *c, const struct check_listener *l,
+	struct check_address *a, int64_t now_us)
+{
+	bool tls = in_tls(a);
+	enum talk_aim aim = tls ? TALK_LOOK_TLS_WORDS : TALK_LOOK_WORDS;
+
+	a->looks_further = true;
+	if (a->talk.step != TALK_SHAKES && a->talk.step != TALK_ASKS_VERSIONS)
+		return;
+	if (a->talk.fault != TALK_CLOSED && a->talk.fault != TALK_BAD_TLS &&
+		!(tls && a->talk.fault == TALK_NO_KAFKA))
+		return;
+	a->looks_us = now_us;
+	if (tls && !c->conf->as.tls)
+		look(c, l, a, aim, talk_line, now_us);
+	else if (!tls)
+		look(c, l, a, TALK_LOOK_PROXY, SPAN_NONE, now_us);
+	for (const struct span *q = stranger_questions; q->len; q++)
+		look(c, l, a, aim, *q, now_us);
 }
 
 /* What is asked without a login, a listener that wants one closes. Other looks may have begun
@@ -67,7 +99,7 @@ static void begin_login_look(const struct check *c, const struct check_listener 
 		return;
 	a->looks_login = true;
 	a->looks_us = now_us;
-	look(c, l, a, TALK_LOOK_LOGIN, now_us);
+	look(c, l, a, TALK_LOOK_LOGIN, SPAN_NONE, now_us);
 }
 
 static bool is_slow(const struct talk *t, int64_t now_us)
@@ -118,6 +150,11 @@ static void watch_address(
 	begin_login_look(c, l, a, now_us);
 	for (int i = 0; i < a->look_count; i++)
 		looks_go_on |= talk_goes_on(&a->looks[i]);
+	if (a->looks_us && !a->looks_further && a->talk.fault && !check_knows(a) &&
+		(!looks_go_on || now_us - a->looks_us >= LOOK_US / 2)) {
+		begin_further_looks(c, l, a, now_us);
+		looks_go_on = true;
+	}
 	if (now_us >= c->nudge_us)
 		talk_nudge(&a->talk);
 	if (now_us >= c->until_us || a->talk.done || check_knows(a) ||
@@ -147,8 +184,8 @@ static void begin_talks(
 			    NI_NUMERICHOST))
 			continue;
 		l->address_count++;
-		talk_start(
-			&to->talk, &c->conf->as, TALK_USE, l->host, to->text, l->to_port, now_us);
+		talk_start(&to->talk, &c->conf->as, TALK_USE, SPAN_NONE, l->host, to->text,
+			l->to_port, now_us);
 	}
 	if (!n)
 		l->resolve_error = EAI_ADDRFAMILY;

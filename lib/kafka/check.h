@@ -7,6 +7,7 @@
 #define EVPIPE_KAFKA_CHECK_H
 
 #include "base/trouble.h"
+#include "kafka/stranger.h"
 #include "kafka/talk.h"
 #include "net/resolve.h"
 
@@ -14,7 +15,8 @@
 
 struct kafka_resolves;
 
-enum { CHECK_LOOKS = 5 };
+/* Those of the first turn, the look at the login, those of the second. */
+enum { CHECK_LOOKS = 4 + 1 + 2 + STRANGER_QUESTIONS };
 
 /* One address of a listener. */
 struct check_address {
@@ -24,6 +26,7 @@ struct check_address {
 	int look_count;
 	int64_t looks_us; /* since when */
 	bool looks_login; /* one of them has begun */
+	bool looks_further; /* the second turn */
 	bool done;
 };
 

@@ -12,13 +12,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum { READ_SIZE = 16 << 10, TEXT_ENOUGH = 12 };
 
-/* Servers of text answer this: HTTP, Redis, mail. */
-static const char any_line[] = "HEAD / HTTP/1.0\r\n\r\n";
-/* ZooKeeper takes the first four bytes of any other line for a length, and closes. */
-static const char zookeeper_word[] = "srvr";
+const struct span talk_line = SPAN("GET / HTTP/1.0\r\n\r\n"), talk_zookeeper = SPAN("srvr");
+/* Version 1 of the PROXY protocol: where we come from is not told. */
+static const char proxy_line[] = "PROXY UNKNOWN\r\n";
 
 static void fail(struct talk *t, enum talk_fault fault, int error, const char *text)
 {
@@ -52,11 +52,12 @@ static struct bytes_client *tls_of(const struct talk *t)
 {
 	switch (t->aim) {
 	case TALK_LOOK_TLS:
-	case TALK_LOOK_TLS_TEXT:
+	case TALK_LOOK_TLS_WORDS:
 		return t->as->tls_look;
+	case TALK_LOOK_PROXY:
+		return t->as->tls ? t->as->tls_look : NULL;
 	case TALK_LOOK_PLAIN:
-	case TALK_LOOK_TEXT:
-	case TALK_LOOK_ZOOKEEPER:
+	case TALK_LOOK_WORDS:
 		return NULL;
 	default:
 		return t->as->tls ? t->as->tls_client : NULL;
@@ -159,7 +160,7 @@ static void on_versions(struct talk *t, struct span body, int64_t now_us)
 		fail(t, TALK_DENIED, t->versions.error, "the broker refuses ApiVersions");
 	else if (!proto_has(&t->versions, PROTO_METADATA))
 		fail(t, TALK_NO_BROKER, 0, "it has no Metadata");
-	else if (t->aim == TALK_LOOK_PLAIN || t->aim == TALK_LOOK_TLS)
+	else if (t->aim == TALK_LOOK_PLAIN || t->aim == TALK_LOOK_TLS || t->aim == TALK_LOOK_PROXY)
 		finish(t, now_us);
 	else if (t->aim == TALK_LOOK_LOGIN || t->as->sasl)
 		ask_mechanisms(t, now_us);
@@ -240,7 +241,7 @@ static void look_at_input(struct talk *t, int64_t now_us)
 	int got;
 
 	if (t->step == TALK_READS_TEXT) {
-		if (t->in.len >= TEXT_ENOUGH)
+		if (t->in.len >= TEXT_ENOUGH || stranger_kind(buf_as_span(&t->in)))
 			no_kafka(t);
 		return;
 	}
@@ -275,12 +276,9 @@ static void on_shaken(struct talk *t, int64_t now_us)
 	if (t->tls.flaws && !any_cert) {
 		enter(t, TALK_SHAKES, now_us);
 		fail(t, TALK_BAD_CERT, 0, t->tls.flaw);
-	} else if (t->aim == TALK_LOOK_ZOOKEEPER) {
+	} else if (t->words.len) {
 		enter(t, TALK_READS_TEXT, now_us);
-		buf_puts(&t->out, zookeeper_word);
-	} else if (t->aim == TALK_LOOK_TEXT || t->aim == TALK_LOOK_TLS_TEXT) {
-		enter(t, TALK_READS_TEXT, now_us);
-		buf_puts(&t->out, any_line);
+		buf_put(&t->out, t->words.p, t->words.len);
 	} else {
 		ask_versions(t, now_us);
 	}
@@ -327,8 +325,13 @@ static void take_in(struct talk *t, int64_t now_us)
 static void on_connected(struct talk *t, int64_t now_us)
 {
 	struct bytes_client *tls = tls_of(t);
+	int fd = dial_take(&t->dial);
 
-	bytes_open(&t->bytes, dial_take(&t->dial), tls, t->host);
+	/* Before TLS. A new connection has room for it; one that is gone fails at what follows. */
+	if (t->aim == TALK_LOOK_PROXY &&
+		send(fd, proxy_line, sizeof(proxy_line) - 1, MSG_NOSIGNAL) < 0)
+		t->error = errno;
+	bytes_open(&t->bytes, fd, tls, t->host);
 	t->has_bytes = true;
 	if (tls)
 		enter(t, TALK_SHAKES, now_us);
@@ -352,11 +355,12 @@ static void on_dial(struct talk *t, int64_t now_us)
 
 /* ---- the whole ---- */
 
-void talk_start(struct talk *t, const struct talk_as *as, enum talk_aim aim, const char *host,
-	const char *address, const char *port, int64_t now_us)
+void talk_start(struct talk *t, const struct talk_as *as, enum talk_aim aim, struct span words,
+	const char *host, const char *address, const char *port, int64_t now_us)
 {
 	*t = (struct talk){.step = TALK_DIALS,
 		.aim = aim,
+		.words = words,
 		.as = as,
 		.host = mem_dup(host),
 		.address = mem_dup(address),

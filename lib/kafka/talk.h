@@ -31,9 +31,10 @@ enum talk_aim {
 	TALK_LOOK_PLAIN, /* without TLS, up to ApiVersions */
 	TALK_LOOK_TLS, /* with TLS and any certificate, up to ApiVersions */
 	TALK_LOOK_LOGIN, /* as configured, up to the mechanisms that are offered */
-	TALK_LOOK_TEXT, /* without TLS; sends a line, to see what comes back */
-	TALK_LOOK_ZOOKEEPER, /* without TLS; asks what ZooKeeper answers */
-	TALK_LOOK_TLS_TEXT, /* the same, with TLS and any certificate */
+	TALK_LOOK_PROXY, /* says by the PROXY protocol where it comes from, then as configured, with
+			    any certificate, up to ApiVersions */
+	TALK_LOOK_WORDS, /* without TLS; sends @words, to see what comes back */
+	TALK_LOOK_TLS_WORDS, /* the same, with TLS and any certificate */
 };
 
 /* The step it is at, or failed in. */
@@ -83,6 +84,7 @@ struct talk {
 	struct span answer;
 	/* Internal. */
 	enum talk_aim aim;
+	struct span words; /* that a look sends */
 	const struct talk_as *as;
 	char *host, *address, *port;
 	struct dial dial;
@@ -96,10 +98,14 @@ struct talk {
 	bool has_bytes, nudged;
 };
 
-/* Begins. @host is what a certificate is for; @address is numeric. They are copied. @t is all
- * zero. */
-void talk_start(struct talk *t, const struct talk_as *as, enum talk_aim aim, const char *host,
-	const char *address, const char *port, int64_t now_us);
+/* Servers of text answer these, HTTP, Redis, mail; and ZooKeeper those, which takes the first four
+ * bytes of any other line for a length, and closes. */
+extern const struct span talk_line, talk_zookeeper;
+
+/* Begins. @host is what a certificate is for; @address is numeric. They are copied; @words, of a
+ * look with them, stay. @t is all zero. */
+void talk_start(struct talk *t, const struct talk_as *as, enum talk_aim aim, struct span words,
+	const char *host, const char *address, const char *port, int64_t now_us);
 /* It waits for a descriptor or an answer. */
 bool talk_goes_on(const struct talk *t);
 /* Fills in what poll is to look at; -1: nothing. */

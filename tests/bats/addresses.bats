@@ -23,6 +23,8 @@ setup_file() {
 			free_port >"$BROKERS_DIR/proxy$n"
 			printf 'listen k%s\n\tbind 127.0.0.1:%s\n\tserver k %s\n' $n "$(<"$BROKERS_DIR/proxy$n")" "$(broker_at $n HIDDEN)"
 		done
+		free_port >"$BROKERS_DIR/told"
+		printf 'listen told\n\tbind 127.0.0.1:%s accept-proxy\n\tserver k %s\n' "$(<"$BROKERS_DIR/told")" "$(broker_at 1 HIDDEN)"
 	} >"$BROKERS_DIR/haproxy.cfg"
 	SPAWN_DIR=$BROKERS_DIR spawn haproxy haproxy -db -f "$BROKERS_DIR/haproxy.cfg" </dev/null
 	for n in 1 2 3; do wait_for "(: </dev/tcp/127.0.0.1/$(<"$BROKERS_DIR/proxy$n"))"; done
@@ -86,6 +88,12 @@ print(*(line.split(",")[9] for line in s.makefile() if line.startswith("k%s,FRON
 	grep -q '^verdict: .*: brokers [123], [123] and [123] advertise this one address, as with one proxy for all' out
 	grep -q '^remedy: give each broker a port or a host name of its own at the proxy' out
 	kcat -L -b "127.0.0.1:$SHARED" >meta
+}
+
+@test "a proxy that wants the PROXY protocol is told" {
+	check 100 -b "127.0.0.1:$(<"$BROKERS_DIR/told")"
+	grep -q '^verdict: .*: a proxy answers there that wants to be told by the PROXY protocol who calls' out
+	grep -q '^remedy: take accept-proxy (proxy_protocol) from that listener' out
 }
 
 @test "ports that are mixed up are told" {

@@ -137,6 +137,36 @@ table() {
 	END
 }
 
+# librdkafka warns of most of them, and waits for ever.
+@test "addresses of brokers that are none are told by each program, before anything is dialled" {
+	local address words program
+	while IFS='|' read -r address words; do
+		for program in "kread -e orders" "kwrite -t orders" kcheck; do
+			# shellcheck disable=SC2086 # words
+			run -100 --separate-stderr timeout -s KILL 100 $program -b "$address" <<<'{"payload":"x"}'
+			# shellcheck disable=SC2154 # set by run
+			[[ $stderr == "${program%% *}: "*"$words"* ]] || { echo "$program, $address: $stderr"; false; }
+		done
+	done <<-'END'
+		127.0.0.1:0|the port is a number from 1 to 65535
+		127.0.0.1:70000|the port is a number from 1 to 65535
+		127.0.0.1:http|the port is a number from 1 to 65535
+		127.0.0.1:|'127.0.0.1:' is no broker's address
+		127.0.0.1:9092/orders|'127.0.0.1:9092/orders' is no broker's address
+		127.0.0.1:9092,:9092|':9092' is no broker's address: HOST is missing
+		PLAINTEXT://|HOST is missing
+		::1:19092|brackets: [ADDRESS]:PORT
+		[::1|an IPv6 address is [ADDRESS]:PORT
+		[kafka]:9092|an IPv6 address is [ADDRESS]:PORT
+		alice:secret@kafka:9092|has no user in it
+		SSL://kafka:9093|security.protocol is plaintext: -X security.protocol=SSL
+		,|no broker is named: give -b HOST:PORT
+		 , ,|no broker is named: give -b HOST:PORT
+	END
+	run -100 --separate-stderr kread -e orders -b '::1,alice:secret@x:1'
+	[[ $stderr != *secret* ]]
+}
+
 @test "values that an option does not take are named, with those that it takes" {
 	table <<-'END'
 		kread -o yesterday orders
@@ -332,43 +362,55 @@ table() {
 }
 
 @test "the port of another server as a broker's: what answers there is said, once, by each program" {
-	local port kind program got
-	# The first words of the one who is asked, and of the one who speaks first.
+	local port kind program got turn text
+	# The first words of the one who is asked this, "*": anything, and of the one who speaks first, "".
 	spawn others python3 -uc 'import socket, threading, time
-def serve(s, words, is_first):
+def serve(s, asked, words):
     while True:
-        a = s.accept()[0]
-        threading.Thread(target=answer, args=(a, words, is_first), daemon=True).start()
-def answer(a, words, is_first):
+        threading.Thread(target=answer, args=(s.accept()[0], asked, words), daemon=True).start()
+def answer(a, asked, words):
     try:
-        if is_first or a.recv(1000) == b"srvr" or not words.startswith(b"Zoo"):
+        if asked == b"" or a.recv(1000).startswith(asked) or asked == b"*":
             a.sendall(words)
             a.recv(1000)
     except OSError:
         pass
     a.close()
-for words, is_first in ((b"SSH-2.0-OpenSSH_9.2\r\n", True), (b"220 mail.example ESMTP\r\n", True),
-                        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False), (b"AMQP\0\0\x09\1", False),
-                        (b"\x4a\0\0\0\x0a8.0.36\0", True), (b"E\0\0\0\x60SFATAL\0VFATAL\0C0A000\0", False),
-                        (b"\0\0\6\4\0\0\0\0\0\0\4\0\0\xff\xff", True), (b"Zookeeper version: 3.8.4", False),
-                        (b"INFO {}\r\n", True), (b"hello\r\n", True)):
+for asked, words in ((b"", b"SSH-2.0-OpenSSH_9.2\r\n"), (b"", b"220 mail.example ESMTP\r\n"),
+                     (b"*", b"HTTP/1.1 400 Bad Request\r\n\r\n"), (b"*", b"AMQP\0\0\x09\1"),
+                     (b"", b"\x4a\0\0\0\x0a8.0.36\0"), (b"*", b"E\0\0\0\x60SFATAL\0VFATAL\0C0A000\0"),
+                     (b"", b"\0\0\6\4\0\0\0\0\0\0\4\0\0\xff\xff"), (b"srvr", b"Zookeeper version: 3.8.4"),
+                     (b"", b"INFO {}\r\n"),
+                     (b"GET / HTTP/1.", b"HTTP/1.0 200 OK\r\nContent-Length: 85\r\n\r\nIt looks like you are trying to access MongoDB over HTTP on the native driver port.\r\n"),
+                     (b"GET / HTTP/1.", b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.schemaregistry.v1+json\r\n\r\n{}"),
+                     (b"GET / HTTP/1.", b"HTTP/1.1 200 OK\r\n\r\n{\"version\":\"4.1.0\",\"kafka_cluster_id\":\"x\"}"),
+                     (b"*", b"\x84\0\0\0\0\0\0\0\x17\0\0\0\x0a\0\x11Invalid or unsupp"),
+                     (b"", b"\xff\xfd\x18\xff\xfd\x20"), (b"GET ", b"ERROR\r\nERROR\r\n"),
+                     (b"", b"\0\0\1\x3b\1ActiveMQ\0\0\0\x0c"), (b"", b"@RSYNCD: 31.0\n"),
+                     (b"\x10\x0c\0\4MQTT", b"\x20\2\0\0"), (b"0\x0c\2\1\1\x60", b"0\x0c\2\1\1a\7\x0a\1\0\4\0\4\0"),
+                     (b"\3\0\0\x13\x0e\xe0", b"\3\0\0\x13\x0e\xd0\0\0\x12\x34\0\2\x1f\x08\0\2\0\0\0"),
+                     (b"\0\x1ekc", b"\0\x1ekc\x80\5\0\1\0\0\0\0\0\0\7version\4bind\0\0\x10\0\3"),
+                     (b"\0\0\0\x0d\0\0\0\x09\x08\2", b"\0\0\0\x0f\0\0\0\x0b\x08\3\x1a\7\x0a\3abc\x10\x0c"),
+                     (b"", b"hello\r\n")):
     s = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=serve, args=(s, words, is_first), daemon=True).start()
+    threading.Thread(target=serve, args=(s, asked, words), daemon=True).start()
     print(s.getsockname()[1])
 time.sleep(1000)' </dev/null
-	wait_lines others.out 10
+	wait_lines others.out 23
 	printf '%s\n' 'an SSH server' 'a mail or FTP server' 'an HTTP server' 'an AMQP server' 'a MySQL server' \
-		'a PostgreSQL server' 'an HTTP/2 server (gRPC?)' ZooKeeper 'a NATS server' | paste others.out - >rows
-	# The more of them, by one program.
+		'a PostgreSQL server' 'an HTTP/2 server (gRPC?)' ZooKeeper 'a NATS server' 'a MongoDB server' \
+		'a Schema Registry (HTTP)' 'Kafka Connect (HTTP)' 'a Cassandra server' 'a telnet server' 'a memcached server' \
+		'an ActiveMQ broker (OpenWire)' 'an rsync server' 'an MQTT broker' 'an LDAP server' 'an RDP server' \
+		'a DNS server' 'a Pulsar broker' | paste others.out - >rows
+	# The more of them, by one program, without TLS and with it in turn.
+	turn=("-X security.protocol=SSL" "")
 	while IFS=$'\t' read -r port kind; do
 		text="127.0.0.1:$port: ${kind:+$kind answers there, no broker of Kafka}"
 		[ -n "$kind" ] || text+="the answer is none of Kafka's: 'hello'"
-		for program in kcheck 'kcheck -X security.protocol=SSL'; do
-			# shellcheck disable=SC2086 # words
-			run -100 --separate-stderr $program -b "127.0.0.1:$port"
-			# shellcheck disable=SC2154 # set by run
-			[[ $stderr == "kcheck: $text"* ]]
-		done
+		turn=("${turn[1]}" "${turn[0]}")
+		# shellcheck disable=SC2086 # words
+		run -100 --separate-stderr kcheck -b "127.0.0.1:$port" ${turn[0]}
+		[[ $stderr == "kcheck: $text"* ]]
 	done <rows
 	while IFS=$'\t' read -r port kind; do
 		for program in 'kread -e t' 'kread -g g --commit written t' 'kwrite -t t' kcheck 'khttp --listen unix:web --management none'; do
