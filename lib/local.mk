@@ -33,6 +33,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/conf.c lib/kafka/conf.h \
 	lib/kafka/diagnosis.c lib/kafka/diagnosis.h \
 	lib/kafka/fetchers.c lib/kafka/fetchers.h \
+	lib/kafka/generation.c lib/kafka/generation.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h lib/kafka/kafka-parts.h lib/kafka/outage.c lib/kafka/renew.c \
 	lib/kafka/like.c lib/kafka/like.h \
 	lib/kafka/listing.c lib/kafka/listing.h \

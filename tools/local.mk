@@ -28,7 +28,7 @@ tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kch
 tools_bin_kcheck_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kcheck_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
 tools_bin_khttp_SOURCES = tools/khttp/khttp.c tools/khttp/access.c tools/khttp/access.h tools/khttp/admin.c tools/khttp/ask.c tools/khttp/ask.h \
-	tools/khttp/body.c tools/khttp/body.h tools/khttp/consumer.c tools/khttp/consumer-calls.c tools/khttp/consumer-create.c \
+	tools/khttp/body.c tools/khttp/body.h tools/khttp/consumer.c tools/khttp/consumer-calls.c tools/khttp/consumer-commit.c tools/khttp/consumer-create.c \
 	tools/khttp/consumer-error.c tools/khttp/consumer-group.c tools/khttp/consumer-metrics.c tools/khttp/consumer-pattern.c tools/khttp/consumer-places.c tools/khttp/consumer-read.c \
 	tools/khttp/consumer-wait.c tools/khttp/instance.h tools/khttp/consumer.h tools/khttp/poll.c tools/khttp/poll-print.c tools/khttp/poll-stream.c tools/khttp/error.c tools/khttp/error.h tools/khttp/feed.c tools/khttp/feed.h \
 	tools/khttp/handles.c tools/khttp/handles.h tools/khttp/idem.c tools/khttp/idem.h tools/khttp/job.h tools/khttp/khttp.h tools/khttp/media.c tools/khttp/media.h tools/khttp/openapi.c tools/khttp/openapi.h \

@@ -97,7 +97,12 @@ assigned() {
 		req GET "$C/records?timeout=0" -H "Accept:${accept:+ }$accept"
 		is 200 '[]'
 	done
-	for accept in application/vnd.kafka.binary.v2+json text/html application/json; do
+	for accept in application/json 'application/json;q=0.5, text/html'; do
+		req GET "$C/records?timeout=0" -H "Accept: $accept"
+		is 200 '[]'
+		[[ $headers == *'Content-Type: application/json'* ]]
+	done
+	for accept in application/vnd.kafka.binary.v2+json text/html 'application/json;q=0'; do
 		req GET "$C/records?timeout=0" -H "Accept: $accept"
 		is_error 406 'Consumer format does not match the embedded format requested by the Accept header.'
 	done
@@ -295,7 +300,11 @@ dropped() {
 	polled "$A" 10
 	instance "$group" b
 	B=$C
-	subscribed "$B" "$topic"
+	# A commit that comes before the group is joined waits for that: sent before, it would be one of no group.
+	post "$B/subscription" "{\"topics\":[\"$topic\"]}"
+	is 204
+	post "$B/offsets" "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":5},{\"topic\":\"$topic\",\"partition\":1,\"offset\":5}]}"
+	is 204
 	wait_for "curl -s $BRIDGE$A/subscription | jq -e '.partitions | map(to_entries[].value | length) | add == 1'"
 	for p in 0 1; do seq "${p}6" "${p}9" | sed 's/^0//' | kproduce "$topic" -p $p; done
 	mv polled first

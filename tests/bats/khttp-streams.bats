@@ -148,6 +148,9 @@ is_stuck() {
 	read_from '?partition=0'
 	says 200 'map(.offset) == [0, 1, 2, 3, 4]'
 	[[ $headers == *'Content-Type: application/vnd.kafka.json.v2+json'* ]]
+	req GET "/topics/$topic/records?partition=0" -H 'Accept: text/html, application/json;q=0.5'
+	says 200 'map(.offset) == [0, 1, 2, 3, 4]'
+	[[ $headers == *'Content-Type: application/json'* ]]
 	read_from '?partition=0&offset=3'
 	says 200 'map(.offset) == [3, 4]'
 	read_from '?partition=0&offset=1&limit=2'

@@ -283,6 +283,34 @@ void calls_seek_to(struct instance *i, const struct call *c, int64_t offset)
 
 /* ---- commits ---- */
 
+static void answer_commit(struct http_request *r, bool compat, rd_kafka_resp_err_t err,
+	const rd_kafka_topic_partition_list_t *offsets)
+{
+	if (err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
+		err == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+		err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS) {
+		http_error(r, compat ? 500 : 409, "%s", kafka_why(err));
+		return;
+	}
+	for (int n = 0; offsets && n < offsets->cnt; n++)
+		if (offsets->elems[n].err) {
+			http_error(r, error_status(offsets->elems[n].err, compat),
+				"%s-%" PRId32 ": %s", offsets->elems[n].topic,
+				offsets->elems[n].partition, kafka_why(offsets->elems[n].err));
+			return;
+		}
+	if (err && err != RD_KAFKA_RESP_ERR__NO_OFFSET)
+		error_kafka(r, compat, err, NULL);
+	else
+		calls_done(r);
+}
+
+/* Before the first assignment a commit would be one of no group, or of a past generation. */
+static bool waits_to_join(const struct instance *i)
+{
+	return (i->mode == MODE_TOPICS || i->mode == MODE_PATTERN) && !i->joined;
+}
+
 static void begin_commit(
 	struct instance *i, const struct call *c, const rd_kafka_topic_partition_list_t *list)
 {
@@ -292,9 +320,15 @@ static void begin_commit(
 
 	if (!khttp_kafka_answers(c->k, c->r))
 		return;
-	number = group_commit(i, list, &err);
+	if (list && waits_to_join(i)) {
+		w = wait_open(i, c->r, WAIT_COMMIT, i->all->now_ms + ASSIGNMENT_MS);
+		if (w)
+			w->places = rd_kafka_topic_partition_list_copy(list);
+		return;
+	}
+	number = commit_send(i, list, &err);
 	if (err) {
-		error_kafka(c->r, c->k->compat, err, NULL);
+		answer_commit(c->r, c->k->compat, err, NULL);
 	} else if (!number) {
 		calls_done(c->r);
 	} else {
@@ -340,26 +374,25 @@ void calls_commit(struct instance *i, const struct call *c)
 	places_free(&places);
 }
 
-static void answer_commit(struct http_request *r, bool compat, rd_kafka_resp_err_t err,
-	const rd_kafka_topic_partition_list_t *offsets)
+void calls_joined(struct instance *i)
 {
-	if (err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
-		err == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
-		err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS) {
-		http_error(r, compat ? 500 : 409, "%s", kafka_why(err));
-		return;
-	}
-	for (int n = 0; offsets && n < offsets->cnt; n++)
-		if (offsets->elems[n].err) {
-			http_error(r, error_status(offsets->elems[n].err, compat),
-				"%s-%" PRId32 ": %s", offsets->elems[n].topic,
-				offsets->elems[n].partition, kafka_why(offsets->elems[n].err));
-			return;
+	rd_kafka_resp_err_t err;
+
+	for (struct wait *w = i->waits; w; w = w->next) {
+		if (w->answered)
+			continue;
+		if (w->kind == WAIT_ASSIGNMENT) {
+			wait_answered(w);
+			calls_done(w->request);
+		} else if (w->kind == WAIT_COMMIT && !w->commit) {
+			w->commit = commit_send(i, w->places, &err);
+			wait_until(w, i->all->now_ms + COMMIT_WAIT_MS);
+			if (err) {
+				wait_answered(w);
+				answer_commit(w->request, i->all->k->compat, err, NULL);
+			}
 		}
-	if (err && err != RD_KAFKA_RESP_ERR__NO_OFFSET)
-		error_kafka(r, compat, err, NULL);
-	else
-		calls_done(r);
+	}
 }
 
 void calls_committed(struct instance *i, uint64_t number, rd_kafka_resp_err_t err,

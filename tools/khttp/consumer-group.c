@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Partitions come and go, positions are committed.
+/* Partitions come and go.
  *
  * A rebalance that takes partitions away waits for the answer that is being written, then for the
  * commit of positions, REVOKE_MS at most. librdkafka seeks only in a partition that it fetches, so
@@ -113,52 +113,6 @@ static void drop_all(struct instance *i)
 		drop(i, &i->parts[i->part_count - 1]);
 }
 
-/* ---- positions ---- */
-
-static bool has_moved(const struct consumer_part *p)
-{
-	return p->next >= 0 && p->next != p->committed;
-}
-
-uint64_t group_commit(
-	struct instance *i, const rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t *err)
-{
-	rd_kafka_topic_partition_list_t *own = rd_kafka_topic_partition_list_new(8);
-	bool some;
-
-	for (struct consumer_part *p = i->parts; !list && p < i->parts + i->part_count; p++)
-		if (p->next >= 0)
-			rd_kafka_topic_partition_list_add(own, p->topic, p->partition)->offset =
-				p->next;
-	some = list || own->cnt;
-	*err = RD_KAFKA_RESP_ERR_NO_ERROR;
-	if (some)
-		*err = rd_kafka_commit_queue(i->kafka.rk, list ? list : own, i->answers, NULL,
-			(void *)(uintptr_t)(i->commits + 1));
-	rd_kafka_topic_partition_list_destroy(own);
-	return some && !*err ? ++i->commits : 0;
-}
-
-static void commit_moved(struct instance *i)
-{
-	bool moved = false;
-	rd_kafka_resp_err_t err;
-
-	for (size_t n = 0; n < i->part_count; n++)
-		moved = moved || has_moved(&i->parts[n]);
-	if (!moved || i->own_commit)
-		return;
-	i->own_commit = group_commit(i, NULL, &err);
-	for (size_t n = 0; i->own_commit && n < i->part_count; n++)
-		i->parts[n].committed = i->parts[n].next;
-}
-
-void group_commit_positions(struct instance *i)
-{
-	if (!i->leaving)
-		commit_moved(i);
-}
-
 /* ---- seeking ---- */
 
 /* Tells librdkafka to go on at another place. */
@@ -240,7 +194,7 @@ rd_kafka_resp_err_t group_assign(struct instance *i, const struct places *list)
 	struct consumer_part *p;
 
 	if (i->auto_commit)
-		group_commit_positions(i);
+		commit_positions(i);
 	for (size_t n = i->part_count; n-- > 0;) {
 		bool stays = false;
 
@@ -295,8 +249,9 @@ void group_unsubscribe(struct instance *i)
 
 	pattern_free(i);
 	i->mode = MODE_NOTHING;
+	i->joined = false;
 	if (i->auto_commit && !i->leaving)
-		group_commit_positions(i);
+		commit_positions(i);
 	if (mode == MODE_ASSIGNED) {
 		drop_all(i);
 		rd_kafka_assign(i->kafka.rk, NULL);
@@ -366,11 +321,9 @@ static void give(struct instance *i, rd_kafka_topic_partition_list_t *list)
 		stream_resume(i, &i->parts[n]);
 	free(i->resume);
 	i->resume = NULL;
-	for (struct wait *w = i->waits; w; w = w->next)
-		if (w->kind == WAIT_ASSIGNMENT && !w->answered) {
-			wait_answered(w);
-			calls_done(w->request);
-		}
+	i->rejoin_by_ms = 0;
+	i->joined = true;
+	calls_joined(i);
 }
 
 static void release(struct instance *i)
@@ -378,6 +331,7 @@ static void release(struct instance *i)
 	rd_kafka_topic_partition_list_t *list = i->leaving;
 
 	i->leaving = NULL;
+	i->rejoin_by_ms = i->all->now_ms + REJOIN_MS;
 	for (int n = 0; n < list->cnt; n++) {
 		struct consumer_part *p =
 			part_find(i, list->elems[n].topic, list->elems[n].partition);
@@ -411,6 +365,7 @@ static void on_rebalance(
 		give(i, list);
 		return;
 	}
+	i->rejoin_by_ms = 0;
 	i->leaving = rd_kafka_topic_partition_list_copy(list);
 	i->leaving_cooperative = is_cooperative(i);
 	i->leaving_committed = false;
@@ -461,7 +416,7 @@ int group_open(struct instance *i, struct kafka_conf *conf, struct trouble *why)
 void group_close(struct instance *i)
 {
 	if (i->auto_commit)
-		group_commit_positions(i);
+		commit_positions(i);
 }
 
 bool group_may_close(const struct instance *i)

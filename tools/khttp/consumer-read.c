@@ -81,8 +81,8 @@ static bool read_from(struct http_request *r, struct read *d)
 
 static bool read_query(const struct call *c, struct read *d)
 {
-	static const enum media offered[] = {
-		MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT, MEDIA_LINES, MEDIA_EVENTS, MEDIA_NONE};
+	static const enum media offered[] = {MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT, MEDIA_LINES,
+		MEDIA_EVENTS, MEDIA_PLAIN, MEDIA_NONE};
 
 	*d = (struct read){.partition = -1, .timeout_ms = TIMEOUT_MS, .max_bytes = INT64_MAX};
 	d->media = media_choose(http_header(c->r, "Accept"), offered, false);

@@ -98,6 +98,8 @@ static void on_done(struct http_request *r, bool whole)
 	w->all->wait_count--;
 	consumers_free(w->all);
 	stream_free(w->stream);
+	if (w->places)
+		rd_kafka_topic_partition_list_destroy(w->places);
 	free(w);
 }
 

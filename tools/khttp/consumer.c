@@ -6,7 +6,7 @@
  * ended in a thread of lib/kafka's.
  *
  * Files: consumer.c the table, waits, the end; consumer-create.c, consumer-calls.c, poll.c
- * requests; consumer-body.c their bodies; consumer-group.c partitions, positions, commits;
+ * requests; consumer-body.c their bodies; consumer-group.c partitions; consumer-commit.c positions;
  * consumer-error.c errors; consumer-pattern.c subscriptions by pattern; poll-print.c records. */
 #include "khttp/instance.h"
 #include "khttp/peers.h"
@@ -95,7 +95,8 @@ static void give_up(struct wait *w)
 		break;
 	case WAIT_COMMIT:
 		error_kafka(w->request, w->all->k->compat, RD_KAFKA_RESP_ERR__TRANSPORT,
-			"no broker has answered the commit in time");
+			w->commit ? "no broker has answered the commit in time"
+				  : "the group was not joined in time");
 		break;
 	default:
 		calls_done(w->request);
@@ -318,7 +319,7 @@ void instance_close(struct instance *i, bool leaving)
 	i->close_by_ms = i->all->now_ms + CLOSE_MS;
 	for (struct wait *w = i->waits; w; w = next) {
 		next = w->next;
-		if (w->answered || w->kind == WAIT_CLOSE || w->kind == WAIT_COMMIT)
+		if (w->answered || w->kind == WAIT_CLOSE || (w->kind == WAIT_COMMIT && w->commit))
 			continue;
 		wait_answered(w);
 		answer_poll(w, leaving);
@@ -342,7 +343,7 @@ static void tick(struct consumers *all)
 		error_place(i);
 		if (!i->closing && i->auto_commit && all->now_ms >= i->commit_ms) {
 			i->commit_ms = all->now_ms + COMMIT_MS;
-			group_commit_positions(i);
+			commit_positions(i);
 		}
 	}
 }

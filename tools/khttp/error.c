@@ -64,8 +64,8 @@ void error_query(struct http_request *r, const char *name)
 /* For a browser's EventSource an error is the end for good; a stream that ends it opens again. */
 static bool is_event_source(const struct http_request *r)
 {
-	static const enum media offered[] = {
-		MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT, MEDIA_LINES, MEDIA_EVENTS, MEDIA_NONE};
+	static const enum media offered[] = {MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT, MEDIA_LINES,
+		MEDIA_EVENTS, MEDIA_PLAIN, MEDIA_NONE};
 	const char *pattern = http_pattern(r);
 	size_t n = pattern ? strlen(pattern) : 0;
 

@@ -19,6 +19,7 @@ enum {
 	CLOSE_MS = 8000, /* for the leaving of a group */
 	COMMIT_WAIT_MS = 10000, /* for the answer to a commit */
 	FORWARD_MS = 10000,
+	REJOIN_MS = 10000, /* in which librdkafka mostly tells what it was assigned anew */
 	ASSIGNMENT_MS = 30000, /* for ?wait=assignment */
 	PATTERN_MS = 5000, /* between two looks for topics that match */
 	INSTANCES_MAX = 2000,
@@ -61,7 +62,9 @@ struct wait {
 	int64_t until_ms;
 	size_t heap; /* 1 + where it stands; 0: it has no time */
 	size_t max_bytes, max_records;
-	uint64_t commit; /* which one is waited for */
+	uint64_t commit; /* which one is waited for; 0: it is sent once the group is joined */
+	rd_kafka_topic_partition_list_t *places; /* what that one commits; NULL */
+	enum media media; /* of a poll's answer */
 	bool answered;
 	struct stream *stream;
 };
@@ -104,6 +107,9 @@ struct instance {
 	uint64_t commits; /* the number of the last one */
 	uint64_t own_commit; /* which is out, of positions; 0: none */
 	int64_t commit_ms; /* when the next one is due */
+	/* its group */
+	bool joined; /* it has had an assignment since it subscribed */
+	int64_t rejoin_by_ms; /* until then it may be joining anew */
 	/* a rebalance that takes partitions away */
 	rd_kafka_topic_partition_list_t *leaving;
 	bool leaving_cooperative, leaving_committed;
@@ -184,6 +190,8 @@ void calls_seek_to(struct instance *i, const struct call *c, int64_t offset);
 /* The commit of that number has ended; the requests that wait for it are answered. */
 void calls_committed(struct instance *i, uint64_t number, rd_kafka_resp_err_t err,
 	const rd_kafka_topic_partition_list_t *offsets);
+/* The group is joined: what has waited for that goes on. */
+void calls_joined(struct instance *i);
 /* Whether the request is as the schema has it; else it has answered with 400. */
 bool calls_valid(const struct consumer_call *c);
 /* 204. */
@@ -216,12 +224,6 @@ struct consumer_part *part_find(const struct instance *i, const char *topic, int
 struct consumer_part *part_of(struct instance *i, const rd_kafka_message_t *m);
 /* Goes on with a rebalance. */
 void group_go_on(struct instance *i);
-/* Commits positions that have moved, unless the last such commit is still out. */
-void group_commit_positions(struct instance *i);
-/* Begins to commit @list; NULL: all positions. Returns the commit's number; 0: there is nothing to
- * commit, or *@err. */
-uint64_t group_commit(
-	struct instance *i, const rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t *err);
 /* From now on it has these partitions, and no group. The list may be empty. */
 rd_kafka_resp_err_t group_assign(struct instance *i, const struct places *list);
 /* The same from the offsets of the list on. */
@@ -242,6 +244,17 @@ void group_close(struct instance *i);
 bool group_may_close(const struct instance *i);
 /* Frees all but the client. Returns false while a question is out: call it again. */
 bool group_release(struct instance *i);
+
+/* ---- consumer-commit.c ---- */
+
+/* Begins to commit @list; NULL: all positions. Returns the commit's number; 0: there is nothing to
+ * commit, or *@err, which is ILLEGAL_GENERATION while the instance is not in its group. */
+uint64_t commit_send(
+	struct instance *i, const rd_kafka_topic_partition_list_t *list, rd_kafka_resp_err_t *err);
+/* Commits positions that have moved, unless the last such commit is still out. */
+void commit_moved(struct instance *i);
+/* The same, but for what a rebalance is taking away. */
+void commit_positions(struct instance *i);
 
 /* ---- consumer-error.c ---- */
 

@@ -134,7 +134,7 @@ static void answer_held(struct instance *i, struct wait *w)
 	i->out = n;
 	i->out_to = w;
 	i->all->bytes += body.len;
-	http_reply(w->request, 200, media_name(print_media[i->format]), &body);
+	http_reply(w->request, 200, media_name(w->media), &body);
 }
 
 static void answer_none(struct wait *w)
@@ -142,7 +142,7 @@ static void answer_none(struct wait *w)
 	struct buf body = {0};
 
 	buf_puts(&body, "[]");
-	http_reply(w->request, 200, media_name(print_media[w->instance->format]), &body);
+	http_reply(w->request, 200, media_name(w->media), &body);
 }
 
 void poll_answer(struct instance *i, struct wait *w)
@@ -292,8 +292,8 @@ bool poll_read(struct http_request *r, struct poll_limits *l)
 /* What the client gets; MEDIA_NONE: nothing that it likes. */
 static enum media choose(const struct instance *i, const struct call *c)
 {
-	const enum media offered[] = {
-		print_media[i->format], MEDIA_EVENTS, MEDIA_LINES, MEDIA_NONE};
+	const enum media offered[] = {print_media[i->format], MEDIA_EVENTS, MEDIA_LINES,
+		i->format == FORMAT_JSON && !c->k->compat ? MEDIA_PLAIN : MEDIA_NONE, MEDIA_NONE};
 
 	return media_choose(http_header(c->r, "Accept"), offered, c->k->compat);
 }
@@ -338,6 +338,7 @@ void poll_request(struct instance *i, const struct call *c)
 		return;
 	if (i->receipt)
 		i->all->unsettled = true;
+	w->media = media;
 	w->max_bytes = l.max_bytes < 0 ? 0 : (size_t)l.max_bytes;
 	w->max_records = l.max_records < 1 ? 1 : (size_t)l.max_records;
 	poll_go_on(i);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kread/member.h"
+#include "kafka/generation.h"
 
 void acks_opts(struct acks_opts *o)
 {
@@ -41,7 +41,7 @@ static bool on_metadata(void *ctx, struct buf *out)
 {
 	const struct group *g = (const struct group *)ctx;
 
-	return member_is_in(g->kafka->rk, out) && !rd_kafka_assignment_lost(g->kafka->rk);
+	return generation_held(g->kafka->rk, out) && !rd_kafka_assignment_lost(g->kafka->rk);
 }
 
 /* A transaction commits the same metadata with a position as we do. */

@@ -20,9 +20,9 @@
 #include "base/msg.h"
 #include "base/metrics.h"
 #include "base/wake.h"
+#include "kafka/generation.h"
 #include "kread/follow.h"
 #include "kread/give.h"
-#include "kread/member.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -146,7 +146,7 @@ void group_commit(struct group *g)
 	 * none of them end. */
 	if (g->rejoining && wake_now_ms() < g->rejoin_by_ms)
 		return;
-	if (!g->committing && (!g->commit_failed || member_is_in(g->kafka->rk, NULL)))
+	if (!g->committing && (!g->commit_failed || generation_held(g->kafka->rk, NULL)))
 		commit(g, NULL);
 }
 

@@ -8,19 +8,9 @@
 #ifndef EVPIPE_KREAD_MEMBER_H
 #define EVPIPE_KREAD_MEMBER_H
 
-#include "base/buf.h"
-
-#include <librdkafka/rdkafka.h>
-#include <stdbool.h>
-
 /* "evpipe-UNIT-HOST-BOOT": a name that the unit has again when it is started anew, and that no
  * other has: evpipe's $EVPIPE_UNIT, the host's name, and a number of its present boot, since hosts
  * may share a name. NULL without $EVPIPE_UNIT. Static. */
 const char *member_name(void);
-
-/* Whether the client has a generation of its group: not while it joins anew, nor after it has left
- * or was thrown out. The group's metadata are put into @metadata (may be NULL) in base64. It waits
- * for librdkafka's main thread. */
-bool member_is_in(rd_kafka_t *rk, struct buf *metadata);
 
 #endif
