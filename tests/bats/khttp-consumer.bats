@@ -88,6 +88,10 @@ three() {
 	is_error 422 'Invalid value -1 for configuration request.timeout.ms: Value must be at least 0'
 	post /consumers/g '{"name":""}'
 	is 422
+	post /consumers/%20g '{}'
+	is_error 422 'Invalid value  g for configuration group.id: it must not begin with white space'
+	post /consumers/%20 '{}'
+	is 422
 }
 
 @test "base_uri is where the client has reached the bridge" {

@@ -55,6 +55,9 @@ is_empty() {
 		cmp body first
 		http -H "Accept: $LINES" "/topics/$topic/records?offset=0&limit=1000" >out
 		[ "$(jq -r .key out)" = "$(seq 0 999)" ]
+		# An answer that is as long as it may be does not wait for more.
+		http -m 100 -H "Accept: $TEXT" "/topics/$topic/records?offset=0&timeout=300000" >out
+		is 200 'length > 0 and length < 100'
 		[ "$(awk '/VmHWM/ { print $2 }' "/proc/$(pid_of http)/status")" -lt $((48 << 10)) ]
 		stop http
 		wait_exit http

@@ -54,6 +54,11 @@ schema='Validation error on: Schema validation error'
 	is_error 404 'Not Found'
 	http /topics/a/b/c
 	is_error 404 'Not Found'
+	# What is no text is no name: at such a one a broker ends the connection, which is all requests'.
+	post json '{"records":[{"value":"a"}]}' /topics/%FF
+	is_error 404 'Not Found'
+	post v2 '{}' /consumers/%C3%28
+	is_error 404 'Not Found'
 	http -X PUT /topics
 	is 405
 	[ ! -s body ]

@@ -35,6 +35,9 @@ table() {
 		kread -G g orders
 		100
 		-G  kread -g GROUP TOPIC
+		kread -g ' ' orders
+		100
+		must not begin with white space
 		kread -C orders
 		100
 		kread always reads

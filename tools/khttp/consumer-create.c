@@ -7,6 +7,7 @@
 #include "base/msg.h"
 #include "base/text.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -283,6 +284,12 @@ bool create_may(struct consumers *all, const struct call *c)
 /* Looks at what is asked for. Returns whether an instance may be made; else it has answered. */
 static bool may_create(struct consumers *all, const struct call *c, struct wish *w, struct buf *uri)
 {
+	/* librdkafka leaves it out: it would be another group's name, or none. */
+	if (isspace((unsigned char)*w->group)) {
+		refuse(c->r, "group.id", (struct span){w->group, strlen(w->group)},
+			"it must not begin with white space");
+		return false;
+	}
 	if (read_format(c->r, w))
 		return false;
 	if (consumers_named(all, w->group, w->name)) {

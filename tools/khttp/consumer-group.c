@@ -89,8 +89,7 @@ static void purge(struct instance *i, const struct consumer_part *p)
 			i->held[kept++] = m;
 			continue;
 		}
-		i->held_bytes -= m->len + m->key_len;
-		rd_kafka_message_destroy(m);
+		poll_drop(i, m);
 		if (n < i->out)
 			out--;
 	}
@@ -440,7 +439,7 @@ bool group_release(struct instance *i)
 	i->leaving = NULL;
 	drop_all(i);
 	while (i->held_count)
-		rd_kafka_message_destroy(i->held[--i->held_count]);
+		poll_drop(i, i->held[--i->held_count]);
 	i->out = 0;
 	free(i->parts);
 	i->parts = NULL;

@@ -128,6 +128,7 @@ void read_request(struct consumers *all, const struct call *c, const char *topic
 		instance_close(i, false);
 		return;
 	}
+	own->wait->media = d.media;
 	own->wait->max_bytes = (size_t)own->max_bytes;
 	own->wait->max_records = (size_t)(own->limit > POLL_RECORDS ? POLL_RECORDS : own->limit);
 	read_go_on(i);
@@ -320,7 +321,7 @@ static void go_on_reading(struct instance *i)
 	} else if (streams(d)) {
 		if (i->held_count || is_started(i))
 			begin_stream(d);
-	} else if (i->held_count >= d->wait->max_records || is_whole(i)) {
+	} else if (poll_is_full(i, d->wait) || is_whole(i)) {
 		d->step = READ_OVER;
 		poll_answer(i, d->wait);
 	}

@@ -136,6 +136,7 @@ struct consumers {
 	struct wait **heap; /* by time */
 	size_t heap_count, heap_room;
 	int64_t now_ms, tick_ms;
+	size_t held_bytes; /* by all instances */
 	uint64_t instance_count, closing_count, wait_count, records, bytes, given_back, reaped;
 	bool leaving, closed;
 	bool unsettled; /* somebody waits for a receipt, or for librdkafka to forget a queue */
@@ -298,8 +299,12 @@ struct poll_limits {
 /* Reads the query. false: it has answered with 400. */
 bool poll_read(struct http_request *r, struct poll_limits *l);
 void poll_request(struct instance *i, const struct call *c);
-/* Takes what librdkafka has. */
+/* Takes what librdkafka has, and there is room for. */
 void poll_take(struct instance *i);
+/* What was taken makes the longest answer that there can be now. */
+bool poll_is_full(const struct instance *i, const struct wait *w);
+/* A message that was held is not any more. */
+void poll_drop(struct instance *i, rd_kafka_message_t *m);
 /* The same, and answers polls. */
 void poll_go_on(struct instance *i);
 /* Answers with what is held, which may be nothing. */

@@ -17,7 +17,9 @@
 enum {
 	TIMEOUT_MS = 100,
 	TIMEOUT_MAX_MS = 300000,
-	HELD_BYTES = 8 << 20,
+	HELD_BYTES = POLL_BYTES,
+	ALL_HELD_BYTES = 32 << 20, /* by all instances; beyond that each has HELD_FEW_BYTES */
+	HELD_FEW_BYTES = 64 << 10,
 };
 
 /* ---- records come ---- */
@@ -33,6 +35,20 @@ static void take_end(struct instance *i, struct consumer_part *p, int64_t offset
 	 * away. */
 	if (!holds && offset > p->next)
 		p->next = offset;
+}
+
+static void count_held(struct instance *i, const rd_kafka_message_t *m, bool more)
+{
+	size_t n = m->len + m->key_len;
+
+	i->held_bytes += more ? n : -n;
+	i->all->held_bytes += more ? n : -n;
+}
+
+void poll_drop(struct instance *i, rd_kafka_message_t *m)
+{
+	count_held(i, m, false);
+	rd_kafka_message_destroy(m);
 }
 
 static bool take(struct instance *i, rd_kafka_message_t *m)
@@ -63,8 +79,19 @@ static bool take(struct instance *i, rd_kafka_message_t *m)
 	if (p->next < 0)
 		p->next = m->offset;
 	i->held[i->held_count++] = m;
-	i->held_bytes += m->len + m->key_len;
+	count_held(i, m, true);
 	return true;
+}
+
+static bool has_room(const struct instance *i)
+{
+	return i->held_count < POLL_RECORDS && i->held_bytes < HELD_BYTES &&
+		(i->held_bytes < HELD_FEW_BYTES || i->all->held_bytes < ALL_HELD_BYTES);
+}
+
+bool poll_is_full(const struct instance *i, const struct wait *w)
+{
+	return i->held_count >= w->max_records || i->held_bytes >= w->max_bytes || !has_room(i);
 }
 
 void poll_take(struct instance *i)
@@ -74,8 +101,7 @@ void poll_take(struct instance *i)
 
 	if (i->closing)
 		return;
-	while (i->held_count < POLL_RECORDS && i->held_bytes < HELD_BYTES &&
-		(m = rd_kafka_consume_queue(i->messages, 0))) {
+	while (has_room(i) && (m = rd_kafka_consume_queue(i->messages, 0))) {
 		n++;
 		if (!take(i, m))
 			rd_kafka_message_destroy(m);
@@ -220,8 +246,7 @@ static void end_out(struct instance *i, bool whole)
 
 		if (p)
 			p->next = i->held[n]->offset + 1;
-		i->held_bytes -= i->held[n]->len + i->held[n]->key_len;
-		rd_kafka_message_destroy(i->held[n]);
+		poll_drop(i, i->held[n]);
 	}
 	if (whole) {
 		i->all->records += i->out;

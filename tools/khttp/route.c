@@ -18,6 +18,7 @@
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/text.h"
+#include "json/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,11 +172,29 @@ static void on_management(void *khttp, struct http_request *r)
 	find(r)->fn(&c);
 }
 
+/* A broker ends the connection on which a name comes that is no text, and all requests share it. */
+static bool has_names(const struct http_request *r)
+{
+	static const char *const names[] = {"topic", "group", "name"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *text = http_param(r, names[i]);
+
+		if (text && !json_utf8((struct span){text, strlen(text)}))
+			return false;
+	}
+	return true;
+}
+
 static void on_request(void *khttp, struct http_request *r)
 {
 	struct call c = {.k = khttp, .r = r};
 	const struct route *route = find(r);
 
+	if (!has_names(r)) {
+		http_error(r, 404, "Not Found");
+		return;
+	}
 	peers_say_asked(r);
 	if (access_cors(&c.k->access, r, false))
 		return;
