@@ -212,6 +212,12 @@ static void judge_cert(struct judge *j)
 			j, "-X ssl.ca.location=FILE, with the certificate of %s in it", r->issuer);
 	} else if (r->flaws & TLS_OTHER_HOST) {
 		judge_host_name(j);
+	} else if (strstr(r->flaw, "CRL")) {
+		judge_say(j, EXIT_PERM,
+			"whether its certificate was revoked cannot be told from ssl.crl.location: %s",
+			r->flaw);
+		judge_advise(
+			j, "-X ssl.crl.location=FILE, with the newest list of %s in it", r->issuer);
 	} else {
 		judge_say(j, EXIT_TEMP, "its certificate is not accepted: %s", r->flaw);
 		judge_advise(j, "renew the broker's certificate (ssl.keystore.location)");

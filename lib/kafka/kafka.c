@@ -8,6 +8,7 @@
 
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/tls-conf.h"
 #include "kafka/token.h"
 #include "net/renewal.h"
 
@@ -303,8 +304,10 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	k->rk = make(k, type, c->rd, text, sizeof(text));
 	c->rd = NULL;
 	if (!k->rk) {
+		if (tls_conf_try(&k->reach, why) == 0)
+			trouble_set(why, EXIT_PERM, "cannot start librdkafka: %s", text);
 		release(k);
-		return trouble_set(why, EXIT_PERM, "cannot start librdkafka: %s", text);
+		return -1;
 	}
 	if (k->reach.token_cmd)
 		token_start(k->rk);

@@ -18,11 +18,14 @@ void kafka_outage_begins(struct kafka *k)
 }
 
 /* librdkafka has one sentence for all that may be wrong with a certificate, and one for all that is
- * no broker: a diagnosis tells which. */
+ * no broker: a diagnosis tells which. It tells the remedy too when a login by another mechanism is
+ * wanted, or none. */
 bool kafka_outage_holds(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	if (!(err == RD_KAFKA_RESP_ERR__SSL && kafka_is_tls_config(text)) &&
-		!strstr(text, "Idempotent producer not supported"))
+		!strstr(text, "Idempotent producer not supported") &&
+		!strstr(text, "Unsupported SASL mechanism:") &&
+		!strstr(text, "not valid in current SASL state"))
 		return false;
 	if (!k->held.status)
 		k->held_ms = k->diagnose_ms = wake_now_ms();

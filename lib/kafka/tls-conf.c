@@ -12,6 +12,7 @@ void tls_conf_read(struct tls_config *t, const struct kafka_conf *k)
 	*t = (struct tls_config){
 		.ca_file = kafka_conf_copy(k, "ssl.ca.location"),
 		.ca_pem = kafka_conf_copy(k, "ssl.ca.pem"),
+		.crl_file = kafka_conf_copy(k, "ssl.crl.location"),
 		.cert_file = kafka_conf_copy(k, "ssl.certificate.location"),
 		.cert_pem = kafka_conf_copy(k, "ssl.certificate.pem"),
 		.key_file = kafka_conf_copy(k, "ssl.key.location"),
@@ -40,9 +41,23 @@ static void forget(const char *text)
 
 void tls_conf_free(struct tls_config *t)
 {
-	const char *all[] = {t->ca_file, t->ca_pem, t->cert_file, t->cert_pem, t->key_file,
-		t->key_pem, t->key_password, t->keystore_file, t->keystore_password};
+	const char *all[] = {t->ca_file, t->ca_pem, t->crl_file, t->cert_file, t->cert_pem,
+		t->key_file, t->key_pem, t->key_password, t->keystore_file, t->keystore_password};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		forget(all[i]);
+}
+
+int tls_conf_try(const struct kafka_conf *k, struct trouble *why)
+{
+	struct bytes_client *client;
+	struct tls_config config;
+
+	if (!strcasestr(kafka_conf_text(k, "security.protocol"), "ssl"))
+		return 0;
+	tls_conf_read(&config, k);
+	client = tls_open(&config, why);
+	tls_conf_free(&config);
+	tls_free(client);
+	return client ? 0 : -1;
 }

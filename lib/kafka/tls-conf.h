@@ -9,5 +9,7 @@
 /* The texts are copies; free them with tls_conf_free. */
 void tls_conf_read(struct tls_config *t, const struct kafka_conf *k);
 void tls_conf_free(struct tls_config *t);
+/* Reads the files, when @k asks for TLS: -1 when that fails, in better words than librdkafka's. */
+int tls_conf_try(const struct kafka_conf *k, struct trouble *why);
 
 #endif

@@ -23,13 +23,36 @@ static int on_password(char *buf, int size, int writing, void *password)
 	return (int)strlen(password);
 }
 
+/* What OpenSSL means. */
+static const char *file_reason(unsigned long error)
+{
+	static const struct {
+		const char *said, *meant;
+	} all[] = {
+		{"mac verify failure", "its password is wrong, or missing"},
+		{"bad decrypt", "its password is wrong"},
+		{"interrupted or cancelled", "it is encrypted, and there is no password"},
+		{"bad password read", "it is encrypted, and there is no password"},
+		{"key values mismatch", "it is not the key of the certificate"},
+		{"wrong tag", "it is no PKCS#12"},
+		{"unsupported", "it has none in PEM"},
+		{"no start line", "it has none in PEM"},
+	};
+	const char *said = tls_reason(error);
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (strcmp(all[i].said, said) == 0)
+			return all[i].meant;
+	return said;
+}
+
 static int no_file(struct trouble *why, const char *what, const char *file)
 {
 	unsigned long error = ERR_peek_error();
 	int status = ERR_SYSTEM_ERROR(error) ? msg_errno_status(ERR_GET_REASON(error)) : EXIT_PERM;
 
 	return trouble_set(
-		why, status, "cannot read the %s '%s': %s", what, file, tls_reason(error));
+		why, status, "cannot read the %s '%s': %s", what, file, file_reason(error));
 }
 
 /* ---- whom we trust ---- */
@@ -66,6 +89,17 @@ static int trust(SSL_CTX *ctx, const struct tls_config *c, struct trouble *why)
 	}
 	if (!c->ca_pem && SSL_CTX_set_default_verify_paths(ctx) != 1)
 		return no_file(why, "CA certificates", "of the system");
+	return 0;
+}
+
+static int take_revoked(SSL_CTX *ctx, const char *file, struct trouble *why)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+
+	if (!lookup || X509_load_crl_file(lookup, file, X509_FILETYPE_PEM) < 1)
+		return no_file(why, "list of revoked certificates", file);
+	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
 	return 0;
 }
 
@@ -138,7 +172,8 @@ int tls_read_files(SSL_CTX *ctx, const struct tls_config *c, struct trouble *why
 	SSL_CTX_set_default_passwd_cb(ctx, on_password);
 	SSL_CTX_set_default_passwd_cb_userdata(ctx, (void *)(uintptr_t)c->key_password);
 	ERR_clear_error();
-	if (!c->no_trust && trust(ctx, c, why))
+	if (!c->no_trust &&
+		(trust(ctx, c, why) || (c->crl_file && take_revoked(ctx, c->crl_file, why))))
 		return -1;
 	if (c->keystore_file)
 		return take_keystore(ctx, c, why);

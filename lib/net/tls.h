@@ -13,6 +13,7 @@ struct tls_config {
 	/* A file of certificates that are trusted, PEM, or a folder of such files by hash; or their
 	 * text. All NULL: the system's. */
 	const char *ca_file, *ca_pem;
+	const char *crl_file; /* PEM: what those CAs have revoked; NULL: is not looked at */
 	/* Ours: PEM files, or PEM texts, or a PKCS#12 file with both; NULL: none. The key may stand
 	 * in the file of the certificate. */
 	const char *cert_file, *key_file, *cert_pem, *key_pem, *keystore_file;

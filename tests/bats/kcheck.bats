@@ -212,6 +212,32 @@ time.sleep(1000)' "$(port FAR)"
 	[[ $output == "kcheck: cannot read the key 'none': "* ]]
 }
 
+@test "so are those whose password is wrong, that do not go together or are something else; kread says the same" {
+	(
+		cd "$CERTS" || exit 1
+		openssl pkcs12 -export -in client.pem -inkey client.key -passout pass:right -out client.p12
+		openssl ec -in client.key -aes128 -passout pass:right -out locked.key
+		openssl ca -config ca.conf -cert ca.pem -keyfile ca.key -gencrl -crldays 2 -out ca.crl
+	) >openssl.out 2>&1
+	cert="-X ssl.certificate.location=$CERTS/client.pem -X ssl.key.location=$CERTS"
+	store='-X ssl.keystore.password=wrong -X ssl.keystore.location'
+	while IFS='|' read -r options words; do
+		for program in kcheck "kread -e t"; do
+			# shellcheck disable=SC2086 # words
+			run -100 timeout -s KILL 100 $program -b "$(at TLS)" "${TLS[@]}" $options
+			[[ $output == "${program%% *}: cannot read the $words" ]] || { echo "$options: $output"; false; }
+		done
+	done <<-END
+		$store=$CERTS/client.p12|key store '$CERTS/client.p12': its password is wrong, or missing
+		$store=$CERTS/client.pem|key store '$CERTS/client.pem': it is no PKCS#12
+		$cert/stray.key|key '$CERTS/stray.key': it is not the key of the certificate
+		$cert/locked.key|key '$CERTS/locked.key': it is encrypted, and there is no password
+		$cert/locked.key -X ssl.key.password=wrong|key '$CERTS/locked.key': its password is wrong
+		-X ssl.crl.location=none|list of revoked certificates 'none': No such file or directory
+	END
+	good 1 -b "$(at TLS)" "${TLS[@]}" -X ssl.crl.location="$CERTS/ca.crl"
+}
+
 @test "a broker of another cluster: named in the same list, and advertised" {
 	kmock_start -t t:1
 	other=$KAFKA_BROKERS

@@ -88,7 +88,7 @@ put() {
 	put "$CERTS/stray.pem" mine.pem
 	for name in reads writes http; do
 		stop $name HUP
-		wait_file_contains $name.err "cannot read the key 'mine.key': key values mismatch; going on with what was read before"
+		wait_file_contains $name.err "cannot read the key 'mine.key': it is not the key of the certificate; going on with what was read before"
 	done
 	echo 3 >&7
 	wait_lines reads.out 3

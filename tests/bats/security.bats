@@ -77,6 +77,13 @@ refused() {
 	refused uthentication -b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=wrong
 }
 
+@test "a login where none is wanted, and by another mechanism: the remedy is said" {
+	refused 'it wants no login (SASL), and security.protocol is SASL_PLAINTEXT; -X security.protocol=PLAINTEXT' \
+		-b "$(at PLAIN)" "${LOGIN[@]}" -X sasl.password=secret
+	refused 'it does not offer the SASL mechanism SCRAM-SHA-256, but PLAIN; -X sasl.mechanisms=PLAIN' \
+		-b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=secret -X sasl.mechanisms=SCRAM-SHA-256
+}
+
 # bats test_tags=newest
 @test "SCRAM-SHA-512: of a librdkafka that Kafka 4 does not let in the cause is said, and the remedy; a newer one comes in" {
 	local version
