@@ -54,6 +54,7 @@ void redis_open_at(struct redis *r, const struct redis_url *url, enum redis_use 
 		.password = u->password,
 		.password_file = u->password_file,
 		.client = msg_prog(),
+		.no_sentinel = true,
 		.db = u->db,
 		.tls = u->tls ? r->tls : NULL,
 		.tls_if_spoken = u->sentinel_tls && !u->tls ? r->tls : NULL};

@@ -101,6 +101,11 @@ static inline void redis_reads_only(struct redis *r)
 {
 	r->rules.advises = false;
 }
+/* Before the first step: the server may be a sentinel. */
+static inline void redis_takes_sentinel(struct redis *r)
+{
+	r->login.no_sentinel = false;
+}
 /* Before the first step: of a cluster no other server is used than the primary of this name's slot.
  * The name lives on. */
 void redis_follow(struct redis *r, const char *name);

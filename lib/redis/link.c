@@ -26,6 +26,7 @@ enum {
 	ASK_MS = 5000, /* of silence */
 	ANSWER_MS = 1000, /* after that the server does not answer */
 	LOST_MS = 20000, /* of silence */
+	SHOWN = 40, /* bytes of another protocol */
 	BLOCK = 64 << 10, /* read at once */
 	LARGE = 1 << 20, /* buffers over this are given back when empty */
 	STRING_MAX = 64 << 20,
@@ -108,7 +109,16 @@ void link_drop(struct link *l, int status, const char *fmt, ...)
 
 void link_bad(struct link *l, const char *why)
 {
-	link_lose(l, EXIT_TEMP, "this is not the redis protocol: %s", why);
+	const char *p = l->resp.p;
+	int n = 0;
+
+	while (p + n < l->resp.end && n < SHOWN && p[n] >= ' ' && p[n] <= '~')
+		n++;
+	/* What another server says first tells which it is. */
+	if (l->state == LINK_LOGIN && n > 1 && !strchr("+-:$*", *p))
+		link_lose(l, EXIT_TEMP, "this is not the redis protocol: it says '%.*s'", n, p);
+	else
+		link_lose(l, EXIT_TEMP, "this is not the redis protocol: %s", why);
 }
 
 /* A server of another kind closes the connection when it has seen our first command. */

@@ -34,6 +34,10 @@ enum link_news {
 	LINK_SILENT, /* nothing heard for 5 s: send a command, or the link is lost 15 s later */
 };
 
+#define LINK_SENTINEL                                                                              \
+	"redis at %s is a sentinel: name the server itself, or all sentinels with "                \
+	"redis+sentinel://"
+
 /* How to log in. It is read at each login, and must live on. */
 struct link_login {
 	const char *what; /* the server is, for sentences: "redis" */
@@ -41,6 +45,7 @@ struct link_login {
 	const char
 		*password_file; /* NULL; else its first line is the password, read at each login */
 	const char *client; /* the name that CLIENT LIST shows */
+	bool no_sentinel; /* one in the server's place is refused */
 	int db;
 	struct bytes_client *tls; /* tls_open's; NULL: plain */
 	struct bytes_client

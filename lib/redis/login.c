@@ -15,7 +15,7 @@ enum {
 	REFUSED_MS = 4000, /* a password file may be behind the server for so long */
 };
 
-enum step { STEP_PING, STEP_AUTH, STEP_SELECT, STEP_NAME }; /* the commands' tags */
+enum step { STEP_PING, STEP_AUTH, STEP_SELECT, STEP_NAME, STEP_MODE }; /* the commands' tags */
 
 char *link_password(const char *file, struct trouble *why)
 {
@@ -69,6 +69,8 @@ static void put_login(struct link *l)
 	if (by->db)
 		link_command(l, STEP_SELECT, 2, (const char *const[]){"SELECT", db});
 	link_command(l, STEP_NAME, 3, (const char *const[]){"CLIENT", "SETNAME", by->client});
+	if (by->no_sentinel)
+		link_command(l, STEP_MODE, 1, (const char *const[]){"HELLO"});
 	link_flush(l);
 }
 
@@ -86,7 +88,7 @@ void link_begin_login(struct link *l)
 /* The name is of use to people alone: its refusal does not count, unless all would be refused. */
 static bool counts(uint64_t step, enum redis_fault fault, struct span error)
 {
-	if (step == STEP_PING)
+	if (step == STEP_PING || step == STEP_MODE)
 		return false;
 	return step != STEP_NAME || fault == REDIS_FAULT_AWAY ||
 		(fault == REDIS_FAULT_CONFIG && !span_starts(error, "NOPERM"));
@@ -142,6 +144,20 @@ const char *link_advice(struct link *l, struct span error)
 	return l->advice;
 }
 
+/* Names and values; a server before 6.2 has an error. */
+static void on_mode(struct link *l, const struct link_reply *reply)
+{
+	struct resp c = reply->elements;
+	struct resp_value name, value;
+
+	for (int64_t left = reply->value.n; left > 1; left -= 2) {
+		if (resp_next(&c, &name) != RESP_STRING || resp_next(&c, &value) == RESP_ARRAY)
+			return;
+		if (span_is(name.text, "mode") && span_is(value.text, "sentinel"))
+			link_lose(l, EXIT_PERM, LINK_SENTINEL, l->name);
+	}
+}
+
 void link_on_login(struct link *l)
 {
 	struct link_reply reply;
@@ -153,6 +169,10 @@ void link_on_login(struct link *l)
 			return;
 		if (type == RESP_ERROR)
 			on_error(l, reply.tag, reply.value.text);
+		else if (reply.tag == STEP_MODE && type == RESP_ARRAY)
+			on_mode(l, &reply);
+		else if (type != RESP_STATUS)
+			link_bad(l, "an answer has another form than that of its command");
 		if (reply.tag == STEP_PING && l->state == LINK_LOGIN)
 			put_login(l);
 	}

@@ -152,10 +152,7 @@ static void on_role_array(struct redis_node *n, struct resp elements)
 
 	resp_next(&elements, &role);
 	if (span_is(role.text, "sentinel")) {
-		lose(n, EXIT_PERM,
-			"redis at %s is a sentinel: name the server itself, or all sentinels with "
-			"redis+sentinel://",
-			n->link.name);
+		lose(n, EXIT_PERM, LINK_SENTINEL, n->link.name);
 	} else if (!span_is(role.text, "master")) {
 		n->is_replica = true;
 		lose(n, EXIT_TEMP, "it is a replica");

@@ -250,6 +250,16 @@ log() {
 	[ "$(rcli keys 'evpipe*')" = '' ]
 }
 
+@test "rapply: a topic that Kafka cannot have has no position" {
+	for topic in '' '\u0000x' 'x\u0000'; do
+		run -0 rapply <<-END
+		{"topic":"$topic","partition":0,"offset":3,"payload":["SET","k","$topic."]}
+		END
+		[[ $output == *'line 1: records without topic'* ]]
+	done
+	[ "$(rcli keys 'evpipe:pos:*')" = '' ]
+}
+
 @test "rapply answers a source where to begin, goes back when Redis lost its tail, and drops what was read before" {
 	source_start
 	feed

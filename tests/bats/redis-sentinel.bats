@@ -262,6 +262,27 @@ calls() {
 	[[ $output == *'has one host'* ]]
 }
 
+@test "a sentinel in the place of the server ends with 100 and the remedy; its own channels may be read" {
+	redis_start
+	replica_start r1
+	sentinels_start 1
+	for url in "redis://$SENTINELS" "unix:$T/s1.sock" "redis+cluster://$SENTINELS"; do
+		for program in 'rsub x' 'rsub +switch-master x' 'rsub -p x*' 'rsub -s x' 'rpub --raw x' 'rpub --raw --stream x' \
+			rapply 'evcorr store' 'evcorr wait x'; do
+			# shellcheck disable=SC2086 # it has arguments
+			run -100 $program -u "$url" </dev/null
+			[[ $output == *'is a sentinel: name the server itself, or all sentinels with redis+sentinel://'* ]]
+		done
+	done
+	spawn events rsub -u "redis://$SENTINELS" --raw +failover-end -p '+switch-*' -v
+	wait_file_contains events.err subscribed
+	failover s1
+	wait_file_contains events.out "mymaster 127.0.0.1 $REDIS_PORT 127.0.0.1 $(port_of r1)"
+	stop events
+	wait_exit events
+	[ "$status" -eq 0 ]
+}
+
 @test "sentinels that cannot be reached are waited for, and said once" {
 	port=$(free_port)
 	spawn pub rpub -u "redis+sentinel://127.0.0.1:$port/mymaster" --raw x

@@ -400,6 +400,30 @@ after' ]
 }
 
 # What the login has no answer to is no command of rsub's or rpub's.
+@test "a server of another kind is told by what it says, and one that says all back is none" {
+	spawn others python3 -u -c 'import socket, threading
+def serve(listener, answer):
+    while True:
+        s = listener.accept()[0]
+        s.sendall(answer(s.recv(4096)))
+for answer in lambda said: b"HTTP/1.1 400 Bad Request\r\n\r\n", lambda said: said:
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1])
+    threading.Thread(target=serve, args=(listener, answer)).start()'
+	wait_lines others.out 2
+	mkfifo open
+	exec 6<>open
+	for program in 'rsub x' 'rsub -s x' 'rpub --raw x' rapply 'evcorr store'; do
+		for n in 1 2; do
+			# shellcheck disable=SC2086 # it has arguments
+			spawn p$n $program -u "redis://127.0.0.1:$(sed -n ${n}p others.out)" <open
+		done
+		wait_file_contains p1.err "redis protocol: it says 'HTTP/1.1 400 Bad Request'; trying again"
+		wait_file_contains p2.err 'redis protocol: an answer has another form than that of its command; trying again'
+		kill -KILL "$(pid_of p1)" "$(pid_of p2)"
+	done
+}
+
 @test "rsub and rpub try again after a connection that is lost in the middle of the login" {
 	redis_start
 	mkfifo orders

@@ -66,7 +66,9 @@ struct place *places_of(struct rapply *s, const struct record *r, int64_t *offse
 		partition > INT32_MAX || *offset < 0)
 		return NULL;
 	buf_clear(&s->scratch);
-	if (json_string(&r->topic, &s->scratch, &topic))
+	/* No topic of Kafka is empty or holds a NUL. */
+	if (json_string(&r->topic, &s->scratch, &topic) || !topic.len ||
+		memchr(topic.p, '\0', topic.len))
 		return NULL;
 	return find(s, topic, (int32_t)partition);
 }

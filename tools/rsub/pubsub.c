@@ -242,10 +242,21 @@ static void begin_with_gap(struct pubsub *s)
 	s->whole->gaps += s->has_gap;
 }
 
+/* What a sentinel tells begins with + or -, like +switch-master. */
+static bool are_events(const struct names *n, const char *first)
+{
+	for (int i = 1; i <= n->count; i++)
+		if (!*n->list[i] || !strchr(first, *n->list[i]))
+			return false;
+	return true;
+}
+
 void pubsub_open(struct pubsub *s, const struct redis_url *url)
 {
 	begin_with_gap(s);
 	redis_open_at(&s->redis, url, REDIS_SUBSCRIBER);
+	if (!s->shard && are_events(&s->channels, "+-") && are_events(&s->patterns, "+-*?[\\"))
+		redis_takes_sentinel(&s->redis);
 	if (s->shard)
 		redis_follow(&s->redis, s->channels.list[1]);
 }
