@@ -100,6 +100,18 @@ spawn_fed() {
 	alone invalid-record 30001
 }
 
+# One by one it would be a request a record: minutes where each hundredth record is bad.
+# bats test_tags=newest
+@test "the records of a refused batch are sent again in few requests" {
+	topic=$(new_topic 1 cleanup.policy=compact)
+	keyed 5000 2501 >in
+	run -1 kwrite -t "$topic" --dead-letter dead -X batch.size=1000000 -X linger.ms=1000 -X debug=msg -v <in
+	[ "$(classes dead)" = "1 invalid-record" ]
+	sent=$(grep -c ': Produce MessageSet with ' <<<"$output") || true
+	echo "$sent requests"
+	((sent > 32 && sent < 500))
+}
+
 @test "refusals in several partitions at a time: each partition stays in order" {
 	topic=$(new_topic 6 cleanup.policy=compact)
 	# shellcheck disable=SC2046 # a list of numbers

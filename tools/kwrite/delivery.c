@@ -122,11 +122,9 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 	}
 	if (!again && !d->slot.refused)
 		firsts_answered(ds->firsts, d, m->partition, !m->err);
-	if (!again && resend_takes(ds->resend, d, m))
+	if (resend_takes(ds->resend, d, rk, m))
 		return;
-	if (again)
-		resend_answered(ds->resend, d, m->err);
-	else if (anew_takes(ds->anew, d, m->err))
+	if (!again && anew_takes(ds->anew, d, m->err))
 		return;
 	if (!m->err && m->offset < 0) {
 		unproven(ds->kafka, m);

@@ -25,8 +25,8 @@
  *
  * Files: kwrite.c the command line, lines, the loop; shape.c the options for what is written;
  * message.c makes messages of lines; batch.c hands them over, and first.c holds some back;
- * delivery.c has the records on their way; resend.c sends those of a refused batch again, one by
- * one; blame.c finds the one at fault in a transaction; anew.c sends those whose topic was made
+ * delivery.c has the records on their way; resend.c sends those of a refused batch again, in small
+ * ones; blame.c finds the one at fault in a transaction; anew.c sends those whose topic was made
  * anew; deadletters.c writes dead letters to a topic; map.c keeps a map of offsets, and old.c asks
  * the cluster that records come from; txn.c has transactions, place.c the positions of a source
  * that is not Kafka; partition.c chooses partitions; receipts.c says where records are; stall.c

@@ -11,20 +11,20 @@
 
 /* ---- stopping partitions ---- */
 
-static struct resend_stop **find(struct resend *r, const rd_kafka_topic_t *rkt, int32_t partition)
+static struct resend_stop **find(struct resend_stage *g, const char *topic, int32_t partition)
 {
-	struct resend_stop **s = &r->stops;
+	struct resend_stop **s = &g->stops;
 
-	while (*s && ((*s)->rkt != rkt || (*s)->partition != partition))
+	while (*s && ((*s)->partition != partition || strcmp((*s)->topic, topic) != 0))
 		s = &(*s)->next;
 	return s;
 }
 
-static void stop_or_go(rd_kafka_t *rk, const rd_kafka_topic_t *rkt, int32_t partition, bool stop)
+static void stop_or_go(rd_kafka_t *rk, const char *topic, int32_t partition, bool stop)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
-	rd_kafka_topic_partition_list_add(list, rd_kafka_topic_name(rkt), partition);
+	rd_kafka_topic_partition_list_add(list, topic, partition);
 	if (stop)
 		rd_kafka_pause_partitions(rk, list);
 	else
@@ -35,21 +35,23 @@ static void stop_or_go(rd_kafka_t *rk, const rd_kafka_topic_t *rkt, int32_t part
 /* Runs in the thread that sends to the partition. That thread sends nothing before this returns. */
 static rd_kafka_resp_err_t on_answer(rd_kafka_t *rk, rd_kafka_message_t *m, void *opaque)
 {
-	struct resend *r = opaque;
+	struct resend_stage *g = opaque;
+	const char *topic;
 	struct resend_stop **s;
 
 	if (!m->err || !verdict_is_shared(m->err) || m->partition < 0)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;
-	pthread_mutex_lock(&r->mutex);
-	s = find(r, m->rkt, m->partition);
+	topic = rd_kafka_topic_name(m->rkt);
+	pthread_mutex_lock(&g->mutex);
+	s = find(g, topic, m->partition);
 	if (!*s) {
 		*s = mem_alloc(sizeof(**s));
-		**s = (struct resend_stop){.rkt = m->rkt, .partition = m->partition};
-		stop_or_go(rk, m->rkt, m->partition, true);
+		**s = (struct resend_stop){.topic = mem_dup(topic), .partition = m->partition};
+		stop_or_go(rk, topic, m->partition, true);
 	}
 	(*s)->left++;
 	(*s)->too_large = (*s)->too_large || verdict_is_too_large(m->err);
-	pthread_mutex_unlock(&r->mutex);
+	pthread_mutex_unlock(&g->mutex);
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -63,55 +65,113 @@ static rd_kafka_resp_err_t on_new(
 void resend_prepare(struct resend *r, struct kafka *first, struct kafka_conf *c,
 	const struct sink *sink, const struct shape *shape, bool off)
 {
+	/* Of a thousand records with a bad one, about sixty requests are made. */
+	static const char *const sizes[RESEND_STAGES] = {"32", "1"};
+	rd_kafka_conf_t *conf = c->rd;
+	struct kafka *refused = first;
+
 	*r = (struct resend){
 		.off = off, .first = first, .sink = sink, .shape = *shape, .resolves = c->resolves};
 	r->shape.name = r->shape.scratch = r->shape.keys = (struct buf){0};
-	if (off)
-		return;
-	pthread_mutex_init(&r->mutex, NULL);
-	r->conf = rd_kafka_conf_dup(c->rd);
-	rd_kafka_conf_set(r->conf, "batch.num.messages", "1", NULL, 0);
-	rd_kafka_conf_set(r->conf, "linger.ms", "0", NULL, 0);
-	rd_kafka_conf_interceptor_add_on_new(c->rd, "kwrite", on_new, r);
+	for (int i = 0; !off && i < RESEND_STAGES; i++) {
+		struct resend_stage *g = &r->stages[i];
+
+		pthread_mutex_init(&g->mutex, NULL);
+		g->refused = refused;
+		g->conf = rd_kafka_conf_dup(conf);
+		rd_kafka_conf_set(g->conf, "batch.num.messages", sizes[i], NULL, 0);
+		rd_kafka_conf_set(g->conf, "linger.ms", "0", NULL, 0);
+		rd_kafka_conf_interceptor_add_on_new(conf, "kwrite", on_new, g);
+		refused = &g->client;
+		conf = g->conf;
+	}
 }
 
 /* ---- sending again ---- */
 
-bool resend_takes(struct resend *r, struct delivery *d, const rd_kafka_message_t *m)
+/* The record will be sent again by this stage. */
+static void take(struct resend_stage *g, struct delivery *d)
 {
-	if (r->off || !m->err || !verdict_is_shared(m->err) || m->partition < 0)
-		return false;
-	if (r->from + r->count == r->capacity && r->from) {
-		memmove(r->waiting, r->waiting + r->from, r->count * sizeof(*r->waiting));
-		r->from = 0;
+	if (g->from + g->count == g->capacity && g->from) {
+		memmove(g->waiting, g->waiting + g->from, g->count * sizeof(*g->waiting));
+		g->from = 0;
 	}
-	if (r->from + r->count == r->capacity) {
-		r->capacity = r->capacity ? r->capacity * 2 : 1024;
-		r->waiting = mem_realloc(r->waiting, r->capacity * sizeof(*r->waiting));
+	if (g->from + g->count == g->capacity) {
+		g->capacity = g->capacity ? g->capacity * 2 : 1024;
+		g->waiting = mem_realloc(g->waiting, g->capacity * sizeof(*g->waiting));
 	}
-	d->partition = m->partition;
-	r->waiting[r->from + r->count++] = d;
-	d->topic->is_picky = true;
-	/* The limit is another one than was known. */
-	if (verdict_is_too_large(m->err))
-		topic_forget(d->topic);
-	return true;
+	g->waiting[g->from + g->count++] = d;
 }
 
-static bool start(struct resend *r)
+/* A record that was refused in a batch has its own answer. true: it was the last one for which the
+ * partition stood still. @last: what became of them. */
+static bool settle(struct resend_stage *g, const struct delivery *d, rd_kafka_resp_err_t err,
+	struct resend_stop *last)
 {
-	struct kafka_conf c = {.rd = r->conf,
+	struct resend_stop **s, *stop;
+	bool is_last;
+
+	pthread_mutex_lock(&g->mutex);
+	s = find(g, d->topic->name, d->partition);
+	stop = *s;
+	if (stop)
+		stop->found = stop->found || verdict_is_too_large(err);
+	is_last = stop && --stop->left == 0;
+	/* The mutex is kept: a refusal that comes now must stop the partition after this. */
+	if (is_last) {
+		stop_or_go(g->refused->rk, stop->topic, stop->partition, false);
+		g->resumed = true;
+		*last = *stop;
+		*s = stop->next;
+		free(stop->topic);
+		free(stop);
+	}
+	pthread_mutex_unlock(&g->mutex);
+	return is_last;
+}
+
+bool resend_takes(
+	struct resend *r, struct delivery *d, const rd_kafka_t *rk, const rd_kafka_message_t *m)
+{
+	struct resend_stop last;
+	int stage = 0;
+
+	while (!r->off && stage < RESEND_STAGES && rk != r->stages[stage].refused->rk)
+		stage++;
+	if (stage)
+		r->stages[stage - 1].out--;
+	if (!r->off && stage < RESEND_STAGES && m->err && verdict_is_shared(m->err) &&
+		m->partition >= 0) {
+		d->partition = m->partition;
+		take(&r->stages[stage], d);
+		d->topic->is_picky = true;
+		/* The limit is another one than was known. */
+		if (verdict_is_too_large(m->err))
+			topic_forget(d->topic);
+		return true;
+	}
+	/* The last client's partitions first: a partition goes on when those behind it do. */
+	while (stage-- > 0)
+		if (settle(&r->stages[stage], d, m->err, &last) && stage == 0 && last.too_large &&
+			!last.found)
+			topic_takes_less(d->topic);
+	return false;
+}
+
+static bool start(struct resend *r, struct resend_stage *g)
+{
+	struct kafka_conf c = {.rd = g->conf,
 		.resolves = r->resolves,
 		.secrets = r->first->reach.secrets,
 		.token_cmd = r->first->reach.token_cmd};
 	rd_kafka_queue_t *queue;
 
-	if (r->second.rk)
+	if (g->client.rk)
 		return true;
-	if (!r->conf || kafka_start(&r->second, RD_KAFKA_PRODUCER, &c, &r->first->trouble))
+	if (!g->conf || kafka_start(&g->client, RD_KAFKA_PRODUCER, &c, &r->first->trouble))
 		return false;
-	r->conf = NULL;
-	queue = rd_kafka_queue_get_main(r->second.rk);
+	g->conf = NULL;
+	queue = rd_kafka_queue_get_main(g->client.rk);
 	kafka_wake_on(r->first, queue);
 	rd_kafka_queue_destroy(queue);
 	return true;
@@ -133,15 +193,15 @@ bool resend_make(
 }
 
 /* false: there is no room for it. */
-static bool send_one(struct resend *r, struct delivery *d)
+static bool send_one(struct resend *r, struct resend_stage *g, struct delivery *d)
 {
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__FAIL;
 	rd_kafka_topic_t *rkt;
 	struct message m;
 
 	if (resend_make(&r->shape, r->sink, d, &m)) {
-		rkt = rd_kafka_topic_new(r->second.rk, d->topic->name, NULL);
-		err = deliveries_hand_over(r->second.rk, rkt, d, &m);
+		rkt = rd_kafka_topic_new(g->client.rk, d->topic->name, NULL);
+		err = deliveries_hand_over(g->client.rk, rkt, d, &m);
 		rd_kafka_topic_destroy(rkt);
 	}
 	if (err && m.headers)
@@ -153,53 +213,38 @@ static bool send_one(struct resend *r, struct delivery *d)
 	return !err;
 }
 
-void resend_answered(struct resend *r, const struct delivery *d, rd_kafka_resp_err_t err)
+static void serve(struct resend *r, struct resend_stage *g)
 {
-	struct resend_stop **s, *stop;
+	const struct trouble *why = &g->client.trouble;
 
-	r->out--;
-	pthread_mutex_lock(&r->mutex);
-	s = find(r, d->topic->rkt, d->partition);
-	stop = *s;
-	if (stop)
-		stop->found = stop->found || verdict_is_too_large(err);
-	/* The mutex is kept: a refusal that comes now must stop the partition after this. */
-	if (stop && --stop->left == 0) {
-		stop_or_go(r->first->rk, stop->rkt, stop->partition, false);
-		r->resumed = true;
-		if (stop->too_large && !stop->found)
-			topic_takes_less(d->topic);
-		*s = stop->next;
-		free(stop);
+	while (g->count && start(r, g) && send_one(r, g, g->waiting[g->from])) {
+		g->from++;
+		g->count--;
+		g->out++;
 	}
-	pthread_mutex_unlock(&r->mutex);
-}
-
-void resend_serve(struct resend *r)
-{
-	const struct trouble *why = &r->second.trouble;
-
-	while (r->count && start(r) && send_one(r, r->waiting[r->from])) {
-		r->from++;
-		r->count--;
-		r->out++;
-	}
-	if (!r->second.rk)
+	if (!g->client.rk)
 		return;
-	rd_kafka_poll(r->second.rk, 0);
-	/* Wakes the threads of the first client; without this they look a second later. */
-	if (r->resumed)
-		rd_kafka_flush(r->first->rk, 0);
-	r->resumed = false;
-	/* Brokers that are away for both clients are the first one's to name. */
-	if (r->out && r->first->up)
-		kafka_tick(&r->second);
+	rd_kafka_poll(g->client.rk, 0);
+	/* Wakes the threads of the client that was refused; without this they look a second later. */
+	if (g->resumed)
+		rd_kafka_flush(g->refused->rk, 0);
+	g->resumed = false;
+	/* Brokers that are away for all clients are the first one's to name. */
+	if (g->out && r->first->up)
+		kafka_tick(&g->client);
 	if (why->status)
 		trouble_set(&r->first->trouble, why->status, "%s", why->text);
 }
 
+void resend_serve(struct resend *r)
+{
+	for (int i = 0; i < RESEND_STAGES; i++)
+		serve(r, &r->stages[i]);
+}
+
 void resend_close(struct resend *r)
 {
-	if (r->second.rk)
-		kafka_stop(&r->second);
+	for (int i = 0; i < RESEND_STAGES; i++)
+		if (r->stages[i].client.rk)
+			kafka_stop(&r->stages[i].client);
 }

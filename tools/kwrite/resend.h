@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* Records of a batch that the broker has refused: one of them may be at fault, the others are good.
  *
- * A broker judges a batch as a whole. So each record of a refused batch is sent again alone, in
- * order, by a second client whose batches have one record, and that answer counts. Until all of
- * them are answered the first client sends nothing to that partition: the thread of librdkafka that
- * takes the refusal stops the partition before it sends the next batch. Batches that were already
- * out behind the refused one fail for their sequence numbers, and the first client sends them again
- * in order, under a new epoch, once the partition goes on.
+ * A broker judges a batch as a whole. So the records of a refused batch are sent again, in order,
+ * by a second client in small batches, and those of a small batch that is refused by a third one,
+ * whose batches have one record: that answer counts. Until all of them are answered the client that
+ * was refused sends nothing to that partition: the thread of librdkafka that takes the refusal
+ * stops the partition before it sends the next batch. Batches that were already out behind the
+ * refused one fail for their sequence numbers, and the same client sends them again in order, under
+ * a new epoch, once the partition goes on.
  *
  * In a transaction nothing is sent again: it cannot be committed after a refusal (txn.h,
  * blame.h). */
@@ -24,15 +25,29 @@
 
 struct delivery;
 
-/* A partition to which the first client sends nothing. */
+/* A partition to which the client that was refused sends nothing. */
 struct resend_stop {
 	struct resend_stop *next;
-	const rd_kafka_topic_t *rkt;
+	char *topic;
 	int32_t partition;
 	size_t left; /* refused records whose own answer is not there */
 	bool too_large; /* the batch was */
 	bool found; /* one of its records was so alone */
 };
+
+/* What one client was refused, another one sends again. */
+struct resend_stage {
+	struct kafka *refused, client;
+	rd_kafka_conf_t *conf; /* of client, until that is started */
+	size_t out; /* records that client has */
+	bool resumed; /* a partition of refused, whose threads do not know yet */
+	pthread_mutex_t mutex; /* of stops */
+	struct resend_stop *stops;
+	struct delivery **waiting; /* to be sent again, in the order of their refusal */
+	size_t from, count, capacity;
+};
+
+enum { RESEND_STAGES = 2 };
 
 struct resend {
 	/* internal */
@@ -40,25 +55,18 @@ struct resend {
 	struct kafka *first; /* client */
 	const struct sink *sink;
 	struct shape shape; /* of records that are made again, with buffers of its own */
-	rd_kafka_conf_t *conf; /* of the second client, until that is started */
 	struct kafka_resolves resolves;
-	struct kafka second;
-	size_t out; /* records that the second client has */
-	bool resumed; /* a partition; the first client's threads do not know yet */
-	pthread_mutex_t mutex; /* of stops */
-	struct resend_stop *stops;
-	struct delivery **waiting; /* to be sent again, in the order of their refusal */
-	size_t from, count, capacity;
+	struct resend_stage stages[RESEND_STAGES];
 };
 
-/* Call before the first client is started with @c, from which the second gets what it needs.
+/* Call before the first client is started with @c, from which the others get what they need.
  * @shape: as lines became messages. @off: for transactions; then nothing is taken over. */
 void resend_prepare(struct resend *r, struct kafka *first, struct kafka_conf *c,
 	const struct sink *sink, const struct shape *shape, bool off);
-/* Takes over a record that the first client reports, when it has been refused so. */
-bool resend_takes(struct resend *r, struct delivery *d, const rd_kafka_message_t *m);
-/* The second client reports a record that was taken over. */
-void resend_answered(struct resend *r, const struct delivery *d, rd_kafka_resp_err_t err);
+/* A client, @rk, reports a record. true: it is taken over, since it was refused in a batch and will
+ * be sent again. Else, when it was sent again, this is its answer. */
+bool resend_takes(
+	struct resend *r, struct delivery *d, const rd_kafka_t *rk, const rd_kafka_message_t *m);
 /* Makes the message of a record, or of its dead letter, as it was made first. Its spans are valid
  * until the next one is made with @shape; its headers are the caller's, also when this fails. */
 bool resend_make(
@@ -66,7 +74,7 @@ bool resend_make(
 /* Sends what waits and takes what is reported. Call each turn; the first client's wake_fd tells of
  * reports. */
 void resend_serve(struct resend *r);
-/* Ends the second client. */
+/* Ends the clients that it has started. */
 void resend_close(struct resend *r);
 
 #endif
