@@ -225,7 +225,7 @@ static void serve(struct resend *r, struct resend_stage *g)
 	if (!g->client.rk)
 		return;
 	rd_kafka_poll(g->client.rk, 0);
-	/* Wakes the threads of the client that was refused; without this they look a second later. */
+	/* Wakes the threads of the client that was refused: else they look a second later. */
 	if (g->resumed)
 		rd_kafka_flush(g->refused->rk, 0);
 	g->resumed = false;
