@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Whether a request's head says one thing alone. A proxy in front may read another one differently,
- * and what we take for the next request is then a stranger's body (RFC 9112, 3.2, 5.1 and 6.3). */
+/* Headers that may stand on several lines; and whether a request's head says one thing alone: a
+ * proxy in front may read another one differently, and what we take for the next request is then a
+ * stranger's body (RFC 9112, 3.2, 5.1 and 6.3). */
 #include "http/http-parts.h"
 
 #include <string.h>
@@ -69,4 +70,51 @@ bool http_head_is_sound(struct http_request_inner *r)
 	r->refused = status;
 	r->why = why;
 	return false;
+}
+
+struct lines {
+	const char *name, *first;
+	struct buf *joined;
+};
+
+static void on_line(void *ctx, const char *name, const char *value)
+{
+	struct lines *l = ctx;
+
+	if (strcasecmp(name, l->name))
+		return;
+	if (!l->first) {
+		l->first = value;
+		return;
+	}
+	if (!l->joined->len)
+		buf_puts(l->joined, l->first);
+	buf_printf(l->joined, ", %s", value);
+}
+
+const char *http_header_list(const struct http_request *r, const char *name, struct buf *joined)
+{
+	struct lines l = {name, NULL, joined};
+
+	http_each(r, HTTP_HEADER, on_line, &l);
+	if (!joined->len)
+		return l.first;
+	buf_putc(joined, '\0');
+	return joined->p;
+}
+
+bool http_body_is_coded(const struct http_request *r)
+{
+	struct buf joined = {0};
+	const char *text = http_header_list(r, MHD_HTTP_HEADER_CONTENT_ENCODING, &joined);
+	bool is_coded = false;
+
+	while (text && *(text += strspn(text, ", \t"))) {
+		size_t n = strcspn(text, ", \t");
+
+		is_coded = is_coded || n != 8 || strncasecmp(text, "identity", n);
+		text += n;
+	}
+	buf_free(&joined);
+	return is_coded;
 }

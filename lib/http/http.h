@@ -106,7 +106,13 @@ const char *http_param(const struct http_request *r, const char *name);
 const char *http_query(const struct http_request *r, const char *name);
 /* The same of a header, whatever its case. */
 const char *http_header(const struct http_request *r, const char *name);
+/* The same of one whose value is a list. Several lines are one list (RFC 9110, 5.3): it stands in
+ * @joined, which was empty; the caller frees that. */
+const char *http_header_list(const struct http_request *r, const char *name, struct buf *joined);
 const char *http_cookie(const struct http_request *r, const char *name);
+/* Whether Content-Encoding says that the body is compressed, or what else: such are not decoded
+ * here. */
+bool http_body_is_coded(const struct http_request *r);
 /* The body is not needed any more: its memory is freed before the request's end. */
 void http_drop_body(struct http_request *r);
 

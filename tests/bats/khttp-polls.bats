@@ -102,6 +102,12 @@ assigned() {
 		is 200 '[]'
 		[[ $headers == *'Content-Type: application/json'* ]]
 	done
+	# Lines of a header are one list.
+	req GET "$C/records?timeout=0" -H 'Accept: text/html' -H 'Accept: application/json'
+	is 200 '[]'
+	[[ $headers == *'Content-Type: application/json'* ]]
+	req GET "/topics/$topic/records" -H 'Accept: application/json;q=0.1' -H 'Accept: application/x-ndjson'
+	[[ $headers == *'Content-Type: application/x-ndjson'* ]]
 	for accept in application/vnd.kafka.binary.v2+json text/html 'application/json;q=0'; do
 		req GET "$C/records?timeout=0" -H "Accept: $accept"
 		is_error 406 'Consumer format does not match the embedded format requested by the Accept header.'

@@ -372,6 +372,12 @@ schema='Validation error on: Schema validation error'
 		post "$mime" '{"records":[{"value":{}}]}' "/topics/$topic"
 		is 200
 	done
+	post json '{"records":[{"value":{}}]}' "/topics/$topic" -H 'Content-Encoding: identity'
+	is 200
+	for code in gzip 'identity, br'; do
+		post json '{"records":[{"value":{}}]}' "/topics/$topic" -H 'Content-Encoding: identity' -H "Content-Encoding: $code"
+		is_error 415 "the body must not be compressed: a Content-Encoding other than 'identity' is not known here"
+	done
 }
 
 @test "--compat on: as the reference, to the letter" {

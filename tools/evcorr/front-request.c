@@ -154,13 +154,12 @@ static bool is_json(struct span type)
 /* Returns 0, or the status of a refusal. */
 static int check_type(const struct front *f, struct http_request *r, struct span *type)
 {
-	const char *text = http_header(r, "Content-Type"),
-		   *encoding = http_header(r, "Content-Encoding");
+	const char *text = http_header(r, "Content-Type");
 
 	*type = SPAN("");
 	if (text)
 		next_of(&text, type);
-	if (encoding && *encoding && strcasecmp(encoding, "identity"))
+	if (http_body_is_coded(r))
 		return 415;
 	for (int i = 0; i < f->types->count; i++)
 		if (type_fits(f->types->sval[i], *type))

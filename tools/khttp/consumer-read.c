@@ -85,7 +85,7 @@ static bool read_query(const struct call *c, struct read *d)
 		MEDIA_EVENTS, MEDIA_PLAIN, MEDIA_NONE};
 
 	*d = (struct read){.partition = -1, .timeout_ms = TIMEOUT_MS, .max_bytes = INT64_MAX};
-	d->media = media_choose(http_header(c->r, "Accept"), offered, false);
+	d->media = route_accept(c->r, offered, false);
 	d->limit = d->media == MEDIA_LINES || d->media == MEDIA_EVENTS ? INT64_MAX : POLL_RECORDS;
 	if (!read_int(c->r, "partition", 0, &d->partition) ||
 		!read_int(c->r, "limit", 1, &d->limit) ||

@@ -70,7 +70,7 @@ static bool is_event_source(const struct http_request *r)
 	size_t n = pattern ? strlen(pattern) : 0;
 
 	return n > 8 && strcmp(pattern + n - 8, "/records") == 0 &&
-		media_choose(http_header(r, "Accept"), offered, false) == MEDIA_EVENTS;
+		route_accept(r, offered, false) == MEDIA_EVENTS;
 }
 
 void error_for_now(struct http_request *r, int status, const char *message)

@@ -320,7 +320,7 @@ static enum media choose(const struct instance *i, const struct call *c)
 	const enum media offered[] = {print_media[i->format], MEDIA_EVENTS, MEDIA_LINES,
 		i->format == FORMAT_JSON && !c->k->compat ? MEDIA_PLAIN : MEDIA_NONE, MEDIA_NONE};
 
-	return media_choose(http_header(c->r, "Accept"), offered, c->k->compat);
+	return route_accept(c->r, offered, c->k->compat);
 }
 
 void poll_request(struct instance *i, const struct call *c)

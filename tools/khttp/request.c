@@ -238,7 +238,7 @@ static enum media choose(const struct call *c)
 	const enum media offered[] = {
 		own, MEDIA_JSON, MEDIA_BINARY, MEDIA_TEXT, MEDIA_LINES, MEDIA_PLAIN, MEDIA_NONE};
 
-	return media_choose(http_header(c->r, "Accept"), offered, false);
+	return route_accept(c->r, offered, false);
 }
 
 static bool read_query(const struct call *c, struct pending *p)

@@ -130,10 +130,26 @@ static bool body_fits(struct call *c, enum body_kind kind)
 		invalid(c, "The format of the request body is not supported");
 		return false;
 	}
+	if (http_body_is_coded(c->r)) {
+		http_error(c->r, 415,
+			"the body must not be compressed: a Content-Encoding other than 'identity' is not known here");
+		return false;
+	}
 	if (c->type == MEDIA_LINES || !body_parse(c->r->body, http_body(c->r), &c->body))
 		return true;
 	invalid(c, "The request body can't be decoded");
 	return false;
+}
+
+enum media route_accept(const struct http_request *r, const enum media *offered, bool exact)
+{
+	struct buf joined = {0};
+	const char *accept =
+		exact ? http_header(r, "Accept") : http_header_list(r, "Accept", &joined);
+	enum media media = media_choose(accept, offered, exact);
+
+	buf_free(&joined);
+	return media;
 }
 
 static const struct route *find(const struct http_request *r)

@@ -19,6 +19,9 @@ struct call {
 /* Adds the routes to k->api, and to k->management if there is one. */
 void route_all(struct khttp *k);
 
+/* media_choose for the request's Accept, whose lines are one list; @exact: its first line. */
+enum media route_accept(const struct http_request *r, const enum media *offered, bool exact);
+
 /* Looks at the header Origin, and sets headers of the answer. Returns whether the request is
  * answered: 403, or 204 for a preflight, whose method has no route: @status 405. */
 bool route_cors(struct khttp *k, struct http_request *r, int status);
