@@ -88,6 +88,9 @@ three() {
 	is_error 422 'Invalid value -1 for configuration request.timeout.ms: Value must be at least 0'
 	post /consumers/g '{"name":""}'
 	is 422
+	# No path would have room for it.
+	post /consumers/g "{\"name\":\"$(printf %01025d 1)\"}"
+	is_error 422 'The name of an instance has at most 1024 bytes.'
 	post /consumers/%20g '{}'
 	is_error 422 'Invalid value  g for configuration group.id: it must not begin with white space'
 	post /consumers/%20 '{}'
@@ -394,6 +397,9 @@ three() {
 	says 200 'map(.offset) == [1, 2]'
 	post $C/offsets '{"offsets":[{"topic":"there-is-none","partition":0,"offset":1}]}'
 	is_error 404 'there-is-none-0: Unknown topic or partition'
+	# A broker would end the connection, and the instance would lose its group for a while.
+	post $C/offsets "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":3},{\"topic\":\"$(printf %040000d 1)\",\"partition\":0,\"offset\":1}]}"
+	says 404 '.error_code == 404'
 	post $C/offsets "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":7,\"offset\":1}]}"
 	is 404
 	post $C/offsets "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":-1}]}"

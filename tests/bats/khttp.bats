@@ -105,7 +105,7 @@ schema='Validation error on: Schema validation error'
 		is 400 '.validation_errors | length > 0'
 	done
 	for body in '{"topic_name":"no good"}' '{"topic_name":"."}' '{"topic_name":""}' \
-		'{"topic_name":"x","partitions_count":0}' '{"topic_name":"x","replication_factor":9}'; do
+		'{"topic_name":"x","partitions_count":0}' '{"topic_name":"x","replication_factor":9}' "{\"topic_name\":\"$(printf %040000d 1)\"}"; do
 		post json "$body" /admin/topics
 		is 400 '.error_code == 400'
 	done

@@ -6,8 +6,9 @@
 #include "khttp/error.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { ADMIN_MS = 10000 };
+enum { ADMIN_MS = 10000, TOPIC_MAX = 249 };
 
 /* ---- GET /topics/{topic} ---- */
 
@@ -177,6 +178,11 @@ void topics_create(const struct call *c)
 	if (!name || !*name) {
 		error_kafka(c->r, c->k->compat, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
 			"Topic name is invalid: the empty string is not allowed");
+	} else if (strlen(name) > TOPIC_MAX) {
+		/* A broker has no answer to one that is too long for its own sentence, or for the
+		 * protocol, and all requests share the connection that it ends. */
+		error_kafka(c->r, c->k->compat, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+			"Topic name is invalid: it is longer than 249 characters");
 	} else if (take_count(c, &f[1], INT32_MAX, -1, &partitions) == 0 &&
 		take_count(c, &f[2], INT16_MAX, -1, &replicas) == 0) {
 		create(c, name, partitions, replicas);

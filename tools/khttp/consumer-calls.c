@@ -352,6 +352,7 @@ void calls_commit(struct instance *i, const struct call *c)
 {
 	rd_kafka_topic_partition_list_t *list;
 	struct places places = {0};
+	bool unknown = false;
 
 	if (is_empty(c)) {
 		begin_commit(i, c, NULL);
@@ -359,14 +360,24 @@ void calls_commit(struct instance *i, const struct call *c)
 	}
 	if (places_read(c, "offsets", true, &places) == 0) {
 		list = rd_kafka_topic_partition_list_new((int)places.count + 1);
-		for (size_t n = 0; n < places.count; n++)
-			rd_kafka_topic_partition_list_add(
-				list, places.list[n].topic, places.list[n].partition)
-				->offset = places.list[n].offset;
+		for (size_t n = 0; n < places.count; n++) {
+			const struct place *p = &places.list[n];
+			rd_kafka_topic_partition_t *at =
+				rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
+
+			at->offset = p->offset;
+			/* A broker ends the connection on which a name comes that is too long. */
+			if (!is_name((struct span){p->topic, strlen(p->topic)})) {
+				at->err = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+				unknown = true;
+			}
+		}
 		if (!places.count)
 			calls_done(c->r);
 		else if (has_negative(&places))
 			http_error(c->r, c->k->compat ? 500 : 422, "Invalid negative offset");
+		else if (unknown)
+			answer_commit(c->r, c->k->compat, RD_KAFKA_RESP_ERR_NO_ERROR, list);
 		else
 			begin_commit(i, c, list);
 		rd_kafka_topic_partition_list_destroy(list);

@@ -14,6 +14,7 @@
 #include <sys/random.h>
 
 enum { NAME, FORMAT, RESET, MIN_BYTES, TIMEOUT, AUTO_COMMIT, ISOLATION, FIELDS };
+enum { NAME_MAX_BYTES = 1024 };
 
 /* What an instance is to be. */
 struct wish {
@@ -343,6 +344,9 @@ void create_instance(struct consumers *all, const struct consumer_call *c)
 	if (!name || !*name)
 		http_error(c->call.r, 422,
 			"The name of an instance cannot be empty, nor have a NUL in it.");
+	else if (strlen(name) > NAME_MAX_BYTES)
+		http_error(c->call.r, 422, "The name of an instance has at most %d bytes.",
+			NAME_MAX_BYTES);
 	else
 		create(all, &c->call, &w);
 	free(name);
