@@ -78,8 +78,8 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 	 * works. FAIL follows REQTMOUT. OFFSET tells of a consumer's positions, which the program
 	 * tells better. What has failed a transaction, TXNERR, the next call of a function
 	 * tells. */
-	static const char *const quiet[] = {
-		"FAIL", "FATAL", "CONFWARN", "GETPID", "REQTMOUT", "OFFSET", "TXNERR", NULL};
+	static const char *const quiet[] = {"FAIL", "FATAL", "CONFWARN", "GETPID", "REQTMOUT",
+		"OFFSET", "TXNERR", "ADDOFFSETS", NULL};
 	bool is_quiet = level > LOG_WARNING;
 
 	if (level == LOG_DEBUG && k->own_debug) {

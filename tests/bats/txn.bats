@@ -207,6 +207,22 @@ asked() {
 	exec 5>&-
 }
 
+@test "a broker that goes away while positions are sent is named before that call has ended" {
+	kmock_start -t out:1
+	out=out GROUP=g
+	source_start
+	txn_sink it -v -t "$out" --metrics counters
+	rec 1 >&5
+	asked '1'
+	kmock_stop
+	reply "$out" 0 1
+	wait_file_contains it.err 'kwrite: warning: cannot reach broker 127.0.0.1:'
+	run ! grep -F 'commit positions: ' it.err
+	wait_for "grep -qE '^evpipe_up.* 0' counters"
+	alive "$(pid_of it)"
+	exec 5>&-
+}
+
 @test "a source that is gone without an answer: all is taken back" {
 	out=$(new_topic 1)
 	source_start

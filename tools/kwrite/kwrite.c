@@ -348,7 +348,7 @@ static void check_trouble(struct kwrite *s)
 	const struct trouble *why = &s->kafka.trouble;
 
 	if (why->status && s->txn.id)
-		txn_fail(&s->txn, why->status, "%s", why->text);
+		txn_trouble(&s->txn, why);
 	if (why->status)
 		sink_die(&s->sink, why->status, "%s", why->text);
 	if (s->receipts.is_broken)

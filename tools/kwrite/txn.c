@@ -25,8 +25,9 @@
  * transaction's writes.
  *
  * librdkafka's calls block, but can be repeated until they have done their work: each is given
- * SLICE_MS, with a turn of the loop between. There is nothing else to do meanwhile, and no consumer
- * that must poll. */
+ * SLICE_MS, with a turn of the loop between, which tells of brokers that are away. There is nothing
+ * else to do meanwhile, and no consumer that must poll. The call for positions cannot be repeated:
+ * a thread makes it (positions.h). */
 #include "kwrite/txn.h"
 
 #include "base/mem.h"
@@ -46,7 +47,6 @@ enum {
 	PATIENCE_MS = 50, /* for the source's answer, before more lines are taken */
 	IDLE_MS = 1000,
 	SLICE_MS = 100,
-	OFFSETS_MS = 5000, /* rd_kafka_send_offsets_to_transaction cannot be repeated */
 	ABORT_MS = 5000,
 	RECORDS_MAX = 100000,
 	LABELS_MAX = 256 << 10, /* bytes */
@@ -78,6 +78,7 @@ void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k)
 		.kafka = k,
 		.state = TXN_STARTING,
 		.asked_ms = wake_now_ms()};
+	positions_open(&t->positions, k);
 	p->kafka = k;
 	p->sink = s;
 	if (p->id && p->name)
@@ -130,6 +131,7 @@ static void end_transaction(struct txn *t)
 	int64_t until = wake_now_ms() + ABORT_MS;
 	bool again = t->state > TXN_PLACING;
 
+	positions_drop(&t->positions);
 	while (again && wake_now_ms() < until) {
 		rd_kafka_error_t *error = rd_kafka_abort_transaction(t->kafka->rk, SLICE_MS);
 
@@ -155,6 +157,24 @@ void txn_fail(struct txn *t, int status, const char *fmt, ...)
 			: "; the transaction is aborted, nothing of it was written");
 }
 
+static void check_fenced(struct txn *t, rd_kafka_resp_err_t code, const char *why)
+{
+	if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+		code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+		txn_fail(t, EXIT_TEMP,
+			"another kwrite writes transactions as '%s', or this one was too slow: %s",
+			t->id, why);
+}
+
+void txn_trouble(struct txn *t, const struct trouble *why)
+{
+	char text[400];
+
+	/* It may be told before the call that met with it has ended. */
+	check_fenced(t, rd_kafka_fatal_error(t->kafka->rk, text, sizeof(text)), text);
+	txn_fail(t, why->status, "%s", why->text);
+}
+
 /* Whether a call of librdkafka has done its work. If not, call it again. */
 static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 {
@@ -171,11 +191,7 @@ static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 	code = rd_kafka_error_code(error);
 	snprintf(why, sizeof(why), "%s", rd_kafka_error_string(error));
 	rd_kafka_error_destroy(error);
-	if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-		code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
-		txn_fail(t, EXIT_TEMP,
-			"another kwrite writes transactions as '%s', or this one was too slow: %s",
-			t->id, why);
+	check_fenced(t, code, why);
 	if (code == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE)
 		txn_fail(t, EXIT_PERM,
 			"transaction '%s': the brokers keep too little metadata with a position for kread's marks: give them offset.metadata.max.bytes=4096, Kafka's default",
@@ -208,56 +224,6 @@ static void ask(struct txn *t, int64_t now_ms)
 	ack_ask(&t->sink->ack, ack_list_text(&t->labels));
 }
 
-/* @offset: "O" or "O,BASE64": the position, and what the source wants to be kept with it. */
-static void add_position(rd_kafka_topic_partition_list_t *list, struct span topic,
-	struct span partition, struct span offset)
-{
-	const char *comma = memchr(offset.p, ',', offset.len);
-	rd_kafka_topic_partition_t *to;
-	struct buf note = {0};
-	char name[256];
-
-	snprintf(name, sizeof(name), "%.*s", (int)topic.len, topic.p);
-	/* A space, a comma or the NUL behind the text ends each number. */
-	to = rd_kafka_topic_partition_list_add(list, name, (int32_t)strtol(partition.p, NULL, 10));
-	to->offset = strtoll(offset.p, NULL, 10);
-	if (comma)
-		buf_unbase64(&note,
-			(struct span){comma + 1, offset.len - (size_t)(comma + 1 - offset.p)});
-	to->metadata = note.p; /* freed with the list */
-	to->metadata_size = note.len;
-}
-
-/* "BASE64 TOPIC P O TOPIC P O …" */
-static rd_kafka_error_t *send_offsets(struct txn *t, struct span rest)
-{
-	struct span base64 = span_word(&rest);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-	rd_kafka_consumer_group_metadata_t *group = NULL;
-	rd_kafka_error_t *error = NULL;
-	struct buf bytes = {0};
-
-	if (buf_unbase64(&bytes, base64) == 0)
-		error = rd_kafka_consumer_group_metadata_read(&group, bytes.p, bytes.len);
-	while (rest.len && group) {
-		struct span topic = span_word(&rest), partition = span_word(&rest),
-			    offset = span_word(&rest);
-
-		if (!offset.len)
-			break;
-		add_position(list, topic, partition, offset);
-	}
-	if (!group && !error)
-		txn_fail(t, EXIT_TEMP, "the source's reply holds no metadata of a group");
-	if (group && list->cnt)
-		error = rd_kafka_send_offsets_to_transaction(t->kafka->rk, list, group, OFFSETS_MS);
-	if (group)
-		rd_kafka_consumer_group_metadata_destroy(group);
-	rd_kafka_topic_partition_list_destroy(list);
-	buf_free(&bytes);
-	return error;
-}
-
 static void on_reply(struct txn *t)
 {
 	struct buf *reply = &t->sink->ack.reply;
@@ -282,10 +248,28 @@ static void on_reply(struct txn *t)
 	t->is_sent = false;
 }
 
+static void commit_positions(struct txn *t)
+{
+	rd_kafka_error_t *error;
+
+	if (!t->positions.is_out && !positions_send(&t->positions, buf_as_span(&t->committed)))
+		txn_fail(t, EXIT_TEMP, "the source's reply holds no metadata of a group");
+	if (!positions_take(&t->positions))
+		return;
+	error = t->positions.error;
+	/* The source may have left the group. Without records only drops are lost. */
+	if (error && is_empty(t) && rd_kafka_error_txn_requires_abort(error)) {
+		rd_kafka_error_destroy(error);
+		end_transaction(t);
+		buf_clear(&t->committed);
+		begin(t);
+	} else if (is_done(t, error, "commit positions")) {
+		t->state = TXN_COMMITTING;
+	}
+}
+
 static void commit(struct txn *t)
 {
-	rd_kafka_error_t *error = NULL;
-
 	if (t->state == TXN_SENDING && t->sink->ack.is_place) {
 		if (!t->is_sent)
 			place_write(t->place, buf_as_span(&t->committed));
@@ -293,17 +277,7 @@ static void commit(struct txn *t)
 		if (place_is_written(t->place))
 			t->state = TXN_COMMITTING;
 	} else if (t->state == TXN_SENDING) {
-		error = send_offsets(t, buf_as_span(&t->committed));
-		/* The source may have left the group. Without records only drops are lost. */
-		if (error && is_empty(t) && rd_kafka_error_txn_requires_abort(error)) {
-			rd_kafka_error_destroy(error);
-			end_transaction(t);
-			buf_clear(&t->committed);
-			begin(t);
-			return;
-		}
-		if (is_done(t, error, "commit positions"))
-			t->state = TXN_COMMITTING;
+		commit_positions(t);
 	}
 	if (t->state != TXN_COMMITTING ||
 		!is_done(t, rd_kafka_commit_transaction(t->kafka->rk, SLICE_MS), "commit"))
@@ -352,9 +326,10 @@ int txn_timeout_ms(const struct txn *t, int64_t now_ms)
 
 	if (!t->id || !ack_greeted(&t->sink->ack))
 		return -1;
-	/* The delivery report wakes it, or what is told of the topic. */
-	if (t->state == TXN_SENDING ? !place_is_written(t->place)
-				    : t->state == TXN_PLACING && place_waits(t->place))
+	/* The delivery report wakes it, the answer, or what is told of the topic. */
+	if (t->state == TXN_SENDING
+			? !place_is_written(t->place) || positions_are_out(&t->positions)
+			: t->state == TXN_PLACING && place_waits(t->place))
 		return -1;
 	if (t->state != TXN_OPEN && t->state != TXN_ASKED)
 		return 0;

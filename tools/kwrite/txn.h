@@ -9,6 +9,7 @@
 #include "flow/sink.h"
 #include "kafka/kafka.h"
 #include "kwrite/place.h"
+#include "kwrite/positions.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,6 +33,7 @@ struct txn {
 	struct sink *sink;
 	struct kafka *kafka;
 	struct place *place;
+	struct positions positions;
 	enum { TXN_STARTING, TXN_PLACING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
 	uint64_t begun, asked; /* sink->tail when it began, when the source was asked */
 	uint64_t moved; /* sink->tail in the last turn */
@@ -62,5 +64,7 @@ bool txn_is_done(const struct txn *t);
 /* Aborts and ends the program. */
 _Noreturn void txn_fail(struct txn *t, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same, for what befell the client. */
+_Noreturn void txn_trouble(struct txn *t, const struct trouble *why);
 
 #endif
