@@ -153,8 +153,10 @@ static void on_mode(struct link *l, const struct link_reply *reply)
 	for (int64_t left = reply->value.n; left > 1; left -= 2) {
 		if (resp_next(&c, &name) != RESP_STRING || resp_next(&c, &value) == RESP_ARRAY)
 			return;
-		if (span_is(name.text, "mode") && span_is(value.text, "sentinel"))
+		if (span_is(name.text, "mode") && span_is(value.text, "sentinel")) {
 			link_lose(l, EXIT_PERM, LINK_SENTINEL, l->name);
+			return;
+		}
 	}
 }
 
