@@ -30,6 +30,16 @@ void kafka_opts(struct kafka_opts *o)
 		"a command that prints the token of a login by OAUTHBEARER");
 }
 
+const char *kafka_opt_name(const struct arg_str *a, const char *option)
+{
+	const char *name = opt_text(a, option);
+
+	if (name && isspace((unsigned char)*name))
+		opt_bad("%s: a name must not begin with white space, which librdkafka leaves out",
+			option);
+	return name;
+}
+
 /* ---- properties ---- */
 
 /* The program's own property of that name, or NULL. */

@@ -22,6 +22,9 @@ struct kafka_opts {
 	struct arg_file *file;
 };
 void kafka_opts(struct kafka_opts *o);
+/* The value of an option that names a group or a producer; NULL: it is not given. Ends the program
+ * for leading white space, which librdkafka leaves out: ' ' would be no name. */
+const char *kafka_opt_name(const struct arg_str *a, const char *option);
 #define KAFKA_ENTRIES(o) (o).brokers, (o).props, (o).file, (o).resolve, (o).token_cmd
 
 /* A property of librdkafka. Lists end with a NULL name. */

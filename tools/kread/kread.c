@@ -46,7 +46,6 @@
 #include "kread/refusal.h"
 #include "kread/show.h"
 
-#include <ctype.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,9 +123,7 @@ static void parse_options(int argc, char **argv)
 
 static void take_options(struct kread *r)
 {
-	r->group.name = opt_text(opt.group, "-g");
-	if (r->group.name && isspace((unsigned char)*r->group.name))
-		opt_bad("-g: a group's name must not begin with white space, which librdkafka leaves out");
+	r->group.name = kafka_opt_name(opt.group, "-g");
 	range_take(&r->parts, &opt.range, r->group.name, opt.source.count->count);
 	follow_open(&r->parts, opt_text(opt.on_gap, "--on-gap"));
 	r->rate = opt_int(opt.rate, "--rate", -1, 1, 1000000000);

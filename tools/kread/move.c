@@ -112,11 +112,13 @@ static int count_partitions(
 		got = await(a, signal_fd, "the map's topic", why);
 		if (got)
 			return got;
-		if (l->err == RD_KAFKA_RESP_ERR__INVALID_ARG)
+		err = l->err			      ? l->err
+			: l->metadata->topic_cnt != 1 ? RD_KAFKA_RESP_ERR__TIMED_OUT
+						      : l->metadata->topics[0].err;
+		if (err == RD_KAFKA_RESP_ERR__INVALID_ARG ||
+			err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
 			return trouble_set(
 				why, EXIT_PERM, "'%s' cannot be a topic's name, for a map", map);
-		err = l->err || l->metadata->topic_cnt != 1 ? RD_KAFKA_RESP_ERR__TIMED_OUT
-							    : l->metadata->topics[0].err;
 		if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 			return trouble_set(why, EXIT_PERM,
 				"the map's topic, '%s', does not exist: kwrite --map makes it",

@@ -451,15 +451,11 @@ static bool look_up(struct parts *r, const char *name)
 static bool match(struct parts *r, const char *pattern)
 {
 	struct listing *l = &r->questions.listing;
-	char why[128];
 	regex_t re;
-	int bad = regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB);
 	bool known;
 
-	if (bad) {
-		regerror(bad, &re, why, sizeof(why));
-		die(EXIT_PERM, "'%s' is no regular expression: %s", pattern, why);
-	}
+	if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB))
+		die(EXIT_TEMP, "out of memory");
 	if (!listing_is_out(l))
 		listing_ask_topics(l);
 	known = has_answer(r, "topics");

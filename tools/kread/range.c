@@ -3,6 +3,8 @@
 
 #include "base/msg.h"
 
+#include <regex.h>
+
 void range_opts(struct range_opts *o)
 {
 	o->partitions = arg_str0("p", "partitions", "LIST", "only partitions such as 0,3-5");
@@ -17,6 +19,20 @@ void range_opts(struct range_opts *o)
 	o->follow_new =
 		arg_lit0(NULL, "follow-new", "read topics and partitions that appear later");
 	o->topics = opt_many(NULL, NULL, "TOPIC|^REGEX", 0, "what to read");
+}
+
+/* librdkafka would refuse a group's without naming it. */
+static void check_pattern(const char *pattern)
+{
+	regex_t re;
+	int bad = regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB);
+	char why[128];
+
+	if (bad) {
+		regerror(bad, &re, why, sizeof(why));
+		die(EXIT_PERM, "'%s' is no regular expression: %s", pattern, why);
+	}
+	regfree(&re);
 }
 
 /* Without an operand the topics are those of the list. */
@@ -37,6 +53,8 @@ static void take_topics(struct parts *s, const struct range_opts *o)
 	for (int i = 0; i < s->topic_count; i++)
 		if (!*s->topics[i])
 			opt_bad("a topic's name cannot be empty");
+		else if (*s->topics[i] == '^')
+			check_pattern(s->topics[i]);
 	if (s->topic_count > 1 && strcmp(s->topics[0], "consume") == 0)
 		msg_warn("'consume' is the name of a topic: kread reads by itself: kread TOPIC");
 }

@@ -469,7 +469,7 @@ int main(int argc, char **argv)
 	receipts_open(&s->receipts, opt.receipts, opt.pass->count ? 1 : -1, s->shape.raw);
 	open_sink(s);
 	s->place = (struct place){.name = opt_text(opt.txn.positions, "--positions"),
-		.id = opt_text(opt.txn.id, "--txn"),
+		.id = kafka_opt_name(opt.txn.id, "--txn"),
 		.topics = &s->topics};
 	start(s);
 	queue = rd_kafka_queue_get_main(s->kafka.rk);
