@@ -529,6 +529,11 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	[[ $output == "kread: no topic matches '^nothing-"* ]]
 }
 
+@test "a map whose topic cannot be one is refused" {
+	run -100 kread -g g --commit never --offsets-from 'a/b' "$(new_topic)"
+	[ "$output" = "kread: 'a/b' cannot be a topic's name, for a map" ]
+}
+
 @test "what is no regular expression is refused" {
 	run -100 kread -e '^(a'
 	[[ $output == "kread: '^(a' is no regular expression: "* ]]

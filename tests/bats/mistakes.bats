@@ -41,9 +41,6 @@ table() {
 		kwrite -t orders --txn ' ' --ack none
 		100
 		must not begin with white space
-		kread -g g --commit never --offsets-from 'a/b' orders
-		100
-		'a/b' cannot be a topic's name, for a map
 		kread -C orders
 		100
 		kread always reads
