@@ -174,13 +174,19 @@ static void set_addresses(struct redis_url *u, const char *s, size_t n)
 	u->name = redis_at_name(u->at[0].host, u->at[0].port);
 }
 
-static void set_path(struct redis_url *u, const char *s)
+static void set_path(struct redis_url *u, const char *s, bool mask)
 {
 	struct redis_at *at = &u->at[u->count++];
+	const char *login;
 	size_t n;
 
 	if (strncmp(s, "//", 2) == 0)
 		s += 2;
+	login = *s == '/' ? NULL : strstr(s, "@/");
+	if (login) {
+		set_login(u, s, (size_t)(login - s), mask);
+		s = login + 1;
+	}
 	n = strcspn(s, "?");
 	at->host = percent(s, n, "path");
 	if (!at->host[0] || strlen(at->host) >= sizeof(((struct sockaddr_un *)0)->sun_path))
@@ -253,7 +259,7 @@ static void set_url(struct redis_url *u, const char *url, bool mask)
 	size_t n;
 
 	if (strncmp(url, "unix:", 5) == 0) {
-		set_path(u, url + 5);
+		set_path(u, url + 5, mask);
 		return;
 	}
 	s = set_scheme(u, url);

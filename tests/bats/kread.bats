@@ -258,7 +258,7 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 
 @test "-e in a group ends on partitions without a record" {
 	topic=$(new_topic 3)
-	run -0 kread -e -g "$(unique)" --commit written "$topic"
+	run -0 kread -e -g "$(unique)" --commit written "$topic" "$topic"
 	[ -z "$output" ]
 }
 

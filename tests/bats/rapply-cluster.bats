@@ -72,6 +72,9 @@ sum_is() {
 	[ "$(grep -c 'keys of the record are of several slots' dead)" = 2 ]
 	run -100 rapply -u "$(url)" --position '{x}' <in
 	[[ $output == *"has a '{'"* ]]
+	ccli sadd other:slots:over:0 x
+	run -100 rapply -u "$(url)" --position other <in
+	[[ $output == *"refuses the position, key 'other:slots:over:0': WRONGTYPE"* ]]
 }
 
 @test "rapply in a cluster: WRONGTYPE and unknown commands are their records' fault alone" {

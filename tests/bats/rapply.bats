@@ -329,6 +329,12 @@ log() {
 	rcli set evpipe:pos:t:0 'hello'
 	run -100 rapply < <(put 0 '["INCR","n"]')
 	[[ $output == *"holds no position"* ]]
+	# For MGET a key of another type is as good as none.
+	rcli del evpipe:pos:t:0
+	rcli sadd evpipe:pos:t:0 x
+	run -100 rapply < <(put 0 '["INCR","n"]')
+	[[ $output == *"the key 'evpipe:pos:t:0' in redis holds no position"* ]]
+	[ "$(rcli exists n)" = 0 ]
 }
 
 @test "rapply: records that Kafka deleted are a gap: 100, or told and passed with --on-gap go" {

@@ -165,6 +165,10 @@ x [ "\u00e9" ]' ]
 	listen ear '*'
 	records a 1 1 | REDIS_URL=redis://127.0.0.1:1 rpub -u "unix:$REDIS_SOCK" x
 	[ "$(heard ear)" = 'x 1' ]
+	rcli acl setuser me on '>p@ss' '~*' '&*' +@all
+	records a 1 1 | rpub -u "unix://me:p%40ss@$REDIS_SOCK?db=1" x
+	run -100 rpub -u "unix://me@$REDIS_SOCK" x </dev/null
+	[[ $output == *"names a user and there is no password"* ]]
 }
 
 @test "rpub counts what nobody was subscribed to" {

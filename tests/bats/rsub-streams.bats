@@ -89,7 +89,7 @@ counter() {
 	add t 11 13
 	[ "$(rsub -s s -s t -e | jq -c '[.stream, .payload]' | sort | paste -sd ' ')" = \
 		'["s","1"] ["s","2"] ["s","3"] ["s","4"] ["s","5"] ["t","11"] ["t","12"] ["t","13"]' ]
-	[ "$(rsub -s s t none -e | wc -l)" -eq 8 ]
+	[ "$(rsub -s s t none -s t s -e | wc -l)" -eq 8 ]
 	[ "$(rsub -s s --from 3-1 -e | payloads)" = '4 5' ]
 	[ "$(rsub -s s --from 3 -e | payloads)" = '3 4 5' ]
 	[ "$(rsub -s s -c 2 | payloads)" = '1 2' ]
@@ -362,6 +362,16 @@ counter() {
 	say sink "final $RUN 4-6"
 	wait_for '[ "$(pending s g)" = "3-1" ]'
 	grep -q "stream 's' was deleted" sub.err
+	# Without a group too; what had been read is not lost.
+	rcli del s >/dev/null
+	add s 100 103
+	spawn alone rsub -s s
+	wait_lines alone.out 4
+	rcli flushall >/dev/null
+	add s 1 3
+	wait_lines alone.out 7
+	grep -q "stream 's' was deleted" alone.err
+	[ "$(grep -c gap alone.err)" = 0 ]
 }
 
 @test "rsub -s -g makes its group again with nobody's entry lost when another consumer has some" {

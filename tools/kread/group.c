@@ -329,8 +329,12 @@ static void subscribe(struct group *g)
 		rd_kafka_topic_partition_list_new(g->parts->topic_count);
 	rd_kafka_resp_err_t err;
 
+	/* Twice the same is an error for librdkafka. */
 	for (int i = 0; i < g->parts->topic_count; i++)
-		rd_kafka_topic_partition_list_add(list, g->parts->topics[i], RD_KAFKA_PARTITION_UA);
+		if (!rd_kafka_topic_partition_list_find(
+			    list, g->parts->topics[i], RD_KAFKA_PARTITION_UA))
+			rd_kafka_topic_partition_list_add(
+				list, g->parts->topics[i], RD_KAFKA_PARTITION_UA);
 	err = rd_kafka_subscribe(g->kafka->rk, list);
 	if (err)
 		die(EXIT_PERM, "cannot subscribe: %s", kafka_why(err));

@@ -11,7 +11,8 @@
 
 /* ---- errors ---- */
 
-static void on_error(struct rapply *s, struct span error)
+/* @what was refused, if it is. */
+static void on_error(struct rapply *s, const char *what, struct span error)
 {
 	enum redis_fault fault = replies_fault(error);
 
@@ -21,8 +22,19 @@ static void on_error(struct rapply *s, struct span error)
 	if (span_starts(error, "NOSCRIPT"))
 		return;
 	if (fault != REDIS_FAULT_AWAY)
-		replies_refused(s, "a batch", s->why);
+		replies_refused(s, what, s->why);
 	replies_begin_wait(s, s->why, s->spots->round == ROUND_LOOK);
+}
+
+/* @slot -1: the list of the slots in use. Valid until the next call. */
+static const char *position_of(struct rapply *s, const struct place *p, int slot)
+{
+	static char what[200];
+	struct span key = slot < 0 ? spots_list_key(s, p) : spots_key(s, p, slot);
+
+	snprintf(what, sizeof(what), "the position, key '%.*s'",
+		(int)(key.len < 160 ? key.len : 160), key.p);
+	return what;
 }
 
 /* ---- scripts ---- */
@@ -66,7 +78,7 @@ static void on_script(struct rapply *s, struct sent *t, const struct link_reply 
 	if (reply->value.type != RESP_ARRAY || reply->value.n < 2 ||
 		resp_next(&walk, &status) != RESP_INTEGER ||
 		resp_next(&walk, &text) != RESP_STRING) {
-		on_error(s,
+		on_error(s, "a batch",
 			reply->value.type == RESP_ERROR ? reply->value.text
 							: SPAN("a script has another answer"));
 		return;
@@ -84,7 +96,7 @@ static void on_script(struct rapply *s, struct sent *t, const struct link_reply 
 	}
 	if (t->spot->place && text.text.len)
 		spots_found(s, t->spot, text.text);
-	on_error(s, why.text);
+	on_error(s, "a batch", why.text);
 }
 
 /* ---- positions ---- */
@@ -96,7 +108,7 @@ static void on_init(struct rapply *s, struct spot *spot, const struct link_reply
 
 	if (reply->value.type != RESP_ARRAY || resp_next(&walk, &status) != RESP_INTEGER ||
 		resp_next(&walk, &text) != RESP_STRING) {
-		on_error(s,
+		on_error(s, "a batch",
 			reply->value.type == RESP_ERROR ? reply->value.text
 							: SPAN("a script has another answer"));
 	} else if (status.n == 1) {
@@ -114,7 +126,8 @@ static void on_look(struct rapply *s, size_t i, const struct link_reply *reply)
 	if (s->spots->round == ROUND_INIT)
 		on_init(s, spots_at(s, l->place, l->slot), reply);
 	else if (reply->value.type == RESP_ERROR)
-		on_error(s, reply->value.text);
+		on_error(s, position_of(s, l->place, s->spots->round == ROUND_USE ? -1 : l->slot),
+			reply->value.text);
 	else if (s->spots->round == ROUND_USE)
 		spots_at(s, l->place, l->slot)->used = true;
 	else
@@ -124,7 +137,7 @@ static void on_look(struct rapply *s, size_t i, const struct link_reply *reply)
 static void on_replicas(struct rapply *s, const struct resp_value *v)
 {
 	if (v->type == RESP_ERROR)
-		on_error(s, v->text);
+		on_error(s, "WAIT, which --wait needs", v->text);
 	else if (v->n < s->wait)
 		s->spots->is_short = true;
 }

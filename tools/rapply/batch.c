@@ -381,6 +381,7 @@ static bool make_positions(struct rapply *s)
 		request_text(out, p->key);
 		request_word(out, buf_as_span(&s->scratch));
 		request_text(out, "NX");
+		p->making = true;
 		redis_commit(&s->redis, TAG_MAKE);
 	}
 	return any;

@@ -116,6 +116,30 @@ void places_read(
 		p->cluster = mem_printf("%.*s", (int)cluster.len, cluster.p);
 }
 
+void places_made(struct rapply *s, bool is_new)
+{
+	for (size_t i = 0; i < s->places.count; i++) {
+		struct place *p = s->places.p[i];
+
+		if (!p->making)
+			continue;
+		p->making = false;
+		p->there = is_new ? 0 : p->there + 1;
+		return;
+	}
+}
+
+/* A key of another type is nil for MGET as one that is not there. */
+static void check_type(struct rapply *s, const struct place *p)
+{
+	enum { OFTEN = 3 }; /* a key that comes and goes between the two is not met so often */
+
+	if (p->there >= OFTEN)
+		sink_die(&s->sink, EXIT_PERM,
+			"the key '%s' in redis holds no position, but a hash, list, set or the like: give another --position",
+			p->key);
+}
+
 /* ---- where to begin ---- */
 
 static void on_gap(struct rapply *s, const struct place *p)
@@ -224,8 +248,12 @@ bool places_found(struct rapply *s, struct place *p, struct span text)
 
 	p->known = true;
 	p->absent = !text.p;
-	if (text.p)
+	if (text.p) {
 		places_read(s, p, text, true, &has);
+		p->there = 0;
+	} else {
+		check_type(s, p);
+	}
 	if (!was_known || has > p->applied) {
 		if (was_known)
 			msg_info("%s: redis has offset %" PRId64 ", applied by another process",

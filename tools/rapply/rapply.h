@@ -20,6 +20,8 @@ struct place {
 	char *cluster; /* id of the Kafka cluster; NULL: not known */
 	bool known; /* the position has been read from Redis once */
 	bool absent; /* there was no key when it was read last */
+	bool making; /* "-" is being written, if there is no key */
+	unsigned there; /* how often in a row there was one then, which holds no text */
 	int64_t applied; /* as far as we know: -1 no position */
 	/* the highest offset that has been taken into the ring, since the last going back */
 	int64_t taken;
@@ -135,6 +137,9 @@ bool places_found(struct rapply *s, struct place *p, struct span text);
 /* Reads a position's text; dies when it is none, or of another cluster. @may_be_none: "-" is -1. */
 void places_read(
 	struct rapply *s, struct place *p, struct span text, bool may_be_none, int64_t *offset);
+/* Answers to "-" for positions that are not there come in the table's order: @is_new, or there was
+ * a key. */
+void places_made(struct rapply *s, bool is_new);
 /* Tells the source where to begin. */
 void places_answer(struct rapply *s, struct place *p);
 /* Redis has lost what was applied behind @has. */

@@ -288,8 +288,10 @@ static void on_reply(struct rapply *s, const struct link_reply *reply)
 			on_positions(s, reply);
 		else
 			on_look_error(s, v->text);
-	} else if (v->type == RESP_ERROR && reply->tag == TAG_MAKE) {
-		on_make_error(s, v->text);
+	} else if (reply->tag == TAG_MAKE) {
+		places_made(s, v->type != RESP_NIL);
+		if (v->type == RESP_ERROR)
+			on_make_error(s, v->text);
 	} else if (v->type == RESP_ERROR && reply->tag == TAG_WATCH) {
 		on_look_error(s, v->text);
 	} else if (v->type == RESP_ERROR) {
@@ -320,6 +322,8 @@ void replies_lost(struct rapply *s)
 	s->looking = false;
 	s->look_due = true;
 	s->watch++;
+	for (size_t i = 0; i < s->places.count; i++)
+		s->places.p[i]->making = false;
 	if (s->in_flight)
 		batch_failed(s);
 }

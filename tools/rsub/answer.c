@@ -230,12 +230,13 @@ static void deny_info(struct streams *s, struct span why)
 static void begin_anew(struct streams *s, struct stream *st)
 {
 	struct ledger *l = s->source->ledger;
+	int64_t lost = info_gone(&st->losses, &st->info, st->read);
 
 	msg_warn(
 		"redis at %s: stream '%s' was deleted: what comes in it now is read from the beginning",
 		redis_name(&s->redis), st->name);
-	if (st->losses.lag)
-		streams_gap(s, st, st->losses.lag, "not read");
+	if (lost)
+		streams_gap(s, st, lost < 0 ? 0 : (uint64_t)lost, "not read");
 	st->losses = (struct info_losses){0};
 	st->info = (struct info){0};
 	st->rewound = st->read = (struct id){0};

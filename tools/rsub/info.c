@@ -180,3 +180,10 @@ int64_t info_lost(struct info_losses *l, const struct info *i)
 	l->base = sum;
 	return lost > 0 ? lost : 0;
 }
+
+int64_t info_gone(const struct info_losses *l, const struct info *last, struct id read)
+{
+	if (!l->lag || id_compare(read, last->last) >= 0)
+		return 0;
+	return id_compare(read, last->delivered) > 0 ? -1 : (int64_t)l->lag;
+}

@@ -38,5 +38,8 @@ struct info_losses {
 /* Compares with the last time. Returns how many entries were lost since; -1: some, but Redis does
  * not say how many. */
 int64_t info_lost(struct info_losses *l, const struct info *i);
+/* The stream was deleted: how many unread entries went with it, as far as the last time @last
+ * showed, if @read was read last; -1 as above. */
+int64_t info_gone(const struct info_losses *l, const struct info *last, struct id read);
 
 #endif

@@ -18,6 +18,22 @@ void names_add(struct names *n, const char *name)
 	n->list[++n->count] = name;
 }
 
+void names_once(struct names *n)
+{
+	int count = n->count;
+
+	n->count = 0;
+	for (int i = 1; i <= count; i++) {
+		const char *name = n->list[i];
+		int at = 1;
+
+		while (at <= n->count && strcmp(n->list[at], name))
+			at++;
+		if (at > n->count)
+			n->list[++n->count] = name;
+	}
+}
+
 static void read_file(struct names *n, const char *path, const char *what)
 {
 	FILE *f = fopen(path, "re");

@@ -17,6 +17,9 @@ struct names {
 void names_take(struct names *n, const struct arg_str *given, const struct arg_file *file,
 	const char *option, const char *what);
 
+/* Leaves out what is there already. For short lists. */
+void names_once(struct names *n);
+
 /* Adds one. It lives on. */
 void names_add(struct names *n, const char *name);
 

@@ -124,6 +124,7 @@ static void take_streams(struct rsub *s)
 	names_take(&t->names, opt.streams.streams, NULL, NULL, "STREAM");
 	/* An operand behind -s is one more. */
 	names_take(&t->names, opt.channels, NULL, NULL, "STREAM");
+	names_once(&t->names);
 	t->raw = opt.raw->count;
 	t->end = opt.nul->count ? '\0' : '\n';
 	t->max_line = (size_t)opt_size(opt.max_line, "--max-line", LINE_MAX_DEFAULT);
