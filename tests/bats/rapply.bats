@@ -60,6 +60,18 @@ log() {
 	seq "$3" "$4" | sed 's/.*/["INCRBY","sum","&"]/' | kproduce "$1" -p "$2"
 }
 
+@test "two rapply at once on one partition apply each record once, and both end" {
+	seq 0 19999 | sed 's/.*/{"topic":"t","partition":0,"offset":&,"payload":["INCR","n"]}/' >log
+	spawn one sh -c 'exec rapply <log'
+	spawn two sh -c 'exec rapply <log'
+	wait_exit one
+	[ "$status" -eq 0 ]
+	wait_exit two
+	[ "$status" -eq 0 ]
+	[ "$(rcli get n)" = 20000 ]
+	[ "$(position)" = '19999 -' ]
+}
+
 # ---- what payloads are ----
 
 @test "rapply applies commands, lists of commands and objects, in order" {

@@ -81,11 +81,21 @@ static void on_redis(struct rapply *s, const struct pollfd *p)
 	replies_lost(s);
 }
 
+static void at_least(uint64_t *number, uint64_t least)
+{
+	*number = *number < least ? least : *number;
+}
+
 static void settle(void *rapply, enum ack_kind kind, const struct ack_label *label)
 {
 	struct rapply *s = rapply;
 
 	s->sink.settled = s->sink.head + 1;
+	/* Another process may have applied more than the ring holds, in which the next records take
+	 * the places of these. */
+	at_least(&s->flight, s->sink.head + 1);
+	at_least(&s->sent, s->sink.head + 1);
+	at_least(&s->encoded, s->sink.head + 1);
 	if (slot_at(s, s->sink.head)->stale)
 		return;
 	ack_report(&s->sink.ack, kind, label);
