@@ -52,3 +52,11 @@ bool verdict_is_different(rd_kafka_resp_err_t err)
 {
 	return (int)err == DIFFERENT_RECORD;
 }
+
+bool verdict_is_gone(rd_kafka_resp_err_t err)
+{
+	/* Of a partition that a topic has no more, newer versions of librdkafka say __DESTROY. */
+	return err == RD_KAFKA_RESP_ERR__DESTROY || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+		err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}

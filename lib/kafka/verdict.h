@@ -17,6 +17,8 @@ bool verdict_is_of_record(rd_kafka_resp_err_t err);
 /* Whether it says that this producer, as it is set up, and the broker or the topic do not go
  * together. */
 bool verdict_is_of_setup(rd_kafka_resp_err_t err);
+/* Whether it says that the topic or the partition is not there. */
+bool verdict_is_gone(rd_kafka_resp_err_t err);
 /* Whether it says that the fault is another record's; only newer versions of librdkafka do. */
 bool verdict_is_different(rd_kafka_resp_err_t err);
 

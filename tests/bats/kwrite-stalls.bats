@@ -133,8 +133,7 @@ early() {
 	exec 7>in
 	{ record 1 orders 0; record 2 orders 1; record 3 orders 1 | sed 's/"partition":1/"partition":-1/'; } >&7
 	wait_for '[ "$(early)" = "2 3" ]'
-	# The batch, and then the record alone.
-	mock_does refuse "$PRODUCE" "$INVALID_RECORD" 2
+	mock_does refuse "$PRODUCE" "$INVALID_RECORD" 1
 	record 4 orders 1 >&7
 	wait_for '[ "$(early)" = "2 3 4" ]'
 	[ "$(jq -r '[.record.payload, .error.class] | join(" ")' dead | xargs)" = "p3 invalid-record p4 invalid-record" ]

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "kafka/verdict.h"
 
 /* So often is one record sent anew; once when the partition was asked for by number. */
 enum { TRIES = 5 };
@@ -14,14 +15,6 @@ void anew_open(struct anew *a, struct topics *ts, struct deliveries *ds, const s
 	a->shape.name = a->shape.scratch = a->shape.keys = (struct buf){0};
 }
 
-/* Of a partition that a topic has no more, newer versions of librdkafka say __DESTROY. */
-static bool is_gone(rd_kafka_resp_err_t err)
-{
-	return err == RD_KAFKA_RESP_ERR__DESTROY || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-		err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
-		err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-}
-
 bool anew_takes(struct anew *a, struct delivery *d, rd_kafka_resp_err_t err)
 {
 	unsigned tries = err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION &&
@@ -29,7 +22,7 @@ bool anew_takes(struct anew *a, struct delivery *d, rd_kafka_resp_err_t err)
 		? 1
 		: TRIES;
 
-	if (a->off || d->slot.refused || !is_gone(err) || d->tries >= tries)
+	if (a->off || d->slot.refused || !verdict_is_gone(err) || d->tries >= tries)
 		return false;
 	d->tries++;
 	if (d->topic->state == TOPIC_USABLE)

@@ -26,6 +26,7 @@ struct delivery *deliveries_take(struct deliveries *ds, const struct message *m)
 	d->from = NULL;
 	d->from_offset = m->from_offset;
 	d->err = RD_KAFKA_RESP_ERR_NO_ERROR;
+	d->taken = false;
 	d->answered = false;
 	d->is_first = false;
 	d->tries = 0;
@@ -79,6 +80,7 @@ bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct messag
 
 	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		return false;
+	d->taken = !err;
 	if (err) {
 		firsts_answered(ds->firsts, d, m->partition, false);
 		answered(ds, d, err);
@@ -205,6 +207,12 @@ static _Noreturn void fail(struct deliveries *ds, struct delivery *d, const char
 	struct delivery *culprit = shared ? blame_find(ds, d) : d;
 	char text[256];
 
+	/* A number that the topic has not is the record's fault, and found before it is taken. */
+	if (verdict_is_gone(d->err) &&
+		(d->taken || d->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION))
+		txn_fail(ds->txn, EXIT_TEMP,
+			"line %" PRIu64 ": topic '%s' was deleted, or made anew, meanwhile: %s",
+			d->slot.number, d->topic->name, kafka_why(d->err));
 	if (!culprit && too_large && !d->topic->limit_known)
 		txn_fail(ds->txn, EXIT_PERM,
 			"topic '%s' does not take so many records in one batch, and its max.message.bytes cannot be read: allow DESCRIBE_CONFIGS on it, or set a smaller -X batch.size",

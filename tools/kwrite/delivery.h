@@ -31,6 +31,7 @@ struct delivery {
 	int64_t from_offset;
 	int32_t partition;
 	rd_kafka_resp_err_t err;
+	bool taken; /* by librdkafka: its partition was there */
 	bool answered; /* Kafka has the record, or will not have it: err */
 	bool is_first; /* see first.h */
 	unsigned char tries; /* see anew.h */

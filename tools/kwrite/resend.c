@@ -49,6 +49,7 @@ static rd_kafka_resp_err_t on_answer(rd_kafka_t *rk, rd_kafka_message_t *m, void
 		**s = (struct resend_stop){.topic = mem_dup(topic), .partition = m->partition};
 		stop_or_go(rk, topic, m->partition, true);
 	}
+	(*s)->count++;
 	(*s)->left++;
 	(*s)->too_large = (*s)->too_large || verdict_is_too_large(m->err);
 	pthread_mutex_unlock(&g->mutex);
@@ -130,6 +131,19 @@ static bool settle(struct resend_stage *g, const struct delivery *d, rd_kafka_re
 	return is_last;
 }
 
+/* All records of a batch are counted before the first of them is reported. */
+static bool was_alone(struct resend_stage *g, const rd_kafka_message_t *m)
+{
+	struct resend_stop *stop;
+	bool alone;
+
+	pthread_mutex_lock(&g->mutex);
+	stop = *find(g, rd_kafka_topic_name(m->rkt), m->partition);
+	alone = stop && stop->count == 1;
+	pthread_mutex_unlock(&g->mutex);
+	return alone;
+}
+
 bool resend_takes(
 	struct resend *r, struct delivery *d, const rd_kafka_t *rk, const rd_kafka_message_t *m)
 {
@@ -143,12 +157,15 @@ bool resend_takes(
 	if (!r->off && stage < RESEND_STAGES && m->err && verdict_is_shared(m->err) &&
 		m->partition >= 0) {
 		d->partition = m->partition;
-		take(&r->stages[stage], d);
 		d->topic->is_picky = true;
 		/* The limit is another one than was known. */
 		if (verdict_is_too_large(m->err))
 			topic_forget(d->topic);
-		return true;
+		if (!was_alone(&r->stages[stage], m)) {
+			take(&r->stages[stage], d);
+			return true;
+		}
+		stage++;
 	}
 	/* The last client's partitions first: a partition goes on when those behind it do. */
 	while (stage-- > 0)

@@ -30,7 +30,8 @@ struct resend_stop {
 	struct resend_stop *next;
 	char *topic;
 	int32_t partition;
-	size_t left; /* refused records whose own answer is not there */
+	size_t count; /* refused records; one was refused alone */
+	size_t left; /* of them, those whose own answer is not there */
 	bool too_large; /* the batch was */
 	bool found; /* one of its records was so alone */
 };
