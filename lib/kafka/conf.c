@@ -37,6 +37,9 @@ const char *kafka_opt_name(const struct arg_str *a, const char *option)
 	if (name && isspace((unsigned char)*name))
 		opt_bad("%s: a name must not begin with white space, which librdkafka leaves out",
 			option);
+	/* Kafka's strings have a length of 15 bits; librdkafka would send no such name. */
+	if (name && strlen(name) > INT16_MAX)
+		opt_bad("%s: a name has at most %d bytes", option, INT16_MAX);
 	return name;
 }
 

@@ -66,6 +66,9 @@ static struct diagnosis_finding *add(struct diagnosis *d, const struct check_lis
 		snprintf(f->reason, sizeof(f->reason), "%s", reason + 2);
 	else
 		snprintf(f->reason, sizeof(f->reason), "%s", l->verdict.text);
+	/* As librdkafka names it. */
+	if (strchr(l->host, ':'))
+		snprintf(f->name, sizeof(f->name), "[%s]:%s", l->host, l->port);
 	memcpy(f->remedy, l->verdict.remedy, sizeof(f->remedy));
 	return f;
 }

@@ -208,8 +208,7 @@ static _Noreturn void fail(struct deliveries *ds, struct delivery *d, const char
 	char text[256];
 
 	/* A number that the topic has not is the record's fault, and found before it is taken. */
-	if (verdict_is_gone(d->err) &&
-		(d->taken || d->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION))
+	if (verdict_is_gone(d->err) && (d->taken || d->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION))
 		txn_fail(ds->txn, EXIT_TEMP,
 			"line %" PRIu64 ": topic '%s' was deleted, or made anew, meanwhile: %s",
 			d->slot.number, d->topic->name, kafka_why(d->err));
