@@ -88,7 +88,8 @@ struct rapply {
 	uint64_t batch_max;
 	int wait; /* --wait: replicas */
 	struct places places;
-	/* sink.head <= flight <= sent <= encoded <= sink.tail: in flight; in `next`; not encoded yet */
+	/* sink.head <= flight <= sent <= encoded <= sink.tail: in flight; in `next`; not encoded
+	 * yet */
 	uint64_t flight, sent, encoded;
 	struct buf next; /* commands of the batch that is being built */
 	uint64_t next_records;
