@@ -377,8 +377,8 @@ refuses() {
 	verify
 }
 
-# bats test_tags=load
 # It ends in the midst of a group, which is not written: its entries are in the tree, and no head may sign for them.
+# bats test_tags=load
 @test "a reader of standard output that goes away leaves a log that goes on, and no head of what was not written" {
 	seq 300000 | sed 's/.*/{"payload":"&"}/' >in
 	for _ in {1..10}; do
@@ -390,6 +390,7 @@ refuses() {
 	done
 }
 
+# bats test_tags=load
 @test "killed at any time: what was handed on is there, in order, and the chain verifies" {
 	records 200000 >in
 	handed=0

@@ -399,7 +399,6 @@ after' ]
 	stop proxy
 }
 
-# What the login has no answer to is no command of rsub's or rpub's.
 @test "a server of another kind is told by what it says, and one that says all back is none" {
 	spawn others python3 -u -c 'import socket, threading
 def serve(listener, answer):
@@ -424,6 +423,7 @@ for answer in lambda said: b"HTTP/1.1 400 Bad Request\r\n\r\n", lambda said: sai
 	done
 }
 
+# What the login has no answer to is no command of rsub's or rpub's.
 @test "rsub and rpub try again after a connection that is lost in the middle of the login" {
 	redis_start
 	mkfifo orders
