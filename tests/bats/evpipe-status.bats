@@ -538,8 +538,6 @@ frozen() {
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/readyz)" = ok ]'
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/healthz)" = ok ]'
 		freeze "$(pid_of "$1")"
-		# A writer that has nothing to write has nothing to ask.
-		[ "$1" = redis ] || rcli publish news '{}'
 		wait_for "curl -s --unix-socket frozen http://u/healthz | grep -q 'no connection to $2 for'"
 		kill -CONT "$(pid_of "$1")"
 		wait_for '[ "$(curl -s --unix-socket frozen http://u/healthz)" = ok ]'

@@ -3,9 +3,9 @@
  * librdkafka is made to tell of each batch that a broker refuses, which gives the broker's own word
  * (kafka_tell_refusals), and is asked for the topic's metadata, which names partitions without a
  * leader. The metadata's answer also proves that brokers answer: what they keep, while replicas are
- * slow, is no silence. Without records librdkafka has no reason to connect again to brokers that
- * went away, and would not for five minutes: then brokers that are back are found by asking,
- * too. */
+ * slow, is no silence. Without a record to send librdkafka asks nothing of brokers for five
+ * minutes: it would notice neither that they are frozen nor that they are back. A transaction whose
+ * records are all written waits for its source like that, too. Then they are asked from here. */
 #include "kwrite/stall.h"
 
 #include "base/msg.h"
@@ -19,7 +19,9 @@
 enum {
 	STALL_MS = 1000,
 	ASK_MS = 2000,
-	SEEK_MS = 1000, /* brokers, while there are no records */
+	/* Brokers, while no record is on its way to them: whether they are back, … */
+	SEEK_MS = 1000,
+	LOOK_MS = 5000, /* … and whether they are there. */
 	UNCONFIRMED_MS = 5000,
 	STALE_MS = 10000, /* an entry of which nothing more is heard */
 };
@@ -130,7 +132,7 @@ static void take_metadata(struct stall *st, int64_t now_ms)
 static void ask(struct stall *st, const struct topic *t, bool up, int64_t now_ms)
 {
 	bool waits = now_ms - st->since_ms >= STALL_MS && now_ms - st->asked_ms >= ASK_MS;
-	bool seeks = !t && !up && now_ms - st->asked_ms >= SEEK_MS;
+	bool seeks = !t && now_ms - st->asked_ms >= (up ? LOOK_MS : SEEK_MS);
 
 	if (listing_is_out(&st->listing) || !(waits || seeks))
 		return;

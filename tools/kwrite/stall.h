@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Why records wait although brokers answer: librdkafka sends again what a broker refuses for the
  * time being, and keeps what has no leader, without a word. Says once of each partition what holds
- * it up, and once when it goes on. While there are no records, looks for brokers that went away. */
+ * it up, and once when it goes on. While no record is on its way, asks whether brokers answer. */
 #ifndef KWRITE_STALL_H
 #define KWRITE_STALL_H
 
