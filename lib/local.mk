@@ -89,5 +89,6 @@ lib_libevpipe_a_SOURCES = \
 	lib/flow/dead.c lib/flow/dead.h \
 	lib/flow/filter.c lib/flow/filter.h \
 	lib/flow/input.c lib/flow/input.h \
+	lib/flow/rsink.c lib/flow/rsink.h \
 	lib/flow/sink.c lib/flow/sink.h lib/flow/sink-left.c lib/flow/sink-parts.h \
 	lib/flow/source.c lib/flow/source-fate.c lib/flow/source.h lib/flow/source-parts.h

@@ -26,9 +26,8 @@
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/wake.h"
-#include "flow/sink.h"
+#include "flow/rsink.h"
 #include "net/tls.h"
-#include "redis/client.h"
 #include "redis/request.h"
 
 #include <string.h>
@@ -317,18 +316,7 @@ static void on_redis(struct store *s, const struct pollfd *p, int64_t now_ms)
 	struct link_reply reply;
 	enum redis_got got;
 
-	switch (redis_step(&s->redis, p, now_ms)) {
-	case REDIS_CAME:
-		metrics_set_ready(true);
-		break;
-	case REDIS_WENT:
-		metrics_set_ready(false);
-		break;
-	case REDIS_FAILED:
-		sink_die(&s->sink, s->redis.trouble.status, "%s", s->redis.trouble.text);
-	case REDIS_SAME:
-		break;
-	}
+	rsink_step(&s->sink, &s->redis, p, now_ms);
 	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
 		on_result(s, got, &reply);
 	if (s->unsent && !s->out && s->redis.state == REDIS_UP)
@@ -340,27 +328,17 @@ static void on_redis(struct store *s, const struct pollfd *p, int64_t now_ms)
 static void loop(struct store *s)
 {
 	while (sink_runs(&s->sink)) {
-		struct pollfd p[SINK_FDS + REDIS_FDS];
-		int64_t now_ms = wake_now_ms();
-		nfds_t fds = SINK_FDS;
+		struct pollfd p[RSINK_FDS];
+		int64_t now_ms;
 
-		sink_poll(&s->sink, p, takes_more(s));
-		fds += (nfds_t)redis_poll(&s->redis, &p[SINK_FDS]);
-		if (poll(p, fds,
-			    wake_least(sink_timeout_ms(&s->sink, now_ms),
-				    redis_timeout_ms(&s->redis, now_ms))) < 0) {
-			wake_poll_failed();
+		if (!rsink_wait(&s->sink, &s->redis, p, takes_more(s), -1))
 			continue;
-		}
 		now_ms = wake_now_ms();
-		on_redis(s, &p[SINK_FDS], now_ms);
+		on_redis(s, p, now_ms);
 		sink_serve(&s->sink, p);
 		sink_server(&s->sink, s->redis.state == REDIS_UP, now_ms);
 		on_lines(s);
-		sink_flush(&s->sink, now_ms);
-		if (input_ended(&s->sink.in))
-			redis_hurry(&s->redis);
-		redis_flush(&s->redis, now_ms);
+		rsink_flush(&s->sink, &s->redis, now_ms);
 	}
 }
 

@@ -42,9 +42,9 @@
 #include "base/msg.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "flow/rsink.h"
 #include "net/tls.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,19 +66,15 @@ static struct rapply self;
 
 static void on_redis(struct rapply *s, const struct pollfd *p)
 {
-	enum redis_news news = redis_step(&s->redis, p, s->now_ms);
+	enum redis_news news = rsink_step(&s->sink, &s->redis, p, s->now_ms);
 
 	if (news == REDIS_CAME) {
 		s->look_due = true;
 		metrics_set_ready(!s->waits);
-	} else if (news == REDIS_FAILED) {
-		sink_die(&s->sink, s->redis.trouble.status, "%s", s->redis.trouble.text);
 	}
 	replies_take(s);
-	if (news != REDIS_WENT)
-		return;
-	metrics_set_ready(false);
-	replies_lost(s);
+	if (news == REDIS_WENT)
+		replies_lost(s);
 }
 
 static void at_least(uint64_t *number, uint64_t least)
@@ -108,22 +104,15 @@ static void loop(struct rapply *s)
 	/* The last positions may have no record behind them. */
 	while (sink_runs(&s->sink) || s->in_flight || s->next_places ||
 		(s->spots && shards_finish(s))) {
-		struct pollfd p[SINK_FDS + REDIS_FDS];
-		nfds_t fds = SINK_FDS;
-		int timeout_ms;
+		struct pollfd p[RSINK_FDS];
 
 		s->now_ms = wake_now_ms();
-		sink_poll(&s->sink, p, s->redis.state == REDIS_UP && batch_has_room(s));
-		fds += (nfds_t)redis_poll(&s->redis, &p[SINK_FDS]);
-		timeout_ms = wake_least(sink_timeout_ms(&s->sink, s->now_ms),
-			wake_least(redis_timeout_ms(&s->redis, s->now_ms),
-				batch_timeout_ms(s, s->now_ms)));
-		if (poll(p, fds, timeout_ms) < 0) {
-			wake_poll_failed();
+		if (!rsink_wait(&s->sink, &s->redis, p,
+			    s->redis.state == REDIS_UP && batch_has_room(s),
+			    batch_timeout_ms(s, s->now_ms)))
 			continue;
-		}
 		s->now_ms = wake_now_ms();
-		on_redis(s, &p[SINK_FDS]);
+		on_redis(s, p);
 		sink_serve(&s->sink, p);
 		sink_server(&s->sink, s->redis.state == REDIS_UP && !s->waits, s->now_ms);
 		batch_fill(s);
@@ -131,8 +120,7 @@ static void loop(struct rapply *s)
 		if (!sink_count(&s->sink) && !s->in_flight)
 			ack_idle(&s->sink.ack);
 		/* Dead letters become durable before the position passes their records. */
-		sink_flush(&s->sink, s->now_ms);
-		redis_flush(&s->redis, s->now_ms);
+		rsink_flush(&s->sink, &s->redis, s->now_ms);
 	}
 }
 

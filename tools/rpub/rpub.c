@@ -28,9 +28,9 @@
 #include "base/num.h"
 #include "base/opt.h"
 #include "base/wake.h"
+#include "flow/rsink.h"
 #include "net/tls.h"
 
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,18 +58,7 @@ static void on_redis(struct rpub *s, const struct pollfd *p, int64_t now_ms)
 	enum redis_got got;
 
 	s->now_ms = now_ms;
-	switch (redis_step(&s->redis, p, now_ms)) {
-	case REDIS_CAME:
-		metrics_set_ready(true);
-		break;
-	case REDIS_WENT:
-		metrics_set_ready(false);
-		break;
-	case REDIS_FAILED:
-		sink_die(&s->sink, s->redis.trouble.status, "%s", s->redis.trouble.text);
-	case REDIS_SAME:
-		break;
-	}
+	rsink_step(&s->sink, &s->redis, p, now_ms);
 	if (s->stream.is_stalled)
 		metrics_up("redis", false);
 	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
@@ -103,31 +92,20 @@ static void loop(struct rpub *s)
 {
 	while (sink_runs(&s->sink)) {
 		int64_t now_ms = wake_now_ms();
-		struct pollfd p[SINK_FDS + REDIS_FDS];
-		nfds_t fds = SINK_FDS;
-		int timeout_ms;
+		struct pollfd p[RSINK_FDS];
+		int timeout_ms = -1;
 
-		sink_poll(&s->sink, p, takes(s));
-		fds += (nfds_t)redis_poll(&s->redis, &p[SINK_FDS]);
-		timeout_ms = wake_least(
-			sink_timeout_ms(&s->sink, now_ms), redis_timeout_ms(&s->redis, now_ms));
 		if ((s->holds && !s->out) || s->stream.is_stalled)
-			timeout_ms = wake_least(
-				timeout_ms, s->try_ms > now_ms ? (int)(s->try_ms - now_ms) : 0);
-		if (poll(p, fds, timeout_ms) < 0) {
-			wake_poll_failed();
+			timeout_ms = s->try_ms > now_ms ? (int)(s->try_ms - now_ms) : 0;
+		if (!rsink_wait(&s->sink, &s->redis, p, takes(s), timeout_ms))
 			continue;
-		}
 		now_ms = wake_now_ms();
-		on_redis(s, &p[SINK_FDS], now_ms);
+		on_redis(s, p, now_ms);
 		sink_serve(&s->sink, p);
 		sink_server(&s->sink,
 			s->redis.state == REDIS_UP && !s->holds && !s->stream.is_stalled, now_ms);
 		on_lines(s);
-		sink_flush(&s->sink, now_ms);
-		if (input_ended(&s->sink.in))
-			redis_hurry(&s->redis);
-		redis_flush(&s->redis, now_ms);
+		rsink_flush(&s->sink, &s->redis, now_ms);
 	}
 }
 
