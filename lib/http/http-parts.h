@@ -120,6 +120,10 @@ void http_find_route(struct http *h, struct http_request_inner *r);
 /* ---- http-tls.c ---- */
 /* Whether the client may ask: a certificate that conf.client_ca has signed, if there is one. */
 bool http_is_certified(const struct http_request_inner *r);
+/* What is wrong with a certificate and its key, both PEM; NULL: they go together. *@of_key: with
+ * the key. */
+const char *http_pair_flaw(const char *cert, const char *key, bool *of_key);
+bool http_has_certs(const char *text);
 
 /* ---- http-receipt.c ---- */
 /* Looks for connections that were reset. Afterwards the daemon may close them, and all ends look

@@ -6,11 +6,11 @@
 #include "http/http.h"
 
 /* Reads both into @c, where they stay. @cert NULL: nothing is read; @key NULL: it stands in the
- * file of the certificate. Dies with 100 when a file cannot be read. */
+ * file of the certificate. Dies with 100, and the cause, when the server could not use them. */
 void pair_read(struct http_conf *c, const char *cert, const char *key);
 
 /* Reads the certificates of the CA that signs clients' certificates. @ca NULL: nothing is read.
- * Dies with 100. */
+ * Dies as pair_read. */
 void pair_read_ca(struct http_conf *c, const char *ca);
 
 #endif

@@ -197,16 +197,6 @@ void tls_free(struct bytes_client *client)
 	free(tls);
 }
 
-bool tls_fits(const char *cert_file, const char *key_file, struct trouble *why)
-{
-	struct bytes_client *pair =
-		tls_open(&(struct tls_config){.cert_file = cert_file, .key_file = key_file}, why);
-
-	if (pair)
-		tls_free(pair);
-	return pair;
-}
-
 void tls_outlive(void)
 {
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);

@@ -32,9 +32,6 @@ struct tls_config {
  * once all connections are closed. */
 struct bytes_client *tls_open(const struct tls_config *config, struct trouble *why);
 void tls_free(struct bytes_client *client);
-/* Whether the files of a certificate and of its key can be used and go together; else *@why as in
- * tls_open. */
-bool tls_fits(const char *cert_file, const char *key_file, struct trouble *why);
 /* "OpenSSL 3.0.17", of the library that runs. */
 const char *tls_library(void);
 /* OpenSSL's own data outlive exit(), for threads that still use them, ours or a library's: else

@@ -334,6 +334,7 @@ header() {
 	[ "$(curl -sS --cacert "$CERTS/ca.pem" -d tls "https://$address/")" = TLS ]
 	run ! curl -sS --cacert "$CERTS/other-ca.pem" -d tls "https://$address/"
 	run -100 timeout 60 evcorr http --tls-cert "$CERTS/address.pem" --tls-key "$CERTS/client.key" -- cat
+	[ "$output" = "evcorr: cannot read the key '$CERTS/client.key': it is not the key of the certificate" ]
 	run -100 timeout 60 evcorr http --tls-cert "$CERTS/address.pem" -- cat
 	run -100 timeout 60 evcorr http --listen "$address" -- cat
 	[[ $output == *"$address"* ]]

@@ -234,8 +234,11 @@ p' ]
 	wait_event one '{"n":500}'
 	[ "$(events one.out | wc -l)" -eq 500 ]
 	run -100 evsse --listen 127.0.0.1:0 --cert "$CERTS/address.pem" --key "$CERTS/name.key" </dev/null
-	[[ $output == "evsse: cannot use the certificate "* ]]
+	[ "$output" = "evsse: cannot read the key '$CERTS/name.key': it is not the key of the certificate" ]
+	run -100 evsse --listen 127.0.0.1:0 --cert "$CERTS/address.pem" </dev/null
+	[ "$output" = "evsse: cannot read the key '$CERTS/address.pem': it has none in PEM" ]
 	run -100 evsse --listen 127.0.0.1:0 --cert nowhere </dev/null
+	[ "$output" = "evsse: cannot read the certificate 'nowhere': No such file or directory" ]
 	run -100 evsse --listen 127.0.0.1:0 --key "$CERTS/name.key" </dev/null
 }
 

@@ -271,13 +271,9 @@ static void check_map(struct front *f)
 static void take_tls(struct front *f)
 {
 	const char *cert = opt_file(opt.cert, "--tls-cert"), *key = opt_file(opt.key, "--tls-key");
-	struct trouble why = {0};
 
 	if (!cert != !key)
 		opt_bad("--tls-cert and --tls-key go together");
-	/* The server's library says less of what is wrong. */
-	if (cert && !tls_fits(cert, key, &why))
-		die(why.status, "%s", why.text);
 	pair_read(&f->conf, cert, key);
 }
 

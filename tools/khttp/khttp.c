@@ -136,13 +136,9 @@ static void parse_options(int argc, char **argv)
 static void take_tls(struct khttp *k)
 {
 	const char *cert = opt_file(opt.cert, "--tls-cert"), *key = opt_file(opt.key, "--tls-key");
-	struct trouble why = {0};
 
 	if (!cert != !key)
 		opt_bad("--tls-cert and --tls-key go together");
-	/* The server's library says less of what is wrong. */
-	if (cert && !tls_fits(cert, key, &why))
-		die(why.status, "%s", why.text);
 	pair_read(&k->conf, cert, key);
 	if (opt.client_ca->count && !cert)
 		opt_bad("--tls-client-ca goes with --tls-cert");
