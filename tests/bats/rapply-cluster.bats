@@ -90,6 +90,13 @@ sum_is() {
 	grep -q '"class":"wrong-type"' dead
 	grep -q '"class":"redis"' dead
 	[ "$(wc -l <dead)" = 2 ]
+	# Nor does a refused record change the life of the key; a list's other commands are applied.
+	put 4 '{"op":"LPUSH","key":"wrong","value":1,"ttl_ms":1}' '"ts":1' >in
+	put 5 '[["LPUSH","wrong",1],["INCR","wrong"]]' >>in
+	put 6 '{"op":"INCRBY","key":"{wrong}n","value":3,"ttl_ms":4000000000000}' '"ts":1' >>in
+	run -1 rapply -u "$(url)" --dead-letter dead <in
+	[ "$(ccli get wrong) $(ccli pexpiretime wrong) $(ccli pexpiretime '{wrong}n')" = '3 -1 4000000000001' ]
+	[ "$(wc -l <dead)" = 4 ]
 }
 
 @test "kread | rapply: a slot moves under load, and each command is applied once" {

@@ -112,6 +112,19 @@ log() {
 	[ "$(rcli exists gone)" = 0 ]
 	run -1 rapply < <(put 5 '{"op":"SET","key":"k","value":"v","ttl_ms":600000}')
 	[[ $output == *"counts from the record's time"*"(invalid-record)"* ]]
+
+	# A record that is refused changes nothing: its life is not that of the key it was wrong about.
+	rcli set text x
+	now=$(($(date +%s) * 1000))
+	for op in '"HSET","field":"f","value":1' '"LPUSH","value":1' '"SADD","value":1' '"INCRBY","value":1' \
+		'"ZADD","args":["1","m"]' '"XADD","args":["*","a","b"]' '"HSET","field":"f"' '"NONSENSE"'; do
+		put $((10 + n++)) "{\"key\":\"text\",\"op\":$op,\"ttl_ms\":1}" "\"ts\":$((now - 5000))"
+	done >in
+	put 20 '{"op":"HSET","key":"h","field":"f","value":1,"ttl_ms":600000}' "\"ts\":$now" >>in
+	run -1 rapply --dead-letter dead <in
+	[ "$(wc -l <dead) $(grep -c wrong-type dead)" = '8 5' ]
+	[ "$(rcli get text) $(rcli pexpiretime text)" = 'x -1' ]
+	[ "$(rcli pexpiretime h)" = $((now + 600000)) ]
 }
 
 @test "rapply: a tombstone deletes the record's key, whatever the form" {
@@ -564,4 +577,26 @@ log() {
 	rcli acl setuser w -mget +incr
 	run -100 rapply -u "redis://w:pw@127.0.0.1:$REDIS_PORT" --dead-letter dead < <(put 0 '["INCR","n"]')
 	[[ $output == *NOPERM* ]]
+	# A command of a script.
+	rcli acl setuser w +mget -lpush
+	lpush='{"op":"LPUSH","key":"l","value":1,"ttl_ms":600000}'
+	run -100 rapply -u "redis://w:pw@127.0.0.1:$REDIS_PORT" --dead-letter dead < <(plain "$lpush" '"ts":1')
+	[[ $output == *"refuses a command of line 1"*"ACL SETUSER"* ]]
+	[ ! -s dead ]
+	# Whose position has passed: the record must not be lost.
+	run -100 rapply -u "redis://w:pw@127.0.0.1:$REDIS_PORT" --dead-letter dead < <(put 0 "$lpush" '"ts":1')
+	[ "$(wc -l <dead) $(position)" = '1 0 -' ]
+}
+
+@test "rapply waits when Redis has no memory for a script of a record without a position" {
+	feed
+	wait_for 'grep -q "^evpipe_ready{.*} 1" m'
+	rcli config set maxmemory 1
+	plain '{"op":"LPUSH","key":"l","value":1,"ttl_ms":600000}' "\"ts\":$(date +%s)000" >&7
+	wait_file_contains apply.err 'takes no commands: OOM'
+	rcli config set maxmemory 0
+	exec 7>&-
+	wait_exit apply
+	[ "$status" -eq 0 ]
+	[ "$(rcli llen l)" = 1 ]
 }

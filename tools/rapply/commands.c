@@ -165,6 +165,8 @@ static int put_op(struct writer *w, struct span object)
 		return -1;
 	if (!op.key.type && !op.key_b64.type && !op.args.type)
 		return writer_refuse(w, "an object without \"key\"");
+	if (at.p && !op.key.type && !op.key_b64.type)
+		return writer_refuse(w, "\"ttl_ms\" without \"key\"");
 	sets = op.op.text.len == 3 && strncasecmp(op.op.text.p, "SET", 3) == 0;
 	if (sets && !op.value.type && !op.value_b64.type)
 		return writer_refuse(w, "SET without \"value\"");
@@ -183,7 +185,10 @@ static int put_op(struct writer *w, struct span object)
 	}
 	if (writer_end(w))
 		return -1;
-	return at.p && !sets ? put_expiry(w, &op, at) : 0;
+	if (!at.p || sets)
+		return 0;
+	w->c->hangs_together = true;
+	return w->c->in_script ? put_expiry(w, &op, at) : writer_expire(w, at);
 }
 
 /* ---- records ---- */
@@ -278,6 +283,7 @@ int commands_put(struct commands *c, const struct record *r, struct buf *out, ui
 	struct writer w = {.c = c, .out = out, .e = e, .ts = record_int(&r->ts, -1)};
 	size_t at = out->len;
 
+	c->hangs_together = false;
 	if (put_record(&w, r)) {
 		out->len = at;
 		return -1;

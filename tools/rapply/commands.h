@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Words of a command that a script calls: Lua passes no more than 8000. */
+enum { COMMANDS_SCRIPT_WORDS = 7000 };
+
 enum commands_form { COMMANDS_AS_COMMAND, COMMANDS_AS_STRING, COMMANDS_AS_HASH };
 
 struct commands {
@@ -18,6 +21,12 @@ struct commands {
 	struct span
 		/* no command may name a key that begins with this; p NULL: no such keys */
 		positions;
+	/* Records are applied by scripts: a record's commands may hang together, and need no script
+	 * of their own for that. */
+	bool in_script;
+	/* Of the record that was put last, in a script: no command behind a refused one is called.
+	 */
+	bool hangs_together;
 	/* internal */
 	struct buf payload, key, text;
 	char passed[32]; /* the name of a command that was found to be harmless */

@@ -239,7 +239,8 @@ int main(int argc, char **argv)
 	take_options(s);
 	count(s);
 	redis_open(&s->redis, &opt.redis, REDIS_COMMANDS);
-	if (s->redis.url.kind == REDIS_CLUSTER)
+	s->commands.in_script = s->redis.url.kind == REDIS_CLUSTER;
+	if (s->commands.in_script)
 		spots_open(s);
 	redis_probe(&s->redis, 5, probe);
 	sink_open(&s->sink,

@@ -59,6 +59,7 @@ struct rapply_slot {
 	/* in a cluster */
 	struct spot *spot; /* NULL: the commands are not in a batch */
 	size_t at, len; /* its commands in next */
+	bool hangs_together; /* as commands_put says */
 	uint64_t more; /* the next record of the spot in the batch; its own number: none */
 };
 

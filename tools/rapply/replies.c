@@ -69,7 +69,7 @@ static _Noreturn void positions_refused(struct rapply *s)
 	replies_refused(s, what, s->why);
 }
 
-/* ---- errors while the transaction is queued ---- */
+/* ---- errors while the transaction is queued, or a script is run ---- */
 
 void replies_keep_refusal(struct rapply *s, uint64_t i, struct span error)
 {
@@ -83,12 +83,13 @@ void replies_keep_refusal(struct rapply *s, uint64_t i, struct span error)
 		all->p = mem_realloc(all->p, all->cap * sizeof(*all->p));
 	}
 	r = &all->p[all->count++];
+	error = redis_cause(error);
 	r->slot = i;
 	snprintf(r->text, sizeof(r->text), "redis says: %.*s", shown(error), error.p);
 }
 
 /* @is_record: a record's command, whose tag is the slot. */
-static void on_queue_error(struct rapply *s, bool is_record, uint64_t i, struct span error)
+static void on_command_error(struct rapply *s, bool is_record, uint64_t i, struct span error)
 {
 	enum redis_fault fault = replies_fault(error);
 
@@ -117,7 +118,7 @@ void replies_refuse_all(struct rapply *s)
 	s->refusals.count = 0;
 }
 
-/* EXECABORT: nothing was applied. */
+/* EXECABORT: nothing was applied; or what was applied may be applied again. */
 static void on_abort(struct rapply *s, struct span error)
 {
 	struct span why = error;
@@ -148,8 +149,17 @@ static void on_abort(struct rapply *s, struct span error)
 
 /* ---- EXEC ---- */
 
-/* The results of the records' commands, in their order; then those of the positions. */
-static void on_results(struct rapply *s, struct resp walk)
+static bool has_positions(const struct rapply *s)
+{
+	for (size_t i = 0; i < s->places.count; i++)
+		if (s->places.p[i]->flight >= 0)
+			return true;
+	return false;
+}
+
+/* The results of the records' commands, in their order; then those of the positions. Where a
+ * position has passed the record, its fate is settled, whatever the reason. */
+static void on_results(struct rapply *s, struct resp walk, bool is_settled)
 {
 	struct resp_value v;
 	uint64_t left;
@@ -158,8 +168,11 @@ static void on_results(struct rapply *s, struct resp walk)
 		struct rapply_slot *slot = slot_at(s, i);
 
 		for (uint32_t n = slot->slot.done ? 0 : slot->commands; n; n--) {
-			if (resp_next(&walk, &v) == RESP_ERROR)
-				replies_keep_refusal(s, i, v.text);
+			if (resp_next(&walk, &v) == RESP_ERROR) {
+				on_command_error(s, true, i, v.text);
+				if (is_settled)
+					replies_keep_refusal(s, i, v.text);
+			}
 			left = v.type == RESP_ARRAY ? (uint64_t)v.n : 0;
 			resp_skip(&walk, &left);
 		}
@@ -168,8 +181,14 @@ static void on_results(struct rapply *s, struct resp walk)
 
 static void on_applied(struct rapply *s, const struct link_reply *reply)
 {
+	bool is_settled = has_positions(s);
+
 	s->refusals.count = 0;
-	on_results(s, reply->elements);
+	on_results(s, reply->elements, is_settled);
+	if (s->fault != REDIS_FAULT_COMMAND && !is_settled) {
+		on_abort(s, SPAN_NONE);
+		return;
+	}
 	for (size_t i = 0; i < s->places.count; i++) {
 		struct place *p = s->places.p[i];
 
@@ -182,6 +201,8 @@ static void on_applied(struct rapply *s, const struct link_reply *reply)
 	replies_refuse_all(s);
 	if (!s->wait)
 		batch_done(s);
+	if (s->fault == REDIS_FAULT_CONFIG)
+		replies_refused(s, s->what, s->why);
 }
 
 static void on_exec(struct rapply *s, const struct link_reply *reply)
@@ -295,7 +316,7 @@ static void on_reply(struct rapply *s, const struct link_reply *reply)
 	} else if (v->type == RESP_ERROR && reply->tag == TAG_WATCH) {
 		on_look_error(s, v->text);
 	} else if (v->type == RESP_ERROR) {
-		on_queue_error(s, reply->tag < TAG_MULTI, reply->tag, v->text);
+		on_command_error(s, reply->tag < TAG_MULTI, reply->tag, v->text);
 	}
 }
 

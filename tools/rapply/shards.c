@@ -12,15 +12,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { WORDS_MAX = 7000 /* of a command: Lua passes no more than 8000 */ };
-
 /* KEYS: the position, the records' keys. ARGV: the position's offset as it must be ('' none, '*'
  * there is no position), as it will be, and what stands behind it; then for each record its offset
- * and the number of its commands, and for each command the number of its words and they. Answer: 0,
- * '', '', and the number of each record that was refused, with the reason; or 1 and the position
- * that was found in place of the one that must be; or 2, the offset that was reached, the reason
- * why it was no further, and the same as for 0. What comes first writes, so that a server that
- * takes no writes refuses all. */
+ * and the number of its commands (negative: none behind a refused one is called), and for each
+ * command the number of its words and they. Answer: 0, '', '', and the number of each record that
+ * was refused, with the reason; or 1 and the position that was found in place of the one that must
+ * be; or 2, the offset that was reached, the reason why it was no further, and the same as for 0.
+ * What comes first writes, so that a server that takes no writes refuses all. */
 static const char script[] =
 	"local pos,want,new,mark=KEYS[1],ARGV[1],ARGV[2],ARGV[3] "
 	"if want~='*' then "
@@ -32,9 +30,10 @@ static const char script[] =
 	"local out,i,at,done={0,'',''},4,0,want "
 	"while i<=#ARGV do "
 	"local n=tonumber(ARGV[i+1]) local offset=ARGV[i] i=i+2 "
-	"for c=1,n do "
+	"local ends=false "
+	"for c=1,math.abs(n) do "
 	"local w=tonumber(ARGV[i]) "
-	"local r=redis.pcall(unpack(ARGV,i+1,i+w)) "
+	"local r=ends or redis.pcall(unpack(ARGV,i+1,i+w)) "
 	"i=i+w+1 "
 	"if type(r)=='table' and r.err then "
 	"local e=string.match(r.err,'^@user_script: ?%d+: %-?(.-)%s*$') or r.err "
@@ -45,14 +44,14 @@ static const char script[] =
 	"end "
 	"out[1],out[2],out[3]=2,done,e return out "
 	"end "
-	"out[#out+1]=at out[#out+1]=e "
+	"out[#out+1]=at out[#out+1]=e ends=n<0 "
 	"end "
 	"end "
 	"at=at+1 done=offset "
 	"end "
 	"return out";
 /* What EVALSHA calls it. */
-static const char script_sha[] = "e4db293dbafcfae973d939ac885e589eb46f41a0";
+static const char script_sha[] = "87e68f2d1b47a194ae959ed0e8c753d81305cdf3";
 
 /* ---- records into the next batch ---- */
 
@@ -74,7 +73,7 @@ static struct shape shape_of(struct rapply *s, struct span commands)
 		slot = keys_slot(k);
 		shape.words += 1 + k->words.count;
 		shape.keys += k->keys.count;
-		shape.is_large |= k->words.count > WORDS_MAX;
+		shape.is_large |= k->words.count > COMMANDS_SCRIPT_WORDS;
 		if (slot == KEYS_SEVERAL_SLOTS ||
 			(slot >= 0 && shape.slot >= 0 && slot != shape.slot))
 			shape.slot = KEYS_SEVERAL_SLOTS;
@@ -138,6 +137,7 @@ void shards_put(struct rapply *s, uint64_t i, size_t at)
 
 	slot->at = at;
 	slot->len = commands.len;
+	slot->hangs_together = s->commands.hangs_together;
 	if (shape.slot == KEYS_SEVERAL_SLOTS)
 		batch_refuse(s, i, CLASS_INVALID_RECORD,
 			"the keys of the record are of several slots of the cluster, which cannot take effect together: give the keys one hash tag, as in {user7}:a and {user7}:b, or a record each");
@@ -290,7 +290,8 @@ static void put_records(struct rapply *s, struct buf *out, const struct spot *sp
 		const struct rapply_slot *slot = slot_at(s, i);
 
 		put_offset(out, slot->place ? slot->offset : 0);
-		request_number(out, slot->commands);
+		request_number(
+			out, slot->hangs_together ? -(int64_t)slot->commands : slot->commands);
 		put_commands(out, &s->spots->keys, (struct span){s->next.p + slot->at, slot->len});
 		i = slot->more;
 	}

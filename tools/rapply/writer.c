@@ -30,10 +30,16 @@ int writer_refuse(struct writer *w, const char *why)
 	return record_refuse(w->e, CLASS_INVALID_RECORD, "%s", why);
 }
 
-/* The word at this place of the command that was written last. */
+/* What stands behind "*N\r\n" of the command that was written last. */
+static const char *words_of(const struct writer *w)
+{
+	return (const char *)memchr(w->out->p + w->begin, '\n', w->out->len - w->begin) + 1;
+}
+
+/* The word at this place of it. */
 static struct span word_at(const struct writer *w, size_t at)
 {
-	const char *p = w->out->p + w->begin + HEAD_MIN;
+	const char *p = words_of(w);
 	struct span s = SPAN_NONE;
 
 	for (size_t i = 0; i <= at && i < w->words; i++) {
@@ -107,6 +113,32 @@ int writer_end(struct writer *w)
 	}
 	memcpy(w->out->p + w->begin + 1, head + sizeof(head) - n, n);
 	w->count++;
+	return 0;
+}
+
+/* A transaction goes on behind a command that is refused, and would set the life of a key that the
+ * record has nothing to do with. */
+int writer_expire(struct writer *w, struct span at)
+{
+	static const char script[] =
+		"local r=redis.pcall(unpack(ARGV,2)) "
+		"if type(r)~='table' or not r.err then redis.call('PEXPIREAT',KEYS[1],ARGV[1]) end "
+		"return r";
+	struct buf *command = &w->c->text;
+	const char *words = words_of(w);
+
+	if (w->words > COMMANDS_SCRIPT_WORDS)
+		return writer_refuse(w,
+			"a command of more than 7000 words with \"ttl_ms\": give a list, of the command and PEXPIREAT");
+	buf_clear(command);
+	request_begin(command, w->words + 5, "EVAL");
+	request_text(command, script);
+	request_text(command, "1");
+	request_word(command, word_at(w, 1));
+	request_word(command, at);
+	buf_put(command, words, w->out->len - (size_t)(words - w->out->p));
+	w->out->len = w->begin;
+	buf_span(w->out, buf_as_span(command));
 	return 0;
 }
 

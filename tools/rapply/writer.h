@@ -22,6 +22,9 @@ void writer_begin(struct writer *w);
 void writer_word(struct writer *w, struct span text);
 /* The command is whole: may it be given to Redis? */
 int writer_end(struct writer *w);
+/* The whole command, whose first word behind the name is a key, becomes a script: when it is not
+ * refused, the key expires @at, in milliseconds. */
+int writer_expire(struct writer *w, struct span at);
 int writer_refuse(struct writer *w, const char *why);
 
 /* A string's text; what base64 stands for; a string, a number, a boolean or {"b64":"…"}; the same,
