@@ -6,6 +6,7 @@
 #include "base/msg.h"
 #include "base/wake.h"
 #include "kafka/bootstrap.h"
+#include "kafka/tls-conf.h"
 #include "net/tls.h"
 
 #include <ctype.h>
@@ -73,6 +74,10 @@ static int set_prop(struct kafka_conf *c, const char *where, const char *name, c
 	char text[400], *secret = NULL;
 	int bad = 0;
 
+	if (*value == '@' && strcmp(name, "ssl.key.pem") == 0)
+		return trouble_set(why, EXIT_PERM,
+			"%s: 'ssl.key.pem' takes the key itself; 'ssl.key.location' takes its file",
+			where);
 	if (*value == '@' && opt_is_secret(name)) {
 		secret = value[1] == '@' ? mem_dup(value + 1) : secrets_read(where, value + 1, why);
 		if (!secret)
@@ -377,10 +382,11 @@ int kafka_conf_open(struct kafka_conf *c, const struct kafka_opts *o,
 	tls_outlive();
 	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(),
 		.token_cmd = o->token_cmd->count ? o->token_cmd->sval[0] : NULL};
-	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps) {
+	if (set_all(c, o, defaults, own, why) == 0 && !c->dumps &&
+		tls_conf_try(c, false, why) == 0) {
 		secrets_add_certs(&c->secrets, c->rd);
 		if (c->secrets.count || c->token_cmd || c->resolves.files ||
-			(c->secrets.certs && c->secrets.certs->is_client))
+			(c->secrets.certs && c->secrets.certs->at_hup))
 			wake_hup_reloads();
 		return 0;
 	}
@@ -439,7 +445,8 @@ int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const 
 	if (set_common(c, why) || (file && read_file(c, file, &none, why)) ||
 		(brokers && set_prop(c, "--old", "bootstrap.servers", brokers, why)) ||
 		(!*kafka_conf_text(c, "bootstrap.servers") &&
-			trouble_set(why, EXIT_PERM, "'%s' names no bootstrap.servers", file))) {
+			trouble_set(why, EXIT_PERM, "'%s' names no bootstrap.servers", file)) ||
+		(file && tls_conf_try(c, false, why))) {
 		rd_kafka_conf_destroy(c->rd);
 		c->rd = NULL;
 		return -1;

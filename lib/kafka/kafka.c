@@ -304,7 +304,7 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	k->rk = make(k, type, c->rd, text, sizeof(text));
 	c->rd = NULL;
 	if (!k->rk) {
-		if (tls_conf_try(&k->reach, why) == 0)
+		if (tls_conf_try(&k->reach, true, why) == 0)
 			trouble_set(why, EXIT_PERM, "cannot start librdkafka: %s", text);
 		release(k);
 		return -1;

@@ -37,6 +37,7 @@ static void set_credentials(struct kafka *k)
 static void renew(struct kafka *k, int64_t now_ms, uint64_t stamp)
 {
 	struct trouble why = {0};
+	const char *fixed;
 
 	k->secrets_stamp = stamp;
 	if (secrets_reread(&k->reach.secrets, k->reach.rd, &why)) {
@@ -46,29 +47,36 @@ static void renew(struct kafka *k, int64_t now_ms, uint64_t stamp)
 	k->renewed_ms = now_ms;
 	set_credentials(k);
 	msg_info("the files of secrets were read anew");
+	fixed = secrets_changed_fixed(&k->reach.secrets);
+	if (fixed)
+		msg_warn(
+			"the file of '%s' has changed, but librdkafka keeps what it has read: start the program anew",
+			fixed);
 }
 
 static int read_certs(const struct kafka *k, struct trouble *why)
 {
-	char *revoked = kafka_conf_copy(&k->reach, "ssl.crl.location");
 	struct tls_config config;
 	int bad;
 
 	tls_conf_read(&config, &k->reach);
-	/* A list of what is revoked stands with the CA certificates, where librdkafka has put
-	 * it. */
-	bad = renewal_set(k->reach.secrets.certs->renewal, &config, revoked == NULL, why);
+	bad = renewal_set(k->reach.secrets.certs->renewal, &config, why);
 	tls_conf_free(&config);
-	free(revoked);
 	return bad;
 }
 
-static void renew_certs(const struct kafka *k, int64_t now_ms, bool is_told)
+/* Several clients share these files: the first to ask reads them for all. */
+static void renew_certs(const struct kafka *k, int64_t now_ms)
 {
 	const char *changed = secrets_changed_cert(&k->reach.secrets);
 	struct cert_files *certs = k->reach.secrets.certs;
 	struct trouble why = {0};
+	bool is_told;
 
+	if (!certs)
+		return;
+	is_told = certs->hups != wake_hups();
+	certs->hups = wake_hups();
 	if (changed && certs->is_fixed) {
 		msg_warn(
 			"'%s' has changed, but librdkafka keeps what it has read: start the program anew before the "
@@ -76,22 +84,23 @@ static void renew_certs(const struct kafka *k, int64_t now_ms, bool is_told)
 			changed);
 		return;
 	}
-	if (changed) {
-		certs->stale = changed;
+	if (changed || (is_told && !certs->stale && !certs->is_fixed)) {
+		certs->stale = changed ? changed : certs->list[0].file;
+		certs->why_stale = changed ? "has changed" : "is read anew";
 		certs->stale_ms = now_ms;
 		certs->is_warned = false;
 	}
-	if (!certs || !certs->stale)
+	if (!certs->stale)
 		return;
 	if (read_certs(k, &why) == 0) {
-		msg_info("'%s' has changed: connections from now on use what is in it",
-			certs->stale);
+		msg_info("'%s' %s: connections from now on use what is in it", certs->stale,
+			certs->why_stale);
 		certs->stale = NULL;
 		certs->renewed_ms = now_ms;
 	} else if (is_told || (!certs->is_warned && now_ms - certs->stale_ms >= PAIR_MS)) {
 		certs->is_warned = true;
-		msg_warn("'%s' has changed: %s; going on with what was read before", certs->stale,
-			why.text);
+		msg_warn("'%s' %s: %s; going on with what was read before", certs->stale,
+			certs->why_stale, why.text);
 	}
 }
 
@@ -122,7 +131,7 @@ void kafka_renew(struct kafka *k, int64_t now_ms)
 		token_anew(k->rk, &k->token);
 		msg_info("--oauth-token-cmd is run anew");
 	}
-	renew_certs(k, now_ms, is_told);
+	renew_certs(k, now_ms);
 	renew_resolves(k);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/wake.h"
 #include "net/renewal.h"
 
 #include <errno.h>
@@ -47,10 +48,12 @@ void secrets_add(struct secrets *s, const char *name, const char *file)
 	if (i < s->count) {
 		free(s->list[i].file);
 		s->list[i].file = mem_dup(file);
+		s->list[i].stamp = secrets_file_stamp(file);
 		return;
 	}
 	s->list = mem_realloc(s->list, (s->count + 1) * sizeof(*s->list));
-	s->list[s->count++] = (struct secret){.name = mem_dup(name), .file = mem_dup(file)};
+	s->list[s->count++] =
+		(struct secret){mem_dup(name), mem_dup(file), secrets_file_stamp(file)};
 }
 
 uint64_t secrets_file_stamp(const char *file)
@@ -65,6 +68,11 @@ uint64_t secrets_file_stamp(const char *file)
 	return stamp * 31 + (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
 }
 
+static bool is_of_key(const char *name)
+{
+	return strcmp(name, "ssl.key.password") == 0 || strcmp(name, "ssl.keystore.password") == 0;
+}
+
 uint64_t secrets_stamp(const struct secrets *s)
 {
 	uint64_t stamp = 0;
@@ -74,13 +82,20 @@ uint64_t secrets_stamp(const struct secrets *s)
 	return stamp;
 }
 
+static void add_cert(struct cert_files *certs, const char *name, const char *file)
+{
+	certs->list[certs->count++] =
+		(struct secret){mem_dup(name), mem_dup(file), secrets_file_stamp(file)};
+	certs->at_hup |= strcmp(name, "ssl.ca.location") != 0;
+}
+
 void secrets_add_certs(struct secrets *s, const rd_kafka_conf_t *rd)
 {
 	static const char *const names[] = {"ssl.certificate.location", "ssl.key.location",
-		"ssl.keystore.location", "ssl.ca.location"};
+		"ssl.keystore.location", "ssl.ca.location", "ssl.crl.location"};
 	struct cert_files *certs = mem_alloc(sizeof(*certs));
 
-	*certs = (struct cert_files){0};
+	*certs = (struct cert_files){.hups = wake_hups()};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		char file[4096];
 		size_t size = sizeof(file);
@@ -89,10 +104,11 @@ void secrets_add_certs(struct secrets *s, const rd_kafka_conf_t *rd)
 		if (rd_kafka_conf_get(rd, names[i], file, &size) != RD_KAFKA_CONF_OK || !*file ||
 			strcmp(file, "probe") == 0)
 			continue;
-		certs->list[certs->count++] =
-			(struct secret){mem_dup(names[i]), mem_dup(file), secrets_file_stamp(file)};
-		certs->is_client |= strcmp(names[i], "ssl.ca.location") != 0;
+		add_cert(certs, names[i], file);
 	}
+	for (size_t i = 0; certs->count && i < s->count; i++)
+		if (is_of_key(s->list[i].name))
+			add_cert(certs, s->list[i].name, s->list[i].file);
 	if (!certs->count) {
 		free(certs);
 		return;
@@ -101,20 +117,38 @@ void secrets_add_certs(struct secrets *s, const rd_kafka_conf_t *rd)
 	s->certs = certs;
 }
 
+static bool has_changed(struct secret *one)
+{
+	uint64_t stamp = secrets_file_stamp(one->file);
+
+	/* While it is put in its place there may be none. */
+	if (!stamp || stamp == one->stamp)
+		return false;
+	one->stamp = stamp;
+	return true;
+}
+
 const char *secrets_changed_cert(const struct secrets *s)
 {
 	const char *changed = NULL;
 
 	for (size_t i = 0; s->certs && i < s->certs->count; i++) {
 		struct secret *cert = &s->certs->list[i];
-		uint64_t stamp = secrets_file_stamp(cert->file);
 
-		/* While it is put in its place there may be none. */
-		if (stamp && stamp != cert->stamp) {
-			cert->stamp = stamp;
-			changed = changed ? changed : cert->file;
-		}
+		if (has_changed(cert) && !changed)
+			changed = cert->file;
 	}
+	return changed;
+}
+
+const char *secrets_changed_fixed(const struct secrets *s)
+{
+	const char *changed = NULL;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (strcmp(s->list[i].name, "sasl.password") && !is_of_key(s->list[i].name) &&
+			has_changed(&s->list[i]))
+			changed = s->list[i].name;
 	return changed;
 }
 

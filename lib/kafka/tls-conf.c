@@ -48,7 +48,7 @@ void tls_conf_free(struct tls_config *t)
 		forget(all[i]);
 }
 
-int tls_conf_try(const struct kafka_conf *k, struct trouble *why)
+int tls_conf_try(struct kafka_conf *k, bool all, struct trouble *why)
 {
 	struct bytes_client *client;
 	struct tls_config config;
@@ -56,6 +56,10 @@ int tls_conf_try(const struct kafka_conf *k, struct trouble *why)
 	if (!strcasestr(kafka_conf_text(k, "security.protocol"), "ssl"))
 		return 0;
 	tls_conf_read(&config, k);
+	/* Without its key librdkafka shows no certificate, and says nothing of it. */
+	if (config.cert_file && !config.key_file && !config.key_pem && !config.keystore_file)
+		rd_kafka_conf_set(k->rd, "ssl.key.location", config.cert_file, NULL, 0);
+	config.no_trust = !all && !config.crl_file;
 	client = tls_open(&config, why);
 	tls_conf_free(&config);
 	tls_free(client);

@@ -89,7 +89,7 @@ bool renewal_end(struct renewal *r)
 	return r->is_seen;
 }
 
-int renewal_set(struct renewal *r, const struct tls_config *config, bool ca, struct trouble *why)
+int renewal_set(struct renewal *r, const struct tls_config *config, struct trouble *why)
 {
 	bool has_cert = config->cert_file || config->cert_pem || config->keystore_file;
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method()), *old;
@@ -106,7 +106,7 @@ int renewal_set(struct renewal *r, const struct tls_config *config, bool ca, str
 	pthread_mutex_lock(&r->lock);
 	old = r->fresh;
 	r->fresh = ctx;
-	r->has_ca = ca && (config->ca_file || config->ca_pem);
+	r->has_ca = config->ca_file || config->ca_pem || config->crl_file;
 	pthread_mutex_unlock(&r->lock);
 	SSL_CTX_free(old);
 	return 0;

@@ -17,8 +17,8 @@ void renewal_free(struct renewal *r);
 void renewal_begin(struct renewal *r);
 bool renewal_end(struct renewal *r);
 /* Reads the files that @config names. Certificate and key are taken if there are any; the CA
- * certificates if they are named and @ca. Fails with 100, for a certificate and a key that do not
- * go together too: then all is as it was. */
-int renewal_set(struct renewal *r, const struct tls_config *config, bool ca, struct trouble *why);
+ * certificates and what they have revoked if one of both is named. Fails with 100, for a
+ * certificate and a key that do not go together too: then all is as it was. */
+int renewal_set(struct renewal *r, const struct tls_config *config, struct trouble *why);
 
 #endif

@@ -181,6 +181,8 @@ int tls_read_files(SSL_CTX *ctx, const struct tls_config *c, struct trouble *why
 		return trouble_set(why, EXIT_PERM, "the key '%s' has no certificate", key);
 	if (take_cert(ctx, c, why))
 		return -1;
+	if (c->cert_pem && !c->key_pem && !key)
+		return trouble_set(why, EXIT_PERM, "the text of the certificate has no key");
 	if (c->key_pem)
 		return take_key_text(ctx, c, why);
 	if (key && SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)

@@ -234,8 +234,15 @@ time.sleep(1000)' "$(port FAR)"
 		$cert/locked.key|key '$CERTS/locked.key': it is encrypted, and there is no password
 		$cert/locked.key -X ssl.key.password=wrong|key '$CERTS/locked.key': its password is wrong
 		-X ssl.crl.location=none|list of revoked certificates 'none': No such file or directory
+		-X ssl.crl.location=$CERTS/ca.pem|list of revoked certificates '$CERTS/ca.pem': it has none in PEM
+		${cert%% -X ssl.key*}|key '$CERTS/client.pem': it has none in PEM
 	END
 	good 1 -b "$(at TLS)" "${TLS[@]}" -X ssl.crl.location="$CERTS/ca.crl"
+	# The key may stand beside the certificate.
+	cat "$CERTS/client.pem" "$CERTS/client.key" >both
+	set -- -b "$(at MUTUAL)" "${TLS[@]}" -X ssl.certificate.location=both
+	good 1 "$@"
+	echo x | timeout -s KILL 100 kwrite "$@" --raw -t "$(new_topic)"
 }
 
 @test "a broker of another cluster: named in the same list, and advertised" {

@@ -110,6 +110,54 @@ put() {
 	exec 7>&-
 }
 
+@test "a key store, its password, and lists of what is revoked are taken by the next connections" {
+	local name ca
+	make_certs
+	for ca in ca other-ca; do
+		(cd "$CERTS" && openssl ca -config ca.conf -cert $ca.pem -keyfile $ca.key -gencrl -crldays 2)
+	done >both 2>openssl.out
+	sed '/-END/q' both >revoked
+	openssl pkcs12 -export -in "$CERTS/client.pem" -inkey "$CERTS/client.key" -passout pass:one -out mine.p12
+	openssl pkcs12 -export -in "$CERTS/stray.pem" -inkey "$CERTS/stray.key" -passout pass:two -out stray.p12
+	echo one >password
+	kmock_start -t t:1
+	put "$CERTS/address.pem" server.pem
+	put "$CERTS/address.key" server.key
+	put "$CERTS/ca.pem" clients.pem
+	cat "$CERTS/ca.pem" "$CERTS/other-ca.pem" >trust.pem
+	tls_in_front
+	TLS=(-v -b "127.0.0.1:$(<front.out)" --resolve "$KAFKA_BROKERS:127.0.0.1:$(<front.out)" -X security.protocol=SSL
+		-X ssl.keystore.location=mine.p12 -X ssl.keystore.password=@password -X ssl.ca.location=trust.pem
+		-X ssl.crl.location=revoked -X reconnect.backoff.max.ms=300)
+	mkfifo lines
+	exec 7<>lines
+	spawn reads kread "${TLS[@]}" --raw t </dev/null
+	spawn writes kwrite "${TLS[@]}" --raw -t t <lines
+	echo 1 >&7
+	wait_lines reads.out 1
+	put stray.p12 mine.p12
+	for name in reads writes; do
+		stop $name HUP
+		wait_file_contains $name.err "cannot read the key store 'mine.p12': its password is wrong, or missing; going on with what was read before"
+	done
+	echo two >password
+	for name in reads writes; do
+		wait_file_contains $name.err "'password' has changed: connections from now on use what is in it"
+	done
+	# Without a list of its CA no certificate is good.
+	put both revoked
+	for name in reads writes; do
+		wait_file_contains $name.err "'revoked' has changed: connections from now on use what is in it"
+	done
+	put "$CERTS/stray.pem" server.pem
+	put "$CERTS/stray.key" server.key
+	put "$CERTS/other-ca.pem" clients.pem
+	stop front USR1
+	echo 2 >&7
+	wait_for "[ \"\$(sort -u reads.out | xargs)\" = '1 2' ]"
+	exec 7>&-
+}
+
 @test "a password in a file is read anew, by kread, kwrite, khttp and kcheck --watch; SIGHUP ends none of them" {
 	local name
 	own_kafka_start
