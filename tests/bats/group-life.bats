@@ -105,3 +105,19 @@ has() {
 	[ "$(kread -q -e --raw "$out" | sort -u | xargs)" = 'a0 a1 a2 a3 a4 b0 b1 b2 b3 c0 c1 c2' ]
 	[ "$(kread -q -e --raw "$out" | awk '!seen[$0]++' | grep -E '^(b[1-3]|c[01])$' | xargs)" = 'b1 b2 b3 c0 c1' ]
 }
+
+@test "a topic that is gone for a while and comes back is read from its beginning, which is told and counted" {
+	topic=$(new_topic 1)
+	put "$topic" 0 a0 a1
+	spawn a evpipe -n "$group" kread -g "$group" --metrics "$PWD/metrics" -X topic.metadata.refresh.interval.ms=500 "$topic" '|' \
+		kwrite -q -t "$out" </dev/null
+	wait_for 'has a1'
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" delete "$topic"
+	wait_file_contains a.err "kread: warning: topic '$topic' does not exist; waiting for it"
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$topic" 1
+	put "$topic" 0 b0
+	wait_for 'has b0'
+	ends a
+	[ "$(grep -cxF "kread: topic '$topic', partition 0: deleted and made anew after position 2; reading begins at the beginning" a.err)" -eq 1 ]
+	grep '^evpipe_gaps_total{.*} 1$' metrics
+}
