@@ -130,3 +130,16 @@ replies() {
 	run -100 evcorr store -u "$url" --nobody drop </dev/null
 	[[ $output == *"a node of a cluster does not know who listens"* ]]
 }
+
+@test "a key of another type: store refuses its reply, wait and call say why theirs does not come" {
+	redis_start
+	rcli set 'evcorr:{63}' x
+	run -1 evcorr store --on-error skip < <(replies 0 2; echo '{"headers":["correlation-id","c"],"payload":"p"}')
+	[[ $output == *"line 3: redis says: WRONGTYPE"*"(wrong-type)"* ]]
+	run -99 evcorr wait --timeout 100ms c c0
+	[ "$(grep -c "has no replies in the key 'evcorr:{63}': WRONGTYPE" <<<"$output")" -eq 1 ]
+	[ "$(grep -c '"status":200' <<<"$output")" -eq 1 ]
+	run -99 evcorr call --timeout 100ms -- sh -c 'cat >sent' <<<'{"headers":["correlation-id","c"],"payload":"p"}'
+	[[ $output == *"has no replies in the key 'evcorr:{63}': WRONGTYPE"* ]]
+	[ "$(rcli get 'evcorr:{63}')" = x ]
+}

@@ -82,13 +82,20 @@ static struct place *place(struct call *s, uint64_t order)
 	return &s->places[order % s->room];
 }
 
+/* Where no reply has come, what stands in the key is not the call's. */
+static bool is_taken(const struct calls_result *result)
+{
+	return result->is_last && result->had;
+}
+
 static void write_places(struct call *s)
 {
 	for (; s->head < s->tail && place(s, s->head)->is_done; s->head++) {
 		struct place *p = place(s, s->head);
 
 		buf_span(&s->out.b, buf_as_span(&p->lines));
-		calls_taken(&s->calls, buf_as_span(&p->id));
+		if (p->id.len)
+			calls_taken(&s->calls, buf_as_span(&p->id));
 		s->held -= p->lines.len;
 		buf_free(&p->lines);
 		buf_clear(&p->id);
@@ -103,7 +110,7 @@ static void keep(struct call *s, uint64_t order, const struct calls_result *resu
 	buf_span(&p->lines, buf_as_span(&s->line));
 	s->held += s->line.len;
 	p->is_done = result->is_last;
-	buf_span(&p->id, result->is_last ? result->id : SPAN(""));
+	buf_span(&p->id, is_taken(result) ? result->id : SPAN(""));
 }
 
 static void on_result(void *self, const struct calls_result *result)
@@ -124,7 +131,7 @@ static void on_result(void *self, const struct calls_result *result)
 		write_places(s);
 	} else {
 		buf_span(&s->out.b, buf_as_span(&s->line));
-		if (result->is_last)
+		if (is_taken(result))
 			calls_taken(&s->calls, result->id);
 	}
 	if (!result->is_last)

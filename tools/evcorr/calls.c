@@ -38,6 +38,7 @@ static void finish(struct calls *c, struct table_call *call, struct span line)
 	struct calls_result result = {.call = table_number(&c->table, call),
 		.user = call->user,
 		.line = line,
+		.had = call->had,
 		.is_last = true};
 
 	buf_clear(&c->last_id);
@@ -52,9 +53,10 @@ void calls_give(struct calls *c, struct table_call *call, struct span line)
 	struct calls_result result = {.call = table_number(&c->table, call),
 		.user = call->user,
 		.id = table_id(call),
-		.line = line};
+		.line = line,
+		.had = ++call->had};
 
-	if (++call->had == c->replies)
+	if (call->had == c->replies)
 		finish(c, call, line);
 	else
 		c->result(c->self, &result);

@@ -56,6 +56,7 @@ struct calls_result {
 		/* a reply: its record as it was stored, which record_parse takes; p NULL: timed
 		 * out */
 		line;
+	unsigned had; /* replies, with this one */
 	bool is_last; /* the call has ended; false: more replies are awaited (--replies) */
 };
 /* Spans are valid until the return. It may call calls_send, calls_wait and calls_cancel. */

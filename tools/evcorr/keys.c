@@ -81,7 +81,19 @@ static void on_list(struct calls *c, uint64_t number, const struct link_reply *r
 	}
 }
 
-static void on_error(struct calls *c, struct span text)
+static void tell_unreadable(struct calls *c, struct table_call *call, struct span why)
+{
+	if (call->is_unreadable)
+		return;
+	call->is_unreadable = true;
+	buf_clear(&c->words);
+	ident_put_key(table_id(call), &c->words);
+	msg_warn("redis at %s has no replies in the key '%.*s': %.*s", redis_name(&c->redis),
+		(int)(c->words.len < 100 ? c->words.len : 100), c->words.p, (int)why.len, why.p);
+}
+
+/* @call: whose key was read; or NULL. */
+static void on_error(struct calls *c, struct table_call *call, struct span text)
 {
 	int len = (int)(text.len < 200 ? text.len : 200);
 
@@ -92,15 +104,17 @@ static void on_error(struct calls *c, struct span text)
 		trouble_set(&c->trouble, EXIT_PERM,
 			"redis at %s refuses to hand out replies: %.*s%s", redis_name(&c->redis),
 			len, text.p, redis_advice(&c->redis, text));
+	else if (call)
+		tell_unreadable(c, call, (struct span){text.p, (size_t)len});
 }
 
 static void on_result(struct calls *c, enum redis_got got, const struct link_reply *reply)
 {
-	struct table_call *call;
+	struct table_call *call = table_numbered(&c->table, reply->tag);
 
 	c->out--;
 	if (got == REDIS_REPLY && reply->value.type == RESP_ERROR)
-		on_error(c, reply->value.text);
+		on_error(c, call, reply->value.text);
 	else if (got == REDIS_REPLY && reply->value.type == RESP_ARRAY)
 		on_list(c, reply->tag, reply);
 	call = table_numbered(&c->table, reply->tag);

@@ -21,6 +21,7 @@ struct table_call {
 	bool is_sent; /* by us: false: calls_wait */
 	bool is_foreign; /* its channel is not the node's own */
 	bool is_last_look; /* its time is over, and its key is being read */
+	bool is_unreadable; /* its key holds no list, which has been told */
 };
 
 struct table {
