@@ -138,6 +138,37 @@ is_empty() {
 	[ "$status" -eq 0 ]
 }
 
+@test "Idempotency-Key: of long answers the older ones are forgotten, their keys are not" {
+	local topic
+	topic=$(printf "%0240d" 0)$RANDOM
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$topic" 1
+	khttp_start long --max-body 64M
+	post text '{"records":[{"value":"1"}]}' "/topics/$topic" -H 'Idempotency-Key: a'
+	is 200
+	post text '{"records":[{"value":"2"}]}' "/topics/$topic?async=true" -H 'Idempotency-Key: b'
+	is 204
+	# Each of its slots says at length why it has failed.
+	python3 -c 'print("{\"records\":[{\"value\":\"3\"}" + 100000 * ",{\"value\":\"\",\"partition\":9}" + "]}")' >long
+	post text @long "/topics/$topic" -H 'Idempotency-Key: c' >/dev/null
+	is 200
+	[ "$(wc -c <body)" -gt $((32 << 20)) ]
+	post text '{"records":[{"value":"4"}]}' "/topics/$topic" -H 'Idempotency-Key: d'
+	is 200
+	cp body last
+	for key in a:1 b:2; do
+		post text "{\"records\":[{\"value\":\"${key#*:}\"}]}" "/topics/$topic" -H "Idempotency-Key: ${key%:*}" -D head
+		is 204
+		[ ! -s body ]
+		grep -qi '^Idempotency-Replayed: true' head
+	done
+	post text @long "/topics/$topic" -H 'Idempotency-Key: c'
+	is 500 '.message | startswith("a part of this was done, ")'
+	post text '{"records":[{"value":"4"}]}' "/topics/$topic" -H 'Idempotency-Key: d'
+	is 200
+	cmp body last
+	[ "$(kread -q -e "$topic" | jq -r .payload | sort | tr '\n' ' ')" = '1 2 3 4 ' ]
+}
+
 @test "where no file can be had, or it cannot grow, a large body stands in memory" {
 	local topic
 	topic=$(new_topic 1)

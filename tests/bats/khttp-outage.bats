@@ -40,6 +40,9 @@ setup_file() {
 	[[ $headers == *'Retry-After: 1'* ]]
 	req POST "$(bridge_url compat)/consumers/g" -H "$V2" -d '{"name":"new"}'
 	is 200
+	req POST "$(bridge_url compat)/topics/$topic" -H 'Content-Type: application/vnd.kafka.json.v2+json' -d '{"records":[{"value":"4"}]}'
+	is 503
+	[[ $headers == *'Retry-After: 1'* ]]
 	req DELETE "$left"
 	is 204
 	spawn waiting curl -s -m 120 "$BRIDGE$C/records?timeout=110000" </dev/null

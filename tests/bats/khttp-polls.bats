@@ -68,13 +68,42 @@ assigned() {
 	bridge_start
 	bridge_start strict --compat on
 	topic=$(new_topic 1)
-	printf '1\nnot json\n3\n' | kproduce "$topic" -p 0
+	for key_and_value in '"key":"1","payload":"1"' '"key":"2","payload":"not json"' '"key":"no","payload":"3"' \
+		'"key":"no","payload":"not"' '"key":"","payload":""' '"key_b64":"/w==","payload":null' '"key":null,"payload_b64":"ImEi/w=="'; do
+		echo "{\"topic\":\"$topic\",\"partition\":0,$key_and_value}"
+	done | kwrite -b "$KAFKA_BROKERS"
 	assigned "$topic"
-	polled "$C" 3
-	diff <(jq -c '[.value, .raw, has("error")]' polled) - <<-'EOF'
-		[1,null,false]
-		[null,"bm90IGpzb24=",true]
-		[3,null,false]
+	polled "$C" 7
+	diff <(jq -c '[.key, .value, .raw_key, .raw, has("error")]' polled) - <<-'EOF'
+		[1,1,null,null,false]
+		[2,null,null,"bm90IGpzb24=",true]
+		[null,3,"bm8=",null,true]
+		[null,null,"bm8=","bm90",true]
+		[null,null,"","",true]
+		[null,null,"/w==",null,true]
+		[null,null,null,"ImEi/w==",true]
+	EOF
+	# Of text only what is not UTF-8, of bytes nothing.
+	for format in text binary; do
+		instance "$(unique g)" c "\"format\":\"$format\""
+		post "$C/assignments" "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":0}]}"
+		: >$format
+		until [ "$(wc -l <$format)" -eq 7 ]; do
+			req GET "$C/records?timeout=30000"
+			is 200
+			jq -c '.[]' <<<"$body" >>$format
+		done
+	done
+	diff <(jq -c '[.key, .value, .raw_key, .raw, .error]' text | tail -n 3) - <<-'EOF'
+		["","",null,null,null]
+		[null,null,"/w==",null,"not UTF-8"]
+		[null,null,null,"ImEi/w==","not UTF-8"]
+	EOF
+	diff <(jq -c '[.key, .value, .raw_key, .raw, .error]' binary | tail -n 4) - <<-'EOF'
+		["bm8=","bm90",null,null,null]
+		["","",null,null,null]
+		["/w==",null,null,null,null]
+		[null,"ImEi/w==",null,null,null]
 	EOF
 	BRIDGE=$(bridge_url strict)
 	assigned "$topic"
@@ -86,7 +115,7 @@ assigned() {
 	done
 	post "$C/positions" "{\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":2}]}"
 	poll "$C" '?timeout=30000'
-	says 200 'map(.value) == [3]'
+	says 406 ".message | startswith(\"Failed to decode: the key at $topic-0, offset 2, is not JSON\")"
 }
 
 @test "Accept: the format by name, with parameters, by a wildcard, or absent" {
@@ -139,8 +168,11 @@ assigned() {
 	done
 	poll "$C" '?timeout=30000&unknown=1'
 	says 200 'map(.offset) == [7, 8, 9]'
-	req HEAD "$C/records" -I
-	is 405
+	for path in "$C/records" "/topics/$topic/records"; do
+		req HEAD "$path" -I
+		is 405
+		[[ $headers == *'Allow: GET'* ]]
+	done
 }
 
 @test "a poll waits for its timeout, and ends with the first record" {

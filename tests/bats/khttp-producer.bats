@@ -56,6 +56,32 @@ record='{"records":[{"value":"1"}]}'
 	[ "$status" -eq 0 ]
 }
 
+@test "a large body whose record had no answer is not sent any further; with --compat neither, though all is 500 there" {
+	local compat
+	# Of 8 MiB for one broker, and what follows for the other.
+	python3 -c 'print("{\"records\":[" + ",".join(["{\"partition\":%d,\"value\":\"%s\"}" % (n < 200, 50000 * "x") for n in range(201)]) + "]}")' >large
+	for compat in off on; do
+		khttp_start $compat --compat $compat -X message.timeout.ms=3000 -X socket.timeout.ms=2000
+		for n in 0 1; do
+			post json "$record" /topics/t/partitions/$n
+			is 200
+		done
+	done
+	mock_does late 2 1000000
+	for compat in off on; do
+		spawn large-$compat curl -s -w ' %{http_code}' --unix-socket "$T/$compat.web" -H 'Content-Type: application/vnd.kafka.json.v2+json' \
+			-d @large http://localhost/topics/t </dev/null
+	done
+	wait_exit large-off
+	wait_exit large-on
+	[[ $(<large-off.out) == *' 504' ]] && [[ $(<large-on.out) == *' 200' ]]
+	for compat in off on; do
+		sed 's/ [0-9]*$//' large-$compat.out | jq -c '.offsets | [length, .[-1].error_code]' >last
+		[ "$(<last)" = "[201,$([ $compat = off ] && echo 503 || echo 500)]" ]
+	done
+	mock_does late 2 0
+}
+
 @test "a broker that does not answer: its partitions are 504, the others go on; a key has the outcome when there is one" {
 	khttp_start http -X message.timeout.ms=3000 -X socket.timeout.ms=2000
 	post json "$record" /topics/t/partitions/1 -H 'Idempotency-Key: before'

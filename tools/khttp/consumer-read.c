@@ -107,6 +107,7 @@ void read_request(struct consumers *all, const struct call *c, const char *topic
 	struct instance *i;
 
 	if (strcmp(c->r->method, "HEAD") == 0) {
+		http_set_header(c->r, "Allow", "GET");
 		http_error(c->r, 405, "this path does not take HEAD");
 		return;
 	}

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { SLOTS = 1 << 14, BYTES_MAX = 32 << 20, PASS_BYTES = 1 << 16 };
+enum { SLOTS = 1 << 14, PASS_BYTES = 1 << 16 };
 
 /* It stands in a list of its entry, and in one of all by their time. */
 struct waiting {
@@ -25,12 +25,15 @@ struct idem_entry {
 	int status;
 	const char *type;
 	struct buf body;
+	enum idem_outcome outcome;
+	bool forgotten; /* its answer */
 	struct waiting *waiting;
 };
 
 struct idem {
 	struct idem_entry *slots[SLOTS];
 	struct idem_entry *oldest, *newest; /* of those that are answered */
+	struct idem_entry *full; /* the oldest of them whose answer is not forgotten */
 	size_t count, bytes;
 	struct waiting *first, *last;
 };
@@ -67,6 +70,8 @@ static struct idem_entry **find(struct idem *d, const char *key, uint64_t hash)
 
 static void unchain(struct idem *d, struct idem_entry *e)
 {
+	if (d->full == e)
+		d->full = e->newer;
 	*(e->older ? &e->older->newer : &d->oldest) = e->newer;
 	*(e->newer ? &e->newer->older : &d->newest) = e->older;
 }
@@ -85,9 +90,13 @@ static void drop(struct idem *d, struct idem_entry *e)
 
 static void forget_old(struct idem *d, int64_t now_ms)
 {
-	while (d->oldest &&
-		(d->oldest->until_ms <= now_ms || d->count > IDEM_KEYS_MAX || d->bytes > BYTES_MAX))
+	while (d->oldest && (d->oldest->until_ms <= now_ms || d->count > IDEM_KEYS_MAX))
 		drop(d, d->oldest);
+	for (; d->full && d->bytes > IDEM_ANSWER_BYTES; d->full = d->full->newer) {
+		d->bytes -= d->full->body.len;
+		buf_free(&d->full->body);
+		d->full->forgotten = true;
+	}
 }
 
 static void on_done(struct http_request *r, bool whole)
@@ -140,9 +149,17 @@ static void reply(const struct idem_entry *e, struct http_request *r, struct spa
 {
 	struct buf body = {0};
 
-	buf_span(&body, text);
 	http_set_header(r, "Idempotency-Replayed", "true");
-	http_reply(r, e->status, e->type, &body);
+	if (e->forgotten && e->outcome == IDEM_DONE) {
+		http_reply(r, 204, NULL, NULL);
+	} else if (e->forgotten) {
+		http_error(r, 500,
+			"a part of this was done, and which is not remembered any more: the answers "
+			"since then were too long");
+	} else {
+		buf_span(&body, text);
+		http_reply(r, e->status, e->type, &body);
+	}
 }
 
 static struct idem_entry *add(struct idem *d, char *key, uint64_t hash, uint64_t body_hash)
@@ -192,13 +209,14 @@ bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct i
 }
 
 unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *type,
-	struct span body, bool keep, int64_t now_ms)
+	struct span body, enum idem_outcome outcome, int64_t now_ms)
 {
 	struct waiting *w, *next;
 	unsigned told = 0;
 
 	e->status = status;
 	e->type = type;
+	e->outcome = outcome;
 	for (w = e->waiting; w; w = next) {
 		next = w->next;
 		if (w->r) {
@@ -209,7 +227,7 @@ unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *
 		leave(w);
 	}
 	e->waiting = NULL;
-	if (!keep) {
+	if (outcome == IDEM_UNDONE) {
 		drop(d, e);
 		return told;
 	}
@@ -219,6 +237,9 @@ unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *
 	e->older = d->newest;
 	*(d->newest ? &d->newest->newer : &d->oldest) = e;
 	d->newest = e;
+	if (!d->full)
+		d->full = e;
+	forget_old(d, now_ms);
 	return told;
 }
 

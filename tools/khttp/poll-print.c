@@ -73,21 +73,17 @@ static void put_headers(struct buf *b, const rd_kafka_message_t *m)
 		buf_putc(b, ']');
 }
 
-/* What stands in place of a key or value that has no such form. */
-static void put_flaw(struct buf *b, const char *name, const char *flaw, struct span s)
+/* What stands beside the null of a key or value that has no such form. */
+static void put_raw(struct buf *b, const char *name, struct span s)
 {
-	if (!flaw)
-		return;
 	buf_printf(b, ",\"%s\":", name);
 	put_base64(b, s);
-	buf_puts(b, ",\"error\":");
-	json_put_text(b, (struct span){flaw, strlen(flaw)});
 }
 
 void print_json(struct buf *b, enum consumer_format format, const rd_kafka_message_t *m)
 {
 	struct span key = {m->key, m->key_len}, value = {m->payload, m->len};
-	const char *bad_key, *bad_value;
+	const char *bad_key, *bad_value, *flaw;
 
 	buf_puts(b, "{\"topic\":\"");
 	buf_puts(b, rd_kafka_topic_name(m->rkt));
@@ -102,8 +98,15 @@ void print_json(struct buf *b, enum consumer_format format, const rd_kafka_messa
 	buf_puts(b, ",\"timestamp\":");
 	buf_int(b, rd_kafka_message_timestamp(m, NULL));
 	put_headers(b, m);
-	put_flaw(b, "raw", bad_value, value);
-	put_flaw(b, "raw_key", bad_value ? NULL : bad_key, key);
+	if (bad_value)
+		put_raw(b, "raw", value);
+	if (bad_key)
+		put_raw(b, "raw_key", key);
+	flaw = bad_value ? bad_value : bad_key;
+	if (flaw) {
+		buf_puts(b, ",\"error\":");
+		json_put_text(b, (struct span){flaw, strlen(flaw)});
+	}
 	buf_putc(b, '}');
 }
 

@@ -331,6 +331,7 @@ void poll_request(struct instance *i, const struct call *c)
 
 	if (strcmp(c->r->method, "HEAD") == 0) {
 		/* Its answer would be lost. */
+		http_set_header(c->r, "Allow", "GET");
 		http_error(c->r, 405, "this path does not take HEAD");
 		return;
 	}

@@ -19,6 +19,11 @@ bool slot_is_missing(const struct slot *s)
 		s->err == RD_KAFKA_RESP_ERR__DESTROY;
 }
 
+bool slot_had_no_answer(const struct slot *s)
+{
+	return s->err && !slot_is_missing(s) && error_status(error_of(s), false) >= 503;
+}
+
 int slot_status(const struct produce *p, const struct slot *s)
 {
 	int status = error_status(error_of(s), p->k->compat);
@@ -122,13 +127,18 @@ static void put_answer(const struct produce *p, int status, struct buf *out)
 	*out = body;
 }
 
-/* Whether something of it was written, or may have been: then it must not be done again. */
-static bool is_done(const struct produce *p)
+/* When something of it was written, or may have been, it must not be done again. */
+static enum idem_outcome outcome_of(const struct produce *p)
 {
-	for (size_t i = 0; i < p->count; i++)
-		if (!p->slots[i].err || p->slots[i].maybe)
-			return true;
-	return false;
+	size_t written = 0, maybe = 0;
+
+	for (size_t i = 0; i < p->count; i++) {
+		written += !p->slots[i].err;
+		maybe += p->slots[i].maybe;
+	}
+	if (written == p->count)
+		return IDEM_DONE;
+	return written || maybe ? IDEM_DONE_IN_PART : IDEM_UNDONE;
 }
 
 void produce_answer(struct produce *p, struct idem *idem)
@@ -142,7 +152,7 @@ void produce_answer(struct produce *p, struct idem *idem)
 	put_answer(p, status, &body);
 	if (p->key)
 		p->k->stats.repeated += idem_end(idem, p->key, status, TYPE_V2, buf_as_span(&body),
-			is_done(p), p->k->now_ms);
+			outcome_of(p), p->k->now_ms);
 	p->key = NULL;
 	if (status == 503 && p->r)
 		http_set_header(p->r, "Retry-After", "1");

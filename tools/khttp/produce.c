@@ -149,7 +149,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *write
 	}
 	p->feed->out -= m->len + m->key_len;
 	/* Others would wait as long, and in vain. */
-	if (s->err && slot_status(p, s) >= 503)
+	if (slot_had_no_answer(s))
 		p->feed->err = (rd_kafka_resp_err_t)s->err;
 	p->left--;
 	feed_more(p);
@@ -267,7 +267,7 @@ static void send_unheard(
 	p->patient = key != NULL;
 	if (key)
 		c->k->stats.repeated += idem_end(
-			c->k->produces->idem, key, 204, NULL, SPAN(""), true, c->k->now_ms);
+			c->k->produces->idem, key, 204, NULL, SPAN(""), IDEM_DONE, c->k->now_ms);
 	http_reply(c->r, 204, NULL, NULL);
 	send_all(p, rs);
 }

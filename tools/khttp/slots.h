@@ -67,6 +67,8 @@ void room_leave(struct produce *p);
 
 /* The error of a slot is that there is no such topic, or partition. */
 bool slot_is_missing(const struct slot *s);
+/* It is that Kafka has not answered: 503 or 504, whatever the reference says. */
+bool slot_had_no_answer(const struct slot *s);
 int slot_status(const struct produce *p, const struct slot *s);
 void slot_text(const struct produce *p, const struct slot *s, char *text, size_t size);
 /* Answers when Kafka has answered for all; and those that have come again with the same key. */
