@@ -52,7 +52,7 @@ tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c 
 tools_bin_rsub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_rpub_SOURCES = tools/rpub/rpub.c tools/rpub/command.c tools/rpub/entry.c tools/rpub/known.c \
-	tools/rpub/publish.c tools/rpub/spread.c tools/rpub/stream.c tools/rpub/rpub.h
+	tools/rpub/publish.c tools/rpub/spread.c tools/rpub/start.c tools/rpub/stream.c tools/rpub/rpub.h
 tools_bin_rpub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rpub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 tools_bin_rapply_SOURCES = tools/rapply/rapply.c tools/rapply/answers.c tools/rapply/batch.c \

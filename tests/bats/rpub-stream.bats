@@ -114,6 +114,21 @@ payloads() {
 	[ "$(entries s | head -n 1 | cut -d, -f1)" = 0-1 ]
 }
 
+@test "rpub --stream --id offset looks again when offsets fall, and says where entries are gone" {
+	# Made anew under way, and two partitions in one stream.
+	run -100 rpub --stream s --id offset < <(records 0 9; records 0 3 5)
+	[[ $output == *"stream 's' has another entry under the id of this record"* ]]
+	run -100 rpub --stream p --id offset < <(records 0 9; records 3 9 5 | sed 's/"partition":0/"partition":1/')
+	[[ $output == *"stream 'p' has another entry"* ]]
+	records 0 99 | rpub --stream trimmed --id offset --maxlen 10
+	records 0 9 | rpub --stream trimmed --id offset 2>err
+	[ "$(grep -c 'up to offset 99 records count as delivered' err)" -eq 1 ]
+	# What is there comes again without a word.
+	run -0 rpub --stream trimmed --id offset < <(records 90 99; records 95 99)
+	[ -z "$output" ]
+	[ "$(payloads trimmed | paste -sd ' ')" = "$(seq 90 99 | paste -sd ' ')" ]
+}
+
 @test "rpub --stream --id offset refuses a stream of other ids, and one of another topic" {
 	rcli xadd s '*' payload x >/dev/null
 	run -100 rpub --stream s --id offset --on-error skip < <(records 0 3)
@@ -253,6 +268,45 @@ payloads() {
 	wait_exit unit
 	[ "$status" -eq 0 ]
 	payloads s | cmp - <(seq 0 15999)
+}
+
+@test "rpub --stream --id offset: of a topic that is made anew nothing counts as delivered by a trimmed stream" {
+	kafka_start
+	topic=$(new_topic 1)
+	unit() {
+		spawn unit evpipe kread -g "$1" "${SHORT_SESSION[@]}" "$topic" '|' rpub --stream s --id offset --maxlen 10
+	}
+	refuses() {
+		wait_exit unit
+		[ "$status" -eq 100 ]
+		grep -qF -e "$1" unit.err
+		[ "$(rcli xinfo stream s | grep -A1 last-generated-id | tail -n 1)" = 100-1 ]
+	}
+	seq 0 99 | kproduce "$topic"
+	unit "a-$topic"
+	wait_for 'rcli xinfo stream s | grep -qx 99-1'
+	stop unit
+	wait_exit unit
+	# A group that has no position yet: the stream has one.
+	echo 100 | kproduce "$topic"
+	unit "b-$topic"
+	wait_for 'rcli xinfo stream s | grep -qx 100-1'
+	[ "$(rcli xinfo stream s | grep -A1 entries-added | tail -n 1)" = 101 ]
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" delete "$topic"
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$topic" 1
+	seq -f n%g 0 49 | kproduce "$topic"
+	refuses 'the topic was made anew'
+	unit "b-$topic"
+	refuses 'which ends at offset 50 while'
+	seq -f n%g 50 200 | kproduce "$topic"
+	unit "b-$topic"
+	refuses 'another entry under the id of this record'
+	# Two partitions in one stream.
+	topic=$(new_topic 2)
+	echo x | kproduce "$topic" -p 0
+	echo y | kproduce "$topic" -p 1
+	unit "c-$topic"
+	refuses 'is that of two partitions'
 }
 
 # ---- subscribers ----

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* With --id offset an entry's id is OFFSET-1, and an id that is not above the stream's last one
  * counts as delivered. In a stream with ids of another kind, or of another topic, all would count
- * so: each stream is looked at before its first entry. */
+ * so: each stream is looked at before its first entry, and whenever offsets fall, since the topic
+ * may have been made anew. */
 #include "rpub/rpub.h"
 
 #include "base/mem.h"
@@ -17,6 +18,8 @@
 struct known_stream {
 	char *name; /* NULL: free */
 	size_t len;
+	int64_t offset; /* of the last record */
+	bool doubted; /* it was said that entries are gone */
 };
 
 static struct span name_of(const struct rpub *s)
@@ -53,21 +56,26 @@ static void grow(struct known *k)
 	free(old.table);
 }
 
-static void add(struct known *k, struct span name)
+static struct known_stream *add(struct known *k, struct span name)
 {
 	struct known_stream *t;
 
 	if (2 * k->count >= k->cap)
 		grow(k);
 	t = find(k, name);
-	t->name = span_text(name);
-	t->len = name.len;
+	if (t->name)
+		return t;
+	*t = (struct known_stream){.name = span_text(name), .len = name.len};
 	k->count++;
+	return t;
 }
 
-static bool is_known(const struct known *k, struct span name)
+/* NULL: the stream is to be looked at before it takes this offset. */
+static struct known_stream *known(const struct known *k, struct span name, int64_t offset)
 {
-	return k->cap && find(k, name)->name;
+	struct known_stream *t = k->cap ? find(k, name) : NULL;
+
+	return t && t->name && offset > t->offset ? t : NULL;
 }
 
 static bool is_looked_at(const struct known *k, struct span name)
@@ -97,7 +105,7 @@ static void ask(struct rpub *s, struct span name, struct id id)
 	k->answers = 2;
 }
 
-_Noreturn static void refuse(struct rpub *s, struct span name, const char *why)
+void known_refuse(struct rpub *s, struct span name, const char *why)
 {
 	sink_die(&s->sink, EXIT_PERM,
 		"redis at %s: stream '%.*s' %s: with --id offset its records would count as delivered and be lost; "
@@ -105,29 +113,46 @@ _Noreturn static void refuse(struct rpub *s, struct span name, const char *why)
 		redis_name(&s->redis), (int)(name.len < 100 ? name.len : 100), name.p, why);
 }
 
-static void judge(struct rpub *s, struct span name, const struct record *r, struct span line)
+/* The entry is no longer there, or never was. Where nobody acknowledges, nothing is lost by it. */
+static void doubt(struct rpub *s, struct known_stream *t)
+{
+	if (s->has_source)
+		known_refuse(s, (struct span){t->name, t->len},
+			"has later entries, and none under the id of this record: it was trimmed, or is another topic's");
+	if (!t->doubted)
+		msg_warn(
+			"redis at %s: stream '%.*s' has later entries, and none under the id of a record that comes "
+			"now: up to offset %llu records count as delivered",
+			redis_name(&s->redis), (int)(t->len < 100 ? t->len : 100), t->name,
+			(unsigned long long)s->stream.known.last.ms);
+	t->doubted = true;
+}
+
+static void judge(struct rpub *s, struct known_stream *t, const struct record *r, struct span line)
 {
 	const struct known *k = &s->stream.known;
+	struct span name = {t->name, t->len}, bytes;
 	struct record_error e;
-	struct span bytes;
 
 	if (!k->last.ms && !k->last.seq)
 		return;
 	if (k->last.seq != 1)
-		refuse(s, name, "has ids that are no offsets");
+		known_refuse(s, name, "has ids that are no offsets");
+	if (!k->has_found && (uint64_t)record_int(&r->offset, -1) <= k->last.ms)
+		doubt(s, t);
 	if (!k->has_found)
 		return;
 	buf_clear(&s->scratch);
 	if (command_payload(s, r, line, &s->scratch, &bytes, &e) != RECORD_BYTES)
 		bytes = SPAN("");
 	if (bytes.len != k->found.len || memcmp(bytes.p, buf_as_span(&k->found).p, bytes.len))
-		refuse(s, name,
+		known_refuse(s, name,
 			"has another entry under the id of this record, so it is another topic's");
 }
 
-bool known_asks(const struct rpub *s)
+bool known_asks(const struct rpub *s, const struct record *r)
 {
-	return !is_known(&s->stream.known, name_of(s));
+	return !known(&s->stream.known, name_of(s), record_int(&r->offset, -1));
 }
 
 bool known_good(struct rpub *s, const struct record *r, struct span line)
@@ -135,17 +160,22 @@ bool known_good(struct rpub *s, const struct record *r, struct span line)
 	struct known *k = &s->stream.known;
 	int64_t offset = record_int(&r->offset, -1);
 	struct span name = name_of(s);
+	struct known_stream *t;
 
 	/* Such a record is refused. */
-	if (offset < 0 || is_known(k, name))
+	if (offset < 0)
 		return true;
-	if (!is_looked_at(k, name)) {
+	t = known(k, name, offset);
+	if (!t && !is_looked_at(k, name)) {
 		ask(s, name, (struct id){(uint64_t)offset, 1});
 		return false;
 	}
-	judge(s, name, r, line);
-	add(k, name);
-	buf_clear(&k->name);
+	if (!t) {
+		t = add(k, name);
+		judge(s, t, r, line);
+		buf_clear(&k->name);
+	}
+	t->offset = offset;
 	return true;
 }
 
@@ -158,16 +188,22 @@ static void skip(struct resp *c, const struct resp_value *v)
 	resp_skip(c, &left);
 }
 
-static void on_stream(struct known *k, const struct link_reply *reply)
+void known_ids(const struct link_reply *reply, struct id *last, struct id *top)
 {
 	struct resp c = reply->elements;
-	struct resp_value name, v;
+	struct resp_value name, v, id;
 
 	for (int64_t i = 0; i + 1 < reply->value.n; i += 2) {
+		struct resp entry;
+
 		resp_next(&c, &name);
 		resp_next(&c, &v);
+		entry = c;
 		if (span_is(name.text, "last-generated-id"))
-			id_parse(v.text, &k->last);
+			id_parse(v.text, last);
+		else if (span_is(name.text, "last-entry") && v.type == RESP_ARRAY && v.n &&
+			resp_next(&entry, &id) == RESP_STRING)
+			id_parse(id.text, top);
 		skip(&c, &v);
 	}
 }
@@ -196,10 +232,23 @@ static void on_entry(struct rpub *s, const struct link_reply *reply)
 	}
 }
 
+bool known_error(struct rpub *s, struct span text)
+{
+	if (span_starts(text, "ERR no such key") || span_starts(text, "WRONGTYPE"))
+		return true;
+	if (redis_fault(text) != REDIS_FAULT_AWAY)
+		sink_die(&s->sink, EXIT_PERM, "redis at %s cannot look at a stream: %.*s%s",
+			redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p,
+			redis_advice(&s->redis, text));
+	redis_lose(&s->redis, text);
+	return false;
+}
+
 void known_result(struct rpub *s, enum redis_got got, const struct link_reply *reply)
 {
 	struct known *k = &s->stream.known;
 	struct span text = reply->value.text;
+	struct id top;
 
 	/* The second word about an answer that has come. */
 	if (!k->answers || (got == REDIS_REPLY && reply->value.type == RESP_INTEGER))
@@ -209,18 +258,10 @@ void known_result(struct rpub *s, enum redis_got got, const struct link_reply *r
 		k->is_bad = true;
 	} else if (reply->value.type == RESP_ARRAY) {
 		if (reply->tag == TAG_STREAM)
-			on_stream(k, reply);
+			known_ids(reply, &k->last, &top);
 		else
 			on_entry(s, reply);
-	} else if (reply->value.type == RESP_ERROR && !span_starts(text, "ERR no such key")) {
-		k->is_bad = true;
-		if (redis_fault(text) == REDIS_FAULT_AWAY)
-			redis_lose(&s->redis, text);
-		else if (!span_starts(text, "WRONGTYPE"))
-			sink_die(&s->sink, EXIT_PERM, "redis at %s cannot look at a stream: %.*s%s",
-				redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200),
-				text.p, redis_advice(&s->redis, text));
-		else
-			k->is_bad = false;
+	} else if (reply->value.type == RESP_ERROR) {
+		k->is_bad |= !known_error(s, text);
 	}
 }

@@ -20,7 +20,8 @@
  * - With --stream entries are added instead: see stream.c.
  *
  * Files: rpub.c the command line, Redis, the loop; command.c makes commands of lines; publish.c
- * messages; stream.c entries, entry.c their commands, known.c what --id offset checks. */
+ * messages; stream.c entries, entry.c their commands, known.c what --id offset checks, start.c
+ * where the source begins then. */
 #include "rpub/rpub.h"
 
 #include "base/msg.h"
@@ -106,6 +107,7 @@ static void loop(struct rpub *s)
 			s->redis.state == REDIS_UP && !s->holds && !s->stream.is_stalled, now_ms);
 		on_lines(s);
 		rsink_flush(&s->sink, &s->redis, now_ms);
+		start_ask(s, now_ms);
 	}
 }
 
@@ -310,6 +312,9 @@ int main(int argc, char **argv)
 			.window_bytes = WINDOW_BYTES,
 			.self = s,
 			.hand_on = hand_on});
+	s->has_source = ack_path(&opt.ack);
+	if (s->stream.by_offset && !opt.pass->count)
+		start_open(s);
 	s->digits = 3;
 	loop(s);
 	status = sink_close(&s->sink);

@@ -26,7 +26,7 @@ struct rpub_slot {
 	bool sent; /* by a command whose tag is the slot's number; false: to be sent again */
 };
 
-/* --id offset: the streams whose last id was looked at. */
+/* --id offset: the streams that were looked at. */
 struct known {
 	struct known_stream *table; /* a hash table */
 	size_t count, cap; /* a power of 2 */
@@ -34,7 +34,7 @@ struct known {
 	struct buf name;
 	unsigned answers; /* that have not come */
 	bool is_bad; /* the connection was lost: ask again */
-	struct id first, last; /* of its entries; the last one ever */
+	struct id last; /* ever, of its entries */
 	struct buf found; /* the payload of the entry that has the record's id */
 	bool has_found;
 };
@@ -71,6 +71,8 @@ struct rpub_stream {
 	char away[200]; /* why the server has refused to write in it; "": it has not */
 	struct buf body;
 	struct known known;
+	struct start *starts; /* partitions that were assigned; a table */
+	size_t start_count;
 	bool spreads; /* in a cluster, where Redis makes the ids */
 	struct rpub_spread spread;
 };
@@ -81,6 +83,7 @@ struct rpub {
 	struct template *template;
 	bool raw;
 	bool to_stream;
+	bool has_source; /* which is told what is delivered */
 	bool to_shard; /* the channel is one of a slot, not of all the cluster */
 	struct rpub_stream stream;
 	struct buf prefix; /* of a PUBLISH to a constant channel, up to the payload's length */
@@ -175,9 +178,27 @@ void spread_exec(struct rpub *s, enum redis_got got, uint64_t tag, const struct 
  * transaction. */
 bool known_good(struct rpub *s, const struct record *r, struct span line);
 /* Whether known_good would have to ask. */
-bool known_asks(const struct rpub *s);
+bool known_asks(const struct rpub *s, const struct record *r);
 #define KNOWN_TAG (UINT64_C(1) << 62)
 /* The result of a command with a tag from KNOWN_TAG on. */
 void known_result(struct rpub *s, enum redis_got got, const struct link_reply *reply);
+/* Ends the program with 100, since the stream cannot take records by their offsets. */
+_Noreturn void known_refuse(struct rpub *s, struct span stream, const char *why);
+/* The answer to XINFO STREAM: the last id ever, and that of the last entry; as they were where
+ * there is none. */
+void known_ids(const struct link_reply *reply, struct id *last, struct id *top);
+/* The same with an error. Returns whether there is no stream, rather than no answer: then the
+ * connection is given up, or the program ends with 100. */
+bool known_error(struct rpub *s, struct span error);
+
+/* ---- start.c: --id offset: where the source begins ---- */
+/* Call behind sink_open. */
+void start_open(struct rpub *s);
+/* Asks Redis of streams whose partitions the source asks for. Call each turn, last: what the source
+ * has said comes with the sink's flush. */
+void start_ask(struct rpub *s, int64_t now_ms);
+#define START_TAG (KNOWN_TAG + 2)
+/* The result of a command with a tag from START_TAG on. */
+void start_result(struct rpub *s, enum redis_got got, const struct link_reply *reply);
 
 #endif

@@ -104,7 +104,7 @@ static bool on_line(struct rpub *s, struct span text)
 	if (!bad && !fits(s))
 		return false;
 	if (!bad && t->by_offset) {
-		if (t->batch && known_asks(s))
+		if (t->batch && known_asks(s, &r))
 			return false;
 		if (!known_good(s, &r, text))
 			return false;
@@ -323,7 +323,9 @@ void stream_result(struct rpub *s, enum redis_got got, const struct link_reply *
 	bool is_error = got == REDIS_REPLY && reply->value.type == RESP_ERROR;
 	struct span text = reply->value.text;
 
-	if (reply->tag >= KNOWN_TAG)
+	if (reply->tag >= START_TAG)
+		start_result(s, got, reply);
+	else if (reply->tag >= KNOWN_TAG)
 		known_result(s, got, reply);
 	else if (reply->tag >= STREAM_EXEC && s->stream.spreads)
 		spread_exec(s, got, reply->tag - STREAM_EXEC, reply);
