@@ -157,6 +157,11 @@ static void follow_cluster(struct redis *r)
 	on_lost(r);
 }
 
+void redis_count_outage(void)
+{
+	redis_all.outages++;
+}
+
 void redis_lose(struct redis *r, struct span why)
 {
 	int n = (int)(why.len < 200 ? why.len : 200);

@@ -189,6 +189,8 @@ enum redis_got {
  * kept. Spans are valid until the next call. */
 enum redis_got redis_next(struct redis *r, struct link_reply *reply);
 
+/* The server has refused to write for the first time: an outage in which the link stays. */
+void redis_count_outage(void);
 /* Gives the link up for a reason that the server gave: with REDIS_FAULT_AWAY. The next step returns
  * REDIS_WENT. */
 void redis_lose(struct redis *r, struct span why);

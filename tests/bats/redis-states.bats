@@ -56,9 +56,10 @@ serves() {
 	redis_start
 	for how in 'maxmemory 1 0 OOM' 'min-replicas-to-write 1 0 NOREPLICAS'; do
 		read -r what on off says <<<"$how"
-		for program in 'rpub --stream s --raw' rapply; do
+		n=0
+		for program in 'rpub --stream s --raw' 'rpub --stream {topic}' rapply; do
 			rcli config set "$what" "$on"
-			name=${program%% *}-$what
+			name=$((++n))-$what
 			# shellcheck disable=SC2086 # a program and its options
 			feed "$name" $program
 			waits "$name" "$says"
@@ -109,6 +110,7 @@ applied() {
 	rcli config set min-replicas-to-write 0
 	wait_for 'applied 301'
 	wait_for 'is_ready app'
+	wait_for "grep -q '^evpipe_outages_total{.*} 1' app.m"
 	rcli bgsave
 	wait_for 'rcli info persistence | grep -q rdb_last_bgsave_status:err'
 	for i in {301..600}; do echo "{\"topic\":\"t\",\"partition\":0,\"offset\":$i,\"payload\":[\"RPUSH\",\"l\",\"$i\"]}"; done >&7

@@ -157,7 +157,7 @@ payloads() {
 	for trouble in maxmemory=1 min-replicas-to-write=1; do
 		rcli flushall >/dev/null
 		mkfifo pipe
-		spawn pub sh -c 'exec rpub --stream s --id offset <pipe'
+		spawn pub sh -c 'exec rpub --stream s --id offset --metrics m <pipe'
 		exec 7>pipe
 		records 0 9 >&7
 		wait_for '[ "$(rcli xlen s)" = 10 ]'
@@ -172,6 +172,7 @@ payloads() {
 		wait_exit pub
 		[ "$status" -eq 0 ]
 		[ "$(wc -l <pub.err)" -eq 2 ]
+		[ "$(awk '/^evpipe_outages_total/ { print $2 }' m)" -eq 1 ]
 		payloads s | cmp - <(seq 0 3000)
 		rm pipe
 	done

@@ -401,6 +401,7 @@ counter() {
 	wait_file_contains sub.err NOREPLICAS
 	wait_for '[ "$(awk "/^evpipe_up/ { print \$2 }" m)" -eq 0 ]'
 	[ "$(awk '/^evpipe_ready/ { print $2 }' m)" -eq 0 ]
+	[ "$(awk '/^evpipe_outages_total/ { print $2 }' m)" -eq 1 ]
 	rcli config set min-replicas-to-write 0 >/dev/null
 	wait_file_contains sub.err 'serves again'
 	wait_for '[ "$(pending s g)" = "" ]'

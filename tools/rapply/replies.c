@@ -24,6 +24,7 @@ void replies_begin_wait(struct rapply *s, const char *why, bool to_look)
 	metrics.errors[CLASS_REDIS]++;
 	if (!s->waits) {
 		msg_warn("redis at %s takes no commands: %s; waiting", redis_name(&s->redis), why);
+		redis_count_outage();
 		s->waits = true;
 		s->waits_since_ms = s->now_ms;
 		s->backoff_ms = 0;

@@ -223,11 +223,14 @@ static void take_trim(struct rpub_stream *t, const char *maxlen, const char *min
 /* No entry can have the id 0-0: what Redis says to that tells whether it would take another one. */
 static void probe_stream(struct rpub *s)
 {
-	const char *name = s->to_stream ? template_constant(s->template) : NULL;
+	const char *name = template_constant(s->template);
 
-	if (name)
+	if (s->to_stream && name)
 		redis_probe_stream(
 			&s->redis, "an entry", 5, (const char *[]){"XADD", name, "0-0", "x", "x"});
+	else if (s->to_stream)
+		redis_probe(
+			&s->redis, 5, (const char *[]){"XADD", "evpipe:probe", "0-0", "x", "x"});
 }
 
 static void take_stream(struct rpub *s)

@@ -256,6 +256,7 @@ void stream_wait(struct rpub *s)
 	}
 	if (!t->is_stalled) {
 		msg_warn("redis at %s: %s; trying again", redis_name(&s->redis), t->away);
+		redis_count_outage();
 		metrics_set_ready(false);
 		t->stalled_ms = s->now_ms;
 	}

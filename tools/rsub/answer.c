@@ -334,6 +334,7 @@ static void stall(struct streams *s, struct span why)
 	if (!s->is_stalled) {
 		msg_warn("redis at %s: %.*s; trying again", redis_name(&s->redis),
 			(int)(why.len < 200 ? why.len : 200), why.p);
+		redis_count_outage();
 		whole_ready(s->whole, &s->is_ready, false);
 		s->stalled_ms = s->now_ms;
 	}
@@ -355,7 +356,7 @@ static void serves_again(struct streams *s)
 }
 
 /* The group is gone, and perhaps the stream: what is there is looked at again, not too often. */
-static void on_no_group(struct streams *s, struct stream *st, struct span text)
+static void on_no_group(struct streams *s, struct span text)
 {
 	if (s->denied[0]) {
 		source_end(s->source, EXIT_PERM, "redis at %s: %.*s: %s%s", redis_name(&s->redis),
@@ -363,7 +364,6 @@ static void on_no_group(struct streams *s, struct stream *st, struct span text)
 			redis_advice(&s->redis, (struct span){s->denied, strlen(s->denied)}));
 		return;
 	}
-	(void)st;
 	for (int i = 0; i < s->count; i++)
 		s->streams[i].has_group = false;
 	s->retry_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 10, 2000);
@@ -371,7 +371,7 @@ static void on_no_group(struct streams *s, struct stream *st, struct span text)
 }
 
 /* Returns whether the error is of the command alone. */
-static bool on_common_error(struct streams *s, struct stream *st, struct span text)
+static bool on_common_error(struct streams *s, struct span text)
 {
 	bool is_unblocked = span_starts(text, "UNBLOCKED");
 
@@ -380,7 +380,7 @@ static bool on_common_error(struct streams *s, struct stream *st, struct span te
 		(is_unblocked && memmem(text.p, text.len, "master", 6)))
 		redis_lose(&s->redis, text);
 	else if (span_starts(text, "NOGROUP") || is_unblocked)
-		on_no_group(s, st, text);
+		on_no_group(s, text);
 	else if (redis_fault(text) == REDIS_FAULT_AWAY && !span_starts(text, "EXECABORT"))
 		stall(s, text);
 	else
@@ -399,7 +399,7 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 		st->has_group = st->had_group = true;
 		return;
 	}
-	if (!on_common_error(s, st, text))
+	if (!on_common_error(s, text))
 		return;
 	s->may_not_ack |= what == ASK_ACK && is_config;
 	if ((what == ASK_QUEUE || what == ASK_INFO) && is_config) {
