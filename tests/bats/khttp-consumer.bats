@@ -103,6 +103,10 @@ three() {
 	says 200 '.base_uri == "http://gate.example:80/consumers/g/instances/a"'
 	post /consumers/g '{"name":"b"}' -H 'Forwarded: for=1.2.3.4;host=east.example;proto=https'
 	says 200 '.base_uri == "https://east.example:443/consumers/g/instances/b"'
+	# Of two lines the first counts, and it stands before X-Forwarded-*.
+	post /consumers/g '{"name":"b2"}' -H 'X-Forwarded-Host: x:1' -H 'X-Forwarded-Proto: http' -H 'Forwarded: host=first;proto=https' \
+		-H 'Forwarded: host=second;proto=http'
+	says 200 '.base_uri == "https://first:443/consumers/g/instances/b2"'
 	post /consumers/g '{"name":"c"}' -H 'X-Forwarded-Host: h:8443' -H 'X-Forwarded-Proto: https'
 	says 200 '.base_uri == "https://h:8443/consumers/g/instances/c"'
 	# Several proxies, each of which has added what it saw.
@@ -382,6 +386,11 @@ three() {
 	is 204
 	req DELETE $C
 	is 204
+	# A group has made a topic of Kafka's own.
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" list >list
+	grep -q __consumer_offsets list
+	req GET /topics
+	says 200 "index(\"$topic\") and (index(\"__consumer_offsets\") | not)"
 	instance "$group" c '"enable.auto.commit":false'
 	subscribed $C "$topic"
 	poll $C '?timeout=30000'

@@ -230,6 +230,67 @@ heard()'
 	[ ! -s http.err ] || cat http.err
 }
 
+@test "SIGTERM under load: what is in the topic was answered, and what was answered is in the topic" {
+	khttp_start http --max-connections 100
+	cat >load.py <<-'EOP'
+	import http.client, os, socket, threading
+	acked, strange, ready = [], [], threading.Barrier(9)
+	class Connection(http.client.HTTPConnection):
+	    def connect(self):
+	        self.sock = socket.socket(socket.AF_UNIX)
+	        self.sock.settimeout(100)
+	        self.sock.connect(os.environ["WEB"])
+	def client(name):
+	    c, n = Connection("h"), 0
+	    while True:
+	        value = f"load-{name}-{n}"
+	        try:
+	            c.request("POST", "/topics/t", '{"records":[{"value":"%s"},{"value":"%s."}]}' % (value, value),
+	                      {"Content-Type": "application/vnd.kafka.text.v2+json"})
+	            answer = c.getresponse()
+	        except (ConnectionError, FileNotFoundError, http.client.BadStatusLine):
+	            return  # nobody has taken it
+	        body = answer.read()
+	        if answer.status == 200 and body.count(b'"offset":') == 2:
+	            acked.extend((value, value + "."))
+	        else:
+	            strange.append((answer.status, body))
+	        n += 1
+	        if n == 20:
+	            ready.wait()
+	threads = [threading.Thread(target=client, args=(name,)) for name in range(8)]
+	for t in threads: t.start()
+	ready.wait()
+	open("loaded", "w").close()
+	for t in threads: t.join()
+	assert not strange, strange
+	print(*acked, sep="\n")
+	EOP
+	spawn load python3 load.py </dev/null
+	wait_for '[ -e loaded ]'
+	stop http
+	wait_exit http
+	[ "$status" -eq 0 ]
+	wait_exit load
+	[ "$status" -eq 0 ] || cat load.err
+	diff <(sort load.out) <(kcat -q -b "$KAFKA_BROKERS" -C -e -t t -o beginning | grep '^load-' | sort)
+}
+
+# bats test_tags=once
+@test "without --listen and --management: at 127.0.0.1 alone" {
+	unshare -rn true 2>/dev/null || skip "no network namespaces here"
+	cat >alone <<-'EOS'
+	ip link set lo up
+	khttp -b 127.0.0.1:1 2>/dev/null </dev/null &
+	until curl -sf http://127.0.0.1:8080/healthy && curl -sf http://127.0.0.1:8081/healthy; do sleep 0.05; done
+	awk '$4 == "0A" { print $2 }' /proc/net/tcp /proc/net/tcp6 | sort
+	kill -KILL $!
+	EOS
+	timeout 120 unshare -rn sh ./alone >out
+	[ "$(<out)" = '0100007F:1F90
+0100007F:1F91' ]
+}
+
 @test "a second SIGTERM ends it at once" {
 	khttp_start
 	post json "$record" /topics/t

@@ -175,6 +175,29 @@ assigned() {
 	done
 }
 
+@test "what is not asked for: bytes in base64, 500 records" {
+	bridge_start
+	topic=$(new_topic 1)
+	post "/consumers/$(unique g)" ''
+	is 200
+	C=$(jq -r .base_uri <<<"$body")
+	post "$C/assignments" "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":0}]}"
+	is 204
+	req GET "$C/records"
+	is 200 '[]'
+	numbers "$topic" 1 1200
+	all=0
+	post "$C/positions/beginning" '{"partitions":[]}'
+	until [ "$all" -eq 1200 ]; do
+		req GET "$C/records?timeout=60000"
+		says 200 "length > 0 and length <= 500 and .[0].value == (\"$((all + 1))\" | @base64)"
+		[[ $headers == *'Content-Type: application/vnd.kafka.binary.v2+json'* ]]
+		all=$((all + $(jq length <<<"$body")))
+	done
+	# They come as soon as there are some.
+	wait_for 'post "$C/positions/beginning" "{\"partitions\":[]}"; req GET "$C/records?timeout=60000"; says 200 "length == 500"'
+}
+
 @test "a poll waits for its timeout, and ends with the first record" {
 	bridge_start
 	topic=$(new_topic 1)
@@ -354,7 +377,7 @@ dropped() {
 	wait_for "curl -s $BRIDGE$B/subscription | jq -e '.partitions == [{\"$topic\":[0,1]}]'"
 }
 
-@test "polls that wait hold nobody up: 24 of them, and a POST" {
+@test "polls that wait hold nobody up: 24 of them, and all else that the bridge does" {
 	bridge_start
 	topic=$(new_topic 1) other=$(new_topic 1)
 	for n in {1..24}; do
@@ -363,10 +386,24 @@ dropped() {
 		spawn "p$n" curl -s -m 100 "$BRIDGE$C/records?timeout=90000" </dev/null
 	done
 	wait_for "curl -s $BRIDGE/metrics | grep -q '^evpipe_http_waiting.* 24$'"
-	for _ in {1..10}; do
+	for n in {0..9}; do
 		curl -s -o took.out -w '# a POST beside 24 waiting polls: %{http_code} in %{time_total} s\n' "$BRIDGE/topics/$other" \
 			-H 'Content-Type: application/vnd.kafka.json.v2+json' -d '{"records":[{"value":"x"}]}' >&3
+		[ "$(<took.out)" = "{\"offsets\":[{\"partition\":0,\"offset\":$n}]}" ]
 	done
+	instance "$(unique g)" busy
+	subscribed "$C" "$other"
+	polled "$C" 10
+	post "$C/offsets" ''
+	is 204
+	post "$C/positions/beginning" '{"partitions":[]}'
+	is 204
+	req DELETE "$C"
+	is 204
+	req GET "/topics/$other/partitions/0/offsets"
+	is 200 '{"beginning_offset":0,"end_offset":10}'
+	# Nobody has waited for them.
+	curl -s "$BRIDGE/metrics" | grep -q '^evpipe_http_waiting.* 24$'
 	numbers "$topic" 1 1
 	for n in {1..24}; do
 		wait_exit "p$n"

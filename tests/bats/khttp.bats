@@ -322,7 +322,8 @@ schema='Validation error on: Schema validation error'
 		is_error 400 "Validation error on: The request body can't be decoded"
 	done
 	for mime in text/plain application/x-www-form-urlencoded 'application/json; charset=utf-16' 'application/json, text/plain' v2; do
-		post "$mime" '{"records":[]}' "/topics/$topic"
+		# It is looked at before the body is.
+		post "$mime" '{' "/topics/$topic"
 		is_error 400 'Validation error on: The format of the request body is not supported'
 	done
 	for body in '[]' '{}' '{"records":{}}' '{"records":[1]}' '{"records":[{}]}' '{"records":[{"key":"k"}]}' \
@@ -424,8 +425,11 @@ schema='Validation error on: Schema validation error'
 	is 200
 	http -u alice:other /topics
 	is 401
-	post text '{"records":[{"value":"1"}]}' /topics/x
-	is 401
+	# Who asks is looked at before what is asked.
+	for mime in text text/plain; do
+		post $mime '{' /topics/x
+		is 401
+	done
 	http /ready
 	is 200
 	http /metrics
