@@ -312,10 +312,14 @@ static void judge_address(struct judge *j)
 	case TALK_DENIED:
 		judge_denied(j);
 		return;
-	case TALK_CANNOT:
+	case TALK_LACKS:
 		judge_say(j, EXIT_PERM, "%s", t->text);
-		if (t->step == TALK_LOGS_IN)
-			judge_advise(j, "-X sasl.username=USER -X sasl.password=PASSWORD");
+		judge_advise(j, "-X sasl.username=USER -X sasl.password=PASSWORD");
+		return;
+	case TALK_CANNOT:
+		j->v->is_unknown = true;
+		judge_say(j, EXIT_PERM, "%s", t->text);
+		judge_advise(j, "kread, kwrite and khttp may do so, by librdkafka");
 		return;
 	default:
 		break;

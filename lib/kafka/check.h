@@ -39,6 +39,7 @@ struct check_verdict {
 	char note[320]; /* what is not wrong, but odd; "" */
 	bool is_cert; /* it is about the certificate of the broker */
 	bool is_stranger; /* a broker of another cluster */
+	bool is_unknown; /* we cannot go so far; a client may, and then nothing is wrong */
 	bool is_passing; /* it may be over soon: a broker that starts again looks so */
 };
 

@@ -83,12 +83,14 @@ static void take(struct diagnosis *d, const struct check *c)
 		bool is_silent = l->verdict.status == EXIT_TIMEOUT;
 		const struct diagnosis_finding *f = NULL;
 
-		if (l->verdict.status && !(is_silent && d->is_first))
+		if (l->verdict.status && !l->verdict.is_unknown && !(is_silent && d->is_first))
 			f = add(d, l);
 		d->some_silent |= is_silent;
-		if (l->broker_count && !l->verdict.status)
+		if ((l->broker_count && !l->verdict.status) || l->verdict.is_unknown)
 			d->some_good = true;
-		if (l->is_bootstrap && l->verdict.status != EXIT_PERM && !l->verdict.is_cert)
+		if (l->is_bootstrap &&
+			(l->verdict.is_unknown ||
+				(l->verdict.status != EXIT_PERM && !l->verdict.is_cert)))
 			all = false;
 		else if (l->is_bootstrap && !d->ours)
 			d->ours = f;

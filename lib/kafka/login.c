@@ -16,10 +16,10 @@ static bool is_scram(const char *mechanism)
 	return strcmp(mechanism, "SCRAM-SHA-256") == 0 || strcmp(mechanism, "SCRAM-SHA-512") == 0;
 }
 
-bool login_knows(const char *mechanism)
+bool login_knows(const struct login_as *as)
 {
-	return is_scram(mechanism) || strcmp(mechanism, "PLAIN") == 0 ||
-		strcmp(mechanism, "OAUTHBEARER") == 0;
+	return is_scram(as->mechanism) || strcmp(as->mechanism, "PLAIN") == 0 ||
+		(strcmp(as->mechanism, "OAUTHBEARER") == 0 && as->token);
 }
 
 static int fail(struct login *l, const char *why)
@@ -160,8 +160,6 @@ int login_first(struct login *l, const struct login_as *as, struct buf *token)
 {
 	*l = (struct login){.as = as};
 	if (strcmp(as->mechanism, "OAUTHBEARER") == 0) {
-		if (!as->token)
-			return fail(l, "there is no token");
 		buf_printf(token, "n,,\001auth=Bearer %s\001\001", as->token);
 		return 0;
 	}

@@ -23,8 +23,9 @@ struct login {
 	char why[128];
 };
 
-/* Whether login_first can be called for a mechanism of that name. */
-bool login_knows(const char *mechanism);
+/* Whether login_first can be called: for a mechanism of another name, and for OAUTHBEARER without a
+ * token, which librdkafka may fetch by itself, it cannot. */
+bool login_knows(const struct login_as *as);
 /* Appends the first token to @token. Returns 0, or -1 with `why` when something that the mechanism
  * needs is missing. */
 int login_first(struct login *l, const struct login_as *as, struct buf *token);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum { READ_SIZE = 16 << 10, TEXT_ENOUGH = 12 };
@@ -108,14 +109,16 @@ static void log_in(struct talk *t, int64_t now_us)
 	struct buf token = {0};
 
 	enter(t, TALK_LOGS_IN, now_us);
-	if (!login_knows(t->as->login.mechanism)) {
-		snprintf(t->text, sizeof(t->text), "kcheck cannot log in by %s",
-			t->as->login.mechanism);
+	if (!login_knows(&t->as->login)) {
+		bool is_oauth = strcmp(t->as->login.mechanism, "OAUTHBEARER") == 0;
+
+		snprintf(t->text, sizeof(t->text), "kcheck cannot log in by %s%s",
+			t->as->login.mechanism, is_oauth ? " without --oauth-token-cmd" : "");
 		fail(t, TALK_CANNOT, 0, strdupa(t->text));
 	} else if (proto_version(&t->versions, PROTO_SASL_AUTHENTICATE, 0, 0) < 0) {
 		fail(t, TALK_CANNOT, 0, "the broker is too old for a login");
 	} else if (login_first(&t->login, &t->as->login, &token)) {
-		fail(t, TALK_CANNOT, 0, t->login.why);
+		fail(t, TALK_LACKS, 0, t->login.why);
 	} else {
 		send_token(t, &token);
 	}

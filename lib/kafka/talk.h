@@ -62,7 +62,8 @@ enum talk_fault {
 	TALK_NO_KAFKA, /* the answer is none of Kafka's; `first` has how it begins */
 	TALK_NO_BROKER, /* Kafka, but not a broker: it knows no Metadata */
 	TALK_DENIED, /* a broker's answer has an error code */
-	TALK_CANNOT, /* we: `text` has why */
+	TALK_LACKS, /* our configuration, what any client needs: `text` has what */
+	TALK_CANNOT, /* we, though another client may: `text` has why */
 };
 
 struct talk {

@@ -39,6 +39,24 @@ with() {
 	[[ $output == *'login OAUTHBEARER'* ]]
 }
 
+# A diagnosis, which begins at once with several addresses or --resolve, has no such token: it says nothing then.
+@test "a token that librdkafka makes by itself lets in; kcheck says what it has none for" {
+	local reach own=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=OAUTHBEARER
+		-X enable.sasl.oauthbearer.unsecure.jwt=true -X sasl.oauthbearer.config=principal=alice)
+	for reach in "-b $KAFKA_SASL,$KAFKA_SASL" "-b nobody.invalid:9 --resolve nobody.invalid:9:${KAFKA_SASL/:*/}:${KAFKA_SASL/*:/}"; do
+		# shellcheck disable=SC2086 # words
+		kwrite $reach "${own[@]}" --raw -t "$TOPIC" <<<own
+		# shellcheck disable=SC2086
+		[ "$(kread $reach "${own[@]}" --raw -e "$TOPIC" | tail -n 1)" = own ]
+	done
+	# shellcheck disable=SC2086
+	spawn http khttp $reach "${own[@]}" --listen "unix:$T/web" --management "unix:$T/side" </dev/null
+	wait_for "curl -sf --unix-socket side http://localhost/ready"
+	run -100 --separate-stderr kcheck -b "$KAFKA_SASL" "${own[@]}"
+	# shellcheck disable=SC2154 # set by run
+	[[ $stderr == "kcheck: $KAFKA_SASL: kcheck cannot log in by OAUTHBEARER without --oauth-token-cmd" ]]
+}
+
 # bats test_tags=once
 @test "another token comes before the last one ends" {
 	spawn reader kread -b "$KAFKA_SASL" -X security.protocol=SASL_PLAINTEXT --oauth-token-cmd "$T/jwt 12" "$TOPIC"
