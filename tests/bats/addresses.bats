@@ -90,6 +90,30 @@ print(*(line.split(",")[9] for line in s.makefile() if line.startswith("k%s,FRON
 	kcat -L -b "127.0.0.1:$SHARED" >meta
 }
 
+# It answers ApiVersions and Metadata, and no question after the configuration of a broker.
+@test "one address for all brokers, where nobody says whose it is, is a note" {
+	spawn fake python3 -uc 'import socket, struct, threading
+def text(s):
+    return struct.pack(">h", len(s)) + s
+def serve(a):
+    with a, a.makefile("rb") as f:
+        while size := f.read(4):
+            api, version, number = struct.unpack(">hhi", f.read(struct.unpack(">i", size)[0])[:8])
+            brokers = b"".join(struct.pack(">i", n) + text(b"127.0.0.1") + struct.pack(">ih", port, -1) for n in (1, 2))
+            body = struct.pack(">i", number) + (struct.pack(">hihhhhhh", 0, 2, 3, 1, 1, 18, 0, 0) if api == 18 else
+                                                struct.pack(">i", 2) + brokers + struct.pack(">ii", 1, 0))
+            a.sendall(struct.pack(">i", len(body)) + body)
+s = socket.create_server(("127.0.0.1", 0))
+port = s.getsockname()[1]
+print(port)
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()' </dev/null
+	wait_lines fake.out 1
+	check 0 -b "127.0.0.1:$(<fake.out)"
+	grep -qF "note: brokers 1 and 2 advertise one address, 127.0.0.1:$(<fake.out); it does not tell us whose it is" out
+	[ "$(tail -n 1 out)" = 'verdict: good' ]
+}
+
 @test "a proxy that wants the PROXY protocol is told" {
 	check 100 -b "127.0.0.1:$(<"$BROKERS_DIR/told")"
 	grep -q '^verdict: .*: a proxy answers there that wants to be told by the PROXY protocol who calls' out

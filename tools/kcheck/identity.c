@@ -62,7 +62,7 @@ static void put_ids(char *text, size_t size, const struct check_listener *l)
 }
 
 /* Several brokers advertise one address. Some servers that speak as Kafka does answer there for any
- * of them. */
+ * of them: what is not told is no failure. */
 static void judge_shared(struct views *v, struct check_listener *l, struct talk *t)
 {
 	struct check_verdict *w = &l->verdict;
@@ -76,6 +76,12 @@ static void judge_shared(struct views *v, struct check_listener *l, struct talk 
 	if (all == IDENTITY_SAME) {
 		snprintf(w->note, sizeof(w->note),
 			"brokers %s advertise one address, %.100s:%s; what answers there answers for each of them",
+			ids, l->host, l->port);
+		return;
+	}
+	if (all == IDENTITY_UNKNOWN) {
+		snprintf(w->note, sizeof(w->note),
+			"brokers %s advertise one address, %.80s:%s; it does not tell us whose it is: behind one proxy for all a client comes to any, else it answers for each",
 			ids, l->host, l->port);
 		return;
 	}
