@@ -27,7 +27,7 @@ check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-keys tests/unit/test-label tests/unit/test-ledger \
 	tests/unit/test-line tests/unit/test-link tests/unit/test-listen \
 	tests/unit/test-metrics tests/unit/test-msg tests/unit/test-num tests/unit/test-opt tests/unit/test-out tests/unit/test-path tests/unit/test-peers \
-	tests/unit/test-prom tests/unit/test-protocol tests/unit/test-record tests/unit/test-redis \
+	tests/unit/test-prom tests/unit/test-protocol tests/unit/test-query tests/unit/test-record tests/unit/test-redis \
 	tests/unit/test-resp tests/unit/test-sink tests/unit/test-position tests/unit/test-sentinel tests/unit/test-slot tests/unit/test-sse tests/unit/test-template tests/unit/test-text tests/unit/test-tls tests/unit/test-wire
 # prop-mutants: that prop-ledger sees each broken rule.
 TESTS = $(check_PROGRAMS) tests/unit/prop-mutants
@@ -84,7 +84,10 @@ tests_unit_test_out_LDADD = $(UNIT_LDADD)
 tests_unit_test_path_LDADD = $(UNIT_LDADD)
 tests_unit_test_peers_LDADD = $(UNIT_LDADD)
 tests_unit_test_prom_LDADD = $(UNIT_LDADD)
+tests_unit_test_protocol_SOURCES = tests/unit/test-protocol.c tests/unit/answers.h tests/unit/test.h
 tests_unit_test_protocol_LDADD = $(UNIT_LDADD) $(CRYPTO_LIBS)
+tests_unit_test_query_SOURCES = tests/unit/test-query.c tests/unit/answers.h tests/unit/test.h
+tests_unit_test_query_LDADD = $(UNIT_LDADD)
 tests_unit_test_record_LDADD = $(UNIT_LDADD)
 tests_unit_test_redis_SOURCES = tests/unit/test-redis.c tests/unit/redis-pair.h tests/unit/test.h
 tests_unit_test_redis_LDADD = $(UNIT_LDADD) $(ARGTABLE_LIBS) $(HIREDIS_LIBS) $(CRYPTO_LIBS)

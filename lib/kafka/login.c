@@ -115,7 +115,7 @@ static int scram_proof(struct login *l, struct span answer, struct buf *token)
 	int64_t n = 0;
 
 	if (!digits || num_i64(digits, &n) || n < 1 || n > ITERATIONS_MAX || !salt.p ||
-		buf_unbase64(&raw, salt) || !span_starts(nonce, l->nonce)) {
+		buf_unbase64(&raw, salt) || !nonce.p || !span_starts(nonce, l->nonce)) {
 		free(digits);
 		buf_free(&raw);
 		return fail(l, "the broker's challenge is not as SCRAM has it");

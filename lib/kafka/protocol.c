@@ -142,10 +142,8 @@ struct span proto_bytes(struct proto_in *in)
 	return of_length(in, proto_i32(in));
 }
 
-int32_t proto_count(struct proto_in *in, size_t least)
+static int32_t count_of(struct proto_in *in, int32_t n, size_t least)
 {
-	int32_t n = proto_i32(in);
-
 	if (n <= 0)
 		return 0;
 	if ((size_t)n > (size_t)(in->end - in->p) / least) {
@@ -153,6 +151,75 @@ int32_t proto_count(struct proto_in *in, size_t least)
 		return 0;
 	}
 	return n;
+}
+
+int32_t proto_count(struct proto_in *in, size_t least)
+{
+	return count_of(in, proto_i32(in), least);
+}
+
+/* ---- with tagged fields ---- */
+
+/* Seven bits a byte, the lowest first. */
+static uint32_t varint(struct proto_in *in)
+{
+	enum { BITS = 7, MORE = 0x80, SHIFT_MAX = 28 };
+	uint32_t n = 0;
+
+	for (unsigned shift = 0; shift <= SHIFT_MAX; shift += BITS) {
+		unsigned char byte = (unsigned char)proto_i8(in);
+
+		n |= (uint32_t)(byte & ~MORE) << shift;
+		if (!(byte & MORE))
+			return n;
+	}
+	in->bad = true;
+	return 0;
+}
+
+/* 0 stands for null, and each other number for one less. */
+static int32_t compact(struct proto_in *in)
+{
+	uint32_t n = varint(in);
+
+	if (n > INT32_MAX)
+		in->bad = true;
+	return in->bad ? -1 : (int32_t)n - 1;
+}
+
+struct span proto_compact_string(struct proto_in *in)
+{
+	return of_length(in, compact(in));
+}
+
+int32_t proto_compact_count(struct proto_in *in, size_t least)
+{
+	return count_of(in, compact(in), least);
+}
+
+void proto_skip_tags(struct proto_in *in)
+{
+	for (uint32_t n = varint(in); n > 0 && !in->bad; n--) {
+		uint32_t len;
+
+		varint(in);
+		len = varint(in);
+		if (len > INT32_MAX)
+			in->bad = true;
+		else
+			of_length(in, (int32_t)len);
+	}
+}
+
+void proto_put_compact(struct buf *b, const char *s)
+{
+	enum { BITS = 7, MORE = 0x80 };
+	size_t len = strnlen(s, INT16_MAX), n = len + 1;
+
+	for (; n >= MORE; n >>= BITS)
+		buf_putc(b, (char)(n | MORE));
+	buf_putc(b, (char)n);
+	buf_put(b, s, len);
 }
 
 int proto_answer(struct span b, int32_t *number, struct span *body)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Requests and answers of Kafka's protocol (kafka.apache.org/protocol), as bytes: just those by
- * which a cluster is looked at. All are of versions without tagged fields. What a peer says is not
- * trusted: each count and length is held against what is there. Nothing here does input or
+ * which a cluster is looked at, all but one of versions without tagged fields. What a peer says is
+ * not trusted: each count and length is held against what is there. Nothing here does input or
  * output. */
 #ifndef EVPIPE_KAFKA_PROTOCOL_H
 #define EVPIPE_KAFKA_PROTOCOL_H
@@ -22,6 +22,7 @@ enum proto_api {
 	PROTO_API_VERSIONS = 18,
 	PROTO_DESCRIBE_CONFIGS = 32,
 	PROTO_SASL_AUTHENTICATE = 36,
+	PROTO_CONSUMER_GROUP_DESCRIBE = 69,
 	PROTO_APIS = 128, /* what has a higher number is not noted */
 };
 
@@ -41,6 +42,7 @@ enum proto_error {
 	PROTO_UNSUPPORTED_VERSION = 35,
 	PROTO_INVALID_REQUEST = 42,
 	PROTO_LOGIN_FAILED = 58,
+	PROTO_GROUP_NOT_FOUND = 69,
 };
 
 enum { PROTO_ANSWER_MAX = 64 << 20 }; /* bytes of an answer */

@@ -201,6 +201,79 @@ int query_read_describe_groups(struct span body, int16_t version, struct query_g
 	return proto_whole(&in);
 }
 
+void query_put_consumer_group(struct buf *b, const char *group)
+{
+	proto_put_i8(b, 0); /* the header's tags */
+	proto_put_i8(b, 1 + 1);
+	proto_put_compact(b, group);
+	proto_put_i8(b, 0);
+	proto_put_i8(b, 0);
+}
+
+static void read_parts(struct proto_in *in, struct query_places *all)
+{
+	enum { ID_SIZE = 16 }; /* of a topic */
+
+	for (int32_t topics = proto_compact_count(in, ID_SIZE + 3); topics > 0 && !in->bad;
+		topics--) {
+		struct span topic;
+
+		proto_i64(in);
+		proto_i64(in);
+		topic = proto_compact_string(in);
+		for (int32_t n = proto_compact_count(in, sizeof(uint32_t)); n > 0 && !in->bad; n--)
+			query_add_place(all, topic, proto_i32(in));
+		proto_skip_tags(in);
+	}
+	proto_skip_tags(in);
+}
+
+static void read_consumer(struct proto_in *in, struct query_member *m)
+{
+	struct query_places target = {0}; /* that it is to read soon */
+
+	*m = (struct query_member){.id = proto_text(proto_compact_string(in))};
+	proto_compact_string(in); /* group.instance.id */
+	proto_compact_string(in); /* the rack */
+	proto_i32(in);
+	m->client = proto_text(proto_compact_string(in));
+	m->host = proto_text(proto_compact_string(in));
+	for (int32_t n = proto_compact_count(in, 1); n > 0 && !in->bad; n--)
+		proto_compact_string(in); /* a topic that it has subscribed to */
+	proto_compact_string(in); /* or their pattern */
+	read_parts(in, &m->places);
+	read_parts(in, &target);
+	query_places_free(&target);
+	proto_skip_tags(in);
+}
+
+int query_read_consumer_group(struct span body, struct query_group *g)
+{
+	enum { MEMBER_LEAST = 16, GROUP_LEAST = 20 };
+	struct proto_in in = proto_in(body);
+	int32_t n;
+
+	*g = (struct query_group){0};
+	proto_skip_tags(&in);
+	proto_i32(&in);
+	if (proto_compact_count(&in, GROUP_LEAST) != 1)
+		return -1;
+	g->error = proto_i16(&in);
+	proto_compact_string(&in); /* its text */
+	proto_compact_string(&in);
+	g->state = proto_text(proto_compact_string(&in));
+	proto_i64(&in); /* two epochs */
+	g->protocol = proto_text(proto_compact_string(&in));
+	n = proto_compact_count(&in, MEMBER_LEAST);
+	g->members = mem_alloc((size_t)(n + 1) * sizeof(*g->members));
+	while (g->member_count < n && !in.bad)
+		read_consumer(&in, &g->members[g->member_count++]);
+	proto_i32(&in);
+	proto_skip_tags(&in);
+	proto_skip_tags(&in);
+	return proto_whole(&in);
+}
+
 void query_group_free(struct query_group *g)
 {
 	for (int32_t i = 0; i < g->member_count; i++) {

@@ -63,6 +63,13 @@ void query_put_describe_groups(struct buf *b, int16_t version, const char *group
 int query_read_describe_groups(struct span body, int16_t version, struct query_group *g);
 void query_group_free(struct query_group *g);
 
+/* ConsumerGroupDescribe, of one group whose members speak the protocol of KIP-848: the broker says
+ * of it in DescribeGroups that it is "Dead". */
+enum { QUERY_CONSUMER_GROUP_DESCRIBE = 0 };
+void query_put_consumer_group(struct buf *b, const char *group);
+/* As query_read_describe_groups. */
+int query_read_consumer_group(struct span body, struct query_group *g);
+
 /* ListGroups, of all that the broker coordinates; the request's body is empty. */
 enum { QUERY_LIST_GROUPS_MIN = 0, QUERY_LIST_GROUPS_MAX = 2 };
 /* Returns 0, or -1. What was read is added to @names in both cases. */

@@ -105,6 +105,14 @@ arrive() {
 	echo 'group.protocol = consumer' >properties
 	kread -q -g "$group-2" --commit written -F properties --raw -c 10 "$topic" >three
 	[ "$(sort -n three | xargs)" = "$(seq 10 | xargs)" ]
+	spawn reads kread -q -g "$group-3" --commit written -F properties --raw "$topic" </dev/null
+	wait_lines reads.out 10
+	wait_for 'kcheck --json -g "$group-3" | jq -e "select(.group) | .state == \"Stable\" and (.members[0].partitions | length) == 2"'
+	kcheck -g "$group-3" >view
+	grep -qx "  member evpipe-kread /127.0.0.1 reads $topic 0 1" view
+	run ! grep note: view
+	stop reads
+	wait_exit reads
 	kread -q -g "$group" --commit written -X group.protocol=consumer --raw -c 4 "$topic" >one
 	kread -q -g "$group" --commit written -X group.protocol=consumer --raw -c 6 "$topic" >two
 	[ "$(sort -n one two | xargs)" = "$(seq 10 | xargs)" ]

@@ -3,20 +3,12 @@
  * wrong count is taken; logins by the examples of RFC 5802's kin. */
 #define _GNU_SOURCE
 #include "kafka/login.h"
-#include "kafka/query.h"
+#include "answers.h"
 #include "base/msg.h"
-#include "test.h"
 
 #include <endian.h>
 
 /* ---- answers as a broker writes them ---- */
-
-static void put_ids(struct buf *b, int n, const int32_t *ids)
-{
-	proto_put_i32(b, n);
-	for (int i = 0; i < n; i++)
-		proto_put_i32(b, ids[i]);
-}
 
 static void put_metadata(struct buf *b, int version)
 {
@@ -141,106 +133,60 @@ static void test_request(void **state)
 	buf_free(&b);
 }
 
-/* ---- places and groups ---- */
+/* ---- the way to a login ---- */
 
-static void test_list_groups(void **state)
+static int16_t answer_error;
+static struct span first, second;
+static struct buf names;
+
+static int read_mechanisms(struct span body)
 {
-	struct catalog names = {0};
-	struct buf b = {0}, text = {0};
-	int16_t error;
-
-	(void)state;
-	proto_put_i32(&b, 0);
-	proto_put_i16(&b, 0);
-	proto_put_i32(&b, 4);
-	for (int i = 0; i < 4; i++) {
-		proto_put_string(&b, i == 0 ? "b" : i == 3 ? "a\nb" : "a");
-		proto_put_string(&b, "consumer");
-	}
-	assert_int_equal(query_read_list_groups(buf_as_span(&b), 2, &error, &names), 0);
-	assert_int_equal(error, 0);
-	assert_int_equal(catalog_put(&names, '\n', &text), 1);
-	assert_true(span_equal(buf_as_span(&text), SPAN("a\nb\n")));
-	b.len--;
-	assert_int_equal(query_read_list_groups(buf_as_span(&b), 2, &error, &names), -1);
-	catalog_free(&names);
-	buf_free(&text);
-	buf_free(&b);
+	buf_clear(&names);
+	return proto_read_mechanisms(body, &answer_error, &names);
 }
 
-static void test_list_offsets(void **state)
+static int read_login(struct span body)
 {
-	struct query_places asked = {0}, got = {0};
+	return proto_read_login(body, &answer_error, &first, &second);
+}
+
+static void test_mechanisms(void **state)
+{
 	struct buf b = {0};
+	struct span all;
 
 	(void)state;
-	query_add_place(&asked, SPAN("a"), 0)->time_ms = QUERY_END;
-	query_add_place(&asked, SPAN("a"), 1)->time_ms = 5;
-	query_add_place(&asked, SPAN("b"), 0)->time_ms = QUERY_BEGINNING;
-	query_put_list_offsets(&b, 1, &asked);
-	assert_true(span_equal(buf_as_span(&b),
-		SPAN("\377\377\377\377\0\0\0\2\0\1a\0\0\0\2\0\0\0\0\377\377\377\377\377\377\377\377"
-		     "\0\0\0\1\0\0\0\0\0\0\0\5\0\1b\0\0\0\1\0\0\0\0\377\377\377\377\377\377\377\376")));
-	buf_clear(&b);
-	proto_put_i32(&b, 0);
-	proto_put_i32(&b, 1);
-	proto_put_string(&b, "a");
-	proto_put_i32(&b, 1);
-	proto_put_i32(&b, 3);
-	proto_put_i16(&b, 0);
-	proto_put_i64(&b, -1);
-	proto_put_i64(&b, 77);
-	proto_put_i32(&b, 1);
-	assert_int_equal(query_read_list_offsets(buf_as_span(&b), 5, &got), 0);
-	assert_int_equal(got.count, 1);
-	assert_int_equal(got.list[0].partition, 3);
-	assert_int_equal(got.list[0].offset, 77);
-	query_places_free(&got);
-	b.len--;
-	assert_int_equal(query_read_list_offsets(buf_as_span(&b), 5, &got), -1);
-	query_places_free(&got);
-	query_places_free(&asked);
-	buf_free(&b);
+	proto_put_i16(&b, 33);
+	proto_put_i32(&b, 2);
+	proto_put_string(&b, "PLAIN");
+	proto_put_string(&b, "GSSAPI");
+	all = answer_alone(&b, b.len, read_mechanisms);
+	assert_int_equal(answer_error, 33);
+	assert_true(span_is(buf_as_span(&names), "PLAIN, GSSAPI"));
+	span_free(all);
+	buf_free(&names);
 }
 
-static void test_group(void **state)
+static void test_authenticate(void **state)
 {
-	struct buf b = {0}, part = {0};
-	struct query_group g;
-
 	(void)state;
-	proto_put_i16(&part, 1);
-	proto_put_i32(&part, 1);
-	proto_put_string(&part, "orders");
-	put_ids(&part, 2, (int32_t[]){0, 4});
-	proto_put_i32(&b, 0);
-	proto_put_i32(&b, 1);
-	proto_put_i16(&b, 0);
-	proto_put_string(&b, "g");
-	proto_put_string(&b, "Stable");
-	proto_put_string(&b, "consumer");
-	proto_put_string(&b, "range");
-	proto_put_i32(&b, 1);
-	proto_put_string(&b, "member");
-	proto_put_string(&b, NULL);
-	proto_put_string(&b, "kread");
-	proto_put_string(&b, "/127.0.0.1");
-	proto_put_bytes(&b, SPAN("x"));
-	proto_put_bytes(&b, buf_as_span(&part));
-	proto_put_i32(&b, 0);
-	assert_int_equal(query_read_describe_groups(buf_as_span(&b), 4, &g), 0);
-	assert_string_equal(g.state, "Stable");
-	assert_int_equal(g.member_count, 1);
-	assert_string_equal(g.members[0].host, "/127.0.0.1");
-	assert_int_equal(g.members[0].places.count, 2);
-	assert_int_equal(g.members[0].places.list[1].partition, 4);
-	query_group_free(&g);
-	for (size_t n = 0; n < b.len; n++) {
-		assert_int_equal(query_read_describe_groups((struct span){b.p, n}, 4, &g), -1);
-		query_group_free(&g);
+	for (int version = 0; version <= 1; version++) {
+		struct buf b = {0};
+		struct span all;
+		size_t needed;
+
+		proto_put_i16(&b, 58);
+		proto_put_string(&b, "no");
+		proto_put_bytes(&b, SPAN("token"));
+		needed = b.len;
+		if (version)
+			proto_put_i64(&b, 3600000);
+		all = answer_alone(&b, needed, read_login);
+		assert_int_equal(answer_error, 58);
+		assert_true(span_is(first, "no"));
+		assert_true(span_is(second, "token"));
+		span_free(all);
 	}
-	buf_free(&b);
-	buf_free(&part);
 }
 
 /* ---- logins ---- */
@@ -319,9 +265,8 @@ int main(void)
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_request),
-		cmocka_unit_test(test_list_groups),
-		cmocka_unit_test(test_list_offsets),
-		cmocka_unit_test(test_group),
+		cmocka_unit_test(test_mechanisms),
+		cmocka_unit_test(test_authenticate),
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_scram),
 		cmocka_unit_test(test_bad_challenges),

@@ -132,6 +132,32 @@ static struct talk *reach_coordinator(struct views *v, struct view_group *g)
 
 /* ---- what it tells ---- */
 
+/* A group of the newer protocol is "Dead" in the older one's words, and so is one that does not exist. */
+static int ask_consumer_group(struct views *v, struct view_group *g, struct talk *t)
+{
+	struct query_group found;
+	int16_t version;
+	struct buf *b = talk_request(t, PROTO_CONSUMER_GROUP_DESCRIBE,
+		QUERY_CONSUMER_GROUP_DESCRIBE, QUERY_CONSUMER_GROUP_DESCRIBE, &version);
+
+	if (!b)
+		return 0;
+	query_put_consumer_group(b, g->name);
+	if (!views_ask(v, t))
+		return fail(g, EXIT_TEMP, "its coordinator does not answer", "");
+	if (query_read_consumer_group(t->answer, &found)) {
+		query_group_free(&found);
+		return fail(g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
+	}
+	if (found.error == PROTO_GROUP_NOT_FOUND) {
+		query_group_free(&found);
+		return 0;
+	}
+	query_group_free(&g->group);
+	g->group = found;
+	return found.error ? fail_code(g, found.error) : 0;
+}
+
 static int ask_group(struct views *v, struct view_group *g, struct talk *t)
 {
 	int16_t version;
@@ -150,7 +176,9 @@ static int ask_group(struct views *v, struct view_group *g, struct talk *t)
 			return fail(
 				g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
 	} while (is_passing(g->group.error) && may_ask_again(v));
-	return g->group.error ? fail_code(g, g->group.error) : 0;
+	if (g->group.error)
+		return fail_code(g, g->group.error);
+	return strcmp(g->group.state, "Dead") == 0 ? ask_consumer_group(v, g, t) : 0;
 }
 
 static int ask_committed(struct views *v, struct view_group *g, struct talk *t)
