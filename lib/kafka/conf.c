@@ -31,6 +31,15 @@ void kafka_opts(struct kafka_opts *o)
 		"a command that prints the token of a login by OAUTHBEARER");
 }
 
+void kafka_check_name(const char *name, const char *option)
+{
+	if (!*name)
+		opt_bad("%s takes a name that is not empty", option);
+	/* Kafka's strings have a length of 15 bits; librdkafka would send no such name. */
+	if (strlen(name) > INT16_MAX)
+		opt_bad("%s: a name has at most %d bytes", option, INT16_MAX);
+}
+
 const char *kafka_opt_name(const struct arg_str *a, const char *option)
 {
 	const char *name = opt_text(a, option);
@@ -38,9 +47,8 @@ const char *kafka_opt_name(const struct arg_str *a, const char *option)
 	if (name && isspace((unsigned char)*name))
 		opt_bad("%s: a name must not begin with white space, which librdkafka leaves out",
 			option);
-	/* Kafka's strings have a length of 15 bits; librdkafka would send no such name. */
-	if (name && strlen(name) > INT16_MAX)
-		opt_bad("%s: a name has at most %d bytes", option, INT16_MAX);
+	if (name)
+		kafka_check_name(name, option);
 	return name;
 }
 

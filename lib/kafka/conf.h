@@ -22,6 +22,8 @@ struct kafka_opts {
 	struct arg_file *file;
 };
 void kafka_opts(struct kafka_opts *o);
+/* Ends the program for a name that is empty, or longer than Kafka's names are. */
+void kafka_check_name(const char *name, const char *option);
 /* The value of an option that names a group or a producer; NULL: it is not given. Ends the program
  * for leading white space, which librdkafka leaves out: ' ' would be no name. */
 const char *kafka_opt_name(const struct arg_str *a, const char *option);

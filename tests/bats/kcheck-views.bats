@@ -141,3 +141,18 @@ of() {
 	[ -z "$output" ]
 	run -111 sh -c 'kcheck --names topics >/dev/full'
 }
+
+@test "names that a terminal would obey are shown harmless; names beyond Kafka's length are refused" {
+	topic=$(new_topic 1)
+	group=$(unique g)$'\e[31m\nx'
+	spawn reader kread -q --commit never -g "$group" -X client.id=$'c\e]0;title\a' "$topic" </dev/null
+	wait_for 'kcheck -g "$group" >out 2>err && grep -q "  member c?.0;title? .* reads $topic 0" out'
+	grep -q '^good  group .*?\[31m?x  Stable ' out
+	run -1 grep -qP '[^\n -~]' out
+	stop reader
+	wait_exit reader
+	for option in -t -g; do
+		run -100 kcheck "$option" "$(printf '%033000d' 0)"
+		[ "$output" = "kcheck: $option: a name has at most 32767 bytes; try 'kcheck --help'" ]
+	done
+}

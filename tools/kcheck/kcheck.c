@@ -153,11 +153,9 @@ static void take_options(void)
 	take_time();
 	take_names();
 	for (int i = 0; i < opt.topics->count; i++)
-		if (!*opt.topics->sval[i])
-			opt_bad("-t takes a name that is not empty");
+		kafka_check_name(opt.topics->sval[i], "-t");
 	for (int i = 0; i < opt.groups->count; i++)
-		if (!*opt.groups->sval[i])
-			opt_bad("-g takes a name that is not empty");
+		kafka_check_name(opt.groups->sval[i], "-g");
 	k.names = mem_alloc(((size_t)opt.topics->count + 1) * sizeof(*k.names));
 	memcpy(k.names, opt.topics->sval, (size_t)opt.topics->count * sizeof(*k.names));
 	k.names[opt.topics->count] = NULL;

@@ -6,6 +6,10 @@
 #include "kcheck/show.h"
 
 void paint(const struct show *s, struct buf *b, bool ok, const char *text);
+/* Appends text of others, fit for a terminal and a line (msg_clean). */
+void paint_text(struct buf *b, const char *text);
+/* The same for "host:port", "[address]:port". */
+void paint_at(struct buf *b, const char *host, const char *port);
 /* Appends a comma and "name":"text"; bytes that are not UTF-8 become '?'. */
 void paint_member(struct buf *b, const char *name, const char *text);
 /* … the members that all objects have: ok, verdict, remedy, note. */

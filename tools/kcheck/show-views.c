@@ -6,6 +6,7 @@
 #include "json/json.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /* An offset, or "-". */
 static void put_offset(struct buf *b, const char *before, int64_t offset)
@@ -61,13 +62,21 @@ void show_cluster(const struct show *s, struct buf *b, const struct check *c)
 		cluster_json(b, m);
 		return;
 	}
-	buf_printf(b, "cluster %s  %d brokers\n", m->cluster ? m->cluster : "-", m->broker_count);
+	buf_puts(b, "cluster ");
+	paint_text(b, m->cluster ? m->cluster : "-");
+	buf_printf(b, "  %d brokers\n", m->broker_count);
 	for (int32_t i = 0; i < m->broker_count; i++) {
 		const struct proto_broker *k = &m->brokers[i];
+		char port[16];
 
-		buf_printf(b, "  broker %d  %s:%d%s%s%s\n", k->id, k->host, k->port,
-			k->rack ? "  rack " : "", k->rack ? k->rack : "",
-			k->id == m->controller ? "  controller" : "");
+		snprintf(port, sizeof(port), "%d", k->port);
+		buf_printf(b, "  broker %d  ", k->id);
+		paint_at(b, k->host, port);
+		if (k->rack) {
+			buf_puts(b, "  rack ");
+			paint_text(b, k->rack);
+		}
+		buf_puts(b, k->id == m->controller ? "  controller\n" : "\n");
 	}
 }
 
@@ -104,7 +113,9 @@ void show_topic(const struct show *s, struct buf *b, const struct view_topic *t,
 		return;
 	}
 	paint(s, b, !t->verdict.status, t->verdict.status ? "FAIL" : "good");
-	buf_printf(b, "  topic %s  %d partitions", t->t.name, t->t.partition_count);
+	buf_puts(b, "  topic ");
+	paint_text(b, t->t.name);
+	buf_printf(b, "  %d partitions", t->t.partition_count);
 	if (t->min_isr >= 0)
 		buf_printf(b, "  min.insync.replicas %d", t->min_isr);
 	buf_putc(b, '\n');
@@ -182,10 +193,16 @@ static void put_members(struct buf *b, const struct view_group *g)
 		const struct query_member *m = &g->group.members[i];
 		const char *topic = "";
 
-		buf_printf(b, "  member %s %s reads", m->client, m->host);
+		buf_puts(b, "  member ");
+		paint_text(b, m->client);
+		buf_putc(b, ' ');
+		paint_text(b, m->host);
+		buf_puts(b, " reads");
 		for (size_t k = 0; k < m->places.count; k++) {
-			if (strcmp(topic, m->places.list[k].topic) != 0)
-				buf_printf(b, " %s", m->places.list[k].topic);
+			if (strcmp(topic, m->places.list[k].topic) != 0) {
+				buf_putc(b, ' ');
+				paint_text(b, m->places.list[k].topic);
+			}
 			topic = m->places.list[k].topic;
 			buf_printf(b, " %d", m->places.list[k].partition);
 		}
@@ -200,19 +217,24 @@ void show_group(const struct show *s, struct buf *b, const struct view_group *g)
 		return;
 	}
 	paint(s, b, !g->verdict.status, g->verdict.status ? "FAIL" : "good");
-	buf_printf(b, "  group %s  %s  coordinator", g->name,
-		g->group.state && *g->group.state ? g->group.state : "-");
-	if (g->coordinator >= 0)
-		buf_printf(b, " %d at %s", g->coordinator, g->where);
-	else
+	buf_puts(b, "  group ");
+	paint_text(b, g->name);
+	buf_puts(b, "  ");
+	paint_text(b, g->group.state && *g->group.state ? g->group.state : "-");
+	buf_puts(b, "  coordinator");
+	if (g->coordinator >= 0) {
+		buf_printf(b, " %d at ", g->coordinator);
+		paint_text(b, g->where);
+	} else
 		buf_puts(b, " -");
 	buf_printf(b, "  %d members", g->group.member_count);
 	put_offset(b, "  lag ", g->lag);
 	buf_putc(b, '\n');
 	put_members(b, g);
 	for (size_t i = 0; g->ends && i < g->committed.count; i++) {
-		buf_printf(
-			b, "  %s %d", g->committed.list[i].topic, g->committed.list[i].partition);
+		buf_puts(b, "  ");
+		paint_text(b, g->committed.list[i].topic);
+		buf_printf(b, " %d", g->committed.list[i].partition);
 		put_offset(b, "  committed ", g->committed.list[i].offset);
 		put_offset(b, "  end ", g->ends[i]);
 		put_offset(b, "  lag ", lag_of(g, i));

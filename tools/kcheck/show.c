@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* ---- text ---- */
@@ -19,6 +20,25 @@ void paint(const struct show *s, struct buf *b, bool ok, const char *text)
 	buf_puts(b, text);
 	if (s->colour)
 		buf_puts(b, "\033[0m");
+}
+
+void paint_text(struct buf *b, const char *text)
+{
+	size_t at = b->len;
+
+	buf_puts(b, text);
+	buf_putc(b, '\0');
+	msg_clean(b->p + at);
+	b->len = at + strlen(b->p + at);
+}
+
+void paint_at(struct buf *b, const char *host, const char *port)
+{
+	bool is_ipv6 = strchr(host, ':');
+
+	buf_puts(b, is_ipv6 ? "[" : "");
+	paint_text(b, host);
+	buf_printf(b, is_ipv6 ? "]:%s" : ":%s", port);
 }
 
 /* "bootstrap", "broker 1", "bootstrap, brokers 1 2". */
@@ -85,7 +105,9 @@ static void put_text(const struct show *s, struct buf *b, const struct check_lis
 	const struct check_address *a = check_farthest(l);
 
 	paint(s, b, !l->verdict.status, l->verdict.status ? "FAIL" : "good");
-	buf_printf(b, "  %s:%s  ", l->host, l->port);
+	buf_puts(b, "  ");
+	paint_at(b, l->host, l->port);
+	buf_puts(b, "  ");
 	put_role(b, l);
 	put_resolved(b, l);
 	if (a) {
@@ -202,12 +224,12 @@ static void put_json_address(struct buf *b, const struct check_address *a)
 
 static void put_json(struct buf *b, const struct check_listener *l)
 {
-	char name[300];
+	struct buf name = {0};
 
-	snprintf(name, sizeof(name), "%s:%s", l->host, l->port);
-	msg_clean(name);
+	paint_at(&name, l->host, l->port);
 	buf_putc(b, '{');
-	json_put_member(b, "listener", (struct span){name, strlen(name)});
+	json_put_member(b, "listener", buf_as_span(&name));
+	buf_free(&name);
 	paint_verdict(b, &l->verdict);
 	buf_printf(b, ",\"bootstrap\":%s,\"brokers\":[", l->is_bootstrap ? "true" : "false");
 	paint_ids(b, l->brokers, l->broker_count, ",");
@@ -232,18 +254,25 @@ void show_listener(const struct show *s, struct buf *b, const struct check_liste
 		put_text(s, b, l);
 }
 
+static void put_words(struct buf *b, const char *what, const char *words)
+{
+	if (!*words)
+		return;
+	buf_puts(b, what);
+	paint_text(b, words);
+	buf_putc(b, '\n');
+}
+
 bool show_verdict(const struct show *s, struct buf *b, const struct check_verdict *v)
 {
 	if (s->json)
 		return !v->status;
-	if (*v->note)
-		buf_printf(b, "note: %s\n", v->note);
+	put_words(b, "note: ", v->note);
 	if (!v->status)
 		return true;
 	paint(s, b, false, "verdict: ");
-	buf_printf(b, "%s\n", v->text);
-	if (*v->remedy)
-		buf_printf(b, "remedy: %s\n", v->remedy);
+	put_words(b, "", v->text);
+	put_words(b, "remedy: ", v->remedy);
 	return false;
 }
 
