@@ -17,6 +17,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/base/near.c lib/base/near.h \
 	lib/base/num.c lib/base/num.h \
 	lib/base/opt.c lib/base/opt.h \
+	lib/base/opt-parts.h lib/base/opt-refuse.c \
 	lib/base/out.c lib/base/out.h \
 	lib/base/progress.c lib/base/progress.h \
 	lib/base/prom.c lib/base/prom.h \

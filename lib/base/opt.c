@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #define _GNU_SOURCE
-#include "base/opt.h"
+#include "base/opt-parts.h"
 
 #include "config.h"
 #include "base/mem.h"
@@ -56,7 +56,7 @@ static void make_room(int argc)
 static const char *command;
 
 /* "prog", or "prog command": how the user calls it. */
-static const char *call_name(const char *prog)
+const char *opt_call_name(const char *prog)
 {
 	static char text[128];
 
@@ -72,7 +72,7 @@ _Noreturn void opt_bad(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	die(EXIT_PERM, "%s; try '%s --help'", text, call_name(msg_prog()));
+	die(EXIT_PERM, "%s; try '%s --help'", text, opt_call_name(msg_prog()));
 }
 
 _Noreturn static void end_page(void)
@@ -102,7 +102,7 @@ _Noreturn static void end_help(const struct opt_page *page)
 
 _Noreturn static void print_help(void **table, const struct opt_page *page)
 {
-	printf("Usage: %s", call_name(page->prog));
+	printf("Usage: %s", opt_call_name(page->prog));
 	arg_print_syntax(stdout, table, "\n");
 	printf("%s\n\n", page->summary);
 	arg_print_glossary(stdout, table, "  %-30s %s\n");
@@ -162,177 +162,6 @@ int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt
 	opt_bad("'%s' is none of the commands", argv[1]);
 }
 
-/* What is said here in place of an option of another program, or of an operand (""), or NULL. */
-static const char *find_hint(const struct opt_page *page, const char *option)
-{
-	size_t len = strlen(option);
-
-	for (const struct opt_hint *h = page->hints; h && h->options; h++) {
-		const char *name = h->options;
-		size_t n;
-
-		do {
-			n = strcspn(name, " ");
-			if (n == len && strncmp(name, option, n) == 0)
-				return h->hint;
-			name += n + (name[n] == ' ');
-		} while (*name);
-	}
-	return NULL;
-}
-
-/* -h is redis-cli's if a host follows. */
-static void refuse_host(int argc, char **argv, const struct opt_page *page)
-{
-	const char *hint = find_hint(page, "-h");
-
-	for (int i = 1; hint && i + 1 < argc; i++)
-		if (strcmp(argv[i], "-h") == 0 && *argv[i + 1] != '-')
-			opt_bad("-h asks for help: %s", hint);
-}
-
-/* The long option that may have been meant, or NULL. */
-static const char *find_near(void **table, const char *typed)
-{
-	static char name[64];
-
-	for (void **t = table; !(((struct arg_hdr *)*t)->flag & ARG_TERMINATOR); t++) {
-		const char *names = ((struct arg_hdr *)*t)->longopts;
-
-		while (names && *names) {
-			size_t n = strcspn(names, ",");
-
-			snprintf(name, sizeof(name), "%.*s", (int)n, names);
-			if (near_word(typed, name))
-				return name;
-			names += n + (names[n] == ',');
-		}
-	}
-	return NULL;
-}
-
-/* Where the command begins whose options were taken for the program's own; 0: not known. */
-static int find_command(int argc, char **argv)
-{
-	for (int i = 1; i + 1 < argc; i++)
-		if (argv[i][0] != '-' && argv[i + 1][0] == '-')
-			return strcmp(argv[i + 1], "--") ? i : 0;
-	return 0;
-}
-
-_Noreturn static void refuse_command(int argc, char **argv, int from, const char *prog)
-{
-	char text[200] = "";
-
-	for (int i = from; i < argc; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), " %s", argv[i]);
-	opt_bad("'%s' is no option of %s: put -- before the command: %s --%s", argv[from + 1], prog,
-		prog, text);
-}
-
-/* argtable2 names a long option with an empty value as it was typed: "", or "--name=". */
-static void refuse_empty(int argc, char **argv, const char *why)
-{
-	if (strcmp(why, "option \"\" requires an argument") &&
-		!strstr(why, "=\" requires an argument"))
-		return;
-	for (int i = 1; i < argc; i++) {
-		size_t n = strcspn(argv[i], "=");
-		const char *value = argv[i][n] ? argv[i] + n + 1 : argv[i + 1];
-
-		if (strncmp(argv[i], "--", 2) == 0 && value && !*value)
-			opt_bad("%.*s takes a value that is not empty", (int)n, argv[i]);
-	}
-}
-
-_Noreturn static void refuse(
-	int argc, char **argv, void **table, struct arg_end *end, const struct opt_page *page)
-{
-	static const char invalid[] = "invalid option \"";
-	const char *typed, *hint, *meant = NULL;
-	char text[400] = "", word[64] = "";
-	FILE *f = fmemopen(text, sizeof(text), "w");
-	size_t skip = strlen(page->prog);
-
-	/* argtable2 prints lines, each with the program's name in front: take the first. */
-	if (f) {
-		arg_print_errors(f, end, page->prog);
-		fclose(f);
-	}
-	text[strcspn(text, "\n")] = '\0';
-	skip = strncmp(text, page->prog, skip) == 0 ? skip + 2 : 0;
-	refuse_empty(argc, argv, text + skip);
-	typed = strstr(text, invalid);
-	if (typed)
-		snprintf(word, sizeof(word), "%.*s", (int)strcspn(typed + strlen(invalid), "=\""),
-			typed + strlen(invalid));
-	hint = find_hint(page, word);
-	if (typed && hint)
-		opt_bad("there is no option %s: %s", word, hint);
-	if (page->runs_command && typed && find_command(argc, argv))
-		refuse_command(argc, argv, find_command(argc, argv), call_name(page->prog));
-	/* argtable2 calls an operand so, too. */
-	if (strncmp(text + skip, "missing option ", 15) == 0 && text[skip + 15] != '-')
-		opt_bad("%s is missing", text + skip + 15);
-	if (strncmp(text + skip, "excess option ", 14) == 0)
-		opt_bad("unexpected argument \"%s\"%s%s", text + skip + 14, hint ? ": " : "",
-			hint ? hint : "");
-	if (strncmp(word, "--", 2) == 0)
-		meant = find_near(table, word + 2);
-	if (meant)
-		opt_bad("%s: did you mean --%s?", text + skip, meant);
-	if (strncmp(text + skip, "unexpected argument", 19) == 0 && hint)
-		opt_bad("%s: %s", text + skip, hint);
-	opt_bad("%s", text + skip);
-}
-
-/* The option of the table that is spelled @word, or NULL. Of letters in one word it is the first
- * that takes a value, or the last. */
-static struct arg_hdr *find_option(void **table, const char *word)
-{
-	bool is_long = strncmp(word, "--", 2) == 0;
-	size_t len = is_long ? strlen(word + 2) : 1;
-	struct arg_hdr *found = NULL;
-
-	if (word[0] != '-' || !word[1] || (is_long && !len))
-		return NULL;
-	for (word += 1 + is_long; *word; word += len) {
-		found = NULL;
-		for (void **t = table; !(((struct arg_hdr *)*t)->flag & ARG_TERMINATOR); t++) {
-			struct arg_hdr *h = *t;
-			const char *at = is_long ? h->longopts : h->shortopts;
-
-			for (; at && *at; at += is_long ? strcspn(at, ",") : 1) {
-				at += is_long && *at == ',';
-				if (strncmp(at, word, len) == 0 &&
-					(!is_long || strchr(",", at[len])))
-					found = h;
-			}
-		}
-		if (!found || found->flag & ARG_HASVALUE)
-			return word[len] ? NULL : found;
-	}
-	return found;
-}
-
-/* An option whose value was forgotten takes the next one for it. */
-static void refuse_swallowed(int argc, char **argv, void **table, const struct opt_page *page)
-{
-	bool stops = page->runs_command || getenv("POSIXLY_CORRECT");
-
-	for (int i = 1; i + 1 < argc && strcmp(argv[i], "--"); i++) {
-		const struct arg_hdr *h = find_option(table, argv[i]);
-
-		if (!h && stops && argv[i][0] != '-')
-			return;
-		if (!h || !(h->flag & ARG_HASVALUE) || h->flag & ARG_HASOPTVALUE)
-			continue;
-		if (find_option(table, argv[++i]))
-			opt_bad("%s takes %s, and '%s' is an option", argv[i - 1], h->datatype,
-				argv[i]);
-	}
-}
-
 void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	const struct opt_page *page)
 {
@@ -351,14 +180,14 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 	make_room(argc);
 	errors = arg_parse(argc, argv, table);
 	if (o->help->count) {
-		refuse_host(argc, argv, page);
+		opt_refuse_host(argc, argv, page);
 		print_help(table, page);
 	}
 	if (o->version->count)
 		print_version(page);
-	refuse_swallowed(argc, argv, table, page);
+	opt_refuse_words(argc, argv, table, page);
 	if (errors)
-		refuse(argc, argv, table, end, page);
+		opt_refuse(argc, argv, table, end, page);
 	if (o->log->count)
 		log = o->log->sval[0];
 	if (log && strcmp(log, "text") && strcmp(log, "json"))

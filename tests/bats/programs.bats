@@ -120,7 +120,7 @@ attempt() {
 	for program in "${PROGRAMS[@]}"; do
 		args_of "$program"
 		attempt "$program" "${args[@]}" --metrics a --metrics b </dev/null >out
-		complains "$program" 100 "--metrics"
+		complains "$program" 100 "--metrics is given twice"
 		[ ! -s out ]
 	done
 }
@@ -131,6 +131,41 @@ attempt() {
 		attempt "$program" "${args[@]}" --metrics= </dev/null >out
 		complains "$program" 100 "--metrics"
 	done
+}
+
+# words PROGRAM [COMMAND] <rows "words|what is said of them": each is wrong usage and nothing else happens.
+words() {
+	local row
+	while IFS= read -r row; do
+		# shellcheck disable=SC2086 # words
+		attempt "$@" ${row%%|*} </dev/null >out
+		complains "$1" 100 "${row#*|}"
+		[[ $(<err) != *s3cret* ]]
+		[ ! -s out ]
+	done
+}
+
+@test "a value where none is taken, an option given too often, names that are none or two" {
+	for program in "${PROGRAMS[@]}" evpipe evsse "evchain append" "evcorr stamp"; do
+		# shellcheck disable=SC2086 # a program, and its command
+		words $program <<<"--hel=a=b|--hel takes no value: leave '=a=b' away"
+	done
+	words evsel <<-'END'
+		--version=|--version takes no value: leave '=' away
+		-q=1|-q takes no value: leave '=1' away
+		-vq=|-q takes no value: leave '=' away
+		--log json --lo=json|--log is given twice
+		-qq|-q is given twice
+		-vv -vv|-v is given more than 3 times
+		--met=|--met takes a value that is not empty
+		--metrics --log=json|--metrics takes FILE, and '--log=json' is an option
+		--typo=redis://u:s3cret@h|invalid option "--typo"
+		--verbose|there is no option --verbose: -v says more
+		--quiet=s3cret|there is no option --quiet: -q says errors alone
+		-q -- --quiet=1|'--quiet=1' is not a jq expression
+	END
+	words kwrite <<<"--ke=x|--ke may be --key or --key-type"
+	words kread <<<"--follow-new=yes t|--follow-new takes no value: leave '=yes' away"
 }
 
 @test "--log takes text and json and nothing else" {
