@@ -9,7 +9,7 @@
 
 struct head {
 	unsigned hosts, lengths;
-	bool bad_name, bad_host, is_coded;
+	bool bad_name, bad_host, is_chunked, is_coded, is_folded, has_nul;
 };
 
 static bool has_only(struct span s, const char *marks)
@@ -24,12 +24,25 @@ static bool has_only(struct span s, const char *marks)
 	return true;
 }
 
+/* A value that goes on in the next line, which libmicrohttpd puts behind the name: "Content-Length",
+ * "27" would be a header Content-Length27. Else the value stands behind the name's colon. */
+static bool is_folded(struct span name, const char *value)
+{
+	const char *at = name.p + name.len + 1;
+
+	while (at < value && (*at == ' ' || *at == '\t'))
+		at++;
+	return at != value;
+}
+
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
 	size_t name_len, const char *value, size_t value_len)
 {
 	struct head *h = ctx;
 
 	(void)kind;
+	if (value && is_folded((struct span){name, name_len}, value))
+		h->is_folded = true;
 	if (!has_only((struct span){name, name_len}, "!#$%&'*+-.^_`|~"))
 		h->bad_name = true;
 	if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
@@ -41,8 +54,21 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 		h->lengths++;
 	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
 		h->lengths++;
+		h->is_chunked = true;
 		h->is_coded = h->is_coded || strcasecmp(value, "chunked") != 0;
 	}
+	return MHD_YES;
+}
+
+/* A text ends at a NUL: of "1%003" a handler would read 1. */
+static enum MHD_Result on_parameter(void *ctx, enum MHD_ValueKind kind, const char *name,
+	size_t name_len, const char *value, size_t value_len)
+{
+	struct head *h = ctx;
+
+	(void)kind;
+	if (memchr(name, '\0', name_len) || (value && memchr(value, '\0', value_len)))
+		h->has_nul = true;
 	return MHD_YES;
 }
 
@@ -53,10 +79,15 @@ bool http_head_is_sound(struct http_request_inner *r)
 	const char *why = NULL;
 
 	MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &h);
-	if (h.bad_name) {
+	MHD_get_connection_values_n(r->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &h);
+	if (h.is_folded) {
+		why = "a header goes on in a second line";
+	} else if (h.bad_name) {
 		why = "a header has a name that cannot be one";
 	} else if (h.lengths > 1) {
 		why = "the length of the body is given more than once";
+	} else if (h.is_chunked && r->is_old) {
+		why = "HTTP/1.0 has no Transfer-Encoding";
 	} else if (h.is_coded) {
 		status = MHD_HTTP_NOT_IMPLEMENTED;
 		why = "no Transfer-Encoding but 'chunked' is known here";
@@ -64,6 +95,8 @@ bool http_head_is_sound(struct http_request_inner *r)
 		why = "the header Host is needed, once";
 	} else if (h.bad_host) {
 		why = "the header Host names no host";
+	} else if (h.has_nul || strstr(r->path, "%00")) {
+		why = "the URL has a NUL in it, %00";
 	}
 	if (!why)
 		return true;

@@ -120,6 +120,8 @@ void http_error(struct http_request *r, int status, const char *fmt, ...)
 void http_refuse(struct http_request_inner *r, int status)
 {
 	if (r->why) {
+		/* What follows may be its body. */
+		http_set_header(&r->pub, MHD_HTTP_HEADER_CONNECTION, "close");
 		http_error(&r->pub, status, "%s", r->why);
 		return;
 	}

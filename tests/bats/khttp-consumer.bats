@@ -95,6 +95,13 @@ three() {
 	is_error 422 'Invalid value  g for configuration group.id: it must not begin with white space'
 	post /consumers/%20 '{}'
 	is 422
+	# Clients take "/instances/.." for "/": nobody would reach it.
+	post /consumers/g '{"name":".."}'
+	is_error 422 "The name of an instance cannot be '..': clients leave it out of a URL."
+	post /consumers/%2E '{"name":"a"}'
+	is_error 422 'Invalid value . for configuration group.id: clients leave it out of a URL'
+	req POST '/consumers/g%00h?x=%00' -H "$V2" -d '{}'
+	is_error 400 'the URL has a NUL in it, %00'
 }
 
 @test "base_uri is where the client has reached the bridge" {
@@ -141,6 +148,9 @@ three() {
 	# A name that a path cannot have as it is.
 	post /consumers/gr%C3%BCn '{"name":"ä b"}'
 	says 200 ".instance_id == \"ä b\" and .base_uri == \"$BRIDGE/consumers/gr%C3%BCn/instances/%C3%A4%20b\""
+	req DELETE "$(jq -r .base_uri <<<"$body")"
+	is 204
+	post /consumers/%2Fa%3F%23%25%2F. '{"name":"../a?b#c%2F;d &e"}'
 	req DELETE "$(jq -r .base_uri <<<"$body")"
 	is 204
 }

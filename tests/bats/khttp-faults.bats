@@ -151,10 +151,15 @@ assert heard().count(b"HTTP/1.1") == 1 and b"HTTP/1.1 400" in got, got'
 	done
 	# Nor does a head that does not say for whom it is, or that others read differently.
 	for head in '' 'Host: h\r\nHost: h\r\n' 'Host: a b\r\n' 'Host: h/x\r\n' 'Host: h\r\nContent-Length : 30\r\n' \
-		'Host: h\r\nTransfer-Encoding\t: chunked\r\n' ' X: y\r\nHost: h\r\n'; do
+		'Host: h\r\nTransfer-Encoding\t: chunked\r\n' ' X: y\r\nHost: h\r\n' 'Host: h\r\nContent-Length:\r\n 30\r\n' \
+		'Host: h\r\nTransfer-Encoding:\r\n\tchunked\r\n'; do
 		raw 'say("POST /topics/t HTTP/1.1\r\n'"$head"'Content-Type: application/json\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
 assert heard().count(b"HTTP/1.1") == 1 and b"HTTP/1.1 400" in got and b"{\"error_code\":400," in got, got'
 	done
+	raw 'say("DELETE /consumers/g/instances/i HTTP/1.1\r\nHost: h\r\nX-A: a\r\n b\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
+assert heard().count(b"HTTP/1.1") == 1 and b"HTTP/1.1 400" in got, got'
+	raw 'say("POST /topics/t HTTP/1.0\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+assert b"HTTP/1.1 400" in heard(), got'
 	raw 'say("GET / HTTP/1.0\r\n\r\n")
 assert b"HTTP/1.1 200" in heard(), got'
 }

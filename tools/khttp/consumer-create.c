@@ -282,6 +282,12 @@ bool create_may(struct consumers *all, const struct call *c)
 	return false;
 }
 
+/* Clients take them out of a path, in some cases as %2E, too. */
+static bool is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
 /* Looks at what is asked for. Returns whether an instance may be made; else it has answered. */
 static bool may_create(struct consumers *all, const struct call *c, struct wish *w, struct buf *uri)
 {
@@ -289,6 +295,11 @@ static bool may_create(struct consumers *all, const struct call *c, struct wish 
 	if (isspace((unsigned char)*w->group)) {
 		refuse(c->r, "group.id", (struct span){w->group, strlen(w->group)},
 			"it must not begin with white space");
+		return false;
+	}
+	if (is_dots(w->group)) {
+		refuse(c->r, "group.id", (struct span){w->group, strlen(w->group)},
+			"clients leave it out of a URL");
 		return false;
 	}
 	if (read_format(c->r, w))
@@ -344,6 +355,10 @@ void create_instance(struct consumers *all, const struct consumer_call *c)
 	if (!name || !*name)
 		http_error(c->call.r, 422,
 			"The name of an instance cannot be empty, nor have a NUL in it.");
+	else if (is_dots(name))
+		http_error(c->call.r, 422,
+			"The name of an instance cannot be '%s': clients leave it out of a URL.",
+			name);
 	else if (strlen(name) > NAME_MAX_BYTES)
 		http_error(c->call.r, 422, "The name of an instance has at most %d bytes.",
 			NAME_MAX_BYTES);
