@@ -109,8 +109,8 @@ _Noreturn static void refuse_excess(const struct arg_hdr *h)
 	opt_bad("%s is given twice", text);
 }
 
-/* The option of this long name, of @len bytes, or the one option whose name begins so; NULL: none, or
- * several, of which @begin has two. With @begin NULL the name must be whole. */
+/* The option of this long name, of @len bytes, or the one option whose name begins so; NULL: none,
+ * or several, of which @begin has two. With @begin NULL the name must be whole. */
 static struct arg_hdr *find_long(void **table, const char *name, size_t len, const char *begin[2])
 {
 	struct arg_hdr *found = NULL;

@@ -24,8 +24,8 @@ static bool has_only(struct span s, const char *marks)
 	return true;
 }
 
-/* A value that goes on in the next line, which libmicrohttpd puts behind the name: "Content-Length",
- * "27" would be a header Content-Length27. Else the value stands behind the name's colon. */
+/* A value that goes on in the next line, which libmicrohttpd puts behind the name: of
+ * "Content-Length:", " 27" it makes Content-Length27. Else the value is behind the name's colon. */
 static bool is_folded(struct span name, const char *value)
 {
 	const char *at = name.p + name.len + 1;
