@@ -113,10 +113,11 @@ void known_refuse(struct rpub *s, struct span name, const char *why)
 		redis_name(&s->redis), (int)(name.len < 100 ? name.len : 100), name.p, why);
 }
 
-/* The entry is no longer there, or never was. Where nobody acknowledges, nothing is lost by it. */
+/* The entry is no longer there, or never was. Where the source began as start.c says, it is another
+ * topic's. Else this is what a lawful start over looks like, too, once the stream was trimmed. */
 static void doubt(struct rpub *s, struct known_stream *t)
 {
-	if (s->has_source)
+	if (start_named(s, (struct span){t->name, t->len}))
 		known_refuse(s, (struct span){t->name, t->len},
 			"has later entries, and none under the id of this record: it was trimmed, or is another topic's");
 	if (!t->doubted)

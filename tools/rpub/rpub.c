@@ -315,7 +315,6 @@ int main(int argc, char **argv)
 			.window_bytes = WINDOW_BYTES,
 			.self = s,
 			.hand_on = hand_on});
-	s->has_source = ack_path(&opt.ack);
 	if (s->stream.by_offset && !opt.pass->count)
 		start_open(s);
 	s->digits = 3;

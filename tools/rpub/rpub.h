@@ -83,7 +83,6 @@ struct rpub {
 	struct template *template;
 	bool raw;
 	bool to_stream;
-	bool has_source; /* which is told what is delivered */
 	bool to_shard; /* the channel is one of a slot, not of all the cluster */
 	struct rpub_stream stream;
 	struct buf prefix; /* of a PUBLISH to a constant channel, up to the payload's length */
@@ -197,6 +196,8 @@ void start_open(struct rpub *s);
 /* Asks Redis of streams whose partitions the source asks for. Call each turn, last: what the source
  * has said comes with the sink's flush. */
 void start_ask(struct rpub *s, int64_t now_ms);
+/* Whether the source was told where to begin for the sake of this stream. */
+bool start_named(const struct rpub *s, struct span stream);
 #define START_TAG (KNOWN_TAG + 2)
 /* The result of a command with a tag from START_TAG on. */
 void start_result(struct rpub *s, enum redis_got got, const struct link_reply *reply);

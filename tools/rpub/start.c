@@ -112,6 +112,17 @@ void start_open(struct rpub *s)
 	ack_keep_positions(&s->sink.ack, &keeper, s);
 }
 
+bool start_named(const struct rpub *s, struct span stream)
+{
+	for (size_t i = 0; i < s->stream.start_count; i++) {
+		const struct start *p = &s->stream.starts[i];
+
+		if (p->stream && p->len == stream.len && !memcmp(p->stream, stream.p, p->len))
+			return true;
+	}
+	return false;
+}
+
 void start_ask(struct rpub *s, int64_t now_ms)
 {
 	bool asks = false;
