@@ -164,6 +164,24 @@ asked() {
 	[ -z "$(committed "$out")" ]
 	wait_file_contains source.out 'kwrite: gone'
 	[ "$(reports | grep -cE 'final|bye')" -eq 0 ]
+	# Who reads through khttp says whether it is seen.
+	echo last | kproduce "$out"
+	spawn web khttp -b "$KAFKA_BROKERS" --listen "unix:$T/web" --management none </dev/null
+	wait_for 'web GET /ready'
+	for level in '' read_uncommitted read_committed; do
+		web POST /consumers/g -d '{"name":"c'"$level"'","format":"text","auto.offset.reset":"earliest"'"${level:+,\"isolation.level\":\"$level\"}"'}'
+		web POST "/consumers/g/instances/c$level/assignments" -d '{"partitions":[{"topic":"'"$out"'","partition":0}]}'
+		: >seen
+		wait_for polled
+		[ "$(jq '.[].value' seen | wc -l)" -eq "$([ "$level" = read_committed ] && echo 1 || echo 2)" ]
+	done
+}
+polled() {
+	web GET "/consumers/g/instances/c$level/records?timeout=5000" >>seen
+	grep -q last seen
+}
+web() {
+	curl -sf -m 100 --unix-socket "$T/web" -X "$1" -H 'Content-Type: application/vnd.kafka.v2+json' "${@:3}" "http://localhost$2"
 }
 
 @test "while the source waits for more, more is taken, and it is asked anew with all" {
