@@ -397,8 +397,8 @@ three() {
 	req DELETE $C
 	is 204
 	# A group has made a topic of Kafka's own.
-	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" list >list
-	grep -q __consumer_offsets list
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" list >names
+	grep -q __consumer_offsets names
 	req GET /topics
 	says 200 "index(\"$topic\") and (index(\"__consumer_offsets\") | not)"
 	instance "$group" c '"enable.auto.commit":false'

@@ -68,5 +68,5 @@ setup() {
 	head -n 1 "$ROOT/debian/changelog" | grep -qF "evpipe ($version-"
 	grep -q "^## .*$version" "$ROOT/NEWS"
 	run -0 grep -ho 'image: .*evpipe:.*' -r "$ROOT/examples/kubernetes"
-	[ -z "$(grep -v "evpipe:$version\$" <<<"$output")" ]
+	run -1 grep -v "evpipe:$version\$" <<<"$output"
 }
