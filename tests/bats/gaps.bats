@@ -388,6 +388,28 @@ reads_anew() {
 	[[ $(position_and_metadata "$topic" "$topic") == "30 evpipe1 29:"* ]]
 }
 
+# Kafka has forgotten the group's position, and no id or mark is left of the old topic.
+@test "rapply says that it may be another topic where the group's position is gone and redis has one" {
+	redis_start
+	topic=$(new_topic)
+	group=$(unique group)
+	commands() { seq "$1" | awk '{ printf "[\"SADD\",\"s\",\"%d\"]\n", $1 }' | kproduce "$topic"; }
+	commands 10
+	evpipe kread -e -g "$group" "$topic" '|' rapply 2>err
+	evpipe kread -e -g "$group" "$topic" '|' rapply 2>>err
+	[ "$(rcli scard s)" = 10 ]
+	run ! grep "the group has no position" err
+	delete_and_make "$topic"
+	commands 30
+	evpipe kread -e -g "$group" "$topic" '|' rapply 2>err
+	grep -q "^rapply: warning: topic '$topic', partition 0: redis has offset 9 (key 'evpipe:pos:$topic:0'), and the group has no position: if the topic was made anew" err
+	evpipe kread -e -g "$group" "$topic" '|' rapply 2>err
+	run ! grep "the group has no position" err
+	rcli del "evpipe:pos:$topic:0" s
+	evpipe kread -e -g "$group" "$topic" '|' rapply
+	[ "$(rcli scard s)" = 30 ]
+}
+
 # ---- ids of topics ----
 
 # needs_ids: librdkafka has them from 2.3 on.

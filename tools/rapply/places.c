@@ -171,6 +171,17 @@ static void adopt(struct rapply *s, struct place *p)
 	p->adopts = true;
 }
 
+/* Kafka forgets a group's position with the topic. The offsets alone do not tell a topic that was
+ * made anew since, and is longer, from a group that has not committed yet. */
+static void doubt_topic(const struct place *p, int64_t top)
+{
+	if (top >= p->low && p->committed < 0)
+		msg_warn(
+			"%s: redis has offset %" PRId64
+			" (key '%s'), and the group has no position: if the topic was made anew since, its records up to there are not applied; delete the key to apply the topic from its beginning",
+			places_name(p), top, p->key);
+}
+
 static int64_t where_to_begin(struct rapply *s, struct place *p)
 {
 	int64_t top = s->spots ? spots_top(p) : p->applied;
@@ -185,6 +196,7 @@ static int64_t where_to_begin(struct rapply *s, struct place *p)
 			", and the topic ends at %" PRId64
 			": the topic was made anew, or redis copied from another site; delete the key to apply the topic from its beginning",
 			places_name(p), p->key, top, p->high);
+	doubt_topic(p, top);
 	if (p->applied < 0) {
 		msg_info("%s: no position in redis: beginning at offset %" PRId64, places_name(p),
 			p->low);
