@@ -27,7 +27,7 @@ static inline bool span_is(struct span s, const char *text)
 static inline bool span_starts(struct span s, const char *with)
 {
 	size_t n = strlen(with);
-	return s.len >= n && memcmp(s.p, with, n) == 0;
+	return s.p && s.len >= n && memcmp(s.p, with, n) == 0;
 }
 
 /* A copy with a NUL behind it, to be freed. */

@@ -49,6 +49,7 @@ static void read_query(struct span body, int which, int16_t version)
 	struct query_coordinator c = {0};
 	struct query_places places = {0};
 	struct query_group group = {0};
+	struct catalog names = {0};
 	struct span text, value;
 	int16_t error;
 
@@ -62,12 +63,19 @@ static void read_query(struct span body, int which, int16_t version)
 		must(c.error || c.broker.host);
 	else if (which == 4 && query_read_describe_configs(body, &error, &text, &value) == 0)
 		must(text.len + value.len <= body.len);
+	else if (which == 5)
+		query_read_list_groups(body, version, &error, &names);
+	else if (which == 6)
+		query_read_consumer_group(body, &group);
 	for (size_t i = 0; i < places.count; i++)
 		must(strlen(places.list[i].topic) <= body.len);
 	query_places_free(&places);
 	query_group_free(&group);
+	catalog_free(&names);
 	free(c.broker.host);
 }
+
+enum { ANSWERS = 5 + 7 }; /* those below, and those of read_query */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -80,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 2)
 		return 0;
 	body = (struct span){(const char *)data + 2, size - 2};
-	switch (data[0] % 9) {
+	switch (data[0] % ANSWERS) {
 	case 0:
 		if (proto_answer(body, &number, &body) > 0)
 			must(body.p + body.len <= (const char *)data + size);
@@ -98,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_metadata(body, (int16_t)(1 + data[1] % PROTO_METADATA_MAX));
 		break;
 	default:
-		read_query(body, data[0] % 9 - 5, (int16_t)(data[1] % 6));
+		read_query(body, data[0] % ANSWERS - 5, (int16_t)(data[1] % 6));
 	}
 	buf_free(&names);
 	return 0;
