@@ -101,6 +101,44 @@ calls() {
 	[ "$(awk '!seen[$0]++' sub.out | tail -n 1)" = 300 ]
 }
 
+# named NAME…: which of these servers the sentinels have for the primary.
+named() {
+	local port name
+	port=$(scli s1 sentinel get-master-addr-by-name mymaster | tail -n 1)
+	for name in "$@"; do [ "$(port_of "$name")" -ne "$port" ] || echo "$name"; done
+}
+
+@test "a group on a stream loses no entry over failovers, by command and by kill" {
+	local primary
+	redis_start
+	replica_start r1
+	replica_start r2
+	kmock_start -t out:1
+	DOWN_AFTER_MS=1000 sentinels_start 3
+	spawn unit evpipe rsub -u "$(url)" -g g -s s '|' kwrite -t out </dev/null
+	mkfifo in
+	spawn pub sh -c 'exec rpub --raw --stream s --wait 1 -u "$1" <in' pub "$(url)"
+	exec 7>in
+	got() { kread -q -e --raw out >got && [ "$(sort -u got | wc -l)" -ge "$1" ]; }
+	seq 1000 >&7
+	wait_for 'got 1000'
+	failover s2
+	wait_for '[ -n "$(named r1 r2)" ]'
+	primary=$(named r1 r2)
+	seq 1001 2000 >&7
+	wait_for 'got 2000'
+	redis_stop "$primary"
+	seq 2001 3000 >&7
+	wait_for 'got 3000'
+	exec 7>&-
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
+	kread -q -e --raw out | awk '!seen[$0]++' | diff - <(seq 3000)
+}
+
 @test "rpub learns the other sentinels, and goes on when those that it was told of are dead" {
 	redis_start
 	replica_start r1

@@ -41,7 +41,7 @@ load_ends() {
 	seq 3 | kwrite -b "[::1]:$SIX" --raw -t "$topic"
 	[ "$(kread -q -b "[::1]:$SIX" -e --raw "$topic" | xargs)" = '1 2 3' ]
 	kcheck -b "[::1]:$SIX" -t "$topic" >out
-	[ "$(grep -c '^good  ::1:' out)" -eq 3 ]
+	[ "$(grep -c '^good  \[::1\]:' out)" -eq 3 ]
 }
 
 @test "the leader is killed under load, and comes back" {
