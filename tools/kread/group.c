@@ -96,13 +96,15 @@ static void on_commit(struct group *g, rd_kafka_event_t *event)
 	for (int i = 0; offsets && i < offsets->cnt; i++) {
 		const rd_kafka_topic_partition_t *o = &offsets->elems[i];
 		struct kread_part *p = parts_find(g->parts, o->topic, o->partition);
+		bool has_gone = o->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 
 		if (o->err == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE)
 			g->no_metadata = true;
-		if (p && !err && !o->err)
+		/* A topic that was deleted before its first commit had a position, too. */
+		if (p && ((!err && !o->err) || has_gone))
 			p->stored = o->offset;
 		/* The next commit names it again, but for a topic that has gone. */
-		if (p && (err || o->err) && o->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		if (p && (err || o->err) && !has_gone)
 			p->committed = -1;
 		else if (p && g->source->replays)
 			ledger_committed(g->source->ledger, p->account, p->covered);

@@ -33,7 +33,7 @@ struct kread_part {
 	int64_t next; /* after the last record that was emitted */
 	int64_t flushed_next; /* `next` as of the last time all output had been written */
 	int64_t committed; /* or asked to be; -1 after a commit that failed */
-	int64_t stored; /* what the broker has said that it has */
+	int64_t stored; /* what the broker has said that it has, or has no topic for */
 	uint64_t flushes; /* source.flushes when `next` changed last */
 	bool fresh; /* its offsets have to be asked for */
 	bool done; /* has reached its end */
