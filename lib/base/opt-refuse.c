@@ -145,27 +145,33 @@ static void refuse_several(void **table, const char *name)
 			(int)strcspn(begin[1], ","), begin[1]);
 }
 
+/* argtable2 prints lines, each with the program's name in front: the text of the first, in
+ * @lines. */
+static char *first_error(struct arg_end *end, const char *prog, char *lines, size_t size)
+{
+	FILE *f = fmemopen(lines, size, "w");
+	size_t skip = strlen(prog);
+
+	if (f) {
+		arg_print_errors(f, end, prog);
+		fclose(f);
+	}
+	lines[strcspn(lines, "\n")] = '\0';
+	return strncmp(lines, prog, skip) == 0 ? lines + skip + 2 : lines;
+}
+
 _Noreturn void opt_refuse(
 	int argc, char **argv, void **table, struct arg_end *end, const struct opt_page *page)
 {
 	static const char invalid[] = "invalid option \"", excess[] = "excess option ";
 	const struct arg_hdr *first;
-	char lines[400] = "", word[64] = "", *text = lines;
+	char lines[400] = "", word[64] = "";
+	char *text = first_error(end, page->prog, lines, sizeof(lines));
+	bool unknown = begins(text, invalid);
 	const char *hint, *meant = NULL;
-	FILE *f = fmemopen(lines, sizeof(lines), "w");
-	size_t skip = strlen(page->prog);
-	bool unknown;
 
 	/* argtable2 does not align it. */
 	memcpy(&first, end->parent, sizeof(first));
-	/* argtable2 prints lines, each with the program's name in front: take the first. */
-	if (f) {
-		arg_print_errors(f, end, page->prog);
-		fclose(f);
-	}
-	text[strcspn(text, "\n")] = '\0';
-	text += strncmp(text, page->prog, skip) == 0 ? skip + 2 : 0;
-	unknown = begins(text, invalid);
 	if (unknown) {
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(text + strlen(invalid), "=\""),
 			text + strlen(invalid));
