@@ -311,6 +311,16 @@ payloads() {
 	refuses 'is that of two partitions'
 }
 
+@test "rpub --stream --id offset: where a stream is named by keys a lawful start over on a trimmed one is a warning" {
+	kmock_start -t t:1
+	seq 0 49 | jq -c '{key: "k\(. % 2)", payload: "\(.)"}' | kwrite -q -t t
+	for group in a b; do
+		run -0 evpipe kread -e -g $group t '|' rpub --stream '{topic}-{key}' --id offset --maxlen 3
+		[ "$(grep -c 'records count as delivered' <<<"$output")" -eq "$([ $group = a ] && echo 0 || echo 2)" ]
+		[ "$(payloads t-k0 | xargs)" = '44 46 48' ]
+	done
+}
+
 # ---- subscribers ----
 
 @test "rpub --min-receivers holds a message until somebody gets it, and keeps the order" {
