@@ -5,6 +5,9 @@ import signal
 from machine import wait_gone
 from rig import command_of, descendants, signal_pid
 
+# A server, as the programs name one.
+SERVER = "(?i)redis|broker|kafka|127.0.0.1:"
+
 
 class Fault:
     """units: what may be red meanwhile, beside others of their groups. red: what must be, before it is ended. said: what
@@ -144,12 +147,13 @@ class Faults:
 
     def cut(self, server):
         proxy = getattr(self.site, server)
-        return Fault("network cut", f"reset connections to {server}", self.using(server), proxy.reset)
+        said = [] if server == "far" else self.said(server, "(?i)redis")
+        return Fault("network cut", f"reset connections to {server}", self.using(server), proxy.reset, said=said)
 
     def away(self, server):
         proxy, using = getattr(self.site, server), self.using(server)
         return Fault("network away", f"no way to {server}", using, proxy.leave, proxy.back, red=using,
-                     said=self.said(server, "(?i)redis|broker|kafka|127.0.0.1:"), alert="EvpipeServerAway")
+                     said=self.said(server, SERVER), alert="EvpipeServerAway")
 
     def silent(self, server):
         proxy, using = getattr(self.site, server), self.using(server)
@@ -157,4 +161,4 @@ class Faults:
         def silence(on):
             proxy.silent = on
         return Fault("network silent", f"silence on the way to {server}", using, lambda: silence(True), lambda: silence(False),
-                     red=using, alert="EvpipeServerAway")
+                     red=using, said=self.said(server, SERVER), alert="EvpipeServerAway")

@@ -12,6 +12,8 @@ from machine import ROOT
 
 # A minute of the alert rules is so many seconds here; Prometheus looks each second.
 MINUTE_S = 4
+# No outage is a reason for these: each would be a loss.
+NEVER = {"EvpipeLost", "EvpipeGap", "EvpipeDeadLetters", "EvpipeStalled"}
 
 
 def ask(port, path):
@@ -88,7 +90,7 @@ class Watch(threading.Thread):
             labels = alert["labels"]
             what = labels["alertname"], labels.get("pipeline") or ports.get(labels.get("instance"), "?")
             active.add(what)
-            if what[1] in before:
+            if what[1] in before and what[0] not in NEVER:
                 self.excused.add(what)
             if alert["state"] == "firing":
                 firing.add(what)
