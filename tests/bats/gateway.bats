@@ -1,40 +1,47 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: ISC
-# examples/pipelines/gateway: two sites behind haproxy, TLS everywhere between client and bridge, and a Kafka of three brokers.
-# A bridge is killed, then its broker, then the other site is cut, all under load.
+# examples/pipelines/gateway: its README.md is followed, two sites behind haproxy and a Kafka of three brokers, with TLS everywhere.
+# Then a bridge is killed, then its broker, then the other site is cut, all under load.
 
 # shellcheck disable=SC2030,SC2031,SC2154
 # bats file_tags=once
 load helpers
 
-# node NAME [PROPERTY…]: a broker of the cluster.
-node() {
-	KAFKA_HEAP=256m "$ROOT/tests/kafka/start" "$T/$1" "${EVPIPE_KAFKA_VERSION:-4.1.0}" offsets.topic.replication.factor=3 \
-		min.insync.replicas=2 default.replication.factor=3 "${@:2}" 3>&- >/dev/null
-	ln -sfn "$1/pid" "$T/kafka-$1.pid"
+# page FROM TO: the commands of section 1, and of FROM to TO, of the example's page as a script; it ends where one fails, or
+# prints something else than the page has.
+page() {
+	python3 - "$ROOT/examples/pipelines/gateway/README.md" "$@" <<-'EOP'
+	import os, re, shlex, sys
+	text = open(sys.argv[1]).read().replace(":8443", ":" + os.environ["LISTEN"].split(":")[1])
+	print("set -euo pipefail", 'cd "$ROOT"', sep="\n")
+	for number, section in re.findall(r"^## (\d+)\.(.*?)(?=^## |\Z)", text, re.M | re.S):
+	    if number != "1" and not int(sys.argv[2]) <= int(number) <= int(sys.argv[3]):
+	        continue
+	    blocks = re.findall(r"^```sh\n(.*?)^```\n(?:```\n(.*?)^```\n)?", section, re.M | re.S)
+	    assert blocks, section
+	    for commands, expected in blocks:
+	        print(f"echo {shlex.quote(commands)} >&2\n{{\n{commands}}} >$T/printed\n"
+	              f"diff -u <(printf %s {shlex.quote(expected)}) $T/printed >&2")
+	EOP
+}
+
+# follow_page FROM TO [LINE]: does what page prints, then LINE. What it has started is ended with the test.
+follow_page() {
+	{ page "$1" "$2"; echo "${3:-}"; } >page.sh
+	spawn page bash page.sh </dev/null
+	cp page.pid group.pid
+	wait_exit page 600
+	[ "$status" -eq 0 ]
+	rm group.pid
 }
 
 setup() {
-	local voter name n=1 starts=() listen=PLAINTEXT://127.0.0.1:@PLAIN@
+	local name
 	harness_setup
-	export KAFKA_CLUSTER_ID=AAAAAAAAAAAAAAAAAAAAAQ
-	node centre
-	voter=$(sed -n 's/^controller.quorum.voters=//p' centre/server.properties)
-	for name in east west; do
-		n=$((n + 1))
-		node $name process.roles=broker node.id=$n "controller.quorum.voters=$voter" "listeners=$listen" \
-			"advertised.listeners=$listen" &
-		starts+=($!)
-	done
-	for n in "${starts[@]}"; do wait "$n"; done
-	EAST_BROKERS=$(<east/bootstrap) WEST_BROKERS=$(<west/bootstrap)
-	KAFKA_BROKERS=$(<centre/bootstrap),$EAST_BROKERS,$WEST_BROKERS
+	for name in centre east west; do ln -s "$name/pid" "kafka-$name.pid"; done
 	LISTEN=127.0.0.1:$(free_port) EAST=127.0.0.1:$(free_port) WEST=127.0.0.1:$(free_port)
-	export STATE=$T HOST=kafka.example.org LISTEN EAST WEST EAST_BROKERS WEST_BROKERS KAFKA_BROKERS
+	export STATE=$T HOST=kafka.example.org LISTEN EAST WEST
 	URL=https://$HOST:${LISTEN#*:} RESOLVE=$HOST:${LISTEN#*:}:127.0.0.1
-	"$ROOT/examples/pipelines/gateway/run" certs
-	for name in east west front; do part $name; done
-	wait_for 'ready_at east west'
 }
 
 # part NAME: starts a part of the gateway, and again when it has ended, until NAME.held is there.
@@ -70,32 +77,17 @@ post() {
 	gateway -X POST -H "Content-Type: application/vnd.kafka.$1" -d "$2" "${@:4}" "$3"
 }
 
-@test "gateway: topics, consumers and records as at one bridge, by one name and with TLS" {
-	local n
-	[ "$(gateway /topics)" = '[]' ]
-	post v2+json '{"topic_name":"bridge-quickstart-topic","partitions_count":2,"replication_factor":3}' /admin/topics
-	wait_for '[ "$(gateway /topics)" = "[\"bridge-quickstart-topic\"]" ]'
+@test "gateway: its page can be followed; then failures under load" {
+	local name n
+	follow_page 1 7 'export -p >page.env'
+	# shellcheck disable=SC1090
+	source <(sed -nE 's/^declare -x ((KAFKA_BROKERS|KHTTP_OPTIONS)=)/export \1/p' page.env)
+	# A site's bridge knows its own broker alone.
+	EAST_BROKERS=$(grep east brokers) WEST_BROKERS=$(grep west brokers)
+	export EAST_BROKERS WEST_BROKERS
+	for name in east west front; do part $name; done
+	wait_for 'ready_at east west'
 	run ! curl -s --resolve "$RESOLVE" "$URL/topics"
-	# Two consumers of a group, with names of their own.
-	for n in 1 2; do
-		post v2+json "{\"name\":\"consumer$n\",\"auto.offset.reset\":\"earliest\",\"format\":\"json\",\"enable.auto.commit\":false,
-			\"fetch.min.bytes\":512,\"consumer.request.timeout.ms\":30000}" /consumers/quickstart-group >answer
-		[ "$(<answer)" = "{\"instance_id\":\"consumer$n\",\"base_uri\":\"$URL/consumers/quickstart-group/instances/consumer$n\"}" ]
-		post v2+json '{"topics":["bridge-quickstart-topic"]}' "/consumers/quickstart-group/instances/consumer$n/subscription?wait=assignment"
-	done
-	post json.v2+json '{"records":[{"key":"my-key","value":"sales-lead-0001"},{"value":"sales-lead-0002"},{"value":"sales-lead-0003"}]}' \
-		/topics/bridge-quickstart-topic >answer
-	[ "$(jq -c '.offsets | map(has("offset"))' answer)" = '[true,true,true]' ]
-	# What is not committed comes again, should a busy machine's group throw one of them out.
-	: >seen
-	wait_for 'for n in 1 2; do
-		gateway -H "Accept: application/vnd.kafka.json.v2+json" /consumers/quickstart-group/instances/consumer$n/records >answer
-		jq -r ".[] | \"\(.key) \(.value)\"" answer >>seen
-	done
-	[ "$(sort -u seen)" = "my-key sales-lead-0001
-null sales-lead-0002
-null sales-lead-0003" ]'
-	for n in 1 2; do gateway -X DELETE "/consumers/quickstart-group/instances/consumer$n"; done
 	# A key goes to the bridge that knows it.
 	for n in {1..8}; do
 		post json.v2+json "{\"records\":[{\"value\":\"once-$n\"}]}" /topics/bridge-quickstart-topic -H "Idempotency-Key: $n" >"first.$n"
@@ -107,6 +99,7 @@ null sales-lead-0003" ]'
 		tail -n 1 again | cmp - "first.$n"
 	done
 	fails_over
+	follow_page 8 8
 }
 
 # load: four clients that repeat a request, with its key, until it is acknowledged. A line of acked is "TIME SECONDS TRIES UNSURE
@@ -234,7 +227,7 @@ judge() {
 	stop consume
 	wait_exit consume
 	[ "$status" -eq 0 ]
-	kread -q -e load | jq -r '.payload | fromjson' | sort >kafka
+	kread -q -F kafka.conf --resolve @addresses -e load | jq -r '.payload | fromjson' | sort >kafka
 	# What was acknowledged is in Kafka, and no more often than once for the acknowledgement and for each try that may have been
 	# written: its bridge, or the way to it, was gone between the write and the answer.
 	[ -z "$(sort -u kafka | comm -13 - keys)" ]
