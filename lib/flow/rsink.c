@@ -20,12 +20,13 @@ bool rsink_wait(struct sink *s, struct redis *r, struct pollfd *p, bool takes, i
 
 enum redis_news rsink_step(struct sink *s, struct redis *r, const struct pollfd *p, int64_t now_ms)
 {
+	bool was_reported = r->reported_away;
 	enum redis_news news = redis_step(r, &p[SINK_FDS], now_ms);
 
 	if (news == REDIS_FAILED)
 		sink_die(s, r->trouble.status, "%s", r->trouble.text);
-	if (news != REDIS_SAME)
-		metrics_set_ready(news == REDIS_CAME);
+	if (news != REDIS_SAME || (was_reported && !r->reported_away))
+		metrics_set_ready(redis_is_there(r));
 	return news;
 }
 

@@ -88,12 +88,19 @@ static void on_lost(struct redis *r)
 
 /* ---- a cluster ---- */
 
+/* Where a command was refused for the time being, the next one may be, too. */
+static void report_cluster_there(struct redis *r)
+{
+	if (!r->reported_away || !cluster_is_proven(r->cluster))
+		return;
+	msg_warn("the redis cluster at %s is there after %.1f s", redis_name(r),
+		(double)(r->now_ms - r->away_ms) / 1000);
+	r->reported_away = false;
+}
+
 static void cluster_came(struct redis *r)
 {
-	if (r->reported_away)
-		msg_warn("the redis cluster at %s is there after %.1f s", redis_name(r),
-			(double)(r->now_ms - r->away_ms) / 1000);
-	r->reported_away = false;
+	report_cluster_there(r);
 	r->state = REDIS_UP;
 	r->news = REDIS_CAME;
 }
@@ -102,7 +109,8 @@ static void cluster_went(struct redis *r)
 {
 	if (r->state != REDIS_UP)
 		return;
-	r->away_ms = r->now_ms;
+	if (!r->reported_away)
+		r->away_ms = r->now_ms;
 	r->state = REDIS_AWAY;
 	r->news = REDIS_WENT;
 }
@@ -128,6 +136,8 @@ static void on_cluster(struct redis *r)
 	if (cluster_ready(r->cluster)) {
 		if (r->state == REDIS_AWAY && r->news == REDIS_SAME)
 			cluster_came(r);
+		else if (r->state == REDIS_UP)
+			report_cluster_there(r);
 		return;
 	}
 	cluster_went(r);

@@ -58,7 +58,9 @@ struct redis {
 	struct redis_url url;
 	struct trouble trouble; /* REDIS_REFUSED: the sentence to end with */
 	bool reachable; /* REDIS_UP, and it answers: for health */
-	bool reported_away; /* it was said that redis is away, and not yet that it is back */
+	/* it was said that redis is away, and not yet that it is back: of a cluster that refused
+	 * commands it may be so when it is up, until it has done one */
+	bool reported_away;
 	/* when the server was last heard before the present or last outage (monotonic) */
 	int64_t away_ms;
 	struct redis_node node; /* not of a cluster, but for a subscriber's */
@@ -143,6 +145,12 @@ void redis_heard(struct redis *r, int64_t now_ms);
 static inline const char *redis_name(const struct redis *r)
 {
 	return r->node.link.name;
+}
+
+/* Whether it serves, and it is not doubtful after an outage: for readiness. */
+static inline bool redis_is_there(const struct redis *r)
+{
+	return r->state == REDIS_UP && !r->reported_away;
 }
 
 /* As link_advice. */

@@ -145,6 +145,11 @@ bool cluster_ready(const struct cluster *c)
 	return !c->settles && c->now_ms >= c->hold_ms && cluster_is_named_up(c);
 }
 
+bool cluster_is_proven(const struct cluster *c)
+{
+	return !c->backoff_ms;
+}
+
 bool cluster_answers(const struct cluster *c)
 {
 	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
@@ -306,12 +311,10 @@ static bool gives_back(struct cluster *c, struct member *m, struct span error)
 	return false;
 }
 
-/* The server has done a command. */
-static void on_good(struct cluster *c, struct member *m, const struct link_reply *reply)
+/* The server has done a command. The reply may be given much later: when replicas have it, too. */
+static void on_done(struct cluster *c, struct member *m)
 {
-	if (reply->value.type == RESP_STATUS) /* "QUEUED" says little */
-		return;
-	m->aborts = false;
+	m->node.has_done = false;
 	if (c->settles)
 		return;
 	c->redirects = 0;
@@ -326,13 +329,15 @@ enum node_got cluster_next(struct cluster *c, struct link_reply *reply, struct r
 
 		if (m && node_lost(&m->node))
 			c->settles = c->map.due = true;
+		if (m && m->node.has_done)
+			on_done(c, m);
 		if (got == NODE_NONE) {
 			c->next = (c->next + 1) % CLUSTER_NODES_MAX;
 			continue;
 		}
 		*from = &m->node;
 		if (got == NODE_REPLY && reply->value.type != RESP_ERROR)
-			on_good(c, m, reply);
+			m->aborts &= reply->value.type == RESP_STATUS;
 		else if (got == NODE_REPLY && gives_back(c, m, reply->value.text))
 			return NODE_AGAIN;
 		return got;

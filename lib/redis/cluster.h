@@ -40,6 +40,8 @@ void cluster_heard(struct cluster *c, int64_t now_ms);
 
 /* Whether each slot has a primary that is up, and commands may be sent. */
 bool cluster_ready(const struct cluster *c);
+/* Whether no command was refused for the time being since one was done. */
+bool cluster_is_proven(const struct cluster *c);
 /* Whether all nodes answer. */
 bool cluster_answers(const struct cluster *c);
 /* Whether it is not ready only because a redirection is being followed. */

@@ -305,6 +305,7 @@ static bool hold(struct redis_node *n, const struct link_reply *reply)
 		grow_held(n);
 	n->held[n->held_tail++ & (n->held_cap - 1)] =
 		(struct node_held){reply->tag, reply->value.n};
+	n->has_done = true;
 	return true;
 }
 
@@ -366,6 +367,13 @@ static void on_own(struct redis_node *n, const struct link_reply *reply)
 		on_info(n, reply);
 }
 
+/* "QUEUED" says little. */
+static enum node_got given(struct redis_node *n, enum resp_type type)
+{
+	n->has_done |= type != RESP_ERROR && type != RESP_STATUS;
+	return NODE_REPLY;
+}
+
 enum node_got node_next(struct redis_node *n, struct link_reply *reply)
 {
 	bool holds = n->rules->confirms;
@@ -389,7 +397,7 @@ enum node_got node_next(struct redis_node *n, struct link_reply *reply)
 		if (reply->tag >= NODE_TAGS)
 			on_own(n, reply);
 		else if (!(holds && holds_back(n, type, reply)))
-			return NODE_REPLY;
+			return given(n, type);
 	}
 	return give_held(n, reply, NODE_REPLY);
 }

@@ -57,6 +57,7 @@ struct redis_node {
 	int replicas; /* of the server, when ROLE was answered last; -1: not known */
 	/* it has replicas, and min-replicas-to-write is 0: once, if the rules want to know */
 	bool unguarded;
+	bool has_done; /* a command, whoever else must have it: the owner takes that back */
 	bool doubtful; /* a ROLE was answered late: see node_trust */
 	int64_t doubt_ms; /* when */
 	/* internal */

@@ -367,6 +367,32 @@ readers_are() {
 	diff <(seq "$3") <(sort -n "$1") && awk -v n="$3" '{ i = $1 % 8; if ($1 < last[i]) exit 1; last[i] = $1 }' "$1"
 }
 
+@test "a cluster that is down is told once, and once when it is there, however often it refuses" {
+	local at slot
+	at=$(node_of "$(slot_of down)")
+	spawn sub rsub -u "$(url)" --raw --metrics sub.m -s down
+	feed --stream down --wait 1 --metrics pub.m
+	for m in sub.m pub.m; do wait_for "grep -q '^evpipe_ready{.*} 1' $m"; done
+	# Without one of its slots a node refuses all commands.
+	slot=$(scli "$at" cluster nodes | awk '/myself/ { split($9, r, "-"); print r[1] }')
+	scli "$at" config resetstat
+	scli "$at" cluster delslots "$slot"
+	echo x >&7
+	wait_for 'scli '"$at"' info errorstats | grep -qE "CLUSTERDOWN:count=(1[0-9]|[2-9][0-9])"'
+	for m in sub.m pub.m; do wait_for "grep -q '^evpipe_ready{.*} 0' $m"; done
+	scli "$at" cluster addslots "$slot"
+	wait_lines sub.out 1
+	for name in sub pub; do
+		wait_for "grep -q '^evpipe_ready{.*} 1' $name.m"
+		wait_for "grep -q '^evpipe_outages_total{.*} 1' $name.m"
+		[ "$(grep -c 'is there after' "$name.err")" = 1 ]
+		[ "$(grep -c 'CLUSTERDOWN The cluster is down; trying again' "$name.err")" = 1 ]
+	done
+	exec 7>&-
+	wait_exit pub
+	[ "$status" -eq 0 ]
+}
+
 @test "one rsub reads streams of several primaries, and follows one whose slot moves" {
 	local slot from to names=()
 	for n in {0..7}; do names+=(-s "many$n"); done

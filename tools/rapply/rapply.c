@@ -70,7 +70,7 @@ static void on_redis(struct rapply *s, const struct pollfd *p)
 
 	if (news == REDIS_CAME) {
 		s->look_due = true;
-		metrics_set_ready(!s->waits);
+		metrics_set_ready(!s->waits && redis_is_there(&s->redis));
 	}
 	replies_take(s);
 	if (news == REDIS_WENT)

@@ -60,8 +60,10 @@ static void on_redis(struct rpub *s, const struct pollfd *p, int64_t now_ms)
 
 	s->now_ms = now_ms;
 	rsink_step(&s->sink, &s->redis, p, now_ms);
-	if (s->stream.is_stalled)
+	if (s->stream.is_stalled) {
 		metrics_up("redis", false);
+		metrics_set_ready(false);
+	}
 	while ((got = redis_next(&s->redis, &reply)) != REDIS_NONE)
 		if (s->to_stream)
 			stream_result(s, got, &reply);

@@ -150,7 +150,7 @@ static void set_up(struct streams *s)
 	s->has_asked = true;
 	if (!all)
 		return;
-	whole_ready(s->whole, &s->is_ready, !s->is_stalled);
+	whole_ready(s->whole, &s->is_ready, !s->is_stalled && redis_is_there(&s->redis));
 	s->info_ms = s->now_ms + 1000;
 	streams_step(s, s->group ? STREAMS_OWN : STREAMS_NEW);
 }

@@ -251,6 +251,8 @@ int streams_timeout_ms(const struct streams *s, int64_t now_ms)
 
 static void on_redis(struct streams *s, const struct pollfd *p)
 {
+	bool was_reported = s->redis.reported_away;
+
 	switch (redis_step(&s->redis, p, s->now_ms)) {
 	case REDIS_CAME:
 		s->retry_ms = s->backoff_ms = 0;
@@ -264,6 +266,8 @@ static void on_redis(struct streams *s, const struct pollfd *p)
 		source_end(s->source, s->redis.trouble.status, "%s", s->redis.trouble.text);
 		return;
 	case REDIS_SAME:
+		if (was_reported && redis_is_there(&s->redis) && s->step != STREAMS_SETUP)
+			whole_ready(s->whole, &s->is_ready, !s->is_stalled);
 		break;
 	}
 	streams_results(s);
