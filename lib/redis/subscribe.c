@@ -8,6 +8,14 @@ void redis_subscribe(struct redis *r, int count, const char *const *names)
 	link_words(link_begin(&r->node.link), count, names);
 }
 
+/* The rest of the message comes as values that are no push. */
+static enum resp_type take_large_name(struct redis_message *m, int64_t bytes)
+{
+	m->pattern = m->channel = m->payload = SPAN_NONE;
+	m->too_big = (size_t)bytes;
+	return RESP_STRING;
+}
+
 /* A message's rest, behind the word that says what it is. */
 static enum resp_type take_message(
 	struct resp *c, bool pattern, size_t max_payload, struct redis_message *m)
@@ -19,12 +27,12 @@ static enum resp_type take_message(
 	if (pattern) {
 		got = resp_next(c, &v);
 		if (got != RESP_STRING)
-			return got;
+			return got == RESP_LARGE ? take_large_name(m, v.n) : got;
 		m->pattern = v.text;
 	}
 	got = resp_next(c, &v);
 	if (got != RESP_STRING)
-		return got;
+		return got == RESP_LARGE ? take_large_name(m, v.n) : got;
 	m->channel = v.text;
 	c->max_string = max_payload;
 	got = resp_next(c, &v);
@@ -80,8 +88,11 @@ enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redi
 	struct resp *at = link_pushed(&r->node.link), c = *at;
 	enum redis_push push = REDIS_PUSH_OTHER;
 	struct resp_value v;
+	size_t longest;
 
-	c.max_string = SIZE_MAX / 2;
+	if (c.max_string < max_payload)
+		c.max_string = max_payload;
+	longest = c.max_string;
 	switch (resp_next(&c, &v)) {
 	case RESP_ARRAY:
 		push = take_array(&c, v.n, max_payload, m);
@@ -99,6 +110,9 @@ enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redi
 	default:
 		break;
 	}
+	/* Pattern, channel and payload. */
+	if (push == REDIS_PUSH_NONE && !c.why && (size_t)(at->end - at->p) / 4 > longest)
+		c.why = "a push is too long";
 	if (c.why)
 		link_bad(&r->node.link, c.why);
 	if (push == REDIS_PUSH_NONE || c.why)

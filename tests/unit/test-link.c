@@ -129,15 +129,20 @@ static void messages_are_whole_wherever_they_are_truncated(void **state)
 		"confirmed\nother\nother\n");
 }
 
-static void a_payload_over_the_limit_is_skipped(void **state)
+static void what_is_over_the_limit_is_skipped(void **state)
 {
 	static const char text[] =
-		"*3\r\n$7\r\nmessage\r\n$21\r\nthis channel is long!\r\n$21\r\n:123456789012345\r\n:99\r\n"
+		"*3\r\n$7\r\nmessage\r\n$1\r\nb\r\n$21\r\n:123456789012345\r\n:99\r\n"
+		"*3\r\n$7\r\nmessage\r\n$21\r\nthis channel is long!\r\n$1\r\nx\r\n"
+		"*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$22\r\nthis channel is longer\r\n$23\r\n"
+		"01234567890123456789012\r\n"
 		"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n";
 
 	(void)state;
 	expect(text, sizeof(text) - 1, true,
-		"pattern<> channel<this channel is long!> payload<> 21\n"
+		"pattern<> channel<b> payload<> 21\n"
+		"pattern<> channel<> payload<> 21\nother\n"
+		"pattern<> channel<> payload<> 22\nother\n"
 		"pattern<> channel<a> payload<x>\n");
 }
 
@@ -166,6 +171,8 @@ static void a_long_reply_is_not_looked_at_twice(void **state)
 	close(fd);
 }
 
+#define TEN "$4\r\nabcd\r\n"
+
 static void bytes_that_are_no_reply_lose_the_link(void **state)
 {
 	static const struct {
@@ -182,6 +189,8 @@ static void bytes_that_are_no_reply_lose_the_link(void **state)
 			"this is not the redis protocol: a number does not end as one", true},
 		{"*3\r\n$7\r\nmessage\r\n:1\r\n",
 			"this is not the redis protocol: a message is no list of strings", true},
+		{"*9\r\n" TEN TEN TEN TEN TEN TEN TEN TEN "$9\r\n",
+			"this is not the redis protocol: a push is too long", true},
 		{"HTTP/1.1 400 Bad Request\r\n",
 			"this is not the redis protocol: a value begins with a byte that none has",
 			true},
@@ -193,6 +202,7 @@ static void bytes_that_are_no_reply_lose_the_link(void **state)
 		struct buf b = {0};
 		int fd = pair_client(&r, REDIS_COMMANDS);
 
+		r.node.link.resp.max_string = 20;
 		link_commit(&r.node.link, 1);
 		pair_say(fd, rows[i].bytes, strlen(rows[i].bytes));
 		assert_true(link_read(&r.node.link));
@@ -360,7 +370,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replies_come_whole_with_their_commands_tags),
 		cmocka_unit_test(messages_are_whole_wherever_they_are_truncated),
-		cmocka_unit_test(a_payload_over_the_limit_is_skipped),
+		cmocka_unit_test(what_is_over_the_limit_is_skipped),
 		cmocka_unit_test(a_long_reply_is_not_looked_at_twice),
 		cmocka_unit_test(bytes_that_are_no_reply_lose_the_link),
 		cmocka_unit_test(a_lost_link_keeps_the_tags_without_a_reply),

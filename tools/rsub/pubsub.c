@@ -64,7 +64,9 @@ static void on_message(struct pubsub *s, const struct redis_message *m)
 
 	metrics.records_in++;
 	if (m->too_big) {
-		refuse(s, CLASS_TOO_LARGE, m->channel, "the payload is longer than --max-line");
+		refuse(s, CLASS_TOO_LARGE, m->channel,
+			m->channel.p ? "the payload is longer than --max-line"
+				     : "the name of its channel is longer than --max-line");
 		return;
 	}
 	if (s->raw) {
