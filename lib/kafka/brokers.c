@@ -128,6 +128,16 @@ bool brokers_were_there(struct brokers *b)
 	return were;
 }
 
+int64_t brokers_answered_ms(struct brokers *b)
+{
+	int64_t at_ms;
+
+	pthread_mutex_lock(&b->lock);
+	at_ms = b->answered_ms;
+	pthread_mutex_unlock(&b->lock);
+	return at_ms;
+}
+
 void brokers_all_away(struct brokers *b)
 {
 	pthread_mutex_lock(&b->lock);
@@ -156,6 +166,7 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
 	news = !b->answered || b->silent;
 	b->answered = true;
 	b->due_ms = 0;
+	b->answered_ms = now_ms;
 	if (id >= 0)
 		b->node_ms = now_ms;
 	a = b->away_count && broker_name(broker, strlen(broker), name, sizeof(name)) ? find(b, name)

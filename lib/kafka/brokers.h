@@ -31,6 +31,7 @@ struct brokers {
 	bool awaits; /* a diagnosis is under way */
 	bool answered; /* since all brokers were last away */
 	int64_t node_ms; /* when a broker answered last that is not just a bootstrap address */
+	int64_t answered_ms; /* when any did */
 	int64_t due_ms; /* when the first answer should have come; 0: none is waited for */
 	bool silent; /* it has not come, and that was reported */
 };
@@ -51,6 +52,8 @@ void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const 
 void brokers_await(struct brokers *b, bool diagnosis);
 /* Whether one that is more than a bootstrap address has ever answered. */
 bool brokers_were_there(struct brokers *b);
+/* When any broker answered last; 0: none has. */
+int64_t brokers_answered_ms(struct brokers *b);
 /* A request has left for a broker, which may keep it for @wait_ms before it must answer. */
 void brokers_asked(struct brokers *b, int64_t now_ms, int64_t wait_ms);
 /* An answer has come. @broker: "sasl_ssl://host:port/1"; @id: -1 when it is only a bootstrap

@@ -284,6 +284,8 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 		.token = {.command = c->token_cmd},
 		.secrets_stamp = secrets_stamp(&c->secrets),
 		.hups = wake_hups(),
+		.has_coordinator = *kafka_conf_text(
+			c, type == RD_KAFKA_PRODUCER ? "transactional.id" : "group.id"),
 		.diagnose_ms = wake_now_ms() + KAFKA_UNANSWERED_MS};
 	k->own_debug = !*kafka_conf_text(c, "debug");
 	if (k->own_debug)

@@ -47,6 +47,7 @@ struct kafka {
 	int64_t renewed_ms; /* when they were read anew last; 0: never */
 	int hups;
 	struct diagnosis *diagnosis; /* NULL: none is under way */
+	int64_t diagnosed_ms; /* when it began */
 	int64_t diagnose_ms; /* when the next one begins, if Kafka does not answer then */
 	bool was_diagnosed;
 	/* a diagnosis is due though Kafka answers; nothing is read or written before it is done */
@@ -54,6 +55,7 @@ struct kafka {
 	bool looks_first; /* the doubt is the one that each program begins with */
 	bool looks_again; /* a diagnosis is due though Kafka answers, and nothing waits for it */
 	int64_t doubt_ms; /* not before */
+	bool has_coordinator; /* of a group, or of transactions */
 	bool is_out; /* Kafka has not answered since an error was told */
 	struct trouble held; /* for which the diagnosis may know a better sentence */
 	int64_t held_ms; /* since when */

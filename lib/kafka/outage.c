@@ -8,7 +8,11 @@
 
 #include <string.h>
 
-enum { DIAGNOSE_AGAIN_MS = 15000, HELD_MS = 8000 };
+enum {
+	DIAGNOSE_AGAIN_MS = 15000,
+	HELD_MS = 8000,
+	QUIET_MS = 8000, /* longer than from one heartbeat to the next */
+};
 
 void kafka_outage_begins(struct kafka *k)
 {
@@ -81,6 +85,11 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 	const struct diagnosis_finding *list, *ours = diagnosis_ours(k->diagnosis);
 	size_t count = diagnosis_findings(k->diagnosis, &list);
 
+	if (k->has_coordinator && diagnosis_all_away(k->diagnosis) &&
+		brokers_answered_ms(&k->brokers) < k->diagnosed_ms) {
+		brokers_all_away(&k->brokers);
+		k->up = false;
+	}
 	if (ours && !brokers_were_there(&k->brokers))
 		trouble_found(k, ours);
 	tell_held(k, list, count);
@@ -107,8 +116,24 @@ static bool is_stuck(struct kafka *k)
 	return !k->was_diagnosed && !brokers_were_there(&k->brokers);
 }
 
+/* librdkafka says that all brokers are down when the last connection goes. When the connection to a
+ * coordinator is the last one, and it is no coordinator any more by then, librdkafka says nothing
+ * (2.0.2): seen where a proxy takes connections and closes them, which is no error of one broker.
+ * Who has a coordinator is answered all the time, though, and looks himself when he is not. */
+static void look_when_quiet(struct kafka *k, int64_t now_ms)
+{
+	int64_t since_ms = brokers_answered_ms(&k->brokers);
+
+	if (!k->has_coordinator || !k->up || !since_ms || k->diagnosis ||
+		now_ms - since_ms < QUIET_MS || now_ms - k->diagnosed_ms < DIAGNOSE_AGAIN_MS)
+		return;
+	k->looks_again = true;
+	k->diagnose_ms = now_ms;
+}
+
 void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 {
+	look_when_quiet(k, now_ms);
 	if (k->diagnosis && diagnosis_done(k->diagnosis))
 		take_diagnosis(k, now_ms);
 	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
@@ -119,6 +144,7 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
 		k->diagnosis = diagnosis_start(&k->reach, k->looks_first, k->wake_in);
 		k->was_diagnosed |= k->diagnosis != NULL;
+		k->diagnosed_ms = now_ms;
 		k->doubts = k->doubts && k->diagnosis;
 		k->looks_again = k->looks_again && !k->diagnosis;
 		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);

@@ -136,3 +136,38 @@ mock_start() {
 	[ "$output" = $'1\n2\n3' ]
 	[ "$stderr" = "kread: cannot commit positions: Group authorization failed" ]
 }
+
+# librdkafka tells of an outage by the last connection that it loses, and not at all when that is the connection to a
+# broker which has just said that it is no coordinator any more. A proxy that takes connections and closes them is no
+# error of a broker either.
+# bats test_tags=newest,once
+@test "an outage behind a proxy is told, though the coordinators were lost first" {
+	local broker at
+	mock_start t:1 out:1
+	broker=$KAFKA_BROKERS
+	mkfifo orders
+	exec 8<>orders
+	spawn proxy python3 -c 'import sys
+sys.path.insert(0, sys.argv[1])
+from proxy import Proxy
+proxy = Proxy(sys.argv[2])
+print(proxy.where, flush=True)
+for line in sys.stdin:
+    getattr(proxy, line.strip())()' "$ROOT/tests/faults" "$broker" <orders
+	wait_lines proxy.out 1
+	at="-b $broker --resolve $broker:$(<proxy.out)"
+	# shellcheck disable=SC2086 # two options
+	spawn it evpipe kread -v $at -X debug=cgrp -X session.timeout.ms=60000 -g it t '|' kwrite -v $at --txn it -t out
+	echo 1 | kproduce t
+	wait_for '[ "$(kconsume out | wc -l)" -eq 1 ]'
+	# Heartbeats and the ends of transactions find no coordinator at the broker, and no other one is known.
+	for key in 12 26; do echo "refuse $key 16 1000" >&9; done
+	echo refuse 10 15 10000 >&9
+	wait_lines mock.out 4
+	echo 2 | kproduce t
+	wait_file_contains it.err 'changed state up -> query-coord'
+	wait_file_contains it.err "kwrite: transaction 'it': commit: "
+	echo leave >&8
+	wait_file_contains it.err "kread: warning: cannot reach broker $broker: "
+	wait_file_contains it.err "kwrite: warning: cannot reach broker $broker: "
+}
