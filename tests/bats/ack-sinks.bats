@@ -33,7 +33,8 @@ sink() {
 	exec 5>in
 }
 
-# reports NAME: what it has reported, each label in a line of its own.
+# reports NAME: what it has reported for good, each label in a line of its own: not what has waited for so long that it
+# told of it early, which is a matter of time.
 reports() {
 	heard "$1" | awk -v run="$RUN" '
 		/^(final|drop|dead) / {
@@ -50,7 +51,7 @@ reports() {
 			next
 		}
 		$1 == "stop" { print "stop"; next }
-		$1 != "idle" && $1 != "busy" && $1 != "bare"'
+		$1 != "idle" && $1 != "busy" && $1 != "bare" && $1 != "early"'
 }
 
 # told NAME LINE…: just these, then gone.
