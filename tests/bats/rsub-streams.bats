@@ -451,6 +451,41 @@ counter() {
 	wait_for '[ "$(pending s g)" = "" ]'
 }
 
+# looks_again: it has seen how the stream is now, as it does each second.
+looked() {
+	rcli info commandstats | sed -n 's/^cmdstat_xinfo|groups:calls=\([0-9]*\),.*/\1/p'
+}
+looks_again() {
+	local before
+	before=$(looked)
+	wait_for "[ \"\$(looked)\" -ge $((${before:-0} + 2)) ]"
+}
+
+# Redis 7.0 keeps in its AOF which entry a group has read last, and not how many it has read.
+@test "rsub -s -g has no gap where Redis was started again and has lost count" {
+	redis_stop
+	redis_start redis --appendonly yes --appendfsync always
+	add s 1 10
+	reads -s s --commit written
+	wait_lines sub.out 10
+	wait_for '[ "$(pending s g)" = "" ]'
+	rcli bgrewriteaof >/dev/null
+	wait_for 'rcli info persistence | grep -q "^aof_rewrite_in_progress:0" && rcli info persistence | grep -q "^aof_rewrite_scheduled:0"'
+	add s 11 30
+	wait_lines sub.out 30
+	looks_again
+	redis_stop
+	redis_start redis --appendonly yes --appendfsync always
+	rcli xinfo groups s | paste - - | grep -q "entries-read.10$"
+	wait_file_contains sub.err 'is there after'
+	add s 31 31
+	wait_lines sub.out 31
+	looks_again
+	stop sub
+	wait_exit sub
+	run ! grep gap: sub.err
+}
+
 @test "rsub -s ends with 100 on a key of another type, and where it may not read" {
 	rcli set s x >/dev/null
 	run -100 rsub -s s

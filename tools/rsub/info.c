@@ -9,7 +9,10 @@
  * are told.
  *
  * Redis 6.2 does not count what was added: there a loss is seen, by an entry that was unread and is
- * gone, but not its size. */
+ * gone, but not its size. So it is when 7.0 has lost count: neither its AOF nor its replicas get to
+ * know how many entries were read, and after a restart, or a failover, the number is an old one,
+ * from when all was saved or copied, though the group's last id is right. From there it counts on,
+ * and the sum begins anew. */
 #include "rsub/info.h"
 
 #include <string.h>
@@ -161,24 +164,43 @@ static int64_t lost_some(struct info_losses *l, const struct info *i, bool is_tr
 	return lost ? -1 : 0;
 }
 
+static bool has_lost_count(struct info_losses *l, const struct info *i)
+{
+	bool fewer =
+		i->has_read && i->read < l->read && id_compare(i->delivered, l->delivered) >= 0;
+
+	if (i->has_read) {
+		l->read = i->read;
+		l->delivered = i->delivered;
+	}
+	return fewer;
+}
+
 int64_t info_lost(struct info_losses *l, const struct info *i)
 {
 	bool is_trimmed = i->has_first && id_compare(i->first, i->delivered) > 0;
-	int64_t left = unread(i), sum, lost;
+	int64_t left = unread(i), some, sum, lost;
 
 	l->has_lag = left >= 0;
 	l->lag = left >= 0 ? (uint64_t)left : l->lag;
 	if (!i->is_there)
 		return 0;
+	some = lost_some(l, i, is_trimmed);
 	if (!i->has_added)
-		return lost_some(l, i, is_trimmed);
+		return some;
+	l->lost_count |= has_lost_count(l, i);
 	if (left < 0 || !i->has_read)
-		return 0;
+		return l->lost_count ? some : 0;
 	sum = (int64_t)(i->added - i->read) - left;
 	lost = l->has_base ? sum - l->base : is_trimmed ? sum : 0;
+	if (l->lost_count)
+		lost = some;
+	else if (lost < 0)
+		lost = 0;
+	l->lost_count = false;
 	l->has_base = true;
 	l->base = sum;
-	return lost > 0 ? lost : 0;
+	return lost;
 }
 
 int64_t info_gone(const struct info_losses *l, const struct info *last, struct id read)

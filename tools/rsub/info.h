@@ -32,6 +32,9 @@ struct info_losses {
 	int64_t base; /* entries that were lost before */
 	bool had_unread; /* when it was looked at last … */
 	struct id unread; /* … and the last of the entries that were not read */
+	uint64_t read; /* likewise, how many were read, … */
+	struct id delivered; /* … and the last of them */
+	bool lost_count; /* Redis has fewer of them now, and the sum is not known anew yet */
 	uint64_t lag; /* entries that are not read; of the last time when it was known */
 	bool has_lag;
 };
