@@ -170,4 +170,9 @@ for line in sys.stdin:
 	echo leave >&8
 	wait_file_contains it.err "kread: warning: cannot reach broker $broker: "
 	wait_file_contains it.err "kwrite: warning: cannot reach broker $broker: "
+	for key in 12 26 10; do echo "calm $key" >&9; done
+	echo back >&8
+	wait_for '[ "$(kconsume out -X isolation.level=read_committed | tail -n 1)" = 2 ]'
+	stop it
+	wait_exit it
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The load of each seed, and what is judged of it in the end. Each has progress(), numbers that all grow while events
 arrive where they should, and judge(), a line of figures or a Failure."""
+import collections
 import http.client
 import json
 import os
@@ -316,8 +317,7 @@ class Gateway:
         self.consumer.terminate()
         self.consumer.wait()
         written = [json.loads(line.split(b" ", 2)[2]) for line in read_topic(self.site, "load")]
-        doubled = {v for v in set(written) if v not in self.repeated} if len(written) != len(set(written)) else set()
-        doubled = {v for v in doubled if written.count(v) > 1}
+        doubled = {v for v, count in collections.Counter(written).items() if count > 1 and v not in self.repeated}
         lost = self.acked - set(written)
         if lost or doubled or set(written) - self.acked:
             raise Failure(f"gateway: lost {sorted(lost)[:3]}, twice though acknowledged at once {sorted(doubled)[:3]}")
