@@ -245,6 +245,7 @@ static int start(struct child *c, char *const argv[], size_t output_max)
 	c->output_max = output_max;
 	c->wait_status = 0;
 	c->untouched = false;
+	c->may_match_none = false;
 	buf_clear(&c->output);
 	if (error) {
 		c->pid = 0;
@@ -356,6 +357,24 @@ static void take(struct child *c)
 	close_fd(&c->out_fd);
 }
 
+bool child_matches(const char *program)
+{
+	static const char *const names[] = {"grep", "egrep", "fgrep", "rg"};
+	const char *slash = strrchr(program, '/'), *name = slash ? slash + 1 : program;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool has_failed(const struct child *c)
+{
+	bool no_match = WIFEXITED(c->wait_status) && WEXITSTATUS(c->wait_status) == 1;
+
+	return c->wait_status && !(c->may_match_none && no_match);
+}
+
 enum child_state child_serve(struct child *c, const struct pollfd *p)
 {
 	if (p[0].revents)
@@ -366,7 +385,7 @@ enum child_state child_serve(struct child *c, const struct pollfd *p)
 		c->untouched = is_untouched(c);
 		close_fd(&c->pid_fd);
 	}
-	if (child_overflowed(c) || (c->pid_fd < 0 && c->wait_status)) {
+	if (child_overflowed(c) || (c->pid_fd < 0 && has_failed(c))) {
 		child_kill(c);
 		return CHILD_FAILED;
 	}

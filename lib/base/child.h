@@ -29,6 +29,7 @@ struct child {
 	size_t input_len, output_max; /* bytes */
 	bool stays; /* its input is left open; child_open */
 	bool untouched; /* it has ended, and read nothing of what child_give gave last */
+	bool may_match_none; /* the caller's, after the start: status 1 is no failure */
 };
 
 enum child_state { CHILD_RUNS, CHILD_DONE, CHILD_FAILED };
@@ -50,9 +51,11 @@ void child_give(struct child *c, struct span input);
 void child_end_input(struct child *c);
 /* Takes what it has written on descriptor 3, up to @size bytes. Returns how many; never blocks. */
 size_t child_note(struct child *c, char *text, size_t size);
+/* Whether status 1 of @program, a name or a path, says that no line matched: grep and its kin. */
+bool child_matches(const char *program);
 /* Fills in CHILD_FDS entries; child_serve takes them back after poll, and never blocks. DONE: the
- * output has ended and it has exited with 0. FAILED: else, or the output was too much; nothing runs
- * any more. */
+ * output has ended and it has exited with 0, or with 1 where it may match none. FAILED: else, or
+ * the output was too much; nothing runs any more. */
 void child_poll(const struct child *c, struct pollfd *p);
 enum child_state child_serve(struct child *c, const struct pollfd *p);
 /* Of a failed one: "exited with status 3", "was killed by signal 9", "wrote 64 MiB more than …". */

@@ -434,6 +434,20 @@ script() {
 	grep -qx 'evpipe_records_out_total{pipeline="evpipe",tool="evbatch"} 0' m
 }
 
+@test "a batch in which grep finds nothing is a drop, and no failure" {
+	source_start
+	source_does end 4
+	recs 1 4 >in
+	run -0 --separate-stderr evbatch -n 1 -- grep '"p[24]"' <in
+	[ -z "$stderr" ]
+	[ "$(labels <<<"$output")" = $'2\n4' ]
+	[ "$(heard_all evbatch | grep '^drop' | cut -d' ' -f3- | tr ' ,' '\n' | paste -sd ' ')" = '1 3' ]
+	# Its 2 is a failure.
+	rec 1 >in
+	run -111 --separate-stderr env -u EVPIPE_ACK evbatch -- grep '[' <in
+	[[ $stderr == *"'grep' exited with status 2 on the batch of 1 record"* ]]
+}
+
 @test "of what goes on nothing is said" {
 	source_start
 	source_does end 4

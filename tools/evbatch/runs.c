@@ -47,6 +47,7 @@ static void start(struct evbatch *s, uint64_t i)
 		evbatch_give_up(s, i);
 		return;
 	}
+	b->command.may_match_none = child_matches(s->argv[0]);
 	b->state = BATCH_RUNS;
 	s->running++;
 }

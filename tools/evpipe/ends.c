@@ -5,6 +5,7 @@
 
 #include "evpipe/cmdline.h"
 
+#include "base/child.h"
 #include "base/msg.h"
 
 #include <signal.h>
@@ -17,8 +18,6 @@ enum { TOGETHER_MS = 100 };
 
 static int foreign_status(const struct member *m, int code)
 {
-	const char *slash = strrchr(m->argv[0], '/'), *name = slash ? slash + 1 : m->argv[0];
-
 	switch (code) {
 	case 0:
 	case EXIT_TIMEOUT:
@@ -26,10 +25,7 @@ static int foreign_status(const struct member *m, int code)
 	case EXIT_TEMP:
 		return code;
 	case 1: /* no line has matched */
-		return strcmp(name, "grep") && strcmp(name, "egrep") && strcmp(name, "fgrep") &&
-				strcmp(name, "rg")
-			? EXIT_TEMP
-			: EXIT_DONE;
+		return child_matches(m->argv[0]) ? EXIT_DONE : EXIT_TEMP;
 	case 126: /* what a shell, env, stdbuf say of a program that cannot be run */
 	case 127:
 		return m->again ? EXIT_TEMP : EXIT_PERM;
