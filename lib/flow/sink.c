@@ -56,7 +56,8 @@ void sink_open(struct sink *s, const struct sink_setup *setup)
 	if (hands_on(s))
 		out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(setup->ack), setup->role);
-	metrics_counts(METRICS_OUT | METRICS_FORWARDED);
+	/* Behind a filter the last program of the pipeline counts the record. */
+	metrics_counts(METRICS_OUT | (hands_on(s) ? 0 : METRICS_FORWARDED));
 	progress_open(PROGRESS_WRITTEN, hands_on(s), true);
 }
 

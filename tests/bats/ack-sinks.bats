@@ -437,7 +437,7 @@ sinks() {
 		{ "offset":9007199254740993, "topic":"here","partition":7, "seq":"$RUN:2","payload":"b"}
 		{"seq":"$RUN:3","payload":"c","topic":null}
 	END
-	kwrite -t "$TOPIC" -p 0 --pass <records >out
+	kwrite -t "$TOPIC" -p 0 --pass --metrics m <records >out
 	cat >expected <<-END
 		{"topic":"$TOPIC","partition":0,"offset":0,"seq":"$RUN:1","payload":"a","x":[1.10,{"topic":5}]}
 		{ "offset":1, "topic":"$TOPIC","partition":0, "seq":"$RUN:2","payload":"b"}
@@ -446,6 +446,9 @@ sinks() {
 	diff expected out
 	told kwrite bye
 	grep -qxE 'kwrite: hello kwrite [0-9]+ filter' source.out
+	# What the pipeline has forwarded is the last program's to count.
+	grep -q '^evpipe_records_out_total{.*} 3$' m
+	run ! grep evpipe_messages_forwarded_total m
 }
 
 @test "rpub --pass hands each record on with where it was published, and reports nothing" {
