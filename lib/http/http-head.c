@@ -9,7 +9,9 @@
 
 struct head {
 	unsigned hosts, lengths;
-	bool bad_name, bad_host, is_chunked, is_coded, is_folded, has_nul;
+	bool bad_name, bad_host, is_chunked, is_coded, is_folded, has_nul, is_cut;
+	const char *from, *to; /* where it stands */
+	const char *at; /* so far it was looked at */
 };
 
 static bool has_only(struct span s, const char *marks)
@@ -35,12 +37,28 @@ static bool is_folded(struct span name, const char *value)
 	return at != value;
 }
 
+/* libmicrohttpd has the head as texts, in the place where it was read: where a client has sent a
+ * NUL the text ends, and the rest of its line stands before the next one's. @nuls: of the library's
+ * own that may stand there, in place of marks. */
+static void look_to(struct head *h, const char *next, unsigned nuls)
+{
+	for (; h->at < next && next <= h->to; h->at++)
+		h->is_cut = h->is_cut || (*h->at ? !strchr(" \t\r\n", *h->at) : !nuls--);
+}
+
+static void look_from(struct head *h, const char *end)
+{
+	h->at = end >= h->from && end <= h->to ? end : h->to;
+}
+
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
 	size_t name_len, const char *value, size_t value_len)
 {
 	struct head *h = ctx;
 
 	(void)kind;
+	look_to(h, name, 2);
+	look_from(h, value ? value + value_len : name + name_len);
 	if (value && is_folded((struct span){name, name_len}, value))
 		h->is_folded = true;
 	if (!has_only((struct span){name, name_len}, "!#$%&'*+-.^_`|~"))
@@ -72,16 +90,27 @@ static enum MHD_Result on_parameter(void *ctx, enum MHD_ValueKind kind, const ch
 	return MHD_YES;
 }
 
-bool http_head_is_sound(struct http_request_inner *r)
+bool http_head_is_sound(struct http_request_inner *r, const char *version)
 {
-	struct head h = {0};
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	struct head h = {
+		.from = r->pub.method, .to = r->pub.method + (info ? info->header_size : 0)};
 	int status = MHD_HTTP_BAD_REQUEST;
 	const char *why = NULL;
 
+	look_from(&h, h.from + strlen(h.from));
+	look_to(&h, r->uri, 1);
+	look_from(&h, r->uri_end);
+	look_to(&h, version, 1);
+	look_from(&h, version + strlen(version));
 	MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &h);
 	MHD_get_connection_values_n(r->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &h);
+	look_to(&h, h.to, 4);
 	if (h.is_folded) {
 		why = "a header goes on in a second line";
+	} else if (h.is_cut) {
+		why = "a line of the head has a NUL in it";
 	} else if (h.bad_name) {
 		why = "a header has a name that cannot be one";
 	} else if (h.lengths > 1) {

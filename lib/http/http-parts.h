@@ -13,6 +13,7 @@ enum { HTTP_PARAMS_MAX = 8, HTTP_ROUTES_MAX = 64, HTTP_HEADERS_MAX = 16 };
 struct http_route {
 	const char *method, *pattern;
 	http_fn *fn;
+	bool takes; /* not for HEAD */
 };
 
 struct http {
@@ -62,6 +63,7 @@ struct http_request_inner {
 	struct http_client *client;
 	struct MHD_Connection *connection;
 	char *path;
+	const char *uri, *uri_end; /* the library's text */
 	struct http_body *body; /* NULL: none */
 	int64_t begun_us;
 	size_t thrown_away; /* bytes of a body that is not wanted */
@@ -110,8 +112,9 @@ size_t body_len(const struct http_body *b);
 
 /* ---- http-head.c ---- */
 /* Returns false with r->refused when it is not known for sure what is asked, or where the body
- * ends. The connection must end with the answer: nothing says where the next request begins. */
-bool http_head_is_sound(struct http_request_inner *r);
+ * ends. The connection must end with the answer: nothing says where the next request begins.
+ * @version: the library's text. */
+bool http_head_is_sound(struct http_request_inner *r, const char *version);
 
 /* ---- http-route.c ---- */
 /* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */

@@ -8,11 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn)
+static void add(struct http *h, struct http_route route)
 {
 	if (h->route_count == HTTP_ROUTES_MAX)
 		die(EXIT_PERM, "more than %d routes", HTTP_ROUTES_MAX);
-	h->routes[h->route_count++] = (struct http_route){method, pattern, fn};
+	h->routes[h->route_count++] = route;
+}
+
+void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn)
+{
+	add(h, (struct http_route){method, pattern, fn, false});
+}
+
+void http_route_take(struct http *h, const char *pattern, http_fn *fn)
+{
+	add(h, (struct http_route){"GET", pattern, fn, true});
 }
 
 static int hex(char c)
@@ -119,10 +129,15 @@ static bool path_fits(struct http_request_inner *r, const char *pattern)
 	return !*pattern && !*path;
 }
 
-static bool method_fits(const char *of_route, const char *method)
+static bool has_head(const struct http_route *route)
 {
-	return strcmp(of_route, method) == 0 ||
-		(strcmp(of_route, "GET") == 0 && strcmp(method, "HEAD") == 0);
+	return strcmp(route->method, "GET") == 0 && !route->takes;
+}
+
+static bool method_fits(const struct http_route *route, const char *method)
+{
+	return strcmp(route->method, method) == 0 ||
+		(has_head(route) && strcmp(method, "HEAD") == 0);
 }
 
 void http_find_route(struct http *h, struct http_request_inner *r)
@@ -134,14 +149,14 @@ void http_find_route(struct http *h, struct http_request_inner *r)
 
 		if (!path_fits(r, route->pattern))
 			continue;
-		if (method_fits(route->method, r->pub.method)) {
+		if (method_fits(route, r->pub.method)) {
 			r->fn = route->fn;
 			r->pattern = route->pattern;
 			buf_free(&allow);
 			return;
 		}
 		buf_printf(&allow, "%s%s%s", allow.len ? ", " : "", route->method,
-			strcmp(route->method, "GET") ? "" : ", HEAD");
+			has_head(route) ? ", HEAD" : "");
 	}
 	r->refused = allow.len ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
 	if (allow.len) {

@@ -88,6 +88,8 @@ static void *on_uri(void *self, const char *whole_uri, struct MHD_Connection *co
 	*r = (struct http_request_inner){.client = info->socket_context,
 		.connection = connection,
 		.path = mem_alloc(n + 1),
+		.uri = whole_uri,
+		.uri_end = whole_uri + strlen(whole_uri),
 		.begun_us = wake_now_us()};
 	memcpy(r->path, uri, n);
 	if (r->client->http->conf.slash && n > 1 && r->path[n - 1] == '/')
@@ -120,7 +122,7 @@ static enum MHD_Result begin(
 		r->refused = MHD_HTTP_FORBIDDEN;
 	if (!r->refused && is_long(r, h->conf.max_body))
 		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
-	if (http_head_is_sound(r) && (!r->refused || !is_long(r, EARLY_BYTES)))
+	if (http_head_is_sound(r, version) && (!r->refused || !is_long(r, EARLY_BYTES)))
 		return MHD_YES;
 	http_refuse(r, r->refused);
 	return http_queue(r);

@@ -68,6 +68,8 @@ const char *http_address(const struct http *h);
  * without a route is answered with 404, a method with 405 and Allow. Both texts stay. Among routes
  * that fit, the first counts. */
 void http_route(struct http *h, const char *method, const char *pattern, http_fn *fn);
+/* A route for GET alone, not for HEAD: what its answer takes would be lost. */
+void http_route_take(struct http *h, const char *pattern, http_fn *fn);
 
 /* How a server program describes its own state. */
 struct http_status {

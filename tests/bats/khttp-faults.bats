@@ -192,6 +192,13 @@ assert b"HTTP/1.1 413" in heard(), got'
 		printf '%b' "$text" >piece
 		raw 'say(open("piece", "rb").read()); s.shutdown(socket.SHUT_WR); heard()'
 	done
+	# A NUL ends no text: what is behind it counts.
+	for text in 'GET /topics?a=\x00b HTTP/1.1\r\nHost: h' 'GET /topics\x00 HTTP/1.1\r\nHost: h' 'GET\x00 /topics HTTP/1.1\r\nHost: h' \
+		'GET /topics HTTP/1.1\r\nHost: h\x00i' 'GET /topics HTTP/1.1\r\nHost: h\x00' \
+		'GET /topics HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\nY: c' 'GET /topics HTTP/1.1\r\nX: \x00\r\nHost: h'; do
+		printf '%b\r\n\r\n' "$text" >piece
+		raw 'say(open("piece", "rb").read()); assert heard().startswith(b"HTTP/1.1 400 "), got'
+	done
 	post json "$record" '/topics/%ff'
 	# Kafka would end the connection at a name that is no text.
 	is_error 404 'Not Found'

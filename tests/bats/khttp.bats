@@ -63,6 +63,11 @@ schema='Validation error on: Schema validation error'
 	is 405
 	[ ! -s body ]
 	[[ $(curl -s -i -X PUT --unix-socket "$WEB" http://localhost/topics) == *'Allow: GET, HEAD'* ]]
+	for path in /topics/t/records /consumers/g/instances/i/records; do
+		for method in PUT HEAD; do
+			curl -s -i -m 5 -X $method --unix-socket "$WEB" "http://localhost$path" | grep -qx $'Allow: GET\r'
+		done
+	done
 	# Without --cors-origin there is no preflight.
 	http -X OPTIONS -H 'Origin: http://a' -H 'Access-Control-Request-Method: GET' /topics
 	is 405

@@ -175,7 +175,10 @@ void topics_create(const struct call *c)
 		return;
 	}
 	name = body_text(&f[0].v);
-	if (!name || !*name) {
+	if (!name) {
+		error_kafka(c->r, c->k->compat, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+			"Topic name is invalid: it is no text, or has a NUL in it");
+	} else if (!*name) {
 		error_kafka(c->r, c->k->compat, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
 			"Topic name is invalid: the empty string is not allowed");
 	} else if (strlen(name) > TOPIC_MAX) {

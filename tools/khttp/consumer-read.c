@@ -106,11 +106,6 @@ void read_request(struct consumers *all, const struct call *c, const char *topic
 	struct read d, *own;
 	struct instance *i;
 
-	if (strcmp(c->r->method, "HEAD") == 0) {
-		http_set_header(c->r, "Allow", "GET");
-		http_error(c->r, 405, "this path does not take HEAD");
-		return;
-	}
 	if (!read_query(c, &d) || !create_may(all, c) || !khttp_kafka_answers(c->k, c->r))
 		return;
 	own = mem_alloc(sizeof(*own));

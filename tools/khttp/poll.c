@@ -329,12 +329,6 @@ void poll_request(struct instance *i, const struct call *c)
 	enum media media;
 	struct wait *w;
 
-	if (strcmp(c->r->method, "HEAD") == 0) {
-		/* Its answer would be lost. */
-		http_set_header(c->r, "Allow", "GET");
-		http_error(c->r, 405, "this path does not take HEAD");
-		return;
-	}
 	if (!poll_read(c->r, &l))
 		return;
 	if (i->mode == MODE_NOTHING) {

@@ -32,7 +32,10 @@ enum body_kind {
 	BODY_OF_JSON, /* the json one alone */
 };
 
-enum { OPEN = 1 }; /* without a token: probes */
+enum {
+	OPEN = 1, /* without a token: probes */
+	TAKES = 2, /* not for HEAD */
+};
 
 #define INSTANCE "/consumers/{group}/instances/{name}"
 
@@ -58,7 +61,7 @@ static const struct route {
 	{"GET", "/topics", BODY_NONE, topics_list, 0, 0},
 	{"GET", "/topics/{topic}", BODY_NONE, topics_show, 0, 0},
 	{"POST", "/topics/{topic}", BODY_OF_RECORDS, produce_post, 0, 0},
-	{"GET", "/topics/{topic}/records", BODY_NONE, NULL, CONSUMER_READ_TOPIC, 0},
+	{"GET", "/topics/{topic}/records", BODY_NONE, NULL, CONSUMER_READ_TOPIC, TAKES},
 	{"POST", "/topics/{topic}/request", BODY_OF_RECORDS, request_post, 0, 0},
 	{"GET", "/topics/{topic}/partitions", BODY_NONE, topics_partitions, 0, 0},
 	{"GET", "/topics/{topic}/partitions/{partition}", BODY_NONE, topics_partition, 0, 0},
@@ -71,7 +74,7 @@ static const struct route {
 	{"GET", INSTANCE "/subscription", BODY_NONE, NULL, CONSUMER_SUBSCRIPTION, 0},
 	{"DELETE", INSTANCE "/subscription", BODY_NONE, NULL, CONSUMER_UNSUBSCRIBE, 0},
 	{"POST", INSTANCE "/assignments", BODY_OF_V2, NULL, CONSUMER_ASSIGN, 0},
-	{"GET", INSTANCE "/records", BODY_NONE, NULL, CONSUMER_POLL, 0},
+	{"GET", INSTANCE "/records", BODY_NONE, NULL, CONSUMER_POLL, TAKES},
 	{"POST", INSTANCE "/offsets", BODY_OPTIONAL, NULL, CONSUMER_COMMIT, 0},
 	{"POST", INSTANCE "/positions", BODY_OF_V2, NULL, CONSUMER_SEEK, 0},
 	{"POST", INSTANCE "/positions/beginning", BODY_OF_V2, NULL, CONSUMER_SEEK_BEGINNING, 0},
@@ -227,7 +230,10 @@ static void on_request(void *khttp, struct http_request *r)
 void route_all(struct khttp *k)
 {
 	for (size_t i = 0; i < ROUTES; i++)
-		http_route(k->api, routes[i].method, routes[i].pattern, on_request);
+		if (routes[i].flags & TAKES)
+			http_route_take(k->api, routes[i].pattern, on_request);
+		else
+			http_route(k->api, routes[i].method, routes[i].pattern, on_request);
 	if (!k->management)
 		return;
 	for (size_t i = 0; i < ROUTES; i++)
