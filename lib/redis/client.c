@@ -424,6 +424,16 @@ void redis_flush(struct redis *r, int64_t now_ms)
 		node_flush(&r->node, now_ms);
 }
 
+void redis_try(struct redis *r)
+{
+	struct redis_node *n;
+
+	if (!redis_serves(r))
+		node_try(&r->node);
+	for (int i = 0; redis_serves(r) && (n = cluster_each(r->cluster, &i));)
+		node_try(n);
+}
+
 void redis_heard(struct redis *r, int64_t now_ms)
 {
 	link_heard(&r->node.link, now_ms);

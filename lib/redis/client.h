@@ -98,6 +98,10 @@ void redis_probe(struct redis *r, int argc, const char *const *argv);
  * run it the client is refused. @what it is, for the sentence. Both live on. */
 void redis_probe_stream(struct redis *r, const char *what, int argc, const char *const *argv);
 
+/* Nothing has been written for a while, though something was read: sends the probe again. Where the
+ * server says nothing for 5 s the client does so by itself. */
+void redis_try(struct redis *r);
+
 /* Before the first step: nothing will be written, and what is wrong for writers is not told. */
 static inline void redis_reads_only(struct redis *r)
 {

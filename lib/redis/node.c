@@ -205,6 +205,17 @@ static int role_due_ms(const struct redis_node *n, int64_t now_ms)
 
 /* ---- checks before the first command ---- */
 
+static void put_probe(struct redis_node *n)
+{
+	const struct buf *probe = &n->rules->probe;
+
+	if (probe->len)
+		buf_span(link_begin(&n->link), buf_as_span(probe));
+	else
+		link_words(link_begin(&n->link), 1, ping);
+	link_commit(&n->link, TAG_PROBE);
+}
+
 static void begin_checks(struct redis_node *n)
 {
 	const struct node_rules *rules = n->rules;
@@ -217,13 +228,16 @@ static void begin_checks(struct redis_node *n)
 		n->checks++;
 	}
 	if (rules->use != REDIS_SUBSCRIBER) {
-		if (rules->probe.len)
-			buf_span(link_begin(&n->link), buf_as_span(&rules->probe));
-		else
-			link_words(link_begin(&n->link), 1, ping);
-		link_commit(&n->link, TAG_PROBE);
+		put_probe(n);
 		n->checks++;
 	}
+}
+
+/* A user without the right to it would fill the server's log of such attempts. */
+void node_try(struct redis_node *n)
+{
+	if (n->up && n->rules->probe.len && !n->probe_denied)
+		put_probe(n);
 }
 
 /* Whether the server cannot serve: LOADING, MASTERDOWN, OOM, … It refuses PING under MISCONF, but
@@ -234,7 +248,8 @@ static void on_probe(struct redis_node *n, const struct link_reply *reply)
 	struct span error = reply->value.text;
 	int len = (int)(error.len < 200 ? error.len : 200);
 
-	if (reply->value.type == RESP_ERROR && rules->probe_what && redis_is_denied(error)) {
+	n->probe_denied = reply->value.type == RESP_ERROR && redis_is_denied(error);
+	if (n->probe_denied && rules->probe_what) {
 		lose(n, EXIT_PERM, "redis at %s refuses %s: %.*s (stream '%.200s')%s", n->link.name,
 			rules->probe_what, len, error.p, rules->probe_stream,
 			link_advice(&n->link, error));
@@ -363,6 +378,8 @@ static void on_own(struct redis_node *n, const struct link_reply *reply)
 		on_role(n, reply);
 	else if (reply->tag == TAG_WAIT)
 		on_wait(n, &reply->value);
+	else if (reply->tag == TAG_PROBE)
+		on_probe(n, reply);
 	else if (reply->tag == TAG_INFO)
 		on_info(n, reply);
 }
@@ -420,6 +437,7 @@ static void on_silence(struct redis_node *n)
 	} else {
 		link_command(&n->link, TAG_PING, 1, ping);
 	}
+	node_try(n);
 }
 
 enum node_news node_step(struct redis_node *n, short revents, int64_t now_ms)

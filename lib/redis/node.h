@@ -64,6 +64,7 @@ struct redis_node {
 	struct node_rules *rules;
 	unsigned checks; /* answers that are due before it is up */
 	bool role_sent, waited, lost;
+	bool probe_denied; /* the user lacks a right that the probe needs */
 	/* a subscriber's server, on this link: it has sent more than confirmations */
 	bool is_useful;
 	bool is_asked; /* a subscriber's PING is unanswered */
@@ -86,6 +87,9 @@ enum node_news node_step(struct redis_node *n, short revents, int64_t now_ms);
 /* Sends pending commands, and ROLE when it is due. */
 void node_flush(struct redis_node *n, int64_t now_ms);
 int node_timeout_ms(const struct redis_node *n, int64_t now_ms);
+/* Nothing is being written: finds out whether it would go through, as when the link came. A node
+ * that says nothing for a while does so by itself. */
+void node_try(struct redis_node *n);
 /* The link is given up for a reason of the owner's; node_step does not report it. */
 void node_drop(struct redis_node *n, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

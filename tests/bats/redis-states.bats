@@ -24,11 +24,16 @@ waits() {
 	wait_for "grep -q '^evpipe_outages_total{.*} 1' $1.m"
 }
 
-# serves NAME: it becomes ready, and has said its outage once.
-serves() {
+# is_back NAME: it becomes ready, and has said its outage once.
+is_back() {
 	wait_for "is_ready $1"
 	[ "$(grep -c 'trying again' "$1.err")" -eq 1 ]
 	grep -q 'is there after' "$1.err"
+}
+
+# serves NAME: the same, and it ends.
+serves() {
+	is_back "$1"
 	exec 7>&-
 	wait_exit "$1"
 	[ "$status" -eq 0 ]
@@ -36,20 +41,22 @@ serves() {
 
 @test "a publisher is not ready while the server loads its data" {
 	redis_start redis --rdbcompression no
-	for i in {1..60}; do printf "set k%d %0500d\n" "$i" 0; done | rcli >/dev/null
+	for i in {1..1000}; do printf "set k%d %0500d\n" "$i" 0; done | rcli >/dev/null
 	rcli save
 	redis_stop
 	REDIS_PORT=$(port_of redis)
-	# A key takes 50 ms.
+	# A key takes 50 ms, all of them too long.
 	spawn loading redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --dir "$T" --dbfilename redis.rdb \
 		--key-load-delay 50000 --loading-process-events-interval-bytes 1024 </dev/null
 	feed pub rpub --raw x
 	wait_for "is_ready pub || grep -q LOADING pub.err"
 	waits pub LOADING
+	stop loading KILL
+	wait_exit loading
+	redis_start redis
 	echo 1 >&7
 	serves pub
 	redis-cli -p "$REDIS_PORT" info commandstats | grep -q 'cmdstat_publish:calls=1,'
-	stop loading KILL
 }
 
 @test "a sink of streams, and an applier, are not ready where a write would be refused" {
@@ -66,6 +73,29 @@ serves() {
 			rcli config set "$what" "$off"
 			serves "$name"
 		done
+	done
+}
+
+@test "an idle sink is not ready when its server begins to refuse writes" {
+	redis_start
+	mkfifo store.in app.in
+	spawn store sh -c 'exec evcorr store --metrics store.m <store.in'
+	spawn app sh -c 'exec rapply --metrics app.m <app.in'
+	exec 8>store.in 9>app.in
+	feed pub rpub --stream s --raw
+	echo '{"topic":"t","partition":0,"offset":0,"payload":["SET","a","1"]}' >&9
+	wait_for '[ "$(rcli get a)" = 1 ]'
+	for name in pub store app; do wait_for "is_ready $name"; done
+	# They find out after five seconds, and after ten: see IDLE_MS.
+	rcli config set min-replicas-to-write 1
+	for name in pub store app; do waits "$name" NOREPLICAS; done
+	rcli config set min-replicas-to-write 0
+	for name in store app; do is_back "$name"; done
+	exec 8>&- 9>&-
+	serves pub
+	for name in store app; do
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
 	done
 }
 

@@ -48,7 +48,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 8192, WINDOW_BYTES = 4 << 20, BATCH_MAX = SLOTS / 2 };
+enum { SLOTS = 8192, WINDOW_BYTES = 4 << 20, BATCH_MAX = SLOTS / 2, IDLE_MS = 10000 };
 
 static struct {
 	struct opt_common common;
@@ -99,6 +99,17 @@ static void settle(void *rapply, enum ack_kind kind, const struct ack_label *lab
 		metrics.records_out = ++metrics.forwarded;
 }
 
+/* Positions are read each second, which a server that takes no writes answers as any other. */
+static void try_idle(struct rapply *s)
+{
+	if (s->in_flight || s->waits || s->redis.state != REDIS_UP)
+		s->idle_ms = s->now_ms;
+	if (s->now_ms - s->idle_ms < IDLE_MS)
+		return;
+	redis_try(&s->redis);
+	s->idle_ms = s->now_ms;
+}
+
 static void loop(struct rapply *s)
 {
 	/* The last positions may have no record behind them. */
@@ -116,6 +127,7 @@ static void loop(struct rapply *s)
 		sink_serve(&s->sink, p);
 		sink_server(&s->sink, s->redis.state == REDIS_UP && !s->waits, s->now_ms);
 		batch_fill(s);
+		try_idle(s);
 		batch_send(s);
 		if (!sink_count(&s->sink) && !s->in_flight)
 			ack_idle(&s->sink.ack);

@@ -108,6 +108,7 @@ struct rapply {
 	bool narrow; /* watch only what the batch needs */
 	uint64_t watch; /* the generation of the present watch */
 	int64_t look_ms;
+	int64_t idle_ms; /* since then nothing was written, and it was not tried */
 	/* Redis refuses for the time being */
 	bool waits, waits_to_look; /* to_look: even reading was refused */
 	int64_t wait_until_ms, backoff_ms, waits_since_ms;
