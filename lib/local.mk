@@ -30,7 +30,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/jq/expr.c lib/jq/expr.h \
 	lib/kafka/bootstrap.c lib/kafka/bootstrap.h \
 	lib/kafka/brokers.c lib/kafka/brokers.h \
-	lib/kafka/check.c lib/kafka/check-conf.c lib/kafka/check-place.c lib/kafka/check-verdict.c lib/kafka/check-parts.h lib/kafka/check.h \
+	lib/kafka/check.c lib/kafka/check-conf.c lib/kafka/check-group.c lib/kafka/check-place.c lib/kafka/check-verdict.c lib/kafka/check-parts.h lib/kafka/check.h \
 	lib/kafka/conf.c lib/kafka/conf.h \
 	lib/kafka/diagnosis.c lib/kafka/diagnosis.h \
 	lib/kafka/fetchers.c lib/kafka/fetchers.h \

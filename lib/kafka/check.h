@@ -112,4 +112,12 @@ struct check_listener *check_add(
 const struct check_verdict *check_worst(const struct check *c);
 void check_free(struct check *c);
 
+/* What is wrong with a consumer group when a broker answers with this error; or when its
+ * coordinator @l cannot be used. */
+void check_group_error(struct check_verdict *v, const char *group, int16_t error);
+void check_group_unreached(
+	struct check_verdict *v, const char *group, const struct check_listener *l);
+/* The error may be over soon, for the coordinator is being made. */
+bool check_group_is_passing(int16_t error);
+
 #endif

@@ -8,6 +8,7 @@
 #include "base/msg.h"
 #include "base/wake.h"
 #include "kafka/check.h"
+#include "kafka/query.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -31,6 +32,8 @@ struct diagnosis {
 	bool some_good; /* an advertised listener can be used */
 	bool some_silent;
 	bool is_first;
+	char *group; /* whose coordinator is asked for, too; NULL */
+	struct check_verdict of_group;
 	struct kafka_conf conf;
 	int wake_fd;
 	struct diagnosis_finding *list;
@@ -48,6 +51,7 @@ static void release(struct diagnosis *d)
 	rd_kafka_conf_destroy(d->conf.rd);
 	close(d->wake_fd);
 	free(d->list);
+	free(d->group);
 	free(d);
 }
 
@@ -99,23 +103,87 @@ static void take(struct diagnosis *d, const struct check *c)
 		d->ours = NULL;
 }
 
+/* A check under way in the thread. */
+struct dialler {
+	struct diagnosis *d;
+	struct check c;
+	struct pollfd *fds;
+	size_t room;
+};
+
+/* One turn. Returns whether anybody still wants to know. */
+static bool turn(struct dialler *w)
+{
+	size_t n = check_poll(&w->c, &w->fds, &w->room);
+
+	poll(w->fds, (nfds_t)n, check_timeout_ms(&w->c, wake_now_us()));
+	check_go_on(&w->c, w->fds, wake_now_us());
+	return !w->d->dropped;
+}
+
+static bool settle(struct dialler *w)
+{
+	while (!w->c.done)
+		if (!turn(w))
+			return false;
+	return true;
+}
+
+/* Returns 0, or -1: there is no answer in time. */
+static int ask_coordinator(struct dialler *w, struct talk *t, struct query_coordinator *found)
+{
+	int64_t until_us = wake_now_us() + TIMEOUT_MS * 1000;
+	int16_t version;
+	struct buf *b = talk_request(t, PROTO_FIND_COORDINATOR, QUERY_FIND_COORDINATOR_MIN,
+		QUERY_FIND_COORDINATOR_MAX, &version);
+
+	if (!b)
+		return -1;
+	query_put_find_coordinator(b, version, w->d->group);
+	talk_send(t, wake_now_us());
+	while (talk_goes_on(t)) {
+		if (!turn(w))
+			return -1;
+		if (wake_now_us() >= until_us)
+			talk_give_up(t, wake_now_us());
+	}
+	return t->done ? query_read_find_coordinator(t->answer, version, found) : -1;
+}
+
+static void look_at_group(struct dialler *w)
+{
+	struct check_verdict *v = &w->d->of_group;
+	struct check_address *a = NULL;
+	struct query_coordinator found;
+	const struct check_listener *l;
+
+	for (size_t i = 0; i < w->c.count && !a; i++)
+		a = check_usable(w->c.listeners[i]);
+	if (!a || ask_coordinator(w, &a->talk, &found))
+		return;
+	if (found.error) {
+		check_group_error(v, w->d->group, found.error);
+		return;
+	}
+	free(found.broker.host);
+	/* A broker that came after the metadata: the next look knows it. */
+	l = check_broker(&w->c, found.broker.id);
+	if (l && !check_usable(l))
+		check_group_unreached(v, w->d->group, l);
+}
+
 static void dial(struct diagnosis *d, const struct check_conf *conf)
 {
-	struct pollfd *fds = NULL;
-	struct check c;
-	size_t room = 0;
+	struct dialler w = {.d = d};
 
-	check_start(&c, conf, d->is_first ? FIRST_MS : TIMEOUT_MS, wake_now_us());
-	while (!c.done && !d->dropped) {
-		size_t n = check_poll(&c, &fds, &room);
-
-		poll(fds, (nfds_t)n, check_timeout_ms(&c, wake_now_us()));
-		check_go_on(&c, fds, wake_now_us());
+	check_start(&w.c, conf, d->is_first ? FIRST_MS : TIMEOUT_MS, wake_now_us());
+	if (settle(&w)) {
+		take(d, &w.c);
+		if (d->group)
+			look_at_group(&w);
 	}
-	if (c.done)
-		take(d, &c);
-	check_free(&c);
-	free(fds);
+	check_free(&w.c);
+	free(w.fds);
 }
 
 static void *run(void *arg)
@@ -140,7 +208,8 @@ static void *run(void *arg)
 
 /* ---- the client's side ---- */
 
-struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool is_first, int wake_fd)
+struct diagnosis *diagnosis_start(
+	const struct kafka_conf *c, bool is_first, bool asks_group, int wake_fd)
 {
 	struct diagnosis *d;
 	sigset_t all, before;
@@ -152,6 +221,7 @@ struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool is_first, int
 	d = mem_alloc(sizeof(*d));
 	*d = (struct diagnosis){.holders = 2,
 		.is_first = is_first,
+		.group = asks_group ? kafka_conf_copy(c, "group.id") : NULL,
 		.conf = {.rd = rd_kafka_conf_dup(c->rd),
 			.resolves = c->resolves,
 			.token_cmd = c->token_cmd},
@@ -184,6 +254,11 @@ size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_find
 const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d)
 {
 	return d->ours;
+}
+
+const struct check_verdict *diagnosis_group(const struct diagnosis *d)
+{
+	return d->of_group.status ? &d->of_group : NULL;
 }
 
 bool diagnosis_all_away(const struct diagnosis *d)

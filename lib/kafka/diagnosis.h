@@ -19,19 +19,24 @@ struct diagnosis_finding {
 };
 
 struct diagnosis;
+struct check_verdict;
 
 /* Begins; @c stays the caller's, and its list of resolves lives on. A moment later, for a
  * connection that is back soon needs no diagnosis; but at once when it is the @is_first look, for
- * which the program waits: that one waits less for who is silent, and finds nothing of him. When it
- * is done a byte is written to @wake_fd, of which a duplicate is made. NULL: there are no means for
- * it, or another one is under way in this process. */
-struct diagnosis *diagnosis_start(const struct kafka_conf *c, bool is_first, int wake_fd);
+ * which the program waits: that one waits less for who is silent, and finds nothing of him. With
+ * @asks_group it looks at the coordinator of the group of @c, too. When it is done a byte is
+ * written to @wake_fd, of which a duplicate is made. NULL: there are no means for it, or another
+ * one is under way in this process. */
+struct diagnosis *diagnosis_start(
+	const struct kafka_conf *c, bool is_first, bool asks_group, int wake_fd);
 bool diagnosis_done(const struct diagnosis *d);
 /* Of one that is done. Returns how many; they live until diagnosis_drop. */
 size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_finding **list);
 /* Our own configuration is wrong, or the certificate, for each address of bootstrap.servers: the
  * first of those findings; else NULL. */
 const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d);
+/* The group has no coordinator, or one that cannot be used; NULL: nothing of the kind was found. */
+const struct check_verdict *diagnosis_group(const struct diagnosis *d);
 /* None of the addresses that brokers advertise can be used, or none was told. */
 bool diagnosis_all_away(const struct diagnosis *d);
 /* It was a first look, and somebody was silent: another one is due. */

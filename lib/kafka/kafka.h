@@ -56,6 +56,8 @@ struct kafka {
 	bool looks_again; /* a diagnosis is due though Kafka answers, and nothing waits for it */
 	int64_t doubt_ms; /* not before */
 	bool has_coordinator; /* of a group, or of transactions */
+	bool asks_group; /* diagnoses do, until two have found something */
+	bool doubts_group; /* one has */
 	bool is_out; /* Kafka has not answered since an error was told */
 	struct trouble held; /* for which the diagnosis may know a better sentence */
 	int64_t held_ms; /* since when */
@@ -92,6 +94,10 @@ void kafka_doubts(struct kafka *k);
  * or written. For the first client of a program, after kafka_start; those made later go the same
  * way. */
 void kafka_look_first(struct kafka *k);
+/* A member of a group waits long for its partitions: has the group a coordinator that can be
+ * reached? If it has not, and has none ten seconds later, that is said, unless the answer is not
+ * wanted any more (@on false) when it comes. librdkafka says nothing. */
+void kafka_ask_group(struct kafka *k, bool on);
 /* The error is the configuration's fault (login, certificate, permission, a group's protocol),
  * never a record's: nothing is dead-lettered, exit 100. */
 bool kafka_is_config_error(rd_kafka_resp_err_t err);

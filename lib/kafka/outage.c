@@ -5,11 +5,13 @@
 
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/check.h"
 
 #include <string.h>
 
 enum {
 	DIAGNOSE_AGAIN_MS = 15000,
+	GROUP_AGAIN_MS = 10000, /* the topic of the groups' positions is made for the first group */
 	HELD_MS = 8000,
 	QUIET_MS = 8000, /* longer than from one heartbeat to the next */
 };
@@ -80,6 +82,34 @@ void kafka_look_first(struct kafka *k)
 		kafka_doubts(k);
 }
 
+void kafka_ask_group(struct kafka *k, bool on)
+{
+	if (on && !k->asks_group)
+		k->diagnose_ms = wake_now_ms();
+	k->asks_group = on;
+	k->doubts_group = k->doubts_group && on;
+}
+
+static void take_group(struct kafka *k, int64_t now_ms)
+{
+	const struct check_verdict *v = diagnosis_group(k->diagnosis);
+	bool doubted = k->doubts_group;
+
+	if (!k->asks_group)
+		return;
+	/* What we may not do librdkafka tells. */
+	k->doubts_group = v && v->status != EXIT_PERM;
+	if (!k->doubts_group)
+		return;
+	if (!doubted) {
+		k->diagnose_ms = now_ms + GROUP_AGAIN_MS;
+		return;
+	}
+	k->asks_group = k->doubts_group = false;
+	msg_warn("%s; waiting for it%s%s%s", v->text, *v->remedy ? " (" : "", v->remedy,
+		*v->remedy ? ")" : "");
+}
+
 static void take_diagnosis(struct kafka *k, int64_t now_ms)
 {
 	const struct diagnosis_finding *list, *ours = diagnosis_ours(k->diagnosis);
@@ -103,6 +133,7 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
 				list[i].remedy, list[i].is_passing,
 				diagnosis_all_away(k->diagnosis));
+	take_group(k, now_ms);
 	k->looks_again = diagnosis_is_short(k->diagnosis);
 	if (k->looks_again)
 		k->diagnose_ms = now_ms;
@@ -138,11 +169,13 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 		take_diagnosis(k, now_ms);
 	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
 		tell_held(k, NULL, 0);
-	if (k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k)) {
+	if (k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k) &&
+		!k->asks_group) {
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
 	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
-		k->diagnosis = diagnosis_start(&k->reach, k->looks_first, k->wake_in);
+		k->diagnosis =
+			diagnosis_start(&k->reach, k->looks_first, k->asks_group, k->wake_in);
 		k->was_diagnosed |= k->diagnosis != NULL;
 		k->diagnosed_ms = now_ms;
 		k->doubts = k->doubts && k->diagnosis;

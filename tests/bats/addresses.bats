@@ -129,6 +129,19 @@ while True:
 	[ "$(grep -c '^verdict: ' out)" -eq 2 ]
 }
 
+@test "a group whose coordinator alone cannot be reached: kread says so" {
+	local n coordinator group
+	group=$(unique g)
+	wait_for 'kcheck --json -g "$group" >json; jq -e "select(.group) | .coordinator >= 1" json'
+	coordinator=$(jq 'select(.group).coordinator' json)
+	by 1 2 3
+	RESOLVE[2 * coordinator - 1]=kafka-$coordinator.example.invalid:9092:127.0.0.1:1
+	n=$((coordinator % 3 + 1))
+	spawn reads kread -b "$(broker_at $n HIDDEN)" "${RESOLVE[@]}" -g "$group" --commit written "$TOPIC" </dev/null
+	wait_file_contains reads.err "group '$group': its coordinator cannot be used: kafka-$coordinator.example.invalid:9092, advertised by broker $coordinator: connection refused"
+	alive "$(pid_of reads)"
+}
+
 @test "an address that no broker advertises is noted, as a load balancer's" {
 	B=127.0.0.1:$(<"$BROKERS_DIR/proxy1")
 	by 1 2 3

@@ -317,9 +317,14 @@ time.sleep(1000)' "$(port FAR)"
 
 # ---- a group's coordinator ----
 
-@test "a group has no coordinator, since the topic of positions cannot be made" {
+@test "a group has no coordinator, since the topic of positions cannot be made; kread says so, too" {
+	topic=$(new_topic)
+	spawn reads kread -b "$(at PLAIN)" -g g --commit written "$topic" </dev/null
 	bad 111 "group 'g': it has no coordinator: the topic __consumer_offsets" 'offsets.topic.replication.factor=1' \
 		-b "$(at PLAIN)" -g g --timeout 4s
+	wait_file_contains reads.err "kread: warning: group 'g': it has no coordinator: the topic __consumer_offsets"
+	grep -q 'waiting for it (start all brokers; .*offsets.topic.replication.factor=1)$' reads.err
+	[ "$(grep -c "group 'g': it has no coordinator" reads.err)" -eq 1 ]
 }
 
 # ---- other servers ----

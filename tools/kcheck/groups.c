@@ -49,28 +49,10 @@ static int fail(struct view_group *g, int status, const char *text, const char *
 	return -1;
 }
 
-static bool is_passing(int16_t error)
-{
-	return error == PROTO_COORDINATOR_NOT_AVAILABLE || error == PROTO_COORDINATOR_LOADING ||
-		error == PROTO_NOT_COORDINATOR;
-}
-
 static int fail_code(struct view_group *g, int16_t error)
 {
-	char text[64], remedy[400];
-
-	snprintf(remedy, sizeof(remedy),
-		"kafka-acls.sh --add --allow-principal User:NAME --operation Read --group %s",
-		g->name);
-	if (error == PROTO_GROUP_DENIED)
-		return fail(g, EXIT_PERM, "we may not see it: no ACL allows it", remedy);
-	if (is_passing(error))
-		return fail(g, EXIT_TEMP,
-			"it has no coordinator: the topic __consumer_offsets has no leader, or cannot be made",
-			"start all brokers; a cluster of fewer than three brokers needs "
-			"offsets.topic.replication.factor=1");
-	snprintf(text, sizeof(text), "the broker answers with error %d", error);
-	return fail(g, EXIT_TEMP, text, "");
+	check_group_error(&g->verdict, g->name, error);
+	return -1;
 }
 
 /* Waits a moment. Returns whether there is time left for another question. */
@@ -100,7 +82,7 @@ static int find_coordinator(struct views *v, struct view_group *g, struct query_
 			return fail(g, EXIT_TEMP, "no broker tells its coordinator", "");
 		if (!c->error)
 			return 0;
-		if (!is_passing(c->error) || !may_ask_again(v))
+		if (!check_group_is_passing(c->error) || !may_ask_again(v))
 			return fail_code(g, c->error);
 	}
 }
@@ -111,7 +93,7 @@ static struct talk *reach_coordinator(struct views *v, struct view_group *g)
 	struct query_coordinator c = {0};
 	struct check_address *a;
 	struct check_listener *l;
-	char port[16], text[700];
+	char port[16];
 
 	if (find_coordinator(v, g, &c))
 		return NULL;
@@ -125,8 +107,7 @@ static struct talk *reach_coordinator(struct views *v, struct view_group *g)
 	a = check_usable(l);
 	if (a)
 		return &a->talk;
-	snprintf(text, sizeof(text), "its coordinator cannot be used: %s", l->verdict.text);
-	fail(g, l->verdict.status ? l->verdict.status : EXIT_TEMP, text, l->verdict.remedy);
+	check_group_unreached(&g->verdict, g->name, l);
 	return NULL;
 }
 
@@ -175,7 +156,7 @@ static int ask_group(struct views *v, struct view_group *g, struct talk *t)
 		if (query_read_describe_groups(t->answer, version, &g->group))
 			return fail(
 				g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
-	} while (is_passing(g->group.error) && may_ask_again(v));
+	} while (check_group_is_passing(g->group.error) && may_ask_again(v));
 	if (g->group.error)
 		return fail_code(g, g->group.error);
 	return strcmp(g->group.state, "Dead") == 0 ? ask_consumer_group(v, g, t) : 0;

@@ -50,7 +50,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 256, BATCH_BYTES = 1 << 20, TICK_MS = 1000, FOLLOW_MS = 10000, RESOLVE_MS = 10 };
+enum {
+	BATCH = 256,
+	BATCH_BYTES = 1 << 20,
+	TICK_MS = 1000,
+	FOLLOW_MS = 10000,
+	RESOLVE_MS = 10,
+	ASK_GROUP_MS = 5000,
+};
 
 static struct {
 	struct opt_common common;
@@ -84,6 +91,7 @@ struct kread {
 	bool more; /* there may be more messages at once */
 	bool single; /* messages are pulled one by one */
 	int64_t second_ms, refresh_ms;
+	int64_t ask_group_ms; /* when it is asked why nothing is assigned; INT64_MAX: it was */
 };
 
 /* ---- the command line ---- */
@@ -316,6 +324,19 @@ static void take_messages(struct kread *r)
 
 /* ---- the loop ---- */
 
+/* A group that assigns nothing for so long may have no coordinator. */
+static void ask_group(struct kread *r, bool may, int64_t now_ms)
+{
+	if (r->parts.known)
+		kafka_ask_group(&r->kafka, false);
+	if (r->parts.known || (!may && r->ask_group_ms != INT64_MAX)) {
+		r->ask_group_ms = now_ms + ASK_GROUP_MS;
+	} else if (now_ms >= r->ask_group_ms) {
+		kafka_ask_group(&r->kafka, true);
+		r->ask_group_ms = INT64_MAX;
+	}
+}
+
 static void tick(struct kread *r, int64_t now_ms)
 {
 	struct parts *parts = &r->parts;
@@ -332,8 +353,10 @@ static void tick(struct kread *r, int64_t now_ms)
 		r->second_ms = now_ms;
 		parts_lag(parts);
 		follow_tick(parts);
-		if (r->group.name)
+		if (r->group.name) {
 			group_commit(&r->group);
+			ask_group(r, reads && r->kafka.up, now_ms);
+		}
 	}
 	if (reads && parts->need_ends) {
 		parts->need_ends = !parts_find_ends(parts);
@@ -465,6 +488,7 @@ int main(int argc, char **argv)
 	r.more = true;
 	r.single = rd_kafka_version() < 0x02010000;
 	r.source.record_ms = r.second_ms = r.refresh_ms = wake_now_ms();
+	r.ask_group_ms = r.second_ms + ASK_GROUP_MS;
 	loop(&r);
 	close_kafka(&r);
 	metrics_flush();
