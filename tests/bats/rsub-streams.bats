@@ -233,7 +233,8 @@ counter() {
 	# The same for what another consumer has left.
 	add s 4 5
 	deliver s g dead 2
-	rcli xclaim s g dead 0 4-1 retrycount 7 >/dev/null
+	# Not the later one of the two to be idle.
+	rcli xclaim s g dead 0 4-1 idle 60000 retrycount 7 >/dev/null
 	spawn sub rsub -s s -g g -n c --commit written -c 1 --claim-idle 200ms --max-deliveries 7 --dead-letter dead
 	wait_exit sub
 	[ "$status" -eq 1 ]
@@ -504,7 +505,8 @@ looks_again() {
 	add s 1 3
 	rcli acl setuser narrow on '>pw' '~*' +@all >/dev/null
 	spawn sub rsub -u "redis://narrow:pw@127.0.0.1:$REDIS_PORT" -s s -g g --commit written
-	wait_for '[ "$(rcli xpending s g | head -n 1)" = 0 ] && [ "$(wc -l <sub.out)" -eq 3 ]'
+	wait_lines sub.out 3
+	wait_for '[ "$(rcli xpending s g | head -n 1)" = 0 ]'
 	rcli acl setuser narrow -xack >/dev/null
 	add s 4 4
 	wait_exit sub
