@@ -56,7 +56,7 @@ void sink_open(struct sink *s, const struct sink_setup *setup)
 	if (hands_on(s))
 		out_open(&s->out, STDOUT_FILENO);
 	ack_open(&s->ack, ack_path(setup->ack), setup->role);
-	/* Behind a filter the last program of the pipeline counts the record. */
+	/* With --pass it is a filter: what is forwarded the last program of the pipeline counts. */
 	metrics_counts(METRICS_OUT | (hands_on(s) ? 0 : METRICS_FORWARDED));
 	progress_open(PROGRESS_WRITTEN, hands_on(s), true);
 }

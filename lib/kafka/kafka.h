@@ -58,6 +58,7 @@ struct kafka {
 	bool has_coordinator; /* of a group, or of transactions */
 	bool asks_group; /* diagnoses do, until two have found something */
 	bool doubts_group; /* one has */
+	int64_t group_ms, group_pause_ms; /* when they do next; how long after the last one */
 	bool is_out; /* Kafka has not answered since an error was told */
 	struct trouble held; /* for which the diagnosis may know a better sentence */
 	int64_t held_ms; /* since when */

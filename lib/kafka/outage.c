@@ -12,6 +12,7 @@
 enum {
 	DIAGNOSE_AGAIN_MS = 15000,
 	GROUP_AGAIN_MS = 10000, /* the topic of the groups' positions is made for the first group */
+	GROUP_PAUSE_MAX_MS = 240000, /* a member may wait for its topic for days */
 	HELD_MS = 8000,
 	QUIET_MS = 8000, /* longer than from one heartbeat to the next */
 };
@@ -84,8 +85,10 @@ void kafka_look_first(struct kafka *k)
 
 void kafka_ask_group(struct kafka *k, bool on)
 {
-	if (on && !k->asks_group)
-		k->diagnose_ms = wake_now_ms();
+	if (on && !k->asks_group) {
+		k->group_ms = wake_now_ms();
+		k->group_pause_ms = DIAGNOSE_AGAIN_MS;
+	}
 	k->asks_group = on;
 	k->doubts_group = k->doubts_group && on;
 }
@@ -99,10 +102,14 @@ static void take_group(struct kafka *k, int64_t now_ms)
 		return;
 	/* What we may not do librdkafka tells. */
 	k->doubts_group = v && v->status != EXIT_PERM;
-	if (!k->doubts_group)
+	if (!k->doubts_group) {
+		k->group_ms = now_ms + k->group_pause_ms;
+		if (k->group_pause_ms < GROUP_PAUSE_MAX_MS)
+			k->group_pause_ms *= 2;
 		return;
+	}
 	if (!doubted) {
-		k->diagnose_ms = now_ms + GROUP_AGAIN_MS;
+		k->group_ms = now_ms + GROUP_AGAIN_MS;
 		return;
 	}
 	k->asks_group = k->doubts_group = false;
@@ -164,16 +171,20 @@ static void look_when_quiet(struct kafka *k, int64_t now_ms)
 
 void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 {
+	bool is_well, asks_group;
+
 	look_when_quiet(k, now_ms);
 	if (k->diagnosis && diagnosis_done(k->diagnosis))
 		take_diagnosis(k, now_ms);
 	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
 		tell_held(k, NULL, 0);
-	if (k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k) &&
-		!k->asks_group) {
+	asks_group = k->asks_group && now_ms >= k->group_ms;
+	is_well = k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k);
+	if (is_well) {
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
-	} else if (!k->diagnosis && now_ms >= k->diagnose_ms) {
+	}
+	if (!k->diagnosis && (asks_group || (!is_well && now_ms >= k->diagnose_ms))) {
 		k->diagnosis =
 			diagnosis_start(&k->reach, k->looks_first, k->asks_group, k->wake_in);
 		k->was_diagnosed |= k->diagnosis != NULL;
@@ -181,5 +192,6 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 		k->doubts = k->doubts && k->diagnosis;
 		k->looks_again = k->looks_again && !k->diagnosis;
 		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);
+		k->group_ms = k->diagnose_ms;
 	}
 }

@@ -28,8 +28,8 @@ struct redis_message {
 	size_t too_big;
 	struct span text;
 };
-/* The next one that has come. A payload longer than @max_payload is passed over, and so is what has
- * a channel, or a pattern, longer than that and 64 MB. Spans are valid
+/* The next one that has come. A payload longer than @max_payload is passed over, and so is a
+ * message whose channel or pattern is longer than both @max_payload and 64 MB. Spans are valid
  * until the next call, redis_read or redis_step. Bytes that are no RESP lose the link:
  * REDIS_PUSH_NONE, and the next step reports it. */
 enum redis_push redis_next_push(struct redis *r, size_t max_payload, struct redis_message *m);
