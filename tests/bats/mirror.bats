@@ -204,10 +204,13 @@ reads() {
 		evstamp --at header:site --drop new --set old '|' \
 		kwrite -b "$NEW" -p keep --create like --old "$OLD" --map "$map"
 	records 1 3000 | evreplay --speed 0.5 | kwrite -b "$OLD" &
-	local load=$! n=0
+	local load=$! n=0 kills=0
 	for member in kwrite kread evstamp kwrite; do
 		n=$((n + 500))
 		wait_for "[ \$(kread -q -b $NEW -e $topic | jq -r .payload | sort -un | wc -l) -ge $n ]"
+		# Records may be there already: then a kill would meet members that the last one has ended.
+		wait_for "[ \$(grep -c 'starting again' unit.err) -eq $kills ]"
+		kills=$((kills + 1))
 		wait_for "pkill -KILL -P $(pid_of unit) -x $member"
 	done
 	wait "$load"
