@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { SECONDS_DIGITS = 10 };
+
 /* strtoll without its leniency: no leading space or plus, at least one digit. */
 static int digits(const char *s, char **end, int64_t *n)
 {
@@ -107,8 +109,9 @@ int num_time_ms(const char *s, int64_t now_ms, int64_t *ms)
 		*ms = now_ms - ago;
 		return 0;
 	}
+	/* As milliseconds they would be of early 1970. */
 	if (num_i64(s, ms) == 0)
-		return 0;
+		return strlen(s) == SECONDS_DIGITS ? scaled(*ms, 1000, ms) : 0;
 	rest = strptime(s, "%Y-%m-%d", &tm);
 	if (!rest)
 		return -1;

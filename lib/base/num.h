@@ -13,8 +13,9 @@ int num_i64(const char *s, int64_t *n);
 int num_duration_ms(const char *s, int64_t *ms);
 /* "512" "64K" "16M" "1G": powers of 1024. */
 int num_size(const char *s, int64_t *bytes);
-/* A point in time: ms since the epoch, ISO 8601 (2026-11-21, 2026-11-21T10:00:00[.123][Z|+01:00];
- * UTC unless it says otherwise), or "-1h": that long before @now_ms. */
+/* A point in time: ms since the epoch, or seconds if it has ten digits; ISO 8601 (2026-11-21,
+ * 2026-11-21T10:00:00[.123][Z|+01:00]; UTC unless it says otherwise), or "-1h": that long before
+ * @now_ms. */
 int num_time_ms(const char *s, int64_t now_ms, int64_t *ms);
 
 #endif

@@ -9,6 +9,8 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -137,6 +139,13 @@ int64_t out_stuck_ms(const struct out *o, int64_t now_ms)
 short out_events(const struct out *o)
 {
 	return out_pending(o) ? POLLOUT : 0;
+}
+
+bool out_wants_colour(int fd)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(fd) && (!no || !*no) && (!term || strcmp(term, "dumb") != 0);
 }
 
 int out_close(struct out *o)

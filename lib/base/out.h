@@ -42,6 +42,9 @@ int64_t out_stuck_ms(const struct out *o, int64_t now_ms);
 enum { OUT_GONE = POLLERR | POLLHUP | POLLNVAL };
 /* For struct pollfd .events: POLLOUT while something is pending, else 0. */
 short out_events(const struct out *o);
+/* Whether what is written there may have colours: it is a terminal that is not dumb, and NO_COLOR
+ * is not set, or empty (https://no-color.org). */
+bool out_wants_colour(int fd);
 /* Writes the rest, blocking, and closes. Returns 0, or -1 with errno: then the output is not
  * whole. */
 int out_close(struct out *o);

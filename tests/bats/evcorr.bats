@@ -20,6 +20,8 @@ ids() {
 	[[ $(cat out) =~ ^\{\"topic\":\"t\",\"key\":\"k\",\"headers\":\[\"correlation-id\",\"$UUID7\",\"reply-to\",\"replies\",\"deadline\",\"([0-9]+)\"\],\"payload\":\"p\",\"x\":1.10\}$ ]]
 	[ "${BASH_REMATCH[1]}" -ge $((before + 5000)) ]
 	[ "${BASH_REMATCH[1]}" -le $(($(date +%s%3N) + 5000)) ]
+	# Ten digits are seconds since the epoch, and no duration.
+	evcorr stamp --deadline 1795678873 <in | grep -q '"deadline","1795678873000"'
 }
 
 @test "stamp: ids are different, in the order of time, and others after each start" {

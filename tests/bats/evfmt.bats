@@ -210,7 +210,7 @@ on_terminal() {
 	done
 }
 
-@test "colours on a terminal, by NO_COLOR and --color" {
+@test "colours on a terminal, by NO_COLOR and --color; kcheck's too" {
 	on_terminal evfmt
 	grep -q $'\e\\[36morders/2@17\e\\[0m' seen
 	grep -q $'\e\\[33mt-7\e\\[0m' seen
@@ -232,6 +232,14 @@ on_terminal() {
 	done
 	# Without the colours it is the same text.
 	sed 's/\x1b\[[0-9;]*m//g' seen | diff - <(evfmt <in)
+
+	NO_COLOR='' on_terminal kcheck -b 127.0.0.1:1
+	grep -q $'\e.*FAIL' seen
+	for plain in NO_COLOR=1 TERM=dumb; do
+		(export "${plain?}" && on_terminal kcheck -b 127.0.0.1:1)
+		grep -q FAIL seen
+		run ! grep -q $'\e' seen
+	done
 }
 
 @test "in columns on a terminal" {

@@ -86,15 +86,15 @@ static void parse_options(int argc, char **argv)
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
-/* A number of a hundred years and more is no duration but milliseconds since the epoch. */
+/* A number of thirty years and more is no duration but a time since the epoch. */
 static void take_deadline(struct stamp *s, const char *text)
 {
-	const int64_t century_ms = INT64_C(100) * 366 * 86400 * 1000;
+	const int64_t too_long_ms = INT64_C(30) * 366 * 86400 * 1000;
 
 	s->deadline_ms = -1;
 	if (!text)
 		return;
-	s->from_now = num_duration_ms(text, &s->deadline_ms) == 0 && s->deadline_ms < century_ms;
+	s->from_now = num_duration_ms(text, &s->deadline_ms) == 0 && s->deadline_ms < too_long_ms;
 	if (!s->from_now &&
 		(text[0] == '-' || num_time_ms(text, 0, &s->deadline_ms) || s->deadline_ms < 0))
 		opt_bad("--deadline takes a time such as 5s, or a point in time, not '%s'", text);

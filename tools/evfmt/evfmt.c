@@ -112,20 +112,12 @@ static bool when(const struct arg_str *a, const char *name, bool automatic)
 	return automatic;
 }
 
-/* https://no-color.org */
-static bool wants_colour(void)
-{
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && (!no || !*no) && (!term || strcmp(term, "dumb") != 0);
-}
-
 static void take_options(struct evfmt *f)
 {
 	bool terminal = isatty(STDOUT_FILENO);
 	char why[600];
 
-	f->style.coloured = when(opt.color, "--color", wants_colour());
+	f->style.coloured = when(opt.color, "--color", out_wants_colour(STDOUT_FILENO));
 	f->style.safe = when(opt.escape, "--escape", terminal || !opt.format->count);
 	f->style.pretty = opt.pretty->count;
 	f->null = opt.null->count ? SPAN("NULL") : SPAN("");

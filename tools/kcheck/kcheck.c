@@ -163,7 +163,7 @@ static void take_options(void)
 	memset(k.groups, 0, ((size_t)opt.groups->count + 1) * sizeof(*k.groups));
 	k.show.json = opt.json->count;
 	k.is_terminal = !k.show.json && isatty(STDOUT_FILENO);
-	k.show.colour = k.is_terminal && !getenv("NO_COLOR");
+	k.show.colour = k.is_terminal && out_wants_colour(STDOUT_FILENO);
 	if (kafka_conf_open(&k.kafka_conf, &opt.kafka, none, none, &why) ||
 		check_conf_open(&k.conf, &k.kafka_conf, &why))
 		exit(trouble_tell(&why));

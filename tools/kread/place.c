@@ -8,8 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { SECONDS_DIGITS = 10 };
-
 /* Before 1990, and yet not the beginning of all. */
 #define EARLY_MS INT64_C(631152000000)
 
@@ -30,7 +28,6 @@ static bool parse_word(const char *text, struct kread_place *p)
 	return false;
 }
 
-/* Ten digits are seconds: as milliseconds they would be of early 1970. */
 static int64_t parse_time(const char *option, const char *text)
 {
 	struct timespec now;
@@ -40,8 +37,6 @@ static int64_t parse_time(const char *option, const char *text)
 	if (num_time_ms(text, now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000, &ms) || ms < 0)
 		opt_bad("%s: '@%s' is no time: give @MS since the epoch, @2026-01-31T10:00:00Z or @-1h",
 			option, text);
-	if (strspn(text, "0123456789") == SECONDS_DIGITS && !text[SECONDS_DIGITS])
-		return ms * 1000;
 	if (ms && ms < EARLY_MS)
 		msg_warn(
 			"%s: '@%s' is a time before 1990: milliseconds since the epoch have 13 digits",
