@@ -115,6 +115,27 @@ replies() {
 	[[ $output == *"refuses to store a reply: "*"The user executing the script"* ]]
 }
 
+@test "the rights that the page names are enough" {
+	redis_start
+	# may RIGHT…: what the user does may; keys and channels of others than evcorr it may not touch.
+	may() {
+		rcli acl setuser w reset on '>pw' '~evcorr:*' resetchannels '&evcorr:*' -@all "$@"
+	}
+	url=redis://w:pw@127.0.0.1:$REDIS_PORT
+	may +evalsha +eval +lrange +exists +rpush +pexpire +publish +role
+	service -u "$url"
+	echo '{"headers":["correlation-id","a"],"payload":"p"}' | evcorr store -u "$url"
+	rcli acl setuser w +subscribe +unsubscribe +unlink +set
+	[ "$(evcorr wait -u "$url" a | jq -r .payload)" = p ]
+	seq 20 >in
+	evcorr call -u "$url" --raw -- sh -c 'cat >req' <in >out
+	answered out in
+	run -99 evcorr wait -u "$url" --timeout 100ms b
+	may +evalsha +eval +lrange +exists +rpush +pexpire +publish +role +del
+	echo '{"headers":["correlation-id","c"],"payload":"p"}' | evcorr store -u "$url" --nobody drop
+	[ "$(rcli exists 'evcorr:{63}')" = 0 ]
+}
+
 @test "a cluster: replies stand at all its nodes, and nothing is left" {
 	export CLUSTER_DIR=$T
 	cluster_start

@@ -78,7 +78,8 @@ include() {
 	rm copy/man/rsub.1
 	printf '.Ss In a word\n.Ql one , two\n.Ar : Ns Ar PORT\n' >>copy/man/evsel.1
 	sed -i 's/evpipe_kept_events/evpipe_events/' copy/man/evsse.1
-	sees pages 'evpipe_kept_events, which no page names' "shows 'file ...'" 'heading for a macro: .Ss In a word' 'several things: .Ql one , two' 'man/rpub.1: has no section SIGNALS' 'has nothing for rsub of bin_PROGRAMS'
+	sed -i '/WATCHDOG_USEC/d' copy/man/evpipe.1
+	sees pages 'looks at WATCHDOG_USEC, which no page names' 'evpipe_kept_events, which no page names' "shows 'file ...'" 'heading for a macro: .Ss In a word' 'several things: .Ql one , two' 'man/rpub.1: has no section SIGNALS' 'has nothing for rsub of bin_PROGRAMS'
 	rm copy/examples/pipelines/key-of-two-fields.sh
 	sees examples evkey
 }
