@@ -40,6 +40,27 @@ answered() {
 	[[ $output == "evcorr: "*certificate* ]]
 }
 
+@test "the rights that the page names are enough" {
+	redis_start
+	# may RIGHT…: what the user does may; keys and channels of others than evcorr it may not touch.
+	may() {
+		rcli acl setuser w reset on '>pw' '~evcorr:*' resetchannels '&evcorr:*' -@all "$@"
+	}
+	url=redis://w:pw@127.0.0.1:$REDIS_PORT
+	may +evalsha +eval +lrange +exists +rpush +pexpire +publish +role
+	service -u "$url"
+	echo '{"headers":["correlation-id","a"],"payload":"p"}' | evcorr store -u "$url"
+	rcli acl setuser w +subscribe +unsubscribe +unlink +set
+	[ "$(evcorr wait -u "$url" a | jq -r .payload)" = p ]
+	seq 20 >in
+	evcorr call -u "$url" --raw -- sh -c 'cat >req' <in >out
+	answered out in
+	run -99 evcorr wait -u "$url" --timeout 100ms b
+	may +evalsha +eval +lrange +exists +rpush +pexpire +publish +role +del
+	echo '{"headers":["correlation-id","c"],"payload":"p"}' | evcorr store -u "$url" --nobody drop
+	[ "$(rcli exists 'evcorr:{63}')" = 0 ]
+}
+
 @test "sentinels: calls go on at the primary that a failover has made, and with --wait no reply is lost" {
 	redis_start
 	replica_start r1
@@ -113,27 +134,6 @@ replies() {
 	rcli acl setuser some on nopass '~*' '&*' +@all -rpush
 	run -100 evcorr store --on-error skip -u "redis://some:x@127.0.0.1:$REDIS_PORT" < <(replies 300 400)
 	[[ $output == *"refuses to store a reply: "*"The user executing the script"* ]]
-}
-
-@test "the rights that the page names are enough" {
-	redis_start
-	# may RIGHT…: what the user does may; keys and channels of others than evcorr it may not touch.
-	may() {
-		rcli acl setuser w reset on '>pw' '~evcorr:*' resetchannels '&evcorr:*' -@all "$@"
-	}
-	url=redis://w:pw@127.0.0.1:$REDIS_PORT
-	may +evalsha +eval +lrange +exists +rpush +pexpire +publish +role
-	service -u "$url"
-	echo '{"headers":["correlation-id","a"],"payload":"p"}' | evcorr store -u "$url"
-	rcli acl setuser w +subscribe +unsubscribe +unlink +set
-	[ "$(evcorr wait -u "$url" a | jq -r .payload)" = p ]
-	seq 20 >in
-	evcorr call -u "$url" --raw -- sh -c 'cat >req' <in >out
-	answered out in
-	run -99 evcorr wait -u "$url" --timeout 100ms b
-	may +evalsha +eval +lrange +exists +rpush +pexpire +publish +role +del
-	echo '{"headers":["correlation-id","c"],"payload":"p"}' | evcorr store -u "$url" --nobody drop
-	[ "$(rcli exists 'evcorr:{63}')" = 0 ]
 }
 
 @test "a cluster: replies stand at all its nodes, and nothing is left" {
