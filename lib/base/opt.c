@@ -141,8 +141,35 @@ static void fill_standard_descriptors(void)
 			exit(EXIT_TEMP);
 }
 
+static const struct opt_command *find_command(const struct opt_command *commands, const char *word)
+{
+	for (const struct opt_command *c = commands; c->name; c++)
+		if (strcmp(word, c->name) == 0)
+			return c;
+	return NULL;
+}
+
+/* Options may stand before the command: it becomes argv[1]. */
+static void bring_command_forward(char **argv, const struct opt_command *commands)
+{
+	size_t at = 1;
+
+	if (argv[1][0] != '-')
+		return;
+	while (argv[at] && strcmp(argv[at], "--") && !find_command(commands, argv[at]))
+		at++;
+	if (argv[at] && strcmp(argv[at], "--")) {
+		char *word = argv[at];
+
+		memmove(argv + 2, argv + 1, (at - 1) * sizeof(*argv));
+		argv[1] = word;
+	}
+}
+
 int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt_command *commands)
 {
+	const struct opt_command *c;
+
 	fill_standard_descriptors();
 	msg_init(page->prog);
 	if (argc < 2)
@@ -151,12 +178,15 @@ int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt
 		print_commands(page, commands);
 	if (strcmp(argv[1], "-V") == 0 || strcmp(argv[1], "--version") == 0)
 		print_version(page);
-	for (const struct opt_command *c = commands; c->name; c++)
-		if (strcmp(argv[1], c->name) == 0) {
-			command = c->name;
-			return c->run(argc - 1, argv + 1);
-		}
-	for (const struct opt_command *c = commands; c->name; c++)
+	bring_command_forward(argv, commands);
+	c = find_command(commands, argv[1]);
+	if (c) {
+		command = c->name;
+		return c->run(argc - 1, argv + 1);
+	}
+	if (argv[1][0] == '-')
+		opt_bad("'%s' stands there without a command", argv[1]);
+	for (c = commands; c->name; c++)
 		if (strlen(c->name) > 3 && near_word(argv[1], c->name))
 			opt_bad("'%s' is none of the commands: did you mean %s?", argv[1], c->name);
 	opt_bad("'%s' is none of the commands", argv[1]);

@@ -47,9 +47,10 @@ struct opt_command {
 	int (*run)(int argc, char **argv);
 };
 
-/* Runs the command that argv[1] names and returns its status. @commands ends with a NULL name;
- * --help lists them, and "prog COMMAND --help" prints a command's own options. An unknown command
- * dies with 100 and "try 'prog --help'". */
+/* Runs the command that argv[1] names, or the first word that is one when options stand before it,
+ * and returns its status. @commands ends with a NULL name; --help lists them, and
+ * "prog COMMAND --help" prints a command's own options. An unknown command dies with 100 and
+ * "try 'prog --help'". */
 int opt_run(int argc, char **argv, const struct opt_page *page, const struct opt_command *commands);
 
 /* As arg_strn, with no limit but the command line's: an option or operand that may be given any

@@ -341,6 +341,9 @@ steady_filter() {
 	run ! grep "$last" unit.err
 	begins 'kread: 1 partition was assigned' kread -v -g g --account order
 	run ! grep 'warning' unit.err
+	sink=(evcorr -u redis://127.0.0.1:1 store)
+	begins 'kread: 1 partition was assigned' kread -v -g g --account order
+	run ! grep "$last" unit.err
 	sink=(cat)
 	begins "kread: warning: $last" kread -vg g
 	attempt kread -e -b "$KAFKA_BROKERS" t '|' grep -v x '|' cat

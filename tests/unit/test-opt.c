@@ -94,6 +94,10 @@ static void the_command_runs_with_its_own_options(void **state)
 	(void)state;
 	assert_int_equal(CALL("add", "-n", "3", "apples"), 42);
 	assert_string_equal(text, "adds 3 of apples\n");
+	assert_int_equal(CALL("-n", "3", "add", "apples"), 42);
+	assert_string_equal(text, "adds 3 of apples\n");
+	assert_int_equal(CALL("--number=3", "add", "apples"), 42);
+	assert_string_equal(text, "adds 3 of apples\n");
 }
 
 static void help_lists_the_commands(void **state)
@@ -126,8 +130,9 @@ static void an_unknown_command_is_named(void **state)
 	(void)state;
 	assert_int_equal(CALL("ad"), 100);
 	assert_string_equal(text, "prog: 'ad' is none of the commands; try 'prog --help'\n");
-	assert_int_equal(CALL("-n", "add"), 100);
-	assert_string_equal(text, "prog: '-n' is none of the commands; try 'prog --help'\n");
+	assert_int_equal(CALL("-n"), 100);
+	assert_string_equal(text, "prog: '-n' stands there without a command; try 'prog --help'\n");
+	assert_int_equal(CALL("-n", "3", "--", "add"), 100);
 	assert_int_equal(CALL(), 100);
 	assert_string_equal(text, "prog: a command is missing; try 'prog --help'\n");
 }

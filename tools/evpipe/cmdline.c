@@ -43,10 +43,20 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* @command: the word behind the name; NULL: none. */
-static const struct program *find_program(const char *name, const char *command)
+/* Whether evcorr's command is store, before which options may stand. */
+static bool is_store(char *const argv[])
 {
-	if (strcmp(name, "evcorr") == 0 && command && strcmp(command, "store") == 0)
+	size_t at = 1;
+
+	if (argv[1] && argv[1][0] == '-')
+		while (argv[at] && strcmp(argv[at], "--") && strcmp(argv[at], "store"))
+			at++;
+	return argv[at] && strcmp(argv[at], "store") == 0;
+}
+
+static const struct program *find_program(const char *name, char *const argv[])
+{
+	if (strcmp(name, "evcorr") == 0 && is_store(argv))
 		return &evcorr_store;
 	for (size_t i = 0; i < sizeof(programs) / sizeof(*programs); i++)
 		if (strcmp(programs[i].name, name) == 0)
@@ -88,7 +98,7 @@ static void add_member(struct evpipe *e, int argc, const char *const *argv)
 	m->argv[argc] = NULL;
 	name = base_name(m->argv[0]);
 	m->name = unique_name(e, name);
-	m->ours = find_program(name, m->argv[1]);
+	m->ours = find_program(name, m->argv);
 	e->count++;
 }
 
