@@ -146,7 +146,7 @@ static int64_t place_in_time(struct evreplay *r, const struct record *record)
 	int64_t ms = record_time_ms(record);
 	struct part *part;
 
-	if (ms < 0)
+	if (ms == -1)
 		return r->newest_ms;
 	part = part_of(r, record);
 	if (part->ms > ms)

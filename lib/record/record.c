@@ -398,9 +398,9 @@ int64_t record_time_ms(const struct record *r)
 {
 	int64_t ms = record_int(&r->ts, -1);
 	struct span id = r->id.text;
-	const char *dash = ms < 0 && id.p ? memchr(id.p, '-', id.len) : NULL;
+	const char *dash = ms == -1 && id.p ? memchr(id.p, '-', id.len) : NULL;
 
 	if (dash && dash > id.p && integer((struct span){id.p, (size_t)(dash - id.p)}, &ms))
 		return ms;
-	return ms < 0 ? -1 : ms;
+	return ms;
 }

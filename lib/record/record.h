@@ -64,8 +64,8 @@ int record_header_find(const struct record *r, const char *name, struct buf *scr
 
 /* Integers of the record; @absent when the field is not there. */
 int64_t record_int(const struct json_value *v, int64_t absent);
-/* When the record came to be, in ms since the epoch: its ts, or the time in the id of a stream's
- * entry; -1: it does not say. */
+/* When the record came to be, in ms since the epoch, below 0 before it: its ts, or the time in the
+ * id of a stream's entry; -1: it does not say. */
 int64_t record_time_ms(const struct record *r);
 
 /* Edits: append to @out the line with one thing replaced, all other bytes as they were, no LF. */

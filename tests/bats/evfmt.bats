@@ -145,6 +145,8 @@ on_terminal() {
 		- orders/0@3 - '(tombstone)' - t/0@1 '\x00\x00\x00\x07' '\xff\xfe\x00' \
 		- sse:x - hello '2026-11-26 07:23:23.876' s@1795677803876-2 - hello >expected
 	diff expected out
+	[ "$(evfmt <<<'{"ts":-500,"payload":"x"}')" = $'1969-12-31 23:59:59.500\t-\t-\tx' ]
+	[ "$(evfmt <<<'{"ts":-1,"payload":"x"}')" = $'-\t-\t-\tx' ]
 }
 
 @test "-H: headers too" {

@@ -40,6 +40,9 @@ position() {
 @test "partitions are mixed by time" {
 	evreplay --speed 1e6 <topic | jq -r .ts >out.ts
 	[ "$(tr '\n' ' ' <out.ts)" = '1000 1200 1500 2500 3000 ' ]
+	# Times before 1970 too.
+	jq -c '.ts -= 2000' topic | evreplay --speed 1e6 | jq -r .ts >out.ts
+	[ "$(tr '\n' ' ' <out.ts)" = '-1000 -800 -500 500 1000 ' ]
 }
 
 @test "within a partition the order stays, whatever the times say" {

@@ -40,6 +40,9 @@ row() {
 	row table 't-1 2 18.2 %'
 	row table '\x00\x01 1 9.1 %'
 	row table '\x1b[31mred\n 1 9.1 %'
+	# A time before 1970 is one; what is further off than numbers go is no fault.
+	printf '{"topic":"t","ts":%s,"payload":"x"}\n' -2 -9223372036854775808 | evtop >table
+	grep -qE '^delay +p50 [0-9.]+ d' table
 }
 
 @test "the heaviest keys are found among more than are counted" {

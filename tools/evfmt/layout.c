@@ -37,7 +37,7 @@ static struct span time_of(struct layout *l, struct view *v)
 {
 	int64_t ms = record_time_ms(v->r);
 
-	if (ms < 0)
+	if (ms == -1)
 		return SPAN("-");
 	buf_clear(&l->text);
 	clock_put(&l->text, CLOCK_LOCAL, NULL, ms, 0);

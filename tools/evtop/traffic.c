@@ -68,12 +68,12 @@ static void add_time(struct traffic *t, struct place *p, const struct record *r,
 {
 	int64_t ms = record_time_ms(r);
 
-	if (ms < 0) {
+	if (ms == -1) {
 		t->undated++;
 		return;
 	}
 	p->ms = ms;
-	spread_add(&t->delays, ms < now_ms ? (uint64_t)(now_ms - ms) : 0);
+	spread_add(&t->delays, ms < now_ms ? (uint64_t)now_ms - (uint64_t)ms : 0);
 }
 
 void traffic_add(struct traffic *t, const struct record *r, int64_t now_ms)
@@ -205,11 +205,11 @@ static void put_places(struct traffic *t, struct table *table, size_t rows, stru
 			table_text(table, "-");
 		else
 			table_int(table, (uint64_t)p->offset);
-		if (p->ms < 0)
+		if (p->ms == -1)
 			buf_putc(table_open(table), '-');
 		else
 			figures_ms(table_open(table),
-				p->ms < t->now_ms ? (double)(t->now_ms - p->ms) : 0);
+				p->ms < t->now_ms ? (double)t->now_ms - (double)p->ms : 0);
 		table_close(table);
 	}
 	table_put(table, out);
