@@ -106,6 +106,8 @@ static enum filter_verdict by_expr(struct evkey *k, const struct record *r, stru
 			"use a plain path");
 	case EXPR_ERROR:
 		return refuse(e, CLASS_MISSING_KEY, "the expression failed", why);
+	case EXPR_TOO_DEEP:
+		return refuse(e, CLASS_TOO_LARGE, "jq cannot read the payload", why);
 	case EXPR_BAD_JSON:
 		break;
 	}

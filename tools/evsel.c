@@ -94,6 +94,9 @@ static enum filter_verdict select_record(
 	case EXPR_BAD_JSON:
 		record_refuse(e, CLASS_JSON_DECODE, "jq cannot read the record: %s", why);
 		break;
+	case EXPR_TOO_DEEP:
+		record_refuse(e, CLASS_TOO_LARGE, "jq cannot read the record: %s", why);
+		break;
 	default:
 		record_refuse(e, is_json ? CLASS_MISSING_FIELD : CLASS_JSON_DECODE,
 			"the expression failed%s: %s",

@@ -117,33 +117,40 @@ static enum expr_result without_value(struct expr *e, jv invalid, char *why, siz
 	return EXPR_ERROR;
 }
 
-/* Starts the program on a JSON text. Returns 0, or -1 with @why. */
-static int start(struct expr *e, struct span json, char *why, size_t why_size)
+/* Starts the program on a JSON text. Returns EXPR_TEXT, or else with @why. */
+static enum expr_result start(struct expr *e, struct span json, char *why, size_t why_size)
 {
+	static const char too_deep[] = "Exceeds depth limit";
+	char *place;
 	jv v;
 
 	if (json.len > INT32_MAX) {
 		snprintf(why, why_size, "longer than libjq takes");
-		return -1;
+		return EXPR_BAD_JSON;
 	}
 	v = jv_parse_sized(json.p, (int)json.len);
 	if (!jv_is_valid(v)) {
 		tell(jv_invalid_get_msg(v), "not JSON", why, why_size);
-		return -1;
+		/* "… at line 1, column 281 (while parsing '…": a place in a copy of the caller's. */
+		place = strstr(why, " at line ");
+		if (place)
+			*place = '\0';
+		return strncmp(why, too_deep, strlen(too_deep)) == 0 ? EXPR_TOO_DEEP
+								     : EXPR_BAD_JSON;
 	}
 	e->message[0] = '\0';
 	jq_start(e->jq, v, 0);
-	return 0;
+	return EXPR_TEXT;
 }
 
 enum expr_result expr_text(
 	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size)
 {
-	enum expr_result result;
+	enum expr_result result = start(e, json, why, why_size);
 	jv v;
 
-	if (start(e, json, why, why_size))
-		return EXPR_BAD_JSON;
+	if (result != EXPR_TEXT)
+		return result;
 	v = jq_next(e->jq);
 	if (!jv_is_valid(v))
 		return without_value(e, v, why, why_size);
@@ -155,11 +162,12 @@ enum expr_result expr_text(
 enum expr_result expr_holds(
 	struct expr *e, struct span json, bool *holds, char *why, size_t why_size)
 {
+	enum expr_result result = start(e, json, why, why_size);
 	jv v;
 
 	*holds = e->was_null = false;
-	if (start(e, json, why, why_size))
-		return EXPR_BAD_JSON;
+	if (result != EXPR_TEXT)
+		return result;
 	v = jq_next(e->jq);
 	if (!jv_is_valid(v))
 		return without_value(e, v, why, why_size) == EXPR_ERROR ? EXPR_ERROR : EXPR_TEXT;

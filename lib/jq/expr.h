@@ -22,13 +22,14 @@ enum expr_result {
 	EXPR_INEXACT, /* a number that a double may have changed: beyond 2^53 */
 	EXPR_ERROR, /* the program raised an error or halted */
 	EXPR_BAD_JSON,
+	EXPR_TOO_DEEP, /* JSON that nests deeper than libjq reads: 256 in libjq 1.6 */
 };
-/* Runs the program on one JSON text and takes its first output. @why is filled on EXPR_ERROR and
- * EXPR_BAD_JSON. */
+/* Runs the program on one JSON text and takes its first output. @why is filled on EXPR_ERROR,
+ * EXPR_BAD_JSON and EXPR_TOO_DEEP. */
 enum expr_result expr_text(
 	struct expr *e, struct span json, struct buf *out, char *why, size_t why_size);
 /* EXPR_TEXT: *@holds tells whether the first output is true as jq sees it, anything but false and
- * null; without an output it is false. Else EXPR_ERROR or EXPR_BAD_JSON. */
+ * null; without an output it is false. Else one of these three. */
 enum expr_result expr_holds(
 	struct expr *e, struct span json, bool *holds, char *why, size_t why_size);
 
