@@ -49,6 +49,11 @@ empty() {
 	[ "${lines[0]}" = '{"status":504,"headers":["correlation-id","one"],"payload":null}' ] ||
 		[ "${lines[1]}" = '{"status":504,"headers":["correlation-id","one"],"payload":null}' ]
 	[[ $output == *"evcorr: 1 of 1 id had no reply in time"* ]]
+	# However short the time is, it is looked for.
+	evcorr store <replies
+	[ "$(evcorr wait --timeout 0 one two three | wc -l)" -eq 3 ]
+	run -99 --separate-stderr evcorr wait --timeout 0 one
+	[ "$(jq .status <<<"$output")" -eq 504 ]
 }
 
 @test "one that waits is woken when the reply comes" {

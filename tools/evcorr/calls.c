@@ -183,18 +183,26 @@ void calls_cancel(struct calls *c, uint64_t number)
 
 /* ---- the loop ---- */
 
+/* A time-out may be shorter than the way to Redis: then all keys are looked at when it is there. */
+static bool is_coming(const struct calls *c)
+{
+	return c->redis.state == REDIS_AWAY && !c->redis.reported_away &&
+		c->now_ms < c->opened_ms + LOOK_MS;
+}
+
 static void on_due(struct calls *c)
 {
 	struct table_call *call;
 
 	while ((call = table_first(&c->table)) && call->due_ms <= c->now_ms) {
-		if (call->is_last_look || c->redis.state != REDIS_UP) {
+		if (call->is_last_look || (c->redis.state != REDIS_UP && !is_coming(c))) {
 			calls_time_out(c, call);
-		} else {
-			call->is_last_look = true;
-			table_set_due(&c->table, call, c->now_ms + LOOK_MS);
-			keys_look(c, call);
+			continue;
 		}
+		call->is_last_look = true;
+		table_set_due(&c->table, call, c->now_ms + LOOK_MS);
+		if (c->redis.state == REDIS_UP)
+			keys_look(c, call);
 	}
 }
 
@@ -278,6 +286,7 @@ void calls_open(struct calls *c, const struct calls_opts *o, calls_result_fn *re
 	const char *reply_to = o->reply_to ? opt_text(o->reply_to, "--reply-to") : NULL;
 
 	*c = (struct calls){.result = result, .self = self, .now_ms = wake_now_ms()};
+	c->opened_ms = c->now_ms;
 	ident_open(&c->ident, &o->ident, o->node ? opt_text(o->node, "--node") : NULL);
 	if (reply_to &&
 		ident_parse_reply_to((struct span){reply_to, strlen(reply_to)}, &c->reply_topic,

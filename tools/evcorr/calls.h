@@ -93,7 +93,7 @@ struct calls {
 	int redis_fds, ears_fds;
 	calls_result_fn *result;
 	void *self;
-	int64_t now_ms;
+	int64_t now_ms, opened_ms;
 };
 
 /* Takes the options, connects, and starts CMD, if there is one; dies with 100 when they are wrong.
