@@ -49,6 +49,21 @@ verify() {
 	[[ $output == 'good: 3000 entries read, 3000 signed by'* ]]
 	evchain prove log 5 >proof
 	evchain check --key @vkey proof "$(head -n 6 "$(head -n 1 segments)" | tail -n 1)"
+	# A closed segment is never written again; its entries can be shown.
+	first=$(head -n 1 segments)
+	run -100 evchain append --key @key "$first" <in
+	[ "$output" = "evchain: '$first' is a closed segment: the log is 'log'" ]
+	run -100 evchain verify --key @vkey "$first"
+	evchain show "$first" | cmp - "$first"
+	verify
+}
+
+@test "entries that no head covers are told before they are signed" {
+	evchain append log < <(records 2)
+	run -0 evchain append --key @key log </dev/null
+	[ "$output" = "evchain: warning: 'log' has no head: its 2 entries are signed as they stand" ]
+	run -0 evchain append --key @key log </dev/null
+	[ -z "$output" ]
 }
 
 @test "--rotate by age" {

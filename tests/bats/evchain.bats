@@ -131,9 +131,31 @@ says() {
 	records 3 >&5
 	wait_lines log 3
 	verify
+	# Another name of the log is no way round the lock.
+	mkdir other
+	ln -s ../log other/link
+	ln -s other/link link
+	run -100 evchain append --key @key link </dev/null
+	[[ $output == "evchain: another program appends to "*"log'"* ]]
 	exec 5>&-
 	wait_exit one
 	[ "$status" -eq 0 ]
+}
+
+@test "a symbolic link is another name of its log, also of one that is not there yet" {
+	ln -s log link
+	records 3 | evchain append --key @key link
+	records 3 4 | evchain append --key @key --rotate 100 link
+	[ -L link ]
+	[ "$(echo link* log.0* log.tlog)" = 'link log.000000000000-000000000005 log.tlog' ]
+	chain 1
+	evchain verify --key @vkey link >out
+	verify | cmp - out
+	[ "$(evchain show link | wc -l)" -eq 7 ]
+	evchain prove link 0 >proof
+	evchain check --key @vkey proof "$(evchain show --number 0 link)"
+	ln -s loop loop
+	run -100 evchain append loop </dev/null
 }
 
 @test "heads: each second, after each group, to a descriptor; none without a key" {
@@ -325,4 +347,6 @@ says() {
 	evchain append --key key log </dev/null
 	[ "$(sed -n 2p log.tlog/checkpoint)" = 0 ]
 	verify
+	# The verifier is the half that nobody can make again.
+	run -111 sh -c 'exec evchain keygen a >key2 2>/dev/full'
 }

@@ -12,35 +12,99 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-void files_open(struct files *f, const char *file, bool make)
+/* "folder/", or "". */
+static char *folder_of(const char *path)
 {
-	char *dir = mem_printf("%s.tlog", file);
+	const char *slash = strrchr(path, '/');
 
-	*f = (struct files){.file = file};
-	if (make && mkdir(dir, 0777) && errno != EEXIST)
-		die(errno == ENOSPC || errno == EDQUOT ? EXIT_TEMP : EXIT_PERM,
-			"cannot make the folder '%s': %s", dir, strerror(errno));
+	return slash ? span_text((struct span){path, (size_t)(slash + 1 - path)}) : mem_dup("");
+}
+
+/* The name behind all links, which may be of a file that is not there yet. */
+static char *follow_links(const char *file)
+{
+	enum { MOST = 40 };
+	char *name = mem_dup(file), target[PATH_MAX];
+	ssize_t n;
+
+	for (int i = 0; (n = readlink(name, target, sizeof(target))) >= 0; i++) {
+		char *folder = target[0] == '/' ? mem_dup("") : folder_of(name);
+
+		free(name);
+		name = mem_printf("%s%.*s", folder, (int)n, target);
+		free(folder);
+		if (i == MOST)
+			die(EXIT_PERM, "cannot open '%s': %s", file, strerror(ELOOP));
+	}
+	return name;
+}
+
+/* "FIRST-LAST" of at least 12 digits each. */
+static bool is_range(const char *name, uint64_t *first, uint64_t *last)
+{
+	size_t n = strspn(name, "0123456789"), m;
+
+	if (n < 12 || name[n] != '-')
+		return false;
+	m = strspn(name + n + 1, "0123456789");
+	*first = strtoull(name, NULL, 10);
+	*last = strtoull(name + n + 1, NULL, 10);
+	return m >= 12 && !name[n + 1 + m] && *last >= *first;
+}
+
+void files_refuse_segment(const struct files *f)
+{
+	const char *dot = strrchr(f->file, '.');
+	uint64_t first, last;
+	char *log, *dir;
+
+	if (!dot || !is_range(dot + 1, &first, &last))
+		return;
+	log = span_text((struct span){f->file, (size_t)(dot - f->file)});
+	dir = mem_printf("%s.tlog", log);
+	if (access(dir, F_OK) == 0)
+		die(EXIT_PERM, "'%s' is a closed segment: the log is '%s'", f->file, log);
+	free(log);
+	free(dir);
+}
+
+static void open_folder(struct files *f, const char *dir)
+{
 	f->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (f->dir < 0)
 		die(msg_errno_status(errno), "cannot open the folder '%s': %s", dir,
 			msg_errno(errno));
+}
+
+void files_open(struct files *f, const char *file, bool make)
+{
+	char *dir;
+
+	*f = (struct files){.file = follow_links(file)};
+	files_refuse_segment(f);
+	dir = mem_printf("%s.tlog", f->file);
+	if (make && mkdir(dir, 0777) && errno != EEXIST)
+		die(errno == ENOSPC || errno == EDQUOT ? EXIT_TEMP : EXIT_PERM,
+			"cannot make the folder '%s': %s", dir, strerror(errno));
+	open_folder(f, dir);
 	free(dir);
 }
 
 void files_open_if(struct files *f, const char *file)
 {
-	char *dir = mem_printf("%s.tlog", file);
-	bool is_there = access(dir, F_OK) == 0;
+	char *dir;
 
+	*f = (struct files){.file = follow_links(file), .dir = -1};
+	dir = mem_printf("%s.tlog", f->file);
+	if (access(dir, F_OK) == 0)
+		open_folder(f, dir);
 	free(dir);
-	*f = (struct files){.file = file, .dir = -1};
-	if (is_there)
-		files_open(f, file, false);
 }
 
 static void forget(struct files *f)
@@ -63,35 +127,22 @@ static int compare(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* "FIRST-LAST" of at least 12 digits each. */
-static bool is_range(const char *name, uint64_t *first, uint64_t *last)
-{
-	size_t n = strspn(name, "0123456789"), m;
-
-	if (n < 12 || name[n] != '-')
-		return false;
-	m = strspn(name + n + 1, "0123456789");
-	*first = strtoull(name, NULL, 10);
-	*last = strtoull(name + n + 1, NULL, 10);
-	return m >= 12 && !name[n + 1 + m] && *last >= *first;
-}
-
 static void list_closed(struct files *f)
 {
 	const char *slash = strrchr(f->file, '/'), *name = slash ? slash + 1 : f->file;
-	char *folder = slash ? span_text((struct span){f->file, (size_t)(slash + 1 - f->file)})
-			     : mem_dup(".");
+	char *folder = folder_of(f->file);
 	size_t n = strlen(name);
 	uint64_t first, last;
 	struct dirent *e;
-	DIR *d = opendir(folder);
+	DIR *d = opendir(*folder ? folder : ".");
 
 	if (!d)
-		die(EXIT_TEMP, "cannot read the folder '%s': %s", folder, msg_errno(errno));
+		die(EXIT_TEMP, "cannot read the folder '%s': %s", *folder ? folder : ".",
+			msg_errno(errno));
 	while ((e = readdir(d)))
 		if (strncmp(e->d_name, name, n) == 0 && e->d_name[n] == '.' &&
 			is_range(e->d_name + n + 1, &first, &last))
-			add(f, first, last, mem_printf("%s%s", slash ? folder : "", e->d_name));
+			add(f, first, last, mem_printf("%s%s", folder, e->d_name));
 	closedir(d);
 	free(folder);
 	if (f->count)
@@ -134,6 +185,7 @@ void files_close(struct files *f)
 {
 	forget(f);
 	free(f->segments);
+	free(f->file);
 	if (f->dir >= 0)
 		close(f->dir);
 }
@@ -177,10 +229,8 @@ int file_write(int fd, struct span bytes)
 
 int file_sync_folder(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *folder =
-		slash ? span_text((struct span){path, (size_t)(slash + 1 - path)}) : mem_dup(".");
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *folder = folder_of(path);
+	int fd = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc = fd < 0 ? -1 : fsync(fd);
 
 	free(folder);

@@ -15,17 +15,19 @@ struct segment {
 };
 
 struct files {
-	const char *file;
+	char *file; /* where the symbolic link leads to, when the user named one */
 	int dir; /* FILE.tlog */
 	struct segment *segments; /* in order; FILE itself is the last, if it is there */
 	size_t count;
 };
 
-/* Opens FILE.tlog, and makes it if @make. Dies with 100 when it is not there or cannot be
- * opened. */
+/* Opens FILE.tlog, and makes it if @make. A symbolic link is another name of the log that it leads
+ * to: one lock, one folder. Dies with 100 when the folder is not there or cannot be opened. */
 void files_open(struct files *f, const char *file, bool make);
 /* The same for a reader: dir is -1 when the folder is not there. */
 void files_open_if(struct files *f, const char *file);
+/* Dies with 100 when FILE is a closed segment of a log that stands there. */
+void files_refuse_segment(const struct files *f);
 /* Lists the segments; FILE's first entry is looked up in it, 0 or behind the last closed segment
  * when it is empty. Dies with 111 when the folder cannot be read. */
 void files_list(struct files *f);

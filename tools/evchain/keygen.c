@@ -50,7 +50,8 @@ int keygen_command(int argc, char **argv)
 	vkey_print(&key.verifier, &verifier);
 	if (file_write(STDOUT_FILENO, buf_as_span(&private)) || close(STDOUT_FILENO))
 		die(EXIT_TEMP, "cannot write standard output: %s", strerror(errno));
-	fprintf(stderr, "%.*s\n", (int)verifier.len, verifier.p);
+	if (fprintf(stderr, "%.*s\n", (int)verifier.len, verifier.p) < 0)
+		die(EXIT_TEMP, "cannot write standard error: %s", strerror(errno));
 	explicit_bzero(private.p, private.len);
 	explicit_bzero(&key, sizeof(key));
 	buf_free(&private);

@@ -444,6 +444,9 @@ void recover(struct writer *w)
 		read_file(r, &start);
 	}
 	mend_heads(r);
+	if (!r->has_head && w->tree.size && w->has_key)
+		msg_warn("'%s' has no head: its %" PRIu64 " %s signed as they stand", w->files.file,
+			w->tree.size, PLURAL(w->tree.size, "entry is", "entries are"));
 	if (r->has_head && r->head.size == w->tree.size)
 		w->head_size = r->head.size;
 	buf_free(&r->note);

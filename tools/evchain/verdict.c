@@ -91,6 +91,7 @@ static void prepare(struct verify *v)
 	memset(v, 0, sizeof(*v));
 	v->bad_size = UINT64_MAX;
 	files_open_if(&v->files, file);
+	files_refuse_segment(&v->files);
 	v->tiles.dir = v->files.dir;
 	has_key = take_key(v, &key);
 	read_newest(v);

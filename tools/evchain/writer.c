@@ -248,6 +248,7 @@ void writer_open(
 	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
 		die(EXIT_PERM, "'%s' is no file", file);
 	files_open(&w->files, file, true);
+	file = w->files.file;
 	take_lock(w);
 	if (key) {
 		w->has_key = true;
