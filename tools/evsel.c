@@ -261,6 +261,7 @@ int main(int argc, char **argv)
 		.self = &s,
 		.input = &opt.input,
 		.ack = &opt.ack,
+		.reads_as_it_stands = opt.undead->count > 0,
 	});
 	if (s.seen)
 		msg_info("kept %" PRIu64 " of %" PRIu64 " %s: the expression was null for %" PRIu64

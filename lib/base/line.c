@@ -11,7 +11,7 @@ enum { BLOCK = 128 << 10, LARGE = 64 * BLOCK, READ_MAX = 8 * BLOCK };
 
 void line_init(struct line *l, int fd, char end, size_t max)
 {
-	*l = (struct line){.fd = fd, .end = end, .max = max, .cap = BLOCK};
+	*l = (struct line){.fd = fd, .end = end, .max = max, .cap = BLOCK, .left = UINT64_MAX};
 	l->p = mem_alloc(l->cap + BUF_SLACK);
 }
 
@@ -63,10 +63,15 @@ ssize_t line_read(struct line *l)
 	make_room(l);
 	room = l->cap - l->filled;
 	/* A block that a long line has made big would be filled from a file to its end. */
-	n = read(l->fd, l->p + l->filled, room < READ_MAX ? room : READ_MAX);
-	if (n > 0)
+	if (room > READ_MAX)
+		room = READ_MAX;
+	if (room > l->left)
+		room = (size_t)l->left;
+	n = read(l->fd, l->p + l->filled, room);
+	if (n > 0) {
 		l->filled += (size_t)n;
-	else if (n == 0)
+		l->left -= l->left == UINT64_MAX ? 0 : (uint64_t)n;
+	} else if (n == 0)
 		l->eof = true;
 	return n;
 }

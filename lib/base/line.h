@@ -51,6 +51,7 @@ struct line {
 		 * come */
 		dropped;
 	uint64_t length; /* LINE_LONG: of the whole line, without its end */
+	uint64_t left; /* bytes to read at most; line_init: UINT64_MAX, as many as there are */
 	bool eof, told_torn;
 	uint64_t number; /* of the line handed out last, from 1 */
 };

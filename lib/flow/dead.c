@@ -109,6 +109,14 @@ void dead_open(
 	open_file(d, true);
 }
 
+bool dead_is_file_of(const struct dead *d, int fd)
+{
+	struct stat a, b;
+
+	return d->fd >= 0 && fstat(d->fd, &a) == 0 && fstat(fd, &b) == 0 && S_ISREG(b.st_mode) &&
+		a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 static void write_all(struct dead *d, struct span s)
 {
 	while (s.len) {

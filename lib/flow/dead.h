@@ -35,6 +35,8 @@ struct dead {
 	void *ctx;
 };
 
+/* Whether the dead-letter file is the regular file that @fd has open. */
+bool dead_is_file_of(const struct dead *d, int fd);
 /* Whether refused records are kept. */
 static inline bool dead_keeps(const struct dead *d)
 {

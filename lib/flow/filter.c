@@ -201,6 +201,8 @@ int filter_run(const struct filter *f)
 
 	metrics_counts(METRICS_OUT | METRICS_DROPPED);
 	input_open(&r.in, f->input, '\n', &r.ack, NULL, NULL);
+	if (f->reads_as_it_stands)
+		input_read_as_it_stands(&r.in);
 	out_open(&r.out, STDOUT_FILENO);
 	ack_open(&r.ack, f->ack ? ack_path(f->ack) : NULL, ACK_FILTER);
 	metrics_set_ready(true);

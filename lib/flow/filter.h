@@ -53,6 +53,9 @@ struct filter {
 	 * read. */
 	int64_t (*tick)(void *self, int64_t now_ms, bool ended, struct buf *out);
 	bool ends_on_signal; /* the first signal is the end of its input */
+	/* An input that is a file is read to where it ends at the start: programs behind append to
+	 * it what they refuse. */
+	bool reads_as_it_stands;
 };
 
 /* Runs from standard input to standard output until EOF and returns the exit status. The first

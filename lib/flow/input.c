@@ -43,8 +43,21 @@ void input_open(struct input *in, const struct input_opts *o, char end, struct a
 	metrics_counts(METRICS_IN);
 	dead_open(&in->dead, opt_text(o->on_error, "--on-error"),
 		opt_file(o->dead_letter, "--dead-letter"), give, ctx);
+	if (dead_is_file_of(&in->dead, STDIN_FILENO))
+		die(EXIT_PERM,
+			"the dead-letter file '%s' is the input itself, and would grow for ever: give another one",
+			in->dead.file);
 	line_init(&in->line, STDIN_FILENO, end,
 		(size_t)opt_size(o->max_line, "--max-line", LINE_MAX_DEFAULT));
+}
+
+void input_read_as_it_stands(struct input *in)
+{
+	off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
+	struct stat st;
+
+	if (at >= 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+		in->line.left = st.st_size > at ? (uint64_t)(st.st_size - at) : 0;
 }
 
 const char *input_dead_topic(const struct input *in)

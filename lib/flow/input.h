@@ -40,6 +40,8 @@ struct input {
  * the program writes none there. Dies as dead_open does. */
 void input_open(struct input *in, const struct input_opts *o, char end, struct ack *ack,
 	dead_give_fn *give, void *ctx);
+/* Standard input, if it is a file, is read to where it ends now, whoever appends to it. */
+void input_read_as_it_stands(struct input *in);
 /* With --dead-letter kafka:TOPIC: the topic's name, else NULL. */
 const char *input_dead_topic(const struct input *in);
 

@@ -221,6 +221,21 @@ refused_as() {
 		[ "$output" = $' {"payload":"1"} \n{"payload":"2"}\n{"payload":"3"}' ]
 }
 
+@test "dead letters go round once, though what is refused again is appended to their file" {
+	# More than evsel has read before evkey begins.
+	seq 5000 | sed 's/.*/{"payload":"&"}/' >in
+	run -1 evkey .a --dead-letter dead <in
+	run -1 timeout -s KILL 60 bash -c 'set -o pipefail; evsel --undead <dead | evkey .a --dead-letter dead'
+	[ "$(wc -l <dead)" -eq 10000 ]
+	# A program's own input is no place for its dead letters.
+	for command in 'evsel --undead' 'evkey .a' 'evack'; do
+		# shellcheck disable=SC2086,SC2094 # words; it is refused
+		run -100 timeout -s KILL 60 $command --dead-letter dead <dead
+		[[ $output == *": the dead-letter file 'dead' is the input itself"* ]]
+	done
+	[ "$(wc -l <dead)" -eq 10000 ]
+}
+
 @test "a line that was too large comes back when the limit allows it" {
 	printf '{"payload":"%s"}\n' "$(head -c 5000 /dev/zero | tr '\0' x)" >in
 	run -1 evkey .a --max-line 1K --dead-letter dead <in
