@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void opt_common(struct opt_common *o)
 {
@@ -224,7 +225,7 @@ void opt_parse(int argc, char **argv, void **table, const struct opt_common *o,
 		opt_bad("%s takes text or json, not '%s'", o->log->count ? "--log" : "$EVPIPE_LOG",
 			log);
 	msg_setup(o->quiet->count ? -1 : o->verbose->count, log && strcmp(log, "json") == 0);
-	metrics_init(page->prog, opt_file(o->metrics, "--metrics"));
+	metrics_init(page->prog, opt_metrics_file(o));
 	if (o->ready_fd->count) {
 		int fd = o->ready_fd->ival[0];
 
@@ -318,6 +319,19 @@ const char *opt_file(const struct arg_file *a, const char *name)
 	if (!a->filename[0][0])
 		opt_bad("%s takes a file name that is not empty", name);
 	return a->filename[0];
+}
+
+const char *opt_metrics_file(const struct opt_common *o)
+{
+	const char *file = opt_file(o->metrics, "--metrics");
+	struct stat st;
+
+	if (!file || stat(file, &st))
+		return file;
+	if (!S_ISREG(st.st_mode))
+		opt_bad("--metrics takes a file, which is replaced again and again, and '%s' is none",
+			file);
+	return lstat(file, &st) == 0 && S_ISLNK(st.st_mode) ? realpath(file, NULL) : file;
 }
 
 int64_t opt_duration_ms(const struct arg_str *a, const char *name, int64_t absent)

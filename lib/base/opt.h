@@ -87,5 +87,8 @@ int64_t opt_int(
 /* The value, which is argtable's, or NULL when the option is absent; an empty value is refused. */
 const char *opt_text(const struct arg_str *a, const char *name);
 const char *opt_file(const struct arg_file *a, const char *name);
+/* --metrics: NULL, or the name of the file that is to be replaced: a link is followed, and what is
+ * no file is refused, since a device would be gone. */
+const char *opt_metrics_file(const struct opt_common *o);
 
 #endif

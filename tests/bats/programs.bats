@@ -406,6 +406,19 @@ run_with_metrics() {
 		attempt "$program" "${args[@]}" --metrics nowhere/m <in >out
 		complains "$program" 0 "warning: cannot write metrics to 'nowhere/m': No such file or directory"
 	done
+	# What is no file would be gone: as root, /dev/stderr.
+	mkfifo pipe
+	for program in evsel kread rpub evpipe; do
+		args_of "$program"
+		attempt "$program" --metrics pipe "${args[@]}" </dev/null
+		complains "$program" 100 "--metrics takes a file, which is replaced again and again, and 'pipe' is none; try"
+	done
+	[ -p pipe ]
+	touch there
+	ln -s there link
+	evsel true --metrics link <in >out
+	[ -L link ]
+	grep -q '^evpipe_records_in_total' there
 }
 
 @test "words of kcat, rpk and redis-cli, and mistyped ones, are answered with how it is written here" {

@@ -136,7 +136,7 @@ static void take_options(struct evpipe *e)
 		setenv("EVPIPE_LOG", opt.common.log->sval[0], 1);
 	e->unit = unit_take_name(e->name);
 	/* Again, since the name is known now. */
-	metrics_init("evpipe", opt_file(opt.common.metrics, "--metrics"));
+	metrics_init("evpipe", opt_metrics_file(&opt.common));
 	if (directory_open(e, opt_file(opt.directory, "-d"), &why))
 		die(why.status, "%s", why.text);
 }
