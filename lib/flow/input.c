@@ -56,8 +56,8 @@ void input_read_as_it_stands(struct input *in)
 	off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
 	struct stat st;
 
-	if (at >= 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode))
-		in->line.left = st.st_size > at ? (uint64_t)(st.st_size - at) : 0;
+	if (at >= 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > at)
+		in->line.left = (uint64_t)(st.st_size - at);
 }
 
 const char *input_dead_topic(const struct input *in)
