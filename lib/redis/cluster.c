@@ -311,7 +311,8 @@ static bool gives_back(struct cluster *c, struct member *m, struct span error)
 	return false;
 }
 
-/* The server has done a command. The reply may be given much later: when replicas have it, too. */
+/* The server has done a command, or has found it wrong. The reply may be given much later: when
+ * replicas have it, too. */
 static void on_done(struct cluster *c, struct member *m)
 {
 	m->node.has_done = false;
@@ -340,6 +341,8 @@ enum node_got cluster_next(struct cluster *c, struct link_reply *reply, struct r
 			m->aborts &= reply->value.type == RESP_STATUS;
 		else if (got == NODE_REPLY && gives_back(c, m, reply->value.text))
 			return NODE_AGAIN;
+		else if (got == NODE_REPLY && redis_fault(reply->value.text) == REDIS_FAULT_COMMAND)
+			on_done(c, m);
 		return got;
 	}
 	return NODE_NONE;

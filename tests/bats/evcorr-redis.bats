@@ -150,6 +150,22 @@ replies() {
 	for n in 1 2 3 4 5 6; do wait_for "[ \"\$(scli n$n dbsize)\" -eq 0 ]"; done
 	run -100 evcorr store -u "$url" --nobody drop </dev/null
 	[[ $output == *"a node of a cluster does not know who listens"* ]]
+	# One that was down is there with the first answer, be it that a reply is refused.
+	redis-cli -c -p "$(port_of n1)" set 'evcorr:{63}' x
+	at=$(node_of "$(slot_of 'evcorr:{63}')")
+	slot=$(scli "$at" cluster nodes | awk '/myself/ { split($9, r, "-"); print r[1] }')
+	mkfifo fifo
+	spawn store sh -c "exec evcorr store -u $url --on-error skip --metrics m <fifo"
+	exec 8>fifo
+	wait_for 'grep -q "^evpipe_ready{.*} 1" m'
+	scli "$at" cluster delslots "$slot"
+	echo '{"headers":["correlation-id","c"],"payload":"p"}' >&8
+	wait_file_contains store.err 'CLUSTERDOWN'
+	wait_for 'grep -q "^evpipe_ready{.*} 0" m'
+	scli "$at" cluster addslots "$slot"
+	wait_file_contains store.err 'WRONGTYPE'
+	wait_file_contains store.err 'is there after'
+	wait_for 'grep -q "^evpipe_ready{.*} 1" m'
 }
 
 @test "a key of another type: store refuses its reply, wait and call say why theirs does not come" {

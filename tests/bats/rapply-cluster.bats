@@ -197,3 +197,38 @@ sum_is() {
 	[ "$status" -eq 0 ]
 	sum_is z 499500
 }
+
+@test "rapply in a cluster is not ready while one node takes no commands, though another has just answered" {
+	local at slot n=0
+	TOPIC=some
+	at=$(node_of "$(slot_of some)")
+	while [ "$(node_of "$(slot_of "else$n")")" = "$at" ]; do n=$((n + 1)); done
+	slot=$(scli "$at" cluster nodes | awk '/myself/ { split($9, r, "-"); print r[2] }')
+	mkfifo in
+	spawn app sh -c "exec rapply -u $(url) --metrics m <in"
+	exec 7>in
+	put 0 '["INCR","some"]' >&7
+	put 1 "[\"INCR\",\"else$n\"]" >&7
+	wait_for '[ "$(ccli get some)$(ccli get "else$n")" = 11 ]'
+	scli "$at" cluster delslots "$slot"
+	put 2 '["INCR","some"]' >&7
+	wait_file_contains app.err CLUSTERDOWN
+	freeze "$(pid_of app)"
+	scli "$at" config set maxmemory 1
+	scli "$at" cluster addslots "$slot"
+	put 3 "[\"INCR\",\"else$n\"]" >&7
+	stop app CONT
+	wait_file_contains app.err 'is there after'
+	wait_file_contains app.err 'takes no commands: OOM'
+	# Some attempts later.
+	wait_for '[ "$(awk "/^evpipe_errors_total.*\"redis\"/ { print \$2 }" m)" -ge 5 ]'
+	grep -q '^evpipe_ready{.*} 0' m
+	[ "$(ccli get "else$n")" = 2 ]
+	scli "$at" config set maxmemory 0
+	wait_for '[ "$(ccli get some)" = 2 ]'
+	wait_for 'grep -q "^evpipe_ready{.*} 1" m'
+	exec 7>&-
+	wait_exit app
+	[ "$status" -eq 0 ]
+	[ "$(grep -c 'takes no commands' app.err) $(grep -c 'trying again' app.err)" = '1 1' ]
+}

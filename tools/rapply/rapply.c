@@ -68,10 +68,10 @@ static void on_redis(struct rapply *s, const struct pollfd *p)
 {
 	enum redis_news news = rsink_step(&s->sink, &s->redis, p, s->now_ms);
 
-	if (news == REDIS_CAME) {
+	if (news == REDIS_CAME)
 		s->look_due = true;
-		metrics_set_ready(!s->waits && redis_is_there(&s->redis));
-	}
+	if (s->waits)
+		metrics_set_ready(false);
 	replies_take(s);
 	if (news == REDIS_WENT)
 		replies_lost(s);

@@ -41,7 +41,7 @@ void replies_end_wait(struct rapply *s)
 	msg_warn("redis at %s takes commands again after %.1f s", redis_name(&s->redis),
 		(double)(s->now_ms - s->waits_since_ms) / 1000);
 	s->waits = false;
-	metrics_set_ready(true);
+	metrics_set_ready(redis_is_there(&s->redis));
 }
 
 enum redis_fault replies_fault(struct span error)
