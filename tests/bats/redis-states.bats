@@ -111,6 +111,22 @@ serves() {
 	[ "$(cat sub.out)" = a ]
 }
 
+@test "a sink of streams waits for a server that runs a script, and says it once" {
+	redis_start redis --busy-reply-threshold 50
+	feed pub rpub --stream s --raw
+	wait_for 'is_ready pub'
+	rcli eval 'while true do end' 0 >/dev/null 2>&1 &
+	wait_for 'rcli ping | grep -q BUSY'
+	echo 1 >&7
+	wait_file_contains pub.err BUSY
+	wait_for 'grep -q "^evpipe_ready{.*} 0" pub.m'
+	rcli script kill
+	wait "$!" || true
+	serves pub
+	grep -q '^evpipe_outages_total{.*} 1' pub.m
+	[ "$(rcli xlen s)" = 1 ]
+}
+
 @test "a writer at a replica says so, and goes on when it is a primary" {
 	redis_start
 	rcli replicaof 127.0.0.1 1

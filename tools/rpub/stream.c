@@ -202,7 +202,7 @@ void stream_serves(struct rpub *s)
 	s->backoff_ms = 0;
 	msg_warn("redis at %s serves again after %.1f s", redis_name(&s->redis),
 		(double)(s->now_ms - t->stalled_ms) / 1000);
-	metrics_set_ready(true);
+	metrics_set_ready(redis_is_there(&s->redis));
 }
 
 bool stream_entry(struct rpub *s, uint64_t i, struct resp *elements)
@@ -244,13 +244,15 @@ static void on_executed(struct rpub *s, uint64_t to, const struct link_reply *re
 	}
 }
 
-/* The server refuses to write. One that is a replica now is no longer the one to ask. */
+/* The server refuses to write. One that is a replica now is no longer the one to ask, and one that
+ * runs a script does not say what it is. */
 void stream_wait(struct rpub *s)
 {
 	struct rpub_stream *t = &s->stream;
 	struct span why = {t->away, strlen(t->away)};
 
-	if (span_starts(why, "READONLY") || span_starts(why, "MASTERDOWN")) {
+	if (span_starts(why, "READONLY") || span_starts(why, "MASTERDOWN") ||
+		span_starts(why, "BUSY ")) {
 		redis_lose(&s->redis, why);
 		return;
 	}
