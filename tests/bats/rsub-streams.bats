@@ -412,6 +412,63 @@ counter() {
 	[ "$(wc -l <sub.err)" -eq 2 ]
 }
 
+@test "rsub -s reads on while Redis has no memory for writers, acknowledges, and says nothing" {
+	add s 1 6
+	reads -s s
+	come sink sink
+	spawn alone rsub -s s --metrics alone.m
+	wait_lines sub.out 6
+	wait_lines alone.out 6
+	rcli config set maxmemory 1 >/dev/null
+	# Each second it looks at the stream, in a transaction, which takes no command now.
+	wait_for 'rcli info errorstats | grep -qE "OOM:count=[1-9][0-9]"'
+	say sink "final $RUN 1-6"
+	wait_for '[ "$(pending s g)" = "" ]'
+	rcli config set maxmemory 0 >/dev/null
+	add s 7 8
+	wait_lines sub.out 8
+	wait_lines alone.out 8
+	stop alone
+	wait_exit alone
+	[ "$(cat sub.err alone.err)" = '' ]
+	grep -q '^evpipe_outages_total{.*} 0' alone.m
+}
+
+@test "rsub -s waits where a key of another type has taken the stream's place, says so once, and reads on" {
+	add s 1 3
+	add t 1 3
+	reads -s s -s t
+	come sink sink
+	spawn alone rsub -s s --metrics alone.m
+	wait_lines sub.out 6
+	wait_lines alone.out 3
+	say sink "final $RUN 1 2"
+	wait_for '[ "$(pending s g) $(pending t g)" = "3-1 1-1 2-1 3-1" ]'
+	rcli set s x >/dev/null
+	# What is final of the other stream is acknowledged all the same.
+	say sink "final $RUN 3-6"
+	wait_for '[ "$(pending t g)" = "" ]'
+	for name in sub alone; do wait_file_contains $name.err "'s' is no stream any more: WRONGTYPE"; done
+	# Some attempts later.
+	wait_for 'rcli info errorstats | grep -qE "WRONGTYPE:count=([1-9][0-9])"'
+	for m in m alone.m; do
+		wait_for "grep -q '^evpipe_outages_total{.*} 1' $m && grep -q '^evpipe_ready{.*} 0' $m"
+	done
+	rcli del s >/dev/null
+	add s 4 5
+	wait_lines sub.out 8
+	wait_lines alone.out 5
+	[ "$(payloads alone.out)" = '1 2 3 4 5' ]
+	say sink "final $RUN 7 8"
+	wait_for '[ "$(pending s g)" = "" ]'
+	for name in sub alone; do
+		wait_file_contains $name.err 'serves again'
+		[ "$(grep -c 'trying again' $name.err) $(grep -c 'serves again' $name.err)" = '1 1' ]
+	done
+	for m in m alone.m; do wait_for "grep -q '^evpipe_ready{.*} 1' $m"; done
+	grep -q '^evpipe_outages_total{.*} 1' m
+}
+
 @test "rsub -s -g waits on a replica, says so once, and goes on when it is a primary" {
 	redis_start other
 	add s 1 3

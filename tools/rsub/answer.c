@@ -263,6 +263,21 @@ static void look_at(struct streams *s, struct stream *st, const struct info *i)
 	}
 }
 
+/* A key of another type has taken the place of the stream, and may go again. */
+static void on_wrong_type(struct streams *s, const struct stream *st, struct span error)
+{
+	char why[400];
+
+	if (!st->is_known) {
+		streams_refused(s, ASK_INFO, st, error);
+		return;
+	}
+	snprintf(why, sizeof(why), "'%.200s' is no stream any more: %.*s", st->name,
+		(int)(error.len < 150 ? error.len : 150), error.p);
+	streams_step(s, STREAMS_SETUP);
+	streams_stall(s, (struct span){why, strlen(why)});
+}
+
 static void on_info(struct streams *s, struct stream *st, const struct link_reply *reply)
 {
 	struct info i, *old = &st->info;
@@ -271,7 +286,7 @@ static void on_info(struct streams *s, struct stream *st, const struct link_repl
 
 	if (error.p) {
 		if (span_starts(error, "WRONGTYPE"))
-			streams_refused(s, ASK_INFO, st, error);
+			on_wrong_type(s, st, error);
 		else
 			deny_info(s, error);
 		return;
@@ -329,45 +344,23 @@ static void on_ack(struct streams *s, struct stream *st, uint64_t count)
 
 /* ---- errors ---- */
 
-static void stall(struct streams *s, struct span why)
+/* What is there is looked at again, not too often. */
+static void look_again(struct streams *s)
 {
-	if (!s->is_stalled) {
-		msg_warn("redis at %s: %.*s; trying again", redis_name(&s->redis),
-			(int)(why.len < 200 ? why.len : 200), why.p);
-		redis_count_outage();
-		whole_ready(s->whole, &s->is_ready, false);
-		s->stalled_ms = s->now_ms;
-	}
-	whole_count(&s->whole->stalled, &s->is_stalled, true);
-	s->retry_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 100, 2000);
-	if (s->step == STREAMS_SETUP)
-		s->has_asked = false;
-}
-
-static void serves_again(struct streams *s)
-{
-	s->backoff_ms = s->retry_ms = 0;
-	if (!s->is_stalled)
-		return;
-	whole_count(&s->whole->stalled, &s->is_stalled, false);
-	msg_warn("redis at %s serves again after %.1f s", redis_name(&s->redis),
-		(double)(s->now_ms - s->stalled_ms) / 1000);
-	whole_ready(s->whole, &s->is_ready, s->step != STREAMS_SETUP);
-}
-
-/* The group is gone, and perhaps the stream: what is there is looked at again, not too often. */
-static void on_no_group(struct streams *s, struct span text)
-{
-	if (s->denied[0]) {
-		source_end(s->source, EXIT_PERM, "redis at %s: %.*s: %s%s", redis_name(&s->redis),
-			(int)(text.len < 200 ? text.len : 200), text.p, s->denied,
-			redis_advice(&s->redis, (struct span){s->denied, strlen(s->denied)}));
-		return;
-	}
 	for (int i = 0; i < s->count; i++)
 		s->streams[i].has_group = false;
 	s->retry_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 10, 2000);
 	streams_step(s, STREAMS_SETUP);
+}
+
+static void on_no_group(struct streams *s, struct span text)
+{
+	if (s->denied[0])
+		source_end(s->source, EXIT_PERM, "redis at %s: %.*s: %s%s", redis_name(&s->redis),
+			(int)(text.len < 200 ? text.len : 200), text.p, s->denied,
+			redis_advice(&s->redis, (struct span){s->denied, strlen(s->denied)}));
+	else
+		look_again(s);
 }
 
 /* Returns whether the error is of the command alone. */
@@ -381,8 +374,10 @@ static bool on_common_error(struct streams *s, struct span text)
 		redis_lose(&s->redis, text);
 	else if (span_starts(text, "NOGROUP") || is_unblocked)
 		on_no_group(s, text);
+	else if (span_starts(text, "WRONGTYPE") && !s->has_no_info)
+		look_again(s);
 	else if (redis_fault(text) == REDIS_FAULT_AWAY && !span_starts(text, "EXECABORT"))
-		stall(s, text);
+		streams_stall(s, text);
 	else
 		return true;
 	return false;
@@ -395,6 +390,10 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 
 	if (what == ASK_ACK)
 		xack_again(&st->acks);
+	s->info_is_refused |= what == ASK_QUEUE;
+	/* Without memory a transaction takes no command at all, and reading goes on. */
+	if (what == ASK_QUEUE && span_starts(text, "OOM ") && s->step != STREAMS_SETUP)
+		return;
 	if (what == ASK_GROUP && span_starts(text, "BUSYGROUP")) {
 		st->has_group = st->had_group = true;
 		return;
@@ -405,9 +404,9 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 	if ((what == ASK_QUEUE || what == ASK_INFO) && is_config) {
 		deny_info(s, text);
 	} else if (what == ASK_INFO && span_starts(text, "EXECABORT")) {
-		/* The reason has been told before. */
-		if (!s->is_stalled)
+		if (!s->info_is_refused)
 			deny_info(s, text);
+		s->info_is_refused = false;
 	} else if (what == ASK_GROUP && span_starts(text, "NOPERM")) {
 		snprintf(s->denied, sizeof(s->denied), "%.*s", (int)text.len, text.p);
 	} else if ((what == ASK_CLAIM || what == ASK_DELIVERIES) && !s->max_deliveries) {
@@ -431,8 +430,9 @@ static void on_reply(struct streams *s, enum ask what, struct stream *st, uint64
 			on_error(s, what, st, reply->value.text);
 		return;
 	}
-	if (what >= ASK_GROUP && what != ASK_QUIET)
-		serves_again(s);
+	if (what >= ASK_GROUP && what != ASK_QUIET &&
+		(s->step != STREAMS_SETUP || what == ASK_GROUP))
+		streams_serve_again(s);
 	switch (what) {
 	case ASK_INFO:
 		on_info(s, st, reply);

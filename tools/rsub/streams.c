@@ -228,6 +228,34 @@ void streams_refused(struct streams *s, enum ask what, const struct stream *st, 
 		redis_advice(&s->redis, text));
 }
 
+/* ---- a server in trouble ---- */
+
+void streams_stall(struct streams *s, struct span why)
+{
+	if (!s->is_stalled) {
+		msg_warn("redis at %s: %.*s; trying again", redis_name(&s->redis),
+			(int)(why.len < 400 ? why.len : 400), why.p);
+		redis_count_outage();
+		whole_ready(s->whole, &s->is_ready, false);
+		s->stalled_ms = s->now_ms;
+	}
+	whole_count(&s->whole->stalled, &s->is_stalled, true);
+	s->retry_ms = s->now_ms + wake_backoff_ms(&s->backoff_ms, 100, 2000);
+	if (s->step == STREAMS_SETUP)
+		s->has_asked = false;
+}
+
+void streams_serve_again(struct streams *s)
+{
+	s->backoff_ms = s->retry_ms = 0;
+	if (!s->is_stalled)
+		return;
+	whole_count(&s->whole->stalled, &s->is_stalled, false);
+	msg_warn("redis at %s serves again after %.1f s", redis_name(&s->redis),
+		(double)(s->now_ms - s->stalled_ms) / 1000);
+	whole_ready(s->whole, &s->is_ready, s->step != STREAMS_SETUP);
+}
+
 /* ---- the loop ---- */
 
 int streams_poll(struct streams *s, struct pollfd *p)

@@ -119,9 +119,10 @@ struct streams {
 	bool rests; /* the connection is left alone in this turn */
 	bool is_ready;
 	bool is_over; /* -e: all streams are at their end */
-	bool is_stalled; /* the server is there and refuses to write */
+	bool is_stalled; /* the server is there and refuses, for the time being */
 	size_t room_out; /* records that were asked for */
 	bool may_not_ack;
+	bool info_is_refused; /* by the error of a command before its EXEC */
 	bool has_no_info, has_no_claim; /* it does not know the command, or does not allow it */
 	char denied[200]; /* why no group can be made; "": not tried */
 	int64_t stalled_ms, retry_ms, backoff_ms;
@@ -172,6 +173,10 @@ static inline int32_t streams_part(const struct streams *s, const struct stream 
 void streams_gap(struct streams *s, const struct stream *st, uint64_t count, const char *how);
 /* A command of the stream is refused for good: ends the program with 100. */
 void streams_refused(struct streams *s, enum ask what, const struct stream *st, struct span text);
+/* The server is there and refuses for a reason that passes: says so once; what was asked for is
+ * asked again after a pause. And it has done something. */
+void streams_stall(struct streams *s, struct span why);
+void streams_serve_again(struct streams *s);
 
 /* ask.c: the next command of the step, when there is room behind @pending records that have come
  * and are not printed. Call while REDIS_UP. */
