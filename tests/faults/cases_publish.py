@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
-"""rpub --stream --wait 1 behind three sentinels, and in a cluster: what it says to be delivered, by handing it on, is in the
-stream after every failover and every move of a slot. Entries whose answer was lost may be there twice."""
+"""rpub --stream behind three sentinels, with --wait 1 or with the servers' min-replicas-to-write, and in a cluster: what it
+says to be delivered, by handing it on, is in the stream after every failover and every move of a slot. Entries whose answer
+was lost may be there twice."""
 import json
 import threading
 import time
@@ -13,11 +14,11 @@ from rig import Failure, case
 class Fed(Rounds):
     """One rpub that is fed with numbers, and what it hands on."""
 
-    def start(self, url, stream, head=lambda n: b""):
+    def start(self, url, stream, head=lambda n: b"", options=("--wait", "1")):
         """@head: the members that a number's record begins with."""
         self.count, self.head = self.rig.pick(9000, 20000, 20000), head
         with open(self.rig.path("passed"), "wb") as passed:
-            self.rpub = self.rig.spawn("rpub", "rpub", "-u", url, "--stream", stream, "--wait", "1", "--pass", stdin=-1,
+            self.rpub = self.rig.spawn("rpub", "rpub", "-u", url, "--stream", stream, *options, "--pass", stdin=-1,
                                        stdout=passed)
         self.log = threading.Thread(target=self.feed, daemon=True)
         self.log.count = self.count
@@ -62,15 +63,16 @@ def numbers(entries):
 class Published(Watched, Fed):
     """Two servers and three sentinels."""
 
-    def __init__(self, rig):  # pylint: disable=super-init-not-called
+    def __init__(self, rig, options=("--wait", "1"), config=()):  # pylint: disable=super-init-not-called
+        """@config: of the servers."""
         self.rig = rig
-        self.servers = [Server(rig, f"redis-{i}") for i in range(2)]
+        self.servers = [Server(rig, f"redis-{i}", *config) for i in range(2)]
         for server in self.servers:
             server.start()
         self.primary = self.servers[0]
         self.other.follow(self.primary)
         rig.until(self.other.follows, "the replica follows")
-        self.start(self.where(), "s")
+        self.start(self.where(), "s", options=options)
 
     applied = Fed.applied
 
@@ -90,11 +92,18 @@ class Spread(Cluster, Fed):
                                    for tag in range(TAGS)])
 
 
+# The servers take a write only while they have a replica.
+GUARDED = {"options": (), "config": ("--min-replicas-to-write", "1")}
+
+
 @case("publish-wait-command", ("normal", "long"), how="command")
 @case("publish-wait-kill", how="kill")
 @case("publish-wait-stop", ("normal", "long"), how="stop")
-def failover(rig, how):
-    flow = Published(rig)
+@case("publish-guarded-command", how="command", **GUARDED)
+@case("publish-guarded-kill", ("normal", "long"), how="kill", **GUARDED)
+@case("publish-guarded-stop", ("normal", "long"), how="stop", **GUARDED)
+def failover(rig, how, **settings):
+    flow = Published(rig, **settings)
     for _ in flow.rounds(1, 2, 20):
         flow.fail(how)
     return flow.finish()
