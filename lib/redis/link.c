@@ -22,6 +22,7 @@
 
 enum {
 	SHAKE_MS = 3000, /* hands */
+	SHAKE_FIRST_MS = 700, /* … and until it is asked for the first time what the port speaks */
 	LOGIN_MS = 5000,
 	ASK_MS = 5000, /* of silence */
 	ANSWER_MS = 1000, /* after that the server does not answer */
@@ -350,6 +351,18 @@ void link_redial(struct link *l, int64_t now_ms)
 	dial_retry(&l->dial, now_ms);
 }
 
+/* Whether nothing shows yet that the port speaks TLS, and it may be asked. */
+static bool is_first(const struct link *l)
+{
+	return !l->probes && !l->has_shaken && l->dial.port;
+}
+
+static void on_late_shake(struct link *l)
+{
+	l->is_hasty = is_first(l);
+	link_lose(l, EXIT_TEMP, "no answer to the TLS handshake within %d s", SHAKE_MS / 1000);
+}
+
 static void on_shaking(struct link *l)
 {
 	int got = bytes_shake(&l->bytes);
@@ -358,6 +371,7 @@ static void on_shaking(struct link *l)
 		lose_bytes(l);
 	if (got <= 0)
 		return;
+	l->has_shaken = true;
 	l->state = LINK_LOGIN;
 	l->deadline_ms = l->now_ms + LOGIN_MS;
 	link_begin_login(l);
@@ -378,7 +392,8 @@ static void on_dialing(struct link *l, short revents)
 	bytes_open(&l->bytes, dial_take(&l->dial),
 		l->speaks_tls ? l->login->tls_if_spoken : l->login->tls, l->dial.host);
 	l->state = LINK_SHAKING;
-	l->deadline_ms = l->now_ms + SHAKE_MS;
+	l->is_hasty = false;
+	l->deadline_ms = l->now_ms + (is_first(l) ? SHAKE_FIRST_MS : SHAKE_MS);
 	on_shaking(l);
 }
 
@@ -434,8 +449,7 @@ enum link_news link_step(struct link *l, short revents, int64_t now_ms)
 	else if (l->state == LINK_UP)
 		on_up(l, revents);
 	if (l->state == LINK_SHAKING && now_ms >= l->deadline_ms)
-		link_lose(l, EXIT_TEMP, "no answer to the TLS handshake within %d s",
-			SHAKE_MS / 1000);
+		on_late_shake(l);
 	else if (l->state == LINK_LOGIN && now_ms >= l->deadline_ms)
 		link_lose(l, EXIT_TEMP, "no answer within %d s", LOGIN_MS / 1000);
 	if (l->news == LINK_LOST && link_should_probe(l, state))

@@ -77,6 +77,8 @@ struct link {
 	struct trouble probed; /* why it is probed */
 	struct bytes_client *probe_tls;
 	unsigned probes; /* since the last login, or as many as there may be: one was answered */
+	bool is_hasty; /* the probe began when an answer might still have come: no loss yet */
+	bool has_shaken; /* a server has spoken as it should, TLS or not */
 	bool speaks_tls; /* as a probe has found */
 	int64_t refused_ms; /* the login has been refused since then; 0: it was not */
 	char advice[160]; /* of link_advice */

@@ -52,10 +52,22 @@ void link_begin_probe(struct link *l, int fd)
 	link_on_probing(l, 0);
 }
 
+/* Dials anew, with what was found out. */
+static void go_on(struct link *l)
+{
+	l->probe = LINK_PROBE_NONE;
+	bytes_close(&l->bytes);
+	link_dial(l, l->now_ms);
+}
+
 static void lose_again(struct link *l)
 {
 	struct trouble why = l->probed;
 
+	if (l->is_hasty) {
+		go_on(l);
+		return;
+	}
 	link_lose(l, why.status, "%s", why.text);
 	l->probe = LINK_PROBE_NONE;
 }
@@ -70,9 +82,7 @@ static void end(struct link *l, bool other)
 	if (other && l->probe == LINK_PROBE_TLS && l->login->tls_if_spoken) {
 		l->speaks_tls = true;
 		l->probes = 0;
-		l->probe = LINK_PROBE_NONE;
-		bytes_close(&l->bytes);
-		link_dial(l, l->now_ms);
+		go_on(l);
 		return;
 	}
 	if (other && l->probe == LINK_PROBE_TLS)

@@ -89,6 +89,22 @@ refused() {
 	refused 'does not speak TLS at this port' -u "$(at rediss)" --cacert "$CERTS/ca.pem"
 }
 
+# left PORT: connections whose client has gone, and which the server has not closed.
+left() {
+	awk -v port=":$(printf %04X "$1")" '$2 ~ port "$" && $4 == "08"' /proc/net/tcp | wc -l
+}
+
+@test "a server that is slow to speak TLS is asked what it speaks, and is not taken for a plain one" {
+	redis_tls_start address
+	freeze "$(cat redis.pid)"
+	spawn pub sh -c 'echo 1 | exec rpub "$@" --raw x' pub -u "$(at rediss)" --cacert "$CERTS/ca.pem"
+	# The first connection was given up for one that asks, and that for a third one.
+	wait_for '[ "$(left "$REDIS_PORT")" -ge 2 ]'
+	kill -CONT "$(cat redis.pid)"
+	wait_exit pub
+	[ "$status" -eq 0 ]
+}
+
 @test "a port that speaks TLS is told where no TLS was asked for" {
 	redis_tls_start address
 	refused 'speaks TLS at this port' -u "$(at redis)"
