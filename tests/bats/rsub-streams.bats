@@ -348,6 +348,33 @@ counter() {
 	[ "$(rsub -s s -g g --commit written -e)" = '' ]
 }
 
+@test "rsub -s -g tells what was trimmed while its group was gone" {
+	add s 1 6
+	reads -s s
+	come sink sink
+	wait_lines sub.out 6
+	say sink "final $RUN 1-6"
+	wait_for '[ "$(pending s g)" = "" ]'
+	looks_again
+	add s 7 8
+	wait_lines sub.out 8
+	printf '%s\n' multi 'xgroup destroy s g' 'xadd s 9-1 payload 9' 'xadd s 10-1 payload 10' 'xadd s 11-1 payload 11' \
+		'xtrim s maxlen 1' exec | rcli >/dev/null
+	wait_lines sub.out 9
+	wait_file_contains sub.err "gap: stream 's': 2 entries that were not read are gone"
+	looks_again
+	[ "$(payloads sub.out)" = '1 2 3 4 5 6 7 8 11' ]
+	[ "$(grep -c gap: sub.err)" = 1 ]
+	wait_for '[ "$(counter lost_records_total)" = 2 ]'
+	# What was read and is gone is no loss.
+	printf '%s\n' multi 'xgroup destroy s g' 'xtrim s maxlen 0' exec | rcli >/dev/null
+	wait_for '[ "$(grep -c "was gone" sub.err)" = 2 ]'
+	add s 12 12
+	wait_lines sub.out 10
+	looks_again
+	[ "$(grep -c gap: sub.err)" = 1 ]
+}
+
 @test "rsub -s -g reads a stream that was deleted and filled again from its beginning" {
 	add s 100 103
 	reads -s s

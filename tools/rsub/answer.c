@@ -226,17 +226,22 @@ static void deny_info(struct streams *s, struct span why)
 			redis_name(&s->redis), (int)(why.len < 200 ? why.len : 200), why.p);
 }
 
+/* @lost as of info_lost. */
+static void tell_lost(struct streams *s, const struct stream *st, int64_t lost)
+{
+	if (lost)
+		streams_gap(s, st, lost < 0 ? 0 : (uint64_t)lost, "not read");
+}
+
 /* The stream was deleted and filled again: its ids begin anew, and those of before mean nothing. */
 static void begin_anew(struct streams *s, struct stream *st)
 {
 	struct ledger *l = s->source->ledger;
-	int64_t lost = info_gone(&st->losses, &st->info, st->read);
 
 	msg_warn(
 		"redis at %s: stream '%s' was deleted: what comes in it now is read from the beginning",
 		redis_name(&s->redis), st->name);
-	if (lost)
-		streams_gap(s, st, lost < 0 ? 0 : (uint64_t)lost, "not read");
+	tell_lost(s, st, info_gone(&st->losses, &st->info, st->read));
 	st->losses = (struct info_losses){0};
 	st->info = (struct info){0};
 	st->rewound = st->read = (struct id){0};
@@ -263,30 +268,14 @@ static void look_at(struct streams *s, struct stream *st, const struct info *i)
 	}
 }
 
-/* A key of another type has taken the place of the stream, and may go again. */
-static void on_wrong_type(struct streams *s, const struct stream *st, struct span error)
-{
-	char why[400];
-
-	if (!st->is_known) {
-		streams_refused(s, ASK_INFO, st, error);
-		return;
-	}
-	snprintf(why, sizeof(why), "'%.200s' is no stream any more: %.*s", st->name,
-		(int)(error.len < 150 ? error.len : 150), error.p);
-	streams_step(s, STREAMS_SETUP);
-	streams_stall(s, (struct span){why, strlen(why)});
-}
-
 static void on_info(struct streams *s, struct stream *st, const struct link_reply *reply)
 {
 	struct info i, *old = &st->info;
 	struct span error = info_take(&i, reply, s->group);
-	int64_t lost;
 
 	if (error.p) {
 		if (span_starts(error, "WRONGTYPE"))
-			on_wrong_type(s, st, error);
+			streams_wrong_type(s, st, error);
 		else
 			deny_info(s, error);
 		return;
@@ -295,17 +284,17 @@ static void on_info(struct streams *s, struct stream *st, const struct link_repl
 	if (s->group) {
 		st->has_group = i.has_group;
 		st->had_group = st->had_group || i.has_group;
-		if (!i.has_group)
+		if (!i.has_group) {
+			tell_lost(s, st, info_passed(&st->losses, old, &i, st->read));
 			return;
+		}
 	}
 	if (!s->group || s->is_exact) {
 		i.delivered = st->read;
 		i.read = old->read;
 		i.has_read = !s->is_exact || old->has_read;
 	}
-	lost = info_lost(&st->losses, &i);
-	if (lost)
-		streams_gap(s, st, lost < 0 ? 0 : (uint64_t)lost, "not read");
+	tell_lost(s, st, info_lost(&st->losses, &i));
 	if (st->losses.has_lag)
 		metrics_lag(st->name, 0, (int64_t)st->losses.lag);
 	*old = i;
@@ -465,6 +454,13 @@ static void on_reply(struct streams *s, enum ask what, struct stream *st, uint64
 	}
 }
 
+/* Whether the answer that was lost had entries is not known. */
+static void lose_count(struct streams *s)
+{
+	for (int i = 0; s->group && !s->is_exact && i < s->count; i++)
+		s->streams[i].info.has_read = false;
+}
+
 static void take(struct streams *s, enum redis_got got, const struct link_reply *reply)
 {
 	enum ask what = (enum ask)(reply->tag >> 56);
@@ -480,6 +476,8 @@ static void take(struct streams *s, enum redis_got got, const struct link_reply 
 		on_reply(s, what, st, count, round, reply);
 	else if (what == ASK_ACK && round == (st->acks.round & 0xff))
 		xack_again(&st->acks);
+	else if (what == ASK_NEW)
+		lose_count(s);
 }
 
 void streams_results(struct streams *s)

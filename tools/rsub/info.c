@@ -203,6 +203,22 @@ int64_t info_lost(struct info_losses *l, const struct info *i)
 	return lost;
 }
 
+int64_t info_passed(
+	struct info_losses *l, const struct info *before, const struct info *now, struct id read)
+{
+	bool is_trimmed = !now->length || (now->has_first && id_compare(now->first, read) > 0);
+	int64_t lost;
+
+	if (!l->has_base || l->lost_count || !before->has_read || before->consumers > 1 ||
+		!now->has_added || !is_trimmed || id_compare(now->last, read) <= 0)
+		return 0;
+	lost = (int64_t)(now->added - before->read - now->length) - l->base;
+	if (lost <= 0)
+		return 0;
+	l->base += lost;
+	return lost;
+}
+
 int64_t info_gone(const struct info_losses *l, const struct info *last, struct id read)
 {
 	if (!l->lag || id_compare(read, last->last) >= 0)

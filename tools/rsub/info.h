@@ -41,6 +41,11 @@ struct info_losses {
 /* Compares with the last time. Returns how many entries were lost since; -1: some, but Redis does
  * not say how many. */
 int64_t info_lost(struct info_losses *l, const struct info *i);
+/* The group is gone: how many entries behind @read, the last one that its only consumer has read,
+ * are gone too, by what the stream shows @now; @before is the last time, with the entries counted
+ * that were read since. 0 where that is not known. */
+int64_t info_passed(
+	struct info_losses *l, const struct info *before, const struct info *now, struct id read);
 /* The stream was deleted: how many unread entries went with it, as far as the last time @last
  * showed, if @read was read last; -1 as above. */
 int64_t info_gone(const struct info_losses *l, const struct info *last, struct id read);

@@ -256,6 +256,20 @@ void streams_serve_again(struct streams *s)
 	whole_ready(s->whole, &s->is_ready, s->step != STREAMS_SETUP);
 }
 
+void streams_wrong_type(struct streams *s, const struct stream *st, struct span error)
+{
+	char why[400];
+
+	if (!st->is_known) {
+		streams_refused(s, ASK_INFO, st, error);
+		return;
+	}
+	snprintf(why, sizeof(why), "'%.200s' is no stream any more: %.*s", st->name,
+		(int)(error.len < 150 ? error.len : 150), error.p);
+	streams_step(s, STREAMS_SETUP);
+	streams_stall(s, (struct span){why, strlen(why)});
+}
+
 /* ---- the loop ---- */
 
 int streams_poll(struct streams *s, struct pollfd *p)

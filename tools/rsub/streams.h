@@ -177,6 +177,8 @@ void streams_refused(struct streams *s, enum ask what, const struct stream *st, 
  * asked again after a pause. And it has done something. */
 void streams_stall(struct streams *s, struct span why);
 void streams_serve_again(struct streams *s);
+/* A key of another type: where a stream was before it may be one again. */
+void streams_wrong_type(struct streams *s, const struct stream *st, struct span error);
 
 /* ask.c: the next command of the step, when there is room behind @pending records that have come
  * and are not printed. Call while REDIS_UP. */
