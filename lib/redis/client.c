@@ -177,7 +177,7 @@ void redis_lose(struct redis *r, struct span why)
 	int n = (int)(why.len < 200 ? why.len : 200);
 
 	if (redis_serves(r)) {
-		cluster_wait(r->cluster, why);
+		cluster_wait(r->cluster, r->target, why);
 		on_cluster(r);
 		return;
 	}

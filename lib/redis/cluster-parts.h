@@ -59,6 +59,8 @@ struct cluster {
 	bool settles;
 	int redirects; /* since a command was done */
 	int64_t hold_ms, backoff_ms; /* not ready before hold_ms */
+	int refuser; /* the member that has given a reason of its own; -1: none */
+	int64_t refused_ms; /* … last */
 	struct trouble why; /* of the hold, or of the map */
 	int64_t now_ms;
 };

@@ -35,6 +35,7 @@ enum {
 	BACKOFF_MAX_MS = 1000,
 	PATIENCE = 4, /* redirections one after the other that are followed at once */
 	ASKED_MS = 200, /* so long the answer ASK counts for its key */
+	REFUSED_MS = 10000, /* more than any pause: so long a refusal counts without another one */
 };
 
 #define TAG_ASKING (UINT64_MAX - 5)
@@ -50,7 +51,8 @@ struct cluster *cluster_open(const struct redis_url *url, const struct link_logi
 		.serves = serves,
 		.uncovered = SLOT_COUNT,
 		.only = -1,
-		.any = -1};
+		.any = -1,
+		.refuser = -1};
 	memset(c->owner, 0xff, sizeof(c->owner));
 	map_open(&c->map, login);
 	return c;
@@ -202,8 +204,12 @@ static void hold(struct cluster *c, int status, const char *fmt, const char *nam
 		c->asked[i].at = NULL;
 }
 
-void cluster_wait(struct cluster *c, struct span why)
+void cluster_wait(struct cluster *c, const struct redis_node *from, struct span why)
 {
+	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
+		if (c->members[i] && &c->members[i]->node == from)
+			c->refuser = i;
+	c->refused_ms = c->now_ms;
 	hold(c, EXIT_TEMP, "a node of the cluster at %s: %.*s", c->url->name, why);
 }
 
@@ -311,12 +317,21 @@ static bool gives_back(struct cluster *c, struct member *m, struct span error)
 	return false;
 }
 
+/* What others do says nothing of a node without memory. */
+static bool is_refused(const struct cluster *c)
+{
+	return c->refuser >= 0 && c->members[c->refuser] && c->members[c->refuser]->named &&
+		c->now_ms - c->refused_ms < REFUSED_MS;
+}
+
 /* The server has done a command, or has found it wrong. The reply may be given much later: when
  * replicas have it, too. */
 static void on_done(struct cluster *c, struct member *m)
 {
 	m->node.has_done = false;
-	if (c->settles)
+	if (c->refuser >= 0 && c->members[c->refuser] == m)
+		c->refuser = -1;
+	if (c->settles || is_refused(c))
 		return;
 	c->redirects = 0;
 	c->backoff_ms = 0;

@@ -54,8 +54,9 @@ struct redis_node *cluster_node(struct cluster *c, struct span key);
 /* The next result of any node's commands; *@from is the node. NODE_AGAIN also for what was
  * redirected. */
 enum node_got cluster_next(struct cluster *c, struct link_reply *reply, struct redis_node **from);
-/* A server has said that it cannot serve now: the cluster is ready again after a while. */
-void cluster_wait(struct cluster *c, struct span why);
+/* This server has said that it cannot serve now: the cluster is ready again after a while, and
+ * proven when the server has done a command, or has not refused one for some seconds. */
+void cluster_wait(struct cluster *c, const struct redis_node *from, struct span why);
 /* The primaries that are known, or the URL's hosts, one after the other for @turn = 0, 1, 2, …. */
 const struct redis_at *cluster_at(const struct cluster *c, unsigned turn);
 /* The same of the primaries alone; NULL: none is known yet. */

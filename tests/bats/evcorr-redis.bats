@@ -136,6 +136,11 @@ replies() {
 	[[ $output == *"refuses to store a reply: "*"The user executing the script"* ]]
 }
 
+# refusals NODE: for want of memory.
+refusals() {
+	scli "$1" info errorstats | awk -F = '/OOM/ { n = $2 } END { print n + 0 }'
+}
+
 @test "a cluster: replies stand at all its nodes, and nothing is left" {
 	export CLUSTER_DIR=$T
 	cluster_start
@@ -166,6 +171,17 @@ replies() {
 	wait_file_contains store.err 'WRONGTYPE'
 	wait_file_contains store.err 'is there after'
 	wait_for 'grep -q "^evpipe_ready{.*} 1" m'
+	# What one node refuses is one outage, whatever the others answer meanwhile.
+	scli "$at" config set maxmemory 1
+	for n in {1..8}; do
+		refused=$(refusals "$at")
+		replies 0 20 >&8
+		wait_for "[ \$(refusals $at) -gt $refused ]"
+	done
+	scli "$at" config set maxmemory 0
+	wait_for '[ "$(grep -c "is there after" store.err)" -eq 2 ]'
+	[ "$(grep -c OOM store.err)" -eq 1 ]
+	wait_for 'grep -q "^evpipe_ready{.*} 1" m && grep -q "^evpipe_outages_total{.*} 2" m'
 }
 
 @test "a key of another type: store refuses its reply, wait and call say why theirs does not come" {
