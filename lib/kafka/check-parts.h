@@ -24,6 +24,9 @@ __attribute__((format(printf, 3, 4))) void judge_say(
 	struct judge *j, int status, const char *fmt, ...);
 /* More for the remedy. */
 __attribute__((format(printf, 2, 3))) void judge_advise(struct judge *j, const char *fmt, ...);
+/* An address as it stands before a port: "[::1]", "127.0.0.1". Writes it to @text, and returns
+ * that. */
+char *judge_bracket(const char *address, char *text, size_t size);
 /* How to reach an advertised address in another way. */
 void judge_advise_address(struct judge *j);
 /* The name does not resolve. */

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HOST_SHOWN = 255 }; /* of a broker's name as much is told */
+enum { NAME_SHOWN = 144 }; /* of a listener's name as much stands in a note */
 
 void judge_say(struct judge *j, int status, const char *fmt, ...)
 {
@@ -20,7 +20,7 @@ void judge_say(struct judge *j, int status, const char *fmt, ...)
 	int n;
 
 	v->status = status;
-	n = snprintf(v->text, sizeof(v->text), "%.*s:%s", HOST_SHOWN, j->l->host, j->l->port);
+	n = snprintf(v->text, sizeof(v->text), "%s", j->l->name);
 	if (j->l->broker_count)
 		n += snprintf(v->text + n, sizeof(v->text) - (size_t)n, ", advertised by broker %d",
 			j->l->brokers[0]);
@@ -45,6 +45,12 @@ void judge_advise(struct judge *j, const char *fmt, ...)
 }
 
 /* ---- what a name or an address is ---- */
+
+char *judge_bracket(const char *address, char *text, size_t size)
+{
+	snprintf(text, size, strchr(address, ':') ? "[%s]" : "%s", address);
+	return text;
+}
 
 static bool is_loopback(const char *address)
 {
@@ -105,7 +111,6 @@ void judge_advise_address(struct judge *j)
 {
 	const struct check *c = j->c;
 	const struct check_listener *l = j->l, *via = c->via;
-	const char *open = strchr(l->host, ':') ? "[" : "", *close = *open ? "]" : "";
 	bool alone = via && c->via_address->talk.metadata.broker_count == 1;
 
 	if (!l->broker_count || !via) {
@@ -113,19 +118,18 @@ void judge_advise_address(struct judge *j)
 		return;
 	}
 	if (!l->is_bootstrap && alone) {
-		const char *to = c->via_address->text;
-		bool v6 = strchr(to, ':') != NULL;
+		char to[INET6_ADDRSTRLEN + 24];
 
-		judge_advise(j, "here: --resolve %s%s%s:%s:%s%s%s%s%s", open, l->host, close,
-			l->port, v6 ? "[" : "", to, v6 ? "]" : "",
+		judge_advise(j, "here: --resolve %s:%s%s%s", l->name,
+			judge_bracket(c->via_address->text, to, sizeof(to)),
 			strcmp(l->port, via->to_port) ? ":" : "",
 			strcmp(l->port, via->to_port) ? via->to_port : "");
-		judge_advise(j, "or for all, at broker %d: advertised.listeners=%s://%s:%s",
-			l->brokers[0], c->conf->protocol, via->host, via->port);
+		judge_advise(j, "or for all, at broker %d: advertised.listeners=%s://%s",
+			l->brokers[0], c->conf->protocol, via->name);
 		return;
 	}
-	judge_advise(j, "here: --resolve %s%s%s:%s:ADDRESS[:PORT], where broker %d can be reached",
-		open, l->host, close, l->port, l->brokers[0]);
+	judge_advise(j, "here: --resolve %s:ADDRESS[:PORT], where broker %d can be reached",
+		l->name, l->brokers[0]);
 	judge_advise(j,
 		"or for all, at broker %d: advertised.listeners=%s://HOST:PORT, as clients reach it",
 		l->brokers[0], c->conf->protocol);
@@ -148,8 +152,8 @@ void judge_name(struct judge *j)
 	if (l->broker_count)
 		judge_advise_address(j);
 	else
-		judge_advise(j, "-b with a host name that resolves, or: --resolve %s:%s:ADDRESS",
-			l->host, l->port);
+		judge_advise(
+			j, "-b with a host name that resolves, or: --resolve %s:ADDRESS", l->name);
 }
 
 void judge_unreached(struct judge *j)
@@ -188,13 +192,13 @@ static void note_balancer(struct judge *j)
 	if (!j->l->is_bootstrap || is_advertised(c, j->l))
 		return;
 	snprintf(j->v->note, sizeof(j->v->note),
-		"%.*s:%s is advertised by no broker, as a load balancer's address is: a client only begins there, and goes on to",
-		HOST_SHOWN / 2, j->l->host, j->l->port);
+		"%.*s is advertised by no broker, as a load balancer's address is: a client only begins there, and goes on to",
+		NAME_SHOWN, j->l->name);
 	for (size_t i = 0; i < c->count; i++) {
 		n = strlen(j->v->note);
 		if (c->listeners[i]->broker_count && n < sizeof(j->v->note)) {
-			snprintf(j->v->note + n, sizeof(j->v->note) - n, "%s %s:%s",
-				more ? "," : "", c->listeners[i]->host, c->listeners[i]->port);
+			snprintf(j->v->note + n, sizeof(j->v->note) - n, "%s %s", more ? "," : "",
+				c->listeners[i]->name);
 			more = true;
 		}
 	}
@@ -212,8 +216,8 @@ static bool judge_cluster(struct judge *j, const struct check_address *good)
 		return false;
 	j->v->is_stranger = true;
 	judge_say(j, j->l->is_bootstrap ? EXIT_PERM : EXIT_TEMP,
-		"a broker of another cluster answers there, %.64s; %.*s:%s is of the cluster %.64s",
-		here, HOST_SHOWN, via->host, via->port, first);
+		"a broker of another cluster answers there, %.64s; %s is of the cluster %.64s",
+		here, via->name, first);
 	if (j->l->is_bootstrap)
 		judge_advise(j, "name brokers of one cluster: -b HOST:PORT");
 	else
@@ -237,7 +241,7 @@ void judge_good(struct judge *j)
 			continue;
 		snprintf(j->v->note, sizeof(j->v->note),
 			"%.*s also resolves to %s, where %s; -X broker.address.family=%s skips it",
-			HOST_SHOWN / 2, l->host, a->text,
+			NAME_SHOWN, l->host, a->text,
 			a->talk.fault == TALK_REFUSED	       ? "the connection is refused"
 				: a->talk.fault == TALK_SILENT ? "nothing answers (time-out)"
 							       : "no broker can be used",
@@ -250,6 +254,6 @@ void judge_good(struct judge *j)
 		"'%s' is each machine's own address (loopback): a client on another machine "
 		"looks for the broker there",
 		l->host);
-	judge_advise(j, "at broker %d: advertised.listeners=%s://%s:%s", l->brokers[0],
-		j->c->conf->protocol, via->host, via->port);
+	judge_advise(j, "at broker %d: advertised.listeners=%s://%s", l->brokers[0],
+		j->c->conf->protocol, via->name);
 }

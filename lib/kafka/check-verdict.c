@@ -167,19 +167,24 @@ static void judge_host_name(struct judge *j)
 	const struct tls_report *r = &j->a->talk.tls;
 	const char *names = *r->names ? r->names : r->subject, *name = strstr(r->names, "DNS:");
 	bool is_name = strspn(j->l->host, "0123456789.:abcdefABCDEF") != strlen(j->l->host);
-	char first[128] = "";
+	char one[128] = "", first[136] = "", to[72];
 
 	if (name)
-		snprintf(first, sizeof(first), "%.*s", (int)strcspn(name + 4, ","), name + 4);
+		snprintf(one, sizeof(one), "%.*s", (int)strcspn(name + 4, ","), name + 4);
 	else if (strncmp(r->names, "IP:", 3) == 0)
-		snprintf(first, sizeof(first), "%.*s", (int)strcspn(r->names + 3, ","),
-			r->names + 3);
+		snprintf(one, sizeof(one), "%.*s", (int)strcspn(r->names + 3, ","), r->names + 3);
+	/* A client cannot ask for a wildcard. */
+	if (*one == '*')
+		snprintf(first, sizeof(first), "HOST%s", one + 1);
+	else
+		judge_bracket(one, first, sizeof(first));
 	judge_say(j, EXIT_TEMP, "its certificate is not for the host name %s'%s', but for %s",
 		is_name ? "" : "or address ", j->l->host, names);
 	if (*first && j->l->is_bootstrap)
 		judge_advise(j, "here: -b %s:%s%s%s%s%s%s%s", first, j->l->port,
 			name ? " --resolve " : "", name ? first : "", name ? ":" : "",
-			name ? j->l->port : "", name ? ":" : "", name ? j->a->text : "");
+			name ? j->l->port : "", name ? ":" : "",
+			name ? judge_bracket(j->a->text, to, sizeof(to)) : "");
 	else if (*first)
 		judge_advise(j, "at broker %d: advertised.listeners=%s://%s:%s", j->l->brokers[0],
 			j->c->conf->protocol, first, j->l->port);
@@ -262,14 +267,12 @@ static void judge_denied(struct judge *j)
 	} else if (t->step == TALK_LOGS_IN && as->token) {
 		judge_say(j, EXIT_PERM, "it does not take the token (SASL %s)%s%s", as->mechanism,
 			*t->text ? ": " : "", t->text);
-		judge_advise(j,
-			"--oauth-token-cmd CMD, with a command that prints a token of which the broker knows issuer, audience and key, and whose time is not over");
+		judge_advise(j, "%s", login_remedy(as->mechanism));
 	} else if (t->step == TALK_LOGS_IN) {
 		judge_say(j, EXIT_PERM,
 			"it refuses the user name or the password of '%s' (SASL %s)%s%s",
 			as->user ? as->user : "", as->mechanism, *t->text ? ": " : "", t->text);
-		judge_advise(j,
-			"-X sasl.username=USER -X sasl.password=PASSWORD, as the broker has them");
+		judge_advise(j, "%s", login_remedy(as->mechanism));
 	} else {
 		judge_say(j, EXIT_TEMP, "the broker answers with error %d %s", t->error, t->text);
 	}

@@ -257,6 +257,8 @@ struct check_listener *check_add(
 	if (!l) {
 		l = mem_alloc(sizeof(*l));
 		*l = (struct check_listener){.host = mem_dup(host), .port = mem_dup(port)};
+		snprintf(l->name, sizeof(l->name),
+			strchr(host, ':') ? "[%.255s]:%.16s" : "%.255s:%.16s", host, port);
 		l->is_mapped = resolve_map(c->conf->resolves, host, port, &l->to_host, &l->to_port);
 		c->listeners =
 			mem_realloc(c->listeners, (c->count + 1) * sizeof(struct check_listener *));

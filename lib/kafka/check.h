@@ -46,6 +46,8 @@ struct check_verdict {
 /* HOST:PORT, of bootstrap.servers or advertised by a broker, or both. */
 struct check_listener {
 	char *host, *port;
+	char name
+		[288]; /* "host:port", an IPv6 address in brackets; of a long host as much is told */
 	char *to_host, *to_port; /* where --resolve leads; else as above */
 	bool is_mapped; /* by --resolve */
 	bool is_bootstrap;

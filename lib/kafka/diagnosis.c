@@ -64,15 +64,12 @@ static struct diagnosis_finding *add(struct diagnosis *d, const struct check_lis
 
 	*f = (struct diagnosis_finding){
 		.is_stranger = l->verdict.is_stranger, .is_passing = l->verdict.is_passing};
-	snprintf(f->name, sizeof(f->name), "%s:%s", l->host, l->port);
+	snprintf(f->name, sizeof(f->name), "%s", l->name);
 	/* The sentence begins with the listener. */
 	if (strncmp(l->verdict.text, f->name, strlen(f->name)) == 0 && reason)
 		snprintf(f->reason, sizeof(f->reason), "%s", reason + 2);
 	else
 		snprintf(f->reason, sizeof(f->reason), "%s", l->verdict.text);
-	/* As librdkafka names it. */
-	if (strchr(l->host, ':'))
-		snprintf(f->name, sizeof(f->name), "[%s]:%s", l->host, l->port);
 	memcpy(f->remedy, l->verdict.remedy, sizeof(f->remedy));
 	return f;
 }

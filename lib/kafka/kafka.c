@@ -8,6 +8,7 @@
 
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/login.h"
 #include "kafka/tls-conf.h"
 #include "kafka/token.h"
 #include "net/renewal.h"
@@ -175,12 +176,21 @@ static const char *scram_hint(const char *text)
 	return hint;
 }
 
+/* The remedy that kcheck knows. A command that fails to print a token says itself why. */
+static const char *login_hint(struct kafka *k, const char *text)
+{
+	return strstr(text, "SASL authentication error")
+		? login_remedy(kafka_conf_text(&k->reach, "sasl.mechanisms"))
+		: "";
+}
+
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	bool config = kafka_is_config_error(err) ||
 		(err == RD_KAFKA_RESP_ERR__SSL && kafka_is_tls_config(text));
 	/* It would try for ever to make a socket. */
 	bool limit = msg_tells_limit(text);
+	const char *hint = "", *remedy = "";
 	char cause[400];
 
 	if (judge_fenced(k, err))
@@ -190,8 +200,14 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 		return false;
 	snprintf(cause, sizeof(cause), "%s", text);
 	brokers_cut_after(cause);
-	trouble_set(&k->trouble, config ? EXIT_PERM : EXIT_TEMP, "%s%s%s", cause,
-		config ? scram_hint(text) : "", limit ? "; raise the limit (ulimit -n)" : "");
+	if (config) {
+		hint = scram_hint(text);
+		remedy = login_hint(k, text);
+	} else if (limit) {
+		remedy = "raise the limit (ulimit -n)";
+	}
+	trouble_set(&k->trouble, config ? EXIT_PERM : EXIT_TEMP, "%s%s%s%s", cause, hint,
+		*remedy ? "; " : "", remedy);
 	return true;
 }
 

@@ -22,6 +22,15 @@ bool login_knows(const struct login_as *as)
 		(strcmp(as->mechanism, "OAUTHBEARER") == 0 && as->token);
 }
 
+const char *login_remedy(const char *mechanism)
+{
+	if (is_scram(mechanism) || strcmp(mechanism, "PLAIN") == 0)
+		return "-X sasl.username=USER -X sasl.password=PASSWORD, as the broker has them";
+	if (strcmp(mechanism, "OAUTHBEARER") == 0)
+		return "--oauth-token-cmd CMD, with a command that prints a token of which the broker knows issuer, audience and key, and whose time is not over";
+	return "";
+}
+
 static int fail(struct login *l, const char *why)
 {
 	snprintf(l->why, sizeof(l->why), "%s", why);

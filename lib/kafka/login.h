@@ -33,5 +33,8 @@ int login_first(struct login *l, const struct login_as *as, struct buf *token);
  * `why`. */
 int login_next(struct login *l, struct span answer, struct buf *token);
 void login_free(struct login *l);
+/* What to do when a server refuses a login by this mechanism, to be copied; "" if it is none of
+ * those. */
+const char *login_remedy(const char *mechanism);
 
 #endif

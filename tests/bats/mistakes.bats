@@ -448,3 +448,26 @@ time.sleep(1000)' </dev/null
 		run the pipeline with evpipe  --ack PATH  --commit written
 	END
 }
+
+@test "an --until that comes before -o only by what the brokers have is told; a range without a record is not" {
+	local p range topic=crossed
+	for p in 0 1; do seq -f '{"partition":'$p',"payload":"%.0f"}' 0 9; done | kwrite -t "$topic" -p keep
+	run -0 --separate-stderr kread -p 0,1 -o -5 --until 3 "$topic"
+	[ -z "$output" ]
+	[ "$stderr" = "kread: warning: nothing is read of topic '$topic', partition 0, and of 1 more: --until is offset 3 there, before the first to be read, 5" ]
+	run -0 --separate-stderr kread -p 1 -o -5 --until 3 "$topic"
+	[ "$stderr" = "kread: warning: nothing is read of topic '$topic', partition 1: --until is offset 3 there, before the first to be read, 5" ]
+	for range in '-o -5 --until 5' '-o 3 --until +3' '-o end --until 20'; do
+		# shellcheck disable=SC2086 # words
+		run -0 --separate-stderr kread -p 0,1 $range "$topic"
+		[ -z "$output$stderr" ]
+	done
+}
+
+@test "kcheck puts an IPv6 address into brackets" {
+	run -111 --separate-stderr kcheck -b '[::1]:1'
+	[[ $output == *'verdict: [::1]:1: '* ]]
+	[[ $stderr == 'kcheck: [::1]:1: '* ]]
+	run -111 --separate-stderr kcheck --json -b '[::1]:1'
+	[ "$(jq -r .listener <<<"$output")" = '[::1]:1' ]
+}

@@ -98,10 +98,10 @@ static struct talk *reach_coordinator(struct views *v, struct view_group *g)
 	if (find_coordinator(v, g, &c))
 		return NULL;
 	g->coordinator = c.broker.id;
-	snprintf(g->where, sizeof(g->where), "%.255s:%d", c.broker.host, c.broker.port);
 	snprintf(port, sizeof(port), "%d", c.broker.port);
 	l = check_add(v->check, c.broker.host, port, c.broker.id, wake_now_us());
 	free(c.broker.host);
+	snprintf(g->where, sizeof(g->where), "%s", l->name);
 	if (!v->settle())
 		return NULL;
 	a = check_usable(l);

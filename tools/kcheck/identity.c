@@ -75,21 +75,21 @@ static void judge_shared(struct views *v, struct check_listener *l, struct talk 
 	put_ids(ids, sizeof(ids), l);
 	if (all == IDENTITY_SAME) {
 		snprintf(w->note, sizeof(w->note),
-			"brokers %s advertise one address, %.100s:%s; what answers there answers for each of them",
-			ids, l->host, l->port);
+			"brokers %s advertise one address, %.100s; what answers there answers for each of them",
+			ids, l->name);
 		return;
 	}
 	if (all == IDENTITY_UNKNOWN) {
 		snprintf(w->note, sizeof(w->note),
-			"brokers %s advertise one address, %.80s:%s; it does not tell us whose it is: behind one proxy for all a client comes to any, else it answers for each",
-			ids, l->host, l->port);
+			"brokers %s advertise one address, %.80s; it does not tell us whose it is: behind one proxy for all a client comes to any, else it answers for each",
+			ids, l->name);
 		return;
 	}
 	w->status = EXIT_TEMP;
 	snprintf(w->text, sizeof(w->text),
-		"%.255s:%s, advertised by broker %d: brokers %s advertise this one address, as with one proxy for all: "
+		"%s, advertised by broker %d: brokers %s advertise this one address, as with one proxy for all: "
 		"a client that looks for one of them comes to any",
-		l->host, l->port, l->brokers[0], ids);
+		l->name, l->brokers[0], ids);
 	snprintf(w->remedy, sizeof(w->remedy),
 		"give each broker a port or a host name of its own at the proxy, and advertise that: "
 		"advertised.listeners=%s://HOST:PORT",
@@ -106,17 +106,17 @@ static void judge_other(struct views *v, struct check_listener *l, int32_t found
 		snprintf(who, sizeof(who), "broker %d", found);
 	w->status = EXIT_TEMP;
 	snprintf(w->text, sizeof(w->text),
-		"%.255s:%s, advertised by broker %d: %s answers there: a client that looks for one finds the other",
-		l->host, l->port, l->brokers[0], who);
+		"%s, advertised by broker %d: %s answers there: a client that looks for one finds the other",
+		l->name, l->brokers[0], who);
 	if (l->is_mapped)
 		snprintf(w->remedy, sizeof(w->remedy),
-			"here: --resolve %.255s:%s:ADDRESS[:PORT], where broker %d can be reached",
-			l->host, l->port, l->brokers[0]);
+			"here: --resolve %s:ADDRESS[:PORT], where broker %d can be reached",
+			l->name, l->brokers[0]);
 	else
 		snprintf(w->remedy, sizeof(w->remedy),
-			"lead %.255s:%s to broker %d at the proxy or the port mapping; or, at broker %d: "
+			"lead %s to broker %d at the proxy or the port mapping; or, at broker %d: "
 			"advertised.listeners=%s://HOST:PORT, as clients reach it",
-			l->host, l->port, l->brokers[0], l->brokers[0], v->check->conf->protocol);
+			l->name, l->brokers[0], l->brokers[0], v->check->conf->protocol);
 }
 
 void views_identities(struct views *v)

@@ -106,7 +106,7 @@ static void put_text(const struct show *s, struct buf *b, const struct check_lis
 
 	paint(s, b, !l->verdict.status, l->verdict.status ? "FAIL" : "good");
 	buf_puts(b, "  ");
-	paint_at(b, l->host, l->port);
+	paint_text(b, l->name);
 	buf_puts(b, "  ");
 	put_role(b, l);
 	put_resolved(b, l);
@@ -213,28 +213,29 @@ static void put_json_address(struct buf *b, const struct check_address *a)
 		put_json_ms(b, "tls_ms", t->step_us[TALK_SHAKES]);
 		put_json_tls(b, &t->tls);
 	}
+	if (t->step >= TALK_ASKS_VERSIONS)
+		put_json_ms(b, "versions_ms", t->step_us[TALK_ASKS_VERSIONS]);
 	if (t->as->sasl && t->step >= TALK_ASKS_MECHANISMS) {
 		paint_member(b, "mechanism", t->as->login.mechanism);
 		buf_puts(b, ",\"offered\":");
 		json_put_text(b, buf_as_span(&t->mechanisms));
 		put_json_ms(b, "login_ms", t->step_us[TALK_LOGS_IN]);
 	}
+	if (t->step >= TALK_ASKS_METADATA)
+		put_json_ms(b, "metadata_ms", t->step_us[TALK_ASKS_METADATA]);
 	buf_putc(b, '}');
 }
 
 static void put_json(struct buf *b, const struct check_listener *l)
 {
-	struct buf name = {0};
-
-	paint_at(&name, l->host, l->port);
 	buf_putc(b, '{');
-	json_put_member(b, "listener", buf_as_span(&name));
-	buf_free(&name);
+	json_put_member(b, "listener", (struct span){l->name, strlen(l->name)});
 	paint_verdict(b, &l->verdict);
 	buf_printf(b, ",\"bootstrap\":%s,\"brokers\":[", l->is_bootstrap ? "true" : "false");
 	paint_ids(b, l->brokers, l->broker_count, ",");
 	buf_printf(b, "],\"resolved\":%s", l->resolve_error ? "false" : "true");
 	put_json_ms(b, "ms", l->took_us);
+	put_json_ms(b, "resolve_ms", l->resolve_us);
 	buf_puts(b, ",\"addresses\":[");
 	for (int i = 0; i < l->address_count; i++) {
 		if (i)

@@ -319,6 +319,7 @@ static void begin_part(struct parts *r, struct kread_part *p)
 static bool begin_fresh(struct parts *r)
 {
 	struct parts_questions *q = &r->questions;
+	struct place_crossed crossed = {0};
 
 	if (!ask_offsets(r, RD_KAFKA_OFFSET_BEGINNING, &q->low) ||
 		!ask_offsets(r, RD_KAFKA_OFFSET_END, &q->high) ||
@@ -338,7 +339,11 @@ static bool begin_fresh(struct parts *r)
 			q->until ? q->until->elems[i].offset : -1);
 		if (!p->done && !r->places_alone)
 			begin_part(r, p);
+		/* A beginning beyond the end of the log was told. */
+		if (r->has_until && p->begin <= q->high->elems[i].offset)
+			place_cross(&crossed, p->topic, p->partition, p->begin, p->end);
 	}
+	place_tell_crossed(&crossed);
 	forget_offsets(q);
 	return true;
 }

@@ -5,6 +5,8 @@
 #include "base/num.h"
 #include "base/opt.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -80,4 +82,29 @@ int64_t place_offset(struct kread_place at, int64_t low, int64_t high, int64_t t
 		break;
 	}
 	return timed >= 0 ? timed : high;
+}
+
+void place_cross(
+	struct place_crossed *c, const char *topic, int32_t partition, int64_t begin, int64_t end)
+{
+	int count = c->count;
+
+	if (end >= begin)
+		return;
+	if (!count)
+		*c = (struct place_crossed){topic, partition, begin, end, 0};
+	c->count = count + 1;
+}
+
+void place_tell_crossed(const struct place_crossed *c)
+{
+	char more[32] = "";
+
+	if (!c->count)
+		return;
+	if (c->count > 1)
+		snprintf(more, sizeof(more), ", and of %d more", c->count - 1);
+	msg_warn("nothing is read of topic '%s', partition %" PRId32
+		 "%s: --until is offset %" PRId64 " there, before the first to be read, %" PRId64,
+		c->topic, c->partition, more, c->end, c->begin);
 }

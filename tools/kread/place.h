@@ -21,4 +21,18 @@ bool place_is_before(struct kread_place until, struct kread_place from);
  * or after the time, -1: none. */
 int64_t place_offset(struct kread_place at, int64_t low, int64_t high, int64_t timed);
 
+/* The ranges that end before they begin, though their places look right: the first of them, and how
+ * many. Zeroed there is none. */
+struct place_crossed {
+	const char *topic; /* the caller's */
+	int32_t partition;
+	int64_t begin, end;
+	int count;
+};
+/* Counts a range from @begin to @end, if it is one of them. One without a record is none. */
+void place_cross(
+	struct place_crossed *c, const char *topic, int32_t partition, int64_t begin, int64_t end);
+/* Says on standard error that nothing is read of them. */
+void place_tell_crossed(const struct place_crossed *c);
+
 #endif
