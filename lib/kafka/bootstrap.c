@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "kafka/bootstrap.h"
 
-#include "base/buf.h"
 #include "base/msg.h"
 
 #include <arpa/inet.h>
@@ -44,7 +43,7 @@ static bool is_ipv6(struct span host)
 	return inet_pton(AF_INET6, text, &address) == 1;
 }
 
-static bool is_port(struct span port)
+bool bootstrap_is_port(struct span port)
 {
 	char text[6];
 
@@ -84,7 +83,7 @@ static int check_address(struct span a, struct trouble *why)
 		return trouble_set(why, EXIT_PERM,
 			"'%.*s' is no broker's address: HOST is missing in HOST:PORT", (int)a.len,
 			a.p);
-	if (colon && !is_port((struct span){colon + 1, (size_t)(end - colon - 1)}))
+	if (colon && !bootstrap_is_port((struct span){colon + 1, (size_t)(end - colon - 1)}))
 		return trouble_set(why, EXIT_PERM,
 			"'%.*s' is no broker's address: in HOST:PORT the port is a number from 1 to "
 			"65535",

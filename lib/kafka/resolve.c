@@ -4,8 +4,10 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "kafka/bootstrap.h"
 #include "kafka/secrets.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -15,8 +17,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Texts in one piece of memory, which begins with the host. */
 struct kafka_resolve {
+	char *memory; /* all texts are in it */
 	char *host, *port, *to, *to_port;
 };
 
@@ -62,23 +64,58 @@ static int numeric(const char *host, const char *port, struct addrinfo **res)
 	return getaddrinfo(host, port, &hints, res);
 }
 
+static bool is_port(const char *text)
+{
+	return bootstrap_is_port((struct span){text, strlen(text)});
+}
+
+/* "9092" would be an address, too: 0.0.35.132. */
+static bool is_address(const char *text)
+{
+	struct in_addr v4;
+	struct addrinfo *res;
+
+	if ((!strchr(text, ':') && inet_pton(AF_INET, text, &v4) != 1) || numeric(text, "1", &res))
+		return false;
+	freeaddrinfo(res);
+	return true;
+}
+
+/* NULL: it is what --resolve takes; else what is wrong with it, if it is more than that: "". */
+static const char *flaw(const struct kafka_resolve *r, const char *rest, const char *text)
+{
+	int colons = 0;
+
+	for (const char *s = text; (s = strchr(s, ':')); s++)
+		colons++;
+	if (colons > 3 && !strchr(text, '['))
+		return "; an IPv6 address has brackets: [ADDRESS]";
+	if (!r->to || rest || !*r->host)
+		return "";
+	if (strpbrk(r->host, "*?{}+,/"))
+		return "; HOST is one name: each has a --resolve of its own, or a line in @FILE";
+	if (!is_port(r->port) || !is_port(r->to_port))
+		return "; a port is a number from 1 to 65535";
+	return is_address(r->to) ? NULL : "";
+}
+
 static int parse(struct kafka_resolve *r, const char *text, struct trouble *why)
 {
 	char *rest = mem_dup(text);
-	struct addrinfo *res;
+	const char *why_not;
 
-	*r = (struct kafka_resolve){.host = split(&rest)};
+	*r = (struct kafka_resolve){.memory = rest};
+	r->host = split(&rest);
 	r->port = split(&rest);
 	r->to = split(&rest);
 	r->to_port = rest ? split(&rest) : r->port;
-	if (!r->to || rest || !*r->host || numeric(r->to, r->to_port, &res)) {
-		free(r->host);
-		return trouble_set(why, EXIT_PERM,
-			"--resolve takes HOST:PORT:ADDR[:PORT], ADDR being an address, not '%s'",
-			text);
-	}
-	freeaddrinfo(res);
-	return 0;
+	why_not = flaw(r, rest, text);
+	if (!why_not)
+		return 0;
+	free(r->memory);
+	return trouble_set(why, EXIT_PERM,
+		"--resolve takes HOST:PORT:ADDR[:PORT], ADDR being an address, not '%s'%s", text,
+		why_not);
 }
 
 static void append(struct resolve_list *l, struct kafka_resolve r)
@@ -111,11 +148,10 @@ static int read_lines(FILE *f, const char *path, struct resolve_list *lines, str
 	return bad.status ? -1 : 0;
 }
 
-/* The host's text is all of a line's. */
 static void free_lines(struct resolve_list *lines)
 {
 	for (size_t i = 0; i < lines->count; i++)
-		free(lines->list[i].host);
+		free(lines->list[i].memory);
 	free(lines->list);
 }
 

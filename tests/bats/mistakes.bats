@@ -471,3 +471,26 @@ time.sleep(1000)' </dev/null
 	run -111 --separate-stderr kcheck --json -b '[::1]:1'
 	[ "$(jq -r .listener <<<"$output")" = '[::1]:1' ]
 }
+
+@test "forms of --resolve that are none are told, with what is wrong" {
+	table <<-'END'
+		kcheck -b x --resolve '*.kafka.test:9092:127.0.0.1'
+		100
+		not '*.kafka.test:9092:127.0.0.1'  HOST is one name  a line in @FILE
+		kread t --resolve 'kafka:9092-9094:127.0.0.1'
+		100
+		a port is a number from 1 to 65535
+		kwrite -t t --resolve kafka:9092:127.0.0.1:0
+		100
+		a port is a number from 1 to 65535
+		khttp --resolve kafka:9092:::1
+		100
+		an IPv6 address has brackets: [ADDRESS]
+		kread t --resolve '[::1]:9092:kafka'
+		100
+		ADDR being an address, not '[::1]:9092:kafka'
+		kread t --resolve kafka:9092:9093
+		100
+		ADDR being an address, not 'kafka:9092:9093'
+	END
+}

@@ -225,7 +225,7 @@ while True:
 	kmock_start -t t:1
 	relay first
 	# A name that nobody else resolves; what kmock advertises, too.
-	printf '# where the brokers are\n\nbroker.invalid:9092:127.0.0.1:%s\n  %s:127.0.0.1:%s\n' "$(<first.out)" "$KAFKA_BROKERS" "$(<first.out)" >where
+	printf '# where the brokers are\n\n[::1]:9:127.0.0.1\nbroker.invalid:9092:127.0.0.1:%s\n  %s:127.0.0.1:%s\n' "$(<first.out)" "$KAFKA_BROKERS" "$(<first.out)" >where
 	TO=(-v -b broker.invalid --resolve @where -X reconnect.backoff.max.ms=300)
 	mkfifo lines
 	exec 7<>lines
