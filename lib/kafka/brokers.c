@@ -10,7 +10,9 @@
 #include <string.h>
 
 enum {
-	AWAY_GRACE_MS = 1000, /* a connection that comes back sooner is not worth a sentence */
+	/* A connection that comes back sooner is not worth a sentence. librdkafka tries again after
+	 * a tenth of a second, and after two more: a broker that starts again may refuse once. */
+	AWAY_GRACE_MS = 500,
 	AWAITED_MS = 5000, /* so long the sentence waits for its remedy */
 	SILENT_MS = 5000,
 };
@@ -108,8 +110,9 @@ void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const 
 	if (!a && all)
 		a = lost(b, now_ms, name);
 	if (a && !a->back) {
-		/* Of a connection that is refused the client's own words say as much. */
-		if (!passing || !*a->cause)
+		/* Of a connection that is refused the client's own words say as much, and which
+		 * address it was. */
+		if (!passing || !strstr(a->cause, "refused"))
 			snprintf(a->cause, sizeof(a->cause), "%s", cause);
 		snprintf(a->remedy, sizeof(a->remedy), "%s", remedy);
 		a->explained = true;
@@ -187,13 +190,14 @@ void brokers_await(struct brokers *b, bool diagnosis)
 bool brokers_tick(struct brokers *b, int64_t now_ms)
 {
 	bool up, silent;
-	int64_t grace_ms;
 
 	pthread_mutex_lock(&b->lock);
 	up = b->answered;
-	grace_ms = b->awaits ? AWAITED_MS : AWAY_GRACE_MS;
+	b->next_ms = INT64_MAX;
 	for (int i = b->away_count; i-- > 0;) {
 		struct brokers_lost *a = &b->away[i];
+		int64_t tell_ms =
+			a->since_ms + (b->awaits && !a->explained ? AWAITED_MS : AWAY_GRACE_MS);
 
 		if (a->back) {
 			if (a->reported)
@@ -205,11 +209,13 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 		 * are away. */
 		if (b->node_ms <= a->since_ms)
 			up = false;
-		if (!a->reported && (a->at_once || now_ms - a->since_ms >= grace_ms)) {
+		if (!a->reported && (a->at_once || now_ms >= tell_ms)) {
 			a->reported = true;
 			msg_warn("cannot reach broker %s: %s; waiting for it%s%s%s", a->name,
 				a->cause, *a->remedy ? " (" : "", a->remedy, *a->remedy ? ")" : "");
 		}
+		if (!a->reported && tell_ms < b->next_ms)
+			b->next_ms = tell_ms;
 	}
 	silent = b->due_ms && now_ms >= b->due_ms;
 	if (silent && !b->silent)
@@ -219,6 +225,16 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 	b->silent = silent;
 	pthread_mutex_unlock(&b->lock);
 	return up && !silent;
+}
+
+int64_t brokers_next_ms(struct brokers *b)
+{
+	int64_t at_ms;
+
+	pthread_mutex_lock(&b->lock);
+	at_ms = b->next_ms;
+	pthread_mutex_unlock(&b->lock);
+	return at_ms;
 }
 
 void brokers_put_away(struct brokers *b, struct buf *text)

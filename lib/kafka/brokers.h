@@ -33,6 +33,7 @@ struct brokers {
 	int64_t node_ms; /* when a broker answered last that is not just a bootstrap address */
 	int64_t answered_ms; /* when any did */
 	int64_t due_ms; /* when the first answer should have come; 0: none is waited for */
+	int64_t next_ms; /* see brokers_next_ms */
 	bool silent; /* it has not come, and that was reported */
 };
 
@@ -64,6 +65,9 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
  * for five seconds while nothing came from anywhere: a broker may be frozen with its connections
  * open. */
 bool brokers_tick(struct brokers *b, int64_t now_ms);
+/* When the next call has something to say of a broker that was away at the last one, if it stays
+ * away; INT64_MAX: there is none. */
+int64_t brokers_next_ms(struct brokers *b);
 /* Appends ", waiting for broker x:9092", or for the brokers when none is known to be away. */
 void brokers_put_away(struct brokers *b, struct buf *text);
 

@@ -62,8 +62,10 @@ static struct diagnosis_finding *add(struct diagnosis *d, const struct check_lis
 	struct diagnosis_finding *f = &d->list[d->count++];
 	const char *reason = strstr(l->verdict.text, ": ");
 
-	*f = (struct diagnosis_finding){
-		.is_stranger = l->verdict.is_stranger, .is_passing = l->verdict.is_passing};
+	/* A certificate ends the client when librdkafka meets it, too: that is the sentence
+	 * then. */
+	*f = (struct diagnosis_finding){.is_stranger = l->verdict.is_stranger,
+		.is_passing = l->verdict.is_passing || l->verdict.is_cert};
 	snprintf(f->name, sizeof(f->name), "%s", l->name);
 	/* The sentence begins with the listener. */
 	if (strncmp(l->verdict.text, f->name, strlen(f->name)) == 0 && reason)

@@ -6,7 +6,7 @@
 #include "kafka/kafka.h"
 
 enum {
-	KAFKA_UNANSWERED_MS = 1000
+	KAFKA_UNANSWERED_MS = 500
 }; /* librdkafka is silent about packets that are dropped, and more */
 
 /* A handshake also fails because a broker goes away. A certificate or a protocol does not mend
@@ -20,6 +20,8 @@ void kafka_outage_begins(struct kafka *k);
 bool kafka_outage_holds(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
 /* Begins a diagnosis when one is due, and takes what the last one has found. */
 void kafka_outage_tick(struct kafka *k, int64_t now_ms);
+/* When it has something to do next, unless it is woken before; INT64_MAX: nothing. */
+int64_t kafka_outage_next_ms(struct kafka *k);
 
 /* Reads secrets and certificates anew when a file of them has changed, or SIGHUP has come. */
 void kafka_renew(struct kafka *k, int64_t now_ms);

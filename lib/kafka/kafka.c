@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* librdkafka 2.0.2 waits for ever for partitions of a topic that was deleted meanwhile. */
-enum { STOP_S = 2 };
+enum { STOP_S = 2, TICK_MS = 1000 };
 
 /* ---- callbacks and verdicts ---- */
 
@@ -386,7 +386,17 @@ bool kafka_tick(struct kafka *k)
 	/* One sentence, and the better one: what ends the client is told with the remedy. */
 	brokers_await(&k->brokers, k->diagnosis || k->held.status || k->trouble.status);
 	k->up = brokers_tick(&k->brokers, now_ms);
+	k->tick_ms = now_ms + TICK_MS;
+	if (kafka_outage_next_ms(k) < k->tick_ms)
+		k->tick_ms = kafka_outage_next_ms(k);
+	if (brokers_next_ms(&k->brokers) < k->tick_ms)
+		k->tick_ms = brokers_next_ms(&k->brokers);
 	return k->up;
+}
+
+int kafka_timeout_ms(const struct kafka *k, int64_t now_ms)
+{
+	return k->tick_ms <= now_ms ? 0 : (int)(k->tick_ms - now_ms);
 }
 
 bool kafka_put_away(struct kafka *k, struct buf *text)

@@ -62,6 +62,7 @@ struct kafka {
 	bool is_out; /* Kafka has not answered since an error was told */
 	struct trouble held; /* for which the diagnosis may know a better sentence */
 	int64_t held_ms; /* since when */
+	int64_t tick_ms; /* when kafka_tick is due, unless wake_fd is ready before */
 	struct brokers brokers;
 	struct liveness liveness;
 	struct fetchers fetchers;
@@ -80,6 +81,8 @@ void kafka_woken(struct kafka *k);
  * Kafka has ever answered, that is trouble. Call each turn of the loop, after the queues were
  * served, at least once a second. Returns whether Kafka answers; then look at `trouble`. */
 bool kafka_tick(struct kafka *k);
+/* How long poll may wait, at most a second, until kafka_tick is due. */
+int kafka_timeout_ms(const struct kafka *k, int64_t now_ms);
 /* Appends ", waiting for broker x:9092" when one cannot be reached that is waited for. Returns
  * whether it has. */
 bool kafka_put_away(struct kafka *k, struct buf *text);

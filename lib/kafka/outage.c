@@ -169,9 +169,22 @@ static void look_when_quiet(struct kafka *k, int64_t now_ms)
 	k->diagnose_ms = now_ms;
 }
 
+static bool is_well(struct kafka *k)
+{
+	return k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k);
+}
+
+int64_t kafka_outage_next_ms(struct kafka *k)
+{
+	/* The end of a diagnosis wakes the loop. */
+	if (k->diagnosis || is_well(k))
+		return k->held.status ? k->held_ms + HELD_MS : INT64_MAX;
+	return k->diagnose_ms;
+}
+
 void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 {
-	bool is_well, asks_group;
+	bool asks_group;
 
 	look_when_quiet(k, now_ms);
 	if (k->diagnosis && diagnosis_done(k->diagnosis))
@@ -179,12 +192,11 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
 		tell_held(k, NULL, 0);
 	asks_group = k->asks_group && now_ms >= k->group_ms;
-	is_well = k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k);
-	if (is_well) {
+	if (is_well(k)) {
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
 	}
-	if (!k->diagnosis && (asks_group || (!is_well && now_ms >= k->diagnose_ms))) {
+	if (!k->diagnosis && (asks_group || (!is_well(k) && now_ms >= k->diagnose_ms))) {
 		k->diagnosis =
 			diagnosis_start(&k->reach, k->looks_first, k->asks_group, k->wake_in);
 		k->was_diagnosed |= k->diagnosis != NULL;

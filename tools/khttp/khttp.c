@@ -51,7 +51,6 @@
 #include <sys/resource.h>
 
 enum {
-	TICK_MS = 1000,
 	DRAIN_MS = 30000,
 	HEADER_BYTES = 8 << 10,
 	OTHER_FILES = 512, /* of librdkafka's clients */
@@ -340,7 +339,7 @@ static void open_servers(struct khttp *k)
 
 static int timeout_ms(struct khttp *k)
 {
-	int ms = wake_least(TICK_MS, metrics_tick(k->now_ms));
+	int ms = wake_least(kafka_timeout_ms(&k->kafka, k->now_ms), metrics_tick(k->now_ms));
 
 	ms = wake_least(ms, http_timeout_ms(k->api));
 	ms = wake_least(ms, http_timeout_ms(k->management));

@@ -394,6 +394,9 @@ static int wait_ms(const struct kread *r, int64_t now_ms)
 		return RESOLVE_MS;
 	if (may_take && r->early && (r->paid_until_us + 1000000 / r->rate) / 1000 - now_ms < ms)
 		ms = (r->paid_until_us + 1000000 / r->rate) / 1000 - now_ms + 1;
+	/* Who leaves does not tick any more. */
+	if (source_phase(&r->source) < SOURCE_LEAVING)
+		due_ms = wake_least(due_ms, kafka_timeout_ms(&r->kafka, now_ms));
 	return wake_least(ms < 0 ? 0 : (int)ms, due_ms);
 }
 

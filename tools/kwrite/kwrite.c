@@ -61,7 +61,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 1000, SLOTS = BATCH_ENTRIES, WINDOW_BYTES = 8 << 20 };
+enum { SLOTS = BATCH_ENTRIES, WINDOW_BYTES = 8 << 20 };
 
 static struct {
 	struct opt_common common;
@@ -376,7 +376,8 @@ static void loop(struct kwrite *s)
 		p[SINK_FDS] = (struct pollfd){.fd = s->kafka.wake_fd, .events = POLLIN};
 		receipts_poll(&s->receipts, &p[SINK_FDS + 1]);
 		old_poll(&s->old, &p[SINK_FDS + 2]);
-		wait_ms = wake_least(TICK_MS, sink_timeout_ms(&s->sink, now_ms));
+		wait_ms = wake_least(
+			kafka_timeout_ms(&s->kafka, now_ms), sink_timeout_ms(&s->sink, now_ms));
 		wait_ms = wake_least(wait_ms, map_timeout_ms(&s->map, now_ms));
 		wait_ms = wake_least(wait_ms, topics_timeout_ms(&s->topics, now_ms));
 		if (poll(p, SINK_FDS + 3, wake_least(wait_ms, txn_timeout_ms(&s->txn, now_ms))) <
