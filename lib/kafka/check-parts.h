@@ -31,6 +31,8 @@ char *judge_bracket(const char *address, char *text, size_t size);
 void judge_advise_address(struct judge *j);
 /* The name does not resolve. */
 void judge_name(struct judge *j);
+/* Returns whether what a broker advertises is no address, which is said then. */
+bool judge_form(struct judge *j);
 /* Nothing listens at the address, or there is no way to it; or no answer comes. */
 void judge_unreached(struct judge *j);
 /* It can be used; and yet there may be something to say. */

@@ -4,6 +4,7 @@
 #include "kafka/check-parts.h"
 
 #include "base/msg.h"
+#include "kafka/bootstrap.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -54,7 +55,9 @@ char *judge_bracket(const char *address, char *text, size_t size)
 
 static bool is_loopback(const char *address)
 {
-	return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+	return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+		/* A client connects to itself there, too. */
+		strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
 }
 
 /* Of a network that is not seen from elsewhere (RFC 1918, RFC 4193). */
@@ -147,6 +150,13 @@ void judge_name(struct judge *j)
 	else if (l->broker_count && !strchr(l->to_host, '.'))
 		whose = "; without a dot it is known to the broker's own machines or containers";
 	j->v->is_passing = l->resolve_error != EAI_NONAME;
+	if (j->c->conf->family != AF_UNSPEC && l->resolve_error != EAI_NONAME) {
+		judge_say(j, EXIT_TEMP, "'%s' has no address here for broker.address.family=%s: %s",
+			l->to_host, j->c->conf->family == AF_INET ? "v4" : "v6",
+			gai_strerror(l->resolve_error));
+		judge_advise(j, "-X broker.address.family=any");
+		return;
+	}
 	judge_say(j, EXIT_TEMP, "the host name '%s' does not resolve here: %s%s", l->to_host,
 		gai_strerror(l->resolve_error), whose);
 	if (l->broker_count)
@@ -154,6 +164,20 @@ void judge_name(struct judge *j)
 	else
 		judge_advise(
 			j, "-b with a host name that resolves, or: --resolve %s:ADDRESS", l->name);
+}
+
+bool judge_form(struct judge *j)
+{
+	const struct check_listener *l = j->l, *via = j->c->via;
+
+	if (!l->broker_count || l->is_mapped ||
+		(*l->host && bootstrap_is_port((struct span){l->port, strlen(l->port)})))
+		return false;
+	judge_say(j, EXIT_TEMP, "%s",
+		*l->host ? "a port is a number from 1 to 65535" : "a host name is missing");
+	judge_advise(j, "at broker %d: advertised.listeners=%s://%s", l->brokers[0],
+		j->c->conf->protocol, via ? via->name : "HOST:PORT");
+	return true;
 }
 
 void judge_unreached(struct judge *j)
@@ -229,23 +253,37 @@ void judge_good(struct judge *j)
 {
 	const struct check_listener *l = j->l, *via = j->c->via;
 	const struct check_address *good = check_usable(l);
+	char to[72];
+	int n;
 
 	snprintf(j->v->text, sizeof(j->v->text), "good");
 	if (judge_cluster(j, good))
 		return;
+	if (l->is_bootstrap && !good->talk.metadata.broker_count) {
+		j->v->is_passing = true;
+		judge_say(j, EXIT_TEMP, "it answers, and names no broker of its cluster");
+		judge_advise(j, "start the brokers of that cluster");
+		return;
+	}
 	note_balancer(j);
 	for (int i = 0; i < l->address_count; i++) {
 		const struct check_address *a = &l->addresses[i];
 
 		if (a->talk.done)
 			continue;
-		snprintf(j->v->note, sizeof(j->v->note),
-			"%.*s also resolves to %s, where %s; -X broker.address.family=%s skips it",
+		n = snprintf(j->v->note, sizeof(j->v->note), "%.*s also resolves to %s, where %s; ",
 			NAME_SHOWN, l->host, a->text,
 			a->talk.fault == TALK_REFUSED	       ? "the connection is refused"
 				: a->talk.fault == TALK_SILENT ? "nothing answers (time-out)"
-							       : "no broker can be used",
-			strchr(a->text, ':') ? "v4" : "v6");
+							       : "no broker can be used");
+		if (!strchr(a->text, ':') != !strchr(good->text, ':'))
+			snprintf(j->v->note + n, sizeof(j->v->note) - (size_t)n,
+				"-X broker.address.family=%s skips it",
+				strchr(a->text, ':') ? "v4" : "v6");
+		else
+			snprintf(j->v->note + n, sizeof(j->v->note) - (size_t)n,
+				"--resolve %s:%s skips it", l->name,
+				judge_bracket(good->text, to, sizeof(to)));
 	}
 	if (l->is_bootstrap || l->is_mapped || !is_loopback(good->text) ||
 		is_loopback(j->c->via_address->text))

@@ -188,33 +188,61 @@ static void judge_host_name(struct judge *j)
 	else if (*first)
 		judge_advise(j, "at broker %d: advertised.listeners=%s://%s:%s", j->l->brokers[0],
 			j->c->conf->protocol, first, j->l->port);
-	judge_advise(j, "or a certificate with subjectAltName=%s:%s", is_name ? "DNS" : "IP",
-		j->l->host);
+	judge_advise(j, "%sa certificate with subjectAltName=%s:%s", *first ? "or " : "",
+		is_name ? "DNS" : "IP", j->l->host);
+}
+
+/* One between the server's certificate and the CA may be too old, too. */
+static void judge_time(struct judge *j)
+{
+	const struct tls_report *r = &j->a->talk.tls;
+	bool is_own = strcmp(r->late, r->subject) == 0;
+	const char *whose = is_own ? "its certificate" : "the certificate of its CA";
+	char from[40], until[40], now[40];
+
+	day(r->late_from_s, from, sizeof(from));
+	day(r->late_until_s, until, sizeof(until));
+	if (!(r->flaws & TLS_EXPIRED)) {
+		judge_say(j, EXIT_TEMP, "%s is not yet valid: %s is from %s on, and here it is %s",
+			whose, r->late, from, day(time(NULL), now, sizeof(now)));
+		judge_advise(j, "set the clock right, here or where the certificate was made");
+		return;
+	}
+	judge_say(j, EXIT_TEMP, "%s has expired: %s was valid until %s", whose, r->late, until);
+	if (is_own)
+		judge_advise(j, "renew the broker's certificate (ssl.keystore.location)");
+	else
+		judge_advise(j,
+			"renew the certificate of %s, where it stands: -X ssl.ca.location=FILE here, "
+			"or the broker's ssl.keystore.location",
+			r->late);
+}
+
+static void judge_ca(struct judge *j)
+{
+	const struct tls_report *r = &j->a->talk.tls;
+	bool is_far = strcmp(r->missing, r->issuer) != 0;
+
+	judge_say(j, EXIT_PERM,
+		"its certificate is from no CA that is trusted here: %s was signed by %s%s%s",
+		r->subject, r->issuer, is_far ? ", and in the end by " : "",
+		is_far ? r->missing : "");
+	judge_advise(j, "-X ssl.ca.location=FILE, with the certificate of %s in it", r->missing);
+	if (r->is_alone)
+		judge_advise(j,
+			"or, where that is an intermediate CA that the broker does not send: put it "
+			"behind the broker's own in its ssl.keystore.location");
 }
 
 static void judge_cert(struct judge *j)
 {
 	const struct tls_report *r = &j->a->talk.tls;
-	char from[40], until[40], now[40];
 
 	j->v->is_cert = true;
-	day(r->from_s, from, sizeof(from));
-	day(r->until_s, until, sizeof(until));
-	if (r->flaws & TLS_EXPIRED) {
-		judge_say(j, EXIT_TEMP, "its certificate has expired: %s was valid until %s",
-			r->subject, until);
-		judge_advise(j, "renew the broker's certificate (ssl.keystore.location)");
-	} else if (r->flaws & TLS_NOT_YET_VALID) {
-		judge_say(j, EXIT_TEMP,
-			"its certificate is not yet valid: %s is from %s on, and here it is %s",
-			r->subject, from, day(time(NULL), now, sizeof(now)));
-		judge_advise(j, "set the clock right, here or where the certificate was made");
+	if (r->flaws & (TLS_EXPIRED | TLS_NOT_YET_VALID)) {
+		judge_time(j);
 	} else if (r->flaws & TLS_UNKNOWN_CA) {
-		judge_say(j, EXIT_PERM,
-			"its certificate is from no CA that is trusted here: %s was signed by %s",
-			r->subject, r->issuer);
-		judge_advise(
-			j, "-X ssl.ca.location=FILE, with the certificate of %s in it", r->issuer);
+		judge_ca(j);
 	} else if (r->flaws & TLS_OTHER_HOST) {
 		judge_host_name(j);
 	} else if (strstr(r->flaw, "CRL")) {
@@ -299,6 +327,7 @@ static void judge_silent(struct judge *j)
 static void judge_address(struct judge *j)
 {
 	const struct talk *t = &j->a->talk;
+	char to[72];
 
 	switch (t->fault) {
 	case TALK_REFUSED:
@@ -346,6 +375,11 @@ static void judge_address(struct judge *j)
 		judge_advise(j,
 			"is a broker there, and does it run? A proxy before it must not send the PROXY "
 			"protocol (send-proxy), which no broker understands");
+		if (j->c->conf->as.tls)
+			judge_advise(j,
+				"one that goes by SNI wants a host name that it knows: -b "
+				"NAME:%s --resolve NAME:%s:%s",
+				j->l->port, j->l->port, judge_bracket(j->a->text, to, sizeof(to)));
 	} else {
 		judge_tls(j);
 	}
@@ -366,6 +400,8 @@ void check_judge(const struct check *c, struct check_listener *l)
 	struct judge j = {.c = c, .l = l, .a = check_farthest(l), .v = &l->verdict};
 
 	*j.v = (struct check_verdict){0};
+	if (judge_form(&j))
+		return;
 	if (check_usable(l))
 		judge_good(&j);
 	else if (!j.a)

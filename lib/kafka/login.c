@@ -24,7 +24,9 @@ bool login_knows(const struct login_as *as)
 
 const char *login_remedy(const char *mechanism)
 {
-	if (is_scram(mechanism) || strcmp(mechanism, "PLAIN") == 0)
+	if (is_scram(mechanism))
+		return "-X sasl.username=USER -X sasl.password=PASSWORD, as the broker has them for this very mechanism";
+	if (strcmp(mechanism, "PLAIN") == 0)
 		return "-X sasl.username=USER -X sasl.password=PASSWORD, as the broker has them";
 	if (strcmp(mechanism, "OAUTHBEARER") == 0)
 		return "--oauth-token-cmd CMD, with a command that prints a token of which the broker knows issuer, audience and key, and whose time is not over";

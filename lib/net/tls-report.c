@@ -84,6 +84,30 @@ static int64_t seconds(const ASN1_TIME *t)
 	return ASN1_TIME_to_tm(t, &tm) ? timegm(&tm) : 0;
 }
 
+/* The way from the server's certificate to the CA, where it is broken. */
+static void report_chain(STACK_OF(X509) * chain, struct tls_report *r)
+{
+	int count = sk_X509_num(chain);
+	X509 *top = count > 0 ? sk_X509_value(chain, count - 1) : NULL;
+	bool is_late = r->flaws & (TLS_EXPIRED | TLS_NOT_YET_VALID);
+
+	if (top && r->flaws & TLS_UNKNOWN_CA) {
+		put_name(X509_get_issuer_name(top), r->missing, sizeof(r->missing));
+		r->is_alone = count == 1 && strcmp(r->subject, r->issuer) != 0;
+	}
+	for (int i = 0; i < count && is_late; i++) {
+		X509 *cert = sk_X509_value(chain, i);
+
+		if (X509_cmp_current_time(X509_get0_notAfter(cert)) > 0 &&
+			X509_cmp_current_time(X509_get0_notBefore(cert)) < 0)
+			continue;
+		put_name(X509_get_subject_name(cert), r->late, sizeof(r->late));
+		r->late_from_s = seconds(X509_get0_notBefore(cert));
+		r->late_until_s = seconds(X509_get0_notAfter(cert));
+		return;
+	}
+}
+
 void tls_report(const struct bytes *b, struct tls_report *r)
 {
 	const struct tls_state *state = SSL_get_app_data((SSL *)b->state);
@@ -103,4 +127,5 @@ void tls_report(const struct bytes *b, struct tls_report *r)
 	put_names(cert, r->names, sizeof(r->names));
 	r->from_s = seconds(X509_get0_notBefore(cert));
 	r->until_s = seconds(X509_get0_notAfter(cert));
+	report_chain(SSL_get0_verified_chain(b->state), r);
 }

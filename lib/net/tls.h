@@ -63,6 +63,12 @@ struct tls_report {
 	 * IP:10.0.0.1". */
 	char subject[128], issuer[128], names[256], flaw[128];
 	int64_t from_s, until_s; /* seconds since the epoch: it is valid between */
+	/* Of the way from there to a CA that is trusted, as far as it goes; empty when the flaw is
+	 * none of these. */
+	char missing[128]; /* the CA whose certificate was looked for last, and is not there */
+	bool is_alone; /* nothing but its own was sent, and that is not self-signed */
+	char late[128]; /* the first one, from its own on, whose time is over, or not yet come */
+	int64_t late_from_s, late_until_s;
 };
 /* @b was opened with a client of tls_open, and bytes_close was not called. */
 void tls_report(const struct bytes *b, struct tls_report *r);

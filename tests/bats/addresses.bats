@@ -90,28 +90,49 @@ print(*(line.split(",")[9] for line in s.makefile() if line.startswith("k%s,FRON
 	kcat -L -b "127.0.0.1:$SHARED" >meta
 }
 
-# It answers ApiVersions and Metadata, and no question after the configuration of a broker.
-@test "one address for all brokers, where nobody says whose it is, is a note" {
-	spawn fake python3 -uc 'import socket, struct, threading
+# fake BROKERS: a broker that answers ApiVersions and Metadata, with BROKERS, a list of Python: (id, host, port); and no
+# question after the configuration of a broker. fake.out has its port.
+fake() {
+	spawn fake python3 -uc 'import socket, struct, sys, threading
 def text(s):
     return struct.pack(">h", len(s)) + s
 def serve(a):
     with a, a.makefile("rb") as f:
         while size := f.read(4):
             api, version, number = struct.unpack(">hhi", f.read(struct.unpack(">i", size)[0])[:8])
-            brokers = b"".join(struct.pack(">i", n) + text(b"127.0.0.1") + struct.pack(">ih", port, -1) for n in (1, 2))
+            brokers = b"".join(struct.pack(">i", n) + text(host) + struct.pack(">ih", port, -1) for n, host, port in told)
             body = struct.pack(">i", number) + (struct.pack(">hihhhhhh", 0, 2, 3, 1, 1, 18, 0, 0) if api == 18 else
-                                                struct.pack(">i", 2) + brokers + struct.pack(">ii", 1, 0))
+                                                struct.pack(">i", len(told)) + brokers + struct.pack(">ii", 1, 0))
             a.sendall(struct.pack(">i", len(body)) + body)
 s = socket.create_server(("127.0.0.1", 0))
 port = s.getsockname()[1]
+told = eval(sys.argv[1])
 print(port)
 while True:
-    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()' </dev/null
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()' "$1" </dev/null
 	wait_lines fake.out 1
+}
+
+@test "one address for all brokers, where nobody says whose it is, is a note" {
+	fake '[(1, b"127.0.0.1", port), (2, b"127.0.0.1", port)]'
 	check 0 -b "127.0.0.1:$(<fake.out)"
 	grep -qF "note: brokers 1 and 2 advertise one address, 127.0.0.1:$(<fake.out); it does not tell us whose it is" out
 	[ "$(tail -n 1 out)" = 'verdict: good' ]
+}
+
+@test "a broker that advertises what is no address, or none at all, is told" {
+	local brokers text
+	while IFS='|' read -r brokers text; do
+		fake "$brokers"
+		check 111 -b "127.0.0.1:$(<fake.out)"
+		grep -qF "verdict: ${text/@/127.0.0.1:$(<fake.out)}" out
+		kill -KILL "$(pid_of fake)"
+		wait_exit fake
+	done <<-'END'
+		[(1, b"127.0.0.1", 0)]|127.0.0.1:0, advertised by broker 1: a port is a number from 1 to 65535
+		[(1, b"", 9092)]|:9092, advertised by broker 1: a host name is missing
+		[]|@: it answers, and names no broker of its cluster
+	END
 }
 
 @test "a proxy that wants the PROXY protocol is told" {

@@ -258,7 +258,8 @@ redis_tls_start() {
 }
 
 # make_certs: certificates of a CA of our own in $CERTS, NAME.pem and NAME.key: ca, other-ca, and of the first
-# address (127.0.0.1), name (redis.test), expired, future, client; stray is the second's.
+# address (127.0.0.1), name (redis.test), wild, expired, future, client; stray is the second's, leaf is of the intermediate CA
+# inter, old of oldca, whose time is over.
 make_certs() {
 	CERTS=$(harness_scope)/certs
 	export CERTS
@@ -273,20 +274,25 @@ make_certs() {
 			default_md=sha256 copy_extensions=copy unique_subject=no '[p]' commonName=supplied >ca.conf
 		: >db
 		day=$((24 * 3600))
-		while read -r name ca san from to; do
+		while read -r name ca extension from to; do
 			openssl req -new "${key[@]}" -keyout "$name.key" -out "$name.csr" -subj "/CN=$name" \
-				-addext "subjectAltName=$san"
+				-addext "$extension"
 			openssl ca -batch -notext -config ca.conf -cert "$ca.pem" -keyfile "$ca.key" \
 				-in "$name.csr" -out "$name.pem" \
 				-startdate "$(date -u -d "@$((EPOCHSECONDS + from * day))" +%Y%m%d%H%M%SZ)" \
 				-enddate "$(date -u -d "@$((EPOCHSECONDS + to * day))" +%Y%m%d%H%M%SZ)"
 		done <<-'EOC'
-			address ca IP:127.0.0.1 -1 2
-			name ca DNS:redis.test -1 2
-			expired ca IP:127.0.0.1 -2 -1
-			future ca IP:127.0.0.1 1 2
-			stray other-ca IP:127.0.0.1 -1 2
-			client ca DNS:client -1 2
+			address ca subjectAltName=IP:127.0.0.1 -1 2
+			name ca subjectAltName=DNS:redis.test -1 2
+			wild ca subjectAltName=DNS:*.kafka.test -1 2
+			expired ca subjectAltName=IP:127.0.0.1 -2 -1
+			future ca subjectAltName=IP:127.0.0.1 1 2
+			stray other-ca subjectAltName=IP:127.0.0.1 -1 2
+			client ca subjectAltName=DNS:client -1 2
+			inter ca basicConstraints=critical,CA:TRUE -1 2
+			leaf inter subjectAltName=IP:127.0.0.1 -1 2
+			oldca ca basicConstraints=critical,CA:TRUE -2 -1
+			old oldca subjectAltName=IP:127.0.0.1 -1 2
 		EOC
 	) >"$CERTS.log" 2>&1 || { cat "$CERTS.log" >&2; return 1; }
 }

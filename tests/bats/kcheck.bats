@@ -8,7 +8,7 @@ load listeners
 setup_file() {
 	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
 		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'FUTURE SSL - future' 'STRAY SSL - stray' \
-		'MUTUAL SSL' 'LOGIN SASL_SSL' 'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
+		'LEAF SSL - leaf' 'OLD SSL - old' 'WILD SSL - wild' 'MUTUAL SSL' 'LOGIN SASL_SSL' 'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
 		'INSIDE PLAINTEXT kafka-0.kafka.default.svc:9092' 'POD PLAINTEXT kafka-broker-x:9092' \
 		'LATE SSL 127.0.0.1:@EXPIRED@' 'CROSS SSL localhost:@CROSS@' 'DROPPED PLAINTEXT 127.9.9.9:@FAR@' \
 		-- offsets.topic.replication.factor=3
@@ -122,8 +122,13 @@ $(at TLS)" ]
 	run ! grep private none
 }
 
-@test "a name that has an IPv6 address first, where the broker does not listen, is noted" {
+@test "a name that has another address too, or one of IPv6 first, where the broker does not listen, is noted" {
 	unshare -rm true 2>/dev/null || skip "no namespaces here"
+	bad 111 "'::1' has no address here for broker.address.family=v4" '-X broker.address.family=any' \
+		-b '[::1]:1' -X broker.address.family=v4
+	printf '%s both.test\n' 127.9.9.9 127.0.0.1 >hosts
+	unshare -rm sh -c 'mount --bind hosts /etc/hosts && exec kcheck -b "both.test:$1"' sh "$(port PLAIN)" >out
+	grep -q "^note: both.test also resolves to 127.9.9.9, where the connection is refused; --resolve both.test:$(port PLAIN):127.0.0.1 skips it" out
 	printf '::1 both.test\n127.0.0.1 both.test\n' >hosts
 	unshare -rm sh -c 'mount --bind hosts /etc/hosts && exec kcheck -b "both.test:$1"' sh "$(port PLAIN)" >out
 	cat out
@@ -194,8 +199,21 @@ time.sleep(1000)' "$(port FAR)"
 	bad 111 'advertised by broker 1: its certificate has expired' 'renew' -b "$(at LATE)" "${TLS[@]}"
 	bad 111 "advertised by broker 1: its certificate is not for the host name 'localhost', but for IP:127.0.0.1" \
 		"advertised.listeners=SSL://127.0.0.1:$(port CROSS);" -b "$(at CROSS)" "${TLS[@]}"
+	bad 111 "but for DNS:*.kafka.test" "-b HOST.kafka.test:$(port WILD) --resolve HOST.kafka.test:$(port WILD):127.0.0.1;" \
+		-b "$(at WILD)" "${TLS[@]}"
 	good 2 -b "$(at CROSS)" "${TLS[@]}" -X ssl.endpoint.identification.algorithm=none
 	good 1 -b "$(at STRAY)" "${TLS[@]}" -X enable.ssl.certificate.verification=false
+}
+
+@test "an intermediate certificate that nobody has, a CA of it that is missing, one whose time is over" {
+	bad 100 'CN=leaf was signed by CN=inter' "put it behind the broker's own in its ssl.keystore.location" -b "$(at LEAF)" "${TLS[@]}"
+	TLS=(-X security.protocol=SSL)
+	bad 100 'CN=leaf was signed by CN=inter, and in the end by CN=ca' 'with the certificate of CN=ca in it' \
+		-b "$(at LEAF)" "${TLS[@]}" -X "ssl.ca.location=$CERTS/inter.pem"
+	cat "$CERTS"/{ca,inter,oldca}.pem >all.pem
+	good 1 -b "$(at LEAF)" "${TLS[@]}" -X ssl.ca.location=all.pem
+	bad 111 'the certificate of its CA has expired: CN=oldca was valid until 20' 'renew the certificate of CN=oldca' \
+		-b "$(at OLD)" "${TLS[@]}" -X ssl.ca.location=all.pem
 }
 
 @test "a client certificate is wanted, or another one" {
@@ -282,7 +300,7 @@ time.sleep(1000)' "$(port FAR)"
 @test "SCRAM" {
 	LOGIN+=(-X sasl.mechanisms=SCRAM-SHA-256)
 	good 1 -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=secret
-	bad 100 "it refuses the user name or the password of 'alice' (SASL SCRAM-SHA-256)" '-X sasl.password=' \
+	bad 100 "it refuses the user name or the password of 'alice' (SASL SCRAM-SHA-256)" 'for this very mechanism' \
 		-b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
 }
 
@@ -393,6 +411,21 @@ while True:
 	redis_stop
 	redis_tls_start address
 	bad 100 'a Redis server answers there' '-b HOST:PORT' -b "127.0.0.1:$REDIS_PORT" "${TLS[@]}"
+}
+
+@test "a proxy that goes by SNI, and one whose backend is away" {
+	local sni away
+	sni=$(free_port) away=$(free_port)
+	printf '%s\n' defaults ' mode tcp' ' timeout connect 5s' ' timeout client 1h' ' timeout server 1h' \
+		'frontend sni' " bind 127.0.0.1:$sni" ' tcp-request inspect-delay 5s' \
+		' tcp-request content accept if { req.ssl_hello_type 1 }' ' use_backend named if { req.ssl_sni redis.test }' \
+		'backend named' " server k $(at NAMED)" 'listen away' " bind 127.0.0.1:$away" ' retries 0' ' server k 127.0.0.1:1' >cfg
+	spawn haproxy haproxy -db -f cfg </dev/null
+	wait_for "(: </dev/tcp/127.0.0.1/$sni)"
+	bad 111 'closes them without an answer' "-b NAME:$sni --resolve NAME:$sni:127.0.0.1" -b "127.0.0.1:$sni" "${TLS[@]}"
+	bad 111 "$(at NAMED), advertised by broker 1: its certificate is not for" "SSL://redis.test:$(port NAMED)" \
+		-b "redis.test:$sni" --resolve "redis.test:$sni:127.0.0.1" "${TLS[@]}"
+	bad 111 'or a proxy that has lost its own' 'is a broker there, and does it run?' -b "127.0.0.1:$away"
 }
 
 @test "a server that takes connections and is silent: a time-out" {
