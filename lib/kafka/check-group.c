@@ -13,7 +13,7 @@ bool check_group_is_passing(int16_t error)
 		error == PROTO_NOT_COORDINATOR;
 }
 
-void check_group_error(struct check_verdict *v, const char *group, int16_t error)
+void check_group_error(struct check_verdict *v, const char *group, const char *user, int16_t error)
 {
 	v->status = EXIT_TEMP;
 	*v->remedy = '\0';
@@ -22,8 +22,8 @@ void check_group_error(struct check_verdict *v, const char *group, int16_t error
 		snprintf(v->text, sizeof(v->text),
 			"group '%s': we may not see it: no ACL allows it", group);
 		snprintf(v->remedy, sizeof(v->remedy),
-			"kafka-acls.sh --add --allow-principal User:NAME --operation Read --group %s",
-			group);
+			"kafka-acls.sh --add --allow-principal User:%.99s --operation Read --group %s",
+			user ? user : "NAME", group);
 	} else if (check_group_is_passing(error)) {
 		snprintf(v->text, sizeof(v->text),
 			"group '%s': it has no coordinator: the topic __consumer_offsets has no leader, or cannot be made",

@@ -116,7 +116,7 @@ void check_free(struct check *c);
 
 /* What is wrong with a consumer group when a broker answers with this error; or when its
  * coordinator @l cannot be used. */
-void check_group_error(struct check_verdict *v, const char *group, int16_t error);
+void check_group_error(struct check_verdict *v, const char *group, const char *user, int16_t error);
 void check_group_unreached(
 	struct check_verdict *v, const char *group, const struct check_listener *l);
 /* The error may be over soon, for the coordinator is being made. */

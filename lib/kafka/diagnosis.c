@@ -161,7 +161,7 @@ static void look_at_group(struct dialler *w)
 	if (!a || ask_coordinator(w, &a->talk, &found))
 		return;
 	if (found.error) {
-		check_group_error(v, w->d->group, found.error);
+		check_group_error(v, w->d->group, w->c.conf->as.login.user, found.error);
 		return;
 	}
 	free(found.broker.host);

@@ -184,6 +184,37 @@ static const char *login_hint(struct kafka *k, const char *text)
 		: "";
 }
 
+const char *kafka_acl(struct kafka *k, const char *operation, const char *kind, const char *name)
+{
+	static char text[512];
+	const char *user = kafka_conf_text(&k->reach, "sasl.username");
+
+	snprintf(text, sizeof(text),
+		"kafka-acls.sh --add --allow-principal User:%.99s --operation %s --%s %s",
+		*user ? user : "NAME", operation, kind, name);
+	return text;
+}
+
+/* The right that is missing. A sentence that names it already is left alone. */
+static const char *acl_hint(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
+{
+	bool writes = k->rk && rd_kafka_type(k->rk) == RD_KAFKA_PRODUCER;
+	const char *topic = strstr(text, "topic '");
+	char name[256] = "";
+
+	if (strstr(text, "kafka-acls.sh"))
+		return "";
+	if (err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && topic) {
+		topic += strlen("topic '");
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(topic, "'"), topic);
+		return kafka_acl(k, writes ? "Write" : "Read", "topic", name);
+	}
+	if (err != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+		return "";
+	snprintf(name, sizeof(name), "%s", kafka_conf_text(&k->reach, "group.id"));
+	return kafka_acl(k, "Read", "group", name);
+}
+
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	bool config = kafka_is_config_error(err) ||
@@ -191,7 +222,7 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	/* It would try for ever to make a socket. */
 	bool limit = msg_tells_limit(text);
 	const char *hint = "", *remedy = "";
-	char cause[400];
+	char cause[800];
 
 	if (judge_fenced(k, err))
 		return true;
@@ -203,6 +234,8 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	if (config) {
 		hint = scram_hint(text);
 		remedy = login_hint(k, text);
+		if (!*remedy)
+			remedy = acl_hint(k, err, text);
 	} else if (limit) {
 		remedy = "raise the limit (ulimit -n)";
 	}

@@ -89,6 +89,9 @@ bool kafka_put_away(struct kafka *k, struct buf *text);
 /* Does as if librdkafka had reported @err: notes trouble with the sentence @text when it is a
  * configuration error or fatal, and returns whether it is. */
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
+/* How the right to an @operation on a @kind, "topic" or "group", is given to us: to be copied.
+ * Static. */
+const char *kafka_acl(struct kafka *k, const char *operation, const char *kind, const char *name);
 /* What a broker answers does not go with what another one has told: is it of another cluster? A
  * diagnosis finds out; then that is trouble. Until then nothing is to be read or written
  * (`doubts`). */

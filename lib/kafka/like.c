@@ -51,10 +51,12 @@ bool like_is_copied(const char *name)
 
 static void failed(struct like *l, rd_kafka_resp_err_t err)
 {
-	char text[400];
+	bool denied = err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+	char text[800];
 
-	snprintf(text, sizeof(text), "topic '%s': cannot ask what it is like: %s", l->topic,
-		kafka_why(err));
+	snprintf(text, sizeof(text), "topic '%s': cannot ask what it is like: %s%s%s", l->topic,
+		kafka_why(err), denied ? "; " : "",
+		denied ? kafka_acl(l->kafka, "DescribeConfigs", "topic", l->topic) : "");
 	msg_info("%s", text);
 	kafka_judge(l->kafka, err, text);
 	l->step = LIKE_ASK;

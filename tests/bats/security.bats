@@ -73,8 +73,23 @@ refused() {
 }
 
 @test "a wrong password, with TLS and without" {
-	refused uthentication -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
-	refused uthentication -b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=wrong
+	local text='Invalid username or password; -X sasl.username=USER -X sasl.password=PASSWORD, as the broker has them'
+	refused "$text" -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=wrong
+	refused "$text" -b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=wrong
+}
+
+@test "a login through TLS, and a certificate of our own: records are written and read" {
+	local topic mutual
+	topic=$(new_topic)
+	mutual=(-b "$(at MUTUAL)" "${TLS[@]}" -X "ssl.certificate.location=$CERTS/client.pem" -X "ssl.key.location=$CERTS/client.key")
+	LOGIN_TLS+=(-b "$(at LOGIN)" -X sasl.password=secret)
+	for name in alice CN=client; do
+		"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" allow "$topic" $name read,write,describe
+	done
+	seq 3 | kwrite "${LOGIN_TLS[@]}" --raw -t "$topic"
+	seq 4 6 | kwrite "${mutual[@]}" --raw -t "$topic"
+	[ "$(kread "${LOGIN_TLS[@]}" -e --raw "$topic" | xargs)" = '1 2 3 4 5 6' ]
+	[ "$(kread "${mutual[@]}" -e --raw "$topic" | xargs)" = '1 2 3 4 5 6' ]
 }
 
 @test "a login where none is wanted, and by another mechanism: the remedy is said" {
@@ -108,12 +123,36 @@ refused() {
 	seq 3 | kwrite "${LOGIN[@]}" --raw -t "$ours"
 	[ "$(kread "${LOGIN[@]}" -e --raw "$ours" | xargs)" = '1 2 3' ]
 	run -100 kread "${LOGIN[@]}" -e "$theirs"
-	[[ $output == *"$theirs"* ]]
+	[[ $output == "kread: topic '$theirs': Topic authorization failed; kafka-acls.sh --add --allow-principal User:alice --operation Read --topic $theirs" ]]
 	run -100 kread "${LOGIN[@]}" -g g --commit written -e "$ours"
 	[[ $output == *[Gg]'roup authorization failed'* || $output == *"not authorized to access group"* ]]
+	[[ $output == *'; kafka-acls.sh --add --allow-principal User:alice --operation Read --group g' ]]
 	run -100 kwrite "${LOGIN[@]}" -t "$theirs" --dead-letter dead <<<'{"payload":"x"}'
+	[[ $output == *"; kafka-acls.sh --add --allow-principal User:alice --operation Write --topic $theirs"* ]]
 	[ ! -s dead ]
 	[ "$(end_of "$theirs")" -eq 0 ]
+	run -100 kcheck "${LOGIN[@]}" -t "$theirs"
+	[[ $output == *"topic '$theirs': we may not see it: no ACL allows DESCRIBE"*"User:alice --operation Describe --topic $theirs"* ]]
+	run -100 kcheck "${LOGIN[@]}" -g g
+	[[ $output == *"group 'g': we may not see it: no ACL allows it"*'User:alice --operation Read --group g'* ]]
+}
+
+@test "a mirror needs no more than READ at the source, and DESCRIBE_CONFIGS to make a topic like it" {
+	local topic new
+	topic=$(new_topic 2)
+	new=$(kafka_start && echo "$KAFKA_BROKERS")
+	seq 6 | kproduce "$topic"
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" allow "$topic" alice read
+	LOGIN+=(-X sasl.password=secret)
+	printf '%s\n' security.protocol=SASL_PLAINTEXT sasl.mechanisms=PLAIN sasl.username=alice sasl.password=secret >old
+	kread -b "$(at SASL)" "${LOGIN[@]}" -e "$topic" >records
+	run -100 kwrite -b "$new" -p keep --create like --old "$(at SASL)" --old-config old <records
+	[[ $output == *"; kafka-acls.sh --add --allow-principal User:alice --operation DescribeConfigs --topic $topic"* ]]
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" allow "$topic" alice describe-configs
+	kwrite -b "$new" -p keep --create like --old "$(at SASL)" --old-config old <records
+	[ "$(kread -b "$new" -e --raw "$topic" | sort | xargs)" = '1 2 3 4 5 6' ]
+	kread -b "$(at SASL)" "${LOGIN[@]}" -e "$topic" | kwrite -b "$new" -p keep
+	[ "$(kread -b "$new" -e --raw "$topic" | wc -l)" -eq 12 ]
 }
 
 # waits TEXT OPTION…: kread and kwrite say so once, and wait.

@@ -49,9 +49,9 @@ static int fail(struct view_group *g, int status, const char *text, const char *
 	return -1;
 }
 
-static int fail_code(struct view_group *g, int16_t error)
+static int fail_code(const struct views *v, struct view_group *g, int16_t error)
 {
-	check_group_error(&g->verdict, g->name, error);
+	check_group_error(&g->verdict, g->name, v->check->conf->as.login.user, error);
 	return -1;
 }
 
@@ -83,7 +83,7 @@ static int find_coordinator(struct views *v, struct view_group *g, struct query_
 		if (!c->error)
 			return 0;
 		if (!check_group_is_passing(c->error) || !may_ask_again(v))
-			return fail_code(g, c->error);
+			return fail_code(v, g, c->error);
 	}
 }
 
@@ -136,7 +136,7 @@ static int ask_consumer_group(struct views *v, struct view_group *g, struct talk
 	}
 	query_group_free(&g->group);
 	g->group = found;
-	return found.error ? fail_code(g, found.error) : 0;
+	return found.error ? fail_code(v, g, found.error) : 0;
 }
 
 static int ask_group(struct views *v, struct view_group *g, struct talk *t)
@@ -158,7 +158,7 @@ static int ask_group(struct views *v, struct view_group *g, struct talk *t)
 				g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
 	} while (check_group_is_passing(g->group.error) && may_ask_again(v));
 	if (g->group.error)
-		return fail_code(g, g->group.error);
+		return fail_code(v, g, g->group.error);
 	return strcmp(g->group.state, "Dead") == 0 ? ask_consumer_group(v, g, t) : 0;
 }
 
@@ -175,7 +175,7 @@ static int ask_committed(struct views *v, struct view_group *g, struct talk *t)
 		return fail(g, EXIT_TEMP, "its coordinator does not answer", "");
 	if (query_read_offset_fetch(t->answer, version, &error, &g->committed))
 		return fail(g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
-	return error ? fail_code(g, error) : 0;
+	return error ? fail_code(v, g, error) : 0;
 }
 
 static int by_place(const void *a, const void *b)

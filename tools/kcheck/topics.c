@@ -150,8 +150,9 @@ static void judge_partition(struct view_topic *t, const struct proto_partition *
 	}
 }
 
-static void judge_topic(struct view_topic *t)
+static void judge_topic(const struct views *v, struct view_topic *t)
 {
+	const char *user = v->check->conf->as.login.user;
 	struct check_verdict *w = &t->verdict;
 
 	snprintf(w->text, sizeof(w->text), "good");
@@ -172,8 +173,8 @@ static void judge_topic(struct view_topic *t)
 		snprintf(w->text, sizeof(w->text),
 			"topic '%s': we may not see it: no ACL allows DESCRIBE", t->t.name);
 		snprintf(w->remedy, sizeof(w->remedy),
-			"kafka-acls.sh --add --allow-principal User:NAME --operation Describe --topic %s",
-			t->t.name);
+			"kafka-acls.sh --add --allow-principal User:%.99s --operation Describe --topic %s",
+			user ? user : "NAME", t->t.name);
 		return;
 	case PROTO_INVALID_TOPIC:
 		w->status = EXIT_PERM;
@@ -218,7 +219,7 @@ static void look(struct views *v, struct view_topic *t)
 		t->min_isr = ask_min_isr(v, t->t.name);
 		ask_ends(v, t);
 	}
-	judge_topic(t);
+	judge_topic(v, t);
 }
 
 /* Names, for a topic that does not exist, the one that may have been meant. */
