@@ -184,6 +184,45 @@ web() {
 	curl -sf -m 100 --unix-socket "$T/web" -X "$1" -H 'Content-Type: application/vnd.kafka.v2+json' "${@:3}" "http://localhost$2"
 }
 
+@test "kread shows what was committed, and ends behind markers and what was taken back; -X isolation.level=read_uncommitted shows all" {
+	local group range n
+	out=$(new_topic 1) GROUP=$(unique g) group=$(unique g)
+	source_start
+	txn_sink it -t "$out"
+	{ rec 1; rec 2; } >&5
+	asked '1.*2'
+	reply "$out" 0 2
+	wait_for 'heard kwrite | grep -q "^final"'
+	rec 3 >&5
+	asked 3
+	# It may have asked in between, for want of records.
+	for ((n = $(heard kwrite | grep -c '^offsets'); ++answered < n; )); do source_does say "again $RUN"; done
+	source_does say "abort $RUN"
+	wait_exit it
+	exec 5>&-
+	unset EVPIPE_ACK
+	# At 2 and 4 stand markers; 3 was taken back.
+	while read -r range; do
+		# shellcheck disable=SC2086 # words
+		[ "$(kread --raw $range "$out" | xargs)" = 'p1 p2' ]
+	done <<-'END'
+		-e
+		--until 5
+		--until 2
+		-o -5 --until end
+	END
+	for range in '-o 2 --until 4' '-o -1 -e'; do
+		# shellcheck disable=SC2086
+		[ -z "$(kread --raw $range "$out")" ]
+	done
+	[ "$(kread --raw -e -X isolation.level=read_uncommitted "$out" | xargs)" = 'p1 p2 p3' ]
+	[ "$(kread --raw -o 3 --until 5 -X isolation.level=read_uncommitted "$out")" = p3 ]
+	# A group that has read all has no lag.
+	[ "$(kread --raw -g "$group" --commit written -e "$out" | xargs)" = 'p1 p2' ]
+	kcheck --json -g "$group" >json
+	[ "$(jq -c 'select(.group) | [.lag, .positions[0].committed]' json)" = '[0,5]' ]
+}
+
 @test "while the source waits for more, more is taken, and it is asked anew with all" {
 	out=$(new_topic 1) GROUP=$(unique g)
 	source_start
