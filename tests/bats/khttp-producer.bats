@@ -56,6 +56,16 @@ record='{"records":[{"value":"1"}]}'
 	[ "$status" -eq 0 ]
 }
 
+@test "the producer of what goes again by itself is given up as soon as it is there: what it had goes to the next" {
+	khttp_start http -X linger.ms=100
+	post json "$record" /topics/t/partitions/0
+	is 200
+	mock_does refuse $PRODUCE 10 1
+	mock_does refuse $PRODUCE 45 1
+	post json '{"records":[{"value":"1"},{"value":"2"},{"value":"3"},{"value":"4"}]}' /topics/t/partitions/0
+	is 200 '(.offsets | map(.error_code)) == [504, null, null, null]'
+}
+
 @test "a large body whose record had no answer is not sent any further; with --compat neither, though all is 500 there" {
 	local compat
 	# Of 8 MiB for one broker, and what follows for the other.
@@ -150,7 +160,8 @@ record='{"records":[{"value":"1"}]}'
 }
 
 @test "a topic that waits has an eighth of the room; others go on" {
-	khttp_start http --max-in-flight 80K -X socket.timeout.ms=2000 -X message.timeout.ms=300000
+	khttp_start http --max-in-flight 80K -X socket.timeout.ms=2000 -X message.timeout.ms=300000 \
+		-X max.in.flight.requests.per.connection=1 -X batch.size=5000
 	post json "$record" /topics/t/partitions/1
 	is 200
 	mock_does late 2 1000000
@@ -165,9 +176,15 @@ record='{"records":[{"value":"1"}]}'
 	is 200
 	post json @large /topics/t/partitions/0
 	is 503
+	# The producer is given up: of the two that have waited so long for nothing of theirs, one was not sent.
+	mock_does refuse $PRODUCE 45 1
+	post json "$record" /topics/other
+	is 504
+	wait_for '[ "$(metric producers_given_up_total)" = 1 ]'
 	mock_does late 2 0
 	wait_exit large1
 	wait_exit large2
+	[ "$(jq -s 'map(.offsets[0].error_code) | sort == [null, 504]' large1.out large2.out)" = true ]
 	# Those whose clients did not wait may be on their way yet.
 	wait_for 'post json @large /topics/t/partitions/1; is 200'
 }

@@ -17,7 +17,7 @@
 
 enum {
 	YOUNG_MS = 5000, /* a record that was not sent by then is its client's to send again */
-	RESTART_MS = 1000, /* between two producers of a kind */
+	RESTART_MS = 1000, /* in which a producer is given up once */
 	PURGE_MS = 1000,
 	SOCKET_MS = 10000,
 };
@@ -30,7 +30,7 @@ struct writer {
 	size_t out; /* records without a report */
 	bool lost; /* one of them */
 	bool ends;
-	int64_t begun_ms, purged_ms;
+	int64_t purged_ms;
 	struct writer *next; /* of those that take no more records */
 };
 
@@ -38,7 +38,9 @@ struct writers {
 	struct khttp *k;
 	writers_fn *fn;
 	bool idempotent;
+	int64_t timeout_ms; /* of a record */
 	struct writer *now[WRITER_KINDS];
+	int64_t retired_ms[WRITER_KINDS]; /* when the last one was given up */
 	struct writer *old;
 	struct trouble trouble;
 	uint64_t given_up;
@@ -88,7 +90,7 @@ static struct writer *start(struct writers *ws, enum writer_kind kind, struct tr
 	struct writer *w = mem_alloc(sizeof(*w));
 	rd_kafka_queue_t *queue;
 
-	*w = (struct writer){.all = ws, .kind = kind, .begun_ms = wake_now_ms()};
+	*w = (struct writer){.all = ws, .kind = kind};
 	configure(&conf, kind);
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, ws->fn);
 	if (kafka_start(&w->kafka, RD_KAFKA_PRODUCER, &conf, why)) {
@@ -115,11 +117,15 @@ static void retire(struct writer *w)
 {
 	struct writers *ws = w->all;
 
+	msg_warn("%s; another producer takes its place",
+		w->kafka.trouble.status ? w->kafka.trouble.text
+					: "Kafka has not answered for a record");
 	ws->now[w->kind] = NULL;
 	w->next = ws->old;
 	ws->old = w;
 	ws->given_up++;
 	purge(w);
+	ws->retired_ms[w->kind] = w->purged_ms;
 }
 
 /* After a fatal error librdkafka sends nothing more, but still puts what was on its way, and has to
@@ -136,6 +142,14 @@ static bool is_spent(const struct writer *w)
 	return w->lost || w->kafka.trouble.status || rd_kafka_fatal_error(w->kafka.rk, NULL, 0);
 }
 
+/* Those that follow one another may all fail at once. */
+static bool may_retire(const struct writer *w)
+{
+	int64_t last_ms = w->all->retired_ms[w->kind];
+
+	return is_spent(w) && (!last_ms || wake_now_ms() - last_ms >= RESTART_MS);
+}
+
 /* One that takes records; NULL: there is none, for *@err. */
 static struct writer *get(struct writers *ws, enum writer_kind kind, rd_kafka_resp_err_t *err)
 {
@@ -143,12 +157,11 @@ static struct writer *get(struct writers *ws, enum writer_kind kind, rd_kafka_re
 	struct trouble why = {0};
 
 	*err = RD_KAFKA_RESP_ERR_NO_ERROR;
-	if (w && is_spent(w) && wake_now_ms() - w->begun_ms >= RESTART_MS) {
+	if (w && may_retire(w)) {
 		retire(w);
 		w = NULL;
 	}
 	if (w) {
-		/* One that has failed at once would so again. */
 		*err = rd_kafka_fatal_error(w->kafka.rk, NULL, 0);
 		return *err ? NULL : w;
 	}
@@ -242,6 +255,15 @@ static bool is_purged(const rd_kafka_message_t *m)
 		rd_kafka_message_status(m) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
 }
 
+/* How old a record may be that goes again. Where Kafka is silent another producer would wait as
+ * the last one has; one that librdkafka has given up says nothing of the others' records. */
+static int64_t patience_ms(const struct writer *w)
+{
+	if (w->kind == WRITER_PATIENT)
+		return IDEM_TTL_MS;
+	return w->lost ? YOUNG_MS : w->all->timeout_ms;
+}
+
 bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms)
 {
 	struct writer *w = writer;
@@ -259,8 +281,7 @@ bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms)
 	 * stand before them. */
 	if (verdict_is_shared(m->err))
 		return w->kind != WRITER_SINGLE && send_anew(ws, WRITER_SINGLE, m);
-	return is_purged(m) && age_ms < (w->kind == WRITER_PATIENT ? IDEM_TTL_MS : YOUNG_MS) &&
-		send_anew(ws, w->kind, m);
+	return is_purged(m) && age_ms < patience_ms(w) && send_anew(ws, w->kind, m);
 }
 
 rd_kafka_resp_err_t writers_error(const rd_kafka_message_t *m, const void *writer)
@@ -293,6 +314,9 @@ struct writers *writers_open(struct khttp *k, writers_fn *fn)
 	*ws = (struct writers){.k = k, .fn = fn};
 	ws->idempotent = !rd_kafka_conf_get(k->base.rd, "enable.idempotence", text, &size) &&
 		strcmp(text, "true") == 0;
+	ws->timeout_ms = kafka_conf_int(&k->base, "message.timeout.ms");
+	if (!ws->timeout_ms)
+		ws->timeout_ms = INT64_MAX;
 	ws->now[WRITER_PLAIN] = start(ws, WRITER_PLAIN, &why);
 	if (!ws->now[WRITER_PLAIN])
 		exit(trouble_tell(&why));
@@ -335,12 +359,8 @@ static void serve_now(struct writers *ws, enum writer_kind kind)
 	if (!w)
 		return;
 	serve(w);
-	if (!is_spent(w) || wake_now_ms() - w->begun_ms < RESTART_MS)
-		return;
-	msg_warn("%s; another producer takes its place",
-		w->kafka.trouble.status ? w->kafka.trouble.text
-					: "Kafka has not answered for a record");
-	get(ws, kind, &err);
+	if (may_retire(w))
+		get(ws, kind, &err);
 }
 
 const struct trouble *writers_serve(struct writers *ws)
