@@ -51,6 +51,19 @@ static void look_from(struct head *h, const char *end)
 	h->at = end >= h->from && end <= h->to ? end : h->to;
 }
 
+/* Blanks around a value are none of it (RFC 9110, 5.5). The library leaves those behind it: they
+ * are taken away in its text, which is all that anybody reads. Returns how long the value is. */
+static size_t trim(const char *value, size_t len)
+{
+	size_t n = value ? len : 0;
+
+	while (n && (value[n - 1] == ' ' || value[n - 1] == '\t'))
+		n--;
+	if (value && n < len)
+		((char *)(uintptr_t)value)[n] = '\0';
+	return n;
+}
+
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
 	size_t name_len, const char *value, size_t value_len)
 {
@@ -63,6 +76,13 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 		h->is_folded = true;
 	if (!has_only((struct span){name, name_len}, "!#$%&'*+-.^_`|~"))
 		h->bad_name = true;
+	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+		h->lengths++;
+		h->is_chunked = true;
+		/* The library knows it without blanks. */
+		h->is_coded = h->is_coded || strcasecmp(value, "chunked") != 0;
+	}
+	value_len = trim(value, value_len);
 	if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
 		h->hosts++;
 		if (!has_only((struct span){value, value_len}, "-._~%!$&'()*+,;=:[]"))
@@ -70,11 +90,6 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 	}
 	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
 		h->lengths++;
-	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
-		h->lengths++;
-		h->is_chunked = true;
-		h->is_coded = h->is_coded || strcasecmp(value, "chunked") != 0;
-	}
 	return MHD_YES;
 }
 

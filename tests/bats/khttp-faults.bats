@@ -137,6 +137,9 @@ assert b"HTTP/1.1 200" in heard(), got'
 for i in range(len(body)): say(b"1\r\n" + body[i:i+1] + b"\r\n")
 say("0\r\n\r\n")
 assert b"HTTP/1.1 200" in heard(), got'
+	# Blanks behind a value are none of it.
+	raw 'say("POST /consumers/g HTTP/1.1\r\nHost: h \t\r\nContent-Type: application/json \r\nContent-Length: 2\r\nConnection: close \r\n\r\n{}")
+assert b"\"base_uri\":\"http://h:80/" in heard(), got'
 	# As a proxy gets it.
 	raw 'say("GET http://h/topics?x=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 assert b"HTTP/1.1 200" in heard(), got'
