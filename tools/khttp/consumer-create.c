@@ -275,8 +275,9 @@ bool create_may(struct consumers *all, const struct call *c)
 {
 	if (all->leaving)
 		error_unavailable(c->r, "the bridge is about to end");
-	else if (all->instance_count >= INSTANCES_MAX)
-		error_unavailable(c->r, "there are %d instances: no more", INSTANCES_MAX);
+	else if (all->instance_count >= all->k->max_instances)
+		error_unavailable(
+			c->r, "there are %" PRIu64 " instances: no more", all->k->max_instances);
 	else
 		return true;
 	return false;

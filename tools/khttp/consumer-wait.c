@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 static void heap_set(struct consumers *all, size_t at, struct wait *w)
@@ -108,8 +109,11 @@ struct wait *wait_open(
 {
 	struct wait *w;
 
-	if (i->all->wait_count >= WAITS_MAX) {
-		error_unavailable(r, "too many requests wait");
+	/* A commit, and an end, do not last. */
+	if (kind != WAIT_COMMIT && kind != WAIT_CLOSE &&
+		i->all->wait_count >= i->all->k->max_waits) {
+		error_unavailable(
+			r, "%" PRIu64 " requests wait for records: no more", i->all->k->max_waits);
 		return NULL;
 	}
 	w = mem_alloc(sizeof(*w));

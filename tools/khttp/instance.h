@@ -22,8 +22,6 @@ enum {
 	REJOIN_MS = 10000, /* in which librdkafka mostly tells what it was assigned anew */
 	ASSIGNMENT_MS = 30000, /* for ?wait=assignment */
 	PATTERN_MS = 5000, /* between two looks for topics that match */
-	INSTANCES_MAX = 2000,
-	WAITS_MAX = 20000,
 	SHOWN_NONE = -2,
 	SHOWN_BEGINNING = -1, /* what stands before offset 0 */
 };

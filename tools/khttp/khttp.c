@@ -63,7 +63,8 @@ static struct {
 	struct opt_common common;
 	struct kafka_opts kafka;
 	struct arg_str *listen, *management, *id, *advertise, *compat, *consumer_timeout, *origins,
-		*max_body, *max_headers, *max_connections, *in_flight, *idle;
+		*max_body, *max_headers, *max_connections, *max_instances, *max_waiting, *in_flight,
+		*idle;
 	struct arg_lit *no_consumer, *no_producer;
 	struct arg_file *tokens, *users, *cert, *key, *client_ca;
 	struct request_opts request;
@@ -115,6 +116,10 @@ static void parse_options(int argc, char **argv)
 		arg_str0(NULL, "max-headers", "SIZE", "longest headers: 431 (default 8K)");
 	opt.max_connections =
 		arg_str0(NULL, "max-connections", "N", "clients at a time (default 20000)");
+	opt.max_instances = arg_str0(NULL, "max-instances", "N",
+		"consumer instances, and readers without one; beyond: 503 (default 2000)");
+	opt.max_waiting = arg_str0(NULL, "max-waiting", "N",
+		"requests that wait for records; beyond: 503 (default 20000)");
 	opt.in_flight = arg_str0(NULL, "max-in-flight", "SIZE",
 		"records without Kafka's answer; beyond: 503 (default 256M)");
 	opt.idle = arg_str0(NULL, "idle", "TIME",
@@ -126,9 +131,9 @@ static void parse_options(int argc, char **argv)
 	void *table[] = {opt.listen, opt.management, opt.id, opt.advertise, opt.compat,
 		opt.consumer_timeout, opt.origins, opt.no_consumer, opt.no_producer, opt.tokens,
 		opt.users, opt.cert, opt.key, opt.client_ca, opt.max_body, opt.max_headers,
-		opt.max_connections, opt.in_flight, opt.idle, REQUEST_ENTRIES(opt.request),
-		PEERS_ENTRIES(opt.peers), KAFKA_ENTRIES(opt.kafka), OPT_COMMON_ENTRIES(opt.common),
-		arg_end(8)};
+		opt.max_connections, opt.max_instances, opt.max_waiting, opt.in_flight, opt.idle,
+		REQUEST_ENTRIES(opt.request), PEERS_ENTRIES(opt.peers), KAFKA_ENTRIES(opt.kafka),
+		OPT_COMMON_ENTRIES(opt.common), arg_end(8)};
 	opt_parse(argc, argv, table, &opt.common, &page);
 }
 
@@ -164,6 +169,9 @@ static void take_limits(struct khttp *k)
 	k->conf.memory = (size_t)take_size(opt.max_headers, "--max-headers", HEADER_BYTES, 1024);
 	k->conf.max_connections =
 		(unsigned)opt_int(opt.max_connections, "--max-connections", 20000, 1, 1000000);
+	k->max_instances =
+		(uint64_t)opt_int(opt.max_instances, "--max-instances", 2000, 1, 1000000);
+	k->max_waits = (uint64_t)opt_int(opt.max_waiting, "--max-waiting", 20000, 1, 1000000);
 }
 
 static void take_advertise(struct khttp *k)

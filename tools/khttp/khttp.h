@@ -45,7 +45,7 @@ struct khttp {
 	bool is_up; /* Kafka answers: see khttp_kafka_answers */
 	int64_t up_ms; /* when it did last; 0: never */
 	int64_t now_ms; /* wake_now_ms of this turn */
-	size_t max_body;
+	uint64_t max_instances, max_waits; /* requests that wait for records */
 	/* an instance that nobody asks for so long is deleted; 0: never */
 	int64_t consumer_timeout_ms;
 };
