@@ -56,6 +56,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/net/bytes.c lib/net/bytes.h \
 	lib/net/digest.c lib/net/digest.h \
 	lib/net/dial.c lib/net/dial.h \
+	lib/net/keepalive.c lib/net/keepalive.h \
 	lib/net/listen.c lib/net/listen.h \
 	lib/net/peers.c lib/net/peers.h \
 	lib/net/renewal.c lib/net/renewal.h \

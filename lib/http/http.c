@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "net/keepalive.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -271,6 +272,7 @@ static void on_connection(void *self, struct MHD_Connection *connection, void **
 			c->next->link = &c->next;
 		c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
 				->connect_fd;
+		keepalive_set(c->fd, h->conf.idle_s, h->conf.unheard_s);
 		h->clients = c;
 		*context = c;
 		return;

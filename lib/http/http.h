@@ -5,7 +5,8 @@
  *
  * Limits: connections; bytes of a body (413) and of headers (431); ten seconds of silence, but not
  * while a request waits for its answer or a stream for its data; ten seconds until the headers of
- * the next request are there, however they trickle, and ten times as long until its body is. A
+ * the next request are there, however they trickle, and ten times as long until its body is. While
+ * a request waits, the kernel asks for the client's machine: it has gone when that is silent. A
  * client that ends its side of the connection while it waits counts as closed, though it might
  * still read. */
 #ifndef EVPIPE_HTTP_H
@@ -39,6 +40,9 @@ struct http_conf {
 	unsigned max_connections; /* 128 */
 	size_t max_body; /* bytes; 1 MiB */
 	unsigned idle_s; /* 10 */
+	/* A client has gone whose machine has confirmed nothing of what was sent to it for so long,
+	 * or whose socket has taken nothing; 0: the kernel's quarter of an hour. */
+	unsigned unheard_s;
 	size_t memory; /* bytes a connection, for headers and output; libmicrohttpd's 32 KiB */
 	const char *cert,
 		/* TLS: texts in PEM, which stay; NULL: none. The certificate has its chain behind

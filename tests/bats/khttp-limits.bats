@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: ISC
-# khttp: what a client is answered at each limit, and that all goes on behind it.
+# khttp: what a client is answered at each limit, that all goes on behind it, and that a client whose machine has vanished
+# gives up what it held.
 
 load helpers
 load khttp
@@ -162,4 +163,58 @@ for s in all:
 	[ "$status" -eq 0 ]
 	post json '{"value":"1"}' '/topics/quiet/request?reply_topic=other'
 	is 404
+}
+
+# bats test_tags=once
+@test "a client whose machine vanishes: its polls, its streams and its upload end, and their records are the next one's" {
+	local n of=/consumers/g/instances
+	unshare -rn true 2>/dev/null || skip "no network namespaces here"
+	spawn net unshare -rn sh -c 'ip link set lo up && ip address add 10.9.9.1/32 dev lo && ip address add 10.9.9.2/32 dev lo &&
+		ip link add out type veth peer name nowhere && ip link set out up && ip link set nowhere up && echo up && exec sleep 1000' </dev/null
+	wait_for '[ -s net.out ] || ! alive "$(pid_of net)"'
+	[ -s net.out ] || skip "no pairs of interfaces here"
+	net=(nsenter -U -n --preserve-credentials -t "$(pid_of net)")
+	spawn mock "${net[@]}" kmock -t busy:1 -t quiet:1 </dev/null
+	wait_lines mock.out 1
+	SIDE=$T/side
+	spawn http "${net[@]}" khttp -b "$(<mock.out)" --listen 10.9.9.1:8080 --management "unix:$SIDE" --idle 2s </dev/null
+	wait_for "curl -sf --unix-socket $SIDE http://localhost/ready"
+	near() { "${net[@]}" curl -s -m 100 -H 'Content-Type: application/json' "${@:1:$#-1}" "http://10.9.9.1:8080${*: -1}"; }
+	for n in busy poll lines events; do
+		near -d '{"name":"'$n'","format":"json","auto.offset.reset":"earliest"}' /consumers/g
+		near -f -d '{"partitions":[{"topic":"'"$([ $n = busy ] && echo busy || echo quiet)"'","partition":0}]}' $of/$n/assignments
+	done
+	spawn far "${net[@]}" python3 -u -c 'import signal, socket
+def say(text):
+    s = socket.socket()
+    s.bind(("10.9.9.2", 0))
+    s.connect(("10.9.9.1", 8080))
+    s.sendall(text.replace("\n", "\r\n").encode())
+    return s
+def poll(name, accept="application/json"):
+    return say(f"GET /consumers/g/instances/{name}/records?timeout=300000 HTTP/1.1\nHost: h\nAccept: {accept}\n\n")
+all = [poll("busy"), poll("poll"), poll("lines", "application/x-ndjson"), poll("events", "text/event-stream"),
+    say("POST /topics/busy HTTP/1.1\nHost: h\nContent-Type: application/json\nContent-Length: 1000\n\n{\"records\":[")]
+for s in all[2:4]: assert s.recv(100).startswith(b"HTTP/1.1 200 ")
+print("asked")
+signal.pause()' </dev/null
+	wait_lines far.out 1
+	wait_for '[ "$(metric http_waiting)" = 4 ]'
+	"${net[@]}" sh -c 'ip address del 10.9.9.2/32 dev lo && ip route add 10.9.9.2/32 dev out &&
+		ip neighbour add 10.9.9.2 lladdr 02:00:00:00:00:01 dev out'
+	# An answer to one of them, and to no other, is on its way.
+	near -d '{"records":[{"value":"b"}]}' /topics/busy
+	wait_for '[ "$(metric http_waiting)" = 0 ]'
+	# 0A09090902 and 0A090901 as the kernel writes them; established.
+	wait_for "! \"\${net[@]}\" grep -q '0109090A:1F90 0209090A:.... 01' /proc/self/net/tcp"
+	near -d '{"records":[{"value":"q"}]}' /topics/quiet
+	near $of/busy/records?timeout=60000 >busy
+	[ "$(jq -c 'map(.value)' busy)" = '["b"]' ]
+	for n in poll lines events; do
+		near $of/$n/records?timeout=60000 >$n
+		[ "$(jq -c 'map(.value)' $n)" = '["q"]' ]
+	done
+	stop http
+	wait_exit http
+	[ "$status" -eq 0 ]
 }

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "net/keepalive.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -223,6 +224,8 @@ static void connect_step(struct forward *f, short revents)
 	case DIAL_CONNECTED:
 		bytes_open(&f->bytes, dial_take(&f->dial), peer_of(f)->tls ? f->set->tls : NULL,
 			peer_of(f)->host);
+		/* A stream may be quiet for ever. */
+		keepalive_set(f->bytes.fd, f->k->conf.idle_s, f->k->conf.unheard_s);
 		f->state = FORWARD_SHAKE;
 		shake(f);
 		break;

@@ -165,6 +165,7 @@ static void take_limits(struct khttp *k)
 	if (idle_ms < 1)
 		opt_bad("--idle takes a time above 0");
 	k->conf.idle_s = (unsigned)((idle_ms + 999) / 1000);
+	k->conf.unheard_s = k->conf.idle_s;
 	k->conf.max_body = (size_t)take_size(opt.max_body, "--max-body", 64 << 20, 1);
 	k->conf.memory = (size_t)take_size(opt.max_headers, "--max-headers", HEADER_BYTES, 1024);
 	k->conf.max_connections =
