@@ -149,6 +149,34 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version)
 	return false;
 }
 
+/* Of "http://host/path" what is behind "://"; NULL: it is no such one. */
+static const char *authority_of(const char *uri)
+{
+	const char *p = *uri == '/' ? NULL : strstr(uri, "://");
+
+	return p ? p + 3 : NULL;
+}
+
+const char *http_path_of(const char *uri)
+{
+	const char *p = authority_of(uri);
+
+	if (!p)
+		return uri;
+	p += strcspn(p, "/?");
+	return *p == '/' ? p : "/";
+}
+
+struct span http_host(const struct http_request *r)
+{
+	const char *p = authority_of(http_inner(r)->uri);
+	size_t n = p ? strcspn(p, "/?") : 0;
+
+	if (!p)
+		p = http_header(r, MHD_HTTP_HEADER_HOST);
+	return (struct span){p, n || !p ? n : strlen(p)};
+}
+
 struct lines {
 	const char *name, *first;
 	struct buf *joined;

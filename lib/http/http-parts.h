@@ -115,6 +115,8 @@ size_t body_len(const struct http_body *b);
  * ends. The connection must end with the answer: nothing says where the next request begins.
  * @version: the library's text. */
 bool http_head_is_sound(struct http_request_inner *r, const char *version);
+/* Of "http://host/path", which clients send to proxies, too, the path with what follows. */
+const char *http_path_of(const char *uri);
 
 /* ---- http-route.c ---- */
 /* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */

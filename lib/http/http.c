@@ -68,18 +68,9 @@ void http_resume(struct http_request_inner *r)
 
 /* ---- requests ---- */
 
-/* "http://host/path", which clients send to proxies, too, is the path. */
-static const char *path_of(const char *uri)
-{
-	const char *host = *uri == '/' ? NULL : strstr(uri, "://");
-	const char *path = host ? strchr(host + 3, '/') : NULL;
-
-	return path ? path : uri;
-}
-
 static void *on_uri(void *self, const char *whole_uri, struct MHD_Connection *connection)
 {
-	const char *uri = path_of(whole_uri);
+	const char *uri = http_path_of(whole_uri);
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct http_request_inner *r = mem_alloc(sizeof(*r));

@@ -116,6 +116,9 @@ const char *http_header(const struct http_request *r, const char *name);
  * @joined, which was empty; the caller frees that. */
 const char *http_header_list(const struct http_request *r, const char *name, struct buf *joined);
 const char *http_cookie(const struct http_request *r, const char *name);
+/* Whom the client has asked: the URL's host, if it has sent one, else the header Host (RFC 9112,
+ * 3.2.2), as it was sent; p NULL: nobody. */
+struct span http_host(const struct http_request *r);
 /* Whether Content-Encoding says that the body is compressed, or what else: such are not decoded
  * here. */
 bool http_body_is_coded(const struct http_request *r);

@@ -141,8 +141,12 @@ assert b"HTTP/1.1 200" in heard(), got'
 	raw 'say("POST /consumers/g HTTP/1.1\r\nHost: h \t\r\nContent-Type: application/json \r\nContent-Length: 2\r\nConnection: close \r\n\r\n{}")
 assert b"\"base_uri\":\"http://h:80/" in heard(), got'
 	# As a proxy gets it.
-	raw 'say("GET http://h/topics?x=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	for url in http://h/topics?x=1 http://h http://h?x=/nothing; do
+		raw 'say("GET '"$url"' HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 assert b"HTTP/1.1 200" in heard(), got'
+	done
+	raw 'say("POST http://other:9/consumers/g HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+assert b"\"base_uri\":\"http://other:9/" in heard(), got'
 	# Nobody here would see its end.
 	raw 'say("POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")
 assert b"HTTP/1.1 501" in heard(), got'

@@ -34,7 +34,7 @@ void body_wrong(struct buf *errors, const char *fmt, ...)
 	json_put_text(errors, (struct span){text, strlen(text)});
 }
 
-static const char *type_name(const struct json_value *v)
+const char *body_type_name(const struct json_value *v)
 {
 	static const char *const names[] = {[JSON_NULL] = "null",
 		[JSON_FALSE] = "boolean",
@@ -95,7 +95,7 @@ static bool take(const struct json_value *name, const struct json_value *v, cons
 			errors, "%s: property '%.*s' is not allowed", where, shown, name->text.p);
 	} else if (!has_type(v, f->types)) {
 		body_wrong(errors, "%s/%s: instance type %s is invalid. Expected %s", where,
-			f->name, type_name(v), types_text(f->types, types, sizeof(types)));
+			f->name, body_type_name(v), types_text(f->types, types, sizeof(types)));
 	} else {
 		f->v = *v;
 		return true;
@@ -147,7 +147,7 @@ static bool take_members(const struct json_value *object, struct http_body *file
 
 	if (object->type != JSON_OBJECT) {
 		body_wrong(errors, "%s: instance type %s is invalid. Expected object", where,
-			type_name(object));
+			body_type_name(object));
 		return false;
 	}
 	json_init(&j, object->text);

@@ -41,6 +41,8 @@ bool body_object(const struct json_value *object, const char *where, struct body
 bool body_root(const struct json_value *object, struct http_body *file, struct body_field *fields,
 	size_t count, struct buf *errors);
 int body_parse(struct span text, struct http_body *file, struct json_value *v);
+/* How an error names what a value is. */
+const char *body_type_name(const struct json_value *v);
 /* Appends an error's text, if there is room. */
 __attribute__((format(printf, 2, 3))) void body_wrong(struct buf *errors, const char *fmt, ...);
 

@@ -45,8 +45,8 @@ static bool read_subscription(const struct call *c, struct body_field fields[2])
 		for (size_t at = 0; json_element(&j, &v) == 1; at++)
 			if (v.type != JSON_STRING)
 				body_wrong(&errors,
-					"#/topics/%zu: instance type is invalid. Expected string",
-					at);
+					"#/topics/%zu: instance type %s is invalid. Expected string",
+					at, body_type_name(&v));
 	}
 	if (!errors.len)
 		return true;

@@ -336,7 +336,7 @@ int route_base(struct khttp *k, struct http_request *r, const char *path, struct
 		proto = first_of(http_header(r, "X-Forwarded-Proto"));
 	}
 	if (!is_place(host, proto)) {
-		host = text_span(http_header(r, "Host"));
+		host = http_host(r);
 		proto = k->conf.cert ? SPAN("https") : SPAN("http");
 	}
 	if (!is_proto(proto, "http") && !is_proto(proto, "https")) {
