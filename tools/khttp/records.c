@@ -204,7 +204,8 @@ static int read_timestamp(struct records_reader *in, const struct json_value *v,
 			"Invalid timestamp: %" PRId64
 			". Timestamp should always be non-negative or null.",
 			n);
-	m->timestamp = n;
+	/* librdkafka takes 0 for now. */
+	m->timestamp = n ? n : 1;
 	return 0;
 }
 
