@@ -220,3 +220,79 @@ half_read() {
 	req GET "$B/consumers/$group/instances/$name/records?timeout=10000" -H "$json" "${own[@]}"
 	says 200 'map(.value) == [1]'
 }
+
+@test "behind a gateway that sends each request to the next bridge: a consumer's whole life; a bridge dies, and it makes itself anew" {
+	local topic group of gate n dead
+	topic=$(new_topic 2) group=$(unique g)
+	free_port >a.port
+	free_port >b.port
+	bridge_start a --peers "http://127.0.0.1:$(<b.port)" "${SHORT_SESSION[@]}"
+	bridge_start b --peers "http://127.0.0.1:$(<a.port)" "${SHORT_SESSION[@]}"
+	A=$(bridge_url a) B=$(bridge_url b) gate=$(free_port)
+	# Only what could not be sent is sent again.
+	cat >gate.cfg <<-EOG
+	defaults
+		mode http
+		timeout connect 5s
+		timeout client 2m
+		timeout server 2m
+		# Without that the bridges would take haproxy's resets for clients that have read nothing.
+		option forwardfor
+		retries 3
+		option redispatch 1
+		retry-on conn-failure
+	frontend gate
+		bind 127.0.0.1:$gate
+		default_backend bridges
+	backend bridges
+		balance roundrobin
+		server a 127.0.0.1:$(<a.port)
+		server b 127.0.0.1:$(<b.port)
+	EOG
+	spawn gate haproxy -db -q -f gate.cfg </dev/null
+	gate=http://127.0.0.1:$gate
+	wait_for "curl -sf $gate/ready"
+	seq 1 20 | kproduce "$topic"
+	for name in '' ',"name":"own"'; do
+		made "$gate" '{"format":"json","auto.offset.reset":"earliest","enable.auto.commit":false'"$name"'}'
+		of=$gate/consumers/$group/instances/$name
+		[ "$(jq -r .base_uri <<<"$body")" = "$of" ]
+		req POST "$of/subscription" -H "$V2" -d '{"topics":["'"$topic"'"]}'
+		is 204
+		: >got
+		while [ "$(wc -l <got)" -lt 20 ]; do
+			req GET "$of/records?timeout=5000&max_records=7" -H "$json"
+			is 200
+			jq -c '.[].value' <<<"$body" >>got
+		done
+		[ "$(sort -n got | tr '\n' ' ')" = "$(seq -s ' ' 1 20) " ]
+		req GET "$of/subscription"
+		says 200 '.topics == ["'"$topic"'"]'
+		req POST "$of/positions/beginning" -H "$V2" -d '{"partitions":[]}'
+		is 204
+		req GET "$of/records?timeout=5000" -H "$json"
+		says 200 'any(.offset == 0)'
+		req POST "$of/offsets" -H "$V2" -d '{"offsets":[{"topic":"'"$topic"'","partition":0,"offset":0},{"topic":"'"$topic"'","partition":1,"offset":0}]}'
+		is 204
+		req DELETE "$of"
+		is 204
+		for n in 1 2; do
+			req GET "$of/records" -H "$json"
+			is_error 404 'The specified consumer instance was not found.'
+		done
+	done
+	printf '#!/bin/sh\njq -c ".[].value" >>%q\n' "$T/consumed" >take
+	chmod +x take
+	spawn consumer "$ROOT/examples/pipelines/gateway/consume" "$gate" "$group" "$topic" "$T/take" </dev/null
+	wait_for '[ "$(sort -un consumed | wc -l)" -eq 20 ]'
+	for n in a b; do
+		! curl -s "$(bridge_url $n)/metrics" | grep -q '^evpipe_http_instances.* 1$' || dead=$n
+	done
+	stop "$dead" KILL
+	wait_exit "$dead"
+	seq 21 40 | kproduce "$topic"
+	wait_for '[ "$(sort -un consumed | wc -l)" -eq 40 ]'
+	grep -q ' answers 50[023]$' consumer.err
+	stop consumer
+	wait_exit consumer
+}

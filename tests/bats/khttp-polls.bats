@@ -268,6 +268,7 @@ dropped() {
 	poll "$C" '?timeout=30000&max_records=10'
 	says 200 'map(.value) == [range(1; 11)]'
 	for _ in 1 2 3; do dropped "$C/records?timeout=60000"; done
+	wait_file_contains bridge.err '3 answers in a row were reset'
 	# While one client has not read its answer, another one waits for what becomes of it.
 	python3 - "$BRIDGE" "$C/records?timeout=60000" <<-'EOP' &
 	import socket, sys, time

@@ -9,6 +9,7 @@
 #include "khttp/peers.h"
 
 #include "base/mem.h"
+#include "base/msg.h"
 #include "base/num.h"
 
 #include <stdio.h>
@@ -20,6 +21,7 @@ enum {
 	HELD_BYTES = POLL_BYTES,
 	ALL_HELD_BYTES = 32 << 20, /* by all instances; beyond that each has HELD_FEW_BYTES */
 	HELD_FEW_BYTES = 64 << 10,
+	LOST_TOLD = 3,
 };
 
 /* ---- records come ---- */
@@ -271,6 +273,18 @@ void poll_written(struct wait *w, bool whole)
 	i->all->unsettled = true;
 }
 
+/* The same records would come for ever behind a proxy that has not said what it is. */
+static void tell_lost(struct instance *i, bool lost)
+{
+	i->lost = lost ? i->lost + 1 : 0;
+	if (i->lost < LOST_TOLD || i->all->told_lost)
+		return;
+	i->all->told_lost = true;
+	msg_warn(
+		"consumer %s of group %s: %u answers in a row were reset, and their records come again; a proxy in between must send Via or X-Forwarded-For (haproxy: option forwardfor)",
+		i->name, i->group, i->lost);
+}
+
 void poll_settle(struct instance *i, bool asked)
 {
 	enum http_received got;
@@ -284,6 +298,7 @@ void poll_settle(struct instance *i, bool asked)
 		return;
 	http_receipt_free(i->receipt);
 	i->receipt = NULL;
+	tell_lost(i, got == HTTP_LOST);
 	end_out(i, got == HTTP_RECEIVED);
 }
 
