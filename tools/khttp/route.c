@@ -12,17 +12,16 @@
 #include "khttp/openapi.h"
 #include "khttp/peers.h"
 #include "khttp/produce.h"
+#include "khttp/reached.h"
 #include "khttp/request.h"
 #include "khttp/topics.h"
 
 #include "base/metrics.h"
 #include "base/msg.h"
-#include "base/text.h"
 #include "json/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 enum body_kind {
 	BODY_NONE, /* what is sent is not looked at */
@@ -245,120 +244,27 @@ void route_all(struct khttp *k)
 
 /* ---- where the client has reached us ---- */
 
-static struct span text_span(const char *text)
-{
-	return (struct span){text, text ? strlen(text) : 0};
-}
-
-/* Of a list, to which each proxy has added what it saw. */
-static struct span first_of(const char *text)
-{
-	struct span s = {text, text ? strcspn(text, ",") : 0};
-
-	while (s.len && strchr(" \t", s.p[s.len - 1]))
-		s.len--;
-	return s;
-}
-
-/* The value of NAME= in "for=a;host=b;proto=c", of the first of several that commas part. */
-static struct span forwarded(const char *text, const char *name)
-{
-	size_t name_len = strlen(name), n;
-
-	for (const char *p = text; p && *p && *p != ','; p += n) {
-		p += strspn(p, " \t;");
-		n = text_until(p, ";,");
-		if (n > name_len && strncasecmp(p, name, name_len) == 0 && p[name_len] == '=') {
-			struct span value = {p + name_len + 1, n - name_len - 1};
-
-			while (value.len && strchr(" \t\"", value.p[value.len - 1]))
-				value.len--;
-			if (value.len && *value.p == '"') {
-				value.p++;
-				value.len--;
-			}
-			return value;
-		}
-	}
-	return SPAN_NONE;
-}
-
-/* The length of a host's name; an address of IPv6 stands in brackets. */
-static size_t name_len(struct span host)
-{
-	const char *end = host.len ? memchr(host.p, *host.p == '[' ? ']' : ':', host.len) : NULL;
-
-	return end ? (size_t)(end - host.p) + (*host.p == '[') : host.len;
-}
-
-/* "host", "host:" or "host:port". */
-static bool is_host(struct span s)
-{
-	size_t n = name_len(s);
-	int64_t port = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("\"/\\?#@<>^`{|}", s.p[i]) ||
-			(strchr("[]", s.p[i]) && i && i != n - 1))
-			return false;
-	if (!n || (*s.p == '[') != (s.p[n - 1] == ']'))
-		return false;
-	for (size_t i = n + 1; i < s.len && port < 65536; i++)
-		port = s.p[i] >= '0' && s.p[i] <= '9' ? port * 10 + s.p[i] - '0' : 65536;
-	return port < 65536 && (n == s.len || s.p[n] == ':');
-}
-
-static bool is_proto(struct span s, const char *name)
-{
-	return s.len == strlen(name) && strncasecmp(s.p, name, s.len) == 0;
-}
-
-/* One without the other says nothing, and so does what names no host. */
-static bool is_place(struct span host, struct span proto)
-{
-	return proto.len && is_host(host);
-}
-
 int route_base(struct khttp *k, struct http_request *r, const char *path, struct buf *out)
 {
-	struct span replaced = first_of(http_header(r, "X-Forwarded-Path"));
-	const char *all = http_header(r, "Forwarded");
-	struct span host = forwarded(all, "host"), proto = forwarded(all, "proto");
-	size_t n;
+	const struct reached how = {.forwarded = http_header(r, "Forwarded"),
+		.host = http_header(r, "X-Forwarded-Host"),
+		.proto = http_header(r, "X-Forwarded-Proto"),
+		.path = http_header(r, "X-Forwarded-Path"),
+		.asked = http_host(r),
+		.tls = k->conf.cert != NULL,
+		.address = http_address(k->api)};
+	struct span proto;
 
 	if (k->advertise) {
 		buf_puts(out, k->advertise);
 		buf_puts(out, path);
 		return 0;
 	}
-	if (!is_place(host, proto)) {
-		host = first_of(http_header(r, "X-Forwarded-Host"));
-		proto = first_of(http_header(r, "X-Forwarded-Proto"));
-	}
-	if (!is_place(host, proto)) {
-		host = http_host(r);
-		proto = k->conf.cert ? SPAN("https") : SPAN("http");
-	}
-	if (!is_proto(proto, "http") && !is_proto(proto, "https")) {
-		http_error(r, 500, "%.*s is not a valid schema/proto.",
-			proto.len < 100 ? (int)proto.len : 100, proto.p);
-		return -1;
-	}
-	if (!is_host(host))
-		host = text_span(http_address(k->api));
-	n = name_len(host);
-	buf_puts(out, is_proto(proto, "https") ? "https://" : "http://");
-	buf_span(out, host);
-	if (host.len <= n + 1)
-		buf_printf(out, "%s%s", host.len == n ? ":" : "",
-			is_proto(proto, "https") ? "443" : "80");
-	while (replaced.len > 1 && replaced.p[replaced.len - 1] == '/')
-		replaced.len--;
-	if (replaced.len && *replaced.p == '/')
-		buf_span(out, replaced);
-	else
-		buf_puts(out, path);
-	return 0;
+	if (reached_put(&how, path, out, &proto))
+		return 0;
+	http_error(r, 500, "%.*s is not a valid schema/proto.",
+		proto.len < 100 ? (int)proto.len : 100, proto.p);
+	return -1;
 }
 
 /* ---- what the program says of itself ---- */
