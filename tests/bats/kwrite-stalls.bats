@@ -188,6 +188,16 @@ early() {
 	[[ $output == *"gave up: the server has taken nothing for 2s; 1 record was not delivered; the first is line 1 (topic 'orders', partition 0)" ]]
 }
 
+# message.timeout.ms=0: librdkafka gives no record up, as when it has lost sight of one.
+@test "a transaction whose records nobody answers ends with 111 once its time is over twice" {
+	mock_start orders:1
+	source_start
+	mock_does leader orders 0 -1
+	record 1 orders 0 >in
+	run -111 timeout 60 kwrite -p keep --txn it -X message.timeout.ms=0 -X transaction.timeout.ms=1000 <in
+	[[ $output == *"transaction 'it': twice its transaction.timeout.ms, 1000 ms, is over, and not all of its records are answered; the transaction is aborted, nothing of it was written; 1 record was not delivered; the first is line 1 (topic 'orders', partition 0)" ]]
+}
+
 # What comes behind the first record of a partition waits for its answer (a time to come may be refused).
 @test "the first record of a partition without a leader holds up no other partition" {
 	mock_start orders:2

@@ -104,6 +104,15 @@ asked() {
 	once "$out" 5010
 }
 
+@test "a source on another cluster ends the pair with 100, and both clusters are named" {
+	local here=$KAFKA_BROKERS
+	in=$(new_topic)
+	numbers 1 10 "$in"
+	kmock_start -t there:1
+	run -100 timeout 60 evpipe kread -b "$here" -g "g-$in" -e "$in" '|' kwrite --txn "$in" -t there
+	[[ $output == *"kwrite: the source reads from the cluster "*", and transaction '$in' is of the cluster mockCluster"* ]]
+}
+
 @test "nothing is visible or reported before the source has given the positions" {
 	out=$(new_topic 1) GROUP=$(unique g)
 	source_start

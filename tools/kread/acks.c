@@ -35,13 +35,20 @@ void acks_take(struct acks *a, const struct acks_opts *o, bool raw)
 		opt_bad("--raw prints no numbers that could be acknowledged: ask for --commit written, which may lose what is in the pipe at a crash, or --commit never");
 }
 
-/* The consumer group's metadata, under which a transaction commits positions. librdkafka may know
- * that the assignment is lost, and we not yet. */
+/* The consumer group's metadata, under which a transaction commits positions, and the cluster's id.
+ * librdkafka may know that the assignment is lost, and we not yet. */
 static bool on_metadata(void *ctx, struct buf *out)
 {
 	const struct group *g = (const struct group *)ctx;
+	rd_kafka_t *rk = g->kafka->rk;
+	bool is_member = generation_held(rk, out) && !rd_kafka_assignment_lost(rk);
+	char *cluster = rd_kafka_clusterid(rk, 0);
 
-	return generation_held(g->kafka->rk, out) && !rd_kafka_assignment_lost(g->kafka->rk);
+	if (cluster) {
+		buf_printf(out, ",%s", cluster);
+		rd_kafka_mem_free(rk, cluster);
+	}
+	return is_member;
 }
 
 /* A transaction commits the same metadata with a position as we do. */

@@ -61,9 +61,18 @@ static void start(struct positions *p)
 		run(p);
 }
 
+struct span positions_cluster(struct span reply)
+{
+	struct span group = span_word(&reply);
+	const char *comma = group.len ? memchr(group.p, ',', group.len) : NULL;
+
+	return comma ? (struct span){comma + 1, group.len - (size_t)(comma + 1 - group.p)}
+		     : (struct span){0};
+}
+
 bool positions_send(struct positions *p, struct span rest)
 {
-	struct span base64 = span_word(&rest);
+	struct span base64 = span_word(&rest), cluster = positions_cluster(base64);
 	struct buf bytes = {0};
 
 	p->list = rd_kafka_topic_partition_list_new(16);
@@ -71,6 +80,8 @@ bool positions_send(struct positions *p, struct span rest)
 	p->error = NULL;
 	p->is_out = true;
 	p->answered = false;
+	if (cluster.len)
+		base64.len -= cluster.len + 1;
 	if (buf_unbase64(&bytes, base64) == 0)
 		p->error = rd_kafka_consumer_group_metadata_read(&p->group, bytes.p, bytes.len);
 	buf_free(&bytes);

@@ -23,9 +23,12 @@ struct positions {
 };
 
 void positions_open(struct positions *p, struct kafka *k);
-/* @reply: "BASE64 TOPIC P O TOPIC P O …", a NUL behind it. Returns false when there is no metadata
- * of a group in it; what librdkafka says to that is the answer. */
+/* @reply: "BASE64 TOPIC P O TOPIC P O …", a NUL behind it; a comma and the cluster's id may stand
+ * behind BASE64. Returns false when there is no metadata of a group in it; what librdkafka says to
+ * that is the answer. */
 bool positions_send(struct positions *p, struct span reply);
+/* The id of the group's cluster in such a reply; empty: it is not told. */
+struct span positions_cluster(struct span reply);
 bool positions_are_out(const struct positions *p);
 /* Takes the answer. false: it has not come yet. */
 bool positions_take(struct positions *p);

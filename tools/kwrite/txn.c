@@ -35,6 +35,7 @@
 #include "base/metrics.h"
 #include "base/wake.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,9 @@ void txn_check(const struct txn_opts *o, const char *path)
 
 void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k)
 {
+	char text[32];
+	size_t size = sizeof(text);
+
 	*t = (struct txn){.id = p->id,
 		.place = p,
 		.sink = s,
@@ -79,6 +83,8 @@ void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k)
 		.state = TXN_STARTING,
 		.asked_ms = wake_now_ms()};
 	positions_open(&t->positions, k);
+	if (rd_kafka_conf_get(rd_kafka_conf(k->rk), "transaction.timeout.ms", text, &size) == 0)
+		t->timeout_ms = strtoll(text, NULL, 10);
 	p->kafka = k;
 	p->sink = s;
 	if (p->id && p->name)
@@ -175,6 +181,17 @@ void txn_trouble(struct txn *t, const struct trouble *why)
 	txn_fail(t, why->status, "%s", why->text);
 }
 
+/* By then the coordinator has ended the transaction, and librdkafka has given up its records. But
+ * of a topic that was deleted and made anew 2.0.2 was seen to keep the last ones for ever. */
+static void check_age(struct txn *t, int64_t now_ms)
+{
+	if (t->sink->head < t->sink->tail && now_ms >= t->open_ms + 2 * t->timeout_ms)
+		txn_fail(t, EXIT_TEMP,
+			"transaction '%s': twice its transaction.timeout.ms, %" PRId64
+			" ms, is over, and not all of its records are answered",
+			t->id, t->timeout_ms);
+}
+
 /* Whether a call of librdkafka has done its work. If not, call it again. */
 static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 {
@@ -211,6 +228,7 @@ static void begin(struct txn *t)
 		;
 	t->state = TXN_OPEN;
 	t->begun = t->sink->settled = t->sink->tail;
+	t->open_ms = wake_now_ms();
 	t->delivered = 0;
 	t->run_count = 0;
 	ack_list_clear(&t->labels);
@@ -248,10 +266,26 @@ static void on_reply(struct txn *t)
 	t->is_sent = false;
 }
 
+/* Another cluster knows no member of the group, now or later. */
+static void check_cluster(struct txn *t)
+{
+	struct span source = positions_cluster(buf_as_span(&t->committed));
+	char *own = rd_kafka_clusterid(t->kafka->rk, 0);
+
+	if (own && source.len && !span_is(source, own))
+		txn_fail(t, EXIT_PERM,
+			"the source reads from the cluster %.*s, and transaction '%s' is of the cluster %s, where no positions of that group can be committed: read and write in one cluster, or write without --txn",
+			(int)source.len, source.p, t->id, own);
+	if (own)
+		rd_kafka_mem_free(t->kafka->rk, own);
+}
+
 static void commit_positions(struct txn *t)
 {
 	rd_kafka_error_t *error;
 
+	if (!t->positions.is_out)
+		check_cluster(t);
 	if (!t->positions.is_out && !positions_send(&t->positions, buf_as_span(&t->committed)))
 		txn_fail(t, EXIT_TEMP, "the source's reply holds no metadata of a group");
 	if (!positions_take(&t->positions))
@@ -366,10 +400,11 @@ void txn_step(struct txn *t, int64_t now_ms)
 		begin(t);
 	}
 	if (is_empty(t))
-		t->first_ms = now_ms;
+		t->first_ms = t->open_ms = now_ms;
 	if (t->moved != t->sink->tail)
 		t->moved_ms = now_ms;
 	t->moved = t->sink->tail;
+	check_age(t, now_ms);
 	if (t->state == TXN_ASKED && t->sink->ack.has_reply)
 		on_reply(t);
 	if (t->state == TXN_ASKED && ack_pollfd(&t->sink->ack).fd < 0 && is_empty(t))

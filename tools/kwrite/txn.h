@@ -39,6 +39,8 @@ struct txn {
 	uint64_t moved; /* sink->tail in the last turn */
 	int64_t moved_ms; /* when sink->tail last moved */
 	int64_t first_ms, asked_ms;
+	int64_t open_ms; /* since when it has records, or may have had */
+	int64_t timeout_ms; /* the coordinator's */
 	struct ack_list labels; /* of records that were released */
 	struct txn_run *runs;
 	size_t run_count;
