@@ -20,6 +20,7 @@ enum {
 	FRESH_MS = 250, /* for how long a limit is not asked for again */
 	SOUGHT_MAX = 8, /* missing topics for which others are searched */
 	DOUBT_MS = 1000, /* until a second broker is asked about a topic that one has not */
+	DOUBTS_GONE = 8, /* of one that was there: kafka-topics.sh makes it anew within seconds */
 };
 
 void topics_open(
@@ -202,14 +203,15 @@ static void usable(struct topics *ts, struct topic *t)
 	if (!t->rkt)
 		t->rkt = rd_kafka_topic_new(ts->kafka->rk, t->name, conf);
 	t->state = t->rkt ? TOPIC_USABLE : TOPIC_UNKNOWN;
-	t->is_doubted = t->is_missing = false;
+	t->doubts = 0;
+	t->is_missing = false;
 	t->known_ms = wake_now_ms();
 }
 
 static void unknown(struct topic *t, const char *why)
 {
 	t->state = TOPIC_UNKNOWN;
-	t->is_doubted = false;
+	t->doubts = 0;
 	t->is_missing = true;
 	t->unknown_ms = wake_now_ms();
 	snprintf(t->why, sizeof(t->why), "%s", why);
@@ -272,12 +274,18 @@ static void take_topics(struct topics *ts, struct topic *t)
 
 /* A broker may lag behind: that has not heard of a new topic, or not that a topic was made anew. So
  * another one is asked, a while later, where there are several. Of a topic that was missing all
- * along one answer is enough. */
+ * along one answer is enough; one that was there is waited for. */
 static bool doubt(struct topics *ts, struct topic *t)
 {
-	if (t->is_doubted || t->is_missing)
+	if (t->doubts == (t->rkt ? DOUBTS_GONE : 1) || t->is_missing)
 		return false;
-	t->is_doubted = true;
+	t->doubts++;
+	if (t->doubts == 2)
+		msg_warn("topic '%s' is gone; waiting some seconds whether it is made anew",
+			t->name);
+	/* What librdkafka knows of it is to be refreshed again. */
+	if (t->rkt)
+		t->unknown_ms = wake_now_ms();
 	t->doubt_ms = ts->doubt_ms = wake_now_ms() + DOUBT_MS;
 	ts->other_than = ts->broker;
 	ts->broker = -1;

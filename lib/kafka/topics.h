@@ -41,8 +41,8 @@ struct topic {
 	bool is_compacted; /* if limit_known */
 	bool is_missing; /* at the last look */
 	bool was_sought; /* while it was missing, among all topics, for what may have been meant */
-	bool is_doubted; /* a broker has said that it does not exist; another is to confirm that */
-	int64_t doubt_ms; /* when it is asked; 0: it is not waited for */
+	unsigned char doubts; /* how often a broker that does not know it was not believed */
+	int64_t doubt_ms; /* when another one is asked; 0: it is not waited for */
 	int64_t known_ms; /* when it was asked about last, and usable */
 	int64_t unknown_ms; /* since when; 0: it was not, when it was asked about last */
 	char why[256];

@@ -61,6 +61,36 @@ ends() {
 	ends 200
 }
 
+# bats test_tags=newest
+@test "seconds later: its records wait for it" {
+	begin 2
+	topics delete "$TOPIC"
+	keyed b 1 200 >&7
+	wait_file_contains it.err "topic '$TOPIC' is gone; waiting some seconds whether it is made anew"
+	topics create "$TOPIC" 2
+	ends 200
+}
+
+@test "under --txn: the transaction is taken back with 111, and all that was not committed is written to the new topic" {
+	local in
+	in=$(new_topic)
+	seq 10 | kproduce "$in"
+	topics create "$TOPIC" 1
+	spawn it evpipe --restart kread -g "$in" "${SHORT_SESSION[@]}" "$in" '|' kwrite --txn "$in" -t "$TOPIC" </dev/null
+	wait_for '[[ $(position_and_metadata "$in" "$in") == "10 "* ]]'
+	topics delete "$TOPIC"
+	seq 11 500 | kproduce "$in"
+	wait_file_contains it.err "topic '$TOPIC' is gone; waiting some seconds whether it is made anew"
+	topics create "$TOPIC" 1
+	wait_for '[[ $(position_and_metadata "$in" "$in") == "500 "* ]]'
+	stop it
+	wait_exit it
+	cat it.err
+	[ "$status" -eq 0 ]
+	kconsume "$TOPIC" -X isolation.level=read_committed | diff - <(seq 11 500)
+	grep -q "topic '$TOPIC' was deleted, or made anew, meanwhile: .*; the transaction is aborted, nothing of it was written" it.err
+}
+
 @test "which takes larger records" {
 	begin 1 max.message.bytes=2000
 	topics delete "$TOPIC"
@@ -81,6 +111,7 @@ ends() {
 	grep -q 'too-large' it.err
 }
 
+# It takes as long as a topic that is gone is waited for.
 @test "what is not made anew refuses its records, which are missing nowhere" {
 	begin 1
 	topics delete "$TOPIC"

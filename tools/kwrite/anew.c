@@ -3,10 +3,17 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/wake.h"
 #include "kafka/verdict.h"
 
-/* So often is one record sent anew; once when the partition was asked for by number. */
-enum { TRIES = 5 };
+#include <poll.h>
+
+enum {
+	/* So often is one record sent anew; once when the partition was asked for by number. */
+	TRIES = 5,
+	AWAIT_MS = 15000,
+	SLICE_MS = 100,
+};
 
 void anew_open(struct anew *a, struct topics *ts, struct deliveries *ds, const struct shape *shape,
 	bool off)
@@ -35,6 +42,23 @@ bool anew_takes(struct anew *a, struct delivery *d, rd_kafka_resp_err_t err)
 	}
 	a->list[a->count++] = d;
 	return true;
+}
+
+void anew_await(struct anew *a, struct topic *t)
+{
+	const struct kafka *k = a->topics->kafka;
+	int64_t until_ms = wake_now_ms() + AWAIT_MS;
+	enum topic_state state;
+
+	topic_renew(t);
+	while ((state = topic_look(a->topics, t)) != TOPIC_USABLE && state != TOPIC_UNKNOWN &&
+		wake_now_ms() < until_ms) {
+		struct pollfd p = {.fd = k->wake_fd, .events = POLLIN};
+
+		poll(&p, 1, SLICE_MS);
+		kafka_woken(a->topics->kafka);
+		topics_serve(a->topics);
+	}
 }
 
 /* Returns whether the record is dealt with. */
@@ -69,8 +93,14 @@ void anew_serve(struct anew *a)
 {
 	size_t kept = 0, count = a->count;
 
-	for (size_t i = 0; i < count; i++)
-		if (!send_one(a, a->list[i]))
-			a->list[kept++] = a->list[i];
+	for (size_t i = 0; i < count; i++) {
+		struct delivery *d = a->list[i];
+		bool done = send_one(a, d);
+
+		/* Refused at once, it keeps its turn. */
+		if (!done || a->count > count)
+			a->list[kept++] = d;
+		a->count = count;
+	}
 	a->count = kept;
 }

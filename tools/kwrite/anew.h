@@ -23,6 +23,9 @@ void anew_open(struct anew *a, struct topics *ts, struct deliveries *ds, const s
 	bool off);
 /* Takes over a record of which the report says that its topic or its partition is not there. */
 bool anew_takes(struct anew *a, struct delivery *d, rd_kafka_resp_err_t err);
+/* Waits until the topic is there again, or taken for gone: some seconds. Blocks. For a transaction:
+ * who is started again with it finds the topic. */
+void anew_await(struct anew *a, struct topic *t);
 /* Sends what can be sent; refuses what has no topic any more. Call each turn, before further lines
  * are taken. */
 void anew_serve(struct anew *a);

@@ -81,12 +81,14 @@ bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct messag
 	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		return false;
 	d->taken = !err;
-	if (err) {
-		firsts_answered(ds->firsts, d, m->partition, false);
+	if (!err)
+		return true;
+	firsts_answered(ds->firsts, d, m->partition, false);
+	/* librdkafka may believe that it is gone when a broker has it again. */
+	if (err != RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || !anew_takes(ds->anew, d, err))
 		answered(ds, d, err);
-		if (m->headers)
-			rd_kafka_headers_destroy(m->headers);
-	}
+	if (m->headers)
+		rd_kafka_headers_destroy(m->headers);
 	return true;
 }
 
@@ -208,10 +210,13 @@ static _Noreturn void fail(struct deliveries *ds, struct delivery *d, const char
 	char text[256];
 
 	/* A number that the topic has not is the record's fault, and found before it is taken. */
-	if (verdict_is_gone(d->err) && (d->taken || d->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION))
+	if (verdict_is_gone(d->err) &&
+		(d->taken || d->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)) {
+		anew_await(ds->anew, d->topic);
 		txn_fail(ds->txn, EXIT_TEMP,
 			"line %" PRIu64 ": topic '%s' was deleted, or made anew, meanwhile: %s",
 			d->slot.number, d->topic->name, kafka_why(d->err));
+	}
 	if (!culprit && too_large && !d->topic->limit_known)
 		txn_fail(ds->txn, EXIT_PERM,
 			"topic '%s' does not take so many records in one batch, and its max.message.bytes cannot be read: allow DESCRIBE_CONFIGS on it, or set a smaller -X batch.size",
