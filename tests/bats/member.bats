@@ -50,6 +50,31 @@ arrive() {
 	arrive "$topic" "$out" fifth
 }
 
+# owners: who has which partitions, once three have two each; a member's id is its instance's, and 37 random bytes.
+owners() {
+	kcheck --json -g "$topic" | jq -er 'select(.group) | select(.state == "Stable" and (.members | length) == 3) | .members |
+		select(all(.[]; (.partitions | length) == 2)) | sort_by(.id)[] | "\(.id[:-37]) \(.partitions)"'
+}
+
+@test "a rolling restart of three units moves no partition" {
+	local n
+	topic=$(new_topic 6)
+	out=$(new_topic)
+	for n in a b c; do unit $n "$topic-$n" "$topic" "$topic" "$out" -v; done
+	wait_for 'owners >before'
+	for n in a b c; do
+		stop $n
+		wait_exit $n
+		[ "$status" -eq 0 ]
+		unit $n "$topic-$n" "$topic" "$topic" "$out" -v
+		wait_file_contains $n.err "2 partitions were assigned"
+		wait_for 'owners >after'
+		diff before after
+	done
+	# What was given out again beside it would be told.
+	for n in a b; do [ "$(grep -c assigned $n.err)" -eq 1 ]; done
+}
+
 @test "two units of one name are two members" {
 	topic=$(new_topic 2)
 	out=$(new_topic)
