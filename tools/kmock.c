@@ -22,9 +22,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { BROKERS_MAX = 100, PARTITIONS_MAX = 10000 };
+enum { BROKERS_MAX = 100, PARTITIONS_MAX = 10000, SPARE_FDS = 8 };
 
 static struct {
 	struct opt_common common;
@@ -91,12 +93,26 @@ static rd_kafka_t *idle_client(void)
 	return rk;
 }
 
+/* librdkafka aborts the process when it cannot make a socket for its cluster. */
+static void check_descriptors(int brokers)
+{
+	int fds[BROKERS_MAX + SPARE_FDS], count = 0;
+
+	while (count < brokers + SPARE_FDS && (fds[count] = socket(AF_INET, SOCK_STREAM, 0)) >= 0)
+		count++;
+	if (count < brokers + SPARE_FDS)
+		die(EXIT_TEMP, "cannot start the mock cluster: %s", msg_errno(errno));
+	while (count)
+		close(fds[--count]);
+}
+
 static rd_kafka_mock_cluster_t *start_cluster(rd_kafka_t *rk)
 {
 	int brokers = (int)opt_int(opt.brokers, "-n", 1, 1, BROKERS_MAX);
 	rd_kafka_mock_cluster_t *cluster;
 	sigset_t all, before;
 
+	check_descriptors(brokers);
 	/* The cluster's thread ends when a signal interrupts it, and then cannot be ended: it takes
 	 * none. */
 	sigfillset(&all);

@@ -127,12 +127,19 @@ bool msg_tells_limit(const char *text)
 	return strstr(text, strerror(EMFILE)) || strstr(text, strerror(ENFILE));
 }
 
+#define OF_PROCESS "; raise the limit (ulimit -n)"
+#define OF_SYSTEM "; raise the limit (sysctl fs.file-max)"
+
+const char *msg_limit_remedy(const char *text)
+{
+	return strstr(text, strerror(ENFILE)) ? OF_SYSTEM : OF_PROCESS;
+}
+
 const char *msg_errno(int error)
 {
-	return error == EMFILE ? "Too many open files; raise the limit (ulimit -n)"
-		: error == ENFILE
-		? "Too many open files in the whole system; raise the limit (sysctl fs.file-max)"
-		: strerror(error);
+	return error == EMFILE	  ? "Too many open files" OF_PROCESS
+		: error == ENFILE ? "Too many open files in the whole system" OF_SYSTEM
+				  : strerror(error);
 }
 
 /* One write a message, so that messages of the members of a pipeline do not mix. */

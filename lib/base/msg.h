@@ -43,6 +43,8 @@ bool msg_errno_is_limit(int error);
 int msg_errno_status(int error);
 /* Whether @text has msg_errno of such an error in it, or strerror of it. */
 bool msg_tells_limit(const char *text);
+/* "; raise the limit (…)" behind such a @text of strerror. */
+const char *msg_limit_remedy(const char *text);
 
 /* Prints an error and exits with @status. */
 _Noreturn void die(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -237,7 +237,7 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 		if (!*remedy)
 			remedy = acl_hint(k, err, text);
 	} else if (limit) {
-		remedy = "raise the limit (ulimit -n)";
+		hint = msg_limit_remedy(text);
 	}
 	trouble_set(&k->trouble, config ? EXIT_PERM : EXIT_TEMP, "%s%s%s%s", cause, hint,
 		*remedy ? "; " : "", remedy);

@@ -99,3 +99,10 @@ load helpers
 	run -111 sh -c 'kmock >/dev/full'
 	[ "$output" = "kmock: cannot write standard output: No space left on device" ]
 }
+
+@test "too few descriptors are temporary trouble, with the remedy" {
+	for n in 8 12; do
+		run -111 bash -c "ulimit -n $n; exec kmock -n 3"
+		[[ $output == *"Too many open files; raise the limit (ulimit -n)" ]]
+	done
+}

@@ -1042,3 +1042,17 @@ asleep() {
 	[ $lacks -gt 0 ]
 	[ "$status" -eq 0 ]
 }
+
+@test "no descriptor in the whole system: 111, and that limit is named" {
+	local line
+	while read -r line; do
+		# shellcheck disable=SC2086 # words
+		run -111 timeout -s KILL 60 strace -f -o trace -e inject=socket:error=ENFILE $line <<<'{"payload":"x"}'
+		[[ $output == *"Too many open files in "*"system; raise the limit (sysctl fs.file-max)"* ]]
+	done <<-EOT
+		kread -e -q $RANGE
+		kwrite -t $RANGE
+		kcheck
+		rpub -u redis://127.0.0.1:1 c
+	EOT
+}
