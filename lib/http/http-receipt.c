@@ -101,7 +101,9 @@ static bool has_asked(int fd)
 /* What a reset says: a client that has not read all, or a proxy that has. */
 static enum http_received after_reset(const struct http_receipt *t)
 {
-	return t->by_proxy && !is_behind(t->client->fd) ? HTTP_RECEIVED : HTTP_LOST;
+	if (is_behind(t->client->fd))
+		return HTTP_LOST;
+	return t->by_proxy ? HTTP_RECEIVED : HTTP_RESET;
 }
 
 void http_receipts_look(struct http *h)

@@ -155,13 +155,15 @@ __attribute__((format(printf, 3, 4))) void http_error(
 
 /* Whether a client has an answer whose `done` said that it is whole: that means only that the
  * kernel took it. A reset connection is a client that has gone without reading all; behind a proxy
- * (Forwarded, X-Forwarded-*, Via) the proxy is the client, and has read all if its kernel has. */
+ * (Forwarded, X-Forwarded-*, Via) the proxy is the client, and has read all if its kernel has.
+ * HTTP_RESET: its kernel has all, and it does not say that it is a proxy. */
 enum http_received {
 	HTTP_UNKNOWN, /* bytes are on their way */
 	HTTP_CONFIRMED, /* the client's kernel has all; at a Unix socket, the client */
 	/* The client has asked for more, or ended the connection in order, or its kernel has had
 	 * all for 200 ms. */
 	HTTP_RECEIVED,
+	HTTP_RESET,
 	HTTP_LOST,
 };
 struct http_receipt;

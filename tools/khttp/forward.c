@@ -339,9 +339,9 @@ void forward_settle(struct forward *f, bool asked)
 		return;
 	http_receipt_free(f->receipt);
 	f->receipt = NULL;
-	if (received != HTTP_LOST)
+	if (received < HTTP_RESET)
 		say_arrived(f);
-	hang_up(f, received != HTTP_LOST);
+	hang_up(f, received < HTTP_RESET);
 	f->state = FORWARD_OVER;
 }
 

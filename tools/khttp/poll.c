@@ -21,7 +21,7 @@ enum {
 	HELD_BYTES = POLL_BYTES,
 	ALL_HELD_BYTES = 32 << 20, /* by all instances; beyond that each has HELD_FEW_BYTES */
 	HELD_FEW_BYTES = 64 << 10,
-	LOST_TOLD = 3,
+	RESETS_MAX = 5,
 };
 
 /* ---- records come ---- */
@@ -273,16 +273,22 @@ void poll_written(struct wait *w, bool whole)
 	i->all->unsettled = true;
 }
 
-/* The same records would come for ever behind a proxy that has not said what it is. */
-static void tell_lost(struct instance *i, bool lost)
+/* A proxy that has not said what it is would get the same records for ever. Who comes again after
+ * so many resets is alive. Returns whether the records have arrived. */
+static bool has_arrived(struct instance *i, enum http_received got)
 {
-	i->lost = lost ? i->lost + 1 : 0;
-	if (i->lost < LOST_TOLD || i->all->told_lost)
-		return;
-	i->all->told_lost = true;
-	msg_warn(
-		"consumer %s of group %s: %u answers in a row were reset, and their records come again; a proxy in between must send Via or X-Forwarded-For (haproxy: option forwardfor)",
-		i->name, i->group, i->lost);
+	if (got == HTTP_RECEIVED && i->resets < RESETS_MAX)
+		i->resets = 0;
+	if (got != HTTP_RESET)
+		return got == HTTP_RECEIVED;
+	if (i->resets < RESETS_MAX && ++i->resets < RESETS_MAX)
+		return false;
+	if (!i->all->told_resets)
+		msg_warn(
+			"consumer %s of group %s: %u answers in a row were reset when they had arrived, as a proxy does, so they count as read; it should send Via or X-Forwarded-For (haproxy: option forwardfor), which spares the repeats",
+			i->name, i->group, i->resets);
+	i->all->told_resets = true;
+	return true;
 }
 
 void poll_settle(struct instance *i, bool asked)
@@ -294,12 +300,11 @@ void poll_settle(struct instance *i, bool asked)
 	got = http_received(i->receipt);
 	if (got == HTTP_CONFIRMED && asked)
 		got = HTTP_RECEIVED;
-	if (got != HTTP_RECEIVED && got != HTTP_LOST)
+	if (got < HTTP_RECEIVED)
 		return;
 	http_receipt_free(i->receipt);
 	i->receipt = NULL;
-	tell_lost(i, got == HTTP_LOST);
-	end_out(i, got == HTTP_RECEIVED);
+	end_out(i, has_arrived(i, got));
 }
 
 /* ---- the request ---- */
