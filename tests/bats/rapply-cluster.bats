@@ -203,7 +203,7 @@ sum_is() {
 	TOPIC=some
 	at=$(node_of "$(slot_of some)")
 	while [ "$(node_of "$(slot_of "else$n")")" = "$at" ]; do n=$((n + 1)); done
-	slot=$(scli "$at" cluster nodes | awk '/myself/ { split($9, r, "-"); print r[2] }')
+	slot=$(scli "$at" cluster nodes | awk '/myself/ { print r[split($9, r, "-")] }')
 	mkfifo in
 	spawn app sh -c "exec rapply -u $(url) --metrics m <in"
 	exec 7>in
