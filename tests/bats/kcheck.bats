@@ -324,9 +324,10 @@ time.sleep(1000)' "$(port FAR)"
 		[[ $output == 'kcheck: -X: '*"'$file'"* ]]
 	done
 	bad 100 'it refuses the user name or the password' '' -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=@@password
-	for program in kcheck 'kread x' kwrite; do
+	for program in kcheck 'kread x' kwrite khttp; do
 		# shellcheck disable=SC2086 # words
-		$program -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=@password -X dump </dev/null >out
+		$program -b "$(at SASL)" "${LOGIN[@]}" -X sasl.password=@password -X ssl.key.password=secret -X ssl.key.pem=secret \
+			-X ssl.keystore.password=secret -X sasl.oauthbearer.config=secret -X dump </dev/null >out
 		grep -qx 'sasl.password = \[redacted\]' out
 		grep -qx 'sasl.username = alice' out
 		run ! grep -w secret out
