@@ -393,6 +393,9 @@ static void open_log(struct append *s)
 
 	if (text) {
 		take_skey(text, &key, &s->key_file);
+		/* A new key takes the place of the file, not of a link to it. */
+		if (s->key_file)
+			s->key_file = file_behind_links(s->key_file);
 		has_next = s->key_file && rekey_find(s->key_file, &next);
 	}
 	s->rekey_ms = opt_duration_ms(opt.rekey, "--rekey", 0);

@@ -26,8 +26,7 @@ static char *folder_of(const char *path)
 	return slash ? span_text((struct span){path, (size_t)(slash + 1 - path)}) : mem_dup("");
 }
 
-/* The name behind all links, which may be of a file that is not there yet. */
-static char *follow_links(const char *file)
+char *file_behind_links(const char *file)
 {
 	enum { MOST = 40 };
 	char *name = mem_dup(file), target[PATH_MAX];
@@ -86,7 +85,7 @@ void files_open(struct files *f, const char *file, bool make)
 {
 	char *dir;
 
-	*f = (struct files){.file = follow_links(file)};
+	*f = (struct files){.file = file_behind_links(file)};
 	files_refuse_segment(f);
 	dir = mem_printf("%s.tlog", f->file);
 	if (make && mkdir(dir, 0777) && errno != EEXIST)
@@ -100,7 +99,7 @@ void files_open_if(struct files *f, const char *file)
 {
 	char *dir;
 
-	*f = (struct files){.file = follow_links(file), .dir = -1};
+	*f = (struct files){.file = file_behind_links(file), .dir = -1};
 	dir = mem_printf("%s.tlog", f->file);
 	if (access(dir, F_OK) == 0)
 		open_folder(f, dir);

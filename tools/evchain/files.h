@@ -36,6 +36,8 @@ void files_add_open(struct files *f);
 void files_close(struct files *f);
 /* "FILE.000000000000-000000000999", to be freed. */
 char *files_segment_path(const char *file, uint64_t first, uint64_t last);
+/* The name behind all symbolic links, to be freed; it may be of a file that is not there yet. */
+char *file_behind_links(const char *file);
 /* A whole small file below FILE.tlog, or of any name with @dir AT_FDCWD: appended to @out. Returns
  * 0, or -1 with errno. */
 int file_read(int dir, const char *path, struct buf *out);
