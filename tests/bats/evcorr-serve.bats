@@ -389,7 +389,8 @@ upper() {
 	# Those that were killed have an error, and maybe an answer too; nobody has another's.
 	awk '$2 == 200 && $3 != "P" substr($1, 2)' got >crossed
 	grep -v -e ' 200 ' -e ' 500 .*killed by signal 9' got >others || true
-	[ ! -s crossed ] && [ ! -s others ]
+	[ ! -s crossed ]
+	[ ! -s others ]
 }
 
 @test "options that are wrong" {

@@ -261,7 +261,8 @@ time.sleep(1000)'
 	wait_event one '{"n":20000}'
 	wait_for 'get metrics | grep -qx "evpipe_clients{.*} 1"'
 	kept=$(get metrics | sed -n 's/^evpipe_kept_events{.*} //p')
-	[ "$kept" -gt 50 ] && [ "$kept" -lt 400 ]
+	[ "$kept" -gt 50 ]
+	[ "$kept" -lt 400 ]
 }
 
 @test "kread and evsse are killed under load again and again: clients see every event once" {

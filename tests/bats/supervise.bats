@@ -167,7 +167,8 @@ member_of() {
 	done
 	run systemd-analyze verify --man=no units/*.service
 	echo "$output"
-	[ "$status" -eq 0 ] && [ -z "$output" ]
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
 	for unit in units/*.service; do
 		systemd-analyze security --offline=yes --threshold=15 "$unit" >"$unit.security" || { cat "$unit.security"; false; }
 	done
