@@ -10,7 +10,7 @@
 
 struct trouble {
 	int status; /* EXIT_PERM, EXIT_TEMP or EXIT_TIMEOUT; 0: none */
-	char text[512]; /* the sentence, without control characters; may be cut short */
+	char text[1536]; /* the sentence, without control characters; may be cut short */
 };
 
 /* Notes a reason, unless the reason already noted counts. Returns -1, for `return`. */

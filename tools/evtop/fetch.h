@@ -17,7 +17,7 @@ struct fetch {
 	struct buf request, answer;
 	size_t sent;
 	int64_t until_ms; /* then it has taken too long; 0: none is under way */
-	char why[512];
+	char why[1536];
 };
 
 /* "http://HOST:PORT/PATH", "https://…", "HOST:PORT", "unix:PATH" (of a socket); without a path it
