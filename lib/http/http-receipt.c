@@ -69,17 +69,22 @@ struct http_receipt *http_receipt(struct http_request *r, bool handed_on)
 	return t;
 }
 
+static bool is_closed(int fd)
+{
+	struct tcp_info info;
+	socklen_t size = sizeof(info);
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) && info.tcpi_state == TCP_CLOSE;
+}
+
 /* A connection that was closed in order from both ends comes to the same state, but without an
  * error. The error is told once: who asks must act upon it. */
 static bool is_reset(int fd)
 {
-	struct tcp_info info;
-	socklen_t size = sizeof(info), error_size = sizeof(int);
+	socklen_t size = sizeof(int);
 	int error = 0;
 
-	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) &&
-		info.tcpi_state == TCP_CLOSE &&
-		!getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size) && error;
+	return is_closed(fd) && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) && error;
 }
 
 /* Bytes that the peer's kernel has not confirmed; at a Unix socket, that the peer has not read. */
@@ -129,10 +134,13 @@ void http_receipt_closed(struct http_client *c)
 
 	if (t && t->handed_on)
 		detach(t, HTTP_LOST);
-	/* We close after some answers ourselves, before they are confirmed. */
+	/* We close after some answers ourselves, before they are confirmed. The library may have met
+	 * with a reset before us, and then the error is told no more. */
 	else if (t)
 		detach(t,
-			is_behind(c->fd) && wake_now_ms() - t->begun_ms >= STALLED_MS
+			is_behind(c->fd) &&
+					(is_closed(c->fd) ||
+						wake_now_ms() - t->begun_ms >= STALLED_MS)
 				? HTTP_LOST
 				: HTTP_RECEIVED);
 }
