@@ -134,8 +134,8 @@ void http_receipt_closed(struct http_client *c)
 
 	if (t && t->handed_on)
 		detach(t, HTTP_LOST);
-	/* We close after some answers ourselves, before they are confirmed. The library may have met
-	 * with a reset before us, and then the error is told no more. */
+	/* We close after some answers ourselves, before they are confirmed. The library may have
+	 * met with a reset before us, and then the error is told no more. */
 	else if (t)
 		detach(t,
 			is_behind(c->fd) &&
