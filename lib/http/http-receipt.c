@@ -6,13 +6,15 @@
 #include "base/wake.h"
 
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum {
+	CLOSED = 7, /* TCP_CLOSE of netinet/tcp.h, whose struct tcp_info is shorter */
 	STALLED_MS = 1000,
 	CONFIRMED_MS = 200, /* after so long a client has read what its kernel has */
 };
@@ -69,22 +71,21 @@ struct http_receipt *http_receipt(struct http_request *r, bool handed_on)
 	return t;
 }
 
-static bool is_closed(int fd)
-{
-	struct tcp_info info;
-	socklen_t size = sizeof(info);
-
-	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) && info.tcpi_state == TCP_CLOSE;
-}
-
-/* A connection that was closed in order from both ends comes to the same state, but without an
- * error. The error is told once: who asks must act upon it. */
+/* A connection that was closed in order from both ends comes to the same state, but its peer has
+ * confirmed our end, which counts as a byte. The error of a reset says less: it is told once, to
+ * who asks first, and that may be the library. */
 static bool is_reset(int fd)
 {
-	socklen_t size = sizeof(int);
+	struct tcp_info i;
+	socklen_t size = sizeof(i), error_size = sizeof(int);
 	int error = 0;
 
-	return is_closed(fd) && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) && error;
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &size) || i.tcpi_state != CLOSED)
+		return false;
+	/* Linux before 4.19. */
+	if (size < offsetof(struct tcp_info, tcpi_dsack_dups))
+		return !getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size) && error;
+	return i.tcpi_bytes_acked <= i.tcpi_bytes_sent - i.tcpi_bytes_retrans;
 }
 
 /* Bytes that the peer's kernel has not confirmed; at a Unix socket, that the peer has not read. */
@@ -132,15 +133,16 @@ void http_receipt_closed(struct http_client *c)
 {
 	struct http_receipt *t = c->receipt;
 
-	if (t && t->handed_on)
+	if (!t)
+		return;
+	if (t->handed_on)
 		detach(t, HTTP_LOST);
-	/* We close after some answers ourselves, before they are confirmed. The library may have
-	 * met with a reset before us, and then the error is told no more. */
-	else if (t)
+	else if (is_reset(c->fd))
+		detach(t, after_reset(t));
+	/* We close after some answers ourselves, before they are confirmed. */
+	else
 		detach(t,
-			is_behind(c->fd) &&
-					(is_closed(c->fd) ||
-						wake_now_ms() - t->begun_ms >= STALLED_MS)
+			is_behind(c->fd) && wake_now_ms() - t->begun_ms >= STALLED_MS
 				? HTTP_LOST
 				: HTTP_RECEIVED);
 }

@@ -224,16 +224,17 @@ assigned() {
 	[ "$(cat p?.out | sed 's/\]\[/,/g' | jq -c 'map(.value) | sort')" = '[1,2,3,4]' ]
 }
 
-# dropped PATH: a client asks, reads a part of the answer and goes.
+# dropped PATH [S]: a client asks, reads a part of the answer and goes, S seconds later.
 dropped() {
-	python3 - "$BRIDGE" "$1" <<-'EOP'
-	import socket, struct, sys
+	python3 - "$BRIDGE" "$1" "${2:-0}" <<-'EOP'
+	import socket, struct, sys, time
 	host, port = sys.argv[1][7:].split(":")
 	s = socket.socket()
 	s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
 	s.connect((host, int(port)))
 	s.sendall(f"GET {sys.argv[2]} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
 	assert s.recv(200).startswith(b"HTTP/1.1 200")
+	time.sleep(float(sys.argv[3]))
 	s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 	s.close()
 	EOP
@@ -300,6 +301,25 @@ polls_and_resets() {
 	print(c.getresponse().read().decode(), file=open("polled", "a"))
 	c.close()
 	EOP
+}
+
+@test "a reset that comes between our look and the library's is one all the same" {
+	bridge_start
+	topic=$(new_topic 1) group=$(unique g)
+	numbers "$topic" 1 1
+	instance "$group" c
+	subscribed "$C" "$topic"
+	polled "$C" 1
+	numbers "$topic" 2 11
+	pid=$(pid_of bridge)
+	spawn late strace -qq -o late.trace -e trace=epoll_wait -e inject=epoll_wait:delay_enter=150000:when=3+3 -p "$pid"
+	wait_for "! grep -qP '^TracerPid:\t0' /proc/$pid/status"
+	# Of three in a turn the last one is the library's; we look before it.
+	for _ in 1 2 3 4; do dropped "$C/records?timeout=60000" 0.05; done
+	stop late
+	polled "$C" 11
+	[ "$(jq -c .value polled | tr '\n' ' ')" = "$(seq -s ' ' 11) " ]
+	req DELETE "$C"
 }
 
 @test "a proxy that does not say what it is gets records again, but not for ever" {
