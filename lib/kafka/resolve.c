@@ -81,7 +81,7 @@ static bool is_address(const char *text)
 	return true;
 }
 
-/* NULL: it is what --resolve takes; else what is wrong with it, if it is more than that: "". */
+/* NULL: nothing is wrong. Else what the error's sentence says besides; "": nothing. */
 static const char *flaw(const struct kafka_resolve *r, const char *rest, const char *text)
 {
 	int colons = 0;

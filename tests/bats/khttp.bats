@@ -281,6 +281,8 @@ schema='Validation error on: Schema validation error'
 	is 400 '.validation_errors[0] | startswith("line 2: ")'
 	post application/x-ndjson '' "/topics/$topic"
 	is 200 '.offsets == []'
+	post application/x-ndjson '{"ts":0,"payload":"zero"}' "/topics/$topic"
+	[ "$(kread -q -e "$topic" | jq -c 'select(.payload == "zero").ts')" = 1 ]
 }
 
 @test "Idempotency-Key: what comes again is not written again" {

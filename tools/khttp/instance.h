@@ -91,7 +91,7 @@ struct instance {
 	size_t held_count, held_bytes, out;
 	struct wait *out_to;
 	struct http_receipt *receipt; /* of that answer, which was written; NULL */
-	unsigned resets; /* of connections in a row that had an answer */
+	unsigned resets; /* answers in a row that had arrived when the connection was reset */
 	struct wait *waits;
 	struct read *read; /* it is no instance, but reads for one request; NULL */
 	char *resume; /* Last-Event-ID of a stream; NULL */
@@ -138,7 +138,7 @@ struct consumers {
 	size_t held_bytes; /* by all instances */
 	uint64_t instance_count, closing_count, wait_count, records, bytes, given_back, reaped;
 	bool leaving, closed;
-	bool told_resets; /* that they go on */
+	bool told_resets; /* that answers which were reset count as read */
 	bool unsettled; /* somebody waits for a receipt, or for librdkafka to forget a queue */
 };
 

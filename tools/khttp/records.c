@@ -191,6 +191,12 @@ static int read_partition(struct records_reader *in, const struct json_value *v,
 	return 0;
 }
 
+/* librdkafka takes 0 for now. */
+static void set_timestamp(struct message *m, int64_t ms)
+{
+	m->timestamp = ms ? ms : 1;
+}
+
 static int read_timestamp(struct records_reader *in, const struct json_value *v, struct message *m)
 {
 	int64_t n;
@@ -204,8 +210,7 @@ static int read_timestamp(struct records_reader *in, const struct json_value *v,
 			"Invalid timestamp: %" PRId64
 			". Timestamp should always be non-negative or null.",
 			n);
-	/* librdkafka takes 0 for now. */
-	m->timestamp = n ? n : 1;
+	set_timestamp(m, n);
 	return 0;
 }
 
@@ -289,7 +294,8 @@ static int read_line(struct records_reader *in, size_t number, struct span line)
 		return 0;
 	}
 	m = add(in);
-	m->timestamp = record_int(&r.ts, 0) > 0 ? record_int(&r.ts, 0) : 0;
+	if (record_int(&r.ts, -1) >= 0)
+		set_timestamp(m, record_int(&r.ts, -1));
 	if (record_key(&r, &in->rs->scratch, &m->key, &e) == RECORD_BAD ||
 		record_payload(&r, &in->rs->scratch, &m->value, &e) == RECORD_BAD)
 		return refuse(in, "line %zu: %s", number, e.message);
