@@ -28,6 +28,7 @@ lib_libevpipe_a_SOURCES = \
 	$(LIB_JSON) \
 	lib/json/path.c lib/json/path.h \
 	lib/jq/expr.c lib/jq/expr.h \
+	lib/kafka/admin.c lib/kafka/admin.h \
 	lib/kafka/bootstrap.c lib/kafka/bootstrap.h \
 	lib/kafka/brokers.c lib/kafka/brokers.h \
 	lib/kafka/check.c lib/kafka/check-conf.c lib/kafka/check-group.c lib/kafka/check-place.c lib/kafka/check-verdict.c lib/kafka/check-parts.h lib/kafka/check.h \

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/admin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,17 +72,11 @@ static void done(struct like *l, enum like_state found)
 
 static void ask_config(struct like *l)
 {
-	rd_kafka_t *rk = l->kafka->rk;
-	rd_kafka_ConfigResource_t *resource =
-		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, l->topic);
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-	char why[128];
-
-	rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, why, sizeof(why));
-	rd_kafka_DescribeConfigs(rk, &resource, 1, options, l->answers);
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_ConfigResource_destroy(resource);
+	admin_ask_configs(l->kafka->rk,
+		&(struct admin_question){.topic = l->topic,
+			.broker = -1,
+			.timeout_ms = ASK_MS,
+			.answers = l->answers});
 	l->step = LIKE_ASKED_CONFIG;
 }
 
@@ -135,22 +130,16 @@ static void take_config(struct like *l, const rd_kafka_ConfigResource_t *r)
 
 static void take_answer(struct like *l, rd_kafka_event_t *event)
 {
-	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-	const rd_kafka_ConfigResource_t **resources = NULL;
-	size_t n = 0;
+	const rd_kafka_ConfigResource_t *resource;
+	rd_kafka_resp_err_t err = admin_configs(event, &resource);
 
 	if (l->step != LIKE_ASKED_CONFIG)
 		return;
-	if (!err) {
-		resources = rd_kafka_DescribeConfigs_result_resources(
-			rd_kafka_event_DescribeConfigs_result(event), &n);
-		err = n ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-	}
 	/* It may be the answer to an earlier question. */
-	if (n && strcmp(rd_kafka_ConfigResource_name(resources[0]), l->topic) != 0)
+	if (resource && strcmp(rd_kafka_ConfigResource_name(resource), l->topic) != 0)
 		return;
 	if (!err)
-		take_config(l, resources[0]);
+		take_config(l, resource);
 	else if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 		done(l, LIKE_NONE);
 	else

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/admin.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -104,19 +105,11 @@ struct topic *topics_get(struct topics *ts, struct span name)
 /* Any broker can answer. librdkafka would ask the controller, which a mock cluster lacks. */
 static void ask_config(struct topics *ts, struct topic *t)
 {
-	rd_kafka_t *rk = ts->kafka->rk;
-	rd_kafka_ConfigResource_t *resource =
-		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, t->name);
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-	char why[128];
-
-	rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, why, sizeof(why));
-	if (ts->broker >= 0)
-		rd_kafka_AdminOptions_set_broker(options, ts->broker, why, sizeof(why));
-	rd_kafka_DescribeConfigs(rk, &resource, 1, options, ts->answers);
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_ConfigResource_destroy(resource);
+	admin_ask_configs(ts->kafka->rk,
+		&(struct admin_question){.topic = t->name,
+			.broker = ts->broker,
+			.timeout_ms = ASK_MS,
+			.answers = ts->answers});
 }
 
 /* Asks about the topic, after a question for a broker when none is known. A producer that has
@@ -420,26 +413,15 @@ static void take_failure(struct topics *ts, struct topic *t, rd_kafka_resp_err_t
 	}
 }
 
-static void take_answer(struct topics *ts, struct topic *t, const rd_kafka_event_t *event)
+static void take_answer(struct topics *ts, struct topic *t, rd_kafka_event_t *event)
 {
-	rd_kafka_resp_err_t err = rd_kafka_event_error((rd_kafka_event_t *)(uintptr_t)event);
-	const rd_kafka_ConfigResource_t **resources = NULL;
-	const rd_kafka_topic_result_t **results;
-	size_t n = 0;
+	const rd_kafka_ConfigResource_t *resource = NULL;
+	const char *text;
+	rd_kafka_resp_err_t err = t->state == TOPIC_ASKED ? admin_configs(event, &resource)
+							  : admin_created(event, &text);
 
 	if (!err && t->state == TOPIC_ASKED) {
-		resources = rd_kafka_DescribeConfigs_result_resources(
-			rd_kafka_event_DescribeConfigs_result((rd_kafka_event_t *)(uintptr_t)event),
-			&n);
-		err = n ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-	} else if (!err) {
-		results = rd_kafka_CreateTopics_result_topics(
-			rd_kafka_event_CreateTopics_result((rd_kafka_event_t *)(uintptr_t)event),
-			&n);
-		err = n ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-	}
-	if (!err && t->state == TOPIC_ASKED) {
-		take_config(ts, t, resources[0]);
+		take_config(ts, t, resource);
 	} else if (t->state == TOPIC_CREATING &&
 		(!err || err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)) {
 		if (!err)

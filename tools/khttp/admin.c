@@ -2,6 +2,7 @@
 /* What librdkafka's admin client is asked: a topic's configuration, a topic to be made. */
 #include "khttp/job.h"
 
+#include "kafka/admin.h"
 #include "khttp/body.h"
 #include "khttp/error.h"
 
@@ -37,16 +38,11 @@ static void on_shown(void *ctx, rd_kafka_resp_err_t err, const struct rd_kafka_m
 
 static void take_configs(struct job *j, rd_kafka_event_t *event)
 {
-	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-	const rd_kafka_ConfigResource_t **resources = NULL;
+	const rd_kafka_ConfigResource_t *resource;
+	rd_kafka_resp_err_t err = admin_configs(event, &resource);
 	const rd_kafka_ConfigEntry_t **entries;
-	size_t n = 0, count = 0;
+	size_t count = 0;
 
-	if (!err) {
-		resources = rd_kafka_DescribeConfigs_result_resources(
-			rd_kafka_event_DescribeConfigs_result(event), &n);
-		err = n ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-	}
 	if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
 		job_no_topic(j);
 		return;
@@ -56,7 +52,7 @@ static void take_configs(struct job *j, rd_kafka_event_t *event)
 		job_fail(j, err, NULL);
 		return;
 	}
-	entries = err ? NULL : rd_kafka_ConfigResource_configs(resources[0], &count);
+	entries = err ? NULL : rd_kafka_ConfigResource_configs(resource, &count);
 	for (size_t i = 0; i < count; i++) {
 		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
 
@@ -73,48 +69,30 @@ static void take_configs(struct job *j, rd_kafka_event_t *event)
 	job_ask(j, on_shown);
 }
 
-static rd_kafka_AdminOptions_t *options(struct job *j, rd_kafka_admin_op_t op)
-{
-	rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(j->k->kafka.rk, op);
-
-	rd_kafka_AdminOptions_set_request_timeout(o, ADMIN_MS, NULL, 0);
-	rd_kafka_AdminOptions_set_opaque(o, j);
-	j->waits++;
-	return o;
-}
-
 void topics_show(const struct call *c)
 {
-	rd_kafka_ConfigResource_t *resource;
-	rd_kafka_AdminOptions_t *o;
 	struct job *j;
 
 	if (!khttp_kafka_answers(c->k, c->r))
 		return;
 	j = job_begin(c);
-	resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, j->topic);
-	o = options(j, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-	rd_kafka_DescribeConfigs(c->k->kafka.rk, &resource, 1, o, c->k->answers);
-	rd_kafka_AdminOptions_destroy(o);
-	rd_kafka_ConfigResource_destroy(resource);
+	j->waits++;
+	admin_ask_configs(c->k->kafka.rk,
+		&(struct admin_question){.topic = j->topic,
+			.broker = -1,
+			.timeout_ms = ADMIN_MS,
+			.opaque = j,
+			.answers = c->k->answers});
 }
 
 /* ---- POST /admin/topics ---- */
 
 static void take_created(struct job *j, rd_kafka_event_t *event)
 {
-	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-	const rd_kafka_topic_result_t **results;
-	const char *text = NULL;
+	const char *text;
+	rd_kafka_resp_err_t err = admin_created(event, &text);
 	struct buf body = {0};
-	size_t n = 0;
 
-	if (!err) {
-		results = rd_kafka_CreateTopics_result_topics(
-			rd_kafka_event_CreateTopics_result(event), &n);
-		err = n ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-		text = n ? rd_kafka_topic_result_error_string(results[0]) : NULL;
-	}
 	if (err) {
 		job_fail(j, err, text);
 		return;
@@ -145,13 +123,18 @@ static void create(const struct call *c, const char *name, int partitions, int r
 	rd_kafka_NewTopic_t *t =
 		rd_kafka_NewTopic_new(name, partitions, replicas, why, sizeof(why));
 	rd_kafka_AdminOptions_t *o;
+	struct job *j;
 
 	if (!t) {
 		error_kafka(c->r, c->k->compat, RD_KAFKA_RESP_ERR__INVALID_ARG, why);
 		return;
 	}
 	if (khttp_kafka_answers(c->k, c->r)) {
-		o = options(job_begin(c), RD_KAFKA_ADMIN_OP_CREATETOPICS);
+		j = job_begin(c);
+		j->waits++;
+		o = rd_kafka_AdminOptions_new(c->k->kafka.rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+		rd_kafka_AdminOptions_set_request_timeout(o, ADMIN_MS, NULL, 0);
+		rd_kafka_AdminOptions_set_opaque(o, j);
 		rd_kafka_AdminOptions_set_operation_timeout(o, ADMIN_MS / 2, NULL, 0);
 		rd_kafka_CreateTopics(c->k->kafka.rk, &t, 1, o, c->k->answers);
 		rd_kafka_AdminOptions_destroy(o);
