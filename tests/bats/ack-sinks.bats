@@ -33,34 +33,10 @@ sink() {
 	exec 5>in
 }
 
-# reports NAME: what it has reported for good, each label in a line of its own: not what has waited for so long that it
-# told of it early, which is a matter of time.
-reports() {
-	heard "$1" | awk -v run="$RUN" '
-		/^(final|drop|dead) / {
-			if ($2 != run)
-				print "run " $2
-			for (i = 3; i <= NF; i++)
-				if ($i ~ /^[0-9]+-[0-9]+$/) {
-					split($i, ends, "-")
-					for (n = ends[1] + 0; n <= ends[2] + 0; n++)
-						print $1 " " n
-				} else {
-					print $1 " " $i
-				}
-			next
-		}
-		$1 == "stop" { print "stop"; next }
-		$1 != "idle" && $1 != "busy" && $1 != "bare" && $1 != "early"'
-}
-
 # told NAME LINE…: just these, then gone.
 told() {
-	local name=$1
-	shift
-	wait_file_contains source.out "$name: gone"
-	reports "$name" >told
-	printf '%s\n' "$@" gone | diff - told
+	wait_file_contains source.out "$1: gone"
+	told_so_far "$@" gone
 }
 
 # bad N: a record that every sink refuses.
@@ -139,7 +115,7 @@ sinks() {
 		wait_file_contains source.out "$sink: idle"
 		rec 1 >&5
 		wait_file_contains source.out "$sink: final $RUN 1"
-		wait_for "[ \"\$(heard $sink | tail -n 1)\" = idle ]"
+		wait_for "[ \"\$(state $sink)\" = idle ]"
 		source_does end 1
 		exec 5>&-
 		wait_exit it
@@ -151,10 +127,10 @@ sinks() {
 	proxied
 	sink pub rpub -u "$PROXY" "$TOPIC"
 	rec 1 >&5
-	wait_for "[ \"\$(heard rpub | tail -n 1)\" = idle ]"
+	wait_for "[ \"\$(state rpub)\" = idle ]"
 	stop proxy
 	exec 6>&-
-	wait_for "[ \"\$(heard rpub | tail -n 1)\" = busy ]"
+	wait_for "[ \"\$(state rpub)\" = busy ]"
 	rm -f orders proxy.sock
 	proxied
 	rec 2 >&5
@@ -171,7 +147,7 @@ sinks() {
 	wait_file_contains source.out "kwrite: idle"
 	freeze "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
 	printf '{"seq":"%s:1","topic":"%s","payload":"x"}\n' "$RUN" "$TOPIC" >&5
-	wait_for "[ \"\$(heard kwrite | tail -n 1)\" = busy ]"
+	wait_for "[ \"\$(state kwrite)\" = busy ]"
 	kill -CONT "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
 	wait_file_contains source.out "kwrite: final $RUN 1"
 	source_does end 1
@@ -188,10 +164,10 @@ sinks() {
 	wait_lines pub.out 1
 	stop proxy
 	exec 6>&-
-	wait_for "[ \"\$(heard rpub | tail -n 1)\" = busy ]"
+	wait_for "[ \"\$(state rpub)\" = busy ]"
 	rm -f orders proxy.sock
 	proxied
-	wait_for "[ \"\$(heard rpub | tail -n 1)\" = idle ]"
+	wait_for "[ \"\$(state rpub)\" = idle ]"
 	source_does end 1
 	exec 5>&-
 	wait_exit pub
@@ -288,7 +264,7 @@ sinks() {
 		told $sink "final 1" "dead 2" "final 3" "dead 4" bye
 		[ "$(wc -l <dead)" -eq 2 ]
 		sync=$(grep -n " fdatasync" trace | head -n 1 | cut -d: -f1)
-		report=$(grep -n "dead $RUN" trace | head -n 1 | cut -d: -f1)
+		report=$(grep -nE "(dead|early) $RUN" trace | head -n 1 | cut -d: -f1)
 		[ "$sync" -lt "$report" ]' sinks
 }
 
@@ -342,10 +318,10 @@ sinks() {
 	sink it kwrite -t "$TOPIC" --on-error skip
 	rec 1 >&5
 	wait_file_contains source.out "kwrite: final $RUN 1"
-	wait_for '[ "$(heard kwrite | tail -n 1)" = idle ]'
+	wait_for '[ "$(state kwrite)" = idle ]'
 	freeze "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
 	{ rec 2; bad 3; } >&5
-	wait_for '[ "$(heard kwrite | tail -n 1)" = busy ]'
+	wait_for '[ "$(state kwrite)" = busy ]'
 	wait_file_contains it.err "line 3"
 	[ "$(reports kwrite)" = "final 1" ]
 	kill -CONT "$(<"$BATS_FILE_TMPDIR/kmock.pid")"
@@ -388,10 +364,10 @@ sinks() {
 	[ "$(reports rpub)" = "final 1" ]
 	# The replies to the first two commands; those behind them the server never sees.
 	proxy_does reply
-	wait_file_contains source.out "rpub: drop $RUN 3"
-	[ "$(reports rpub | xargs)" = "final 1 final 2 drop 3" ]
+	wait_for "has_told rpub 2 && has_told rpub 3"
+	told_so_far rpub "final 1" "final 2" "drop 3"
 	proxy_does cut
-	wait_file_contains source.out "rpub: final $RUN 4-5"
+	wait_for "has_told rpub 5"
 	source_does end 5
 	exec 5>&-
 	wait_exit it
@@ -413,7 +389,7 @@ sinks() {
 	wait_file_contains it.err "line 6"
 	[ "$(reports rpub)" = "drop 1" ]
 	proxy_does cut
-	wait_for 'reports rpub | grep -qx "drop 6"'
+	wait_for "has_told rpub 5 && has_told rpub 6"
 	source_does end 6
 	exec 5>&-
 	wait_exit it

@@ -22,11 +22,6 @@ too_long() {
 	rec "$1" "$(printf '%0999d' "$1")"
 }
 
-# reports: what kwrite has said, without how it fares.
-reports() {
-	heard kwrite | grep -vE '^(idle|busy|early)' || true
-}
-
 @test "what is written to a topic is what is written to a file, without a key" {
 	{ rec 1; bad 2; echo nonsense; printf 'no\xffutf8\n'; too_long 5; rec 6; } >records
 	run -1 kwrite -t "$OUT" --max-line 200 --dead-letter file <records
@@ -45,12 +40,7 @@ reports() {
 	{ rec 1; bad 2; rec 3; too_long 4; too_long 5; bad 6; rec 7; } >records
 	run -1 kwrite -t "$OUT" --max-line 200 --dead-letter "kafka:$DEAD" <records
 	wait_file_contains source.out 'kwrite: gone'
-	reports | while read -r kind _ labels; do
-		for label in $labels; do
-			seq -f "$kind %.0f" "${label%-*}" "${label#*-}"
-		done
-	done >told
-	printf '%s\n' 'final 1' 'dead 2' 'final 3' 'dead 4' 'dead 5' 'dead 6' 'final 7' | diff - told
+	told_so_far kwrite 'final 1' 'dead 2' 'final 3' 'dead 4' 'dead 5' 'dead 6' 'final 7' bye gone
 	[ "$(kconsume "$DEAD" | wc -l)" -eq 4 ]
 }
 
@@ -62,12 +52,12 @@ reports() {
 	exec 5>in
 	bad 1 >&5
 	wait_file_contains source.out "kwrite: dead $RUN 1"
-	wait_for '[ "$(heard kwrite | tail -n 1)" = idle ]'
+	wait_for '[ "$(state kwrite)" = idle ]'
 	freeze "$(pid_of kmock)"
 	too_long 2 >&5
 	wait_file_contains it.err "line 2"
-	wait_for '[ "$(heard kwrite | tail -n 1)" = busy ]'
-	[ "$(reports)" = "dead $RUN 1" ]
+	wait_for '[ "$(state kwrite)" = busy ]'
+	[ "$(reports kwrite)" = "dead 1" ]
 	kill -CONT "$(pid_of kmock)"
 	wait_file_contains source.out "kwrite: dead $RUN 2"
 	source_does end 2
@@ -90,7 +80,7 @@ reports() {
 	run -100 kwrite -t "$OUT" --dead-letter "kafka:$none" <records
 	[[ $output == "kwrite: the topic for dead letters, '$none', does not exist: create it, or name another"* ]]
 	wait_file_contains source.out 'kwrite: gone'
-	[ "$(reports | cut -d' ' -f1 | xargs)" = "stop bye gone" ]
+	[ "$(reports kwrite | xargs)" = "stop bye gone" ]
 	[ -z "$(kconsume "$OUT")" ]
 	run -100 kwrite -t "$OUT" --dead-letter "kafka:a/b" <records
 	run -1 env -u EVPIPE_ACK kwrite -t "$OUT" --dead-letter "kafka:$none" --create < <(bad 1)
@@ -104,8 +94,8 @@ reports() {
 	run -100 kwrite -t "$OUT" --dead-letter "kafka:$small" <records
 	[[ $output == *"line 3: the dead letter is too long for topic '$small' (max.message.bytes is 1000): raise that, or keep dead letters in a FILE"* ]]
 	wait_file_contains source.out 'kwrite: gone'
-	[ "$(reports | grep -E '^(final|drop|dead) ' | grep -cE '[ -][34]( |$)')" -eq 0 ]
-	reports | grep -q '^stop '
+	[ "$(labels kwrite | grep -cE ' [34]$')" -eq 0 ]
+	labels kwrite | grep -qx stop
 }
 
 @test "a topic that takes little gets many dead letters" {
@@ -121,7 +111,7 @@ reports() {
 	run -100 kwrite -b "$KAFKA_SASL" -X security.protocol=sasl_plaintext -X sasl.mechanisms=PLAIN \
 		-X sasl.username=alice -X sasl.password=wrong -t "$OUT" --dead-letter "kafka:$DEAD" <records
 	wait_file_contains source.out 'kwrite: gone'
-	[ "$(reports | cut -d' ' -f1 | xargs)" = "stop bye gone" ]
+	[ "$(reports kwrite | xargs)" = "stop bye gone" ]
 	[ -z "$(kconsume "$DEAD")" ]
 }
 

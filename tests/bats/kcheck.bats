@@ -389,26 +389,30 @@ in_namespace() {
 
 @test "servers of other protocols" {
 	redis_start
-	spawn http python3 -u -c 'import http.server
-s = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+	for kind in ThreadingHTTPServer HTTPServer; do
+		spawn $kind python3 -u -c 'import http.server, sys
+s = getattr(http.server, sys.argv[1])(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
 print(s.server_address[1], flush=True)
-s.serve_forever()'
+s.serve_forever()' $kind
+		wait_lines $kind.out 1
+	done
 	spawn closing python3 -u -c 'import socket
 s = socket.create_server(("127.0.0.1", 0))
 print(s.getsockname()[1], flush=True)
 while True:
     s.accept()[0].close()'
-	wait_lines http.out 1
 	wait_lines closing.out 1
 	for tls in no yes; do
 		[ $tls = yes ] || TLS=()
 		bad 100 'a Redis server answers there' '-b HOST:PORT' -b "127.0.0.1:$REDIS_PORT" "${TLS[@]}"
-		bad 100 'an HTTP server answers there' '-b HOST:PORT' -b "127.0.0.1:$(cat http.out)" \
-			--timeout 2s "${TLS[@]}"
+		bad 100 'an HTTP server answers there' '-b HOST:PORT' -b "127.0.0.1:$(cat ThreadingHTTPServer.out)" "${TLS[@]}"
 		bad 111 'it takes connections and closes them without an answer' 'is a broker there' \
 			-b "127.0.0.1:$(cat closing.out)" "${TLS[@]}"
 		TLS=(-X security.protocol=SSL -X "ssl.ca.location=$CERTS/ca.pem")
 	done
+	# This one takes its next connection when the one before has ended.
+	run -100 kcheck -b "127.0.0.1:$(cat HTTPServer.out)"
+	[[ $output == *'an HTTP server answers there'* ]]
 	redis_stop
 	redis_tls_start address
 	bad 100 'a Redis server answers there' '-b HOST:PORT' -b "127.0.0.1:$REDIS_PORT" "${TLS[@]}"
