@@ -266,6 +266,20 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 	msg_info("%s: %s", rd_kafka_err2name(err), text);
 }
 
+void kafka_take_event(struct kafka *k, rd_kafka_event_t *event)
+{
+	const char *facility, *text;
+	int level;
+
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+		on_error(k->rk,
+			rd_kafka_event_error_is_fatal(event) ? RD_KAFKA_RESP_ERR__FATAL
+							     : rd_kafka_event_error(event),
+			rd_kafka_event_error_string(event), k);
+	else if (rd_kafka_event_log(event, &facility, &text, &level) == 0)
+		on_log(k->rk, level, facility, text);
+}
+
 const char *kafka_why(rd_kafka_resp_err_t err)
 {
 	const char *text = rd_kafka_err2str(err);

@@ -132,6 +132,9 @@ static inline void kafka_taken(struct kafka *k, size_t messages, size_t bytes, s
 	fetchers_taken(&k->fetchers, k->rk, messages, bytes, left);
 }
 
+/* What rd_kafka_poll would hand to a callback, where the client's queue is polled for events. */
+void kafka_take_event(struct kafka *k, rd_kafka_event_t *event);
+
 /* Ends the client, before the process ends; never waits for brokers that are away, and for
  * librdkafka two seconds at most: then its threads go on. No queue of it may be left. */
 void kafka_stop(struct kafka *k);

@@ -21,26 +21,13 @@ void blame_report(struct blame *b, const rd_kafka_message_t *m)
 	b->refused = b->refused || verdict_is_shared(m->err);
 }
 
-/* Repeats a call of librdkafka until it has done its work. */
-static bool call(struct blame *b, rd_kafka_error_t *(*fn)(rd_kafka_t *rk, int timeout_ms))
+static bool begin(struct blame *b)
 {
-	rd_kafka_error_t *error;
-	bool again = true;
+	rd_kafka_error_t *error = has_time(b) ? rd_kafka_begin_transaction(b->rk) : NULL;
 
-	while (again && has_time(b)) {
-		error = fn(b->rk, SLICE_MS);
-		if (!error)
-			return true;
-		again = rd_kafka_error_is_retriable(error);
+	if (error)
 		rd_kafka_error_destroy(error);
-	}
-	return false;
-}
-
-static rd_kafka_error_t *begin(rd_kafka_t *rk, int timeout_ms)
-{
-	(void)timeout_ms;
-	return rd_kafka_begin_transaction(rk);
+	return !error && has_time(b);
 }
 
 /* Hands over one record. */
@@ -63,14 +50,14 @@ static bool is_refused(struct blame *b, size_t from, size_t to)
 {
 	b->refused = false;
 	b->out = 0;
-	if (!call(b, begin))
+	if (!begin(b))
 		return false;
 	for (size_t i = from; i < to; i++)
 		if (!produce(b, b->tried[i]))
 			break;
 	while (b->out && !b->refused && has_time(b))
-		rd_kafka_poll(b->rk, SLICE_MS);
-	return call(b, rd_kafka_abort_transaction) && b->refused;
+		txn_poll(b->txn, SLICE_MS);
+	return txn_abort(b->txn, b->until_ms) && b->refused;
 }
 
 /* The first of these that is refused alone; @to: none is. */
@@ -122,6 +109,7 @@ struct delivery *blame_find(struct deliveries *ds, struct delivery *d)
 {
 	struct shape shape = ds->resend->shape;
 	struct blame b = {.rk = ds->kafka->rk,
+		.txn = ds->txn,
 		.sink = ds->sink,
 		.shape = &shape,
 		.until_ms = wake_now_ms() + LIMIT_MS};
@@ -131,7 +119,7 @@ struct delivery *blame_find(struct deliveries *ds, struct delivery *d)
 	ds->blame = &b;
 	if (!named && b.count == 1)
 		named = d;
-	if (!named && call(&b, rd_kafka_abort_transaction) && !is_sum(&b, d)) {
+	if (!named && txn_abort(b.txn, b.until_ms) && !is_sum(&b, d)) {
 		i = find(&b, 0, b.count);
 		named = i < b.count ? b.tried[i] : NULL;
 	}

@@ -12,6 +12,7 @@
 
 struct blame {
 	rd_kafka_t *rk;
+	struct txn *txn;
 	const struct sink *sink;
 	struct shape *shape; /* of records that are made again */
 	struct delivery **tried; /* the batch's records */

@@ -230,9 +230,10 @@ static void start(struct kwrite *s)
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, on_delivery);
 	order_records(s, &conf);
 	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn.id->count);
-	if (old_open(&s->old, &opt.old, &conf, &s->map, &why) ||
-		place_open(&s->place, &conf, &why) ||
-		kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
+	if (old_open(&s->old, &opt.old, &conf, &s->map, &why) || place_open(&s->place, &conf, &why))
+		exit(trouble_tell(&why));
+	txn_prepare(&opt.txn, conf.rd);
+	if (kafka_start(&s->kafka, RD_KAFKA_PRODUCER, &conf, &why))
 		exit(trouble_tell(&why));
 	kafka_look_first(&s->kafka);
 	metrics_up("kafka", false);
@@ -388,7 +389,7 @@ static void loop(struct kwrite *s)
 		now_ms = wake_now_ms();
 		if (p[SINK_FDS].revents)
 			kafka_woken(&s->kafka);
-		rd_kafka_poll(s->kafka.rk, 0);
+		txn_poll(&s->txn, 0);
 		resend_serve(&s->resend);
 		firsts_tick(&s->batch.firsts, now_ms);
 		old_serve(&s->old, now_ms);
@@ -487,13 +488,13 @@ int main(int argc, char **argv)
 	stall_open(&s->stall, &s->kafka, &s->sink);
 	batch_open(&s->batch, &s->shape);
 	progress_more(show, s);
-	txn_open(&s->txn, &s->place, &s->sink, &s->kafka);
+	txn_open(&s->txn, &s->place, &s->sink, &s->kafka, on_delivery);
 	loop(s);
 	receipts_close(&s->receipts);
 	status = sink_close(&s->sink);
 	resend_close(&s->resend);
 	old_close(&s->old);
-	if (topics_close(&s->topics) && stall_close(&s->stall))
+	if (topics_close(&s->topics) && stall_close(&s->stall) && txn_close(&s->txn))
 		kafka_stop(&s->kafka);
 	return status;
 }

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* DESIGN: as in kafka/listing: while positions are out their thread owns error, list and group;
- * `answered` hands them back. The thread takes no signals: they are the loop's. */
 #include "kwrite/positions.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SEND_MS = 10000 }; /* rd_kafka_send_offsets_to_transaction cannot be resumed */
 
@@ -36,29 +32,11 @@ static void add(rd_kafka_topic_partition_list_t *list, struct span topic, struct
 	to->metadata_size = note.len;
 }
 
-static void *run(void *positions)
+static rd_kafka_error_t *send_offsets(void *positions)
 {
 	struct positions *p = positions;
-	int wake_fd = p->kafka->wake_in;
 
-	p->error = rd_kafka_send_offsets_to_transaction(p->kafka->rk, p->list, p->group, SEND_MS);
-	p->answered = true;
-	/* A full pipe wakes the loop, too. */
-	if (write(wake_fd, "", 1) < 0)
-		return NULL;
-	return NULL;
-}
-
-static void start(struct positions *p)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	p->has_thread = pthread_create(&p->thread, NULL, run, p) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (!p->has_thread)
-		run(p);
+	return rd_kafka_send_offsets_to_transaction(p->kafka->rk, p->list, p->group, SEND_MS);
 }
 
 struct span positions_cluster(struct span reply)
@@ -73,17 +51,15 @@ struct span positions_cluster(struct span reply)
 bool positions_send(struct positions *p, struct span rest)
 {
 	struct span base64 = span_word(&rest), cluster = positions_cluster(base64);
+	rd_kafka_error_t *error = NULL;
 	struct buf bytes = {0};
 
 	p->list = rd_kafka_topic_partition_list_new(16);
 	p->group = NULL;
-	p->error = NULL;
-	p->is_out = true;
-	p->answered = false;
 	if (cluster.len)
 		base64.len -= cluster.len + 1;
 	if (buf_unbase64(&bytes, base64) == 0)
-		p->error = rd_kafka_consumer_group_metadata_read(&p->group, bytes.p, bytes.len);
+		error = rd_kafka_consumer_group_metadata_read(&p->group, bytes.p, bytes.len);
 	buf_free(&bytes);
 	while (rest.len && p->group) {
 		struct span topic = span_word(&rest), partition = span_word(&rest),
@@ -94,35 +70,33 @@ bool positions_send(struct positions *p, struct span rest)
 		add(p->list, topic, partition, offset);
 	}
 	if (p->group && p->list->cnt)
-		start(p);
+		call_start(&p->call, p->kafka, send_offsets, p);
 	else
-		p->answered = true;
-	return p->group || p->error;
+		call_answer(&p->call, error);
+	return p->group || error;
 }
 
-bool positions_are_out(const struct positions *p)
+static void release(struct positions *p)
 {
-	return p->is_out && !p->answered;
+	if (p->group)
+		rd_kafka_consumer_group_metadata_destroy(p->group);
+	rd_kafka_topic_partition_list_destroy(p->list);
 }
 
 bool positions_take(struct positions *p)
 {
-	if (!p->is_out || !p->answered)
+	if (!call_take(&p->call))
 		return false;
-	if (p->has_thread)
-		pthread_join(p->thread, NULL);
-	p->has_thread = p->is_out = false;
-	if (p->group)
-		rd_kafka_consumer_group_metadata_destroy(p->group);
-	rd_kafka_topic_partition_list_destroy(p->list);
+	release(p);
 	return true;
 }
 
 void positions_drop(struct positions *p)
 {
-	if (p->has_thread)
-		pthread_join(p->thread, NULL);
-	p->has_thread = false;
-	if (positions_take(p) && p->error)
-		rd_kafka_error_destroy(p->error);
+	/* librdkafka keeps to its time, or it is stuck for good. */
+	if (!call_wait(&p->call, 2 * SEND_MS))
+		return;
+	release(p);
+	if (p->call.error)
+		rd_kafka_error_destroy(p->call.error);
 }

@@ -24,10 +24,9 @@
  * transaction cannot be written without it. A record that kwrite itself refuses is no part of the
  * transaction's writes.
  *
- * librdkafka's calls block, but can be repeated until they have done their work: each is given
- * SLICE_MS, with a turn of the loop between, which tells of brokers that are away. There is nothing
- * else to do meanwhile, and no consumer that must poll. The call for positions cannot be repeated:
- * a thread makes it (positions.h). */
+ * librdkafka's calls block: a thread makes those that wait for brokers (call.h), and the loop goes
+ * on, which tells of brokers that are away. rd_kafka_commit_transaction serves the client's queue,
+ * in its thread, unless delivery reports are events. */
 #include "kwrite/txn.h"
 
 #include "base/mem.h"
@@ -47,8 +46,8 @@ enum {
 	QUIET_RECORDS = 1000,
 	PATIENCE_MS = 50, /* for the source's answer, before more lines are taken */
 	IDLE_MS = 1000,
-	SLICE_MS = 100,
 	ABORT_MS = 5000,
+	TURN_MS = 10,
 	RECORDS_MAX = 100000,
 	LABELS_MAX = 256 << 10, /* bytes */
 };
@@ -71,7 +70,16 @@ void txn_check(const struct txn_opts *o, const char *path)
 		opt_bad("--positions takes the name of a topic");
 }
 
-void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k)
+void txn_prepare(const struct txn_opts *o, rd_kafka_conf_t *conf)
+{
+	if (!o->id->count)
+		return;
+	rd_kafka_conf_set_dr_msg_cb(conf, NULL);
+	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR);
+}
+
+void txn_open(
+	struct txn *t, struct place *p, struct sink *s, struct kafka *k, txn_delivery_fn *told)
 {
 	char text[32];
 	size_t size = sizeof(text);
@@ -80,6 +88,8 @@ void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k)
 		.place = p,
 		.sink = s,
 		.kafka = k,
+		.queue = p->id ? rd_kafka_queue_get_main(k->rk) : NULL,
+		.told = told,
 		.state = TXN_STARTING,
 		.asked_ms = wake_now_ms()};
 	positions_open(&t->positions, k);
@@ -89,6 +99,60 @@ void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k)
 	p->sink = s;
 	if (p->id && p->name)
 		ack_keep_place(&s->ack);
+}
+
+void txn_poll(struct txn *t, int timeout_ms)
+{
+	const rd_kafka_message_t *m;
+	rd_kafka_event_t *event;
+
+	if (!t->id)
+		rd_kafka_poll(t->kafka->rk, timeout_ms);
+	while (t->id && (event = rd_kafka_queue_poll(t->queue, timeout_ms))) {
+		if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_DR)
+			kafka_take_event(t->kafka, event);
+		else
+			while ((m = rd_kafka_event_message_next(event)))
+				t->told(t->kafka->rk, m, NULL);
+		rd_kafka_event_destroy(event);
+		timeout_ms = 0;
+	}
+}
+
+/* ---- calls ---- */
+
+/* -1: as long as the transaction lives. */
+static rd_kafka_error_t *init_transactions(void *rk)
+{
+	return rd_kafka_init_transactions(rk, -1);
+}
+
+static rd_kafka_error_t *commit_transaction(void *rk)
+{
+	return rd_kafka_commit_transaction(rk, -1);
+}
+
+static rd_kafka_error_t *abort_transaction(void *rk)
+{
+	return rd_kafka_abort_transaction(rk, -1);
+}
+
+bool txn_abort(struct txn *t, int64_t until_ms)
+{
+	call_start(&t->call, t->kafka, abort_transaction, t->kafka->rk);
+	/* It waits until the reports of what it gives up have been taken. */
+	while (call_waits(&t->call) && wake_now_ms() < until_ms)
+		txn_poll(t, TURN_MS);
+	return call_take(&t->call) && !t->call.error;
+}
+
+bool txn_close(struct txn *t)
+{
+	if (t->call.is_out && !call_take(&t->call))
+		return false;
+	if (t->queue)
+		rd_kafka_queue_destroy(t->queue);
+	return true;
 }
 
 /* ---- its records ---- */
@@ -132,19 +196,21 @@ static void report(struct txn *t)
 
 /* ---- failing ---- */
 
-static void end_transaction(struct txn *t)
+/* Returns what has become of it; "": there is none. */
+static const char *end_transaction(struct txn *t)
 {
-	int64_t until = wake_now_ms() + ABORT_MS;
-	bool again = t->state > TXN_PLACING;
-
 	positions_drop(&t->positions);
-	while (again && wake_now_ms() < until) {
-		rd_kafka_error_t *error = rd_kafka_abort_transaction(t->kafka->rk, SLICE_MS);
-
-		again = error && rd_kafka_error_is_retriable(error);
-		if (error)
-			rd_kafka_error_destroy(error);
-	}
+	if (t->call.is_out && !call_wait(&t->call, ABORT_MS))
+		return t->state == TXN_COMMITTING
+			? "; whether the transaction is committed is not known"
+			: "";
+	if (t->state <= TXN_PLACING)
+		return "";
+	if (t->state == TXN_COMMITTING && t->call.fn == commit_transaction && !t->call.error)
+		return "; the transaction is committed";
+	/* If it cannot be aborted, the brokers do that: nobody commits it. */
+	txn_abort(t, wake_now_ms() + ABORT_MS);
+	return "; the transaction is aborted, nothing of it was written";
 }
 
 void txn_fail(struct txn *t, int status, const char *fmt, ...)
@@ -156,11 +222,7 @@ void txn_fail(struct txn *t, int status, const char *fmt, ...)
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
 	dead_sync(&t->sink->in.dead);
-	end_transaction(t);
-	sink_die(t->sink, status, "%s%s", why,
-		t->state <= TXN_PLACING
-			? ""
-			: "; the transaction is aborted, nothing of it was written");
+	sink_die(t->sink, status, "%s%s", why, end_transaction(t));
 }
 
 static void check_fenced(struct txn *t, rd_kafka_resp_err_t code, const char *why)
@@ -221,6 +283,14 @@ static bool is_done(struct txn *t, rd_kafka_error_t *error, const char *what)
 }
 
 /* ---- begin, ask, commit ---- */
+
+/* Whether this has been done. Call again each turn. */
+static bool has_called(struct txn *t, call_fn *fn, const char *what)
+{
+	if (!t->call.is_out)
+		call_start(&t->call, t->kafka, fn, t->kafka->rk);
+	return call_take(&t->call) && is_done(t, t->call.error, what);
+}
 
 static void begin(struct txn *t)
 {
@@ -284,13 +354,13 @@ static void commit_positions(struct txn *t)
 {
 	rd_kafka_error_t *error;
 
-	if (!t->positions.is_out)
+	if (!t->positions.call.is_out)
 		check_cluster(t);
-	if (!t->positions.is_out && !positions_send(&t->positions, buf_as_span(&t->committed)))
+	if (!t->positions.call.is_out && !positions_send(&t->positions, buf_as_span(&t->committed)))
 		txn_fail(t, EXIT_TEMP, "the source's reply holds no metadata of a group");
 	if (!positions_take(&t->positions))
 		return;
-	error = t->positions.error;
+	error = t->positions.call.error;
 	/* The source may have left the group. Without records only drops are lost. */
 	if (error && is_empty(t) && rd_kafka_error_txn_requires_abort(error)) {
 		rd_kafka_error_destroy(error);
@@ -313,8 +383,7 @@ static void commit(struct txn *t)
 	} else if (t->state == TXN_SENDING) {
 		commit_positions(t);
 	}
-	if (t->state != TXN_COMMITTING ||
-		!is_done(t, rd_kafka_commit_transaction(t->kafka->rk, SLICE_MS), "commit"))
+	if (t->state != TXN_COMMITTING || !has_called(t, commit_transaction, "commit"))
 		return;
 	report(t);
 	begin(t);
@@ -360,9 +429,10 @@ int txn_timeout_ms(const struct txn *t, int64_t now_ms)
 	if (!t->id || !ack_greeted(&t->sink->ack))
 		return -1;
 	/* The delivery report wakes it, the answer, or what is told of the topic. */
-	if (t->state == TXN_SENDING
-			? !place_is_written(t->place) || positions_are_out(&t->positions)
-			: t->state == TXN_PLACING && place_waits(t->place))
+	if (call_waits(&t->call))
+		return -1;
+	if (t->state == TXN_SENDING ? !place_is_written(t->place) || call_waits(&t->positions.call)
+				    : t->state == TXN_PLACING && place_waits(t->place))
 		return -1;
 	if (t->state != TXN_OPEN && t->state != TXN_ASKED)
 		return 0;
@@ -387,7 +457,7 @@ void txn_step(struct txn *t, int64_t now_ms)
 	if (!t->id || !ack_greeted(&t->sink->ack))
 		return;
 	if (t->state == TXN_STARTING) {
-		if (!is_done(t, rd_kafka_init_transactions(t->kafka->rk, SLICE_MS), "begin"))
+		if (!has_called(t, init_transactions, "begin"))
 			return;
 		t->state = TXN_PLACING;
 	}

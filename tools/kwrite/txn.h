@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "flow/sink.h"
 #include "kafka/kafka.h"
+#include "kwrite/call.h"
 #include "kwrite/place.h"
 #include "kwrite/positions.h"
 
@@ -21,6 +22,10 @@ void txn_opts(struct txn_opts *o);
 #define TXN_ENTRIES(o) (o).id, (o).positions
 /* Dies with 100. @path: of the socket. */
 void txn_check(const struct txn_opts *o, const char *path);
+/* Before the client is made: with --txn delivery reports are events, which txn_poll hands on. */
+void txn_prepare(const struct txn_opts *o, rd_kafka_conf_t *conf);
+
+typedef void txn_delivery_fn(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque);
 
 /* Labels of one kind in a row, from a byte of the list on. */
 struct txn_run {
@@ -34,6 +39,9 @@ struct txn {
 	struct kafka *kafka;
 	struct place *place;
 	struct positions positions;
+	struct call call; /* to begin, or to commit */
+	rd_kafka_queue_t *queue; /* of delivery reports */
+	txn_delivery_fn *told;
 	enum { TXN_STARTING, TXN_PLACING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
 	uint64_t begun, asked; /* sink->tail when it began, when the source was asked */
 	uint64_t moved; /* sink->tail in the last turn */
@@ -51,8 +59,14 @@ struct txn {
 		committed;
 };
 
-/* @p stays. */
-void txn_open(struct txn *t, struct place *p, struct sink *s, struct kafka *k);
+/* @p stays. @told: the client's delivery reports, with --txn. */
+void txn_open(
+	struct txn *t, struct place *p, struct sink *s, struct kafka *k, txn_delivery_fn *told);
+/* In place of rd_kafka_poll, with --txn or without. */
+void txn_poll(struct txn *t, int timeout_ms);
+/* Aborts the transaction, and serves what comes meanwhile. false: that is not done, or not by
+ * then. */
+bool txn_abort(struct txn *t, int64_t until_ms);
 /* The sink's `settle`: reports this once the present transaction is committed. */
 void txn_settle(struct txn *t, enum ack_kind kind, const struct ack_label *label);
 /* Does what is due. Call each turn, before lines are taken. */
@@ -63,6 +77,8 @@ bool txn_accepts(const struct txn *t, int64_t now_ms);
 int txn_timeout_ms(const struct txn *t, int64_t now_ms);
 /* After the end of input, with all delivered: whether the last one is committed. */
 bool txn_is_done(const struct txn *t);
+/* Returns false while a call is out: then the client must not be stopped. */
+bool txn_close(struct txn *t);
 /* Aborts and ends the program. */
 _Noreturn void txn_fail(struct txn *t, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: ISC */
+/* DESIGN: as in kafka/listing: while the call is out its thread owns `error`, and what fn reads;
+ * `answered` hands them back. The thread takes no signals: they are the loop's. */
+#define _GNU_SOURCE
+#include "kwrite/call.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+static void *run(void *call)
+{
+	struct call *c = call;
+	int wake_fd = c->kafka->wake_in;
+
+	c->error = c->fn(c->self);
+	c->answered = true;
+	/* A full pipe wakes the loop, too. */
+	if (write(wake_fd, "", 1) < 0)
+		return NULL;
+	return NULL;
+}
+
+void call_start(struct call *c, struct kafka *k, call_fn *fn, void *self)
+{
+	sigset_t all, before;
+
+	*c = (struct call){.kafka = k, .fn = fn, .self = self, .is_out = true};
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	c->has_thread = pthread_create(&c->thread, NULL, run, c) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!c->has_thread)
+		run(c);
+}
+
+void call_answer(struct call *c, rd_kafka_error_t *error)
+{
+	*c = (struct call){.error = error, .is_out = true, .answered = true};
+}
+
+bool call_waits(const struct call *c)
+{
+	return c->is_out && !c->answered;
+}
+
+bool call_take(struct call *c)
+{
+	if (!c->is_out || !c->answered)
+		return false;
+	if (c->has_thread)
+		pthread_join(c->thread, NULL);
+	c->has_thread = c->is_out = false;
+	return true;
+}
+
+bool call_wait(struct call *c, int limit_ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += limit_ms / 1000;
+	if (c->has_thread && pthread_timedjoin_np(c->thread, NULL, &until) == 0)
+		c->has_thread = false;
+	return call_take(c);
+}
