@@ -38,6 +38,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/generation.c lib/kafka/generation.h \
 	lib/kafka/kafka.c lib/kafka/kafka.h lib/kafka/kafka-parts.h lib/kafka/outage.c lib/kafka/renew.c \
 	lib/kafka/like.c lib/kafka/like.h \
+	lib/kafka/limits.c lib/kafka/limits.h \
 	lib/kafka/listing.c lib/kafka/listing.h \
 	lib/kafka/liveness.c lib/kafka/liveness.h \
 	lib/kafka/login.c lib/kafka/login.h \

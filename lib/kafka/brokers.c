@@ -15,6 +15,12 @@ enum {
 	AWAY_GRACE_MS = 500,
 	AWAITED_MS = 5000, /* so long the sentence waits for its remedy */
 	SILENT_MS = 5000,
+	/* Connections: a broker that is shut down and a proxy in front of it end one or two. */
+	CUTS = 5,
+	/* Requests of other partitions, which are answered before the one that is too large. */
+	CUT_ANSWERS = 16,
+	/* librdkafka may wait for 15 s until it connects again. */
+	CUT_APART_MS = 20000,
 };
 
 void brokers_open(struct brokers *b)
@@ -26,6 +32,7 @@ void brokers_open(struct brokers *b)
 void brokers_close(struct brokers *b)
 {
 	free(b->away);
+	free(b->cuts);
 	pthread_mutex_destroy(&b->lock);
 }
 
@@ -180,6 +187,88 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
 	return news;
 }
 
+/* Its entry; made if need be when @make. NULL: there is none, or no room. */
+static struct brokers_cut *cut_of(struct brokers *b, const char *broker, bool make)
+{
+	char name[sizeof(b->cuts->name)];
+
+	if ((!make && !b->cut_count) || !broker_name(broker, strlen(broker), name, sizeof(name)))
+		return NULL;
+	for (int i = 0; i < b->cut_count; i++)
+		if (strcmp(b->cuts[i].name, name) == 0)
+			return &b->cuts[i];
+	if (!make || b->cut_count == BROKERS_CUTS_MAX)
+		return NULL;
+	if (!b->cuts)
+		b->cuts = mem_alloc(BROKERS_CUTS_MAX * sizeof(*b->cuts));
+	b->cuts[b->cut_count] = (struct brokers_cut){.is_new = true};
+	memcpy(b->cuts[b->cut_count].name, name, sizeof(name));
+	return &b->cuts[b->cut_count++];
+}
+
+void brokers_connected(struct brokers *b, const char *broker)
+{
+	struct brokers_cut *c;
+
+	pthread_mutex_lock(&b->lock);
+	c = cut_of(b, broker, false);
+	if (c)
+		c->is_new = true;
+	pthread_mutex_unlock(&b->lock);
+}
+
+/* Whether the next cut would not belong to the last ones. */
+static bool is_over(const struct brokers_cut *c, int64_t now_ms)
+{
+	return c->answers && (c->answers >= CUT_ANSWERS || now_ms - c->last_ms >= CUT_APART_MS);
+}
+
+bool brokers_wrote(struct brokers *b, int64_t now_ms, const char *broker, bool cut)
+{
+	struct brokers_cut *c;
+	bool news = false;
+
+	pthread_mutex_lock(&b->lock);
+	c = cut_of(b, broker, cut);
+	/* Of several requests on one connection the first counts. */
+	if (c && cut && c->is_new) {
+		c->count = is_over(c, now_ms) ? 1 : c->count + 1;
+		c->last_ms = now_ms;
+		c->answers = 0;
+		c->is_new = false;
+		news = c->count == CUTS;
+	} else if (c && !cut) {
+		c->answers++;
+		news = c->reported && is_over(c, now_ms);
+	}
+	pthread_mutex_unlock(&b->lock);
+	return news;
+}
+
+static void tell_cuts(struct brokers *b, int64_t now_ms)
+{
+	for (struct brokers_cut *c = b->cuts; c && c < b->cuts + b->cut_count; c++) {
+		if (is_over(c, now_ms))
+			c->count = 0;
+		if (c->reported == (c->count >= CUTS))
+			continue;
+		c->reported = !c->reported;
+		if (c->reported)
+			msg_warn(
+				"broker %s cuts the connection each time records are sent to it: is a request larger than its socket.request.max.bytes? raise that, or send less at once (-X batch.size, smaller records); trying again",
+				c->name);
+		else
+			msg_warn("broker %s takes records again", c->name);
+	}
+}
+
+void brokers_tell_cuts(struct brokers *b, int64_t now_ms)
+{
+	pthread_mutex_lock(&b->lock);
+	tell_cuts(b, now_ms);
+	pthread_mutex_unlock(&b->lock);
+}
+
 void brokers_await(struct brokers *b, bool diagnosis)
 {
 	pthread_mutex_lock(&b->lock);
@@ -217,6 +306,7 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 		if (!a->reported && tell_ms < b->next_ms)
 			b->next_ms = tell_ms;
 	}
+	tell_cuts(b, now_ms);
 	silent = b->due_ms && now_ms >= b->due_ms;
 	if (silent && !b->silent)
 		msg_warn("the brokers do not answer; waiting for them");

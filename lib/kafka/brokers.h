@@ -13,7 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { BROKERS_AWAY_MAX = 32 }; /* brokers named one by one; of further ones nothing is said */
+enum {
+	BROKERS_AWAY_MAX = 32, /* brokers named one by one; of further ones nothing is said */
+	BROKERS_CUTS_MAX = 8,
+};
 
 struct brokers {
 	pthread_mutex_t lock; /* guards all below */
@@ -28,6 +31,16 @@ struct brokers {
 		bool at_once; /* it is no matter of a moment */
 	} * away;
 	int away_count;
+	/* Brokers that have ended a connection while records were on their way to them. */
+	struct brokers_cut {
+		char name[256];
+		unsigned count; /* connections, with few answers between */
+		unsigned answers; /* to requests with records, since the last one */
+		int64_t last_ms;
+		bool is_new; /* the present connection */
+		bool reported;
+	} * cuts;
+	int cut_count;
 	bool awaits; /* a diagnosis is under way */
 	bool answered; /* since all brokers were last away */
 	int64_t node_ms; /* when a broker answered last that is not just a bootstrap address */
@@ -60,6 +73,15 @@ void brokers_asked(struct brokers *b, int64_t now_ms, int64_t wait_ms);
 /* An answer has come. @broker: "sasl_ssl://host:port/1"; @id: -1 when it is only a bootstrap
  * address. Returns whether brokers_tick has something new to say. */
 bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int32_t id);
+/* A connection to @broker, named as above, is there, before its login. */
+void brokers_connected(struct brokers *b, const char *broker);
+/* A request with records has its answer, or (@cut) has lost its connection. Where that happens to
+ * one connection after the other a broker may cut them for the size of the request: its
+ * socket.request.max.bytes has no other answer. Returns whether brokers_tick has something new to
+ * say. */
+bool brokers_wrote(struct brokers *b, int64_t now_ms, const char *broker, bool cut);
+/* Says whether brokers cut connections so, each change once; brokers_tick does, too. */
+void brokers_tell_cuts(struct brokers *b, int64_t now_ms);
 /* Says on standard error what has changed. Call at least once a second. Returns whether Kafka
  * answers: a broker does, none that is away has been the only one, and no request has been waiting
  * for five seconds while nothing came from anywhere: a broker may be frozen with its connections

@@ -11,6 +11,7 @@
 
 /* Keys of requests in Kafka's protocol. */
 enum {
+	PRODUCE = 0,
 	FETCH = 1,
 	METADATA = 3,
 	JOIN_GROUP = 11,
@@ -43,13 +44,19 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	rd_kafka_resp_err_t err, void *opaque)
 {
 	struct liveness *l = opaque;
+	bool news = false;
 
 	(void)rk, (void)fd, (void)version, (void)number, (void)size, (void)rtt;
 	if (!err && api == METADATA)
 		l->metadata++;
+	if (!err && api == API_VERSIONS)
+		brokers_connected(l->brokers, broker);
+	if (api == PRODUCE && (!err || err == RD_KAFKA_RESP_ERR__TRANSPORT))
+		news = brokers_wrote(l->brokers, wake_now_ms(), broker, err);
+	if (!err && !is_login(api))
+		news |= brokers_answered(l->brokers, wake_now_ms(), broker, id);
 	/* A full pipe wakes the loop, too. */
-	if (!err && !is_login(api) && brokers_answered(l->brokers, wake_now_ms(), broker, id) &&
-		write(l->wake_fd, "", 1) < 0)
+	if (news && write(l->wake_fd, "", 1) < 0)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

@@ -35,6 +35,7 @@ void topics_open(
 		.other_than = -1};
 	listing_open(&ts->listing, k);
 	like_open(&ts->here, k);
+	limits_open(&ts->limits, k);
 	ts->answers = rd_kafka_queue_new(k->rk);
 	kafka_wake_on(k, ts->answers);
 }
@@ -53,6 +54,7 @@ bool topics_close(struct topics *ts)
 	}
 	free(ts->sorted);
 	rd_kafka_queue_destroy(ts->answers);
+	limits_close(&ts->limits);
 	return true;
 }
 
@@ -102,9 +104,14 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	return t;
 }
 
-/* Any broker can answer. librdkafka would ask the controller, which a mock cluster lacks. */
+/* Any broker can answer. librdkafka would ask the controller, which a mock cluster lacks. First
+ * that broker is asked about itself, once. */
 static void ask_config(struct topics *ts, struct topic *t)
 {
+	if (ts->broker >= 0 && !ts->limits.is_known) {
+		limits_ask(&ts->limits, ts->broker);
+		return;
+	}
 	admin_ask_configs(ts->kafka->rk,
 		&(struct admin_question){.topic = t->name,
 			.broker = ts->broker,
@@ -123,6 +130,9 @@ static void ask(struct topics *ts, struct topic *t)
 	t->unknown_ms = 0;
 	t->doubt_ms = ts->doubt_ms = 0;
 	ts->asked = t;
+	/* The brokers may have been started again with another one. */
+	if (t->limit_known && t->limit == ts->limits.request_max)
+		ts->limits.is_known = false;
 	if (stale)
 		listing_ask_topic(&ts->listing, t->name);
 	else if (ts->broker < 0)
@@ -305,17 +315,6 @@ enum topic_state topic_look(struct topics *ts, struct topic *t)
 	return t->state;
 }
 
-/* Whether a topic with this property takes no record without a key, or none of some times. Of times
- * to come nothing is said here: brokers have a bound for these by default. */
-static bool is_picky(const char *name, const char *value)
-{
-	if (strcmp(name, "cleanup.policy") == 0)
-		return strstr(value, "compact");
-	return (strcmp(name, "message.timestamp.before.max.ms") == 0 ||
-		       strcmp(name, "message.timestamp.difference.max.ms") == 0) &&
-		strtoll(value, NULL, 10) != INT64_MAX;
-}
-
 /* The topic is here, and what it should be like, if anything, is known. */
 static void check_partitions(struct topics *ts, struct topic *t)
 {
@@ -354,24 +353,7 @@ static void copy_step(struct topics *ts)
 
 static void take_config(struct topics *ts, struct topic *t, const rd_kafka_ConfigResource_t *r)
 {
-	size_t n;
-	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(r, &n);
-
-	t->is_picky = t->is_picky && t->limit_known;
-	for (size_t i = 0; i < n; i++) {
-		const char *name = rd_kafka_ConfigEntry_name(entries[i]);
-		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-
-		if (!value)
-			continue;
-		t->is_picky = t->is_picky || is_picky(name, value);
-		if (strcmp(name, "cleanup.policy") == 0)
-			t->is_compacted = strstr(value, "compact");
-		if (strcmp(name, "max.message.bytes") == 0) {
-			t->limit = strtoull(value, NULL, 10);
-			t->limit_known = true;
-		}
-	}
+	limits_of_topic(&ts->limits, t, r);
 	if (!has_model(ts, t) || t->is_like) {
 		usable(ts, t);
 		return;
@@ -461,6 +443,8 @@ void topics_serve(struct topics *ts)
 		else
 			take_brokers(ts);
 	}
+	if (limits_take(&ts->limits) && ts->asked)
+		ask_config(ts, ts->asked);
 	while ((event = rd_kafka_queue_poll(ts->answers, 0))) {
 		struct topic *t = ts->asked;
 

@@ -3,14 +3,16 @@
  *
  * The first use of a topic makes us ask a broker for the topic's configuration. The answer tells at
  * once whether the topic exists (a producer alone learns that after seconds) and its
- * max.message.bytes. Where asking is not allowed, or the broker does not understand, the topic is
- * used without knowing: what is too large then, only a refusal tells. */
+ * max.message.bytes; a broker's own limit for a request may be lower (limits.h). Where asking is
+ * not allowed, or the broker does not understand, the topic is used without knowing: what is too
+ * large then, only a refusal tells. */
 #ifndef EVPIPE_TOPICS_H
 #define EVPIPE_TOPICS_H
 
 #include "base/buf.h"
 #include "kafka/kafka.h"
 #include "kafka/like.h"
+#include "kafka/limits.h"
 #include "kafka/listing.h"
 
 #include <stdbool.h>
@@ -49,6 +51,7 @@ struct topic {
 	/* max.message.bytes; a guess unless limit_known, for how much a batch may have */
 	size_t limit;
 	bool limit_known;
+	const char *limit_name; /* of the property, if limit_known */
 	bool is_picky; /* may refuse records for more than their size, or that is not known */
 };
 
@@ -66,6 +69,7 @@ struct topics {
 	void *ctx;
 	struct listing listing;
 	struct like here;
+	struct limits limits;
 	rd_kafka_queue_t *answers;
 	struct topic **sorted;
 	size_t count;

@@ -7,7 +7,7 @@ load khttp
 
 setup_file() {
 	KAFKA_HEAP=256m own_kafka_start authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer \
-		super.users=User:ANONYMOUS
+		super.users=User:ANONYMOUS socket.request.max.bytes=300000
 	KAFKA_ALL=$KAFKA_BROKERS
 	export KAFKA_ALL
 	topics create mine 1
@@ -153,4 +153,12 @@ record='{"records":[{"value":"1"}]}'
 	is 403 || is 404
 	http /ready
 	is 200
+}
+
+# The last one: until its time is over the record holds up all behind it.
+@test "a record that is larger than a broker's requests may be: a warning says what happens" {
+	printf '{"records":[{"value":"%0400000d"}]}' 1 >large
+	spawn client curl -s --unix-socket "$WEB" -H 'Content-Type: application/vnd.kafka.json.v2+json' \
+		--data-binary @large http://localhost/topics/mine
+	wait_file_contains "$BATS_FILE_TMPDIR/http.err" "khttp: warning: broker $KAFKA_SASL cuts the connection each time records are sent to it: is a request larger than its socket.request.max.bytes?"
 }

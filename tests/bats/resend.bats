@@ -14,13 +14,13 @@ teardown_file() {
 }
 
 # own_kafka: a Kafka of this file's own, on which the user alice may do only what she is allowed to; whoever has
-# not logged in may do all. Sets KAFKA_BROKERS and KAFKA_SASL.
+# not logged in may do all. It takes requests of up to 6 MB. Sets KAFKA_BROKERS and KAFKA_SASL.
 own_kafka() {
 	local dir=$BATS_FILE_TMPDIR/own
 	mkdir -p "$dir"
-	KAFKA_HEAP=256m "$ROOT/tests/kafka/start" "$dir" "${EVPIPE_KAFKA_VERSION:-4.1.0}" \
+	[ -e "$dir/pid" ] || KAFKA_HEAP=256m "$ROOT/tests/kafka/start" "$dir" "${EVPIPE_KAFKA_VERSION:-4.1.0}" \
 		authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer \
-		super.users=User:ANONYMOUS
+		super.users=User:ANONYMOUS socket.request.max.bytes=6000000
 	KAFKA_BROKERS=$(<"$dir/bootstrap")
 	KAFKA_SASL=$(<"$dir/sasl")
 	export KAFKA_BROKERS KAFKA_SASL
@@ -28,9 +28,9 @@ own_kafka() {
 
 # as_alice COMMAND…: kwrite or another with a login to which no configuration is told.
 as_alice() {
-	"$@" -b "$KAFKA_SASL" -X security.protocol=sasl_plaintext -X sasl.mechanism=PLAIN \
-		-X sasl.username=alice -X sasl.password=secret
+	"$@" -b "$KAFKA_SASL" "${ALICE[@]}"
 }
+ALICE=(-X security.protocol=sasl_plaintext -X sasl.mechanism=PLAIN -X sasl.username=alice -X sasl.password=secret)
 
 topics() {
 	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" "$@"
@@ -242,4 +242,24 @@ spawn_fed() {
 	topics allow "$letters" alice read,write
 	run -1 as_alice kwrite -t "$topic" --dead-letter "kafka:$letters" < <(seq 1000)
 	diff <(kconsume "$letters" | jq -r .line) <(seq 1000)
+}
+
+@test "a record that is larger than a broker's requests may be is refused; where that is not known, what holds it up is told" {
+	own_kafka
+	topic=$(new_topic 1 max.message.bytes=9000000)
+	topics allow "$topic" alice read,write
+	{
+		records 1 2
+		printf '{"payload":"%07000000d"}\n' 0
+		records 3 4
+	} >in
+	run -1 kwrite -t "$topic" --on-error skip <in
+	[[ $output == *"line 3: topic '$topic' takes messages of up to 6000000 bytes (the brokers' socket.request.max.bytes), this one has 7000"*" (too-large)"* ]]
+	diff <(kconsume "$topic") <(seq 4)
+	spawn it kwrite -b "$KAFKA_SASL" "${ALICE[@]}" -t "$topic" <in
+	wait_file_contains it.err "kwrite: warning: broker $KAFKA_SASL cuts the connection each time records are sent to it: is a request larger than its socket.request.max.bytes?"
+	stop it
+	wait_exit it
+	[ "$status" -eq 111 ]
+	[ "$(grep -c warning: it.err)" -eq 1 ]
 }

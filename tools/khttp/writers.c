@@ -347,6 +347,8 @@ static void serve(struct writer *w)
 
 	kafka_woken(&w->kafka);
 	rd_kafka_poll(w->kafka.rk, 0);
+	/* What is away the first client tells, which sends no records. */
+	brokers_tell_cuts(&w->kafka.brokers, wake_now_ms());
 	if (t->status && t->status != EXIT_TEMP && !w->all->trouble.status)
 		w->all->trouble = *t;
 }

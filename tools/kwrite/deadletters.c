@@ -45,8 +45,9 @@ void deadletters_produce(struct deadletters *l, struct delivery *d, struct span 
 	d->bytes = 0;
 	if (bytes > l->topic->limit && l->topic->limit_known && !l->compressed) {
 		trouble_set(&l->kafka->trouble, EXIT_PERM,
-			"line %llu: the dead letter is too long for topic '%s' (max.message.bytes is %zu): raise that, or keep dead letters in a FILE",
-			(unsigned long long)d->slot.number, l->topic->name, l->topic->limit);
+			"line %llu: the dead letter is too long for topic '%s' (%s is %zu): raise that, or keep dead letters in a FILE",
+			(unsigned long long)d->slot.number, l->topic->name, l->topic->limit_name,
+			l->topic->limit);
 		return;
 	}
 	d->text = mem_printf("%.*s", (int)letter.len, letter.p);

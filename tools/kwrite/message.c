@@ -207,8 +207,8 @@ static enum outcome check_size(const struct shape *shape, struct message *m, str
 		}
 		e->class = CLASS_TOO_LARGE;
 		snprintf(e->message, sizeof(e->message),
-			"topic '%.100s' takes messages of up to %zu bytes (max.message.bytes), this one has %zu",
-			t->name, t->limit, m->bytes);
+			"topic '%.100s' takes messages of up to %zu bytes (%s), this one has %zu",
+			t->name, t->limit, t->limit_name, m->bytes);
 		return REFUSED;
 	}
 	/* Further back in a batch the deltas of time and offset may take more bytes. */

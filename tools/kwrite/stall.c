@@ -71,6 +71,9 @@ static void on_refusal(void *stall, const char *topic, int32_t partition, const 
 {
 	struct stall *st = stall;
 
+	/* That is no broker's word: the connection was lost. */
+	if (strstr(why, "Broker transport failure"))
+		return;
 	/* The same in two ways: found before the records were written by the leader, and after. */
 	if (strstr(why, "in-sync replicas"))
 		why = "fewer in-sync replicas than min.insync.replicas";

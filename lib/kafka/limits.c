@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: ISC */
+#include "kafka/limits.h"
+
+#include "base/msg.h"
+#include "kafka/topics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ASK_MS = 5000 };
+
+void limits_open(struct limits *l, struct kafka *k)
+{
+	*l = (struct limits){.kafka = k, .answers = rd_kafka_queue_new(k->rk)};
+	kafka_wake_on(k, l->answers);
+}
+
+void limits_close(struct limits *l)
+{
+	rd_kafka_queue_destroy(l->answers);
+}
+
+void limits_ask(struct limits *l, int32_t broker)
+{
+	rd_kafka_t *rk = l->kafka->rk;
+	rd_kafka_AdminOptions_t *options =
+		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_ConfigResource_t *resource;
+	char why[128], number[16];
+
+	snprintf(number, sizeof(number), "%" PRId32, broker);
+	resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, number);
+	rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, why, sizeof(why));
+	rd_kafka_DescribeConfigs(rk, &resource, 1, options, l->answers);
+	rd_kafka_AdminOptions_destroy(options);
+	rd_kafka_ConfigResource_destroy(resource);
+}
+
+/* The value of the property, or NULL. */
+static const char *value_of(const rd_kafka_ConfigResource_t *config, const char *name)
+{
+	size_t n;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(config, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
+			return rd_kafka_ConfigEntry_value(entries[i]);
+	return NULL;
+}
+
+bool limits_take(struct limits *l)
+{
+	const rd_kafka_ConfigResource_t **resources;
+	rd_kafka_event_t *event = rd_kafka_queue_poll(l->answers, 0);
+	rd_kafka_resp_err_t err = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR_NO_ERROR;
+	const char *value = NULL;
+	size_t n = 0;
+
+	if (!event)
+		return false;
+	if (!err) {
+		resources = rd_kafka_DescribeConfigs_result_resources(
+			rd_kafka_event_DescribeConfigs_result(event), &n);
+		err = n ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+	}
+	if (!err)
+		value = value_of(resources[0], "socket.request.max.bytes");
+	if (err)
+		msg_info("cannot ask how large a request may be: %s", kafka_why(err));
+	l->request_max = value ? strtoull(value, NULL, 10) : 0;
+	/* Is Kafka as a whole away, it is asked again. */
+	l->is_known = l->kafka->up || !err;
+	rd_kafka_event_destroy(event);
+	return true;
+}
+
+/* Whether a topic with this property takes no record without a key, or none of some times. Of times
+ * to come nothing is said here: brokers have a bound for these by default. */
+static bool is_picky(const char *name, const char *value)
+{
+	if (strcmp(name, "cleanup.policy") == 0)
+		return strstr(value, "compact");
+	return (strcmp(name, "message.timestamp.before.max.ms") == 0 ||
+		       strcmp(name, "message.timestamp.difference.max.ms") == 0) &&
+		strtoll(value, NULL, 10) != INT64_MAX;
+}
+
+void limits_of_topic(
+	const struct limits *l, struct topic *t, const rd_kafka_ConfigResource_t *config)
+{
+	size_t n;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(config, &n);
+
+	t->is_picky = t->is_picky && t->limit_known;
+	for (size_t i = 0; i < n; i++) {
+		const char *name = rd_kafka_ConfigEntry_name(entries[i]);
+		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+
+		if (!value)
+			continue;
+		t->is_picky = t->is_picky || is_picky(name, value);
+		if (strcmp(name, "cleanup.policy") == 0)
+			t->is_compacted = strstr(value, "compact");
+		if (strcmp(name, "max.message.bytes") == 0) {
+			t->limit = strtoull(value, NULL, 10);
+			t->limit_known = true;
+		}
+	}
+	t->limit_name = "max.message.bytes";
+	if (t->limit_known && l->request_max && l->request_max < t->limit) {
+		t->limit = l->request_max;
+		t->limit_name = "the brokers' socket.request.max.bytes";
+	}
+}
