@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* lib/ledger: rule by rule. prop-ledger.c tries random histories. */
-#include "ack/ledger.h"
+#include "ack/ledger-parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -323,6 +323,19 @@ static void in_order_the_sink_vouches_for_what_is_below(void **state)
 	assert_int_equal(ledger_position(l, p), 16);
 }
 
+static void in_order_any_number_of_dropped_records_takes_bounded_room(void **state)
+{
+	(void)state;
+	begin(100, true);
+	for (int i = 0; i < 1000000; i += 4)
+		emit("ppqp");
+	assert_true(l->entry_count < 16384);
+	taken(final("1000000"));
+	assert_int_equal(ledger_counts(l).open, 0);
+	assert_int_equal(ledger_position(l, p), 10 + 750000);
+	assert_int_equal(ledger_position(l, q), 20 + 250000);
+}
+
 static void a_transaction_has_no_gap_below(void **state)
 {
 	(void)state;
@@ -496,6 +509,7 @@ int main(void)
 		cmocka_unit_test(a_commit_is_due_when_the_room_will_just_do),
 		cmocka_unit_test(a_source_that_cannot_wait_forgets),
 		cmocka_unit_test(in_order_the_sink_vouches_for_what_is_below),
+		cmocka_unit_test(in_order_any_number_of_dropped_records_takes_bounded_room),
 		cmocka_unit_test(a_transaction_has_no_gap_below),
 		cmocka_unit_test(a_transaction_names_a_label_once),
 		cmocka_unit_test(in_order_a_transaction_vouches_for_what_is_below),
