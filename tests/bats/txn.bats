@@ -500,3 +500,21 @@ kill_in_the_middle() {
 	kill "$(<a.r)"
 	[ "$(ended a)" = "0 0" ]
 }
+
+@test "a topic that is made anew between two records of a transaction: it is taken back" {
+	GROUP=$(unique g) out=$(new_topic)
+	source_start
+	txn_sink it -t "$out"
+	rec 1 >&5
+	wait_for '[ "$(kconsume "$out" -X isolation.level=read_uncommitted)" = p1 ]'
+	asked 1
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" delete "$out"
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" create "$out" 1
+	rec 2 >&5
+	wait_exit it
+	cat it.err
+	[ "$status" -eq 111 ]
+	# As Kafka has made it by then, or not.
+	grep -Eq "topic '$out' was deleted( and|, or) made anew, .*the transaction is aborted, nothing of it was written" it.err
+	run -1 grep -E '^kwrite: (final|dead|drop)' source.out
+}

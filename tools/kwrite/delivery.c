@@ -145,6 +145,8 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 	if (m->err)
 		return;
 	sink_done(&d->slot);
+	if (ds->txn->id)
+		txn_written(ds->txn, d->topic, m->partition, m->offset);
 	if (stall_listens(ds->stall))
 		stall_written(ds->stall, d->topic->name, m->partition);
 }

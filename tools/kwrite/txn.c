@@ -168,6 +168,42 @@ void txn_settle(struct txn *t, enum ack_kind kind, const struct ack_label *label
 	t->delivered += kind == ACK_FINAL;
 }
 
+/* Deliveries come in runs of one partition: it is the last one that was looked for, mostly. */
+static struct txn_end *end_of(struct txn *t, const struct topic *topic, int32_t partition)
+{
+	size_t i = t->end_count;
+
+	while (i-- > 0)
+		if (t->ends[i].topic == topic && t->ends[i].partition == partition)
+			break;
+	if (i >= t->end_count) {
+		if (t->end_count == t->end_capacity) {
+			t->end_capacity = t->end_capacity ? 2 * t->end_capacity : 16;
+			t->ends = mem_realloc(t->ends, t->end_capacity * sizeof(*t->ends));
+		}
+		i = t->end_count++;
+		t->ends[i] = (struct txn_end){topic, partition, -1};
+	}
+	if (i + 1 < t->end_count) {
+		struct txn_end found = t->ends[i];
+
+		t->ends[i] = t->ends[t->end_count - 1];
+		t->ends[t->end_count - 1] = found;
+	}
+	return &t->ends[t->end_count - 1];
+}
+
+/* The broker takes a producer in the midst of its transaction when the topic is a new one, and
+ * knows nothing of what the old one took. */
+void txn_written(struct txn *t, const struct topic *topic, int32_t partition, int64_t offset)
+{
+	struct txn_end *end = end_of(t, topic, partition);
+
+	if (offset <= end->offset)
+		t->anew = topic;
+	end->offset = offset;
+}
+
 /* All that was read is committed. */
 static bool is_empty(const struct txn *t)
 {
@@ -301,6 +337,7 @@ static void begin(struct txn *t)
 	t->open_ms = wake_now_ms();
 	t->delivered = 0;
 	t->run_count = 0;
+	t->end_count = 0;
 	ack_list_clear(&t->labels);
 }
 
@@ -472,6 +509,10 @@ void txn_step(struct txn *t, int64_t now_ms)
 		t->moved_ms = now_ms;
 	t->moved = t->sink->tail;
 	check_age(t, now_ms);
+	if (t->anew)
+		txn_fail(t, EXIT_TEMP,
+			"topic '%s' was deleted and made anew, or has lost its last records, while the transaction was open",
+			t->anew->name);
 	if (t->state == TXN_ASKED && t->sink->ack.has_reply)
 		on_reply(t);
 	if (t->state == TXN_ASKED && ack_pollfd(&t->sink->ack).fd < 0 && is_empty(t))

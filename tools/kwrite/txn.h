@@ -33,6 +33,13 @@ struct txn_run {
 	size_t from;
 };
 
+/* Where the last record of the transaction stands in a partition. */
+struct txn_end {
+	const struct topic *topic;
+	int32_t partition;
+	int64_t offset;
+};
+
 struct txn {
 	const char *id; /* NULL: no transactions */
 	struct sink *sink;
@@ -53,6 +60,9 @@ struct txn {
 	struct txn_run *runs;
 	size_t run_count;
 	uint64_t delivered;
+	struct txn_end *ends;
+	size_t end_count, end_capacity;
+	const struct topic *anew; /* its offsets went back; NULL: those of none did */
 	bool is_sent; /* a place, in SENDING */
 	struct buf
 		/* the source's reply whose positions are being committed, or were last */
@@ -69,6 +79,8 @@ void txn_poll(struct txn *t, int timeout_ms);
 bool txn_abort(struct txn *t, int64_t until_ms);
 /* The sink's `settle`: reports this once the present transaction is committed. */
 void txn_settle(struct txn *t, enum ack_kind kind, const struct ack_label *label);
+/* Kafka has a record of the transaction there. */
+void txn_written(struct txn *t, const struct topic *topic, int32_t partition, int64_t offset);
 /* Does what is due. Call each turn, before lines are taken. */
 void txn_step(struct txn *t, int64_t now_ms);
 /* Whether lines may be taken. */
