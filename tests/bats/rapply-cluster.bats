@@ -77,6 +77,36 @@ sum_is() {
 	[[ $output == *"refuses the position, key 'other:slots:over:0': WRONGTYPE"* ]]
 }
 
+# begins START COMMITTED RECORD: rapply, told so of the group, begins at START, and gets the record as the last one.
+begins() {
+	rm -f commands ack
+	source_start
+	spawn apply sh -c "exec rapply -u '$(url)' <pipe"
+	exec 7>pipe
+	wait_file_contains source.out "sink position"
+	source_does say "assigned $RUN $TOPIC 0 0 50 $2 kafka-1"
+	wait_file_contains source.out "start $RUN $TOPIC 0 $1"
+	source_does end 9
+	echo "$3" >&7
+	exec 7>&-
+	wait_exit apply
+	stop source KILL
+	wait_exit source
+}
+
+@test "rapply in a cluster: the record at the lowest position comes again, and its time says whether it is the topic" {
+	TOPIC=again
+	mkfifo pipe
+	for i in 0 1 2; do
+		begins $i $((i + 1)) "$(put $i "[\"RPUSH\",\"again$i\",$i]" "\"seq\":\"$RUN:1\",\"ts\":100$i")"
+	done
+	begins 2 - "$(put 2 '["RPUSH","again2",2]' "\"seq\":\"$RUN:1\",\"ts\":1002")"
+	run ! grep "the group has no position" apply.err
+	begins 2 - "$(put 2 '["RPUSH","again2",2]' "\"seq\":\"$RUN:1\",\"ts\":1009")"
+	grep -q "is not of this topic: the record at offset 2 that was applied has the time 1002, and the one there now has 1009" apply.err
+	[ "$(ccli llen again2)" = 1 ]
+}
+
 @test "rapply in a cluster: WRONGTYPE and unknown commands are their records' fault alone" {
 	TOPIC=wrong
 	{

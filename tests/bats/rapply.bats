@@ -343,6 +343,41 @@ log() {
 	stop source KILL
 }
 
+# proves POSITION START STATUS RECORD…: rapply, told of a group without a position, begins at START, gets the records,
+# and ends with STATUS.
+proves() {
+	rm -f commands ack
+	rcli set evpipe:pos:t:0 "$1"
+	source_start
+	spawn apply sh -c 'exec rapply <in'
+	exec 7>in
+	assign 0 50 - kafka-1
+	wait_file_contains source.out "start $RUN t 0 $2"
+	source_does end 9
+	printf '%s\n' "${@:4}" >&7
+	exec 7>&-
+	wait_exit apply
+	[ "$status" -eq "$3" ] || return 1
+	stop source KILL
+	wait_exit source
+}
+
+@test "rapply: the record at the position comes again, and its time says whether the topic was made anew" {
+	mkfifo in
+	EVPIPE_ACK=$T/ack
+	proves '4 kafka-1 1004' 4 0 "$(put 4 '["RPUSH","l",4]' '"ts":1004')" "$(put 5 '["RPUSH","l",5]' '"ts":1005')"
+	[ "$(position) $(rcli lrange l 0 -1 | xargs)" = '5 kafka-1 1005 5' ]
+	run ! grep warning apply.err
+	# Compacted away, or left out by a filter.
+	proves '5 kafka-1 1005' 5 0 "$(put 7 '["RPUSH","l",7]' '"ts":1007')"
+	[ "$(position) $(rcli lrange l 0 -1 | xargs)" = '7 kafka-1 1007 5 7' ]
+	grep -q "has offset 5 (key 'evpipe:pos:t:0'), and the group has no position" apply.err
+
+	proves '7 kafka-1 1007' 7 100 "$(put 7 '["RPUSH","l",8]' '"ts":1008')"
+	grep -q "(key 'evpipe:pos:t:0') is not of this topic: the record at offset 7 that was applied has the time 1007, and the one there now has 1008: the topic was made anew; delete the key" apply.err
+	[ "$(position) $(rcli lrange l 0 -1 | xargs)" = '7 kafka-1 1007 5 7' ]
+}
+
 @test "rapply ends with 100 at a position of another cluster, and at a key that holds none" {
 	source_start
 	rcli set evpipe:pos:t:0 '9 kafka-2'

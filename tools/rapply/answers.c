@@ -66,8 +66,10 @@ static void on_applied(struct rapply *s, struct sent *t)
 {
 	t->ok = true;
 	t->spot->written = s->batch;
-	if (t->spot->place)
+	if (t->spot->place) {
 		t->spot->applied = t->spot->flight;
+		t->spot->applied_ts = t->spot->flight_ts;
+	}
 }
 
 static void on_script(struct rapply *s, struct sent *t, const struct link_reply *reply)
@@ -116,6 +118,7 @@ static void on_init(struct rapply *s, struct spot *spot, const struct link_reply
 	} else {
 		spot->known = true;
 		spot->applied = spot->place->applied;
+		spot->applied_ts = spot->place->applied_ts;
 	}
 }
 
@@ -155,7 +158,7 @@ static void finish_applied(struct rapply *s)
 			struct rapply_slot *slot = slot_at(s, i);
 
 			sink_done(&slot->slot);
-			batch_pass(slot->place, slot->offset);
+			batch_pass(slot->place, slot->offset, slot->ts);
 			i = slot->more;
 		}
 	}
@@ -200,8 +203,10 @@ static void on_batch(struct rapply *s)
 	for (size_t i = 0; i < s->places.count; i++) {
 		struct place *p = s->places.p[i];
 
-		if (p->flight > p->applied)
+		if (p->flight > p->applied) {
 			p->applied = p->flight;
+			p->applied_ts = p->flight_ts;
+		}
 		p->flight = -1;
 	}
 	replies_end_wait(s);

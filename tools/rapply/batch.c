@@ -17,20 +17,26 @@ enum {
 
 /* ---- records into the next batch ---- */
 
-void batch_pass(struct place *p, int64_t offset)
+void batch_pass(struct place *p, int64_t offset, int64_t ts)
 {
-	if (p && offset > p->passed)
-		p->passed = offset;
+	if (!p || offset <= p->passed)
+		return;
+	p->passed = offset;
+	p->passed_ts = ts;
 }
 
-void batch_put_place(struct rapply *s, struct place *p, int64_t offset)
+void batch_put_place(struct rapply *s, struct place *p, int64_t offset, int64_t ts)
 {
-	if (offset < p->applied)
+	if (offset < p->applied) {
 		offset = p->applied;
+		ts = p->applied_ts;
+	}
 	if (p->next < 0)
 		s->next_places++;
-	if (offset > p->next)
-		p->next = offset;
+	if (offset <= p->next)
+		return;
+	p->next = offset;
+	p->next_ts = ts;
 }
 
 /* Under `stop` nothing behind the refused record is applied. */
@@ -49,7 +55,7 @@ void batch_refuse(struct rapply *s, uint64_t i, enum errclass class, const char 
 	if (s->sink.in.dead.stopped)
 		cut(s, i);
 	else
-		batch_pass(slot->place, slot->offset);
+		batch_pass(slot->place, slot->offset, slot->ts);
 }
 
 /* Redis has the record already. */
@@ -107,7 +113,7 @@ static void encode(struct rapply *s, uint64_t i, const struct record *r)
 	}
 	s->next_records++;
 	if (slot->place)
-		batch_put_place(s, slot->place, slot->offset);
+		batch_put_place(s, slot->place, slot->offset, slot->ts);
 }
 
 /* A record of the ring stands before the next ones again. */
@@ -158,6 +164,7 @@ static void put_record(struct rapply *s, uint64_t i, const struct record *r)
 			return;
 		}
 		p->number = slot->slot.label;
+		places_prove(s, p, slot->offset, slot->ts);
 		if (slot->offset > p->taken)
 			p->taken = slot->offset;
 	} else if (s->position && !s->told_no_place) {
@@ -189,6 +196,7 @@ static bool take(struct rapply *s, struct span text)
 		return true;
 	slot_at(s, s->sink.tail - 1)->place = p;
 	slot_at(s, s->sink.tail - 1)->offset = offset;
+	slot_at(s, s->sink.tail - 1)->ts = record_int(&r.ts, -1);
 	slot_at(s, s->sink.tail - 1)->stale = false;
 	put_record(s, s->sink.tail - 1, &r);
 	return true;
@@ -215,7 +223,7 @@ void batch_fill(struct rapply *s)
 		struct place *p = s->places.p[i];
 
 		if (p->passed > p->applied && p->passed > p->next && p->known && !p->backs)
-			batch_put_place(s, p, p->passed);
+			batch_put_place(s, p, p->passed, p->passed_ts);
 	}
 }
 
@@ -311,12 +319,13 @@ static void put_position(struct rapply *s, struct place *p)
 	struct buf *out = begin(s);
 
 	buf_clear(&s->scratch);
-	places_text(p, p->next, &s->scratch);
+	places_text(p, p->next, p->next_ts, &s->scratch);
 	request_begin(out, 3, "SET");
 	request_text(out, p->key);
 	request_word(out, buf_as_span(&s->scratch));
 	redis_commit(&s->redis, TAG_SET);
 	p->flight = p->next;
+	p->flight_ts = p->next_ts;
 	p->used = s->batch;
 }
 
@@ -376,7 +385,7 @@ static bool make_positions(struct rapply *s)
 		any = true;
 		out = begin(s);
 		buf_clear(&s->scratch);
-		places_text(p, -1, &s->scratch);
+		places_text(p, -1, -1, &s->scratch);
 		request_begin(out, 4, "SET");
 		request_text(out, p->key);
 		request_word(out, buf_as_span(&s->scratch));

@@ -191,7 +191,7 @@ static void compare_list(struct place *p)
 
 /* A slot in use without a position has lost it; so may have any, where there is no list, or one
  * that was begun anew without a position beside it. */
-static int64_t lowest(const struct place *p, bool *lost)
+static int64_t lowest(const struct place *p, bool *lost, int64_t *ts)
 {
 	const struct spot *home = p->spots ? p->spots[p->home] : NULL;
 	int64_t least = INT64_MAX;
@@ -202,7 +202,10 @@ static int64_t lowest(const struct place *p, bool *lost)
 
 		if (spot && spot->known) {
 			any = true;
-			least = spot->applied < least ? spot->applied : least;
+			if (spot->applied >= least)
+				continue;
+			least = spot->applied;
+			*ts = spot->applied_ts;
 		} else if (has_bit(p, slot)) {
 			*lost = true;
 		}
@@ -214,11 +217,12 @@ static int64_t lowest(const struct place *p, bool *lost)
 static void on_all(struct place *p)
 {
 	bool lost = false;
-	int64_t least = lowest(p, &lost);
+	int64_t ts = -1, least = lowest(p, &lost, &ts);
 
 	if (!p->known) {
 		p->known = true;
 		p->applied = least;
+		p->applied_ts = ts;
 		p->is_new = least < 0 && !lost && spots_top(p) < 0;
 		if (lost && p->assigned)
 			msg_warn(

@@ -47,6 +47,8 @@ static struct place *find(struct rapply *s, struct span topic, int32_t partition
 		.passed = -1,
 		.next = -1,
 		.flight = -1,
+		.applied_ts = -1,
+		.proof = -1,
 		.lost = PLACE_LOST_NONE};
 	p->key = mem_printf("%s:%s:%" PRId32, s->position, p->topic, partition);
 	if (s->spots)
@@ -87,25 +89,31 @@ void places_free(struct rapply *s)
 	free(s->places.p);
 }
 
-/* ---- the text of a position: OFFSET CLUSTER ---- */
+/* ---- the text of a position: OFFSET CLUSTER TIME ---- */
 
-void places_text(const struct place *p, int64_t offset, struct buf *out)
+void places_text(const struct place *p, int64_t offset, int64_t ts, struct buf *out)
 {
 	ack_offset_put(out, offset);
 	buf_putc(out, ' ');
 	buf_puts(out, p->cluster ? p->cluster : "-");
+	/* Of use to what reads the record again, and that names its cluster. */
+	if (ts < 0 || !p->cluster)
+		return;
+	buf_putc(out, ' ');
+	buf_int(out, ts);
 }
 
-void places_read(
-	struct rapply *s, struct place *p, struct span text, bool may_be_none, int64_t *offset)
+void places_read(struct rapply *s, struct place *p, struct span text, int64_t *offset, int64_t *ts)
 {
 	struct span rest = text, cluster;
 
-	if (!ack_offset_take(&rest, offset) || (*offset < 0 && !may_be_none))
+	if (!ack_offset_take(&rest, offset))
 		sink_die(&s->sink, EXIT_PERM,
 			"the key '%s' in redis holds no position, but '%.*s': give another --position",
 			p->key, (int)(text.len < 60 ? text.len : 60), text.p);
 	cluster = span_word(&rest);
+	if (!ack_offset_take(&rest, ts))
+		*ts = -1;
 	if (!cluster.len || span_is(cluster, "-"))
 		return;
 	if (p->cluster && !span_is(cluster, p->cluster))
@@ -165,21 +173,54 @@ static void adopt(struct rapply *s, struct place *p)
 	msg_warn("%s: no position in redis: taking over the group's, offset %" PRId64,
 		places_name(p), p->committed);
 	p->passed = p->committed - 1;
+	p->passed_ts = -1;
 	if (!s->spots)
 		return;
 	p->applied = p->passed;
+	p->applied_ts = -1;
 	p->adopts = true;
 }
 
-/* Kafka forgets a group's position with the topic. The offsets alone do not tell a topic that was
- * made anew since, and is longer, from a group that has not committed yet. */
 static void doubt_topic(const struct place *p, int64_t top)
 {
-	if (top >= p->low && p->committed < 0)
-		msg_warn(
-			"%s: redis has offset %" PRId64
-			" (key '%s'), and the group has no position: if the topic was made anew since, its records up to there are not applied; delete the key to apply the topic from its beginning",
-			places_name(p), top, p->key);
+	msg_warn(
+		"%s: redis has offset %" PRId64
+		" (key '%s'), and the group has no position: if the topic was made anew since, its records up to there are not applied; delete the key to apply the topic from its beginning",
+		places_name(p), top, p->key);
+}
+
+/* Kafka forgets a group's position with the topic. The offsets alone do not tell a topic that was
+ * made anew since, and is longer, from a group that has not committed yet: the last record that was
+ * applied does, and comes once more. */
+static bool begin_proof(struct place *p, int64_t top)
+{
+	if (top < p->low || p->committed >= 0)
+		return false;
+	if (p->applied < p->low || p->applied_ts < 0 || p->taken >= 0) {
+		doubt_topic(p, top);
+		return false;
+	}
+	p->proof = p->applied;
+	p->proof_ts = p->applied_ts;
+	return true;
+}
+
+void places_prove(struct rapply *s, struct place *p, int64_t offset, int64_t ts)
+{
+	int64_t at = p->proof;
+
+	p->proof = -1;
+	if (at < 0)
+		return;
+	if (offset != at)
+		doubt_topic(p, at);
+	else if (ts != p->proof_ts)
+		sink_die(&s->sink, EXIT_PERM,
+			"%s: the position in redis (key '%s') is not of this topic: the record at offset %" PRId64
+			" that was applied has the time %" PRId64
+			", and the one there now has %" PRId64
+			": the topic was made anew; delete the key to apply the topic from its beginning",
+			places_name(p), p->key, at, p->proof_ts, ts);
 }
 
 static int64_t where_to_begin(struct rapply *s, struct place *p)
@@ -196,7 +237,9 @@ static int64_t where_to_begin(struct rapply *s, struct place *p)
 			", and the topic ends at %" PRId64
 			": the topic was made anew, or redis copied from another site; delete the key to apply the topic from its beginning",
 			places_name(p), p->key, top, p->high);
-	doubt_topic(p, top);
+	p->proof = -1;
+	if (begin_proof(p, top))
+		return p->proof;
 	if (p->applied < 0) {
 		msg_info("%s: no position in redis: beginning at offset %" PRId64, places_name(p),
 			p->low);
@@ -247,7 +290,7 @@ void places_back(struct rapply *s, struct place *p, int64_t has)
 		 "; going back",
 		places_name(p), p->applied, has);
 	p->applied = p->taken = has;
-	p->passed = -1;
+	p->passed = p->proof = -1;
 	p->backs++;
 	drop_taken(s, p);
 	ack_back(&s->sink.ack, (struct span){p->topic, strlen(p->topic)}, p->partition, offset);
@@ -256,12 +299,12 @@ void places_back(struct rapply *s, struct place *p, int64_t has)
 bool places_found(struct rapply *s, struct place *p, struct span text)
 {
 	bool was_known = p->known, differs = true;
-	int64_t has = -1;
+	int64_t has = -1, ts = -1;
 
 	p->known = true;
 	p->absent = !text.p;
 	if (text.p) {
-		places_read(s, p, text, true, &has);
+		places_read(s, p, text, &has, &ts);
 		p->there = 0;
 	} else {
 		check_type(s, p);
@@ -276,6 +319,7 @@ bool places_found(struct rapply *s, struct place *p, struct span text)
 	} else {
 		differs = false;
 	}
+	p->applied_ts = ts;
 	if (p->asked)
 		places_answer(s, p);
 	return differs;

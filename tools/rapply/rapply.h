@@ -23,6 +23,11 @@ struct place {
 	bool making; /* "-" is being written, if there is no key */
 	unsigned there; /* how often in a row there was one then, which holds no text */
 	int64_t applied; /* as far as we know: -1 no position */
+	/* the times of the records at these offsets, in ms since the epoch; -1: not known */
+	int64_t applied_ts, passed_ts, next_ts, flight_ts;
+	/* the record there comes once more: its time says whether the topic is still the one that
+	 * was applied; -1: none */
+	int64_t proof, proof_ts;
 	/* the highest offset that has been taken into the ring, since the last going back */
 	int64_t taken;
 	uint64_t number,
@@ -53,7 +58,7 @@ struct place {
 struct rapply_slot {
 	struct sink_slot slot;
 	struct place *place; /* NULL: without a position */
-	int64_t offset;
+	int64_t offset, ts; /* -1: none */
 	uint32_t commands; /* in the batch */
 	bool stale; /* of an ended assignment: not reported */
 	/* in a cluster */
@@ -137,9 +142,9 @@ void places_open(struct rapply *s);
 /* The position of the place was read: @text, or p NULL. Returns whether records in the ring have to
  * be looked at again. */
 bool places_found(struct rapply *s, struct place *p, struct span text);
-/* Reads a position's text; dies when it is none, or of another cluster. @may_be_none: "-" is -1. */
-void places_read(
-	struct rapply *s, struct place *p, struct span text, bool may_be_none, int64_t *offset);
+/* Reads a position's text, and the record's time in it (-1: none); dies when it is none, or of
+ * another cluster. "-" is -1. */
+void places_read(struct rapply *s, struct place *p, struct span text, int64_t *offset, int64_t *ts);
 /* Answers to "-" for positions that are not there come in the table's order: @is_new, or there was
  * a key. */
 void places_made(struct rapply *s, bool is_new);
@@ -147,8 +152,11 @@ void places_made(struct rapply *s, bool is_new);
 void places_answer(struct rapply *s, struct place *p);
 /* Redis has lost what was applied behind @has. */
 void places_back(struct rapply *s, struct place *p, int64_t has);
-/* The text of a position. */
-void places_text(const struct place *p, int64_t offset, struct buf *out);
+/* A record of the place comes that is not stale: dies when the topic is not the one that was
+ * applied. */
+void places_prove(struct rapply *s, struct place *p, int64_t offset, int64_t ts);
+/* The text of a position, @ts -1: without the record's time. */
+void places_text(const struct place *p, int64_t offset, int64_t ts, struct buf *out);
 /* "topic 'x', partition 3". Valid until the next call. */
 const char *places_name(const struct place *p);
 void places_free(struct rapply *s);
@@ -167,8 +175,8 @@ void batch_failed(struct rapply *s);
 void batch_done(struct rapply *s);
 /* Up to this record of the place nothing is left to be done; the next batch leads there, or to the
  * position. */
-void batch_pass(struct place *p, int64_t offset);
-void batch_put_place(struct rapply *s, struct place *p, int64_t offset);
+void batch_pass(struct place *p, int64_t offset, int64_t ts);
+void batch_put_place(struct rapply *s, struct place *p, int64_t offset, int64_t ts);
 void batch_clear_next(struct rapply *s);
 /* Asks how many replicas have the batch in flight. */
 void batch_ask_replicas(struct rapply *s);

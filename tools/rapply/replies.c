@@ -193,8 +193,10 @@ static void on_applied(struct rapply *s, const struct link_reply *reply)
 	for (size_t i = 0; i < s->places.count; i++) {
 		struct place *p = s->places.p[i];
 
-		if (p->flight >= 0)
+		if (p->flight >= 0) {
 			p->applied = p->flight;
+			p->applied_ts = p->flight_ts;
+		}
 		p->flight = -1;
 	}
 	s->narrow = false;

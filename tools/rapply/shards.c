@@ -13,18 +13,18 @@
 #include <stdio.h>
 
 /* KEYS: the position, the records' keys. ARGV: the position's offset as it must be ('' none, '*'
- * there is no position), as it will be, and what stands behind it; then for each record its offset
- * and the number of its commands (negative: none behind a refused one is called), and for each
- * command the number of its words and they. Answer: 0, '', '', and the number of each record that
- * was refused, with the reason; or 1 and the position that was found in place of the one that must
- * be; or 2, the offset that was reached, the reason why it was no further, and the same as for 0.
- * What comes first writes, so that a server that takes no writes refuses all. */
+ * there is no position), its text as it will be, what stands behind another offset; then for each
+ * record its offset and the number of its commands (negative: none behind a refused one is called),
+ * and for each command the number of its words and they. Answer: 0, '', '', and the number of each
+ * record that was refused, with the reason; or 1 and the position that was found in place of the
+ * one that must be; or 2, the offset that was reached, the reason why it was no further, and the
+ * same as for 0. What comes first writes, so that a server that takes no writes refuses all. */
 static const char script[] =
 	"local pos,want,new,mark=KEYS[1],ARGV[1],ARGV[2],ARGV[3] "
 	"if want~='*' then "
 	"local has=redis.call('GET',pos) "
 	"if (has and string.match(has,'^[^ ]+') or '')~=want then return {1,has or ''} end "
-	"local r=redis.pcall('SET',pos,new..mark) "
+	"local r=redis.pcall('SET',pos,new) "
 	"if r.err then return r end "
 	"end "
 	"local out,i,at,done={0,'',''},4,0,want "
@@ -51,7 +51,7 @@ static const char script[] =
 	"end "
 	"return out";
 /* What EVALSHA calls it. */
-static const char script_sha[] = "87e68f2d1b47a194ae959ed0e8c753d81305cdf3";
+static const char script_sha[] = "7b6d3891fa33f230a5aef39a3d53874a6aaedb7c";
 
 /* ---- records into the next batch ---- */
 
@@ -97,8 +97,10 @@ static void chain(struct rapply *s, uint64_t i, struct spot *spot, const struct 
 	spot->words += shape->words;
 	spot->keys += shape->keys;
 	slot->spot = spot;
-	if (slot->place)
+	if (slot->place) {
 		spot->next = slot->offset;
+		spot->next_ts = slot->ts;
+	}
 }
 
 static bool is_applied(const struct spot *spot, const struct rapply_slot *slot)
@@ -115,7 +117,7 @@ static bool put(struct rapply *s, uint64_t i, struct spot *spot, const struct sh
 	if (is_applied(spot, slot)) {
 		if (!s->wait) {
 			sink_done(&slot->slot);
-			batch_pass(slot->place, slot->offset);
+			batch_pass(slot->place, slot->offset, slot->ts);
 			return false;
 		}
 		/* Whether replicas have it too is asked behind a script. */
@@ -125,7 +127,7 @@ static bool put(struct rapply *s, uint64_t i, struct spot *spot, const struct sh
 	}
 	s->next_records++;
 	if (slot->place)
-		batch_put_place(s, slot->place, slot->offset);
+		batch_put_place(s, slot->place, slot->offset, slot->ts);
 	return true;
 }
 
@@ -194,6 +196,14 @@ static void put_look(struct spots *sp, struct spot *spot)
 	sp->looks[sp->looks_count++] = (struct look){spot->place, spot->slot};
 }
 
+static void put_text(
+	struct rapply *s, struct buf *out, const struct place *p, int64_t offset, int64_t ts)
+{
+	buf_clear(&s->scratch);
+	places_text(p, offset, ts, &s->scratch);
+	request_word(out, buf_as_span(&s->scratch));
+}
+
 /* All up to the place's position is applied in all slots, and so in this one. */
 static void send_init(struct rapply *s, struct spot *spot)
 {
@@ -206,7 +216,7 @@ static void send_init(struct rapply *s, struct spot *spot)
 	request_text(out, "1");
 	request_word(out, key);
 	request_text(out, "");
-	put_offset(out, spot->place->applied);
+	put_text(s, out, spot->place, spot->place->applied, spot->place->applied_ts);
 	put_mark(s, out, spot->place);
 	redis_commit(&s->redis, TAG_LOOK + sp->looks_count);
 	put_look(sp, spot);
@@ -344,7 +354,7 @@ static void send_script(
 	put_keys(s, out, spot);
 	if (spot->place) {
 		put_offset(out, spot->applied);
-		put_offset(out, spot->flight);
+		put_text(s, out, spot->place, spot->flight, spot->flight_ts);
 	} else {
 		request_text(out, "*");
 		request_text(out, "");
@@ -357,13 +367,23 @@ static void send_script(
 }
 
 /* Where the batch leads the spot. */
-static int64_t aim(const struct spot *spot)
+static void aim(struct spot *spot)
 {
-	int64_t to = spot->next > spot->applied ? spot->next : spot->applied;
+	const struct place *p = spot->place;
 
-	if (!spot->place)
-		return -1;
-	return to > spot->place->applied ? to : spot->place->applied;
+	spot->flight = -1;
+	if (!p)
+		return;
+	spot->flight = spot->applied;
+	spot->flight_ts = spot->applied_ts;
+	if (spot->next > spot->flight) {
+		spot->flight = spot->next;
+		spot->flight_ts = spot->next_ts;
+	}
+	if (p->applied > spot->flight) {
+		spot->flight = p->applied;
+		spot->flight_ts = p->applied_ts;
+	}
 }
 
 static void send_scripts(struct rapply *s)
@@ -380,7 +400,7 @@ static void send_scripts(struct rapply *s)
 	for (size_t i = 0; i < sp->touched_count; i++) {
 		struct spot *spot = sp->touched[i];
 
-		spot->flight = aim(spot);
+		aim(spot);
 		if (spot->records || spot->flight > spot->applied || s->wait)
 			send_script(s, spot, seen, &count);
 		else
@@ -422,38 +442,15 @@ static void send_batch(struct rapply *s)
 	s->flight = s->sent;
 	s->sent = s->encoded;
 	s->refusals.count = 0;
-	for (size_t i = 0; i < s->places.count; i++)
-		s->places.p[i]->flight = s->places.p[i]->next;
+	for (size_t i = 0; i < s->places.count; i++) {
+		struct place *p = s->places.p[i];
+
+		p->flight = p->next;
+		p->flight_ts = p->next_ts;
+	}
 	batch_clear_next(s);
 	if (!sp->out)
 		answers_end_round(s);
-}
-
-static void touch_home(struct rapply *s, struct place *p)
-{
-	struct spot *home = spots_at(s, p, p->home);
-
-	if (!home->known || !home->used)
-		spots_touch(s, home);
-	else
-		p->adopts = false;
-}
-
-/* In the slot of the list there is a position before there is a list. When the server of that slot
- * has lost both, and others write the list anew, from which the slots of that server are missing,
- * this position still says how far all of them are: without it a start would take the others'
- * positions for those of all. It also is the group's position, where that was taken over. */
-static void touch_homes(struct rapply *s)
-{
-	for (size_t i = 0; i < s->places.count; i++)
-		if (s->places.p[i]->adopts)
-			touch_home(s, s->places.p[i]);
-	for (size_t i = 0, count = s->spots->touched_count; i < count; i++) {
-		struct spot *spot = s->spots->touched[i];
-
-		if (spot->place && (!spot->known || !spot->used))
-			touch_home(s, spot->place);
-	}
 }
 
 void shards_send(struct rapply *s)
@@ -465,7 +462,7 @@ void shards_send(struct rapply *s)
 	if (looks_send(s))
 		return;
 	answers_go_back(s);
-	touch_homes(s);
+	spots_touch_homes(s);
 	if ((sp->touched_count || s->next_places || s->next_records) && !send_new(s, ROUND_INIT) &&
 		!send_new(s, ROUND_USE))
 		send_batch(s);

@@ -78,8 +78,12 @@ struct spot *spots_at(struct rapply *s, struct place *p, int slot)
 		table = p->spots;
 	if (!table[slot]) {
 		table[slot] = mem_alloc(sizeof(*table[slot]));
-		*table[slot] = (struct spot){
-			.place = p, .slot = slot, .applied = -1, .next = -1, .flight = -1};
+		*table[slot] = (struct spot){.place = p,
+			.slot = slot,
+			.applied = -1,
+			.next = -1,
+			.flight = -1,
+			.applied_ts = -1};
 	}
 	return table[slot];
 }
@@ -138,6 +142,33 @@ void spots_touch(struct rapply *s, struct spot *spot)
 	spot->words = spot->keys = 0;
 }
 
+static void touch_home(struct rapply *s, struct place *p)
+{
+	struct spot *home = spots_at(s, p, p->home);
+
+	if (!home->known || !home->used)
+		spots_touch(s, home);
+	else
+		p->adopts = false;
+}
+
+/* In the slot of the list there is a position before there is a list. When the server of that slot
+ * has lost both, and others write the list anew, from which the slots of that server are missing,
+ * this position still says how far all of them are: without it a start would take the others'
+ * positions for those of all. It also is the group's position, where that was taken over. */
+void spots_touch_homes(struct rapply *s)
+{
+	for (size_t i = 0; i < s->places.count; i++)
+		if (s->places.p[i]->adopts)
+			touch_home(s, s->places.p[i]);
+	for (size_t i = 0, count = s->spots->touched_count; i < count; i++) {
+		struct spot *spot = s->spots->touched[i];
+
+		if (spot->place && (!spot->known || !spot->used))
+			touch_home(s, spot->place);
+	}
+}
+
 int64_t spots_top(const struct place *p)
 {
 	int64_t top = p->applied;
@@ -152,13 +183,14 @@ void spots_found(struct rapply *s, struct spot *spot, struct span text)
 {
 	struct place *p = spot->place;
 	bool was_known = spot->known;
-	int64_t has = -1, had = spot->applied;
+	int64_t has = -1, ts = -1, had = spot->applied;
 
 	if (text.p)
-		places_read(s, p, text, true, &has);
+		places_read(s, p, text, &has, &ts);
 	spot->known = text.p;
 	spot->due = false;
 	spot->applied = has;
+	spot->applied_ts = ts;
 	if (was_known && (!text.p || has < had)) {
 		looks_suspect(s, spot->slot);
 		if (p->lost == PLACE_LOST_NONE || has < p->lost)

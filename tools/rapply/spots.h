@@ -23,6 +23,7 @@ struct spot {
 	bool touched; /* in the next batch */
 	int64_t applied; /* -1: nothing */
 	int64_t next, flight; /* offsets in batches, as a place's; -1: not in it */
+	int64_t applied_ts, next_ts, flight_ts; /* as a place's */
 	uint64_t first, last; /* its records in the next batch, while touched */
 	uint32_t records;
 	size_t words, keys; /* of these records */
@@ -86,6 +87,8 @@ struct span spots_key(struct rapply *s, const struct place *p, int slot);
 struct span spots_list_key(struct rapply *s, const struct place *p);
 /* Puts it into the next batch. */
 void spots_touch(struct rapply *s, struct spot *spot);
+/* Puts those of the lists' slots into it that must be written before others are. */
+void spots_touch_homes(struct rapply *s);
 /* Its position in Redis has been seen: @text, or p NULL. */
 void spots_found(struct rapply *s, struct spot *spot, struct span text);
 /* The highest position of the place. */
