@@ -79,6 +79,7 @@ void redis_open_at(struct redis *r, const struct redis_url *url, enum redis_use 
 void redis_close(struct redis *r)
 {
 	redis_all.clients--;
+	redis_all.unwatched -= r->unwatched;
 	redis_all.reachable -= r->was_reachable;
 	if (redis_all.away == r)
 		redis_all.away = NULL;

@@ -8,6 +8,7 @@
 /* All clients of the process are one for the metrics. */
 struct redis_all {
 	int clients, reachable;
+	int unwatched; /* those of which no sentinel answers */
 	const struct redis *away; /* the one that was not reachable last; NULL: all are */
 	uint64_t outages;
 };

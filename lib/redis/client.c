@@ -252,6 +252,30 @@ static void on_doubt(struct redis *r)
 		sentinels_ask(r->sentinels);
 }
 
+/* The present primary may be none any more, and goes on taking what it is sent. */
+static void watch_sentinels(struct redis *r)
+{
+	enum { SILENT_MS = 3000 };
+	int64_t since_ms = sentinels_silent_ms(r->sentinels);
+	bool silent = since_ms && r->now_ms - since_ms >= SILENT_MS;
+	struct trouble why = {0};
+
+	if (silent == r->unwatched)
+		return;
+	if (silent)
+		why = sentinels_why(r->sentinels);
+	if (silent && !why.status)
+		return;
+	r->unwatched = silent;
+	redis_all.unwatched += silent ? 1 : -1;
+	if (silent && redis_all.unwatched == 1)
+		msg_warn(
+			"no sentinel of '%s' answers any more: %s; a new primary would not be noticed; trying again",
+			r->url.master, why.text);
+	else if (!redis_all.unwatched)
+		msg_warn("a sentinel of '%s' answers again", r->url.master);
+}
+
 /* ---- the loop ---- */
 
 /* Whether a link that is down is to be dialled: the caller has taken what became of its
@@ -360,6 +384,7 @@ enum redis_news redis_step(struct redis *r, const struct pollfd *p, int64_t now_
 	if (r->sentinels) {
 		sentinels_step(r->sentinels, p ? p + 1 : NULL, now_ms);
 		follow(r);
+		watch_sentinels(r);
 	}
 	if (r->cluster) {
 		r->target = &r->node; /* that of the last command may be gone after this */

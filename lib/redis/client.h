@@ -74,6 +74,7 @@ struct redis {
 	struct span followed; /* … or the primary of this one's slot; SPAN_NONE: any */
 	unsigned turn; /* a subscriber's: which node of the cluster is dialled next */
 	struct redis_at at; /* where the sentinels' primary was dialled last */
+	bool unwatched; /* no sentinel answers */
 	bool reported_replica, reported_role, reported_wait;
 	bool was_reachable;
 	enum redis_news news;

@@ -38,6 +38,7 @@ struct sentinels {
 	int64_t blamed_ms; /* since when the primary has been of no use; 0: it has not */
 	uint64_t changes;
 	int64_t began_ms, now_ms;
+	int64_t silent_ms; /* since when none answers that had named a primary; 0: one does */
 };
 
 /* ---- sentinel-replies.c ---- */

@@ -101,6 +101,11 @@ void sentinels_praise(struct sentinels *s)
 	s->blamed_ms = 0;
 }
 
+int64_t sentinels_silent_ms(const struct sentinels *s)
+{
+	return s->silent_ms;
+}
+
 struct trouble sentinels_why(const struct sentinels *s)
 {
 	const struct sentinel *away = NULL, *refuses = NULL;

@@ -353,6 +353,18 @@ int sentinels_timeout_ms(const struct sentinels *s, int64_t now_ms)
 	return timeout;
 }
 
+static void listen_for_silence(struct sentinels *s)
+{
+	bool any = !s->primary.host;
+
+	for (int i = 0; i < s->count; i++)
+		any |= s->all[i]->verdict == FINE;
+	if (any)
+		s->silent_ms = 0;
+	else if (!s->silent_ms)
+		s->silent_ms = s->now_ms;
+}
+
 void sentinels_step(struct sentinels *s, const struct pollfd *p, int64_t now_ms)
 {
 	int count = s->count;
@@ -368,6 +380,7 @@ void sentinels_step(struct sentinels *s, const struct pollfd *p, int64_t now_ms)
 	for (int i = 0; i < count; i++)
 		step_ask(s, s->all[i], p && i < s->polled ? p[2 * i].revents : 0);
 	remove_doubles(s);
+	listen_for_silence(s);
 }
 
 void sentinels_heard(struct sentinels *s, int64_t now_ms)

@@ -42,6 +42,9 @@ bool sentinels_confirm(const struct sentinels *s, int64_t since_ms);
 void sentinels_blame(struct sentinels *s);
 /* It was of use. */
 void sentinels_praise(struct sentinels *s);
+/* Since when none answers, though one had named a primary: another one would not be noticed. 0: one
+ * does. */
+int64_t sentinels_silent_ms(const struct sentinels *s);
 /* Why no primary is named: of one that could not be reached, or, with EXIT_PERM, none could ever
  * name it. Status 0: the answers are still to come. */
 struct trouble sentinels_why(const struct sentinels *s);

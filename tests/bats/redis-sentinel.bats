@@ -336,6 +336,27 @@ named() {
 	[ "$(grep -c 'no sentinel names' pub.err)" -eq 1 ]
 }
 
+@test "sentinels that all go away are told once, and so is that one is back" {
+	redis_start
+	fakes_start 2
+	say f1 name "$REDIS_PORT"
+	say f2 name "$REDIS_PORT"
+	feed -u "$(url)"
+	echo 1 >&7
+	wait_for '[ "$(counter m messages_forwarded_total)" -eq 1 ]'
+	say f1 leave
+	say f2 leave
+	wait_file_contains pub.err "no sentinel of 'mymaster' answers any more: the sentinel at 127.0.0.1:"
+	echo 2 >&7
+	wait_for '[ "$(counter m messages_forwarded_total)" -eq 2 ]'
+	say f2 back
+	wait_file_contains pub.err "a sentinel of 'mymaster' answers again"
+	exec 7>&-
+	wait_exit pub
+	[ "$status" -eq 0 ]
+	[ "$(grep -c "sentinel of 'mymaster'" pub.err)" -eq 2 ]
+}
+
 @test "sentinels have a user and a password of their own, and nothing of the server's" {
 	redis_start redis --requirepass server
 	redis_start r1 --replicaof 127.0.0.1 "$REDIS_PORT" --requirepass server --masterauth server
