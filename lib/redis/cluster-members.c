@@ -108,3 +108,11 @@ bool cluster_key_of(const struct member *m, uint64_t *key)
 	*key = run_at(r, i - 1)->key;
 	return true;
 }
+
+bool cluster_answers(const struct cluster *c)
+{
+	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
+		if (c->members[i] && c->members[i]->named && !c->members[i]->node.link.answers)
+			return false;
+	return true;
+}

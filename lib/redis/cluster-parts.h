@@ -61,6 +61,7 @@ struct cluster {
 	int64_t hold_ms, backoff_ms; /* not ready before hold_ms */
 	int refuser; /* the member that has given a reason of its own; -1: none */
 	int64_t refused_ms; /* … last */
+	int64_t split_ms; /* when the keys of a command were last found at two nodes */
 	struct trouble why; /* of the hold, or of the map */
 	int64_t now_ms;
 };

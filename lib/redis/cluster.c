@@ -36,6 +36,7 @@ enum {
 	PATIENCE = 4, /* redirections one after the other that are followed at once */
 	ASKED_MS = 200, /* so long the answer ASK counts for its key */
 	REFUSED_MS = 10000, /* more than any pause: so long a refusal counts without another one */
+	SPLIT_MS = 3000, /* the same of one command's refusal, which ends with the move of a slot */
 };
 
 #define TAG_ASKING (UINT64_MAX - 5)
@@ -150,14 +151,6 @@ bool cluster_ready(const struct cluster *c)
 bool cluster_is_proven(const struct cluster *c)
 {
 	return !c->backoff_ms;
-}
-
-bool cluster_answers(const struct cluster *c)
-{
-	for (int i = 0; i < CLUSTER_NODES_MAX; i++)
-		if (c->members[i] && c->members[i]->named && !c->members[i]->node.link.answers)
-			return false;
-	return true;
 }
 
 bool cluster_settles(const struct cluster *c)
@@ -293,8 +286,9 @@ static void redirect(struct cluster *c, struct member *m, const struct slot_redi
 /* Whether the command is to be sent again for this error. */
 static bool gives_back(struct cluster *c, struct member *m, struct span error)
 {
+	static const char split[] = "TRYAGAIN";
 	static const char *const away[] = {
-		"CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "READONLY", "LOADING"};
+		split, "CLUSTERDOWN", "MASTERDOWN", "READONLY", "LOADING"};
 	struct slot_redirect to;
 
 	if (slot_redirect(error, &to)) {
@@ -311,17 +305,20 @@ static bool gives_back(struct cluster *c, struct member *m, struct span error)
 	for (size_t i = 0; i < sizeof(away) / sizeof(*away); i++)
 		if (span_starts(error, away[i])) {
 			m->aborts = true;
+			if (away[i] == split)
+				c->split_ms = c->now_ms;
 			hold(c, EXIT_TEMP, "redis at %s: %.*s", m->node.link.name, error);
 			return true;
 		}
 	return false;
 }
 
-/* What others do says nothing of a node without memory. */
+/* What others do says nothing of a node without memory, nor of keys at two nodes. */
 static bool is_refused(const struct cluster *c)
 {
-	return c->refuser >= 0 && c->members[c->refuser] && c->members[c->refuser]->named &&
-		c->now_ms - c->refused_ms < REFUSED_MS;
+	return c->now_ms - c->split_ms < SPLIT_MS ||
+		(c->refuser >= 0 && c->members[c->refuser] && c->members[c->refuser]->named &&
+			c->now_ms - c->refused_ms < REFUSED_MS);
 }
 
 /* The server has done a command, or has found it wrong. The reply may be given much later: when

@@ -146,6 +146,41 @@ begins() {
 	sum_is m 900030000
 }
 
+# gets NAME…: how often GET was called at these servers.
+gets() {
+	local n
+	for n in "$@"; do
+		scli "$n" info commandstats | sed -n 's/^cmdstat_get:calls=\([0-9]*\),.*/\1/p'
+	done | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+@test "rapply in a cluster: keys of a record at two nodes are one outage, though positions are read meanwhile" {
+	local slot from to before
+	TOPIC=parted
+	slot=$(slot_of '{split}a')
+	from=$(node_of "$slot")
+	to=$(other "$from")
+	mkfifo pipe
+	spawn apply sh -c "exec rapply -u '$(url)' <pipe"
+	exec 7>pipe
+	put 0 '[["INCR","{split}a"],["INCR","{split}b"]]' >&7
+	wait_for '[ "$(ccli get "{split}b")" = 1 ]'
+	move_begin "$slot" "$from" "$to"
+	scli "$from" migrate 127.0.0.1 "$(port_of "$to")" '{split}b' 0 1000
+	put 1 '[["INCR","{split}a"],["INCR","{split}b"]]' >&7
+	wait_file_contains apply.err TRYAGAIN
+	before=$(gets "$from" "$to")
+	wait_for "[ \$(gets $from $to) -gt $((before + 3)) ]"
+	move_keys "$slot" "$from" "$to"
+	move_end "$slot" "$from" "$to"
+	wait_for '[ "$(ccli get "{split}b")" = 2 ]'
+	exec 7>&-
+	wait_exit apply
+	[ "$status" -eq 0 ]
+	[ "$(ccli get '{split}a')" = 2 ]
+	[ "$(grep -c TRYAGAIN apply.err)" -eq 1 ]
+}
+
 @test "kread | rapply --wait 1: a primary is killed under load, and each command is applied once" {
 	local from
 	log dies 0 d 1 30000
