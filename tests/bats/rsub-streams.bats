@@ -609,6 +609,13 @@ looks_again() {
 	grep -q 'refuses XINFO' err
 	run -100 rsub -u "$url" -s s -g none --commit written
 	[[ $output == *NOGROUP*xgroup* ]]
+	# A question whose MULTI is refused fails on for reasons of its own.
+	for right in multi exec; do
+		rcli acl setuser narrow '~*' +@all "-$right" >/dev/null
+		run -0 rsub -u "$url" -s s -g "$right" --from 0 --commit written -c 3
+		[ "$(grep -c warning <<<"$output")" -eq 1 ]
+		run -0 rsub -u "$url" -s s --from 0 -c 3
+	done
 }
 
 @test "rsub -s -g understands Redis 6.2: pending entries that are gone are acknowledged and told" {

@@ -390,7 +390,8 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 	if (!on_common_error(s, text))
 		return;
 	s->may_not_ack |= what == ASK_ACK && is_config;
-	if ((what == ASK_QUEUE || what == ASK_INFO) && is_config) {
+	/* Behind a MULTI that was refused all the others fail, or EXEC does. */
+	if ((what == ASK_QUEUE || what == ASK_INFO) && (is_config || s->has_no_info)) {
 		deny_info(s, text);
 	} else if (what == ASK_INFO && span_starts(text, "EXECABORT")) {
 		if (!s->info_is_refused)
