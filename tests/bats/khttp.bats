@@ -234,6 +234,10 @@ schema='Validation error on: Schema validation error'
 	is 413 '.error_code == 413 and (.offsets | length) == 4'
 	post text @large "/topics/$topic?errors=failed"
 	is_error 400 "$schema"
+	# A time of the far future is not taken. The others keep theirs.
+	post text '{"records":[{"value":"5","timestamp":7},{"value":"6","timestamp":9223372036854775807},{"value":"7","timestamp":8}]}' "/topics/$topic"
+	is 200 '(.offsets | map(.error_code)) == [null, 422, null]'
+	[ "$(kread -q -e "$topic" | jq -c '[.payload, .ts]' | tail -n 2 | xargs)" = '[5,7] [7,8]' ]
 	# A compacted topic wants keys; other clients' records in the same batch are written.
 	topic=$(new_topic 1 cleanup.policy=compact)
 	post text '{"records":[{"key":"a","value":"1"},{"value":"2"},{"key":"b","value":"3"}]}' "/topics/$topic"
@@ -281,8 +285,11 @@ schema='Validation error on: Schema validation error'
 	is 400 '.validation_errors[0] | startswith("line 2: ")'
 	post application/x-ndjson '' "/topics/$topic"
 	is 200 '.offsets == []'
-	post application/x-ndjson '{"ts":0,"payload":"zero"}' "/topics/$topic"
-	[ "$(kread -q -e "$topic" | jq -c 'select(.payload == "zero").ts')" = 1 ]
+	# All times are kept but 0, which librdkafka does not know.
+	printf '{"ts":%d,"payload":"t"}\n' -5 -1 0 1 >lines
+	post application/x-ndjson @lines "/topics/$topic"
+	is 200
+	[ "$(kread -q -e "$topic" | jq 'select(.payload == "t").ts' | xargs)" = '-5 -1 1 1' ]
 }
 
 @test "Idempotency-Key: what comes again is not written again" {

@@ -129,7 +129,8 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *write
 	struct khttp *k = p->k;
 
 	(void)rk;
-	if (writers_takes(m, writer, k->now_ms - (p->feed ? p->feed->sent_ms : p->begun_ms)))
+	if (writers_takes(m, writer, s->timestamp,
+		    k->now_ms - (p->feed ? p->feed->sent_ms : p->begun_ms)))
 		return;
 	s->err = (int16_t)writers_error(m, writer);
 	s->maybe = m->err && rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
@@ -202,7 +203,7 @@ static size_t send_from(struct produce *p, struct records *rs, size_t from)
 		struct message *m = &rs->list[i];
 		struct slot *s = &p->slots[from + i];
 
-		*s = (struct slot){.p = p, .partition = m->partition};
+		*s = (struct slot){.p = p, .partition = m->partition, .timestamp = m->timestamp};
 		s->err = (int16_t)(rkt ? writers_send(ws, kind, rkt, m, s) : err);
 		if (s->err) {
 			p->k->stats.failed++;

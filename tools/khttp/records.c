@@ -294,8 +294,8 @@ static int read_line(struct records_reader *in, size_t number, struct span line)
 		return 0;
 	}
 	m = add(in);
-	if (record_int(&r.ts, -1) >= 0)
-		set_timestamp(m, record_int(&r.ts, -1));
+	if (r.ts.type == JSON_NUMBER)
+		set_timestamp(m, record_int(&r.ts, 0));
 	if (record_key(&r, &in->rs->scratch, &m->key, &e) == RECORD_BAD ||
 		record_payload(&r, &in->rs->scratch, &m->value, &e) == RECORD_BAD)
 		return refuse(in, "line %zu: %s", number, e.message);

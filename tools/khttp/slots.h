@@ -10,7 +10,10 @@
 
 struct slot {
 	struct produce *p;
-	int64_t offset;
+	union {
+		int64_t timestamp; /* until Kafka has answered; 0: none */
+		int64_t offset;
+	};
 	int32_t partition;
 	int16_t err; /* rd_kafka_resp_err_t */
 	bool maybe; /* after an error: it may have been written all the same */

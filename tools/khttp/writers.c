@@ -224,21 +224,19 @@ rd_kafka_resp_err_t writers_send(struct writers *ws, enum writer_kind kind, rd_k
 }
 
 /* Sends the record of a report by another producer. */
-static bool send_anew(struct writers *ws, enum writer_kind kind, const rd_kafka_message_t *m)
+static bool send_anew(
+	struct writers *ws, enum writer_kind kind, const rd_kafka_message_t *m, int64_t timestamp)
 {
-	rd_kafka_timestamp_type_t type;
 	rd_kafka_headers_t *list = NULL;
 	struct message copy = {.partition = m->partition,
 		.value = {m->payload, m->len},
 		.key = {m->key, m->key_len},
-		.timestamp = rd_kafka_message_timestamp(m, &type)};
+		.timestamp = timestamp};
 	rd_kafka_resp_err_t err;
 	rd_kafka_topic_t *rkt = writers_topic(ws, kind, rd_kafka_topic_name(m->rkt), &err);
 
 	if (!rkt)
 		return false;
-	if (copy.timestamp < 0)
-		copy.timestamp = 0;
 	if (rd_kafka_message_headers(m, &list) == RD_KAFKA_RESP_ERR_NO_ERROR)
 		copy.headers = rd_kafka_headers_copy(list);
 	if (!writers_send(ws, kind, rkt, &copy, m->_private))
@@ -264,7 +262,7 @@ static int64_t patience_ms(const struct writer *w)
 	return w->lost ? YOUNG_MS : w->all->timeout_ms;
 }
 
-bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms)
+bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t timestamp, int64_t age_ms)
 {
 	struct writer *w = writer;
 	struct writers *ws = w->all;
@@ -280,8 +278,8 @@ bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms)
 	 * counts. They go in the order of their refusal; what was sent behind them meanwhile may
 	 * stand before them. */
 	if (verdict_is_shared(m->err))
-		return w->kind != WRITER_SINGLE && send_anew(ws, WRITER_SINGLE, m);
-	return is_purged(m) && age_ms < patience_ms(w) && send_anew(ws, w->kind, m);
+		return w->kind != WRITER_SINGLE && send_anew(ws, WRITER_SINGLE, m, timestamp);
+	return is_purged(m) && age_ms < patience_ms(w) && send_anew(ws, w->kind, m, timestamp);
 }
 
 rd_kafka_resp_err_t writers_error(const rd_kafka_message_t *m, const void *writer)

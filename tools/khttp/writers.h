@@ -39,8 +39,9 @@ rd_kafka_resp_err_t writers_send(struct writers *ws, enum writer_kind kind, rd_k
 	struct message *m, void *opaque);
 /* Looks at a report. True: the record is sent anew, and another report will come. It was refused as
  * one of a batch; or its producer has ended before it was sent, and it (@age_ms) is younger than
- * message.timeout.ms, or than a few seconds where Kafka was silent. */
-bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t age_ms);
+ * message.timeout.ms, or than a few seconds where Kafka was silent. @timestamp: the record's, which
+ * a report of an error does not tell. */
+bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t timestamp, int64_t age_ms);
 /* Why the record of that report has failed: the error that has ended its producer, if that is the
  * cause. */
 rd_kafka_resp_err_t writers_error(const rd_kafka_message_t *m, const void *writer);
