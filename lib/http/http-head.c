@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Headers that may stand on several lines; and whether a request's head says one thing alone: a
  * proxy in front may read another one differently, and what we take for the next request is then a
- * stranger's body (RFC 9112, 3.2, 5.1 and 6.3). */
+ * stranger's body (RFC 9112, 3.2, 5.1 and 6.3). And how much room it leaves. */
 #include "http/http-parts.h"
 
 #include <string.h>
@@ -147,6 +147,43 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version)
 	r->refused = status;
 	r->why = why;
 	return false;
+}
+
+/* ---- how much memory it takes ---- */
+
+enum {
+	ENTRY_BYTES = 64, /* for each header, parameter and cookie */
+	LEAST_BYTES = 512, /* for the answer's head */
+	NEXT_BYTES = 128, /* of the next request may be read already */
+};
+
+static enum MHD_Result on_entry(void *ctx, enum MHD_ValueKind kind, const char *name,
+	size_t name_len, const char *value, size_t value_len)
+{
+	size_t *bytes = ctx;
+
+	(void)name_len;
+	(void)value;
+	*bytes += ENTRY_BYTES;
+	/* The library copies it, to take it apart. */
+	if (kind == MHD_HEADER_KIND && strcasecmp(name, MHD_HTTP_HEADER_COOKIE) == 0)
+		*bytes += value_len + ENTRY_BYTES;
+	return MHD_YES;
+}
+
+bool http_head_fits(struct http_request_inner *r)
+{
+	static const enum MHD_ValueKind kinds[] = {
+		MHD_HEADER_KIND, MHD_COOKIE_KIND, MHD_GET_ARGUMENT_KIND};
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	const struct http_conf *conf = &r->client->http->conf;
+	size_t head = info ? info->header_size : 0, taken = head + NEXT_BYTES;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		MHD_get_connection_values_n(r->connection, kinds[i], on_entry, &taken);
+	r->room = taken < conf->memory ? conf->memory - taken : 0;
+	return head <= conf->max_head && r->room >= LEAST_BYTES;
 }
 
 /* Of "http://host/path" what is behind "://"; NULL: it is no such one. */

@@ -71,6 +71,7 @@ struct http_request_inner {
 	const char *pattern;
 	struct http_param *params;
 	size_t param_count;
+	size_t room; /* of the connection's memory, for the answer's head */
 	int refused; /* the status, when no handler is called */
 	const char *why; /* of that; NULL: the status has a sentence of its own */
 	bool begun, handled, suspended, cut;
@@ -78,6 +79,7 @@ struct http_request_inner {
 	/* The answer. */
 	struct http_answer_header *headers;
 	size_t header_count;
+	size_t head_bytes; /* at most */
 	unsigned status;
 	struct MHD_Response *response; /* not queued yet */
 	bool answered;
@@ -115,6 +117,9 @@ size_t body_len(const struct http_body *b);
  * ends. The connection must end with the answer: nothing says where the next request begins.
  * @version: the library's text. */
 bool http_head_is_sound(struct http_request_inner *r, const char *version);
+/* Sets r->room. Returns whether an answer fits into it, and the head is no longer than it may be.
+ */
+bool http_head_fits(struct http_request_inner *r);
 /* Of "http://host/path", which clients send to proxies, too, the path with what follows. */
 const char *http_path_of(const char *uri);
 
@@ -129,6 +134,8 @@ bool http_is_certified(const struct http_request_inner *r);
  * the key. */
 const char *http_pair_flaw(const char *cert, const char *key, bool *of_key);
 bool http_has_certs(const char *text);
+/* Past the daemon, which then must close the connection. */
+void http_send_last(const struct http_request_inner *r, const char *text, size_t len);
 
 /* ---- http-receipt.c ---- */
 /* Looks for connections that were reset. Afterwards the daemon may close them, and all ends look
@@ -146,6 +153,8 @@ void http_forget_headers(struct http_request_inner *r);
 void http_answer(
 	struct http_request_inner *r, int status, const char *type, struct MHD_Response *response);
 void http_refuse(struct http_request_inner *r, int status);
+/* The connection ends: what it has still sent. */
+void http_pass_over(const struct http_client *c);
 /* Hands the answer to the daemon. */
 enum MHD_Result http_queue(struct http_request_inner *r);
 

@@ -14,6 +14,7 @@
 /* Of a stream to a client of HTTP/1.0, besides its connection's memory; pieces for others are made
  * in that. */
 enum { BLOCK_BYTES = 1024, NO_BLOCK_BYTES = 16 };
+enum { OWN_BYTES = 300 }; /* of an answer's head, besides the headers that are set */
 
 void http_set_header(struct http_request *r, const char *name, const char *value)
 {
@@ -47,8 +48,11 @@ void http_answer(
 	r->response = response;
 	if (!response)
 		return;
-	for (size_t i = 0; i < r->header_count; i++)
+	r->head_bytes = OWN_BYTES + (type ? strlen(type) : 0);
+	for (size_t i = 0; i < r->header_count; i++) {
 		cached = cached || strcasecmp(r->headers[i].name, "Cache-Control") == 0;
+		r->head_bytes += strlen(r->headers[i].name) + strlen(r->headers[i].value) + 4;
+	}
 	if (type)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	if (!cached)
@@ -135,6 +139,12 @@ void http_refuse(struct http_request_inner *r, int status)
 	case MHD_HTTP_FORBIDDEN:
 		http_error(&r->pub, status,
 			"a client certificate is needed, of a CA that is known here");
+		break;
+	case MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE:
+		http_error(&r->pub, status,
+			"the first line and the headers have more than %zu bytes, or there are "
+			"too many",
+			r->client->http->conf.max_head);
 		break;
 	default:
 		http_error(&r->pub, status, "the body is longer than %zu bytes",
@@ -261,10 +271,47 @@ void http_cut(struct http_request *r)
 	http_resume(inner);
 }
 
+enum { PASS_OVER_BYTES = 64 << 10 };
+
+/* Closed with bytes unread a connection is reset, and its client may never see the answer that did
+ * not wait for them. */
+void http_pass_over(const struct http_client *c)
+{
+	char bytes[4096];
+
+	for (size_t n = 0; n < PASS_OVER_BYTES; n += sizeof(bytes))
+		if (recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0)
+			return;
+}
+
+/* The library would close the connection in silence. */
+static enum MHD_Result say_last(struct http_request_inner *r)
+{
+	bool of_request = r->refused == MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+	char body[100], text[300];
+	int n;
+
+	r->status = of_request ? MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE
+			       : MHD_HTTP_INTERNAL_SERVER_ERROR;
+	n = snprintf(body, sizeof(body),
+		"{\"error_code\":%u,\"message\":\"the headers%s are too long\"}\n", r->status,
+		of_request ? "" : " of the answer");
+	n = snprintf(text, sizeof(text),
+		"HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
+		"Content-Length: %d\r\n\r\n%s",
+		r->status, MHD_get_reason_phrase_for(r->status), n, body);
+	http_send_last(r, text, (size_t)n);
+	MHD_destroy_response(r->response);
+	r->response = NULL;
+	return MHD_NO;
+}
+
 enum MHD_Result http_queue(struct http_request_inner *r)
 {
 	enum MHD_Result result = MHD_NO;
 
+	if (r->response && r->head_bytes > r->room)
+		return say_last(r);
 	/* A slow reader of a stream is its writer's to judge. */
 	if (r->fill)
 		MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);

@@ -6,6 +6,7 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <string.h>
+#include <sys/socket.h>
 
 bool http_is_certified(const struct http_request_inner *r)
 {
@@ -81,4 +82,15 @@ const char *http_pair_flaw(const char *cert_text, const char *key_text, bool *of
 	}
 	gnutls_x509_crt_deinit(cert);
 	return flaw;
+}
+
+void http_send_last(const struct http_request_inner *r, const char *text, size_t len)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	ssize_t n = info ? gnutls_record_send(info->tls_session, text, len)
+			 : send(r->client->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	/* A client that has taken nothing so far, and does not take this, gets no answer. */
+	(void)n;
 }

@@ -114,6 +114,8 @@ static enum MHD_Result begin(
 		r->refused = MHD_HTTP_FORBIDDEN;
 	if (!r->refused && is_long(r, h->conf.max_body))
 		r->refused = MHD_HTTP_CONTENT_TOO_LARGE;
+	if (!http_head_fits(r))
+		r->refused = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
 	if (http_head_is_sound(r, version) && (!r->refused || !is_long(r, EARLY_BYTES)))
 		return MHD_YES;
 	http_refuse(r, r->refused);
@@ -271,6 +273,7 @@ static void on_connection(void *self, struct MHD_Connection *connection, void **
 	http_receipt_closed(c);
 	if (c->watched)
 		epoll_ctl(h->fd, EPOLL_CTL_DEL, c->fd, NULL);
+	http_pass_over(c);
 	*c->link = c->next;
 	if (c->next)
 		c->next->link = c->link;
@@ -291,6 +294,8 @@ static void set_conf(struct http *h, const struct http_conf *conf)
 		h->conf.idle_s = IDLE_S;
 	if (!h->conf.memory)
 		h->conf.memory = 32 << 10;
+	if (!h->conf.max_head)
+		h->conf.max_head = h->conf.memory;
 }
 
 static void start(struct http *h)

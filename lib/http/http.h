@@ -43,7 +43,10 @@ struct http_conf {
 	/* A client has gone whose machine has confirmed nothing of what was sent to it for so long,
 	 * or whose socket has taken nothing; 0: the kernel's quarter of an hour. */
 	unsigned unheard_s;
-	size_t memory; /* bytes a connection, for headers and output; libmicrohttpd's 32 KiB */
+	/* Bytes a connection, for headers and output, libmicrohttpd's 32 KiB: a request's head has
+	 * 64 for each header beside, and leaves 512 for the answer's. */
+	size_t memory;
+	size_t max_head; /* bytes of a first line and headers; what the memory allows */
 	const char *cert,
 		/* TLS: texts in PEM, which stay; NULL: none. The certificate has its chain behind
 		 * it */

@@ -185,6 +185,20 @@ assert b"HTTP/1.1 413" in heard(), got'
 	is 431
 	http "/$(head -c 10000 long | tr '\0' x)"
 	is 414 || is 431
+	# So many bytes are taken, and one more is not; each length has an answer, also where that has little room.
+	raw 'def ask(head, filler, wanted=b"HTTP/1.1 431 "):
+    global s
+    s.close()
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(os.environ["WEB"])
+    got = b""
+    say("%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX: %s\r\n\r\n" % (head, "x" * filler))
+    while piece := s.recv(65536): got += piece
+    assert got.startswith(wanted), (head, filler, got)
+room = 4096 - len("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX: \r\n\r\n")
+for n in range(room - 30, room + 1): ask("GET /", n, b"HTTP/1.1 200 ")
+for n in range(room + 1, room + 1200, 7): ask("GET /", n)
+for n in range(30, 120): ask("GET / HTTP/1.1\r\n" + "A: b\r\n" * n + "B: ", 0, b"HTTP/1.1 ")'
 	post json "$record" /topics/t
 	is 200
 }

@@ -53,6 +53,7 @@
 enum {
 	DRAIN_MS = 30000,
 	HEADER_BYTES = 8 << 10,
+	ANSWER_BYTES = 1024, /* of a connection's memory, beyond those */
 	OTHER_FILES = 512, /* of librdkafka's clients */
 	QUESTION_MS = 10000,
 	GRACE_MS = 1000,
@@ -167,7 +168,8 @@ static void take_limits(struct khttp *k)
 	k->conf.idle_s = (unsigned)((idle_ms + 999) / 1000);
 	k->conf.unheard_s = k->conf.idle_s;
 	k->conf.max_body = (size_t)take_size(opt.max_body, "--max-body", 64 << 20, 1);
-	k->conf.memory = (size_t)take_size(opt.max_headers, "--max-headers", HEADER_BYTES, 1024);
+	k->conf.max_head = (size_t)take_size(opt.max_headers, "--max-headers", HEADER_BYTES, 1024);
+	k->conf.memory = k->conf.max_head + ANSWER_BYTES;
 	k->conf.max_connections =
 		(unsigned)opt_int(opt.max_connections, "--max-connections", 20000, 1, 1000000);
 	k->max_instances =
