@@ -9,7 +9,7 @@
 
 struct head {
 	unsigned hosts, lengths;
-	bool bad_name, bad_host, is_chunked, is_coded, is_folded, has_nul, is_cut;
+	bool bad_name, bad_host, is_chunked, is_coded, is_folded, has_nul, is_cut, has_cr;
 	const char *from, *to; /* where it stands */
 	const char *at; /* so far it was looked at */
 };
@@ -83,6 +83,8 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 		h->is_coded = h->is_coded || strcasecmp(value, "chunked") != 0;
 	}
 	value_len = trim(value, value_len);
+	if (value_len && memchr(value, '\r', value_len))
+		h->has_cr = true;
 	if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
 		h->hosts++;
 		if (!has_only((struct span){value, value_len}, "-._~%!$&'()*+,;=:[]"))
@@ -126,6 +128,10 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version)
 		why = "a header goes on in a second line";
 	} else if (h.is_cut) {
 		why = "a line of the head has a NUL in it";
+	} else if (h.has_cr) {
+		why = "a header has a CR in it";
+	} else if (r->has_blank) {
+		why = "the URL has a blank or a control character in it";
 	} else if (h.bad_name) {
 		why = "a header has a name that cannot be one";
 	} else if (h.lengths > 1) {
@@ -184,6 +190,13 @@ bool http_head_fits(struct http_request_inner *r)
 		MHD_get_connection_values_n(r->connection, kinds[i], on_entry, &taken);
 	r->room = taken < conf->memory ? conf->memory - taken : 0;
 	return head <= conf->max_head && r->room >= LEAST_BYTES;
+}
+
+bool http_has_blank(const char *uri)
+{
+	while ((unsigned char)*uri > ' ' && *uri != 0x7f)
+		uri++;
+	return *uri;
 }
 
 /* Of "http://host/path" what is behind "://"; NULL: it is no such one. */

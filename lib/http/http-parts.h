@@ -76,6 +76,7 @@ struct http_request_inner {
 	const char *why; /* of that; NULL: the status has a sentence of its own */
 	bool begun, handled, suspended, cut;
 	bool is_old; /* HTTP/1.0 */
+	bool has_blank; /* the URL */
 	/* The answer. */
 	struct http_answer_header *headers;
 	size_t header_count;
@@ -120,6 +121,9 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version);
 /* Sets r->room. Returns whether an answer fits into it, and the head is no longer than it may be.
  */
 bool http_head_fits(struct http_request_inner *r);
+/* The library takes the last blank for the end of the URL, others may take the first; and so with
+ * controls. */
+bool http_has_blank(const char *uri);
 /* Of "http://host/path", which clients send to proxies, too, the path with what follows. */
 const char *http_path_of(const char *uri);
 

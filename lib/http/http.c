@@ -82,6 +82,7 @@ static void *on_uri(void *self, const char *whole_uri, struct MHD_Connection *co
 		.path = mem_alloc(n + 1),
 		.uri = whole_uri,
 		.uri_end = whole_uri + strlen(whole_uri),
+		.has_blank = http_has_blank(whole_uri),
 		.begun_us = wake_now_us()};
 	memcpy(r->path, uri, n);
 	if (r->client->http->conf.slash && n > 1 && r->path[n - 1] == '/')

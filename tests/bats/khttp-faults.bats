@@ -213,10 +213,12 @@ for n in range(30, 120): ask("GET / HTTP/1.1\r\n" + "A: b\r\n" * n + "B: ", 0, b
 		printf '%b' "$text" >piece
 		raw 'say(open("piece", "rb").read()); s.shutdown(socket.SHUT_WR); heard()'
 	done
-	# A NUL ends no text: what is behind it counts.
+	# A NUL ends no text: what is behind it counts. A CR by itself ends no line, and a blank no URL.
 	for text in 'GET /topics?a=\x00b HTTP/1.1\r\nHost: h' 'GET /topics\x00 HTTP/1.1\r\nHost: h' 'GET\x00 /topics HTTP/1.1\r\nHost: h' \
 		'GET /topics HTTP/1.1\r\nHost: h\x00i' 'GET /topics HTTP/1.1\r\nHost: h\x00' \
-		'GET /topics HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\nY: c' 'GET /topics HTTP/1.1\r\nX: \x00\r\nHost: h'; do
+		'GET /topics HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\nY: c' 'GET /topics HTTP/1.1\r\nX: \x00\r\nHost: h' \
+		'GET /topics HTTP/1.1\r\nHost: h\r\nX: a\rContent-Length: 0' 'GET /topics?a=\rb HTTP/1.1\r\nHost: h' \
+		'GET /topics?a HTTP/1.1 HTTP/1.1\r\nHost: h' 'GET /topics?a=\tb HTTP/1.1\r\nHost: h'; do
 		printf '%b\r\n\r\n' "$text" >piece
 		raw 'say(open("piece", "rb").read()); assert heard().startswith(b"HTTP/1.1 400 "), got'
 	done
