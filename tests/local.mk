@@ -22,7 +22,7 @@ check-model:
 check_PROGRAMS = tests/unit/prop-ledger tests/unit/prop-ledger-calls \
 	tests/unit/test-ack-client tests/unit/test-ack-server tests/unit/test-brokers tests/unit/test-buf \
 	tests/unit/test-child tests/unit/test-child-fork \
-	tests/unit/test-dead tests/unit/test-dial tests/unit/test-http \
+	tests/unit/test-dead tests/unit/test-dial tests/unit/test-http tests/unit/test-idem \
 	tests/unit/test-json tests/unit/test-json-scalar tests/unit/test-json-sse2 \
 	tests/unit/test-json-ssse3 tests/unit/test-kafka tests/unit/test-keys tests/unit/test-label tests/unit/test-ledger \
 	tests/unit/test-line tests/unit/test-link tests/unit/test-listen \
@@ -53,6 +53,8 @@ tests_unit_test_child_fork_CPPFLAGS = $(AM_CPPFLAGS) -Dvfork=fork
 tests_unit_test_child_fork_LDADD = $(UNIT_LDADD)
 tests_unit_test_dead_LDADD = $(UNIT_LDADD)
 tests_unit_test_http_LDADD = $(UNIT_LDADD) $(MICROHTTPD_LIBS)
+tests_unit_test_idem_SOURCES = tests/unit/test-idem.c tools/khttp/idem.c tools/khttp/idem.h tests/unit/test.h
+tests_unit_test_idem_LDADD = $(UNIT_LDADD)
 tests_unit_test_dial_LDADD = $(UNIT_LDADD)
 tests_unit_test_json_SOURCES = $(UNIT_JSON)
 tests_unit_test_json_LDADD = $(UNIT_LDADD)
