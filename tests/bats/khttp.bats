@@ -253,8 +253,10 @@ schema='Validation error on: Schema validation error'
 	[[ $(jq -r '.offsets[0].message' body) == 'Topic none-at-all not present in metadata after '*' ms.' ]]
 	post text '{"records":[{"value":"1"}]}' '/topics/none-at-all?errors=fail'
 	is 404 '.error_code == 404'
-	post text '{"records":[{"value":"1"}]}' '/topics/no%20name'
-	is 200 '.offsets[0].error_code == 400'
+	for name in no%20name no%20name no%20name . ..; do
+		post text '{"records":[{"value":"1"}]}' "/topics/$name" --path-as-is
+		is 200 '.offsets[0].error_code == 400'
+	done
 }
 
 @test "async" {

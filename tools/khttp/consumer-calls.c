@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What is asked of an instance, but for its records. */
 #include "khttp/instance.h"
+#include "khttp/topics.h"
 
 #include "base/mem.h"
 
@@ -16,19 +17,6 @@ void calls_done(struct http_request *r)
 }
 
 /* ---- subscriptions ---- */
-
-/* Whether it can be a topic's name. Among others, no name begins librdkafka's regular
- * expressions. */
-static bool is_name(struct span s)
-{
-	if (!s.len || s.len > 249 || span_is(s, ".") || span_is(s, ".."))
-		return false;
-	for (size_t n = 0; n < s.len; n++)
-		if (!(s.p[n] >= 'a' && s.p[n] <= 'z') && !(s.p[n] >= 'A' && s.p[n] <= 'Z') &&
-			!(s.p[n] >= '0' && s.p[n] <= '9') && !strchr("._-", s.p[n]))
-			return false;
-	return true;
-}
 
 /* Reads the body of a subscription. Returns false when it has answered with 400. */
 static bool read_subscription(const struct call *c, struct body_field fields[2])
@@ -64,7 +52,7 @@ static int read_topics(const struct call *c, const struct json_value *list, stru
 	json_init(&j, list->text);
 	json_enter(&j, '[');
 	while (json_element(&j, &v) == 1) {
-		if (v.escaped || !is_name(v.text)) {
+		if (v.escaped || !topics_is_name(v.text)) {
 			http_error(c->r, 422, "Topic name is invalid: '%.*s'",
 				(int)(v.text.len < 300 ? v.text.len : 300), v.text.p);
 			return -1;
@@ -194,7 +182,8 @@ void calls_assign(struct instance *i, const struct call *c)
 	}
 	for (size_t n = 0; n < places.count && !bad; n++)
 		if (places.list[n].partition < 0 ||
-			!is_name((struct span){places.list[n].topic, strlen(places.list[n].topic)}))
+			!topics_is_name(
+				(struct span){places.list[n].topic, strlen(places.list[n].topic)}))
 			bad = &places.list[n];
 	if (i->mode == MODE_TOPICS || i->mode == MODE_PATTERN)
 		http_error(c->r, 409, "%s", exclusive);
@@ -367,7 +356,7 @@ void calls_commit(struct instance *i, const struct call *c)
 
 			at->offset = p->offset;
 			/* A broker ends the connection on which a name comes that is too long. */
-			if (!is_name((struct span){p->topic, strlen(p->topic)})) {
+			if (!topics_is_name((struct span){p->topic, strlen(p->topic)})) {
 				at->err = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 				unknown = true;
 			}

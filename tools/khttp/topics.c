@@ -227,6 +227,17 @@ void topics_partitions(const struct call *c)
 		job_ask(job_begin(c), on_partitions);
 }
 
+bool topics_is_name(struct span s)
+{
+	if (!s.len || s.len > 249 || span_is(s, ".") || span_is(s, ".."))
+		return false;
+	for (size_t n = 0; n < s.len; n++)
+		if (!(s.p[n] >= 'a' && s.p[n] <= 'z') && !(s.p[n] >= 'A' && s.p[n] <= 'Z') &&
+			!(s.p[n] >= '0' && s.p[n] <= '9') && !strchr("._-", s.p[n]))
+			return false;
+	return true;
+}
+
 int topics_take_partition(const struct call *c, int32_t *partition)
 {
 	const char *text = http_param(c->r, "partition");

@@ -17,6 +17,10 @@ void topics_create(const struct call *c); /* POST /admin/topics */
  * than 32 bits. */
 int topics_take_partition(const struct call *c, int32_t *partition);
 
+/* Whether a topic can have this name. Among others, no name begins librdkafka's regular
+ * expressions. */
+bool topics_is_name(struct span s);
+
 /* Once the client has started. In the loop topics_serve takes what Kafka has answered to
  * topics_show and topics_create. */
 void topics_start(struct khttp *k);

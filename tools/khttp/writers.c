@@ -4,6 +4,7 @@
 #include "khttp/handles.h"
 #include "khttp/idem.h"
 #include "khttp/khttp.h"
+#include "khttp/topics.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -179,7 +180,9 @@ rd_kafka_topic_t *writers_topic(
 	struct writers *ws, enum writer_kind kind, const char *name, rd_kafka_resp_err_t *err)
 {
 	struct writer *w = get(ws, kind, err);
-	rd_kafka_topic_t *rkt = w ? handles_get(&w->handles, name) : NULL;
+	/* Of one that cannot be librdkafka remembers that it is not there, and not why. */
+	bool can_be = topics_is_name((struct span){name, strlen(name)});
+	rd_kafka_topic_t *rkt = w && can_be ? handles_get(&w->handles, name) : NULL;
 
 	if (w && !rkt)
 		*err = RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
