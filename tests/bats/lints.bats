@@ -109,3 +109,15 @@ include() {
 	rm copy/a
 	sees shellcheck 'In a.bats line 3'
 }
+
+@test "version: a release that one place does not know of, another day, another maintainer" {
+	sed -i 's/^\(AC_INIT(\[evpipe\], \[\).*\])$/\17.8.9])/' copy/configure.ac
+	sed -i 's/^Maintainer: .*/Maintainer: Somebody <a@b>/' copy/debian/control
+	sed -i '1,/^ -- /s/\(^ -- .*>  \).*/\1Fri, 07 Jan 2000 12:00:00 +0000/' copy/debian/changelog
+	sed -i '0,/image: /s/\(image: .*evpipe\):.*/\1/' copy/examples/kubernetes/bridge.yaml
+	sees version 'NEWS: has version ' 'debian/changelog: has version ' 'evpipe.spec: has version ' '%changelog: has version ' \
+		'APKBUILD: has version ' 'bridge.yaml: has version none, and configure.ac 7.8.9' 'applier.yaml: has version ' 'khttp.yaml: has version ' \
+		'debian/changelog of Fri Jan 07 2000' 'debian/control: is maintained by Somebody'
+	sed -i '/^## /d' copy/NEWS
+	sees version 'NEWS: has no line like'
+}

@@ -59,14 +59,3 @@ setup() {
 	PATH=/usr/bin:/bin run -100 examples/demo
 	[[ $output == *'is not installed'* ]]
 }
-
-@test "the versions in configure, the spec, the APKBUILD, debian/ and Kubernetes' files agree" {
-	version=$(sed -n 's/^AC_INIT(\[evpipe\], \[\(.*\)\])$/\1/p' "$ROOT/configure.ac")
-	[ -n "$version" ]
-	grep -qx "Version: *$version" "$ROOT/packaging/evpipe.spec"
-	grep -qx "pkgver=$version" "$ROOT/packaging/APKBUILD"
-	head -n 1 "$ROOT/debian/changelog" | grep -qF "evpipe ($version-"
-	grep -q "^## .*$version" "$ROOT/NEWS"
-	run -0 grep -ho 'image: .*evpipe:.*' -r "$ROOT/examples/kubernetes"
-	run -1 grep -v "evpipe:$version\$" <<<"$output"
-}
