@@ -59,6 +59,13 @@ terminate() {
 	sed 's/consumerGroup: .*/consumerGroup: other/' "$ROOT/examples/kubernetes/applier.yaml" >a.yaml
 	run -1 kubelet check a.yaml
 	[[ $output == *"not the deployment's"* ]]
+	sed '/runAsNonRoot/d' "$ROOT/examples/kubernetes/khttp.yaml" >a.yaml
+	run -1 kubelet check a.yaml
+	[[ $output == *"has no 'runAsNonRoot'"* ]]
+	sed -e 's/GracePeriodSeconds: 60/GracePeriodSeconds: 35/' -e 's/readOnlyRootFilesystem: true/readOnlyRootFilesystem: false/' \
+		"$ROOT/examples/kubernetes/khttp.yaml" >a.yaml
+	run -1 kubelet check a.yaml
+	[[ $output == *'change its root'* && $output == *'no time to drain'* ]]
 }
 
 # write FIRST LAST: the numbers are added up in Redis.
