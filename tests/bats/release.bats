@@ -34,6 +34,11 @@ setup() {
 	touch -d '2024-02-03 04:05:06 UTC' a/evpipe/configure.ac
 	(cd a && TZ=UTC evpipe/packaging/tarball evpipe | TZ=UTC tar -tvf -) >listing
 	grep -q ' 2024-02-03 .*evpipe/README.md$' listing
+	# What a build leaves in there is none of its files, or its own tests/run would be red.
+	a/evpipe/tests/lint/files >before
+	(cd a/evpipe && mkdir -p tools/bin lib/base/.deps && touch Makefile config.log stamp-h1 tools/bin/kread lib/base/.deps/num.Po \
+		lib/base/num.o lib/base/.dirstamp tests/unit/test-num tests/unit/test-num.trs tools/evsse/page.inc)
+	a/evpipe/tests/lint/files | cmp - before
 }
 
 @test "make install puts programs, pages and completions in their places, and make uninstall leaves nothing" {
