@@ -282,6 +282,17 @@ static void mask_values(char *word)
 	}
 }
 
+/* evchain(1)'s, wherever it stands. */
+static void mask_keys(char *word)
+{
+	static const char begin[] = "PRIVATE+KEY+";
+
+	for (char *s = word; (s = strstr(s, begin));) {
+		s += strlen(begin);
+		memset(s, 'x', strcspn(s, " \t\n'\""));
+	}
+}
+
 void opt_mask_words(int count, const char *const *words)
 {
 	for (int i = 0; i < count; i++) {
@@ -289,6 +300,7 @@ void opt_mask_words(int count, const char *const *words)
 
 		mask_urls(word);
 		mask_values(word);
+		mask_keys(word);
 	}
 }
 
@@ -310,6 +322,15 @@ const char *opt_text(const struct arg_str *a, const char *name)
 	if (!a->sval[0][0])
 		opt_bad("%s takes a value that is not empty", name);
 	return a->sval[0];
+}
+
+char *opt_shell(const struct arg_str *a, const char *name)
+{
+	const char *text = opt_text(a, name);
+	char *copy = text ? mem_dup(text) : NULL;
+
+	opt_mask_words(a->count, a->sval);
+	return copy;
 }
 
 const char *opt_file(const struct arg_file *a, const char *name)

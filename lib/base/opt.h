@@ -71,12 +71,15 @@ _Noreturn void opt_bad(const char *fmt, ...) __attribute__((format(printf, 1, 2)
  * client_secret. */
 bool opt_is_secret(const char *name);
 /* Overwrites, in the command line that ps shows, the secrets in @words, which are another
- * program's: the password of a URL, and what stands behind the NAME= of a secret. Copy the words
- * before. */
+ * program's: the password of a URL, what stands behind the NAME= of a secret, and a private key of
+ * evchain. Copy the words before. */
 void opt_mask_words(int count, const char *const *words);
 /* Another program's words, for exec: a copy, ended by NULL, which stays. They are masked in the
  * command line. */
 char **opt_command(const struct arg_str *a);
+/* The same for a command that is a shell's text: NULL when the option is absent; an empty one is
+ * refused. */
+char *opt_shell(const struct arg_str *a, const char *name);
 
 /* Values with their defaults, in milliseconds, in bytes; die with opt_bad when the text is wrong or
  * out of [min, max]. @name is the option as the message has it. */

@@ -46,7 +46,13 @@ static int refuse_json(struct record_error *e, const struct json *j)
 	if (j->deep)
 		return record_refuse(e, CLASS_TOO_LARGE, "nested deeper than %d levels at byte %zu",
 			JSON_DEPTH_MAX, at);
-	record_refuse(e, CLASS_JSON_DECODE, "not JSON: %s at byte %zu", j->why, at);
+	if (at == 1 && j->end - j->start >= 3 && memcmp(j->start, "\xef\xbb\xbf", 3) == 0)
+		return record_refuse(e, CLASS_JSON_DECODE,
+			"not JSON: a byte order mark at byte 1 (sed '1s/^\\xEF\\xBB\\xBF//' takes it away)");
+	if (j->start == j->end)
+		record_refuse(e, CLASS_JSON_DECODE, "not JSON: the line is empty");
+	else
+		record_refuse(e, CLASS_JSON_DECODE, "not JSON: %s at byte %zu", j->why, at);
 	return may_be_payload(e);
 }
 

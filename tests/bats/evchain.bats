@@ -300,6 +300,8 @@ says() {
 	run -1 evchain prove log 300
 	run -100 evchain prove log x
 	run -100 evchain check --key nonsense proof line
+	run -100 evchain check --key "$(cat key)" proof line
+	[[ $output == 'evchain: a private key was given'* && $output != *"$(cut -d+ -f5 key)"* ]]
 	run -100 evchain prove nothing 1
 }
 

@@ -65,9 +65,11 @@ steady_filter() {
 	script show <<<'printf "%s\n" "$@" >given; tr "\0" "\n" <"/proc/$PPID/cmdline" >seen; cat'
 	evpipe -n pair ./show -u redis://me:s3cr3t@h:1/0 -X sasl.password=s3cr3t -Xssl.key.password=s3cr3t \
 		--url=redis://:s3/cr3t@h "PASSWORD=s3cr3t rpub -u 'redis://:s3cr3t@h' 'sse:{topic}'" \
-		http://h:80/ sasl.username=alice '|' cat </dev/null
-	[ "$(grep -c 's3/\?cr3t' given)" -eq 5 ]
+		http://h:80/ sasl.username=alice PRIVATE+KEY+a+0+s3cr3t "append --key='PRIVATE+KEY+a+0+s3cr3t' log" \
+		'|' cat </dev/null
+	[ "$(grep -c 's3/\?cr3t' given)" -eq 7 ]
 	run ! grep 's3/\?cr3t' seen
+	grep -qx "append --key='PRIVATE+KEY+x*' log" seen
 	[ "$(grep -c -x -e redis://me:xxxxxx@h:1/0 -e sasl.password=xxxxxx -e http://h:80/ -e sasl.username=alice seen)" -eq 4 ]
 }
 

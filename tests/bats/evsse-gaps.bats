@@ -164,13 +164,14 @@ orders orders/0=22 {"n":22}' ]
 }
 
 @test "--replay that fails: clients are told of a gap instead" {
-	evsse_start --keep 5 --replay false
+	evsse_start --keep 5 --replay 'false -X sasl.password=s3cr3t'
+	run ! grep -qaF s3cr3t "/proc/$(pid_of sse)/cmdline"
 	orders 1 20 >&7
 	wait_for 'get metrics | grep -qx "evpipe_records_out_total{.*} 20"'
 	hear one events/orders -H 'Last-Event-ID: orders/0=3'
 	wait_events one 6
 	[ "$(gaps one.out | jq -c '[.from,.to]')" = '[4,15]' ]
-	grep -q "'false' exited with status 1: clients are told of a gap instead" sse.err
+	grep -q "'false -X sasl.password=xxxxxx' exited with status 1: clients are told of a gap instead" sse.err
 }
 
 @test "--replay from a stream of Redis" {

@@ -523,7 +523,7 @@ for answer in lambda said: b"HTTP/1.1 400 Bad Request\r\n\r\n", lambda said: sai
 
 @test "rsub ends with 100 when no channel is named" {
 	run -100 rsub
-	[[ $output == *"name a CHANNEL or a -p PATTERN"* ]]
+	[[ $output == *"name a CHANNEL, a -p PATTERN or a -s STREAM"* ]]
 }
 
 @test "rsub ends with 111 when standard output is full" {

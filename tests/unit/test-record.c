@@ -60,7 +60,7 @@ static void lines_that_are_no_records(void **state)
 		enum errclass class;
 		const char *message;
 	} bad[] = {
-		{SPAN(""), CLASS_JSON_DECODE, "unexpected end at byte 1"},
+		{SPAN(""), CLASS_JSON_DECODE, "not JSON: the line is empty"},
 		{SPAN("hello"), CLASS_JSON_DECODE, "not JSON: unexpected character at byte 1"},
 		{SPAN("{\"payload\":\"x\""), CLASS_JSON_DECODE, "unexpected end at byte 15"},
 		{SPAN("{\"payload\":\"x\"}}"), CLASS_JSON_DECODE, "byte 16"},
@@ -72,7 +72,8 @@ static void lines_that_are_no_records(void **state)
 			"invalid UTF-8"},
 		{SPAN("{\"payload\":\"x\",\"other\":[1,2"), CLASS_JSON_DECODE, "unexpected end"},
 		{SPAN("{\"payload\"\"x\"}"), CLASS_JSON_DECODE, "colon"},
-		{SPAN("\xef\xbb\xbf{\"payload\":\"x\"}"), CLASS_JSON_DECODE, "byte 1"},
+		{SPAN("\xef\xbb\xbf{\"payload\":\"x\"}"), CLASS_JSON_DECODE,
+			"a byte order mark at byte 1"},
 		{SPAN("[]"), CLASS_INVALID_RECORD, "not an object"},
 		{SPAN("\"payload\""), CLASS_INVALID_RECORD, "not an object"},
 		{SPAN("17"), CLASS_INVALID_RECORD, "not an object"},

@@ -91,6 +91,8 @@ void take_note(const char *arg, const char *begin, struct buf *out)
 	buf_putc(out, '\n');
 }
 
+static const char private_begin[] = "PRIVATE+KEY+";
+
 void take_vkey(const char *arg, struct vkey *key)
 {
 	struct buf b = {0};
@@ -102,6 +104,8 @@ void take_vkey(const char *arg, struct vkey *key)
 		buf_puts(&b, arg);
 	/* A log's file of keys has the first one first. */
 	end = memchr(b.p, '\n', b.len);
+	if (span_starts(buf_as_span(&b), private_begin))
+		opt_bad("a private key was given: here it is the verifier key, NAME+ID+KEY");
 	if (vkey_parse((struct span){b.p, end ? (size_t)(end - b.p) : b.len}, key))
 		opt_bad("'%s' is no verifier key, NAME+ID+KEY, and names none as @FILE", arg);
 	buf_free(&b);
@@ -109,17 +113,17 @@ void take_vkey(const char *arg, struct vkey *key)
 
 void take_skey(const char *arg, struct skey *key, const char **file)
 {
-	static const char begin[] = "PRIVATE+KEY+";
-	bool is_text = strncmp(arg, begin, strlen(begin)) == 0;
+	bool is_text = strncmp(arg, private_begin, strlen(private_begin)) == 0;
 	struct buf b = {0};
 
 	*file = is_text ? NULL : arg + (arg[0] == '@');
-	take_text(arg, begin, &b);
+	take_text(arg, private_begin, &b);
 	if (skey_parse(buf_as_span(&b), key))
 		opt_bad("%s%s%s is no private key of 'evchain keygen'", is_text ? "" : "what '",
 			is_text ? "the text" : *file, is_text ? "" : "' holds");
 	if (is_text)
-		memset((char *)(uintptr_t)arg + strlen(begin), 'x', strlen(arg) - strlen(begin));
+		memset((char *)(uintptr_t)arg + strlen(private_begin), 'x',
+			strlen(arg) - strlen(private_begin));
 	explicit_bzero(b.p, b.len);
 	buf_free(&b);
 }

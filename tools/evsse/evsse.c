@@ -323,7 +323,8 @@ static void take_options(struct evsse *s)
 	s->stuck_ms = take_time(opt.stuck, "--stuck", 60000);
 	s->linger_ms = opt_duration_ms(opt.linger, "--linger", 0);
 	s->max_clients = (uint64_t)opt_int(opt.clients, "--max-clients", 10000, 1, 1000000);
-	s->replay_command = opt_text(opt.replay, "--replay");
+	s->replay_command = opt_shell(opt.replay, "--replay");
+	s->replay_shown = opt_text(opt.replay, "--replay");
 	take_name(s);
 	take_origins(s);
 	ring_open(&s->ring, (size_t)opt_int(opt.keep, "--keep", 1000, 1, 10000000),

@@ -28,7 +28,8 @@ struct evsse {
 	char *origins;
 	struct client *clients;
 	uint64_t client_count, delivered, gaps, too_many;
-	const char *replay_command; /* NULL: none */
+	/* NULL: none; and as a message may show it, without secrets */
+	const char *replay_command, *replay_shown;
 	struct replay *replays;
 	size_t replay_bytes;
 	unsigned replays_running;

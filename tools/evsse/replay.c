@@ -97,7 +97,7 @@ static void start(struct evsse *s, struct replay *r)
 		s->replays_started++;
 		return;
 	}
-	msg_warn("cannot run '%s': %s", s->replay_command, msg_errno(error));
+	msg_warn("cannot run '%s': %s", s->replay_shown, msg_errno(error));
 	free_argv(r);
 	r->state = REPLAY_FAILED;
 }
@@ -171,7 +171,7 @@ static void end_run(struct evsse *s, struct replay *r, bool failed)
 	if (!failed)
 		return;
 	child_why(&r->child, why, sizeof(why));
-	msg_warn("'%s' %s: clients are told of a gap instead", s->replay_command, why);
+	msg_warn("'%s' %s: clients are told of a gap instead", s->replay_shown, why);
 }
 
 /* ---- all of them ---- */

@@ -334,8 +334,8 @@ static void raise_limit(struct evsse *s)
 	s->max_clients = limit.rlim_cur > OTHERS + OTHER_FILES + 1
 		? limit.rlim_cur - OTHERS - OTHER_FILES
 		: 1;
-	msg_warn("the limit of open files (ulimit -n) leaves room for %" PRIu64 " clients only",
-		s->max_clients);
+	msg_warn("the limit of open files (ulimit -n) leaves room for %" PRIu64 " client%s only",
+		s->max_clients, s->max_clients == 1 ? "" : "s");
 }
 
 static void take_path(const char *text)

@@ -163,7 +163,7 @@ static void take_channels(struct rsub *s)
 	names_take(&b->channels, opt.channels, opt.channels_from, "--channels-from", "CHANNEL");
 	names_take(&b->patterns, opt.patterns, opt.patterns_from, "--patterns-from", "PATTERN");
 	if (!b->channels.count && !b->patterns.count)
-		opt_bad("name a CHANNEL or a -p PATTERN");
+		opt_bad("name a CHANNEL, a -p PATTERN or a -s STREAM");
 	doubt_names();
 	if (opt.shard->count && b->patterns.count)
 		opt_bad("--shard is for channels: there are no patterns for sharded ones");
