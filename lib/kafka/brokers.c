@@ -13,7 +13,7 @@ enum {
 	/* A connection that comes back sooner is not worth a sentence. librdkafka tries again after
 	 * a tenth of a second, and after two more: a broker that starts again may refuse once. */
 	AWAY_GRACE_MS = 500,
-	AWAITED_MS = 5000, /* so long the sentence waits for its remedy */
+	AWAITED_MS = 5000, /* so long the sentence waits for its remedy, or another address */
 	SILENT_MS = 5000,
 	/* Connections: a broker that is shut down and a proxy in front of it end one or two. */
 	CUTS = 5,
@@ -33,6 +33,7 @@ void brokers_close(struct brokers *b)
 {
 	free(b->away);
 	free(b->cuts);
+	free(b->names);
 	pthread_mutex_destroy(&b->lock);
 }
 
@@ -70,16 +71,44 @@ static struct brokers_lost *find(struct brokers *b, const char *name)
 	return NULL;
 }
 
+static struct brokers_name *find_name(struct brokers *b, const char *name)
+{
+	for (int i = 0; i < b->name_count; i++)
+		if (strcmp(b->names[i].name, name) == 0)
+			return &b->names[i];
+	return NULL;
+}
+
+void brokers_resolved(struct brokers *b, const char *host, const char *port, int addresses)
+{
+	struct brokers_name *n;
+	char name[sizeof(n->name)];
+
+	snprintf(name, sizeof(name), "%s:%s", host, port);
+	pthread_mutex_lock(&b->lock);
+	n = find_name(b, name);
+	if (!n && addresses > 1 && b->name_count < BROKERS_AWAY_MAX) {
+		b->names = mem_realloc(b->names, (size_t)(b->name_count + 1) * sizeof(*b->names));
+		n = &b->names[b->name_count++];
+		memcpy(n->name, name, sizeof(name));
+	}
+	if (n)
+		n->addresses = addresses;
+	pthread_mutex_unlock(&b->lock);
+}
+
 /* The same, made if need be; NULL: there is no room. */
 static struct brokers_lost *lost(struct brokers *b, int64_t now_ms, const char *name)
 {
 	struct brokers_lost *a = find(b, name);
+	const struct brokers_name *n;
 
 	if (!a && b->away_count < BROKERS_AWAY_MAX) {
 		if (!b->away)
 			b->away = mem_alloc(BROKERS_AWAY_MAX * sizeof(*b->away));
 		a = &b->away[b->away_count++];
-		*a = (struct brokers_lost){.since_ms = now_ms};
+		n = find_name(b, name);
+		*a = (struct brokers_lost){.since_ms = now_ms, .untried = n ? n->addresses : 1};
 		snprintf(a->name, sizeof(a->name), "%s", name);
 	}
 	return a;
@@ -99,6 +128,8 @@ void brokers_away(struct brokers *b, int64_t now_ms, const char *text)
 	a = lost(b, now_ms, name);
 	if (a) {
 		a->back = false;
+		/* Of the same address it tells once in half a minute. */
+		a->untried = strncmp(reason, ": Connect to ", 13) == 0 ? a->untried - 1 : 0;
 		if (!a->explained) {
 			snprintf(a->cause, sizeof(a->cause), "%s", reason + 2);
 			brokers_cut_after(a->cause);
@@ -276,6 +307,14 @@ void brokers_await(struct brokers *b, bool diagnosis)
 	pthread_mutex_unlock(&b->lock);
 }
 
+/* When it is worth a sentence, if it is still away. */
+static int64_t tell_ms(const struct brokers *b, const struct brokers_lost *a)
+{
+	bool waits = !a->explained && (b->awaits || a->untried > 0);
+
+	return a->since_ms + (waits ? AWAITED_MS : AWAY_GRACE_MS);
+}
+
 bool brokers_tick(struct brokers *b, int64_t now_ms)
 {
 	bool up, silent;
@@ -285,8 +324,6 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 	b->next_ms = INT64_MAX;
 	for (int i = b->away_count; i-- > 0;) {
 		struct brokers_lost *a = &b->away[i];
-		int64_t tell_ms =
-			a->since_ms + (b->awaits && !a->explained ? AWAITED_MS : AWAY_GRACE_MS);
 
 		if (a->back) {
 			if (a->reported)
@@ -298,13 +335,13 @@ bool brokers_tick(struct brokers *b, int64_t now_ms)
 		 * are away. */
 		if (b->node_ms <= a->since_ms)
 			up = false;
-		if (!a->reported && (a->at_once || now_ms >= tell_ms)) {
+		if (!a->reported && (a->at_once || now_ms >= tell_ms(b, a))) {
 			a->reported = true;
 			msg_warn("cannot reach broker %s: %s; waiting for it%s%s%s", a->name,
 				a->cause, *a->remedy ? " (" : "", a->remedy, *a->remedy ? ")" : "");
 		}
-		if (!a->reported && tell_ms < b->next_ms)
-			b->next_ms = tell_ms;
+		if (!a->reported && tell_ms(b, a) < b->next_ms)
+			b->next_ms = tell_ms(b, a);
 	}
 	tell_cuts(b, now_ms);
 	silent = b->due_ms && now_ms >= b->due_ms;

@@ -29,6 +29,7 @@ struct brokers {
 		bool reported, back;
 		bool explained; /* the cause is that of brokers_explain, and stays */
 		bool at_once; /* it is no matter of a moment */
+		int untried; /* addresses of its name that have not failed yet */
 	} * away;
 	int away_count;
 	/* Brokers that have ended a connection while records were on their way to them. */
@@ -41,6 +42,12 @@ struct brokers {
 		bool reported;
 	} * cuts;
 	int cut_count;
+	/* HOST:PORT with more than one address; realloc'ed */
+	struct brokers_name {
+		char name[256];
+		int addresses;
+	} * names;
+	int name_count;
 	bool awaits; /* a diagnosis is under way */
 	bool answered; /* since all brokers were last away */
 	int64_t node_ms; /* when a broker answered last that is not just a bootstrap address */
@@ -55,6 +62,9 @@ void brokers_close(struct brokers *b);
 /* An error of one broker's connection, in librdkafka's words: "host:port/1: reason (after 3ms in
  * state CONNECT)". Another text is no broker's and does nothing. */
 void brokers_away(struct brokers *b, int64_t now_ms, const char *text);
+/* The name of a broker has so many addresses. librdkafka tries one after the other, and tells of each
+ * that fails: what is said of the broker waits until all have, for five seconds at most. */
+void brokers_resolved(struct brokers *b, const char *host, const char *port, int addresses);
 /* None can be reached. */
 void brokers_all_away(struct brokers *b);
 /* A diagnosis has found why @name, HOST:PORT, cannot be used. @passing: it may be over soon. @all:

@@ -76,7 +76,9 @@ int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct tro
 			.user = kafka_conf_copy(k, "sasl.username"),
 			.password = kafka_conf_copy(k, "sasl.password")}};
 	set_family(c, k);
-	if (k->token_cmd && take_token(c, k->token_cmd, why))
+	if (k->token)
+		c->as.login.token = mem_dup(k->token);
+	else if (k->token_cmd && take_token(c, k->token_cmd, why))
 		return -1;
 	return c->as.tls ? open_tls(c, k, why) : 0;
 }

@@ -5,6 +5,7 @@
 
 #include "base/msg.h"
 #include "kafka/bootstrap.h"
+#include "kafka/resolve.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -249,12 +250,80 @@ static bool judge_cluster(struct judge *j, const struct check_address *good)
 	return true;
 }
 
+void check_dead_address(const struct check_listener *l, const struct check_address *a, char *why,
+	size_t why_size, char *remedy, size_t remedy_size)
+{
+	const struct check_address *good = check_usable(l);
+	char to[72];
+
+	snprintf(why, why_size, "also resolves to %s, where %s", a->text,
+		a->talk.fault == TALK_REFUSED	       ? "the connection is refused"
+			: a->talk.fault == TALK_SILENT ? "nothing answers (time-out)"
+						       : "no broker can be used");
+	if (!strchr(a->text, ':') != !strchr(good->text, ':'))
+		snprintf(remedy, remedy_size, "-X broker.address.family=%s skips it",
+			strchr(a->text, ':') ? "v4" : "v6");
+	else
+		snprintf(remedy, remedy_size, "--resolve %s:%s skips it", l->name,
+			judge_bracket(good->text, to, sizeof(to)));
+}
+
+struct unused {
+	const struct check *c;
+	char *text;
+	size_t size;
+	bool is_any;
+};
+
+static void put(struct unused *u, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct unused *u, const char *fmt, ...)
+{
+	size_t n = strlen(u->text);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(u->text + n, u->size - n, fmt, ap);
+	va_end(ap);
+}
+
+static void add_unused(void *unused, const char *host, const char *port)
+{
+	const struct check_listener *like = NULL;
+	struct unused *u = unused;
+
+	for (size_t i = 0; i < u->c->count; i++) {
+		const struct check_listener *l = u->c->listeners[i];
+
+		if (strcasecmp(l->host, host) == 0 && strcmp(l->port, port) == 0)
+			return;
+		if (strcasecmp(l->host, host) == 0 && l->broker_count)
+			like = l;
+	}
+	put(u, u->is_any ? ", " : *u->text ? "; --resolve " : "--resolve ");
+	put(u, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+	if (like)
+		put(u, " (%s is advertised)", like->name);
+	u->is_any = true;
+}
+
+bool check_unused(const struct check *c, bool files, char *text, size_t size)
+{
+	struct unused u = {c, text, size, false};
+
+	if (!c->via)
+		return false;
+	resolve_each(c->conf->resolves, files, add_unused, &u);
+	if (u.is_any)
+		put(&u, ": not used, for no broker that is up advertises it, and -b does not name it");
+	msg_clean(text);
+	return true;
+}
+
 void judge_good(struct judge *j)
 {
 	const struct check_listener *l = j->l, *via = j->c->via;
 	const struct check_address *good = check_usable(l);
-	char to[72];
-	int n;
+	char why[200], remedy[240];
 
 	snprintf(j->v->text, sizeof(j->v->text), "good");
 	if (judge_cluster(j, good))
@@ -267,24 +336,14 @@ void judge_good(struct judge *j)
 	}
 	note_balancer(j);
 	for (int i = 0; i < l->address_count; i++) {
-		const struct check_address *a = &l->addresses[i];
-
-		if (a->talk.done)
+		if (l->addresses[i].talk.done)
 			continue;
-		n = snprintf(j->v->note, sizeof(j->v->note), "%.*s also resolves to %s, where %s; ",
-			NAME_SHOWN, l->host, a->text,
-			a->talk.fault == TALK_REFUSED	       ? "the connection is refused"
-				: a->talk.fault == TALK_SILENT ? "nothing answers (time-out)"
-							       : "no broker can be used");
-		if (!strchr(a->text, ':') != !strchr(good->text, ':'))
-			snprintf(j->v->note + n, sizeof(j->v->note) - (size_t)n,
-				"-X broker.address.family=%s skips it",
-				strchr(a->text, ':') ? "v4" : "v6");
-		else
-			snprintf(j->v->note + n, sizeof(j->v->note) - (size_t)n,
-				"--resolve %s:%s skips it", l->name,
-				judge_bracket(good->text, to, sizeof(to)));
+		check_dead_address(l, &l->addresses[i], why, sizeof(why), remedy, sizeof(remedy));
+		snprintf(j->v->note, sizeof(j->v->note), "%.*s %s; %.230s", NAME_SHOWN, l->host,
+			why, remedy);
 	}
+	if (l == via)
+		check_unused(j->c, true, j->v->note, sizeof(j->v->note));
 	if (l->is_bootstrap || l->is_mapped || !is_loopback(good->text) ||
 		is_loopback(j->c->via_address->text))
 		return;

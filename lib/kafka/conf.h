@@ -41,6 +41,7 @@ struct kafka_conf {
 	struct kafka_resolves resolves;
 	struct secrets secrets; /* properties whose values stand in files */
 	const char *token_cmd; /* NULL: none; it stays */
+	const char *token; /* what it has printed; NULL: check_conf_open runs it */
 	bool dumps; /* -X dump */
 };
 

@@ -9,6 +9,7 @@
 #include "base/wake.h"
 #include "kafka/check.h"
 #include "kafka/query.h"
+#include "kafka/token.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -39,6 +40,8 @@ struct diagnosis {
 	struct diagnosis_finding *list;
 	size_t count;
 	const struct diagnosis_finding *ours;
+	bool knows_unused;
+	char unused[640];
 };
 
 /* One at a time: several clients of a process ask about the same cluster. */
@@ -49,6 +52,7 @@ static void release(struct diagnosis *d)
 	if (atomic_fetch_sub(&d->holders, 1) > 1)
 		return;
 	rd_kafka_conf_destroy(d->conf.rd);
+	token_forget(d->conf.token);
 	close(d->wake_fd);
 	free(d->list);
 	free(d->group);
@@ -76,10 +80,33 @@ static struct diagnosis_finding *add(struct diagnosis *d, const struct check_lis
 	return f;
 }
 
+/* librdkafka waits half a minute before it goes on to the next address of a name. */
+static void add_partial(struct diagnosis *d, const struct check_listener *l)
+{
+	for (int i = 0; i < l->address_count; i++) {
+		const struct check_address *a = &l->addresses[i];
+		struct diagnosis_finding *f = &d->list[d->count];
+		char why[200];
+
+		if (a->talk.fault != TALK_SILENT || a->talk.step != TALK_DIALS)
+			continue;
+		d->some_silent = true;
+		if (d->is_first)
+			return;
+		*f = (struct diagnosis_finding){.is_partial = true};
+		snprintf(f->name, sizeof(f->name), "%s", l->name);
+		check_dead_address(l, a, why, sizeof(why), f->remedy, sizeof(f->remedy));
+		snprintf(f->reason, sizeof(f->reason), "it %s", why);
+		d->count++;
+		return;
+	}
+}
+
 static void take(struct diagnosis *d, const struct check *c)
 {
 	bool all = true;
 
+	d->knows_unused = check_unused(c, false, d->unused, sizeof(d->unused));
 	d->list = mem_alloc((c->count + 1) * sizeof(*d->list));
 	for (size_t i = 0; i < c->count; i++) {
 		const struct check_listener *l = c->listeners[i];
@@ -88,6 +115,8 @@ static void take(struct diagnosis *d, const struct check *c)
 
 		if (l->verdict.status && !l->verdict.is_unknown && !(is_silent && d->is_first))
 			f = add(d, l);
+		else if (!l->verdict.status && l->is_bootstrap)
+			add_partial(d, l);
 		d->some_silent |= is_silent;
 		if ((l->broker_count && !l->verdict.status) || l->verdict.is_unknown)
 			d->some_good = true;
@@ -223,7 +252,8 @@ struct diagnosis *diagnosis_start(
 		.group = asks_group ? kafka_conf_copy(c, "group.id") : NULL,
 		.conf = {.rd = rd_kafka_conf_dup(c->rd),
 			.resolves = c->resolves,
-			.token_cmd = c->token_cmd},
+			.token_cmd = c->token_cmd,
+			.token = c->token ? mem_dup(c->token) : NULL},
 		.wake_fd = fcntl(wake_fd, F_DUPFD_CLOEXEC, 0)};
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -258,6 +288,11 @@ const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d)
 const struct check_verdict *diagnosis_group(const struct diagnosis *d)
 {
 	return d->of_group.status ? &d->of_group : NULL;
+}
+
+const char *diagnosis_unused(const struct diagnosis *d)
+{
+	return d->knows_unused ? d->unused : NULL;
 }
 
 bool diagnosis_all_away(const struct diagnosis *d)

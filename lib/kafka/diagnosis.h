@@ -15,6 +15,8 @@ struct diagnosis_finding {
 	char reason[640];
 	char remedy[640]; /* "" */
 	bool is_stranger; /* a broker answers there, of another cluster */
+	/* Another address of the name can be used. This one is silent, and a client may wait for it long. */
+	bool is_partial;
 	bool is_passing; /* it may be over soon: a broker that starts again looks so */
 };
 
@@ -37,6 +39,8 @@ size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_find
 const struct diagnosis_finding *diagnosis_ours(const struct diagnosis *d);
 /* The group has no coordinator, or one that cannot be used; NULL: nothing of the kind was found. */
 const struct check_verdict *diagnosis_group(const struct diagnosis *d);
+/* What of --resolve is not used, in a sentence; "": nothing; NULL: it is not known. */
+const char *diagnosis_unused(const struct diagnosis *d);
 /* None of the addresses that brokers advertise can be used, or none was told. */
 bool diagnosis_all_away(const struct diagnosis *d);
 /* It was a first look, and somebody was silent: another one is due. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: all callbacks of librdkafka but three run in the loop's thread, when it serves a queue.
  * The three run in the threads of librdkafka's brokers: on_resolve, which reads a list that was
- * complete before the client began, and the interceptors of liveness.c, which call brokers.c, which
- * has a lock, and wake the loop. */
+ * complete before the client began, and the interceptors of liveness.c, which wake the loop; what
+ * they call in brokers.c has a lock. */
 #define _GNU_SOURCE
 #include "kafka/kafka-parts.h"
 
@@ -31,13 +31,19 @@ enum { STOP_S = 2, TICK_MS = 1000 };
 static int on_resolve(const char *node, const char *service, const struct addrinfo *hints,
 	struct addrinfo **res, void *opaque)
 {
-	const struct kafka *k = opaque;
+	struct kafka *k = opaque;
+	int addresses = 0, error;
 
 	/* librdkafka frees through the same callback. */
-	if (node)
-		return resolve_ask(&k->reach.resolves, node, service, hints, res);
-	freeaddrinfo(*res);
-	return 0;
+	if (!node) {
+		freeaddrinfo(*res);
+		return 0;
+	}
+	error = resolve_ask(&k->reach.resolves, node, service, hints, res);
+	for (const struct addrinfo *a = error ? NULL : *res; a; a = a->ai_next)
+		addresses++;
+	brokers_resolved(&k->brokers, node, service, addresses);
+	return error;
 }
 
 /* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason
@@ -303,8 +309,7 @@ static rd_kafka_t *make(
 	rd_kafka_conf_set_log_cb(conf, on_log);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	rd_kafka_conf_set_opaque(conf, k);
-	if (resolve_is_any(&k->reach.resolves))
-		rd_kafka_conf_set_resolve_cb(conf, on_resolve);
+	rd_kafka_conf_set_resolve_cb(conf, on_resolve);
 	if (k->reach.token_cmd)
 		token_prepare(conf);
 	liveness_watch(&k->liveness, conf);
@@ -331,6 +336,7 @@ static void release(struct kafka *k)
 	close(k->wake_in);
 	diagnosis_drop(k->diagnosis);
 	rd_kafka_conf_destroy(k->reach.rd);
+	token_forget(k->reach.token);
 	token_source_close(&k->token);
 	brokers_close(&k->brokers);
 	fetchers_close(&k->fetchers);
@@ -349,6 +355,7 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 		.hups = wake_hups(),
 		.has_coordinator = *kafka_conf_text(
 			c, type == RD_KAFKA_PRODUCER ? "transactional.id" : "group.id"),
+		.told_resolves = true,
 		.diagnose_ms = wake_now_ms() + KAFKA_UNANSWERED_MS};
 	k->own_debug = !*kafka_conf_text(c, "debug");
 	if (k->own_debug)

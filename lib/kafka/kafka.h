@@ -53,6 +53,7 @@ struct kafka {
 	/* a diagnosis is due though Kafka answers; nothing is read or written before it is done */
 	bool doubts;
 	bool looks_first; /* the doubt is the one that each program begins with */
+	bool told_resolves; /* what of --resolve is not used, if anything */
 	bool looks_again; /* a diagnosis is due though Kafka answers, and nothing waits for it */
 	int64_t doubt_ms; /* not before */
 	bool has_coordinator; /* of a group, or of transactions */

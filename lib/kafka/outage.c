@@ -15,6 +15,7 @@ enum {
 	GROUP_PAUSE_MAX_MS = 240000, /* a member may wait for its topic for days */
 	HELD_MS = 8000,
 	QUIET_MS = 8000, /* longer than from one heartbeat to the next */
+	TOKEN_MS = 50, /* between two looks whether there is a token */
 };
 
 void kafka_outage_begins(struct kafka *k)
@@ -53,7 +54,7 @@ static void tell_held(struct kafka *k, const struct diagnosis_finding *list, siz
 	if (!k->held.status)
 		return;
 	for (size_t i = 0; i < count; i++)
-		if (strstr(k->held.text, list[i].name)) {
+		if (!list[i].is_partial && strstr(k->held.text, list[i].name)) {
 			trouble_found(k, &list[i]);
 			return;
 		}
@@ -75,10 +76,9 @@ void kafka_look_first(struct kafka *k)
 {
 	const struct kafka_conf *c = &k->reach;
 
-	/* A command for tokens is not run twice for that. */
-	k->looks_first = !c->token_cmd &&
-		(resolve_is_any(&c->resolves) ||
-			strchr(kafka_conf_text(c, "bootstrap.servers"), ','));
+	k->told_resolves = false;
+	k->looks_first = resolve_is_any(&c->resolves) ||
+		strchr(kafka_conf_text(c, "bootstrap.servers"), ',');
 	if (k->looks_first)
 		kafka_doubts(k);
 }
@@ -117,6 +117,18 @@ static void take_group(struct kafka *k, int64_t now_ms)
 		*v->remedy ? ")" : "");
 }
 
+/* Only by the client that is the first of its program. */
+static void tell_unused(struct kafka *k)
+{
+	const char *unused = diagnosis_unused(k->diagnosis);
+
+	if (k->told_resolves || !unused)
+		return;
+	k->told_resolves = true;
+	if (*unused)
+		msg_warn("%s", unused);
+}
+
 static void take_diagnosis(struct kafka *k, int64_t now_ms)
 {
 	const struct diagnosis_finding *list, *ours = diagnosis_ours(k->diagnosis);
@@ -130,6 +142,7 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 	if (ours && !brokers_were_there(&k->brokers))
 		trouble_found(k, ours);
 	tell_held(k, list, count);
+	tell_unused(k);
 	k->doubts = k->looks_first = false;
 	/* librdkafka would go on with both clusters. */
 	for (size_t i = 0; i < count; i++)
@@ -139,7 +152,8 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 		for (size_t i = 0; i < count; i++)
 			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
 				list[i].remedy, list[i].is_passing,
-				diagnosis_all_away(k->diagnosis));
+				diagnosis_all_away(k->diagnosis) ||
+					(list[i].is_partial && !brokers_were_there(&k->brokers)));
 	take_group(k, now_ms);
 	k->looks_again = diagnosis_is_short(k->diagnosis);
 	if (k->looks_again)
@@ -182,6 +196,32 @@ int64_t kafka_outage_next_ms(struct kafka *k)
 	return k->diagnose_ms;
 }
 
+/* A diagnosis logs in with the client's token, and begins when there is one: the command is not run
+ * for it. */
+static bool has_token(struct kafka *k)
+{
+	if (!k->token.command)
+		return true;
+	token_forget(k->reach.token);
+	k->reach.token = token_last(&k->token);
+	return k->reach.token;
+}
+
+static void start(struct kafka *k, int64_t now_ms)
+{
+	if (!has_token(k)) {
+		k->diagnose_ms = k->group_ms = now_ms + TOKEN_MS;
+		return;
+	}
+	k->diagnosis = diagnosis_start(&k->reach, k->looks_first, k->asks_group, k->wake_in);
+	k->was_diagnosed |= k->diagnosis != NULL;
+	k->diagnosed_ms = now_ms;
+	k->doubts = k->doubts && k->diagnosis;
+	k->looks_again = k->looks_again && !k->diagnosis;
+	k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);
+	k->group_ms = k->diagnose_ms;
+}
+
 void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 {
 	bool asks_group;
@@ -196,14 +236,6 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
 	}
-	if (!k->diagnosis && (asks_group || (!is_well(k) && now_ms >= k->diagnose_ms))) {
-		k->diagnosis =
-			diagnosis_start(&k->reach, k->looks_first, k->asks_group, k->wake_in);
-		k->was_diagnosed |= k->diagnosis != NULL;
-		k->diagnosed_ms = now_ms;
-		k->doubts = k->doubts && k->diagnosis;
-		k->looks_again = k->looks_again && !k->diagnosis;
-		k->diagnose_ms = now_ms + (k->diagnosis ? DIAGNOSE_AGAIN_MS : KAFKA_UNANSWERED_MS);
-		k->group_ms = k->diagnose_ms;
-	}
+	if (!k->diagnosis && (asks_group || (!is_well(k) && now_ms >= k->diagnose_ms)))
+		start(k, now_ms);
 }

@@ -260,6 +260,18 @@ bool resolve_map(const struct kafka_resolves *resolves, const char *host, const 
 	return found;
 }
 
+void resolve_each(const struct kafka_resolves *all, bool files, resolve_fn *fn, void *ctx)
+{
+	for (size_t i = 0; i < all->count; i++)
+		fn(ctx, all->list[i].host, all->list[i].port);
+	for (struct resolve_file *f = files ? all->files : NULL; f; f = f->next) {
+		pthread_mutex_lock(&f->lock);
+		for (size_t i = 0; i < f->lines.count; i++)
+			fn(ctx, f->lines.list[i].host, f->lines.list[i].port);
+		pthread_mutex_unlock(&f->lock);
+	}
+}
+
 int resolve_ask(const struct kafka_resolves *resolves, const char *node, const char *service,
 	const struct addrinfo *hints, struct addrinfo **res)
 {

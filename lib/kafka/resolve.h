@@ -31,6 +31,9 @@ const char *resolve_reread(const struct kafka_resolves *all, struct trouble *why
  * names it. */
 bool resolve_map(const struct kafka_resolves *resolves, const char *host, const char *port,
 	char **to_host, char **to_port);
+/* Calls @fn with each HOST:PORT that --resolve names; @files: with those in files, too. */
+typedef void resolve_fn(void *ctx, const char *host, const char *port);
+void resolve_each(const struct kafka_resolves *all, bool files, resolve_fn *fn, void *ctx);
 /* As getaddrinfo, with @resolves before the system's resolver. */
 int resolve_ask(const struct kafka_resolves *resolves, const char *node, const char *service,
 	const struct addrinfo *hints, struct addrinfo **res);

@@ -182,11 +182,18 @@ int token_run(const char *command, struct token *t, char *why, size_t why_size)
 	return bad;
 }
 
+void token_forget(const char *token)
+{
+	char *p = (char *)(uintptr_t)token;
+
+	if (p)
+		explicit_bzero(p, strlen(p));
+	free(p);
+}
+
 void token_free(struct token *t)
 {
-	if (t->text)
-		explicit_bzero(t->text, strlen(t->text));
-	free(t->text);
+	token_forget(t->text);
 	free(t->principal);
 }
 
@@ -230,6 +237,17 @@ void token_anew(rd_kafka_t *rk, struct token_source *source)
 		rd_kafka_oauthbearer_set_token(rk, source->last.text, wake_epoch_ms() + ANEW_MS,
 			source->last.principal, NULL, 0, text, sizeof(text));
 	pthread_mutex_unlock(&source->lock);
+}
+
+char *token_last(struct token_source *source)
+{
+	char *text = NULL;
+
+	pthread_mutex_lock(&source->lock);
+	if (source->last.text && wake_epoch_ms() < source->last.end_ms)
+		text = mem_dup(source->last.text);
+	pthread_mutex_unlock(&source->lock);
+	return text;
 }
 
 void token_source_close(struct token_source *source)

@@ -35,6 +35,10 @@ void token_prepare(rd_kafka_conf_t *conf);
 void token_start(rd_kafka_t *rk);
 /* Has librdkafka run the command again within two seconds; until then the last token serves. */
 void token_anew(rd_kafka_t *rk, struct token_source *source);
+/* The last token, to be freed by token_forget, for any thread; NULL: there is none yet, or it is
+ * over. */
+char *token_last(struct token_source *source);
+void token_forget(const char *token);
 /* Of a client that has ended. */
 void token_source_close(struct token_source *source);
 /* Defined where clients are made. */

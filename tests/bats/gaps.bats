@@ -153,6 +153,32 @@ ends_at() {
 	done
 }
 
+@test "what compaction has taken is no gap, before a position, in it and behind marks, nor are marks of transactions in it" {
+	local from round
+	topic=$(new_topic 1 cleanup.policy=compact segment.ms=100 min.cleanable.dirty.ratio=0 max.compaction.lag.ms=1 delete.retention.ms=0)
+	from=$(new_topic)
+	# The segment that is written to is not compacted: each round begins another one.
+	for round in 1 2 3; do
+		seq -f '{"key":"%.0f"}' 3 | jq -c '.payload = "x"' | kwrite -t "$from"
+		evpipe kread -g "$topic" -e "$from" '|' kwrite -t "$topic" --txn "$topic"
+		[ "$round" -ne 1 ] || ends_at 0 -e -g "$topic-read" "$topic"
+	done
+	wait_for '[ "$(kread -q -e "$topic" | head -n 1 | jq .offset)" -ge 8 ]'
+	for at in 0 1 3 4 7; do
+		ends_at 0 -e --on-gap stop -g "$(group_at $at "$topic")" "$topic"
+		[ ! -s err ]
+		[ "$(jq .offset out | xargs)" = '8 9 10' ]
+	done
+	# Its position has marks, of records that are no more.
+	ends_at 0 -e --on-gap stop -g "$topic-read" "$topic"
+	[ ! -s err ]
+	[ "$(jq .offset out | xargs)" = '8 9 10' ]
+	[ "$(metric lost_records_total m.prom)" -eq 0 ]
+	run -0 --separate-stderr kread -q -e --on-gap stop -o 2 "$topic"
+	[ -z "$stderr" ]
+	[ "${#lines[@]}" -eq 3 ]
+}
+
 @test "auto.offset.reset=error ends with 100 without a position, and beyond the end" {
 	topic=$(new_topic)
 	seq 3 | kproduce "$topic"

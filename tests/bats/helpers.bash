@@ -395,7 +395,7 @@ kafka_start() {
 		[ -e "$EVPIPE_KAFKA_DIR/pid" ] && alive "$(<"$EVPIPE_KAFKA_DIR/pid")" ||
 			"$ROOT/tests/kafka/start" "$EVPIPE_KAFKA_DIR" \
 				"${EVPIPE_KAFKA_VERSION:-4.1.0}" \
-				broker.session.timeout.ms=60000 >/dev/null
+				broker.session.timeout.ms=60000 log.cleaner.backoff.ms=300 >/dev/null
 	) </dev/null || return 1
 	KAFKA_BROKERS=$(<"$EVPIPE_KAFKA_DIR/bootstrap")
 	KAFKA_SASL=$(<"$EVPIPE_KAFKA_DIR/sasl")

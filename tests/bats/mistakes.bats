@@ -472,6 +472,28 @@ time.sleep(1000)' </dev/null
 	[ "$(jq -r .listener <<<"$output")" = '[::1]:1' ]
 }
 
+@test "a --resolve that fits no listener is told, once, and one that fits is not" {
+	local unused='--resolve kafka-1:9092, 127.0.0.1:1 ('$KAFKA_BROKERS' is advertised): not used, for no broker that is up advertises it' options program
+	options="--resolve kafka-1:9092:127.0.0.1 --resolve 127.0.0.1:1:127.0.0.1 --resolve $KAFKA_BROKERS:127.0.0.1"
+	for program in "kread -e orders" "kwrite -t orders"; do
+		# shellcheck disable=SC2086 # words
+		$program $options 2>err </dev/null
+		[[ $(<err) == "${program%% *}: warning: $unused, and -b does not name it" ]] || { cat err; false; }
+	done
+	# shellcheck disable=SC2086 # words
+	run -0 --separate-stderr kcheck $options
+	[[ $output == *"note: $unused, and -b does not name it"* ]]
+	[ -z "$stderr" ]
+	# shellcheck disable=SC2086 # words
+	[ "$(kcheck --json $options | jq -r .note)" = "$unused, and -b does not name it" ]
+	run -0 kread -e --resolve "$KAFKA_BROKERS:127.0.0.1" orders
+	run ! grep resolve <<<"$output"
+	# Lines of a file may be for other clusters.
+	echo kafka-1:9092:127.0.0.1 >file
+	run -0 --separate-stderr kread -e --resolve @file orders
+	[ -z "$stderr" ]
+}
+
 @test "forms of --resolve that are none are told, with what is wrong" {
 	table <<-'END'
 		kcheck -b x --resolve '*.kafka.test:9092:127.0.0.1'

@@ -39,6 +39,15 @@ with() {
 	[[ $output == *'login OAUTHBEARER'* ]]
 }
 
+@test "a command that is slow is run once, and not for the diagnosis beside it" {
+	local reach
+	for reach in "$KAFKA_SASL" "$KAFKA_SASL,127.0.0.1:${KAFKA_SASL/*:/}"; do
+		rm -f calls
+		KAFKA_SASL=$reach with kwrite "sleep 1.5; $T/jwt 600" --raw -t "$TOPIC" <<<slow
+		[ "$(wc -l <calls)" -eq 1 ]
+	done
+}
+
 # A diagnosis, which begins at once with several addresses or --resolve, has no such token: it says nothing then.
 @test "a token that librdkafka makes by itself lets in; kcheck says what it has none for" {
 	local reach own=(-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=OAUTHBEARER

@@ -99,6 +99,42 @@ static void another_state_knows_nothing_of_it(void **state)
 	brokers_close(&other);
 }
 
+/* The broker is told away when brokers_next_ms has nothing left to come. */
+static void each_address_of_a_name_is_tried_before_it_is_told(void **state)
+{
+	struct brokers b;
+
+	(void)state;
+	brokers_open(&b);
+	brokers_resolved(&b, "both", "9092", 2);
+	brokers_away(&b, 1000, "both:9092/1: Connect to ipv4#127.0.0.2:9092 failed: refused");
+	brokers_tick(&b, 1600);
+	assert_int_equal(brokers_next_ms(&b), 6000);
+	/* The second one answers. */
+	brokers_answered(&b, 1700, "both:9092/1", 1);
+	assert_true(brokers_tick(&b, 1700));
+	/* Now none does. */
+	brokers_away(&b, 2000, "both:9092/1: Connect to ipv4#127.0.0.2:9092 failed: refused");
+	brokers_away(&b, 2100, "both:9092/1: Connect to ipv4#127.0.0.1:9092 failed: refused");
+	brokers_tick(&b, 2100);
+	assert_int_equal(brokers_next_ms(&b), 2500);
+	brokers_tick(&b, 2500);
+	assert_int_equal(brokers_next_ms(&b), INT64_MAX);
+	brokers_answered(&b, 3000, "both:9092/1", 1);
+	brokers_tick(&b, 3000);
+	/* What is no matter of an address is told at once, and so is a name that has one now. */
+	brokers_away(&b, 4000, "both:9092/1: Disconnected");
+	brokers_tick(&b, 4000);
+	assert_int_equal(brokers_next_ms(&b), 4500);
+	brokers_answered(&b, 4100, "both:9092/1", 1);
+	brokers_tick(&b, 4100);
+	brokers_resolved(&b, "both", "9092", 1);
+	brokers_away(&b, 5000, "both:9092/1: Connect to ipv4#127.0.0.2:9092 failed: refused");
+	brokers_tick(&b, 5000);
+	assert_int_equal(brokers_next_ms(&b), 5500);
+	brokers_close(&b);
+}
+
 static void what_librdkafka_adds_is_cut_off(void **state)
 {
 	char text[] = AWAY;
@@ -127,6 +163,7 @@ int main(void)
 		cmocka_unit_test(the_answer_that_is_due_first_counts),
 		cmocka_unit_test(who_is_away_is_not_waited_for_as_mute),
 		cmocka_unit_test(another_state_knows_nothing_of_it),
+		cmocka_unit_test(each_address_of_a_name_is_tried_before_it_is_told),
 		cmocka_unit_test(what_librdkafka_adds_is_cut_off),
 	};
 
