@@ -26,15 +26,20 @@ static const char *other_protocol(const struct judge *j)
 	return as->sasl ? "SASL_SSL" : "SSL";
 }
 
+static void advise_listener(struct judge *j)
+{
+	judge_advise(j,
+		"broker %d must advertise a listener of the protocol %s to those who ask at "
+		"one: see listener.security.protocol.map and advertised.listeners",
+		j->l->brokers[0], j->c->conf->protocol);
+}
+
 static void advise_protocol(struct judge *j, const char *protocol)
 {
 	if (j->l->is_bootstrap)
 		judge_advise(j, "-X security.protocol=%s", protocol);
 	else
-		judge_advise(j,
-			"broker %d must advertise a listener of the protocol %s to those who ask at "
-			"one: see listener.security.protocol.map and advertised.listeners",
-			j->l->brokers[0], j->c->conf->protocol);
+		advise_listener(j);
 }
 
 static void advise_broker(struct judge *j)
@@ -121,9 +126,13 @@ static bool judge_looks(struct judge *j)
 			"the mechanisms %.*s",
 			protocol, (int)login->mechanisms.len, buf_as_span(&login->mechanisms).p);
 		judge_advise(j,
-			"-X security.protocol=SASL_%s -X sasl.mechanisms=%s -X sasl.username=USER -X "
-			"sasl.password=PASSWORD",
+			"%s%s%s-X security.protocol=SASL_%s -X sasl.mechanisms=%s -X "
+			"sasl.username=USER -X sasl.password=PASSWORD",
+			j->l->is_bootstrap ? "" : "here: -b ",
+			j->l->is_bootstrap ? "" : j->l->name, j->l->is_bootstrap ? "" : " ",
 			protocol, first_mechanism(login));
+		if (!j->l->is_bootstrap)
+			advise_listener(j);
 		return true;
 	}
 	proxy = look_of(j->a, TALK_LOOK_PROXY);

@@ -103,6 +103,13 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 		kafka_outage_begins(k);
 		return;
 	}
+	/* Nor does a controller take records, though it answers other questions. */
+	if (strstr(text, "No viable ProduceRequest ApiVersions")) {
+		brokers_all_away(&k->brokers);
+		k->up = false;
+		kafka_outage_begins(k);
+		return;
+	}
 	/* "a client must not be simultaneously connected to multiple clusters" */
 	if (strcmp(facility, "CLUSTERID") == 0) {
 		kafka_doubts(k);
@@ -232,6 +239,9 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 
 	if (judge_fenced(k, err))
 		return true;
+	/* Of a question that fails for the login; on_error is told which broker's, and why. */
+	if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION && strcmp(text, kafka_why(err)) == 0)
+		return false;
 	if (!config && !limit && err != RD_KAFKA_RESP_ERR__FATAL &&
 		err != RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
 		return false;

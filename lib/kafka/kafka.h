@@ -88,7 +88,8 @@ int kafka_timeout_ms(const struct kafka *k, int64_t now_ms);
  * whether it has. */
 bool kafka_put_away(struct kafka *k, struct buf *text);
 /* Does as if librdkafka had reported @err: notes trouble with the sentence @text when it is a
- * configuration error or fatal, and returns whether it is. */
+ * configuration error or fatal, and returns whether it is. Of a login that has failed librdkafka
+ * reports more: without that it is none yet. */
 bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text);
 /* How the right to an @operation on a @kind, "topic" or "group", is given to us: to be copied.
  * Static. */

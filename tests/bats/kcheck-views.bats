@@ -107,6 +107,23 @@ of() {
 	check 0 -g "$group"
 	grep -qx "  member evpipe-kread /127.0.0.1 reads $topic 0 1" out
 	[ "$(of group '[.state, (.members[0].partitions | length)]')" = '["Stable",2]' ]
+	# What is read and has no position stands there, too.
+	[ "$(of group '.positions[1]')" = "{\"topic\":\"$topic\",\"partition\":1,\"committed\":null,\"end\":0,\"lag\":null}" ]
+	grep -qx "  $topic 1  committed -  end 0  lag -" out
+	grep -qx "note: group '$group' has no position yet in 1 of the partitions that it reads" out
+}
+
+@test "-g: a position that is none any more is noted" {
+	topic=$(new_topic) group=$(unique g)
+	seq 10 | kproduce "$topic" -p 0
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" trim "$topic" 0 5
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" commit "$group" "$topic" 0 4
+	check 0 -g "$group"
+	grep -q "has the position 4 in topic '$topic', partition 0, which is before the beginning, 5: what it has not read there was deleted$" out
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" commit "$group" "$topic" 0 11
+	check 0 -g "$group"
+	[ "$(of group .note)" = "\"group '$group' has no member: nobody reads; has the position 11 in topic '$topic', partition 0, \
+which is beyond the end, 10: the topic was truncated, or made anew\"" ]
 }
 
 @test "-g of a group that does not exist yet is a note" {

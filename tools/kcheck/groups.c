@@ -8,6 +8,7 @@
 #include "base/wake.h"
 
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -186,33 +187,116 @@ static int by_place(const void *a, const void *b)
 	return order ? order : (p->partition > q->partition) - (p->partition < q->partition);
 }
 
+/* Partitions that members read, and in which it has no position yet, beside those in which it has. */
+static void add_unread(struct view_group *g)
+{
+	size_t count = g->committed.count;
+
+	for (int32_t i = 0; i < g->group.member_count; i++)
+		for (size_t k = 0; k < g->group.members[i].places.count; k++) {
+			const struct query_place *p = &g->group.members[i].places.list[k];
+
+			if (count && bsearch(p, g->committed.list, count, sizeof(*p), by_place))
+				continue;
+			query_add_place(&g->committed, (struct span){p->topic, strlen(p->topic)},
+				p->partition)
+				->offset = -1;
+		}
+	if (g->committed.count)
+		qsort(g->committed.list, g->committed.count, sizeof(*g->committed.list), by_place);
+}
+
+static void note(struct view_group *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct view_group *g, const char *fmt, ...)
+{
+	char *text = g->verdict.note;
+	size_t size = sizeof(g->verdict.note), n = strlen(text);
+	va_list ap;
+
+	n += (size_t)snprintf(text + n, size - n, n ? "; " : "group '%.255s' ", g->name);
+	va_start(ap, fmt);
+	vsnprintf(text + n, size - n, fmt, ap);
+	va_end(ap);
+}
+
+static void note_members(struct view_group *g)
+{
+	bool is_dead = g->group.state && strcmp(g->group.state, "Dead") == 0;
+
+	if (g->group.state && !g->group.member_count)
+		note(g,
+			is_dead && !g->committed.count
+				? "does not exist yet: it has no member and no position"
+				: "has no member: nobody reads");
+}
+
+/* What is odd about a position; @ends: of its partition, NULL: not told. Returns whether it is. */
+static bool note_place(
+	struct view_group *g, const struct query_place *p, const struct view_ends *ends)
+{
+	const char *why = NULL;
+	int64_t bound = 0;
+
+	if (!ends || p->offset < 0)
+		return false;
+	if (ends->end >= 0 && p->offset > ends->end) {
+		bound = ends->end;
+		why = "is beyond the end, %lld: the topic was truncated, or made anew";
+	} else if (p->offset < ends->begin) {
+		bound = ends->begin;
+		why = "is before the beginning, %lld: what it has not read there was deleted";
+	}
+	if (!why)
+		return false;
+	note(g, "has the position %lld in topic '%.255s', partition %d, which ",
+		(long long)p->offset, p->topic, p->partition);
+	snprintf(g->verdict.note + strlen(g->verdict.note),
+		sizeof(g->verdict.note) - strlen(g->verdict.note), why, (long long)bound);
+	return true;
+}
+
+static const struct view_ends *find_ends(
+	const struct view_topics *topics, const struct query_place *p)
+{
+	for (size_t i = 0; i < topics->count; i++) {
+		const struct view_topic *t = &topics->list[i];
+
+		if (!t->ends || strcmp(t->t.name, p->topic))
+			continue;
+		for (int32_t k = 0; k < t->t.partition_count; k++)
+			if (t->t.partitions[k].id == p->partition)
+				return &t->ends[k];
+	}
+	return NULL;
+}
+
 /* The ends of the partitions in which it has a position: a look at their topics has them. */
 static void add_lag(struct views *v, struct view_group *g)
 {
 	const char **names = mem_alloc((g->committed.count + 1) * sizeof(*names));
 	struct view_topics topics = {0};
-	size_t n = 0;
+	size_t n = 0, unread = 0;
+	bool is_odd = false;
 
 	for (size_t i = 0; i < g->committed.count; i++)
 		if (!i || strcmp(g->committed.list[i].topic, g->committed.list[i - 1].topic) != 0)
 			names[n++] = g->committed.list[i].topic;
 	names[n] = NULL;
 	g->ends = mem_alloc((g->committed.count + 1) * sizeof(*g->ends));
-	memset(g->ends, -1, (g->committed.count + 1) * sizeof(*g->ends));
 	if (n)
 		views_topics(v, names, &topics);
 	for (size_t i = 0; i < g->committed.count; i++) {
 		const struct query_place *p = &g->committed.list[i];
+		const struct view_ends *ends = find_ends(&topics, p);
 
-		for (size_t k = 0; k < topics.count; k++)
-			for (int32_t m = 0; m < topics.list[k].t.partition_count; m++)
-				if (topics.list[k].ends &&
-					strcmp(topics.list[k].t.name, p->topic) == 0 &&
-					topics.list[k].t.partitions[m].id == p->partition)
-					g->ends[i] = topics.list[k].ends[m].end;
+		g->ends[i] = ends ? ends->end : -1;
 		if (g->ends[i] >= 0 && p->offset >= 0)
 			g->lag += g->ends[i] > p->offset ? g->ends[i] - p->offset : 0;
+		unread += p->offset < 0;
+		is_odd = is_odd || note_place(g, p, ends);
 	}
+	if (unread)
+		note(g, "has no position yet in %zu of the partitions that it reads", unread);
 	views_topics_free(&topics);
 	free(names);
 }
@@ -229,15 +313,10 @@ void views_group(struct views *v, const char *name, struct view_group *out)
 		qsort(out->committed.list, out->committed.count, sizeof(*out->committed.list),
 			by_place);
 	out->lag = 0;
+	note_members(out);
+	add_unread(out);
 	add_lag(v, out);
 	snprintf(out->verdict.text, sizeof(out->verdict.text), "good");
-	if (!out->group.state || out->group.member_count)
-		return;
-	snprintf(out->verdict.note, sizeof(out->verdict.note),
-		strcmp(out->group.state, "Dead") == 0 && !out->committed.count
-			? "group '%s' does not exist yet: it has no member and no position"
-			: "group '%s' has no member: nobody reads",
-		name);
 }
 
 void views_group_free(struct view_group *g)
