@@ -114,6 +114,24 @@ static struct brokers_lost *lost(struct brokers *b, int64_t now_ms, const char *
 	return a;
 }
 
+static bool is_node(const struct brokers *b, int32_t id)
+{
+	for (int i = 0; i < b->node_count; i++)
+		if (b->nodes[i] == id)
+			return true;
+	return false;
+}
+
+/* Of "host:port/1: reason"; of "host:port/bootstrap: reason" it is -1. */
+static int32_t node_of(const char *text, const char *reason)
+{
+	const char *slash = memrchr(text, '/', (size_t)(reason - text));
+	char *end;
+	long id = slash ? strtol(slash + 1, &end, 10) : -1;
+
+	return slash && end == reason ? (int32_t)id : -1;
+}
+
 void brokers_away(struct brokers *b, int64_t now_ms, const char *text)
 {
 	const char *reason = strstr(text, ": ");
@@ -128,6 +146,7 @@ void brokers_away(struct brokers *b, int64_t now_ms, const char *text)
 	a = lost(b, now_ms, name);
 	if (a) {
 		a->back = false;
+		a->was_there |= is_node(b, node_of(text, reason));
 		/* Of the same address it tells once in half a minute. */
 		a->untried = strncmp(reason, ": Connect to ", 13) == 0 ? a->untried - 1 : 0;
 		if (!a->explained) {
@@ -152,11 +171,31 @@ void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const 
 		 * address it was. */
 		if (!passing || !strstr(a->cause, "refused"))
 			snprintf(a->cause, sizeof(a->cause), "%s", cause);
-		snprintf(a->remedy, sizeof(a->remedy), "%s", remedy);
+		snprintf(a->remedy, sizeof(a->remedy), "%s",
+			passing && a->was_there && !all ? "" : remedy);
 		a->explained = true;
 		a->at_once = !passing;
 	}
 	pthread_mutex_unlock(&b->lock);
+}
+
+void brokers_looked(struct brokers *b)
+{
+	pthread_mutex_lock(&b->lock);
+	for (int i = 0; i < b->away_count; i++)
+		b->away[i].looked = true;
+	pthread_mutex_unlock(&b->lock);
+}
+
+bool brokers_wonder(struct brokers *b)
+{
+	bool wonder = false;
+
+	pthread_mutex_lock(&b->lock);
+	for (int i = 0; i < b->away_count; i++)
+		wonder |= !b->away[i].looked && !b->away[i].back;
+	pthread_mutex_unlock(&b->lock);
+	return wonder;
 }
 
 bool brokers_were_there(struct brokers *b)
@@ -208,8 +247,11 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
 	b->answered = true;
 	b->due_ms = 0;
 	b->answered_ms = now_ms;
-	if (id >= 0)
+	if (id >= 0) {
 		b->node_ms = now_ms;
+		if (b->node_count < BROKERS_AWAY_MAX && !is_node(b, id))
+			b->nodes[b->node_count++] = id;
+	}
 	a = b->away_count && broker_name(broker, strlen(broker), name, sizeof(name)) ? find(b, name)
 										     : NULL;
 	if (a)

@@ -29,6 +29,8 @@ struct brokers {
 		bool reported, back;
 		bool explained; /* the cause is that of brokers_explain, and stays */
 		bool at_once; /* it is no matter of a moment */
+		bool was_there; /* it has answered before */
+		bool looked; /* a diagnosis has ended since */
 		int untried; /* addresses of its name that have not failed yet */
 	} * away;
 	int away_count;
@@ -48,6 +50,8 @@ struct brokers {
 		int addresses;
 	} * names;
 	int name_count;
+	int32_t nodes[BROKERS_AWAY_MAX]; /* ids of brokers that have answered */
+	int node_count;
 	bool awaits; /* a diagnosis is under way */
 	bool answered; /* since all brokers were last away */
 	int64_t node_ms; /* when a broker answered last that is not just a bootstrap address */
@@ -69,11 +73,15 @@ void brokers_resolved(struct brokers *b, const char *host, const char *port, int
 void brokers_all_away(struct brokers *b);
 /* A diagnosis has found why @name, HOST:PORT, cannot be used. @passing: it may be over soon. @all:
  * so it is with all of them; else this explains only what is known to be away, for the client may
- * not need the others. */
+ * not need the others, and has no remedy for one that was there and may be back soon. */
 void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const char *cause,
 	const char *remedy, bool passing, bool all);
 /* Whether a diagnosis is under way: what is away is told when it is done, or after five seconds. */
 void brokers_await(struct brokers *b, bool diagnosis);
+/* A diagnosis has ended. */
+void brokers_looked(struct brokers *b);
+/* Whether one is away of which no diagnosis knows. */
+bool brokers_wonder(struct brokers *b);
 /* Whether one that is more than a bootstrap address has ever answered. */
 bool brokers_were_there(struct brokers *b);
 /* When any broker answered last; 0: none has. */

@@ -128,9 +128,8 @@ static bool judge_looks(struct judge *j)
 		judge_advise(j,
 			"%s%s%s-X security.protocol=SASL_%s -X sasl.mechanisms=%s -X "
 			"sasl.username=USER -X sasl.password=PASSWORD",
-			j->l->is_bootstrap ? "" : "here: -b ",
-			j->l->is_bootstrap ? "" : j->l->name, j->l->is_bootstrap ? "" : " ",
-			protocol, first_mechanism(login));
+			j->l->is_bootstrap ? "" : "here: -b ", j->l->is_bootstrap ? "" : j->l->name,
+			j->l->is_bootstrap ? "" : " ", protocol, first_mechanism(login));
 		if (!j->l->is_bootstrap)
 			advise_listener(j);
 		return true;

@@ -242,6 +242,8 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	/* Of a question that fails for the login; on_error is told which broker's, and why. */
 	if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION && strcmp(text, kafka_why(err)) == 0)
 		return false;
+	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
+		kafka_misses(k);
 	if (!config && !limit && err != RD_KAFKA_RESP_ERR__FATAL &&
 		err != RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
 		return false;

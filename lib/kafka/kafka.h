@@ -54,6 +54,7 @@ struct kafka {
 	bool doubts;
 	bool looks_first; /* the doubt is the one that each program begins with */
 	bool told_resolves; /* what of --resolve is not used, if anything */
+	bool misses; /* kafka_misses was called: any broker may be needed */
 	bool looks_again; /* a diagnosis is due though Kafka answers, and nothing waits for it */
 	int64_t doubt_ms; /* not before */
 	bool has_coordinator; /* of a group, or of transactions */
@@ -103,6 +104,8 @@ void kafka_doubts(struct kafka *k);
  * or written. For the first client of a program, after kafka_start; those made later go the same
  * way. */
 void kafka_look_first(struct kafka *k);
+/* Something is not done, though Kafka answers: a diagnosis looks whether a broker is none. */
+void kafka_misses(struct kafka *k);
 /* A member of a group waits long for its partitions: has the group a coordinator that can be
  * reached? If it has not, and has none ten seconds later, that is said, unless the answer is not
  * wanted any more (@on false) when it comes. librdkafka says nothing. */

@@ -117,6 +117,16 @@ static void take_group(struct kafka *k, int64_t now_ms)
 		*v->remedy ? ")" : "");
 }
 
+void kafka_misses(struct kafka *k)
+{
+	int64_t now_ms = wake_now_ms();
+
+	if (k->diagnosis || (k->misses && now_ms - k->diagnosed_ms < DIAGNOSE_AGAIN_MS))
+		return;
+	k->misses = k->looks_again = true;
+	k->diagnose_ms = now_ms;
+}
+
 /* Only by the client that is the first of its program. */
 static void tell_unused(struct kafka *k)
 {
@@ -127,6 +137,20 @@ static void tell_unused(struct kafka *k)
 	k->told_resolves = true;
 	if (*unused)
 		msg_warn("%s", unused);
+}
+
+static void explain(
+	struct kafka *k, int64_t now_ms, const struct diagnosis_finding *list, size_t count)
+{
+	bool were_there = brokers_were_there(&k->brokers);
+	bool all_away = (!k->up || !were_there) && diagnosis_all_away(k->diagnosis);
+
+	for (size_t i = 0; i < count; i++)
+		brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason, list[i].remedy,
+			list[i].is_passing,
+			all_away || (list[i].is_partial && !were_there) ||
+				(k->misses && !list[i].is_passing && !list[i].is_partial));
+	k->misses = false;
 }
 
 static void take_diagnosis(struct kafka *k, int64_t now_ms)
@@ -148,12 +172,9 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 	for (size_t i = 0; i < count; i++)
 		if (list[i].is_stranger)
 			trouble_found(k, &list[i]);
-	if (!k->trouble.status && (!k->up || !brokers_were_there(&k->brokers)))
-		for (size_t i = 0; i < count; i++)
-			brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason,
-				list[i].remedy, list[i].is_passing,
-				diagnosis_all_away(k->diagnosis) ||
-					(list[i].is_partial && !brokers_were_there(&k->brokers)));
+	if (!k->trouble.status)
+		explain(k, now_ms, list, count);
+	brokers_looked(&k->brokers);
 	take_group(k, now_ms);
 	k->looks_again = diagnosis_is_short(k->diagnosis);
 	if (k->looks_again)
@@ -185,7 +206,8 @@ static void look_when_quiet(struct kafka *k, int64_t now_ms)
 
 static bool is_well(struct kafka *k)
 {
-	return k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k);
+	return k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k) &&
+		!brokers_wonder(&k->brokers);
 }
 
 int64_t kafka_outage_next_ms(struct kafka *k)

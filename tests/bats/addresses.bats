@@ -70,6 +70,31 @@ print(*(line.split(",")[9] for line in s.makefile() if line.startswith("k%s,FRON
 		"$BROKERS_DIR/haproxy.sock" "$1"
 }
 
+@test "what is wrong with one broker of three is told by kread and kwrite, with the remedy" {
+	local bad words program name=kafka-3.example.invalid:9092
+	topic=$(new_topic 1 replicas=3,)
+	spawn http python3 -u -c 'import http.server
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+print(s.server_address[1], flush=True)
+s.serve_forever()' </dev/null
+	wait_lines http.out 1
+	by 1 2 3
+	while IFS='|' read -r bad words; do
+		RESOLVE[5]=${bad:-unused.example.invalid:1:127.0.0.1}
+		spawn reads kread -b "$(broker_at 1 HIDDEN)" "${RESOLVE[@]}" "$topic" </dev/null
+		spawn writes kwrite -b "$(broker_at 1 HIDDEN)" "${RESOLVE[@]}" --raw -t "$topic" <<<x
+		for program in reads writes; do
+			wait_file_contains $program.err "cannot reach broker $name: $words; waiting for it (here: --resolve $name:ADDRESS[:PORT], where broker 3 can be reached;"
+			kill -KILL "$(pid_of $program)"
+			wait_exit $program
+		done
+	done <<-END
+		|the host name 'kafka-3.example.invalid' does not resolve here: Name or service not known
+		$name:127.0.0.1:1|Connect to ipv4#127.0.0.1:1 failed: Connection refused
+		$name:127.0.0.1:$(<http.out)|an HTTP server answers there, no broker of Kafka
+	END
+}
+
 @test "client.rack: the nearest replica is read, not the leader" {
 	local n was=()
 	topic=$(new_topic 1 replicas=2,3)

@@ -135,6 +135,31 @@ static void each_address_of_a_name_is_tried_before_it_is_told(void **state)
 	brokers_close(&b);
 }
 
+static void a_diagnosis_is_wanted_once_for_each_that_is_away(void **state)
+{
+	struct brokers b;
+
+	(void)state;
+	brokers_open(&b);
+	assert_false(brokers_wonder(&b));
+	brokers_answered(&b, 1000, "one:9092/1", 1);
+	brokers_away(&b, 1000, "two:9092/2: Disconnected");
+	brokers_away(&b, 1000, "one:9092/1: Disconnected");
+	assert_true(brokers_wonder(&b));
+	/* Of one that was there, and may be back, the way to it is known. */
+	brokers_explain(&b, 1000, "one:9092", "refused", "another address", true, false);
+	brokers_explain(&b, 1000, "two:9092", "refused", "another address", true, false);
+	assert_string_equal(b.away[0].remedy, "another address");
+	assert_string_equal(b.away[1].remedy, "");
+	brokers_looked(&b);
+	assert_false(brokers_wonder(&b));
+	brokers_away(&b, 2000, "three:9092/3: Disconnected");
+	assert_true(brokers_wonder(&b));
+	brokers_answered(&b, 2000, "three:9092/3", 3);
+	assert_false(brokers_wonder(&b));
+	brokers_close(&b);
+}
+
 static void what_librdkafka_adds_is_cut_off(void **state)
 {
 	char text[] = AWAY;
@@ -164,6 +189,7 @@ int main(void)
 		cmocka_unit_test(who_is_away_is_not_waited_for_as_mute),
 		cmocka_unit_test(another_state_knows_nothing_of_it),
 		cmocka_unit_test(each_address_of_a_name_is_tried_before_it_is_told),
+		cmocka_unit_test(a_diagnosis_is_wanted_once_for_each_that_is_away),
 		cmocka_unit_test(what_librdkafka_adds_is_cut_off),
 	};
 

@@ -140,10 +140,12 @@ static void ask(struct stall *st, const struct topic *t, bool up, int64_t now_ms
 	if (listing_is_out(&st->listing) || !(waits || seeks))
 		return;
 	st->asked_ms = now_ms;
-	if (seeks)
+	if (seeks) {
 		listing_ask_brokers(&st->listing);
-	else
-		listing_ask_topic(&st->listing, t->name);
+		return;
+	}
+	kafka_misses(st->kafka);
+	listing_ask_topic(&st->listing, t->name);
 }
 
 void stall_serve(struct stall *st, bool up, int64_t now_ms)
