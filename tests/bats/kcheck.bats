@@ -11,6 +11,7 @@ setup_file() {
 		'LEAF SSL - leaf' 'OLD SSL - old' 'WILD SSL - wild' 'MUTUAL SSL' 'LOGIN SASL_SSL' 'MIXED PLAINTEXT 127.0.0.1:@TLS@' \
 		'INSIDE PLAINTEXT kafka-0.kafka.default.svc:9092' 'POD PLAINTEXT kafka-broker-x:9092' \
 		'LATE SSL 127.0.0.1:@EXPIRED@' 'CROSS SSL localhost:@CROSS@' 'DROPPED PLAINTEXT 127.9.9.9:@FAR@' \
+		'QUORUM PLAINTEXT 127.0.0.1:@CONTROLLER@' 'OPEN SASL_PLAINTEXT 127.0.0.1:@PLAIN@' 'SHUT PLAINTEXT 127.0.0.1:@SASL@' \
 		-- offsets.topic.replication.factor=3
 }
 
@@ -393,6 +394,22 @@ in_namespace() {
 
 @test "the listener of a controller" {
 	bad 100 'it is the listener of a controller' '-b HOST:PORT' -b "$(at CONTROLLER)"
+}
+
+@test "an advertised address is a controller's, wants no login, or wants one: kread and kwrite say so, too" {
+	topic=$(new_topic)
+	bad 111 'advertised by broker 1: it is the listener of a controller' "--resolve $(at CONTROLLER):$(at QUORUM)" -b "$(at QUORUM)"
+	spawn writes kwrite --raw -t "$topic" -b "$(at QUORUM)" <<<x
+	wait_file_contains writes.err "cannot reach broker $(at CONTROLLER): it is the listener of a controller"
+	[ "$(wc -l <writes.err)" -eq 1 ]
+	LOGIN+=(-X sasl.password=secret)
+	bad 111 'advertised by broker 1: it wants no login (SASL)' 'must advertise a listener of the protocol SASL_PLAINTEXT' \
+		-b "$(at OPEN)" "${LOGIN[@]}"
+	run -100 kread -e -b "$(at OPEN)" "${LOGIN[@]}" "$topic"
+	[[ $output == "kread: $(at PLAIN): it wants no login (SASL), "* ]]
+	bad 111 'advertised by broker 1: it wants a login (SASL)' "here: -b $(at SASL) -X security.protocol=SASL_PLAINTEXT" -b "$(at SHUT)"
+	spawn reads kread -e -b "$(at SHUT)" "$topic" </dev/null
+	wait_file_contains reads.err "cannot reach broker $(at SASL): it wants a login (SASL)"
 }
 
 @test "servers of other protocols" {
