@@ -66,8 +66,8 @@ void brokers_close(struct brokers *b);
 /* An error of one broker's connection, in librdkafka's words: "host:port/1: reason (after 3ms in
  * state CONNECT)". Another text is no broker's and does nothing. */
 void brokers_away(struct brokers *b, int64_t now_ms, const char *text);
-/* The name of a broker has so many addresses. librdkafka tries one after the other, and tells of each
- * that fails: what is said of the broker waits until all have, for five seconds at most. */
+/* The name of a broker has so many addresses. librdkafka tries one after the other, and tells of
+ * each that fails: what is said of the broker waits until all have, for five seconds at most. */
 void brokers_resolved(struct brokers *b, const char *host, const char *port, int addresses);
 /* None can be reached. */
 void brokers_all_away(struct brokers *b);

@@ -110,13 +110,13 @@ struct check_listener *check_broker(const struct check *c, int32_t id);
 /* A further listener, as if @broker had advertised it; the one that is there already if it is. */
 struct check_listener *check_add(
 	struct check *c, const char *host, const char *port, int32_t broker, int64_t now_us);
-/* Of a listener that can be used: an address @a of it that cannot, in words that go on from its name,
- * and how it is left out. */
+/* Of a listener that can be used: an address @a of it that cannot, in words that go on from its
+ * name, and how it is left out. */
 void check_dead_address(const struct check_listener *l, const struct check_address *a, char *why,
 	size_t why_size, char *remedy, size_t remedy_size);
-/* Appends to @text which HOST:PORT of --resolve are neither of -b nor advertised, as a sentence. Of one
- * that is done; @files: those in files count, too. Returns whether that is known: a broker has told
- * the others. */
+/* Appends to @text, as a sentence, which HOST:PORT of --resolve are neither of -b nor advertised. Of
+ * one that is done; @files: those in files count, too. Returns whether that is known: a broker has
+ * told the others. */
 bool check_unused(const struct check *c, bool files, char *text, size_t size);
 /* The worst status of all, with its sentence. */
 const struct check_verdict *check_worst(const struct check *c);

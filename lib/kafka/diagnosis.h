@@ -15,7 +15,8 @@ struct diagnosis_finding {
 	char reason[640];
 	char remedy[640]; /* "" */
 	bool is_stranger; /* a broker answers there, of another cluster */
-	/* Another address of the name can be used. This one is silent, and a client may wait for it long. */
+	/* Another address of the name can be used. This one is silent, and a client may wait for it
+	 * long. */
 	bool is_partial;
 	bool is_passing; /* it may be over soon: a broker that starts again looks so */
 };

@@ -187,7 +187,7 @@ static int by_place(const void *a, const void *b)
 	return order ? order : (p->partition > q->partition) - (p->partition < q->partition);
 }
 
-/* Partitions that members read, and in which it has no position yet, beside those in which it has. */
+/* Partitions that members read, and in which it has no position yet, beside those with one. */
 static void add_unread(struct view_group *g)
 {
 	size_t count = g->committed.count;
