@@ -114,9 +114,9 @@ struct check_listener *check_add(
  * name, and how it is left out. */
 void check_dead_address(const struct check_listener *l, const struct check_address *a, char *why,
 	size_t why_size, char *remedy, size_t remedy_size);
-/* Appends to @text, as a sentence, which HOST:PORT of --resolve are neither of -b nor advertised. Of
- * one that is done; @files: those in files count, too. Returns whether that is known: a broker has
- * told the others. */
+/* Appends to @text, as a sentence, which HOST:PORT of --resolve are neither of -b nor advertised.
+ * Of one that is done; @files: those in files count, too. Returns whether that is known: a broker
+ * has told the others. */
 bool check_unused(const struct check *c, bool files, char *text, size_t size);
 /* The worst status of all, with its sentence. */
 const struct check_verdict *check_worst(const struct check *c);
