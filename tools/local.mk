@@ -21,7 +21,7 @@ tools_bin_kwrite_SOURCES = tools/kwrite/kwrite.c tools/kwrite/anew.c tools/kwrit
 	tools/kwrite/message.c tools/kwrite/message.h tools/kwrite/partition.c tools/kwrite/partition.h tools/kwrite/place.c tools/kwrite/place.h \
 	tools/kwrite/receipts.c tools/kwrite/receipts.h tools/kwrite/resend.c tools/kwrite/resend.h tools/kwrite/shape.c tools/kwrite/shape.h tools/kwrite/stall.c tools/kwrite/stall.h \
 	tools/kwrite/call.c tools/kwrite/call.h \
-	tools/kwrite/positions.c tools/kwrite/positions.h tools/kwrite/txn.c tools/kwrite/txn.h
+	tools/kwrite/positions.c tools/kwrite/positions.h tools/kwrite/txn-client.c tools/kwrite/txn.c tools/kwrite/txn.h
 tools_bin_kwrite_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kwrite_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
 tools_bin_kcheck_SOURCES = tools/kcheck/kcheck.c tools/kcheck/groups.c tools/kcheck/identity.c tools/kcheck/names.c tools/kcheck/show.c tools/kcheck/show-views.c \

@@ -298,17 +298,6 @@ void kafka_take_event(struct kafka *k, rd_kafka_event_t *event)
 		on_log(k->rk, level, facility, text);
 }
 
-const char *kafka_why(rd_kafka_resp_err_t err)
-{
-	const char *text = rd_kafka_err2str(err);
-
-	if (strncmp(text, "Broker: ", 8) == 0)
-		text += 8;
-	else if (strncmp(text, "Local: ", 7) == 0)
-		text += 7;
-	return text;
-}
-
 /* ---- the client ---- */
 
 /* Makes librdkafka's part, with all callbacks to @k. */

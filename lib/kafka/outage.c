@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Kafka does not answer: why, as a diagnosis finds. */
+/* Kafka does not answer: why, as a diagnosis finds, or as librdkafka says. */
 #define _GNU_SOURCE
 #include "kafka/kafka-parts.h"
 
@@ -17,6 +17,17 @@ enum {
 	QUIET_MS = 8000, /* longer than from one heartbeat to the next */
 	TOKEN_MS = 50, /* between two looks whether there is a token */
 };
+
+const char *kafka_why(rd_kafka_resp_err_t err)
+{
+	const char *text = rd_kafka_err2str(err);
+
+	if (strncmp(text, "Broker: ", 8) == 0)
+		text += 8;
+	else if (strncmp(text, "Local: ", 7) == 0)
+		text += 7;
+	return text;
+}
 
 void kafka_outage_begins(struct kafka *k)
 {

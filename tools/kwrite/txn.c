@@ -47,7 +47,6 @@ enum {
 	PATIENCE_MS = 50, /* for the source's answer, before more lines are taken */
 	IDLE_MS = 1000,
 	ABORT_MS = 5000,
-	TURN_MS = 10,
 	RECORDS_MAX = 100000,
 	LABELS_MAX = 256 << 10, /* bytes */
 };
@@ -68,14 +67,6 @@ void txn_check(const struct txn_opts *o, const char *path)
 		opt_bad("--positions is for --txn");
 	if (o->positions->count && !*o->positions->sval[0])
 		opt_bad("--positions takes the name of a topic");
-}
-
-void txn_prepare(const struct txn_opts *o, rd_kafka_conf_t *conf)
-{
-	if (!o->id->count)
-		return;
-	rd_kafka_conf_set_dr_msg_cb(conf, NULL);
-	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR);
 }
 
 void txn_open(
@@ -99,60 +90,6 @@ void txn_open(
 	p->sink = s;
 	if (p->id && p->name)
 		ack_keep_place(&s->ack);
-}
-
-void txn_poll(struct txn *t, int timeout_ms)
-{
-	const rd_kafka_message_t *m;
-	rd_kafka_event_t *event;
-
-	if (!t->id)
-		rd_kafka_poll(t->kafka->rk, timeout_ms);
-	while (t->id && (event = rd_kafka_queue_poll(t->queue, timeout_ms))) {
-		if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_DR)
-			kafka_take_event(t->kafka, event);
-		else
-			while ((m = rd_kafka_event_message_next(event)))
-				t->told(t->kafka->rk, m, NULL);
-		rd_kafka_event_destroy(event);
-		timeout_ms = 0;
-	}
-}
-
-/* ---- calls ---- */
-
-/* -1: as long as the transaction lives. */
-static rd_kafka_error_t *init_transactions(void *rk)
-{
-	return rd_kafka_init_transactions(rk, -1);
-}
-
-static rd_kafka_error_t *commit_transaction(void *rk)
-{
-	return rd_kafka_commit_transaction(rk, -1);
-}
-
-static rd_kafka_error_t *abort_transaction(void *rk)
-{
-	return rd_kafka_abort_transaction(rk, -1);
-}
-
-bool txn_abort(struct txn *t, int64_t until_ms)
-{
-	call_start(&t->call, t->kafka, abort_transaction, t->kafka->rk);
-	/* It waits until the reports of what it gives up have been taken. */
-	while (call_waits(&t->call) && wake_now_ms() < until_ms)
-		txn_poll(t, TURN_MS);
-	return call_take(&t->call) && !t->call.error;
-}
-
-bool txn_close(struct txn *t)
-{
-	if (t->call.is_out && !call_take(&t->call))
-		return false;
-	if (t->queue)
-		rd_kafka_queue_destroy(t->queue);
-	return true;
 }
 
 /* ---- its records ---- */
@@ -231,6 +168,17 @@ static void report(struct txn *t)
 }
 
 /* ---- failing ---- */
+
+/* -1: as long as the transaction lives. */
+static rd_kafka_error_t *init_transactions(void *rk)
+{
+	return rd_kafka_init_transactions(rk, -1);
+}
+
+static rd_kafka_error_t *commit_transaction(void *rk)
+{
+	return rd_kafka_commit_transaction(rk, -1);
+}
 
 /* Returns what has become of it; "": there is none. */
 static const char *end_transaction(struct txn *t)
