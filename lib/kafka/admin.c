@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: ISC */
 #include "kafka/admin.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 void admin_ask_configs(rd_kafka_t *rk, const struct admin_question *q)
 {
-	rd_kafka_ConfigResource_t *resource =
-		rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, q->topic);
+	rd_kafka_ConfigResource_t *resource;
 	rd_kafka_AdminOptions_t *options =
 		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-	char why[128];
+	char why[128], number[16];
 
+	snprintf(number, sizeof(number), "%" PRId32, q->broker);
+	resource = q->topic ? rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, q->topic)
+			    : rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, number);
 	rd_kafka_AdminOptions_set_request_timeout(options, q->timeout_ms, why, sizeof(why));
-	if (q->broker >= 0)
+	/* librdkafka asks a broker about itself anyway. */
+	if (q->topic && q->broker >= 0)
 		rd_kafka_AdminOptions_set_broker(options, q->broker, why, sizeof(why));
 	rd_kafka_AdminOptions_set_opaque(options, q->opaque);
 	rd_kafka_DescribeConfigs(rk, &resource, 1, options, q->answers);

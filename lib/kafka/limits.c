@@ -2,10 +2,9 @@
 #include "kafka/limits.h"
 
 #include "base/msg.h"
+#include "kafka/admin.h"
 #include "kafka/topics.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,18 +23,9 @@ void limits_close(struct limits *l)
 
 void limits_ask(struct limits *l, int32_t broker)
 {
-	rd_kafka_t *rk = l->kafka->rk;
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-	rd_kafka_ConfigResource_t *resource;
-	char why[128], number[16];
-
-	snprintf(number, sizeof(number), "%" PRId32, broker);
-	resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, number);
-	rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, why, sizeof(why));
-	rd_kafka_DescribeConfigs(rk, &resource, 1, options, l->answers);
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_ConfigResource_destroy(resource);
+	admin_ask_configs(l->kafka->rk,
+		&(struct admin_question){
+			.broker = broker, .timeout_ms = ASK_MS, .answers = l->answers});
 }
 
 /* The value of the property, or NULL. */
@@ -52,21 +42,16 @@ static const char *value_of(const rd_kafka_ConfigResource_t *config, const char 
 
 bool limits_take(struct limits *l)
 {
-	const rd_kafka_ConfigResource_t **resources;
 	rd_kafka_event_t *event = rd_kafka_queue_poll(l->answers, 0);
-	rd_kafka_resp_err_t err = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR_NO_ERROR;
+	const rd_kafka_ConfigResource_t *config;
 	const char *value = NULL;
-	size_t n = 0;
+	rd_kafka_resp_err_t err;
 
 	if (!event)
 		return false;
-	if (!err) {
-		resources = rd_kafka_DescribeConfigs_result_resources(
-			rd_kafka_event_DescribeConfigs_result(event), &n);
-		err = n ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-	}
+	err = admin_configs(event, &config);
 	if (!err)
-		value = value_of(resources[0], "socket.request.max.bytes");
+		value = value_of(config, "socket.request.max.bytes");
 	if (err)
 		msg_info("cannot ask how large a request may be: %s", kafka_why(err));
 	l->request_max = value ? strtoull(value, NULL, 10) : 0;
