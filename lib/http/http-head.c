@@ -159,7 +159,7 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version)
 
 enum {
 	ENTRY_BYTES = 64, /* for each header, parameter and cookie */
-	LEAST_BYTES = 512, /* for the answer's head */
+	LEAST_BYTES = 320, /* for the answer's head */
 	NEXT_BYTES = 128, /* of the next request may be read already */
 };
 

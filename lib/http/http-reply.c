@@ -14,7 +14,7 @@
 /* Of a stream to a client of HTTP/1.0, besides its connection's memory; pieces for others are made
  * in that. */
 enum { BLOCK_BYTES = 1024, NO_BLOCK_BYTES = 16 };
-enum { OWN_BYTES = 300 }; /* of an answer's head, besides the headers that are set */
+enum { OWN_BYTES = 200 }; /* of an answer's head, besides the headers that are set */
 
 void http_set_header(struct http_request *r, const char *name, const char *value)
 {

@@ -47,6 +47,7 @@ enum {
 	DRAIN_MS = 5000,
 	LOOK_MS = 100, /* after the end of input */
 	ROUND = 256, /* records between two looks at the clients */
+	ANSWER_BYTES = 512, /* of a connection's memory, beyond --max-headers */
 };
 
 static struct {
@@ -358,7 +359,8 @@ static void open_server(struct evsse *s)
 	if (key && !cert)
 		opt_bad("--key needs --cert");
 	pair_read(&limits, cert, key);
-	limits.memory = (size_t)bytes;
+	limits.max_head = (size_t)bytes;
+	limits.memory = limits.max_head + ANSWER_BYTES;
 	limits.idle_s = (unsigned)((take_time(opt.idle, "--idle", 10000) + 999) / 1000);
 	s->access = access_open(opt_file(opt.tokens, "--token-file"),
 		opt.cookie->count ? opt_text(opt.cookie, "--token-cookie") : "token");
