@@ -16,8 +16,12 @@ copied() {
 }
 until_true copied
 # A killed member is started anew.
-pkill -KILL -P "$mirror" -x kwrite
-until_true pgrep -P "$mirror" -x kwrite
+killed=$(pgrep -P "$mirror" -x kwrite)
+anew() {
+	now=$(pgrep -P "$mirror" -x kwrite) && [ "$now" != "$killed" ]
+}
+kill -KILL "$killed"
+until_true anew
 stop "$mirror"
 kread -b "$NEW" -g orders-app --commit written --offsets-from offsets-of-old --old "$OLD" orders >rest &
 reader=$!
