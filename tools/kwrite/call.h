@@ -5,8 +5,8 @@
  * librdkafka's calls can be given a short time and be made again until they are done, but that is
  * not safe: what an earlier call has left on its way to librdkafka's thread gives its result to a
  * later one, even to a call of another function, which then says that it is done and has done
- * nothing (rd_kafka_txn_op_req, 2.0.2 to 2.15.1). So each call gets all the time that it may
- * take. */
+ * nothing (seen with 2.0.2; rd_kafka_txn_op_req is the same in 2026). So each call gets all the
+ * time that it may take. */
 #ifndef KWRITE_CALL_H
 #define KWRITE_CALL_H
 
@@ -38,7 +38,7 @@ void call_answer(struct call *c, rd_kafka_error_t *error);
 bool call_waits(const struct call *c);
 /* Takes the answer. false: there is none, or it has not come yet. */
 bool call_take(struct call *c);
-/* The same, after a wait of @limit_ms at most. */
+/* The same, after a wait of @limit_ms at most, in whole seconds. */
 bool call_wait(struct call *c, int limit_ms);
 
 #endif

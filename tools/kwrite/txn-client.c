@@ -43,7 +43,12 @@ bool txn_abort(struct txn *t, int64_t until_ms)
 	/* It waits until the reports of what it gives up have been taken. */
 	while (call_waits(&t->call) && wake_now_ms() < until_ms)
 		txn_poll(t, TURN_MS);
-	return call_take(&t->call) && !t->call.error;
+	if (!call_take(&t->call))
+		return false;
+	if (!t->call.error)
+		return true;
+	rd_kafka_error_destroy(t->call.error);
+	return false;
 }
 
 bool txn_close(struct txn *t)

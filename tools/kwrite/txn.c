@@ -184,16 +184,16 @@ static rd_kafka_error_t *commit_transaction(void *rk)
 static const char *end_transaction(struct txn *t)
 {
 	positions_drop(&t->positions);
-	if (t->call.is_out && !call_wait(&t->call, ABORT_MS))
-		return t->state == TXN_COMMITTING
-			? "; whether the transaction is committed is not known"
-			: "";
+	call_wait(&t->call, ABORT_MS);
 	if (t->state <= TXN_PLACING)
 		return "";
+	if (t->state == TXN_COMMITTING && t->call.is_out)
+		return "; whether the transaction is committed is not known";
 	if (t->state == TXN_COMMITTING && t->call.fn == commit_transaction && !t->call.error)
 		return "; the transaction is committed";
 	/* If it cannot be aborted, the brokers do that: nobody commits it. */
-	txn_abort(t, wake_now_ms() + ABORT_MS);
+	if (!t->call.is_out)
+		txn_abort(t, wake_now_ms() + ABORT_MS);
 	return "; the transaction is aborted, nothing of it was written";
 }
 
@@ -349,7 +349,10 @@ static void commit_positions(struct txn *t)
 	/* The source may have left the group. Without records only drops are lost. */
 	if (error && is_empty(t) && rd_kafka_error_txn_requires_abort(error)) {
 		rd_kafka_error_destroy(error);
-		end_transaction(t);
+		if (!txn_abort(t, wake_now_ms() + ABORT_MS))
+			txn_fail(t, EXIT_TEMP,
+				"transaction '%s': the source has left its group, and the transaction cannot be taken back",
+				t->id);
 		buf_clear(&t->committed);
 		begin(t);
 	} else if (is_done(t, error, "commit positions")) {

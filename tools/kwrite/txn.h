@@ -46,7 +46,7 @@ struct txn {
 	struct kafka *kafka;
 	struct place *place;
 	struct positions positions;
-	struct call call; /* to begin, or to commit */
+	struct call call; /* to begin, commit or abort */
 	rd_kafka_queue_t *queue; /* of delivery reports */
 	txn_delivery_fn *told;
 	enum { TXN_STARTING, TXN_PLACING, TXN_OPEN, TXN_ASKED, TXN_SENDING, TXN_COMMITTING } state;
