@@ -113,11 +113,12 @@ void kafka_ask_group(struct kafka *k, bool on);
 /* The error is the configuration's fault (login, certificate, permission, a group's protocol),
  * never a record's: nothing is dead-lettered, exit 100. */
 bool kafka_is_config_error(rd_kafka_resp_err_t err);
-/* How many answers with metadata have come: librdkafka asks for them after each failed fetch, and
- * fetches anew when they are there. */
-static inline unsigned kafka_metadata(const struct kafka *k)
+/* How many times the next fetch may have been of another log: answers with metadata, for which
+ * librdkafka asks after each failed fetch, and new connections: it fetches again at once from a
+ * broker that is back, and its metadata may come later. Counted before such a fetch leaves. */
+static inline unsigned kafka_changes(const struct kafka *k)
 {
-	return k->liveness.metadata;
+	return k->liveness.changes;
 }
 /* "reason" as librdkafka has it, without its "Broker: " and "Local: ". Static. */
 const char *kafka_why(rd_kafka_resp_err_t err);

@@ -47,8 +47,8 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	bool news = false;
 
 	(void)rk, (void)fd, (void)version, (void)number, (void)size, (void)rtt;
-	if (!err && api == METADATA)
-		l->metadata++;
+	if (!err && (api == METADATA || api == API_VERSIONS))
+		l->changes++;
 	if (!err && api == API_VERSIONS)
 		brokers_connected(l->brokers, broker);
 	if (api == PRODUCE && (!err || err == RD_KAFKA_RESP_ERR__TRANSPORT))

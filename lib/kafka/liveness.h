@@ -14,7 +14,7 @@
 struct liveness {
 	struct brokers *brokers;
 	int64_t fetch_wait_ms; /* how long a broker may keep a request for messages */
-	_Atomic unsigned metadata; /* how many answers with metadata have come */
+	_Atomic unsigned changes; /* see kafka_changes */
 	/* errno, when there are no file descriptors for a broker: librdkafka does not say so, and
 	 * is slow or stands still. */
 	_Atomic int lacks;

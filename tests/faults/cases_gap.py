@@ -7,7 +7,10 @@ import signal
 import subprocess
 
 import wire
+from proxy import KafkaProxy
 from rig import KAFKA, UNCUT, Failure, case, children, command_of, signal_pid
+
+METADATA = 3  # key of a request
 
 
 class Copy:
@@ -73,10 +76,14 @@ def anew(rig):
 
 @case("gap-truncated", restart=False)
 @case("gap-truncated-stopped", restart=True, scales=UNCUT)
-def truncated(rig, restart):
-    """The log loses its tail, as by an unclean election, and grows beyond the position again."""
+@case("gap-truncated-at-once", restart=False, at_once=True)
+def truncated(rig, restart, at_once=False):
+    """The log loses its tail, as by an unclean election, and grows beyond the position again. At once: it is read before
+    the broker has answered with metadata, by the same member."""
     rig.own_kafka()
-    copy = Copy(rig)
+    proxy = KafkaProxy(rig.brokers)
+    options = ("-X", "session.timeout.ms=300000", "--resolve", f"{rig.brokers}:{proxy.where}")
+    copy = Copy(rig, *options if at_once else ())
     copy.send("a", 100)
     log = rig.path(f"kafka/data/{copy.source}-0")
     rig.stop_kafka()
@@ -89,6 +96,8 @@ def truncated(rig, restart):
     copy.until_committed(500)
     if restart:
         copy.stop()
+    if at_once:
+        proxy.withheld = {METADATA}
     rig.stop_kafka()
     shutil.rmtree(log)
     shutil.copytree(rig.path("kept"), log)

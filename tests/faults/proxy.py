@@ -78,7 +78,7 @@ class Proxy:
                 data = source.recv(self.slice or 65536)
                 if not data:
                     break
-                sink.sendall(data)
+                sink.sendall(self.pass_on(pair, data) if up else data)
                 if self.rate:
                     time.sleep(len(data) / self.rate)
             # One side is done writing; the other may still have something to say.
@@ -91,6 +91,10 @@ class Proxy:
         except (OSError, ValueError):
             pass
         self.drop(pair)
+
+    def pass_on(self, _pair, data):
+        """What the target gets of it."""
+        return data
 
     def drop(self, pair, linger=None):
         with self.lock:
@@ -127,3 +131,21 @@ class Proxy:
         self.listener.close()
         if "/" in self.where:
             os.unlink(self.where)
+
+
+class KafkaProxy(Proxy):
+    """A proxy of a broker, which hands on no request whose key is in .withheld."""
+
+    def __init__(self, target):
+        self.withheld, self.begun = set(), {}
+        super().__init__(target)
+
+    def pass_on(self, pair, data):
+        data, passed = self.begun.get(pair, b"") + data, b""
+        while len(data) >= 6 and len(data) >= 4 + struct.unpack(">i", data[:4])[0]:
+            end = 4 + struct.unpack(">i", data[:4])[0]
+            if struct.unpack(">h", data[4:6])[0] not in self.withheld:
+                passed += data[:end]
+            data = data[end:]
+        self.begun[pair] = data
+        return passed

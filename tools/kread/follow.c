@@ -14,7 +14,7 @@
 
 enum {
 	IDS_EVERY_MS = 10000,
-	/* Where metadata come faster than proofs, records still have to come: after so many
+	/* Where changes come faster than proofs, records still have to come: after so many
 	 * repeats, for so long. */
 	REPEATS_MAX = 3,
 	HOLD_MS = 2000,
@@ -313,7 +313,7 @@ static void ask_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more
 		count = add_name(names, count, r->parts[i].topic);
 	for (int i = 0; more && i < more->cnt; i++)
 		count = add_name(names, count, more->elems[i].topic);
-	r->ids_metadata = kafka_metadata(r->kafka);
+	r->ids_changes = kafka_changes(r->kafka);
 	ids_ask(&r->ids, r->kafka, names, count);
 	r->ids_ms = wake_now_ms() + IDS_EVERY_MS;
 	free(names);
@@ -350,9 +350,9 @@ void follow_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more)
 			compare_id(r, &r->parts[i]);
 		/* The answer is metadata, too: if nothing else has come it is no reason for a
 		 * proof. A question that failed has no answer: what has come then is. */
-		if (r->ids.answered && r->metadata == r->ids_metadata &&
-			kafka_metadata(r->kafka) == r->ids_metadata + 1)
-			r->metadata++;
+		if (r->ids.answered && r->changes == r->ids_changes &&
+			kafka_changes(r->kafka) == r->ids_changes + 1)
+			r->changes++;
 	}
 	if (wake_now_ms() >= r->ids_ms)
 		ask_ids(r, more);
@@ -363,7 +363,7 @@ void follow_tick(struct parts *r)
 	/* First: what it takes is no reason for proofs. */
 	follow_ids(r, NULL);
 	/* A log that ends at the position gives no message. */
-	follow_metadata(r, NULL);
+	follow_changes(r, NULL);
 	for (struct kread_part *p = r->parts; p < r->parts + r->part_count; p++)
 		if (p->proof == KREAD_PROOF_DUE)
 			ask(r, p);

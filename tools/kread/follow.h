@@ -12,9 +12,11 @@
  * When a position comes from a commit, reading begins at the record before it, which is compared
  * with its mark and left out: this is the proof. It is asked for anew when librdkafka has got
  * metadata, since it asks for them after each error of a fetch: after a change of the leader, and
- * after a topic was deleted. librdkafka fetches by the topic's name up to 2.9, and at the old
- * position later too, and tells nothing of the change. Where metadata come faster than fetches are
- * answered, records would never come: after some proofs in a row there is none for two seconds.
+ * after a topic was deleted; and when it has a new connection, since a broker that starts again may
+ * have lost a tail, and metadata may come after records. librdkafka fetches by the topic's name up
+ * to 2.9, and at the old position later too, and tells nothing of the change. Where changes come
+ * faster than fetches are answered, records would never come: after some proofs in a row there is
+ * none for two seconds.
  *
  * Where topics have ids (kread/ids.h) they are compared too, at each assignment and every ten
  * seconds: a topic with another id is read from its beginning, also where its records are alike or
@@ -45,23 +47,23 @@ void follow_identify(const struct parts *r, struct kread_part *p);
 void follow_ids(struct parts *r, const rd_kafka_topic_partition_list_t *more);
 /* Asks for the proof of each partition. */
 void follow_prove(struct parts *r);
-/* The same when metadata have come since the last time: librdkafka fetches again then, perhaps of
- * another log. Returns whether a message in hand, of @p (NULL: of none), may be of the log before:
- * it was taken before librdkafka was told to seek. One of a partition whose proof was asked for
- * earlier answers that. Call with each message. */
-static inline bool follow_metadata(struct parts *r, const struct kread_part *p)
+/* The same when kafka_changes has moved since the last time: librdkafka fetches again then, perhaps
+ * of another log. Returns whether a message in hand, of @p (NULL: of none), may be of the log
+ * before: it was taken before librdkafka was told to seek. One of a partition whose proof was asked
+ * for earlier answers that. Call with each message. */
+static inline bool follow_changes(struct parts *r, const struct kread_part *p)
 {
-	unsigned metadata = kafka_metadata(r->kafka);
+	unsigned changes = kafka_changes(r->kafka);
 	bool answers = p && p->proof == KREAD_PROOF_ASKED;
 
-	if (metadata == r->metadata)
+	if (changes == r->changes)
 		return false;
-	r->metadata = metadata;
+	r->changes = changes;
 	follow_prove(r);
 	return p && p->proof && !answers;
 }
-/* Asks for the proofs that metadata ask for, though no message has come since, and again for those
- * that could not be asked for. Call from time to time, with no message in hand. */
+/* Asks for the proofs that are due by kafka_changes, though no message has come since, and again
+ * for those that could not be asked for. Call from time to time, with no message in hand. */
 void follow_tick(struct parts *r);
 /* The partition has no position, although this process has read it up to @next: it was made
  * anew. */

@@ -123,7 +123,7 @@ static void drop_others(struct group *g, rd_kafka_topic_partition_list_t *list)
 void give_partitions(struct group *g, rd_kafka_topic_partition_list_t *list)
 {
 	/* Those that come now are asked for a proof anyway. */
-	follow_metadata(g->parts, NULL);
+	follow_changes(g->parts, NULL);
 	if (!g->arriving_cooperative)
 		drop_others(g, list);
 	for (int i = 0; i < list->cnt; i++)

@@ -216,7 +216,7 @@ static void emit(struct kread *r, struct kread_part *p, const rd_kafka_message_t
 static void take(struct kread *r, const rd_kafka_message_t *m)
 {
 	struct kread_part *p = m->rkt ? parts_of(&r->parts, m) : NULL;
-	bool is_stale = follow_metadata(&r->parts, p) || (p && p->sought == r->parts.pulls);
+	bool is_stale = follow_changes(&r->parts, p) || (p && p->sought == r->parts.pulls);
 
 	if (m->err) {
 		/* An end, too, may be that of the log before. It comes again. */

@@ -47,7 +47,7 @@ struct kread_part {
 	unsigned id_since; /* it is taken from the answer to a later question than this */
 	unsigned sought; /* parts.pulls when librdkafka was told last to seek */
 	enum kread_proof proof;
-	bool prove_again; /* metadata have come meanwhile */
+	bool prove_again; /* kafka_changes has moved meanwhile */
 	int repeats; /* of the proof, for that reason */
 	int64_t hold_ms; /* until then there is no other proof */
 	bool end_seen; /* in place of the record that was asked for, the end of the log has come */
@@ -86,12 +86,12 @@ struct parts {
 	unsigned pulls; /* how many times messages were taken from librdkafka */
 	const char *gap_stops; /* the option by which a gap ends reading; NULL: none */
 	unsigned
-		/* how many answers with metadata had come when proofs were asked for last */
-		metadata;
+		/* kafka_changes when proofs were asked for last */
+		changes;
 	struct ids ids;
 	unsigned
-		/* how many answers with metadata had come when they were asked for last */
-		ids_metadata;
+		/* the same when they were asked for last */
+		ids_changes;
 	int64_t ids_ms; /* when they are asked for again */
 	uint64_t gaps, lost; /* counters: lost counts records */
 	bool known; /* the group has assigned partitions, or all ranges are resolved */
