@@ -9,7 +9,7 @@
 
 struct head {
 	unsigned hosts, lengths;
-	bool bad_name, bad_host, is_chunked, is_coded, is_folded, has_nul, is_cut, has_cr;
+	bool bad_name, bad_host, is_chunked, is_coded, is_folded, is_cut, has_cr;
 	const char *from, *to; /* where it stands */
 	const char *at; /* so far it was looked at */
 };
@@ -95,18 +95,6 @@ static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char 
 	return MHD_YES;
 }
 
-/* A text ends at a NUL: of "1%003" a handler would read 1. */
-static enum MHD_Result on_parameter(void *ctx, enum MHD_ValueKind kind, const char *name,
-	size_t name_len, const char *value, size_t value_len)
-{
-	struct head *h = ctx;
-
-	(void)kind;
-	if (memchr(name, '\0', name_len) || (value && memchr(value, '\0', value_len)))
-		h->has_nul = true;
-	return MHD_YES;
-}
-
 bool http_head_is_sound(struct http_request_inner *r, const char *version)
 {
 	const union MHD_ConnectionInfo *info =
@@ -122,7 +110,6 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version)
 	look_to(&h, version, 1);
 	look_from(&h, version + strlen(version));
 	MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, on_header, &h);
-	MHD_get_connection_values_n(r->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &h);
 	look_to(&h, h.to, 4);
 	if (h.is_folded) {
 		why = "a header goes on in a second line";
@@ -145,7 +132,7 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version)
 		why = "the header Host is needed, once";
 	} else if (h.bad_host) {
 		why = "the header Host names no host";
-	} else if (h.has_nul || strstr(r->path, "%00")) {
+	} else if (r->has_nul || strstr(r->path, "%00")) {
 		why = "the URL has a NUL in it, %00";
 	}
 	if (!why)
@@ -158,7 +145,7 @@ bool http_head_is_sound(struct http_request_inner *r, const char *version)
 /* ---- how much memory it takes ---- */
 
 enum {
-	ENTRY_BYTES = 64, /* for each header, parameter and cookie */
+	ENTRY_BYTES = 64, /* for each header and cookie */
 	LEAST_BYTES = 320, /* for the answer's head */
 	NEXT_BYTES = 128, /* of the next request may be read already */
 };
@@ -179,8 +166,7 @@ static enum MHD_Result on_entry(void *ctx, enum MHD_ValueKind kind, const char *
 
 bool http_head_fits(struct http_request_inner *r)
 {
-	static const enum MHD_ValueKind kinds[] = {
-		MHD_HEADER_KIND, MHD_COOKIE_KIND, MHD_GET_ARGUMENT_KIND};
+	static const enum MHD_ValueKind kinds[] = {MHD_HEADER_KIND, MHD_COOKIE_KIND};
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 	const struct http_conf *conf = &r->client->http->conf;

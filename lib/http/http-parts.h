@@ -71,12 +71,15 @@ struct http_request_inner {
 	const char *pattern;
 	struct http_param *params;
 	size_t param_count;
+	char *allow; /* what the path takes, for 405; NULL */
 	size_t room; /* of the connection's memory, for the answer's head */
 	int refused; /* the status, when no handler is called */
 	const char *why; /* of that; NULL: the status has a sentence of its own */
 	bool begun, handled, suspended, cut;
 	bool is_old; /* HTTP/1.0 */
-	bool has_blank; /* the URL */
+	bool has_blank, has_nul; /* the URL; has_nul: its query has %00 */
+	char *query; /* decoded: "name\0value\0name\0value\0"; NULL */
+	size_t query_len;
 	/* The answer. */
 	struct http_answer_header *headers;
 	size_t header_count;
@@ -128,8 +131,12 @@ bool http_has_blank(const char *uri);
 const char *http_path_of(const char *uri);
 
 /* ---- http-route.c ---- */
-/* Finds the handler and the parameters, or r->refused and, for 405, the header Allow. */
+/* Finds the handler and the parameters, or r->refused and, for 405, r->allow. */
 void http_find_route(struct http *h, struct http_request_inner *r);
+/* @uri: the library's text from the query on, "" or "?…", which it has no more afterwards. */
+void http_take_query(struct http_request_inner *r, const char *uri);
+void http_each_query(const struct http_request_inner *r,
+	void (*each)(void *ctx, const char *name, const char *value), void *ctx);
 
 /* ---- http-tls.c ---- */
 /* Whether the client may ask: a certificate that conf.client_ca has signed, if there is one. */

@@ -48,6 +48,8 @@ void http_answer(
 	r->response = response;
 	if (!response)
 		return;
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED && r->allow)
+		http_set_header(&r->pub, MHD_HTTP_HEADER_ALLOW, r->allow);
 	r->head_bytes = OWN_BYTES + (type ? strlen(type) : 0);
 	for (size_t i = 0; i < r->header_count; i++) {
 		cached = cached || strcasecmp(r->headers[i].name, "Cache-Control") == 0;

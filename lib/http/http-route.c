@@ -33,8 +33,9 @@ static int hex(char c)
 				       : -1;
 }
 
-/* Decodes %41 and the like; others stay. Returns NULL when a NUL is among them. */
-static char *decode(struct span s)
+/* Decodes %41 and the like; others stay. @blank: what is a blank. Returns NULL when a NUL is among
+ * them. */
+static char *decode(struct span s, char blank)
 {
 	char *text = mem_alloc(s.len + 1), *to = text;
 
@@ -42,7 +43,7 @@ static char *decode(struct span s)
 		int high = s.p[i] == '%' && i + 2 < s.len ? hex(s.p[i + 1]) : -1;
 		int low = high >= 0 ? hex(s.p[i + 2]) : -1;
 
-		*to = low < 0 ? s.p[i] : (char)(high << 4 | low);
+		*to = low >= 0 ? (char)(high << 4 | low) : s.p[i] == blank ? ' ' : s.p[i];
 		i += low < 0 ? 0 : 2;
 		if (!*to++) {
 			free(text);
@@ -78,7 +79,7 @@ static void add_param(struct http_request_inner *r, struct span name, char *valu
 
 static bool part_fits(struct http_request_inner *r, struct span wanted, struct span part)
 {
-	char *text = decode(part);
+	char *text = decode(part, ' ');
 	bool fits;
 
 	if (!text)
@@ -104,7 +105,7 @@ static bool takes_rest(struct span *wanted)
 
 static bool rest_fits(struct http_request_inner *r, struct span name, const char *path)
 {
-	char *text = *path == '/' ? decode((struct span){path + 1, strlen(path + 1)}) : NULL;
+	char *text = *path == '/' ? decode((struct span){path + 1, strlen(path + 1)}, ' ') : NULL;
 
 	if (!text || r->param_count == HTTP_PARAMS_MAX) {
 		free(text);
@@ -161,9 +162,74 @@ void http_find_route(struct http *h, struct http_request_inner *r)
 	r->refused = allow.len ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
 	if (allow.len) {
 		buf_putc(&allow, '\0');
-		http_set_header(&r->pub, MHD_HTTP_HEADER_ALLOW, allow.p);
+		r->allow = allow.p;
 	}
-	buf_free(&allow);
+}
+
+/* ---- the query ---- */
+
+/* A text ends at a NUL: of "1%003" a handler would read 1. */
+static void take_part(struct http_request_inner *r, const char *p, size_t len)
+{
+	char *text = decode((struct span){p, len}, '+');
+
+	r->has_nul = r->has_nul || !text;
+	len = text ? strlen(text) : 0;
+	if (len)
+		memcpy(r->query + r->query_len, text, len);
+	r->query_len += len;
+	r->query[r->query_len++] = '\0';
+	free(text);
+}
+
+/* The library would take it apart in the connection's memory, and end the connection without an
+ * answer where that is too small. */
+void http_take_query(struct http_request_inner *r, const char *uri)
+{
+	const char *at = *uri ? uri + 1 : uri;
+
+	if (*at)
+		r->query = mem_alloc(2 * strlen(at) + 2);
+	while (*at) {
+		size_t name = strcspn(at, "=&"), len = strcspn(at, "&");
+
+		take_part(r, at, name);
+		take_part(r, at + name + (name < len), len - name - (name < len));
+		at += len + (at[len] == '&');
+	}
+	if (*uri)
+		((char *)(uintptr_t)uri)[1] = '\0';
+}
+
+void http_each_query(const struct http_request_inner *r,
+	void (*each)(void *ctx, const char *name, const char *value), void *ctx)
+{
+	for (size_t at = 0; at < r->query_len;) {
+		const char *name = r->query + at, *value = name + strlen(name) + 1;
+
+		at += (size_t)(value - name) + strlen(value) + 1;
+		each(ctx, name, value);
+	}
+}
+
+struct asked {
+	const char *name, *value;
+};
+
+static void on_query(void *ctx, const char *name, const char *value)
+{
+	struct asked *asked = ctx;
+
+	if (!asked->value && strcmp(name, asked->name) == 0)
+		asked->value = value;
+}
+
+const char *http_query(const struct http_request *r, const char *name)
+{
+	struct asked asked = {name, NULL};
+
+	http_each_query(http_inner(r), on_query, &asked);
+	return asked.value;
 }
 
 const char *http_pattern(const struct http_request *r)

@@ -85,6 +85,7 @@ static void *on_uri(void *self, const char *whole_uri, struct MHD_Connection *co
 		.has_blank = http_has_blank(whole_uri),
 		.begun_us = wake_now_us()};
 	memcpy(r->path, uri, n);
+	http_take_query(r, whole_uri + strcspn(whole_uri, "?"));
 	if (r->client->http->conf.slash && n > 1 && r->path[n - 1] == '/')
 		n--;
 	r->path[n] = '\0';
@@ -197,7 +198,9 @@ static void on_completed(void *self, struct MHD_Connection *connection, void **s
 	http_body_free(r->body);
 	buf_free(&r->queue);
 	http_direct_free(r->direct);
+	free(r->query);
 	free(r->path);
+	free(r->allow);
 	r->client->request = NULL;
 	r->client->since_us = wake_now_us();
 	h->requests--;
@@ -212,16 +215,6 @@ const char *http_header(const struct http_request *r, const char *name)
 const char *http_cookie(const struct http_request *r, const char *name)
 {
 	return MHD_lookup_connection_value(http_inner(r)->connection, MHD_COOKIE_KIND, name);
-}
-
-const char *http_query(const struct http_request *r, const char *name)
-{
-	const char *value = NULL;
-
-	if (MHD_lookup_connection_value_n(http_inner(r)->connection, MHD_GET_ARGUMENT_KIND, name,
-		    strlen(name), &value, NULL) != MHD_YES)
-		return NULL;
-	return value ? value : "";
 }
 
 struct each {
@@ -244,8 +237,11 @@ void http_each(const struct http_request *r, enum http_kind kind,
 {
 	struct each both = {each, ctx};
 
-	MHD_get_connection_values(http_inner(r)->connection,
-		kind == HTTP_QUERY ? MHD_GET_ARGUMENT_KIND : MHD_HEADER_KIND, on_value, &both);
+	if (kind == HTTP_QUERY)
+		http_each_query(http_inner(r), each, ctx);
+	else
+		MHD_get_connection_values(
+			http_inner(r)->connection, MHD_HEADER_KIND, on_value, &both);
 }
 
 /* ---- connections ---- */

@@ -181,6 +181,7 @@ orders/0=7 {"n":10,"tag":"x y"}' ]
 	for path in events/orders nowhere ''; do
 		get "$path" -X OPTIONS -D headers -H 'Origin: https://b.example'
 		head -n 1 headers | grep -q ' 204 '
+		[ "$(grep -i '^Allow:' headers)" = $'Allow: GET, HEAD, OPTIONS\r' ]
 		grep -qi '^Access-Control-Allow-Headers:.*Last-Event-ID' headers
 		grep -qx $'Access-Control-Allow-Origin: https://b.example\r' headers
 	done

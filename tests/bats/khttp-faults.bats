@@ -150,6 +150,11 @@ assert b"\"base_uri\":\"http://other:9/" in heard(), got'
 	# Nobody here would see its end.
 	raw 'say("POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")
 assert b"HTTP/1.1 501" in heard(), got'
+	# Here the library reads no length, as it stands there with its blank: it is refused, and the connection ends.
+	for head in 'Content-Length: 30 ' 'Content-Length: 30\t' 'Transfer-Encoding: chunked ' 'Transfer-Encoding: chunked\t'; do
+		raw 'say("POST /topics/t HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n'"$head"'\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
+assert heard()[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 501 ") and b"bridge_version" not in got and b"offsets" not in got, got'
+	done
 	# A proxy may have taken the other length, and what is left for a stranger's request.
 	for twice in 'Content-Length: 0\r\nContent-Length: 30' 'Content-Length: 30\r\nContent-Length: 30' \
 		'Content-Length: 30\r\nTransfer-Encoding: chunked'; do

@@ -28,14 +28,14 @@ static void forget(struct http_request_inner *r)
 	while (r->param_count)
 		free(r->params[--r->param_count].value);
 	free(r->params);
-	http_drop_headers(r);
+	free(r->allow);
 }
 
 static void check(const struct http_request_inner *r)
 {
 	if (r->refused) {
 		must(!r->fn && !r->pattern);
-		must(r->refused == 404 || (r->refused == 405 && r->header_count == 1));
+		must(r->refused == 404 || (r->refused == 405 && r->allow));
 		return;
 	}
 	must(r->fn == nothing && http_pattern(&r->pub) == r->pattern);

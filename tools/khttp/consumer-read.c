@@ -13,7 +13,12 @@
 
 #include <stdlib.h>
 
-enum { TIMEOUT_MS = 10000, TIMEOUT_MAX_MS = 300000, ASK_AGAIN_MS = 200 };
+enum {
+	TIMEOUT_MS = 10000,
+	TIMEOUT_LEAST_MS = 1000, /* each request connects anew; reading waits for nothing else */
+	TIMEOUT_MAX_MS = 300000,
+	ASK_AGAIN_MS = 200,
+};
 
 enum read_step { READ_TOPIC, READ_ENDS, READ_TIMES, READ_RECORDS, READ_OVER };
 
@@ -96,6 +101,8 @@ static bool read_query(const struct call *c, struct read *d)
 		http_error(c->r, 406, "the header Accept names no type that records can have");
 		return false;
 	}
+	if (d->timeout_ms < TIMEOUT_LEAST_MS)
+		d->timeout_ms = TIMEOUT_LEAST_MS;
 	if (d->timeout_ms > TIMEOUT_MAX_MS)
 		d->timeout_ms = TIMEOUT_MAX_MS;
 	return true;
