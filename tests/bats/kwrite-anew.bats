@@ -3,6 +3,8 @@
 # kwrite and a topic that is deleted and made anew while it writes there.
 
 load helpers
+load ack
+load txn
 
 setup_file() {
 	kafka_start
@@ -89,6 +91,25 @@ ends() {
 	[ "$status" -eq 0 ]
 	kconsume "$TOPIC" -X isolation.level=read_committed | diff - <(seq 11 500)
 	grep -q "topic '$TOPIC' was deleted, or made anew, meanwhile: .*; the transaction is aborted, nothing of it was written" it.err
+}
+
+@test "a topic that is made anew between two records of a transaction: it is taken back" {
+	# shellcheck disable=SC2034 # of txn.bash
+	GROUP=$(unique g) out=$(new_topic)
+	source_start
+	txn_sink it -t "$out"
+	rec 1 >&5
+	wait_for '[ "$(kconsume "$out" -X isolation.level=read_uncommitted)" = p1 ]'
+	asked 1
+	topics delete "$out"
+	topics create "$out" 1
+	rec 2 >&5
+	wait_exit it
+	cat it.err
+	[ "$status" -eq 111 ]
+	# As Kafka has made it by then, or not.
+	grep -Eq "topic '$out' was deleted( and|, or) made anew, .*the transaction is aborted, nothing of it was written" it.err
+	run -1 grep -E '^kwrite: (final|dead|drop)' source.out
 }
 
 @test "which takes larger records" {
