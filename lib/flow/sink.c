@@ -337,10 +337,13 @@ static void read_input(struct sink *s)
 /* Unless there was nothing to deliver: then the sink ends as ever. */
 static void end_by_signal(struct sink *s)
 {
+	const char *owes = s->owes ? s->owes : "";
 	char left[SINK_LEFT_MAX];
 
 	if (sink_left(s, left, sizeof(left)) || s->head < s->tail)
-		sink_end(s, EXIT_TEMP, "ended by a signal: %s", left);
+		sink_end(s, EXIT_TEMP, "ended by a signal: %s%s%s", left, *owes ? "; " : "", owes);
+	if (*owes)
+		sink_end(s, EXIT_TEMP, "ended by a signal: %s", owes);
 }
 
 void sink_serve(struct sink *s, const struct pollfd *p)

@@ -94,6 +94,9 @@ struct sink {
 	uint64_t head,
 		tail; /* head <= i < tail: slots in use; head is the next out, tail the next in */
 	uint64_t settled; /* with settle: records before this one are final; the program sets it */
+	/* What is not done beside records, or not known of them: said when a signal ends the
+	 * program, which sets it. NULL: nothing. */
+	const char *owes;
 	/* internal */
 	struct sink_setup setup;
 	char *slots;

@@ -5,8 +5,10 @@
 
 load helpers
 load ack
+load txn
 
 PRODUCE=0 INVALID_RECORD=87 NOT_ENOUGH_REPLICAS=19 NOT_ENOUGH_REPLICAS_AFTER_APPEND=20
+END_TXN=26 COORDINATOR_LOAD_IN_PROGRESS=14
 
 # mock_start TOPIC:PARTITIONS…: a mock cluster of two brokers, to which mock_does gives commands.
 mock_start() {
@@ -196,6 +198,40 @@ early() {
 	record 1 orders 0 >in
 	run -111 timeout 60 kwrite -p keep --txn it -X message.timeout.ms=0 -X transaction.timeout.ms=1000 <in
 	[[ $output == *"transaction 'it': twice its transaction.timeout.ms, 1000 ms, is over, and not all of its records are answered; the transaction is aborted, nothing of it was written; 1 record was not delivered; the first is line 1 (topic 'orders', partition 0)" ]]
+}
+
+# commit_stuck [RECORD]: at the end of input; no broker answers the commit, of RECORD or of positions alone.
+commit_stuck() {
+	# shellcheck disable=SC2034 # reply reads it
+	GROUP=g
+	mock_start orders:1
+	source_start
+	mock_does refuse "$END_TXN" "$COORDINATOR_LOAD_IN_PROGRESS" 100000
+	txn_sink it -t orders -v -X debug=protocol
+	[ $# -eq 0 ] || rec "$1" >&5
+	wait_for "grep -qE '^kwrite: offsets $RUN ?${1:-}' source.out"
+	source_does end "${1:-7}"
+	exec 5>&-
+	reply orders 0 "${1:-7}"
+	wait_file_contains it.err EndTxn
+	stop mock KILL
+	wait_file_contains it.err 'kwrite: warning: cannot reach broker'
+}
+
+@test "a commit that no broker answers: the first signal after the end of input ends it, and says what is not known" {
+	commit_stuck 1
+	stop it
+	wait_exit it
+	[ "$status" -eq 111 ]
+	[ "$(tail -n 1 it.err)" = "kwrite: ended by a signal: 1 record was not delivered; the first is line 1; whether the transaction is committed is not known" ]
+}
+
+@test "the same of positions without records" {
+	commit_stuck
+	stop it
+	wait_exit it 30
+	[ "$status" -eq 111 ]
+	[ "$(tail -n 1 it.err)" = "kwrite: ended by a signal: whether the transaction is committed is not known" ]
 }
 
 # What comes behind the first record of a partition waits for its answer (a time to come may be refused).

@@ -634,3 +634,19 @@ proves() {
 	[ "$status" -eq 0 ]
 	[ "$(rcli llen l)" = 1 ]
 }
+
+@test "a position without records that redis does not answer: a signal after the end of input ends it with 111" {
+	feed --on-error skip
+	put 0 '["SET","a","1"]' >&7
+	wait_for '[[ $(position) == 0* ]]'
+	freeze "$(pid_of redis)"
+	put 1 '"none"' >&7
+	wait_file_contains apply.err 'line 2'
+	exec 7>&-
+	# It may not have seen the end yet: then it takes two.
+	stop apply
+	stop apply INT
+	wait_exit apply
+	[ "$status" -eq 111 ]
+	[ "$(tail -n 1 apply.err)" = "rapply: ended by a signal: positions are not in redis" ]
+}

@@ -237,6 +237,9 @@ void map_step(struct map *m, int64_t now_ms)
 		report(m, &m->sent);
 	if (now_ms >= due_ms(m))
 		write_all(m);
+	m->sink->owes = m->out && !m->open.count && !m->sent.count
+		? "groups' positions are not in the map"
+		: NULL;
 	if (!m->open.count && !m->sent.count && !sink_count(m->sink))
 		ack_idle(&m->sink->ack);
 	else

@@ -440,6 +440,14 @@ bool txn_is_done(const struct txn *t)
 	return !t->id || t->state <= TXN_PLACING || (t->state == TXN_OPEN && is_empty(t));
 }
 
+/* What a signal leaves behind. */
+static const char *owes(const struct txn *t)
+{
+	if (t->state == TXN_COMMITTING && t->call.is_out)
+		return "whether the transaction is committed is not known";
+	return txn_is_done(t) || !is_empty(t) ? NULL : "positions are not committed";
+}
+
 void txn_step(struct txn *t, int64_t now_ms)
 {
 	if (!t->id || !ack_greeted(&t->sink->ack))
@@ -476,6 +484,7 @@ void txn_step(struct txn *t, int64_t now_ms)
 		ask(t, now_ms);
 	if (t->state == TXN_SENDING || t->state == TXN_COMMITTING)
 		commit(t);
+	t->sink->owes = owes(t);
 	/* Between two questions it reads no input for a moment: that is not worth a word. */
 	if (is_empty(t) && !sink_count(t->sink) && (t->state == TXN_OPEN || t->state == TXN_ASKED))
 		ack_idle(&t->sink->ack);

@@ -124,6 +124,9 @@ static void loop(struct rapply *s)
 			continue;
 		s->now_ms = wake_now_ms();
 		on_redis(s, p);
+		s->sink.owes = !sink_count(&s->sink) && (s->in_flight || s->next_places)
+			? "positions are not in redis"
+			: NULL;
 		sink_serve(&s->sink, p);
 		sink_server(&s->sink, s->redis.state == REDIS_UP && !s->waits, s->now_ms);
 		batch_fill(s);
