@@ -23,6 +23,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/base/prom.c lib/base/prom.h \
 	lib/base/sorted.h \
 	lib/base/text.c lib/base/text.h \
+	lib/base/thread.c lib/base/thread.h \
 	lib/base/trouble.c lib/base/trouble.h \
 	lib/base/wake.c lib/base/wake.h \
 	$(LIB_JSON) \

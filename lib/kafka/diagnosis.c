@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/msg.h"
+#include "base/thread.h"
 #include "base/wake.h"
 #include "kafka/check.h"
 #include "kafka/query.h"
@@ -14,7 +15,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,9 +240,7 @@ struct diagnosis *diagnosis_start(
 	const struct kafka_conf *c, bool is_first, bool asks_group, int wake_fd)
 {
 	struct diagnosis *d;
-	sigset_t all, before;
 	pthread_t thread;
-	int failed;
 
 	if (atomic_flag_test_and_set(&is_under_way))
 		return NULL;
@@ -255,11 +253,7 @@ struct diagnosis *diagnosis_start(
 			.token_cmd = c->token_cmd,
 			.token = c->token ? mem_dup(c->token) : NULL},
 		.wake_fd = fcntl(wake_fd, F_DUPFD_CLOEXEC, 0)};
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = pthread_create(&thread, NULL, run, d);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (!failed) {
+	if (thread_start(&thread, run, d)) {
 		pthread_detach(thread);
 		return d;
 	}

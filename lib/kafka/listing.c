@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: while a question is out its thread owns err, metadata, offsets and topic; `answered`
- * hands them back. The thread takes no signals: they are the loop's. */
+ * hands them back. */
 #include "kafka/listing.h"
 
 #include "base/near.h"
+#include "base/thread.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 void listing_open(struct listing *l, struct kafka *k)
@@ -60,14 +60,9 @@ static void forget(struct listing *l)
 
 static void ask(struct listing *l)
 {
-	sigset_t all, before;
-
 	l->is_out = true;
 	l->answered = false;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	l->has_thread = pthread_create(&l->thread, NULL, run, l) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	l->has_thread = thread_start(&l->thread, run, l);
 	if (!l->has_thread) {
 		l->err = RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
 		l->answered = true;

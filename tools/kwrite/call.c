@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: as in kafka/listing: while the call is out its thread owns `error`, and what fn reads;
- * `answered` hands them back. The thread takes no signals: they are the loop's. */
+ * `answered` hands them back. */
 #define _GNU_SOURCE
 #include "kwrite/call.h"
 
-#include <signal.h>
+#include "base/thread.h"
+
 #include <time.h>
 #include <unistd.h>
 
@@ -23,13 +24,8 @@ static void *run(void *call)
 
 void call_start(struct call *c, struct kafka *k, call_fn *fn, void *self)
 {
-	sigset_t all, before;
-
 	*c = (struct call){.kafka = k, .fn = fn, .self = self, .is_out = true};
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	c->has_thread = pthread_create(&c->thread, NULL, run, c) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	c->has_thread = thread_start(&c->thread, run, c);
 	if (!c->has_thread)
 		run(c);
 }

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC */
+/* A thread for a call that only waits. It takes no signals: they are the loop's. */
+#ifndef EVPIPE_THREAD_H
+#define EVPIPE_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/* Runs run(@arg) in a thread, which the caller joins or detaches. false: the system gives none, and
+ * nothing was run. */
+bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
+
+#endif
