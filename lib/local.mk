@@ -54,6 +54,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/kafka/tls-conf.c lib/kafka/tls-conf.h \
 	lib/kafka/token.c lib/kafka/token.h \
 	lib/kafka/topics.c lib/kafka/topics.h \
+	lib/kafka/tries.c lib/kafka/tries.h \
 	lib/kafka/verdict.c lib/kafka/verdict.h \
 	lib/kafka/words.c lib/kafka/words.h \
 	lib/net/bytes.c lib/net/bytes.h \

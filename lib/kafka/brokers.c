@@ -34,6 +34,7 @@ void brokers_close(struct brokers *b)
 	free(b->away);
 	free(b->cuts);
 	free(b->names);
+	tries_free(&b->tries);
 	pthread_mutex_destroy(&b->lock);
 }
 
@@ -97,6 +98,38 @@ void brokers_resolved(struct brokers *b, const char *host, const char *port, int
 	pthread_mutex_unlock(&b->lock);
 }
 
+void brokers_tried(struct brokers *b, int64_t now_ms, const char *host, const char *port)
+{
+	char name[sizeof(b->tries.list->name)];
+
+	snprintf(name, sizeof(name), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+	pthread_mutex_lock(&b->lock);
+	tries_begin(&b->tries, now_ms, name);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void brokers_greeted(struct brokers *b, int64_t now_ms, const char *broker)
+{
+	char name[sizeof(b->tries.list->name)];
+
+	if (!broker_name(broker, strlen(broker), name, sizeof(name)))
+		return;
+	pthread_mutex_lock(&b->lock);
+	tries_begin(&b->tries, now_ms, name);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void brokers_welcomed(struct brokers *b, const char *broker)
+{
+	char name[sizeof(b->tries.list->name)];
+
+	if (!broker_name(broker, strlen(broker), name, sizeof(name)))
+		return;
+	pthread_mutex_lock(&b->lock);
+	tries_end(&b->tries, name);
+	pthread_mutex_unlock(&b->lock);
+}
+
 /* The same, made if need be; NULL: there is no room. */
 static struct brokers_lost *lost(struct brokers *b, int64_t now_ms, const char *name)
 {
@@ -143,6 +176,7 @@ void brokers_away(struct brokers *b, int64_t now_ms, const char *text)
 	pthread_mutex_lock(&b->lock);
 	/* The request that was waited for has failed; librdkafka sends it again. */
 	b->due_ms = 0;
+	tries_end(&b->tries, name);
 	a = lost(b, now_ms, name);
 	if (a) {
 		a->back = false;
@@ -179,21 +213,40 @@ void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const 
 	pthread_mutex_unlock(&b->lock);
 }
 
-void brokers_looked(struct brokers *b)
+bool brokers_tries(struct brokers *b, int64_t now_ms, const char *name)
+{
+	const struct tries_one *y;
+	bool slow;
+
+	pthread_mutex_lock(&b->lock);
+	y = tries_find(&b->tries, name);
+	slow = y && tries_is_slow(y, now_ms);
+	pthread_mutex_unlock(&b->lock);
+	return slow;
+}
+
+void brokers_looked(struct brokers *b, int64_t now_ms)
 {
 	pthread_mutex_lock(&b->lock);
+	for (int i = 0; i < b->tries.count; i++)
+		b->tries.list[i].looked |= tries_is_slow(&b->tries.list[i], now_ms);
 	for (int i = 0; i < b->away_count; i++)
 		b->away[i].looked = true;
 	pthread_mutex_unlock(&b->lock);
 }
 
-bool brokers_wonder(struct brokers *b)
+bool brokers_wonder(struct brokers *b, int64_t now_ms)
 {
 	bool wonder = false;
 
 	pthread_mutex_lock(&b->lock);
 	for (int i = 0; i < b->away_count; i++)
 		wonder |= !b->away[i].looked && !b->away[i].back;
+	for (int i = 0; i < b->tries.count; i++) {
+		const struct tries_one *y = &b->tries.list[i];
+
+		wonder |= !y->looked && tries_is_slow(y, now_ms) && !find(b, y->name);
+	}
 	pthread_mutex_unlock(&b->lock);
 	return wonder;
 }
@@ -414,6 +467,17 @@ void brokers_put_away(struct brokers *b, struct buf *text)
 	else
 		buf_puts(text, ", waiting for the brokers");
 	pthread_mutex_unlock(&b->lock);
+}
+
+bool brokers_told(struct brokers *b)
+{
+	bool told = false;
+
+	pthread_mutex_lock(&b->lock);
+	for (int i = 0; i < b->away_count; i++)
+		told |= b->away[i].reported && !b->away[i].back;
+	pthread_mutex_unlock(&b->lock);
+	return told;
 }
 
 void brokers_put_why(struct brokers *b, struct buf *text)

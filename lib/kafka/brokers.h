@@ -8,6 +8,7 @@
 #define EVPIPE_BROKERS_H
 
 #include "base/buf.h"
+#include "kafka/tries.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -50,6 +51,7 @@ struct brokers {
 		int addresses;
 	} * names;
 	int name_count;
+	struct tries tries;
 	int32_t nodes[BROKERS_AWAY_MAX]; /* ids of brokers that have answered */
 	int node_count;
 	bool awaits; /* a diagnosis is under way */
@@ -69,6 +71,12 @@ void brokers_away(struct brokers *b, int64_t now_ms, const char *text);
 /* The name of a broker has so many addresses. librdkafka tries one after the other, and tells of
  * each that fails: what is said of the broker waits until all have, for five seconds at most. */
 void brokers_resolved(struct brokers *b, const char *host, const char *port, int addresses);
+/* A connection to that broker begins, or waits for its first answer. librdkafka says nothing for
+ * ten or thirty seconds of a server that takes it and is silent. */
+void brokers_tried(struct brokers *b, int64_t now_ms, const char *host, const char *port);
+void brokers_greeted(struct brokers *b, int64_t now_ms, const char *broker);
+/* The first answer has come, before the login. */
+void brokers_welcomed(struct brokers *b, const char *broker);
 /* None can be reached. */
 void brokers_all_away(struct brokers *b);
 /* A diagnosis has found why @name, HOST:PORT, cannot be used. @passing: it may be over soon. @all:
@@ -78,10 +86,12 @@ void brokers_explain(struct brokers *b, int64_t now_ms, const char *name, const 
 	const char *remedy, bool passing, bool all);
 /* Whether a diagnosis is under way: what is away is told when it is done, or after five seconds. */
 void brokers_await(struct brokers *b, bool diagnosis);
+/* Whether @name is slow to be connected to. */
+bool brokers_tries(struct brokers *b, int64_t now_ms, const char *name);
 /* A diagnosis has ended. */
-void brokers_looked(struct brokers *b);
-/* Whether one is away of which no diagnosis knows. */
-bool brokers_wonder(struct brokers *b);
+void brokers_looked(struct brokers *b, int64_t now_ms);
+/* Whether one is away, or slow to be connected to, of which no diagnosis knows. */
+bool brokers_wonder(struct brokers *b, int64_t now_ms);
 /* Whether one that is more than a bootstrap address has ever answered. */
 bool brokers_were_there(struct brokers *b);
 /* When any broker answered last; 0: none has. */
@@ -111,6 +121,8 @@ int64_t brokers_next_ms(struct brokers *b);
 /* Appends ", waiting for broker x:9092", or for the brokers when none is known to be away. */
 void brokers_put_away(struct brokers *b, struct buf *text);
 
+/* Whether one is away, and that was said. */
+bool brokers_told(struct brokers *b);
 /* Appends why Kafka does not answer: "cannot reach broker x:9092: reason". */
 void brokers_put_why(struct brokers *b, struct buf *text);
 

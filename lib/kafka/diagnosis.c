@@ -24,7 +24,7 @@
 enum {
 	PAUSE_MS = 100,
 	TIMEOUT_MS = 5000,
-	FIRST_MS = 3000,
+	FIRST_MS = 3000, /* the second, too */
 };
 
 struct diagnosis {
@@ -32,7 +32,7 @@ struct diagnosis {
 	atomic_bool done, dropped;
 	bool some_good; /* an advertised listener can be used */
 	bool some_silent;
-	bool is_first;
+	enum diagnosis_turn turn;
 	char *group; /* whose coordinator is asked for, too; NULL */
 	struct check_verdict of_group;
 	struct kafka_conf conf;
@@ -69,6 +69,7 @@ static struct diagnosis_finding *add(struct diagnosis *d, const struct check_lis
 	/* A certificate ends the client when librdkafka meets it, too: that is the sentence
 	 * then. */
 	*f = (struct diagnosis_finding){.is_stranger = l->verdict.is_stranger,
+		.is_silent = l->verdict.status == EXIT_TIMEOUT,
 		.is_passing = l->verdict.is_passing || l->verdict.is_cert};
 	snprintf(f->name, sizeof(f->name), "%s", l->name);
 	/* The sentence begins with the listener. */
@@ -91,7 +92,7 @@ static void add_partial(struct diagnosis *d, const struct check_listener *l)
 		if (a->talk.fault != TALK_SILENT || a->talk.step != TALK_DIALS)
 			continue;
 		d->some_silent = true;
-		if (d->is_first)
+		if (d->turn == DIAGNOSIS_FIRST)
 			return;
 		*f = (struct diagnosis_finding){.is_partial = true};
 		snprintf(f->name, sizeof(f->name), "%s", l->name);
@@ -113,7 +114,8 @@ static void take(struct diagnosis *d, const struct check *c)
 		bool is_silent = l->verdict.status == EXIT_TIMEOUT;
 		const struct diagnosis_finding *f = NULL;
 
-		if (l->verdict.status && !l->verdict.is_unknown && !(is_silent && d->is_first))
+		if (l->verdict.status && !l->verdict.is_unknown &&
+			!(is_silent && d->turn == DIAGNOSIS_FIRST))
 			f = add(d, l);
 		else if (!l->verdict.status && l->is_bootstrap)
 			add_partial(d, l);
@@ -204,7 +206,7 @@ static void dial(struct diagnosis *d, const struct check_conf *conf)
 {
 	struct dialler w = {.d = d};
 
-	check_start(&w.c, conf, d->is_first ? FIRST_MS : TIMEOUT_MS, wake_now_us());
+	check_start(&w.c, conf, d->turn == DIAGNOSIS_ANY ? TIMEOUT_MS : FIRST_MS, wake_now_us());
 	if (settle(&w)) {
 		take(d, &w.c);
 		if (d->group)
@@ -220,7 +222,7 @@ static void *run(void *arg)
 	struct trouble why = {0};
 	struct check_conf conf = {0};
 
-	if (!d->is_first)
+	if (d->turn == DIAGNOSIS_ANY)
 		poll(NULL, 0, PAUSE_MS);
 	if (!d->dropped && check_conf_open(&conf, &d->conf, &why) == 0)
 		dial(d, &conf);
@@ -237,7 +239,7 @@ static void *run(void *arg)
 /* ---- the client's side ---- */
 
 struct diagnosis *diagnosis_start(
-	const struct kafka_conf *c, bool is_first, bool asks_group, int wake_fd)
+	const struct kafka_conf *c, enum diagnosis_turn turn, bool asks_group, int wake_fd)
 {
 	struct diagnosis *d;
 	pthread_t thread;
@@ -246,7 +248,7 @@ struct diagnosis *diagnosis_start(
 		return NULL;
 	d = mem_alloc(sizeof(*d));
 	*d = (struct diagnosis){.holders = 2,
-		.is_first = is_first,
+		.turn = turn,
 		.group = asks_group ? kafka_conf_copy(c, "group.id") : NULL,
 		.conf = {.rd = rd_kafka_conf_dup(c->rd),
 			.resolves = c->resolves,
@@ -296,7 +298,7 @@ bool diagnosis_all_away(const struct diagnosis *d)
 
 bool diagnosis_is_short(const struct diagnosis *d)
 {
-	return d->is_first && d->some_silent;
+	return d->turn == DIAGNOSIS_FIRST && d->some_silent;
 }
 
 void diagnosis_drop(struct diagnosis *d)

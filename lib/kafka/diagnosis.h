@@ -18,20 +18,28 @@ struct diagnosis_finding {
 	/* Another address of the name can be used. This one is silent, and a client may wait for it
 	 * long. */
 	bool is_partial;
+	bool is_silent; /* nothing has come in time */
 	bool is_passing; /* it may be over soon: a broker that starts again looks so */
 };
 
 struct diagnosis;
+
+enum diagnosis_turn {
+	/* The program waits for it: it begins at once, waits less for who is silent, and finds
+	 * nothing of him. */
+	DIAGNOSIS_FIRST,
+	DIAGNOSIS_SECOND, /* behind that: who is silent still is so for good */
+	DIAGNOSIS_ANY, /* a moment later, for a connection that is back soon needs none */
+};
+
 struct check_verdict;
 
-/* Begins; @c stays the caller's, and its list of resolves lives on. A moment later, for a
- * connection that is back soon needs no diagnosis; but at once when it is the @is_first look, for
- * which the program waits: that one waits less for who is silent, and finds nothing of him. With
- * @asks_group it looks at the coordinator of the group of @c, too. When it is done a byte is
- * written to @wake_fd, of which a duplicate is made. NULL: there are no means for it, or another
- * one is under way in this process. */
+/* Begins; @c stays the caller's, and its list of resolves lives on. With @asks_group it looks at
+ * the coordinator of the group of @c, too. When it is done a byte is written to @wake_fd, of which
+ * a duplicate is made. NULL: there are no means for it, or another one is under way in this
+ * process. */
 struct diagnosis *diagnosis_start(
-	const struct kafka_conf *c, bool is_first, bool asks_group, int wake_fd);
+	const struct kafka_conf *c, enum diagnosis_turn turn, bool asks_group, int wake_fd);
 bool diagnosis_done(const struct diagnosis *d);
 /* Of one that is done. Returns how many; they live until diagnosis_drop. */
 size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_finding **list);

@@ -39,6 +39,7 @@ static int on_resolve(const char *node, const char *service, const struct addrin
 		freeaddrinfo(*res);
 		return 0;
 	}
+	brokers_tried(&k->brokers, wake_now_ms(), node, service);
 	error = resolve_ask(&k->reach.resolves, node, service, hints, res);
 	for (const struct addrinfo *a = error ? NULL : *res; a; a = a->ai_next)
 		addresses++;

@@ -54,6 +54,7 @@ struct kafka {
 	bool doubts;
 	bool looks_first; /* the doubt is the one that each program begins with */
 	bool told_resolves; /* what of --resolve is not used, if anything */
+	bool looks_second; /* it found somebody silent */
 	bool misses; /* kafka_misses was called: any broker may be needed */
 	bool looks_again; /* a diagnosis is due though Kafka answers, and nothing waits for it */
 	int64_t doubt_ms; /* not before */

@@ -32,7 +32,9 @@ static rd_kafka_resp_err_t on_request(rd_kafka_t *rk, int fd, const char *broker
 {
 	struct liveness *l = opaque;
 
-	(void)rk, (void)fd, (void)broker, (void)id, (void)version, (void)number, (void)size;
+	(void)rk, (void)fd, (void)id, (void)version, (void)number, (void)size;
+	if (api == API_VERSIONS)
+		brokers_greeted(l->brokers, wake_now_ms(), broker);
 	/* The broker answers these two when all members of the group have come. */
 	if (!is_login(api) && api != JOIN_GROUP && api != SYNC_GROUP)
 		brokers_asked(l->brokers, wake_now_ms(), api == FETCH ? l->fetch_wait_ms : 0);
@@ -49,6 +51,8 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	(void)rk, (void)fd, (void)version, (void)number, (void)size, (void)rtt;
 	if (!err && (api == METADATA || api == API_VERSIONS))
 		l->changes++;
+	if (api == API_VERSIONS)
+		brokers_welcomed(l->brokers, broker);
 	if (!err && api == API_VERSIONS)
 		brokers_connected(l->brokers, broker);
 	if (api == PRODUCE && (!err || err == RD_KAFKA_RESP_ERR__TRANSPORT))

@@ -132,7 +132,11 @@ void kafka_misses(struct kafka *k)
 {
 	int64_t now_ms = wake_now_ms();
 
-	if (k->diagnosis || (k->misses && now_ms - k->diagnosed_ms < DIAGNOSE_AGAIN_MS))
+	if (k->diagnosis) {
+		k->misses = true;
+		return;
+	}
+	if (k->misses && now_ms - k->diagnosed_ms < DIAGNOSE_AGAIN_MS)
 		return;
 	k->misses = k->looks_again = true;
 	k->diagnose_ms = now_ms;
@@ -160,8 +164,10 @@ static void explain(
 		brokers_explain(&k->brokers, now_ms, list[i].name, list[i].reason, list[i].remedy,
 			list[i].is_passing,
 			all_away || (list[i].is_partial && !were_there) ||
+				(list[i].is_silent &&
+					brokers_tries(&k->brokers, now_ms, list[i].name)) ||
 				(k->misses && !list[i].is_passing && !list[i].is_partial));
-	k->misses = false;
+	k->misses = k->misses && diagnosis_is_short(k->diagnosis);
 }
 
 static void take_diagnosis(struct kafka *k, int64_t now_ms)
@@ -185,9 +191,9 @@ static void take_diagnosis(struct kafka *k, int64_t now_ms)
 			trouble_found(k, &list[i]);
 	if (!k->trouble.status)
 		explain(k, now_ms, list, count);
-	brokers_looked(&k->brokers);
+	brokers_looked(&k->brokers, now_ms);
 	take_group(k, now_ms);
-	k->looks_again = diagnosis_is_short(k->diagnosis);
+	k->looks_again = k->looks_second = diagnosis_is_short(k->diagnosis);
 	if (k->looks_again)
 		k->diagnose_ms = now_ms;
 	diagnosis_drop(k->diagnosis);
@@ -215,16 +221,16 @@ static void look_when_quiet(struct kafka *k, int64_t now_ms)
 	k->diagnose_ms = now_ms;
 }
 
-static bool is_well(struct kafka *k)
+static bool is_well(struct kafka *k, int64_t now_ms)
 {
 	return k->up && !k->held.status && !k->doubts && !k->looks_again && !is_stuck(k) &&
-		!brokers_wonder(&k->brokers);
+		!brokers_wonder(&k->brokers, now_ms);
 }
 
 int64_t kafka_outage_next_ms(struct kafka *k)
 {
 	/* The end of a diagnosis wakes the loop. */
-	if (k->diagnosis || is_well(k))
+	if (k->diagnosis || is_well(k, wake_now_ms()))
 		return k->held.status ? k->held_ms + HELD_MS : INT64_MAX;
 	return k->diagnose_ms;
 }
@@ -246,7 +252,12 @@ static void start(struct kafka *k, int64_t now_ms)
 		k->diagnose_ms = k->group_ms = now_ms + TOKEN_MS;
 		return;
 	}
-	k->diagnosis = diagnosis_start(&k->reach, k->looks_first, k->asks_group, k->wake_in);
+	k->diagnosis = diagnosis_start(&k->reach,
+		k->looks_first		  ? DIAGNOSIS_FIRST
+			: k->looks_second ? DIAGNOSIS_SECOND
+					  : DIAGNOSIS_ANY,
+		k->asks_group, k->wake_in);
+	k->looks_second = k->looks_second && !k->diagnosis;
 	k->was_diagnosed |= k->diagnosis != NULL;
 	k->diagnosed_ms = now_ms;
 	k->doubts = k->doubts && k->diagnosis;
@@ -265,10 +276,10 @@ void kafka_outage_tick(struct kafka *k, int64_t now_ms)
 	if (k->held.status && now_ms - k->held_ms >= HELD_MS)
 		tell_held(k, NULL, 0);
 	asks_group = k->asks_group && now_ms >= k->group_ms;
-	if (is_well(k)) {
+	if (is_well(k, now_ms)) {
 		k->is_out = false;
 		k->diagnose_ms = now_ms + KAFKA_UNANSWERED_MS;
 	}
-	if (!k->diagnosis && (asks_group || (!is_well(k) && now_ms >= k->diagnose_ms)))
+	if (!k->diagnosis && (asks_group || (!is_well(k, now_ms) && now_ms >= k->diagnose_ms)))
 		start(k, now_ms);
 }

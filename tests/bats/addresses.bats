@@ -95,6 +95,20 @@ s.serve_forever()' </dev/null
 	END
 }
 
+@test "a silent server in the place of one broker of three is told by kread and kwrite, with kcheck's sentence, once" {
+	local program
+	topic=$(new_topic 1 replicas=3,)
+	silent_start
+	by 1 2 3
+	RESOLVE[5]=kafka-3.example.invalid:9092:127.0.0.1:$(<silent.out)
+	spawn reads kread -b "$(broker_at 1 HIDDEN)" "${RESOLVE[@]}" "$topic" </dev/null
+	spawn writes kwrite -b "$(broker_at 1 HIDDEN)" "${RESOLVE[@]}" --raw -t "$topic" <<<x
+	for program in reads writes; do
+		wait_lines $program.err 1
+		[[ $(<$program.err) == *"cannot reach broker kafka-3.example.invalid:9092: time-out: it takes connections, and does not answer as a broker; waiting for it ("* ]]
+	done
+}
+
 @test "client.rack: the nearest replica is read, not the leader" {
 	local n was=()
 	topic=$(new_topic 1 replicas=2,3)

@@ -141,22 +141,61 @@ static void a_diagnosis_is_wanted_once_for_each_that_is_away(void **state)
 
 	(void)state;
 	brokers_open(&b);
-	assert_false(brokers_wonder(&b));
+	assert_false(brokers_wonder(&b, 2000));
 	brokers_answered(&b, 1000, "one:9092/1", 1);
 	brokers_away(&b, 1000, "two:9092/2: Disconnected");
 	brokers_away(&b, 1000, "one:9092/1: Disconnected");
-	assert_true(brokers_wonder(&b));
+	assert_true(brokers_wonder(&b, 2000));
 	/* Of one that was there, and may be back, the way to it is known. */
 	brokers_explain(&b, 1000, "one:9092", "refused", "another address", true, false);
 	brokers_explain(&b, 1000, "two:9092", "refused", "another address", true, false);
 	assert_string_equal(b.away[0].remedy, "another address");
 	assert_string_equal(b.away[1].remedy, "");
-	brokers_looked(&b);
-	assert_false(brokers_wonder(&b));
+	brokers_looked(&b, 2000);
+	assert_false(brokers_wonder(&b, 2000));
 	brokers_away(&b, 2000, "three:9092/3: Disconnected");
-	assert_true(brokers_wonder(&b));
+	assert_true(brokers_wonder(&b, 2000));
 	brokers_answered(&b, 2000, "three:9092/3", 3);
-	assert_false(brokers_wonder(&b));
+	assert_false(brokers_wonder(&b, 2000));
+	brokers_close(&b);
+}
+
+/* Of a server that takes a connection and is silent librdkafka says nothing for long. */
+static void a_diagnosis_is_wanted_once_of_a_connection_that_is_slow(void **state)
+{
+	struct brokers b;
+
+	(void)state;
+	brokers_open(&b);
+	brokers_answered(&b, 1000, "one:9092/1", 1);
+	brokers_tried(&b, 1000, "two", "9092");
+	brokers_greeted(&b, 1000, "ssl://two:9092/2");
+	brokers_tried(&b, 1000, "::1", "9092");
+	assert_false(brokers_wonder(&b, 1999));
+	assert_true(brokers_wonder(&b, 2000));
+	brokers_welcomed(&b, "two:9092/2");
+	assert_true(brokers_wonder(&b, 2000));
+	brokers_welcomed(&b, "[::1]:9092/3");
+	assert_false(brokers_wonder(&b, 2000));
+	brokers_tried(&b, 3000, "two", "9092");
+	/* It ended before the connection was slow, and the next one after. */
+	brokers_looked(&b, 3500);
+	assert_true(brokers_wonder(&b, 4000));
+	assert_false(brokers_tries(&b, 4000, "four:9092"));
+	assert_true(brokers_tries(&b, 4000, "two:9092"));
+	brokers_explain(&b, 4000, "two:9092", "silent", "", false, true);
+	brokers_looked(&b, 4000);
+	assert_false(brokers_wonder(&b, 9000));
+	assert_false(brokers_told(&b));
+	brokers_tick(&b, 4000);
+	assert_true(brokers_told(&b));
+	/* librdkafka gives it up, and tries again: no news. */
+	brokers_away(&b, 13000, "two:9092/2: ApiVersionRequest failed: Local: Timed out");
+	brokers_tried(&b, 13100, "two", "9092");
+	assert_false(brokers_wonder(&b, 20000));
+	brokers_answered(&b, 21000, "two:9092/2", 2);
+	brokers_tick(&b, 21000);
+	assert_false(brokers_told(&b));
 	brokers_close(&b);
 }
 
@@ -190,6 +229,7 @@ int main(void)
 		cmocka_unit_test(another_state_knows_nothing_of_it),
 		cmocka_unit_test(each_address_of_a_name_is_tried_before_it_is_told),
 		cmocka_unit_test(a_diagnosis_is_wanted_once_for_each_that_is_away),
+		cmocka_unit_test(a_diagnosis_is_wanted_once_of_a_connection_that_is_slow),
 		cmocka_unit_test(what_librdkafka_adds_is_cut_off),
 	};
 

@@ -128,7 +128,9 @@ static void take_metadata(struct stall *st, int64_t now_ms)
 			tell(st, t->name, mt->partitions[i].id, "no broker is its leader");
 	for (int i = 0; i < st->count; i++)
 		told = told || strcmp(st->list[i].topic, t->name) == 0;
-	if (now_ms - st->since_ms >= UNCONFIRMED_MS && (!told || find(st, t->name, -1)))
+	/* What a diagnosis finds is the better sentence. */
+	if (now_ms - st->since_ms >= UNCONFIRMED_MS && !st->kafka->diagnosis &&
+		!brokers_told(&st->kafka->brokers) && (!told || find(st, t->name, -1)))
 		tell(st, t->name, -1, "no record is confirmed, though brokers answer");
 }
 
