@@ -76,6 +76,33 @@ load_ends() {
 	load_ends 3000
 }
 
+@test "a partition without a leader, and one with too few replicas in sync: kread, kwrite and kcheck say so" {
+	local few it
+	topic=$(new_topic 1 replicas=3, min.insync.replicas=1)
+	few=$(new_topic 1 replicas=2,3 min.insync.replicas=2)
+	echo x | kwrite -q --raw -t "$topic"
+	broker_stop 3 -9
+	B=$(broker_at 1)
+	export KAFKA_BROKERS=$B
+	wait_for '[ "$(leader_of "$topic")" = -1 ]'
+	spawn reads kread -e --raw "$topic" </dev/null
+	spawn writes kwrite --raw -t "$topic" <<<y
+	spawn fews kwrite --raw -t "$few" <<<z
+	wait_file_contains reads.err "topic '$topic', partition 0: no broker can be asked for its offsets: "
+	wait_file_contains writes.err "topic $topic partition 0: no broker is its leader; waiting"
+	wait_file_contains fews.err "topic $few partition 0: fewer in-sync replicas than min.insync.replicas; waiting"
+	run -111 kcheck -t "$topic" -t "$few"
+	[[ $output == *"verdict: topic '$topic': partition 0 has no leader: none of its 1 replicas is there"* ]]
+	[[ $output == *"verdict: topic '$few': partition 0 has 1 of 2 replicas in sync, and min.insync.replicas is 2: "* ]]
+	broker_start 3
+	for it in reads writes fews; do
+		wait_exit $it
+		[ "$status" -eq 0 ]
+	done
+	[ "$(head -n 1 reads.out)" = x ]
+	run -0 kcheck -t "$few"
+}
+
 # A unit of the same brokers reads and writes: a broker that restarts is its source, its target, and its coordinator.
 @test "all three restart, one after the other, under load: kread and kwrite go on" {
 	local n out

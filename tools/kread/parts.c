@@ -7,6 +7,7 @@
 #include "base/opt.h"
 #include "base/sorted.h"
 #include "kread/follow.h"
+#include "kread/refusal.h"
 
 #include <inttypes.h>
 #include <regex.h>
@@ -264,8 +265,12 @@ static bool ask_offsets(struct parts *r, int64_t time_ms, rd_kafka_topic_partiti
 					->offset = time_ms;
 		listing_ask_offsets(l, list);
 	}
-	if (!has_answer(r, "offsets"))
+	if (!has_answer(r, "offsets")) {
+		if (!listing_is_out(l) && l->err && l->err != RD_KAFKA_RESP_ERR__TIMED_OUT)
+			refusal_of_offsets(r);
 		return false;
+	}
+	r->questions.failed_ms = 0;
 	*answer = rd_kafka_topic_partition_list_copy(l->offsets);
 	return true;
 }

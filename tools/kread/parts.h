@@ -64,6 +64,8 @@ struct parts_questions {
 	struct listing listing;
 	int topics_known; /* of the command line */
 	rd_kafka_resp_err_t told; /* why it was asked again */
+	int64_t failed_ms; /* since when all have failed; 0: the last one has not */
+	bool warned;
 	bool misses_topic; /* one of them does not exist: all are asked for */
 	rd_kafka_topic_partition_list_t *low, *high, *from, *until;
 };

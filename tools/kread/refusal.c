@@ -2,8 +2,12 @@
 #include "kread/refusal.h"
 
 #include "base/msg.h"
+#include "base/wake.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+
+enum { FAILING_MS = 2000 };
 
 /* librdkafka goes on behind a batch that it cannot read; the position would pass over the batch. */
 static void unreadable(struct refusals *r, const rd_kafka_message_t *m, int status)
@@ -64,4 +68,28 @@ void refusal_take(struct refusals *r, const rd_kafka_message_t *m)
 	default:
 		warn(r, m, text);
 	}
+}
+
+void refusal_of_offsets(struct parts *r)
+{
+	struct parts_questions *q = &r->questions;
+	const rd_kafka_topic_partition_t *p = q->listing.offsets->elems;
+	const rd_kafka_topic_partition_t *end = p + q->listing.offsets->cnt;
+	const rd_kafka_topic_partition_t *bad = p;
+
+	if (!q->failed_ms) {
+		q->failed_ms = wake_now_ms();
+		q->warned = false;
+	}
+	if (q->warned || !r->kafka->up || brokers_told(&r->kafka->brokers) ||
+		wake_now_ms() - q->failed_ms < FAILING_MS)
+		return;
+	while (bad < end && !bad->err)
+		bad++;
+	p = bad < end ? bad : p;
+	msg_warn(
+		"topic '%s', partition %" PRId32
+		": no broker can be asked for its offsets: %s; trying again (has it a leader? kcheck -t %s tells)",
+		p->topic, p->partition, kafka_why(q->listing.err), p->topic);
+	q->warned = true;
 }

@@ -19,4 +19,8 @@ struct refusals {
 /* Takes a message with an error: the reading ends, or goes on. Does not block. */
 void refusal_take(struct refusals *r, const rd_kafka_message_t *m);
 
+/* Brokers answer, but not a question for offsets: librdkafka says nothing of a partition that has
+ * no leader. After two seconds that is told, once, until one is answered (questions.failed_ms). */
+void refusal_of_offsets(struct parts *r);
+
 #endif
