@@ -409,7 +409,7 @@ kill_in_the_middle() {
 
 # librdkafka's calls may be repeated until they are done, by its manual. Their results get mixed up when its own thread
 # is late: a call says that it is done before it is.
-# bats test_tags=once
+# bats test_tags=once,newest
 @test "a thread of librdkafka that is late: each record is seen once" {
 	in=$(new_topic 1) out=$(new_topic 1)
 	line a "g-$in" "$in" "$out"
