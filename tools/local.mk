@@ -48,7 +48,7 @@ tools_bin_kmock_CFLAGS = $(AM_CFLAGS) $(KAFKA_CFLAGS)
 tools_bin_kmock_LDADD = $(EV_LDADD) $(KAFKA_LIBS) $(CRYPTO_LIBS)
 tools_bin_rsub_SOURCES = tools/rsub/rsub.c tools/rsub/answer.c tools/rsub/ask.c tools/rsub/exact.c tools/rsub/exact.h \
 	tools/rsub/entries.c tools/rsub/entry.c tools/rsub/info.c tools/rsub/list.c tools/rsub/names.c tools/rsub/pubsub.c \
-	tools/rsub/streams.c tools/rsub/whole.c tools/rsub/xack.c tools/rsub/entry.h \
+	tools/rsub/renew.c tools/rsub/streams.c tools/rsub/whole.c tools/rsub/xack.c tools/rsub/entry.h \
 	tools/rsub/info.h tools/rsub/list.h tools/rsub/names.h tools/rsub/pubsub.h tools/rsub/streams.h tools/rsub/whole.h tools/rsub/xack.h
 tools_bin_rsub_CFLAGS = $(AM_CFLAGS) $(HIREDIS_CFLAGS)
 tools_bin_rsub_LDADD = $(EV_LDADD) $(HIREDIS_LIBS) $(CRYPTO_LIBS)

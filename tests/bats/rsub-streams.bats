@@ -219,6 +219,46 @@ counter() {
 	[ "$(wc -l <sub.out)" -eq 5 ]
 }
 
+@test "rsub -s -g has entries on their way put back that are pending no more, and says how many" {
+	add s 1 6
+	reads -s s
+	come sink sink
+	wait_lines sub.out 6
+	say sink "final $RUN 1"
+	wait_for '[ "$(pending s g)" = "2-1 3-1 4-1 5-1 6-1" ]'
+	rcli xgroup delconsumer s g c >/dev/null
+	wait_for '[ "$(pending s g)" = "2-1 3-1 4-1 5-1 6-1" ]'
+	wait_file_contains sub.err "stream 's': 5 entries were on their way and not pending any more"
+	# One that somebody else acknowledges; one that is deleted does not come back.
+	rcli xdel s 6-1 >/dev/null
+	rcli xack s g 2-1 6-1 >/dev/null
+	wait_for '[ "$(pending s g)" = "2-1 3-1 4-1 5-1" ]'
+	wait_file_contains sub.err "stream 's': 1 entry was on its way"
+	wait_for '[ "$(counter put_back_total)" = 6 ]'
+	say sink "final $RUN 3 6"
+	wait_for '[ "$(pending s g)" = "2-1 4-1 5-1" ]'
+	rcli xgroup delconsumer s g c >/dev/null
+	wait_for '[ "$(pending s g)" = "2-1 4-1 5-1" ]'
+	stop sub KILL
+	wait_exit sub
+	[ "$(rsub -s s -g g -n c --commit written -e | payloads)" = '2 4 5' ]
+}
+
+@test "rsub -s -g has put back what is pending no more while its window is full" {
+	add s 1 2500
+	reads -s s --window 2200
+	come sink sink
+	wait_lines sub.out 2200
+	rcli xgroup delconsumer s g c >/dev/null
+	wait_for '[ "$(rcli xpending s g | head -n 1)" = 2200 ]'
+	wait_file_contains sub.err "stream 's': 2200 entries were on their way"
+	say sink "final $RUN 1-2200"
+	wait_lines sub.out 2500
+	say sink "final $RUN 2201-2500"
+	wait_for '[ "$(rcli xpending s g | head -n 1)" = 0 ]'
+	[ "$(grep -c 'not pending any more' sub.err)" -eq 1 ]
+}
+
 @test "rsub -s -g --max-deliveries: what was delivered so often in vain is a dead letter" {
 	add s 1 3
 	rcli xgroup create s g 0 >/dev/null

@@ -122,14 +122,13 @@ static void set_batch(struct streams *s, int64_t entries, size_t bytes)
 	s->batch = batch < BATCH_FIRST / 16 + 1 ? 1 : batch < BATCH_MOST ? batch : BATCH_MOST;
 }
 
-/* How many entries a reply has; *@streams: of how many streams. */
-static int64_t count_new(const struct link_reply *reply, int *streams)
+/* How many entries a reply has; -1: it is none. */
+static int64_t count_new(const struct link_reply *reply)
 {
 	struct resp c = reply->elements;
 	struct resp_value v;
 	int64_t entries = 0;
 
-	*streams = 0;
 	for (int64_t i = 0; reply->value.type == RESP_ARRAY && i < reply->value.n; i++) {
 		uint64_t left;
 
@@ -141,7 +140,6 @@ static int64_t count_new(const struct link_reply *reply, int *streams)
 		left = (uint64_t)v.n;
 		if (resp_skip(&c, &left) != RESP_NIL)
 			return -1;
-		++*streams;
 	}
 	return entries;
 }
@@ -186,8 +184,8 @@ static void end_streams(struct streams *s)
 /* [[name, [entry, …]], …] or nil. The next entries are asked for before these are printed. */
 static void on_new_entries(struct streams *s, const struct link_reply *reply)
 {
-	int streams, hint = s->first;
-	int64_t entries = count_new(reply, &streams);
+	int hint = s->first;
+	int64_t entries = count_new(reply);
 	size_t room = s->room_asked;
 
 	if (entries < 0) {
@@ -271,7 +269,7 @@ static void look_at(struct streams *s, struct stream *st, const struct info *i)
 static void on_info(struct streams *s, struct stream *st, const struct link_reply *reply)
 {
 	struct info i, *old = &st->info;
-	struct span error = info_take(&i, reply, s->group);
+	struct span error = info_take(&i, reply, s->group, s->consumer);
 
 	if (error.p) {
 		if (span_starts(error, "WRONGTYPE"))
@@ -298,6 +296,7 @@ static void on_info(struct streams *s, struct stream *st, const struct link_repl
 	if (st->losses.has_lag)
 		metrics_lag(st->name, 0, (int64_t)st->losses.lag);
 	*old = i;
+	streams_missed(s, st, i.own);
 }
 
 static void on_group(struct streams *s, struct stream *st)
@@ -405,7 +404,7 @@ static void on_error(struct streams *s, enum ask what, struct stream *st, struct
 			redis_name(&s->redis), (int)(text.len < 200 ? text.len : 200), text.p);
 		s->has_no_claim = true;
 		streams_step(s, STREAMS_NEW);
-	} else if (what != ASK_QUIET) {
+	} else if (what < ASK_QUIET) {
 		streams_refused(s, what, st, text);
 	}
 }
@@ -420,7 +419,7 @@ static void on_reply(struct streams *s, enum ask what, struct stream *st, uint64
 			on_error(s, what, st, reply->value.text);
 		return;
 	}
-	if (what >= ASK_GROUP && what != ASK_QUIET &&
+	if (what >= ASK_GROUP && what < ASK_QUIET &&
 		(s->step != STREAMS_SETUP || what == ASK_GROUP))
 		streams_serve_again(s);
 	switch (what) {
@@ -449,8 +448,7 @@ static void on_reply(struct streams *s, enum ask what, struct stream *st, uint64
 		if (round == (st->acks.round & 0xff))
 			on_ack(s, st, count);
 		break;
-	case ASK_QUEUE:
-	case ASK_QUIET:
+	default:
 		break;
 	}
 }
@@ -469,10 +467,12 @@ static void take(struct streams *s, enum redis_got got, const struct link_reply 
 	struct stream *st = &s->streams[reply->tag >> 24 & 0xffffff];
 	uint64_t count = reply->tag & 0xffffff;
 
-	if (what == ASK_QUIET || what == ASK_QUEUE || (what == ASK_INFO && count))
+	if (ask_is_quiet(what, count))
 		s->quiet--;
 	else if (what != ASK_ACK)
 		s->asked--;
+	if (what == ASK_RENEW || what == ASK_BACK)
+		streams_claimed(s, what, st, count, got == REDIS_REPLY ? reply : NULL);
 	if (got == REDIS_REPLY)
 		on_reply(s, what, st, count, round, reply);
 	else if (what == ASK_ACK && round == (st->acks.round & 0xff))

@@ -13,7 +13,6 @@ enum {
 	BATCH = 1000, /* new entries at once, at most */
 	BLOCK_MS = 1000, /* how long Redis waits for new entries, */
 	BUSY_MS = 50, /* and while records are on their way, whose XACK waits behind */
-	IDS = 1000, /* in one XCLAIM */
 };
 
 struct buf *streams_begin(
@@ -33,7 +32,7 @@ void streams_commit(struct streams *s, enum ask what, const struct stream *st, u
 	redis_commit(&s->redis,
 		(uint64_t)what << 56 | (uint64_t)(st->acks.round & 0xff) << 48 |
 			(uint64_t)(st - s->streams) << 24 | count);
-	if (what == ASK_QUIET || what == ASK_QUEUE || (what == ASK_INFO && count))
+	if (ask_is_quiet(what, count))
 		s->quiet++;
 	else if (what != ASK_ACK)
 		s->asked++;
@@ -50,7 +49,7 @@ void streams_step(struct streams *s, enum streams_step step)
 
 /* ---- the step's ---- */
 
-static void put_names(struct buf *b, const struct stream *st, const char *group)
+void streams_put_names(struct buf *b, const struct stream *st, const char *group)
 {
 	request_text(b, st->name);
 	request_text(b, group);
@@ -83,7 +82,7 @@ static void ask_info(struct streams *s, const struct stream *st, bool waits)
 		request_text(b, st->name);
 		streams_commit(s, ASK_QUEUE, st, 0);
 		b = streams_begin(s, st, 3, "XPENDING");
-		put_names(b, st, s->group);
+		streams_put_names(b, st, s->group);
 		streams_commit(s, ASK_QUEUE, st, 0);
 	}
 	if (streams_begin(s, st, 1, "EXEC"))
@@ -121,7 +120,7 @@ static void ask_group(struct streams *s, struct stream *st)
 	if (!b)
 		return;
 	request_text(b, "CREATE");
-	put_names(b, st, s->group);
+	streams_put_names(b, st, s->group);
 	if (st->had_group)
 		request_id(b, st->rewound = position(s, st));
 	else if (s->from_end)
@@ -155,21 +154,6 @@ static void set_up(struct streams *s)
 	streams_step(s, s->group ? STREAMS_OWN : STREAMS_NEW);
 }
 
-static void know(void *ctx, const struct ledger_open *o)
-{
-	id_set_add((struct id_set *)ctx, (struct id){(uint64_t)o->at, (uint64_t)o->low});
-}
-
-void streams_know(struct streams *s, struct stream *st)
-{
-	st->known.count = 0;
-	if (st->account)
-		ledger_each_open(s->source->ledger, st->account, know, &st->known);
-	for (uint64_t i = st->acks.head; i < st->acks.tail; i++)
-		id_set_add(&st->known, st->acks.ids[i & (st->acks.cap - 1)]);
-	id_set_sort(&st->known);
-}
-
 /* How often the entries that are read next were delivered. */
 static void ask_deliveries(struct streams *s, const struct stream *st, size_t count, bool own)
 {
@@ -181,7 +165,7 @@ static void ask_deliveries(struct streams *s, const struct stream *st, size_t co
 	b = streams_begin(s, st, own ? 7 : 8, "XPENDING");
 	if (!b)
 		return;
-	put_names(b, st, s->group);
+	streams_put_names(b, st, s->group);
 	if (!own) {
 		request_text(b, "IDLE");
 		request_number(b, s->claim_idle_ms);
@@ -228,7 +212,7 @@ static void ask_claim(struct streams *s, struct stream *st, size_t room)
 	b = streams_begin(s, st, 8, "XAUTOCLAIM");
 	if (!b)
 		return;
-	put_names(b, st, s->group);
+	streams_put_names(b, st, s->group);
 	request_text(b, s->consumer);
 	request_number(b, s->claim_idle_ms);
 	request_id(b, s->cursor);
@@ -385,7 +369,7 @@ void streams_ask(struct streams *s, size_t pending)
 	}
 }
 
-/* ---- what is final, and what is on its way ---- */
+/* ---- what is final ---- */
 
 void streams_ack(struct streams *s)
 {
@@ -403,51 +387,9 @@ void streams_ack(struct streams *s)
 
 			if (!b)
 				return;
-			put_names(b, st, s->group);
+			streams_put_names(b, st, s->group);
 			xack_put(&st->acks, count, b);
 			streams_commit(s, ASK_ACK, st, count);
 		}
 	}
-}
-
-/* XCLAIM with JUSTID changes neither entry nor count of deliveries, only how long it was idle. */
-static void claim_ids(
-	struct streams *s, const struct stream *st, const struct id_set *ids, int64_t idle_ms)
-{
-	for (size_t at = 0; at < ids->count; at += IDS) {
-		size_t count = ids->count - at < IDS ? ids->count - at : IDS;
-		struct buf *b = streams_begin(s, st, count + 8, "XCLAIM");
-
-		if (!b)
-			return;
-		put_names(b, st, s->group);
-		request_text(b, s->consumer);
-		request_number(b, 0);
-		for (size_t i = at; i < at + count; i++)
-			request_id(b, ids->ids[i]);
-		request_text(b, "IDLE");
-		request_number(b, idle_ms);
-		request_text(b, "JUSTID");
-		streams_commit(s, ASK_QUIET, st, 0);
-	}
-}
-
-void streams_renew(struct streams *s)
-{
-	if (!s->follows || s->is_exact || s->now_ms < s->renew_ms || s->now_ms < s->retry_ms)
-		return;
-	s->renew_ms = s->now_ms + s->claim_idle_ms / 3;
-	for (int i = 0; i < s->count; i++) {
-		struct id_set open = {0};
-
-		ledger_each_open(s->source->ledger, s->streams[i].account, know, &open);
-		claim_ids(s, &s->streams[i], &open, 0);
-		free(open.ids);
-	}
-}
-
-void streams_hand_back(struct streams *s, struct stream *st)
-{
-	claim_ids(s, st, &st->back, s->claim_idle_ms);
-	st->back.count = 0;
 }

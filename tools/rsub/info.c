@@ -15,6 +15,7 @@
  * and the sum begins anew. */
 #include "rsub/info.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Takes a name and its value's head off a map; other values are passed over. */
@@ -114,7 +115,31 @@ static struct span take_error(const struct resp_value *v)
 	return v->text;
 }
 
-struct span info_take(struct info *i, const struct link_reply *reply, const char *group)
+/* XPENDING: how many, the first id, the last one, and [[consumer, how many], …]. */
+static void take_pending(struct info *i, struct resp *c, const char *consumer)
+{
+	struct resp_value v;
+	struct span name;
+
+	if (resp_next(c, &v) != RESP_INTEGER || resp_next(c, &v) != RESP_STRING)
+		return;
+	id_parse(v.text, &i->pending_first);
+	resp_next(c, &v);
+	if (resp_next(c, &v) != RESP_ARRAY)
+		return;
+	for (int64_t n = v.n; n > 0; n--) {
+		if (resp_next(c, &v) != RESP_ARRAY || v.n != 2)
+			return;
+		resp_next(c, &v);
+		name = v.text;
+		resp_next(c, &v);
+		if (span_is(name, consumer))
+			i->own = v.type == RESP_STRING ? strtoull(v.text.p, NULL, 10) : 0;
+	}
+}
+
+struct span info_take(
+	struct info *i, const struct link_reply *reply, const char *group, const char *consumer)
 {
 	struct resp c = reply->elements;
 	struct resp_value v, head;
@@ -136,10 +161,8 @@ struct span info_take(struct info *i, const struct link_reply *reply, const char
 	error = take_error(&v);
 	if (error.p)
 		return error;
-	/* How many are pending, and the first one's id. */
-	if (resp_next(&c, &v) == RESP_ARRAY && v.n >= 2 && resp_next(&c, &head) == RESP_INTEGER &&
-		resp_next(&c, &head) == RESP_STRING)
-		id_parse(head.text, &i->pending_first);
+	if (resp_next(&c, &v) == RESP_ARRAY && v.n == 4)
+		take_pending(i, &c, consumer);
 	return SPAN_NONE;
 }
 

@@ -18,14 +18,15 @@ struct info {
 	bool has_group, has_read;
 	struct id delivered; /* the last entry that the group has read */
 	uint64_t read; /* how many it has read */
-	uint64_t consumers, pending;
+	uint64_t consumers, pending, own; /* pending of the group's, and of those the consumer's */
 	struct id pending_first;
 };
 
 /* Takes the answer to MULTI, XINFO STREAM and, with @group, XINFO GROUPS and XPENDING, EXEC.
  * Returns SPAN_NONE, or the error for which it cannot be used, valid as long as the reply. A stream
  * that is not there is no error. */
-struct span info_take(struct info *i, const struct link_reply *reply, const char *group);
+struct span info_take(
+	struct info *i, const struct link_reply *reply, const char *group, const char *consumer);
 
 struct info_losses {
 	bool has_base;

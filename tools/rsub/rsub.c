@@ -257,6 +257,9 @@ static void open_streams(struct rsub *s)
 	metrics_counter("lost_records_total",
 		"Records that were trimmed or deleted before they were read.", METRICS_PIPELINE,
 		&s->whole.lost);
+	metrics_counter("put_back_total",
+		"Entries on their way that were pending no more, and are again.", METRICS_PIPELINE,
+		&s->whole.put_back);
 	s->readers = copies((size_t)s->whole.count, all, sizeof(*all));
 	for (int i = 0; i < s->whole.count; i++) {
 		s->readers[i].names = s->parts[i];

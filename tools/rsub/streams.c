@@ -14,7 +14,7 @@
  * 	CLAIM   pending entries that have been idle for --claim-idle, to the cursor 0-0: their
  *  consumer is dead. Again
  * 	        after half that time. Entries of our own do not become idle: they are claimed anew,
- *          by their ids alone.
+ *          by their ids alone (renew.c).
  * 	NEW     new entries.
  *
  * An entry is acknowledged once its record is final: exactly those ids, in any order. What Redis
@@ -30,7 +30,8 @@
  * their idle time is set to --claim-idle.
  *
  * Files: streams.c options and the turn of the loop; ask.c commands; answer.c answers; entries.c
- * entries; info.c what was lost; entry.c records; xack.c ids to acknowledge. */
+ * entries; renew.c what is on its way; info.c what was lost; entry.c records; xack.c ids to
+ * acknowledge. */
 #define _GNU_SOURCE
 #include "rsub/streams.h"
 
@@ -373,6 +374,8 @@ void streams_close(struct streams *s)
 		buf_free(&st->head);
 		free(st->known.ids);
 		free(st->back.ids);
+		free(st->held.ids);
+		free(st->forgotten.ids);
 		free(st->acks.ids);
 	}
 	if (left && !s->source->server.void_account) {

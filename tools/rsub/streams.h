@@ -52,6 +52,10 @@ struct stream {
 	struct id rewound;
 	struct id_set known;
 	struct id_set back; /* read, and to be left to others */
+	/* Renewed (renew.c): on their way when they were claimed; of these not pending. */
+	struct id_set held, forgotten;
+	size_t at; /* so many of them are answered */
+	uint64_t put_back;
 	struct xack acks;
 	uint64_t acked; /* confirmed, of the present account */
 	/* Under exactly once: the id before acks' head, and acks' tail when the present account
@@ -158,7 +162,14 @@ enum ask { /* in the tag of a command: what it is */
 	ASK_NEW,
 	ASK_ACK,
 	ASK_QUIET,
+	ASK_RENEW,
+	ASK_BACK,
 };
+/* No step waits for its answer; @count is that of streams_commit. */
+static inline bool ask_is_quiet(enum ask what, uint64_t count)
+{
+	return what == ASK_QUEUE || what >= ASK_QUIET || (what == ASK_INFO && count);
+}
 /* Begins a command about a stream: RESP words are appended to what it returns, then
  * streams_commit. */
 struct buf *streams_begin(
@@ -185,14 +196,23 @@ void streams_wrong_type(struct streams *s, const struct stream *st, struct span 
 void streams_ask(struct streams *s, size_t pending);
 /* Sends XACKs. */
 void streams_ack(struct streams *s);
-/* Tells Redis that the entries on their way are not those of a dead consumer, or leaves some to
- * others. */
+/* Begins a step. */
+void streams_step(struct streams *s, enum streams_step step);
+/* Appends the names of stream and group. */
+void streams_put_names(struct buf *b, const struct stream *st, const char *group);
+
+/* renew.c: tells Redis that the entries on their way are not those of a dead consumer, and has
+ * those put back that it has forgotten. */
 void streams_renew(struct streams *s);
+/* The answer to that; @reply NULL: there is none. */
+void streams_claimed(struct streams *s, enum ask what, struct stream *st, uint64_t count,
+	const struct link_reply *reply);
+/* Redis has said how many entries are pending for this consumer. */
+void streams_missed(struct streams *s, const struct stream *st, uint64_t pending);
+/* Leaves st->back to others. */
 void streams_hand_back(struct streams *s, struct stream *st);
 /* The ids that are on their way, and those whose XACK is not confirmed: into st->known. */
 void streams_know(struct streams *s, struct stream *st);
-/* Begins a step. */
-void streams_step(struct streams *s, enum streams_step step);
 
 /* entries.c: takes a new entry. */
 void streams_take_new(struct streams *s, struct stream *st, const struct entry *e);

@@ -17,7 +17,7 @@ struct whole {
 	struct source *source;
 	struct dead dead; /* of streams */
 	struct ledger_part *account; /* of channels; NULL: records have no numbers */
-	uint64_t gaps, lost; /* counters */
+	uint64_t gaps, lost, put_back; /* counters */
 	uint64_t refused; /* messages */
 	int count; /* connections */
 	int ready, over; /* … that are; that have read all */
