@@ -173,3 +173,109 @@ applied() {
 	[ "$(grep -c 'takes commands again' app.err)" = 2 ]
 	[ "$(rcli get evpipe:pos:t:0)" = '600 -' ]
 }
+
+# unblocks COMMAND: the client that waits in it gets an error in place of its answer.
+unblocks() {
+	local id
+	id=$(rcli client list | awk -v cmd="cmd=$1" '$0 ~ cmd "( |$)" { sub("id=", "", $1); print $1; exit }')
+	[ -n "$id" ] && [ "$(rcli client unblock "$id" error)" = 1 ]
+}
+
+# errors CODE: how many of them the server has given.
+errors() {
+	rcli info errorstats | sed -n "s/^errorstat_$1:count=\([0-9]*\).*/\1/p"
+}
+
+# pushes FROM TO: records that push their offset.
+pushes() {
+	local i
+	for ((i = $1; i <= $2; i++)); do
+		echo "{\"topic\":\"t\",\"partition\":0,\"offset\":$i,\"payload\":[\"RPUSH\",\"l\",\"$i\"]}"
+	done
+}
+
+@test "a reader whose wait for entries is ended by an error reads on, once each" {
+	redis_start
+	rcli xadd s 1-1 payload 1
+	spawn one rsub -s s --raw -c 3 --metrics one.m
+	wait_lines one.out 1
+	for _ in 1 2 3; do wait_for 'unblocks xread'; done
+	spawn sub rsub -s s -g g --raw --commit written -c 3 --metrics sub.m
+	wait_lines sub.out 1
+	for _ in 1 2 3; do wait_for 'unblocks xreadgroup'; done
+	[ "$(errors UNBLOCKED)" = 6 ]
+	for i in 2 3; do rcli xadd s "$i-1" payload "$i"; done
+	for name in one sub; do
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
+		[ "$(paste -sd ' ' "$name.out")" = '1 2 3' ]
+		run ! grep -vE 'is made$' "$name.err"
+		grep -q '^evpipe_gaps_total{.*} 0' "$name.m"
+	done
+	[ "$(rcli xpending s g | head -n 1)" = 0 ]
+}
+
+@test "a wait for replicas that is ended by an error confirms nothing, loses nothing and repeats nothing" {
+	redis_start
+	redis_start other
+	feed app rapply --wait 1
+	pushes 0 1 >&7
+	for _ in 1 2 3; do wait_for 'unblocks wait'; done
+	wait_file_contains app.err 'UNBLOCKED client unblocked'
+	exec 7>&-
+	# Its end waits for a replica.
+	wait_for 'unblocks wait'
+	mkfifo pub.in
+	spawn pub sh -c 'exec rpub --stream s --id offset --wait 1 --pass --metrics pub.m <pub.in'
+	exec 7>pub.in
+	pushes 0 1 >&7
+	wait_for '[ "$(rcli xlen s)" = 2 ]'
+	exec 7>&-
+	wait_for '[ "$(errors UNBLOCKED)" -ge 4 ]'
+	for _ in 1 2 3; do wait_for 'unblocks wait'; done
+	[ ! -s pub.out ]
+	[ "$(grep -c 'fewer than --wait 1' pub.err)" = 1 ]
+	alive "$(pid_of app)"
+	redis-cli -s other.sock replicaof 127.0.0.1 "$REDIS_PORT"
+	for name in app pub; do
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
+	done
+	[ "$(wc -l <pub.out)" = 2 ]
+	[ "$(redis-cli -s other.sock xlen s)" = 2 ]
+	[ "$(rcli lrange l 0 -1 | paste -sd ' ')" = '0 1' ]
+}
+
+@test "transactions that are discarded (EXECABORT) are made again: told once, counted once, nothing twice" {
+	redis_start
+	mkfifo app.in pub.in
+	spawn app sh -c 'exec rapply --metrics app.m <app.in'
+	spawn pub sh -c 'exec rpub --stream s --id offset --metrics pub.m <pub.in'
+	spawn sub rsub -s s -g g --commit written -c 101 --metrics sub.m
+	exec 7> >(exec tee app.in >pub.in)
+	pushes 0 0 >&7
+	wait_for 'applied 1'
+	wait_lines sub.out 1
+	rcli config set maxmemory 1
+	wait_for '[ "$(errors EXECABORT)" -ge 1 ]' # of rsub's questions
+	pushes 1 100 >&7
+	for name in app pub; do
+		wait_file_contains "$name.err" OOM
+		wait_for "grep -q '^evpipe_ready{.*} 0' $name.m"
+	done
+	applied 1
+	[ "$(rcli xlen s)" = 1 ]
+	rcli config set maxmemory 0
+	exec 7>&-
+	for name in app pub sub; do
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
+	done
+	diff <(seq 0 100) <(rcli lrange l 0 -1)
+	diff <(seq 0 100) <(jq -r '.payload | fromjson[2]' sub.out)
+	for name in app pub; do
+		[ "$(grep -c OOM "$name.err")" = 1 ]
+		grep -q '^evpipe_outages_total{.*} 1' "$name.m"
+	done
+	run ! grep -E 'OOM|EXECABORT' sub.err
+}
