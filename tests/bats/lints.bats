@@ -117,7 +117,7 @@ include() {
 	sed -i '0,/image: /s/\(image: .*evpipe\):.*/\1/' copy/examples/kubernetes/bridge.yaml
 	sees version 'NEWS: has version ' 'debian/changelog: has version ' 'evpipe.spec: has version ' '%changelog: has version ' \
 		'APKBUILD: has version ' 'bridge.yaml: has version none, and configure.ac 7.8.9' 'applier.yaml: has version ' 'khttp.yaml: has version ' \
-		'debian/changelog of Fri Jan 07 2000' 'debian/control: is maintained by Somebody'
+		'openapi.json: has version ' 'debian/changelog of Fri Jan 07 2000' 'debian/control: is maintained by Somebody'
 	sed -i '/^## /d' copy/NEWS
 	sees version 'NEWS: has no line like'
 }
