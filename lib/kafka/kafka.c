@@ -238,7 +238,8 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 	const char *hint = "", *remedy = "";
 	char cause[800];
 
-	if (judge_fenced(k, err))
+	if (judge_fenced(k, err) ||
+		(err == RD_KAFKA_RESP_ERR__FATAL && kafka_outage_holds(k, err, text)))
 		return true;
 	/* Of a question that fails for the login; on_error is told which broker's, and why. */
 	if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION && strcmp(text, kafka_why(err)) == 0)

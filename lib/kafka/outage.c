@@ -58,6 +58,14 @@ static void trouble_found(struct kafka *k, const struct diagnosis_finding *f)
 		*f->remedy ? "; " : "", f->remedy);
 }
 
+static bool is_of(const struct kafka *k, const struct diagnosis_finding *f)
+{
+	/* The newest librdkafka ends for it, and names no broker. */
+	if (strstr(k->held.text, "Idempotent producer not supported by any"))
+		return !f->is_partial && !f->is_passing;
+	return !f->is_partial && strstr(k->held.text, f->name);
+}
+
 /* What was held becomes trouble: in the words of the finding about the broker that it names, or in
  * its own. */
 static void tell_held(struct kafka *k, const struct diagnosis_finding *list, size_t count)
@@ -65,7 +73,7 @@ static void tell_held(struct kafka *k, const struct diagnosis_finding *list, siz
 	if (!k->held.status)
 		return;
 	for (size_t i = 0; i < count; i++)
-		if (!list[i].is_partial && strstr(k->held.text, list[i].name)) {
+		if (is_of(k, &list[i])) {
 			trouble_found(k, &list[i]);
 			return;
 		}
