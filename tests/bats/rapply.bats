@@ -127,6 +127,16 @@ log() {
 	[ "$(rcli pexpiretime h)" = $((now + 600000)) ]
 }
 
+@test "rapply ends with 100 where ttl_ms needs EVAL and there is none, and dead-letters nothing" {
+	redis_stop redis
+	redis_start redis --rename-command EVAL ''
+	run -100 rapply --dead-letter dead \
+		< <(put 0 '{"op":"RPUSH","key":"l","value":"v","ttl_ms":600000}' '"ts":1700000000000')
+	[[ $output == "rapply: redis at "*"refuses a command of line 1: ERR unknown command 'EVAL'"* ]]
+	[ ! -s dead ]
+	[[ $(position) == -* ]]
+}
+
 @test "rapply: a tombstone deletes the record's key, whatever the form" {
 	for form in command string hash; do
 		rcli set k v

@@ -53,6 +53,10 @@ enum redis_fault replies_fault(struct span error)
 		error = (struct span){error.p + sizeof(abort) - 1, error.len - sizeof(abort) + 1};
 	if (span_starts(error, "UNBLOCKED") || span_starts(error, "EXECABORT"))
 		return REDIS_FAULT_AWAY;
+	/* Each server has it, unless it was taken away: ttl_ms needs it, whatever the record is. */
+	if (span_starts(error, "ERR unknown command 'EVAL'") ||
+		span_starts(error, "ERR unknown command `EVAL`"))
+		return REDIS_FAULT_CONFIG;
 	return redis_fault(error);
 }
 
