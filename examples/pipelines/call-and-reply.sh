@@ -9,7 +9,7 @@ evpipe -n service kread -g service requests '|' evcorr serve -- sed -u 's/$/ too
 evpipe -n replies kread -g replies replies '|' evcorr store &
 
 seq 100 >requests.txt
-evcorr call --raw --reply-to replies -- kwrite -t requests <requests.txt >answers
+evcorr call --timeout 1m --raw --reply-to replies -- kwrite -t requests <requests.txt >answers
 diff <(jq -r .payload answers | sort -n) <(sed 's/$/ too/' requests.txt)
 
 echo '{"headers":["correlation-id","order-17"],"payload":"later"}' | evcorr stamp --reply-to replies | kwrite -t requests

@@ -67,7 +67,7 @@ empty() {
 }
 @test "call: each request gets its own reply" {
 	service
-	seq 1000 | evcorr call --raw -- sh -c 'cat >req' >out
+	seq 1000 | evcorr call --timeout 1m --raw -- sh -c 'cat >req' >out
 	[ "$(jq -r '.payload' out | sort)" = "$(seq 1000 | sed 's/^/re:/' | sort)" ]
 	[ "$(jq .status out | sort -u)" = 201 ]
 	empty
@@ -83,7 +83,7 @@ empty() {
 		empty
 	done
 	service 'kafka_correlationId'
-	seq 500 | evcorr call --preset spring --raw -- sh -c 'cat >req' >out
+	seq 500 | evcorr call --timeout 1m --preset spring --raw -- sh -c 'cat >req' >out
 	[ "$(jq -r '.payload' out | sort)" = "$(seq 500 | sed 's/^/re:/' | sort)" ]
 	for bad in '' hex: hex:1 hex:zz; do
 		run -100 evcorr wait "$bad"
@@ -163,7 +163,7 @@ empty() {
 	service
 	head -c 30000 /dev/zero | tr '\0' x >long
 	{ seq 100; cat long; echo; seq 100 200; } >in
-	evcorr call --ordered --raw -- sh -c 'cat >req' <in >out
+	evcorr call --timeout 1m --ordered --raw -- sh -c 'cat >req' <in >out
 	diff <(jq -r .payload out) <(sed 's/^/re:/' in)
 	empty
 }

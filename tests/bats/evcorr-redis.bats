@@ -28,7 +28,7 @@ answered() {
 	tls=(-u "rediss://127.0.0.1:$REDIS_PORT" --cacert "$CERTS/ca.pem")
 	service "${tls[@]}"
 	seq 200 >in
-	evcorr call "${tls[@]}" --raw -- sh -c 'cat >req' <in >out
+	evcorr call --timeout 1m "${tls[@]}" --raw -- sh -c 'cat >req' <in >out
 	answered out in
 	echo '{"headers":["correlation-id","a"],"payload":"p"}' | evcorr store "${tls[@]}"
 	[ "$(evcorr wait "${tls[@]}" a | jq -r .payload)" = p ]
@@ -53,7 +53,7 @@ answered() {
 	rcli acl setuser w +subscribe +unsubscribe +unlink +set
 	[ "$(evcorr wait -u "$url" a | jq -r .payload)" = p ]
 	seq 20 >in
-	evcorr call -u "$url" --raw -- sh -c 'cat >req' <in >out
+	evcorr call --timeout 1m -u "$url" --raw -- sh -c 'cat >req' <in >out
 	answered out in
 	run -99 evcorr wait -u "$url" --timeout 100ms b
 	may +evalsha +eval +lrange +exists +rpush +pexpire +publish +role +del

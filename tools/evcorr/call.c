@@ -337,7 +337,7 @@ static int finish(struct call *s)
 static void parse_options(int argc, char **argv)
 {
 	static const char *const examples[] = {
-		"evcorr call --raw --reply-to replies -- kwrite -t requests <requests.txt",
+		"evcorr call --timeout 1m --raw --reply-to replies -- kwrite -t requests <requests.txt",
 		NULL,
 	};
 	static const struct opt_page page = {

@@ -29,7 +29,7 @@ int main(int argc, char **argv)
 	};
 	static const char *const examples[] = {
 		"evpipe -n replies kread -g replies replies '|' evcorr store",
-		"evcorr call --raw --reply-to replies -- kwrite -t requests <requests.txt",
+		"evcorr call --timeout 1m --raw --reply-to replies -- kwrite -t requests <requests.txt",
 		NULL,
 	};
 	static const struct opt_page page = {
