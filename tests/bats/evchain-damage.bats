@@ -345,7 +345,7 @@ refuses() {
 	}
 	# Groups: 2-4 and 5-7. In the last one, nobody can tell.
 	again
-	sed -i '7s/id/ID/' log
+	sed -i '7s/"id/"ID/' log
 	run -0 evchain append --key @key log </dev/null
 	[[ $output == *'entry 7: it does not follow'* ]]
 	[ "$(wc -l <log)" -eq 7 ]
@@ -361,7 +361,7 @@ refuses() {
 	[ "$(wc -l <log)" -eq 6 ]
 	verify
 	# In the group before, which was synced.
-	for change in '4s/id/ID/' 4d '4s/.*/x/' '5s/id/ID/' '3,5d'; do
+	for change in '4s/"id/"ID/' 4d '4s/.*/x/' '5s/"id/"ID/' '3,5d'; do
 		again
 		sed -i "$change" log
 		run -100 evchain append --key @key log </dev/null

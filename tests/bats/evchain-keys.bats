@@ -104,11 +104,11 @@ verify() {
 	# One in the middle, too; an entry that is here is still looked at.
 	mv "${segments[1]}" old
 	run -0 verify
-	sed -i '2s/id/ID/' "${segments[2]}"
+	sed -i '2s/"id/"ID/' "${segments[2]}"
 	run -1 verify
 	first=${segments[2]#log.}
 	[[ $output == *"entry $((10#${first%-*} + 1)): it was changed"* ]]
-	sed -i '2s/ID/id/' "${segments[2]}"
+	sed -i '2s/"ID/"id/' "${segments[2]}"
 	# All closed ones.
 	mv log.0* old
 	run -0 verify
