@@ -95,7 +95,7 @@ s.serve_forever()' </dev/null
 	END
 }
 
-@test "a silent server in the place of one broker of three is told by kread and kwrite, with kcheck's sentence, once" {
+@test "a silent server in the place of one broker of three is told by kread and kwrite as one that times out" {
 	local program
 	topic=$(new_topic 1 replicas=3,)
 	silent_start
