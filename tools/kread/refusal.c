@@ -81,7 +81,7 @@ void refusal_of_offsets(struct parts *r)
 		q->failed_ms = wake_now_ms();
 		q->warned = false;
 	}
-	if (q->warned || !r->kafka->up || brokers_told(&r->kafka->brokers) ||
+	if (p == end || q->warned || !r->kafka->up || brokers_told(&r->kafka->brokers) ||
 		wake_now_ms() - q->failed_ms < FAILING_MS)
 		return;
 	while (bad < end && !bad->err)
