@@ -283,6 +283,18 @@ counter() {
 	[ "$(pending s g)" = '' ]
 }
 
+@test "rsub -s -g --commit written does not acknowledge what its reader has not taken" {
+	# Entries larger than a pipe.
+	for i in 1 2 3; do
+		head -c 2000000 /dev/zero | tr '\0' "$i" | rcli -x xadd s "$i-1" payload >/dev/null
+	done
+	run -111 bash -c 'set -o pipefail; rsub -s s -g g --commit written | head -c 1'
+	[[ $output == *"rsub: the reader of standard output has gone"* ]]
+	[ "$(pending s g)" = '1-1 2-1 3-1' ]
+	[ "$(rsub -s s -g g --commit written -e | jq -r '.payload[:1]' | paste -sd ' ')" = '1 2 3' ]
+	[ "$(pending s g)" = '' ]
+}
+
 @test "rsub -s -g hands back what it has read and not printed when it is stopped" {
 	reads -s s
 	come sink sink

@@ -316,10 +316,17 @@ static void on_redis(struct streams *s, const struct pollfd *p)
 	streams_results(s);
 }
 
-/* Up to where in its acks what is final is to be told to Redis. */
+/* Whether all that was printed has left the process, where that is what counts. A reader that has
+ * gone leaves what it has not taken. */
+static bool has_written(const struct streams *s)
+{
+	return s->follows || source_has_written(s->source, s->source->flushes);
+}
+
+/* Up to where in its acks Redis is to be told. */
 static uint64_t unsaid(const struct streams *s, const struct stream *st)
 {
-	return s->is_exact ? st->acks.ready : st->acks.tail;
+	return s->is_exact || !has_written(s) ? st->acks.ready : st->acks.tail;
 }
 
 bool streams_left(const struct streams *s)
@@ -337,9 +344,7 @@ bool streams_left(const struct streams *s)
 /* Without acknowledgements: what is printed has been written when nothing is pending. */
 static void release_written(struct streams *s)
 {
-	if (s->is_exact)
-		return;
-	if (!s->follows && out_pending(&s->source->out) && source_phase(s->source) < SOURCE_LEAVING)
+	if (s->is_exact || !has_written(s))
 		return;
 	for (int i = 0; i < s->count; i++)
 		s->streams[i].acks.ready = s->streams[i].acks.tail;
