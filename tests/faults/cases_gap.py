@@ -10,7 +10,7 @@ import wire
 from proxy import KafkaProxy
 from rig import KAFKA, UNCUT, Failure, case, children, command_of, signal_pid
 
-METADATA = 3  # key of a request
+METADATA, HEARTBEAT = 3, 12  # keys of requests
 
 
 class Copy:
@@ -51,6 +51,20 @@ class Copy:
         self.rig.until(lambda: wire.Kafka(self.rig.brokers).committed(self.source, self.source, 1).get(0) == count,
                        f"the position {count} is committed")
 
+    def joined_by(self, topic, members, *options):
+        """Another member comes for another topic, and takes no partition away."""
+        other = self.rig.spawn(f"other-{members}", "kread", "-b", self.rig.brokers, "-g", self.source, "--commit", "never",
+                               *options, topic, stdout=subprocess.DEVNULL)
+        self.rig.until(lambda: self.members() == ("Stable", members), f"{members} members")
+        return other
+
+    def members(self):
+        try:
+            state, members = wire.Kafka(self.rig.brokers).group(self.source)
+        except OSError:  # no coordinator yet
+            return "", 0
+        return state, len(members)
+
     def said(self, text):
         with open(self.rig.path("unit.err"), encoding="utf-8") as file:
             if text not in file.read():
@@ -77,25 +91,37 @@ def anew(rig):
 @case("gap-truncated", restart=False)
 @case("gap-truncated-stopped", restart=True, scales=UNCUT)
 @case("gap-truncated-at-once", restart=False, at_once=True)
-def truncated(rig, restart, at_once=False):
+@case("gap-truncated-kept", restart=False, at_once=True, kept=True)
+def truncated(rig, restart, at_once=False, kept=False):
     """The log loses its tail, as by an unclean election, and grows beyond the position again. At once: it is read before
-    the broker has answered with metadata, by the same member."""
+    the broker has answered with metadata, by the same member. Kept: since its last record was read the member has kept
+    its partition in a rebalance."""
     rig.own_kafka()
     proxy = KafkaProxy(rig.brokers)
     options = ("-X", "session.timeout.ms=300000", "--resolve", f"{rig.brokers}:{proxy.where}")
-    copy = Copy(rig, *options if at_once else ())
+    shares = ("-X", "partition.assignment.strategy=cooperative-sticky", "-X", "socket.timeout.ms=60000")
+    copy = Copy(rig, *options if at_once else (), *shares if kept else ())
     copy.send("a", 100)
     log = rig.path(f"kafka/data/{copy.source}-0")
     rig.stop_kafka()
     shutil.copytree(log, rig.path("kept"))
     rig.start_kafka()
     copy.send("b", 400)
+    # The group's first member leads it, and asks for metadata.
+    other = rig.topic("other") if kept else None
+    others = [copy.joined_by(other, 1, *options, *shares)] if kept else []
     copy.start()
     copy.until("b", 400)
     # From an earlier position reading would go on without a word: what it has emitted is then of a membership that ended.
     copy.until_committed(500)
     if restart:
         copy.stop()
+    if kept:
+        others.append(copy.joined_by(other, 3, *options, *shares))
+        for process in others:
+            process.kill()
+            process.wait()
+        proxy.kept, proxy.away = {HEARTBEAT}, True
     if at_once:
         proxy.withheld = {METADATA}
     rig.stop_kafka()
@@ -103,9 +129,11 @@ def truncated(rig, restart, at_once=False):
     shutil.copytree(rig.path("kept"), log)
     rig.start_kafka()
     copy.send("c", 630)
+    proxy.back()
     if restart:
         copy.start()
     copy.until("c", 630)
+    proxy.cut()
     copy.stop()
     copy.said("its log is not the one that was read up to 500")
     return "lost=0"

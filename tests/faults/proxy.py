@@ -76,6 +76,8 @@ class Proxy:
                 if not readable or (up and self.silent):
                     continue
                 data = source.recv(self.slice or 65536)
+                if not data and self.keeps(pair):
+                    return
                 if not data:
                     break
                 sink.sendall(self.pass_on(pair, data) if up else data)
@@ -90,7 +92,12 @@ class Proxy:
                 self.half.discard(pair)
         except (OSError, ValueError):
             pass
-        self.drop(pair)
+        if not self.keeps(pair):
+            self.drop(pair)
+
+    def keeps(self, _pair):
+        """Whether the client does not learn that the target has closed the connection."""
+        return False
 
     def pass_on(self, _pair, data):
         """What the target gets of it."""
@@ -134,17 +141,22 @@ class Proxy:
 
 
 class KafkaProxy(Proxy):
-    """A proxy of a broker, which hands on no request whose key is in .withheld."""
+    """A proxy of a broker, which hands on no request whose key is in .withheld; and of a connection that had a request
+    whose key is in .kept the client does not learn that the broker has closed it."""
 
     def __init__(self, target):
-        self.withheld, self.begun = set(), {}
+        self.withheld, self.kept, self.begun, self.seen = set(), set(), {}, {}
         super().__init__(target)
+
+    def keeps(self, pair):
+        return bool(self.kept & self.seen.get(pair, set()))
 
     def pass_on(self, pair, data):
         data, passed = self.begun.get(pair, b"") + data, b""
         while len(data) >= 6 and len(data) >= 4 + struct.unpack(">i", data[:4])[0]:
-            end = 4 + struct.unpack(">i", data[:4])[0]
-            if struct.unpack(">h", data[4:6])[0] not in self.withheld:
+            end, key = 4 + struct.unpack(">i", data[:4])[0], struct.unpack(">h", data[4:6])[0]
+            self.seen.setdefault(pair, set()).add(key)
+            if key not in self.withheld:
                 passed += data[:end]
             data = data[end:]
         self.begun[pair] = data

@@ -79,10 +79,11 @@ void group_serve(struct group *g);
 /* A topic of the subscription does not exist: group_serve tells it, once all topics are known. */
 void group_misses(struct group *g, const char *topic);
 /* Whether the message was taken before: a message that is taken while a rebalance pauses its
- * partition comes twice. Call with each message of a partition before it is emitted. */
+ * partition comes twice. The answer to a proof is none, though its offset is the same. Call with
+ * each message of a partition before it is emitted. */
 static inline bool group_again(struct kread_part *p, const rd_kafka_message_t *m)
 {
-	bool paused = p->paused;
+	bool paused = p->paused && !p->proof;
 
 	p->paused = false;
 	return paused && m->offset == p->next - 1;
