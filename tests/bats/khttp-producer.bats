@@ -66,6 +66,18 @@ record='{"records":[{"value":"1"}]}'
 	is 200 '(.offsets | map(.error_code)) == [504, null, null, null]'
 }
 
+@test "a record that librdkafka takes for written since a later one is, and no broker has confirmed, is 504" {
+	khttp_start http -X batch.num.messages=1
+	post json "$record" /topics/t/partitions/0
+	is 200
+	# Both are on their way; the first one is not written.
+	mock_does late 1 300
+	mock_does refuse $PRODUCE 7 1
+	post json '{"records":[{"value":"2"},{"value":"3"}]}' /topics/t/partitions/0
+	is 200 '.offsets == [{error_code: 504, message: "Request timed out: the record may have been written"}, {partition: 0, offset: 1}]'
+	[ "$(kcat -C -e -q -b "$KAFKA_BROKERS" -t t -p 0 | xargs)" = '1 3' ]
+}
+
 @test "a large body whose record had no answer is not sent any further; with --compat neither, though all is 500 there" {
 	local compat
 	# Of 8 MiB for one broker, and what follows for the other.

@@ -133,11 +133,11 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *write
 		    k->now_ms - (p->feed ? p->feed->sent_ms : p->begun_ms)))
 		return;
 	s->err = (int16_t)writers_error(m, writer);
-	s->maybe = m->err && rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+	s->maybe = s->err && rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
 	if (!m->err || s->partition < 0)
 		s->partition = m->partition;
 	s->offset = m->offset;
-	if (m->err) {
+	if (s->err) {
 		k->stats.failed++;
 	} else {
 		k->stats.records++;

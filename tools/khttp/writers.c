@@ -290,6 +290,10 @@ rd_kafka_resp_err_t writers_error(const rd_kafka_message_t *m, const void *write
 	const struct writer *w = writer;
 	rd_kafka_resp_err_t err;
 
+	/* librdkafka takes a batch whose answer was lost for written when a later one is. A broker
+	 * that has just become leader may never have got it. */
+	if (!m->err && m->offset < 0 && w->all->idempotent)
+		return RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
 	if (m->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE && m->err != RD_KAFKA_RESP_ERR__FATAL)
 		return m->err;
 	err = rd_kafka_fatal_error(w->kafka.rk, NULL, 0);

@@ -43,7 +43,7 @@ rd_kafka_resp_err_t writers_send(struct writers *ws, enum writer_kind kind, rd_k
  * a report of an error does not tell. */
 bool writers_takes(const rd_kafka_message_t *m, void *writer, int64_t timestamp, int64_t age_ms);
 /* Why the record of that report has failed: the error that has ended its producer, if that is the
- * cause. */
+ * cause; also where librdkafka says that it is written, and no broker does. */
 rd_kafka_resp_err_t writers_error(const rd_kafka_message_t *m, const void *writer);
 /* Kafka does not know the topic, or not as it was. */
 void writers_forget(struct writers *ws, const char *name);
