@@ -285,3 +285,18 @@ keyed() {
 	for key in "${there[@]}"; do [ "$(grep "^${key}[.]" p1 | xargs)" = "$key.1 $key.2" ]; done
 	[ "$(wc -l <p0)" -eq $((700 * ${#here[@]})) ]
 }
+
+@test "--map: a message of the map that no broker has confirmed is no part of the map" {
+	mock_start t:2 m:1
+	# The first record is answered last, and the map gets a message for each at once.
+	for n in 1 2; do
+		mock_does leader t $((n - 1)) $n
+		mock_does late $n $((900 / n))
+		echo "{\"topic\":\"s\",\"partition\":$((n - 1)),\"offset\":0,\"payload\":\"x\"}"
+	done >in
+	# Of these two the first one is not written.
+	mock_does refuse "$PRODUCE" 0 2
+	mock_does refuse "$PRODUCE" 7 1
+	run -111 kwrite -t t -p keep --map m -X batch.num.messages=1 <in
+	[[ $output == *"kwrite: topic m partition 0: no broker has confirmed records that librdkafka takes for written"* ]]
+}

@@ -149,6 +149,16 @@ reads() {
 	[[ $output == *"no topic, partition and offset"* ]]
 }
 
+@test "what the map cannot take is not acknowledged" {
+	old_topic 1
+	records 1 3 | kwrite -b "$OLD"
+	KAFKA_BROKERS=$OLD
+	"$ROOT/tests/kafka/topics" "$OLD" create "$map" 1 cleanup.policy=compact max.message.bytes=100
+	run -111 evpipe kread -q -e -g "$group" "$topic" '|' kwrite -t "$topic-copy" --create --map "$map"
+	[[ $output == *"kwrite: cannot write to the map, topic '$map': Message size too large"* ]]
+	[ "$(reads "$OLD" -e)" = "$(seq 3)" ]
+}
+
 @test "options that do not go together" {
 	local call
 	while read -r call; do

@@ -99,12 +99,15 @@ bool deliveries_produce(struct deliveries *ds, struct delivery *d, struct messag
  * just become leader knows nothing of this producer when the first batch was never copied to it;
  * then that batch is lost (librdkafka's issue 4134 may be the same; rd_kafka_dr_implicit_ack). So
  * we do not believe it, and the source sends these records again. */
-static void unproven(struct kafka *k, const rd_kafka_message_t *m)
+bool deliveries_unproven(struct kafka *k, const rd_kafka_message_t *m)
 {
+	if (m->err || m->offset >= 0)
+		return false;
 	trouble_set(&k->trouble, EXIT_TEMP,
 		"topic %s partition %" PRId32
 		": no broker has confirmed records that librdkafka takes for written",
 		rd_kafka_topic_name(m->rkt), m->partition);
+	return true;
 }
 
 /* Of a dead letter the text stays until it is answered, since it may be sent again. */
@@ -130,10 +133,8 @@ void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kaf
 		return;
 	if (!again && anew_takes(ds->anew, d, m->err))
 		return;
-	if (!m->err && m->offset < 0) {
-		unproven(ds->kafka, m);
+	if (deliveries_unproven(ds->kafka, m))
 		return;
-	}
 	if (d->slot.refused) {
 		report_letter(ds, d, m->err);
 		return;

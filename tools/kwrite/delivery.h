@@ -69,6 +69,8 @@ rd_kafka_resp_err_t deliveries_hand_over(
 	rd_kafka_t *rk, rd_kafka_topic_t *rkt, struct delivery *d, struct message *m);
 /* Takes a delivery report. @rk: of which client. */
 void deliveries_report(struct deliveries *ds, const rd_kafka_t *rk, const rd_kafka_message_t *m);
+/* Whether no broker has said that it has what is reported as written: that is trouble. */
+bool deliveries_unproven(struct kafka *k, const rd_kafka_message_t *m);
 /* As if Kafka had refused the record so. */
 void deliveries_fail(struct deliveries *ds, struct delivery *d, rd_kafka_resp_err_t err);
 /* Call each turn after reports were taken, and after messages were produced. */

@@ -131,6 +131,8 @@ bool map_takes(struct map *m, const rd_kafka_message_t *report)
 	if (report->_private != m)
 		return false;
 	m->out--;
+	if (deliveries_unproven(m->kafka, report))
+		return true;
 	snprintf(why, sizeof(why), "cannot write to the map, topic '%s': %s", m->name,
 		kafka_why(report->err));
 	if (report->err && !kafka_judge(m->kafka, report->err, why))
@@ -231,7 +233,8 @@ static void write_all(struct map *m)
 
 void map_step(struct map *m, int64_t now_ms)
 {
-	if (!m->name || !is_usable(m))
+	/* Records that the map may lack are not reported on the way out. */
+	if (!m->name || m->kafka->trouble.status || !is_usable(m))
 		return;
 	if (m->sent.count && !m->out)
 		report(m, &m->sent);
