@@ -20,12 +20,12 @@ bool rsink_wait(struct sink *s, struct redis *r, struct pollfd *p, bool takes, i
 
 enum redis_news rsink_step(struct sink *s, struct redis *r, const struct pollfd *p, int64_t now_ms)
 {
-	bool was_reported = r->reported_away;
+	bool was_there = redis_is_there(r);
 	enum redis_news news = redis_step(r, &p[SINK_FDS], now_ms);
 
 	if (news == REDIS_FAILED)
 		sink_die(s, r->trouble.status, "%s", r->trouble.text);
-	if (news != REDIS_SAME || (was_reported && !r->reported_away))
+	if (news != REDIS_SAME || was_there != redis_is_there(r))
 		metrics_set_ready(redis_is_there(r));
 	return news;
 }

@@ -34,6 +34,11 @@ static bool show_away(void *all, struct buf *text, uint64_t per_second)
 	return away;
 }
 
+void redis_count_outage(void)
+{
+	redis_all.outages++;
+}
+
 void redis_open(struct redis *r, const struct redis_opts *o, enum redis_use use)
 {
 	struct redis_url url = {0};

@@ -21,7 +21,7 @@ static void came(struct redis *r)
 	if (r->reported_away)
 		msg_warn("redis at %s is there after %.1f s", redis_name(r),
 			(double)(r->now_ms - r->away_ms) / 1000);
-	r->reported_away = r->reported_replica = false;
+	r->reported_away = r->reported_replica = r->is_quiet = false;
 	r->state = REDIS_UP;
 	r->news = REDIS_CAME;
 	if (r->rules.use != REDIS_SUBSCRIBER)
@@ -33,6 +33,7 @@ static void came(struct redis *r)
 static void refuse(struct redis *r, const struct trouble *why)
 {
 	r->trouble = *why;
+	r->is_quiet = false;
 	r->state = REDIS_REFUSED;
 	r->news = REDIS_FAILED;
 }
@@ -69,7 +70,7 @@ static void report(struct redis *r, bool was_up, const char *name, const char *w
 static void on_lost(struct redis *r)
 {
 	const struct link *l = &r->node.link;
-	bool was_up = r->state == REDIS_UP;
+	bool was_up = r->state == REDIS_UP, was_quiet = r->is_quiet;
 
 	if (was_up) {
 		/* Messages come unasked, and may have waited; what others read are answers. */
@@ -83,7 +84,9 @@ static void on_lost(struct redis *r)
 	}
 	if (r->sentinels)
 		sentinels_blame(r->sentinels);
-	report(r, was_up, redis_name(r), l->trouble.text);
+	r->is_quiet = node_is_quiet(&r->node, r->now_ms);
+	if (!r->is_quiet)
+		report(r, was_up || was_quiet, redis_name(r), l->trouble.text);
 }
 
 /* ---- a cluster ---- */
@@ -144,7 +147,7 @@ static void on_cluster(struct redis *r)
 	why = cluster_why(r->cluster);
 	if (is_final(&why))
 		refuse(r, &why);
-	else if (why.status && !cluster_settles(r->cluster))
+	else if (why.status && !cluster_settles(r->cluster) && !cluster_is_quiet(r->cluster))
 		report_cluster(r, &why);
 }
 
@@ -165,11 +168,6 @@ static void follow_cluster(struct redis *r)
 	node_drop(&r->node, EXIT_TEMP,
 		owner ? "the slot of the channels has moved" : "it serves no slots of the cluster");
 	on_lost(r);
-}
-
-void redis_count_outage(void)
-{
-	redis_all.outages++;
 }
 
 void redis_lose(struct redis *r, struct span why)
@@ -316,10 +314,8 @@ static void on_down(struct redis *r)
 		on_no_primary(r);
 	else if (primary && !is_at(r, primary))
 		dial_at(r, primary, false);
-	else if (r->node.link.trouble.status)
-		link_redial(&r->node.link, r->now_ms);
 	else
-		link_dial(&r->node.link, r->now_ms);
+		node_dial(&r->node, r->now_ms);
 }
 
 /* What the node has found out, and what people should know. */
@@ -350,6 +346,7 @@ static void step_cluster(struct redis *r)
 	struct redis_node *n;
 
 	on_cluster(r);
+	r->is_quiet = r->state == REDIS_AWAY && cluster_is_quiet(r->cluster);
 	for (int i = 0; (n = cluster_each(r->cluster, &i));)
 		say_what_is_new(r, n);
 }
@@ -367,6 +364,8 @@ static void step_node(struct redis *r, const struct pollfd *p)
 		on_lost(r);
 		break;
 	case NODE_SAME:
+		if (r->is_quiet && !node_is_quiet(&r->node, r->now_ms))
+			on_lost(r);
 		break;
 	}
 	if (r->node.doubtful)
@@ -396,8 +395,9 @@ enum redis_news redis_step(struct redis *r, const struct pollfd *p, int64_t now_
 		step_cluster(r);
 	else
 		step_node(r, p);
-	r->reachable = r->state == REDIS_UP &&
-		(redis_serves(r) ? cluster_answers(r->cluster) : r->node.link.answers);
+	r->reachable = r->is_quiet ||
+		(r->state == REDIS_UP &&
+			(redis_serves(r) ? cluster_answers(r->cluster) : r->node.link.answers));
 	redis_all.reachable += r->reachable - r->was_reachable;
 	if (!r->reachable)
 		redis_all.away = r;

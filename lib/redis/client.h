@@ -61,6 +61,7 @@ struct redis {
 	/* it was said that redis is away, and not yet that it is back: of a cluster that refused
 	 * commands it may be so when it is up, until it has done one */
 	bool reported_away;
+	bool is_quiet; /* REDIS_AWAY, but only to open anew a link that was idle */
 	/* when the server was last heard before the present or last outage (monotonic) */
 	int64_t away_ms;
 	struct redis_node node; /* not of a cluster, but for a subscriber's */
@@ -155,7 +156,7 @@ static inline const char *redis_name(const struct redis *r)
 /* Whether it serves, and it is not doubtful after an outage: for readiness. */
 static inline bool redis_is_there(const struct redis *r)
 {
-	return r->state == REDIS_UP && !r->reported_away;
+	return (r->state == REDIS_UP || r->is_quiet) && !r->reported_away;
 }
 
 /* As link_advice. */

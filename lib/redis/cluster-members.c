@@ -109,6 +109,22 @@ bool cluster_key_of(const struct member *m, uint64_t *key)
 	return true;
 }
 
+bool cluster_is_quiet(const struct cluster *c)
+{
+	bool quiet = false;
+
+	for (int i = 0; i < CLUSTER_NODES_MAX; i++) {
+		const struct member *m = c->members[i];
+
+		if (!m || !m->named || m->node.up)
+			continue;
+		if (!node_is_quiet(&m->node, c->now_ms))
+			return false;
+		quiet = true;
+	}
+	return quiet && !c->uncovered && c->now_ms >= c->hold_ms;
+}
+
 bool cluster_answers(const struct cluster *c)
 {
 	for (int i = 0; i < CLUSTER_NODES_MAX; i++)

@@ -379,10 +379,8 @@ static void on_down(struct cluster *c, int i)
 	c->members[i]->aborts = false;
 	if (!c->members[i]->named)
 		cluster_drop(c, i);
-	else if (n->link.trouble.status)
-		link_redial(&n->link, c->now_ms);
 	else
-		link_dial(&n->link, c->now_ms);
+		node_dial(n, c->now_ms);
 }
 
 static void step_member(struct cluster *c, int i, short revents)

@@ -46,6 +46,8 @@ bool cluster_is_proven(const struct cluster *c);
 bool cluster_answers(const struct cluster *c);
 /* Whether it is not ready only because a redirection is being followed. */
 bool cluster_settles(const struct cluster *c);
+/* Whether it is not ready only because nodes are quiet (node.h). */
+bool cluster_is_quiet(const struct cluster *c);
 /* Why it is not ready. Status 0: not known yet; EXIT_PERM: it will not be. */
 struct trouble cluster_why(const struct cluster *c);
 /* The node that serves the key, with ASKING sent if that is due; SPAN_NONE: any, always the same

@@ -31,6 +31,7 @@ enum {
 	CHECK_BYTES = 256 << 10,
 	ROLE_MS = 5000, /* for the first answers */
 	WAIT_MS = 500, /* for the replicas, each time */
+	IDLE_MS = 900, /* the shortest limit of a server is a second */
 };
 
 /* Tags of our own. */
@@ -58,6 +59,13 @@ void node_close(struct redis_node *n)
 
 /* ---- losing ---- */
 
+/* A subscriber's link is never idle: messages come unasked. */
+static bool was_idle(const struct redis_node *n)
+{
+	return n->up && n->rules->use != REDIS_SUBSCRIBER && !node_has_results(n) &&
+		n->link.trouble.status == EXIT_TEMP && n->link.now_ms - n->link.heard_ms >= IDLE_MS;
+}
+
 /* The link is down. */
 static void went(struct redis_node *n)
 {
@@ -65,6 +73,7 @@ static void went(struct redis_node *n)
 	n->is_useful = n->is_asked = n->has_answered = false;
 	n->checks = 0;
 	n->behind = n->behind_bytes = 0;
+	n->quiet_ms = 0;
 }
 
 void node_drop(struct redis_node *n, int status, const char *fmt, ...)
@@ -283,6 +292,7 @@ static void on_checks(struct redis_node *n)
 static void came(struct redis_node *n)
 {
 	n->up = true;
+	n->quiet_ms = 0;
 	n->held_sure = n->held_tail;
 	if (n->rules->advises && n->rules->use != REDIS_SUBSCRIBER && !n->rules->wait &&
 		n->replicas > 0)
@@ -342,11 +352,6 @@ static enum node_got give_held(struct redis_node *n, struct link_reply *reply, e
 	if (got == NODE_AGAIN)
 		n->held_sure = n->held_head;
 	return got;
-}
-
-bool node_has_results(const struct redis_node *n)
-{
-	return n->held_head < n->held_tail || link_has_tags(&n->link);
 }
 
 /* Of a link that is lost: the commands whose fate is not known. */
@@ -442,14 +447,16 @@ static void on_silence(struct redis_node *n)
 
 enum node_news node_step(struct redis_node *n, short revents, int64_t now_ms)
 {
-	bool was_up = n->up;
+	bool was_up = n->up, idle;
 
 	switch (link_step(&n->link, revents, now_ms)) {
 	case LINK_CAME:
 		begin_checks(n);
 		break;
 	case LINK_LOST:
+		idle = was_idle(n);
 		went(n);
+		n->quiet_ms = idle ? now_ms : 0;
 		return NODE_LOST;
 	case LINK_SILENT:
 		if (n->rules->use == REDIS_SUBSCRIBER && n->up)
@@ -483,5 +490,7 @@ int node_timeout_ms(const struct redis_node *n, int64_t now_ms)
 	int timeout = wake_least(link_timeout_ms(&n->link, now_ms), role_due_ms(n, now_ms));
 	int64_t left = n->role_ms + ROLE_MS - now_ms;
 
+	if (node_is_quiet(n, now_ms))
+		timeout = wake_least(timeout, (int)(n->quiet_ms + NODE_QUIET_MS - now_ms));
 	return n->checks ? wake_least(timeout, left > 0 ? (int)left : 0) : timeout;
 }

@@ -17,6 +17,7 @@ enum {
 		/* answers that took longer may be those of a server that slept, and is no primary
 		 * now */
 	1000,
+	NODE_QUIET_MS = 1000, /* so long a link may be opened anew that was idle */
 };
 
 /* What all nodes of a client have in common; it must live on. */
@@ -60,6 +61,7 @@ struct redis_node {
 	bool has_done; /* a command, whoever else must have it: the owner takes that back */
 	bool doubtful; /* a ROLE was answered late: see node_trust */
 	int64_t doubt_ms; /* when */
+	int64_t quiet_ms; /* when the link was closed that is opened anew quietly; 0: it is not */
 	/* internal */
 	struct node_rules *rules;
 	unsigned checks; /* answers that are due before it is up */
@@ -77,11 +79,26 @@ struct redis_node {
 	uint64_t held_head, held_sure, held_tail; /* up to held_sure ROLE has confirmed them */
 };
 
+/* The server has closed a link on which nothing was under way, as its "timeout" or a proxy does,
+ * and it is being opened anew: no outage so far. */
+static inline bool node_is_quiet(const struct redis_node *n, int64_t now_ms)
+{
+	return n->quiet_ms && now_ms - n->quiet_ms < NODE_QUIET_MS;
+}
+
 /* As link_open, and link_close. */
 void node_open(struct redis_node *n, const char *name, const char *host, const char *port,
 	const struct link_login *login, struct node_rules *rules);
 void node_close(struct redis_node *n);
 
+/* Dials: anew after a back-off, if the last link was not lost quietly. */
+static inline void node_dial(struct redis_node *n, int64_t now_ms)
+{
+	if (n->link.trouble.status && !n->quiet_ms)
+		link_redial(&n->link, now_ms);
+	else
+		link_dial(&n->link, now_ms);
+}
 /* Goes on with what is due, as link_step. */
 enum node_news node_step(struct redis_node *n, short revents, int64_t now_ms);
 /* Sends pending commands, and ROLE when it is due. */
@@ -108,7 +125,10 @@ enum node_got node_next(struct redis_node *n, struct link_reply *reply);
 /* Whether node_next has lost the link, which node_step does not report then. Once. */
 bool node_lost(struct redis_node *n);
 /* Whether results of a lost link have not been taken yet. */
-bool node_has_results(const struct redis_node *n);
+static inline bool node_has_results(const struct redis_node *n)
+{
+	return n->held_head < n->held_tail || link_has_tags(&n->link);
+}
 
 static inline struct buf *node_begin(struct redis_node *n)
 {

@@ -136,6 +136,49 @@ serves() {
 	serves app
 }
 
+# link_of NAME: the numbers of the connections of this name.
+link_of() {
+	rcli client list | sed -n "s/^id=\([0-9]*\) .* name=$1 .*/\1/p" | paste -sd ' '
+}
+
+@test "a link that the server closes while it is idle is opened again without a word" {
+	redis_start redis --timeout 1
+	feed pub rpub --stream s --raw
+	mkfifo store.in
+	spawn store sh -c 'exec evcorr store --metrics store.m <store.in'
+	exec 8>store.in
+	for name in pub store; do wait_for "is_ready $name"; done
+	for program in rpub evcorr; do
+		for _ in 1 2 3; do
+			was=$(link_of $program)
+			wait_for "now=\$(link_of $program); [ -n \"\$now\" ] && [ \"\$now\" != '$was' ]"
+		done
+	done
+	echo 1 >&7
+	exec 7>&- 8>&-
+	for name in pub store; do
+		wait_exit "$name"
+		[ "$status" -eq 0 ]
+		[ ! -s "$name.err" ]
+		grep -q '^evpipe_outages_total{.*} 0' "$name.m"
+	done
+	[ "$(rcli xlen s)" = 1 ]
+}
+
+@test "a server that goes while nothing is under way is told once" {
+	redis_start
+	feed pub rpub --stream s --raw
+	wait_for 'is_ready pub'
+	wait_for "rcli client list | grep -q 'name=rpub .* idle=[2-9]'"
+	redis_stop
+	wait_file_contains pub.err 'lost redis'
+	wait_for "grep -q '^evpipe_ready{.*} 0' pub.m && grep -q '^evpipe_outages_total{.*} 1' pub.m"
+	redis_start
+	echo 1 >&7
+	serves pub
+	[ "$(rcli xlen s)" = 1 ]
+}
+
 # applied N: so many records of the list.
 applied() {
 	[ "$(rcli llen l)" = "$1" ]

@@ -187,7 +187,7 @@ void calls_cancel(struct calls *c, uint64_t number)
 static bool is_coming(const struct calls *c)
 {
 	return c->redis.state == REDIS_AWAY && !c->redis.reported_away &&
-		c->now_ms < c->opened_ms + LOOK_MS;
+		(c->redis.is_quiet || c->now_ms < c->opened_ms + LOOK_MS);
 }
 
 static void on_due(struct calls *c)
