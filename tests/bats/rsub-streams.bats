@@ -244,6 +244,36 @@ counter() {
 	[ "$(rsub -s s -g g -n c --commit written -e | payloads)" = '2 4 5' ]
 }
 
+# calls COMMAND: how many of it the server has had.
+calls() {
+	rcli info commandstats | sed -n "s/^cmdstat_$1:calls=\([0-9]*\),.*/\1/p"
+}
+
+@test "rsub -s -g claims what it holds once, not each second, where an entry of it was deleted" {
+	add s 1 3
+	reads -s s
+	come sink sink
+	wait_lines sub.out 3
+	rcli xdel s 2-1 >/dev/null
+	rcli xgroup delconsumer s g c >/dev/null
+	wait_for '[ "$(pending s g)" = "1-1 3-1" ]'
+	wait_file_contains sub.err "2 entries were on their way"
+	# What it claims belongs to the question before.
+	wait_for "[ \"\$(calls xpending)\" -gt $(calls xpending) ]"
+	claims=$(calls xclaim) asked=$(calls xpending)
+	wait_for "[ \"\$(calls xpending)\" -ge $((asked + 4)) ]"
+	[ "$(calls xclaim)" = "$claims" ]
+	# Another one that goes is missed, and so is one behind the deleted that is final.
+	rcli xack s g 3-1 >/dev/null
+	wait_for '[ "$(pending s g)" = "1-1 3-1" ]'
+	say sink "final $RUN 2"
+	rcli xack s g 1-1 >/dev/null
+	wait_for '[ "$(pending s g)" = "1-1 3-1" ]'
+	say sink "final $RUN 1 3"
+	wait_for '[ "$(pending s g)" = "" ]'
+	wait_for '[ "$(counter put_back_total)" = 4 ]'
+}
+
 @test "rsub -s -g has put back what is pending no more while its window is full" {
 	add s 1 2500
 	reads -s s --window 2200

@@ -5,9 +5,10 @@
  * a dead consumer. Its answer has those that are pending. One that is on its way and is not pending
  * was forgotten: somebody has removed the consumer (XGROUP DELCONSUMER) or acknowledged it, and if
  * we were killed nobody would read it again. So it is put back (FORCE), but only if it is not final
- * meanwhile: behind its XACK it would stay pending. Entries that were deleted do not come back.
+ * meanwhile: behind its XACK it would stay pending. Entries that were deleted do not come back: those
+ * are remembered, and not missed again.
  *
- * Redis says each second how many are pending for us (XPENDING): where some are missing they are
+ * Redis says each second how many are pending for us (XPENDING): where others are missing all are
  * claimed at once. */
 #include "rsub/streams.h"
 
@@ -30,12 +31,17 @@ static void know_open(const struct streams *s, const struct stream *st, struct i
 		ledger_each_open(s->source->ledger, st->account, know, ids);
 }
 
+static void know_mine(const struct streams *s, const struct stream *st, struct id_set *ids)
+{
+	know_open(s, st, ids);
+	for (uint64_t i = st->acks.head; i < st->acks.tail; i++)
+		id_set_add(ids, st->acks.ids[i & (st->acks.cap - 1)]);
+	id_set_sort(ids);
+}
+
 void streams_know(struct streams *s, struct stream *st)
 {
-	know_open(s, st, &st->known);
-	for (uint64_t i = st->acks.head; i < st->acks.tail; i++)
-		id_set_add(&st->known, st->acks.ids[i & (st->acks.cap - 1)]);
-	id_set_sort(&st->known);
+	know_mine(s, st, &st->known);
 }
 
 /* XCLAIM with JUSTID changes neither entry nor count of deliveries. */
@@ -79,9 +85,25 @@ void streams_renew(struct streams *s)
 	}
 }
 
-void streams_missed(struct streams *s, const struct stream *st, uint64_t pending)
+/* How many of the deleted are still on their way; the others are forgotten. */
+static size_t count_deleted(const struct streams *s, struct stream *st)
 {
-	if (st->account && pending < ledger_part_open(st->account) + st->acks.tail - st->acks.head)
+	size_t count = 0;
+
+	if (!st->deleted.count)
+		return 0;
+	know_mine(s, st, &st->mine);
+	for (size_t i = 0; i < st->deleted.count; i++)
+		if (id_set_has(&st->mine, st->deleted.ids[i]))
+			st->deleted.ids[count++] = st->deleted.ids[i];
+	return st->deleted.count = count;
+}
+
+void streams_missed(struct streams *s, struct stream *st, uint64_t pending)
+{
+	if (st->account &&
+		pending + count_deleted(s, st) <
+			ledger_part_open(st->account) + st->acks.tail - st->acks.head)
 		s->renew_ms = s->now_ms;
 }
 
@@ -95,12 +117,13 @@ static void put_back(struct streams *s, struct stream *st)
 		if (id_set_has(&st->held, st->forgotten.ids[i]))
 			st->forgotten.ids[count++] = st->forgotten.ids[i];
 	st->forgotten.count = count;
-	st->held.count = st->at = st->put_back = 0;
+	st->held.count = st->deleted.count = st->at = st->put_back = 0;
 	claim_ids(s, st, &st->forgotten, 0, ASK_BACK);
 }
 
-/* Redis names what it has claimed in the order of the command. */
-static void on_renewed(struct stream *st, uint64_t count, const struct link_reply *reply)
+/* Redis names what it has claimed in the order of the command. @asked's others go to @missing. */
+static void on_claimed(const struct stream *st, const struct id_set *asked, struct id_set *missing,
+	uint64_t count, const struct link_reply *reply)
 {
 	struct resp c = reply->elements;
 	struct resp_value v;
@@ -109,14 +132,14 @@ static void on_renewed(struct stream *st, uint64_t count, const struct link_repl
 	bool has = false;
 
 	for (uint64_t i = 0; i < count; i++) {
-		struct id asked = st->held.ids[st->at + i];
+		struct id wanted = asked->ids[st->at + i];
 
 		if (!has && left-- > 0)
 			has = resp_next(&c, &v) == RESP_STRING && !id_parse(v.text, &id);
-		if (has && id_compare(id, asked) == 0)
+		if (has && id_compare(id, wanted) == 0)
 			has = false;
 		else
-			id_set_add(&st->forgotten, asked);
+			id_set_add(missing, wanted);
 	}
 }
 
@@ -138,9 +161,11 @@ void streams_claimed(struct streams *s, enum ask what, struct stream *st, uint64
 	const struct link_reply *reply)
 {
 	if (reply && reply->value.type == RESP_ARRAY && what == ASK_RENEW)
-		on_renewed(st, count, reply);
-	else if (reply && reply->value.type == RESP_ARRAY)
+		on_claimed(st, &st->held, &st->forgotten, count, reply);
+	if (reply && reply->value.type == RESP_ARRAY && what == ASK_BACK) {
+		on_claimed(st, &st->forgotten, &st->deleted, count, reply);
 		st->put_back += (uint64_t)reply->value.n;
+	}
 	st->at += count;
 	if (what == ASK_RENEW && st->at == st->held.count)
 		put_back(s, st);

@@ -381,6 +381,8 @@ void streams_close(struct streams *s)
 		free(st->back.ids);
 		free(st->held.ids);
 		free(st->forgotten.ids);
+		free(st->deleted.ids);
+		free(st->mine.ids);
 		free(st->acks.ids);
 	}
 	if (left && !s->source->server.void_account) {

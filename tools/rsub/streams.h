@@ -52,8 +52,9 @@ struct stream {
 	struct id rewound;
 	struct id_set known;
 	struct id_set back; /* read, and to be left to others */
-	/* Renewed (renew.c): on their way when they were claimed; of these not pending. */
-	struct id_set held, forgotten;
+	/* Renewed (renew.c): on their way when they were claimed; of these not pending, and of those
+	 * deleted. `mine` is for a moment: all whose XACK is not confirmed. */
+	struct id_set held, forgotten, deleted, mine;
 	size_t at; /* so many of them are answered */
 	uint64_t put_back;
 	struct xack acks;
@@ -208,7 +209,7 @@ void streams_renew(struct streams *s);
 void streams_claimed(struct streams *s, enum ask what, struct stream *st, uint64_t count,
 	const struct link_reply *reply);
 /* Redis has said how many entries are pending for this consumer. */
-void streams_missed(struct streams *s, const struct stream *st, uint64_t pending);
+void streams_missed(struct streams *s, struct stream *st, uint64_t pending);
 /* Leaves st->back to others. */
 void streams_hand_back(struct streams *s, struct stream *st);
 /* The ids that are on their way, and those whose XACK is not confirmed: into st->known. */
