@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 5000 };
+enum {
+	ASK_MS = 5000,
+	/* Of a request with one batch, without the names in it; and the longest topic's. */
+	REQUEST_BYTES = 40 + 249,
+};
 
 void limits_open(struct limits *l, struct kafka *k)
 {
@@ -40,11 +44,23 @@ static const char *value_of(const rd_kafka_ConfigResource_t *config, const char 
 	return NULL;
 }
 
+/* What stands in each request, beside the batch. */
+static size_t around_bytes(const struct limits *l)
+{
+	const rd_kafka_conf_t *conf = rd_kafka_conf(l->kafka->rk);
+	size_t client = 0, transactional = 0;
+
+	rd_kafka_conf_get(conf, "client.id", NULL, &client);
+	rd_kafka_conf_get(conf, "transactional.id", NULL, &transactional);
+	return REQUEST_BYTES + client + transactional;
+}
+
 bool limits_take(struct limits *l)
 {
 	rd_kafka_event_t *event = rd_kafka_queue_poll(l->answers, 0);
 	const rd_kafka_ConfigResource_t *config;
 	const char *value = NULL;
+	size_t max, around;
 	rd_kafka_resp_err_t err;
 
 	if (!event)
@@ -54,7 +70,9 @@ bool limits_take(struct limits *l)
 		value = value_of(config, "socket.request.max.bytes");
 	if (err)
 		msg_info("cannot ask how large a request may be: %s", kafka_why(err));
-	l->request_max = value ? strtoull(value, NULL, 10) : 0;
+	max = value ? strtoull(value, NULL, 10) : 0;
+	around = around_bytes(l);
+	l->batch_max = max > around ? max - around : 0;
 	/* Is Kafka as a whole away, it is asked again. */
 	l->is_known = l->kafka->up || !err;
 	rd_kafka_event_destroy(event);
@@ -94,8 +112,8 @@ void limits_of_topic(
 		}
 	}
 	t->limit_name = "max.message.bytes";
-	if (t->limit_known && l->request_max && l->request_max < t->limit) {
-		t->limit = l->request_max;
+	if (t->limit_known && l->batch_max && l->batch_max < t->limit) {
+		t->limit = l->batch_max;
 		t->limit_name = "the brokers' socket.request.max.bytes";
 	}
 }

@@ -14,7 +14,7 @@ struct topic;
 /* Of the brokers: one is asked for all. At a request that is larger than its
  * socket.request.max.bytes a broker ends the connection, and says nothing. */
 struct limits {
-	size_t request_max; /* 0: not known */
+	size_t batch_max; /* that a request has room for; 0: not known */
 	bool is_known; /* as far as it can be: a broker has answered, or may not */
 	/* internal */
 	struct kafka *kafka;

@@ -131,7 +131,7 @@ static void ask(struct topics *ts, struct topic *t)
 	t->doubt_ms = ts->doubt_ms = 0;
 	ts->asked = t;
 	/* The brokers may have been started again with another one. */
-	if (t->limit_known && t->limit == ts->limits.request_max)
+	if (t->limit_known && t->limit == ts->limits.batch_max)
 		ts->limits.is_known = false;
 	if (stale)
 		listing_ask_topic(&ts->listing, t->name);

@@ -155,6 +155,29 @@ record='{"records":[{"value":"1"}]}'
 	is 200
 }
 
+@test "a record that is larger than a broker's requests may be: 413 with the limit's name, where that may be read" {
+	local size
+	KAFKA_BROKERS=$KAFKA_ALL khttp_start all
+	# The brokers' limit was asked for on the same connection before.
+	http /topics/mine
+	is 200
+	printf '{"records":[{"value":"1"},{"value":"%0400000d"}]}' 1 >large
+	post json @large '/topics/mine?errors=fail'
+	is 413 '.message | test("^Message size too large: the brokers.* socket.request.max.bytes leaves room for 299[0-9]{3} bytes$")'
+	post json @large /topics/mine
+	is 200 '(.offsets[0].offset >= 0) and .offsets[1].error_code == 413'
+	# Near the limit: none is without an answer.
+	for size in 299000 299550 299650 299750 299850 299950 300000; do
+		printf '{"records":[{"value":"%0*d"}]}' "$((size - 2))" 1 >large
+		post json @large '/topics/mine?errors=fail'
+		is 200 || is 413
+	done 2>/dev/null
+	is 413
+	post json "$record" /topics/mine
+	is 200 '.offsets[0].offset >= 0'
+	run ! grep -q 'cuts the connection' all.err
+}
+
 # The last one: until its time is over the record holds up all behind it.
 @test "a record that is larger than a broker's requests may be: a warning says what happens" {
 	printf '{"records":[{"value":"%0400000d"}]}' 1 >large

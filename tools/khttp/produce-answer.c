@@ -48,6 +48,10 @@ void slot_text(const struct produce *p, const struct slot *s, char *text, size_t
 	else if (slot_is_missing(s))
 		snprintf(text, size, "Topic %s not present in metadata after %" PRId64 " ms.",
 			p->share->topic, ms);
+	else if (s->oversize)
+		snprintf(text, size,
+			"%s: the brokers' socket.request.max.bytes leaves room for %zu bytes",
+			kafka_why(error_of(s)), writers_batch_max(p->k->produces->writers));
 	else if (s->err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)
 		snprintf(text, size, "Kafka has not answered within %" PRId64 " ms: %s", ms,
 			written);

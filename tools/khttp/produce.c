@@ -204,7 +204,11 @@ static size_t send_from(struct produce *p, struct records *rs, size_t from)
 		struct slot *s = &p->slots[from + i];
 
 		*s = (struct slot){.p = p, .partition = m->partition, .timestamp = m->timestamp};
-		s->err = (int16_t)(rkt ? writers_send(ws, kind, rkt, m, s) : err);
+		s->oversize = rkt && !writers_fits(ws, m);
+		if (rkt)
+			err = s->oversize ? RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+					  : writers_send(ws, kind, rkt, m, s);
+		s->err = (int16_t)err;
 		if (s->err) {
 			p->k->stats.failed++;
 			p->left--;

@@ -17,6 +17,7 @@ struct slot {
 	int32_t partition;
 	int16_t err; /* rd_kafka_resp_err_t */
 	bool maybe; /* after an error: it may have been written all the same */
+	bool oversize; /* it was not sent: see writers_fits */
 };
 
 struct produce {

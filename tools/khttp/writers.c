@@ -10,17 +10,22 @@
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/wake.h"
+#include "kafka/limits.h"
 #include "kafka/verdict.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	YOUNG_MS = 5000, /* a record that was not sent by then is its client's to send again */
 	RESTART_MS = 1000, /* in which a producer is given up once */
 	PURGE_MS = 1000,
 	SOCKET_MS = 10000,
+	LIMIT_MS = 60000, /* a broker's limit is believed so long: it may come back with another */
+	RECORD_BYTES = 61 + 25, /* the head of a batch and of a record, at the most … */
+	HEADER_BYTES = 10, /* … and of a header */
 };
 
 struct writer {
@@ -45,6 +50,12 @@ struct writers {
 	struct writer *old;
 	struct trouble trouble;
 	uint64_t given_up;
+	struct {
+		struct limits all; /* asked for by the first client */
+		bool is_out, was_known;
+		int64_t next_ms; /* when they are asked for next */
+		bool compresses;
+	} limits;
 };
 
 /* ---- their life ---- */
@@ -300,6 +311,49 @@ rd_kafka_resp_err_t writers_error(const rd_kafka_message_t *m, const void *write
 	return err ? err : m->err;
 }
 
+/* ---- how large one may be ---- */
+
+size_t writers_batch_max(const struct writers *ws)
+{
+	return ws->limits.all.batch_max;
+}
+
+bool writers_fits(struct writers *ws, const struct message *m)
+{
+	size_t max = writers_batch_max(ws), bytes = RECORD_BYTES + m->key.len + m->value.len, len;
+	const void *value;
+	const char *name;
+
+	/* Nobody knows how small it will be. */
+	if (!max || ws->limits.compresses)
+		return true;
+	for (size_t i = 0;
+		m->headers && !rd_kafka_header_get_all(m->headers, i, &name, &value, &len); i++)
+		bytes += HEADER_BYTES + strlen(name) + len;
+	if (bytes > max)
+		ws->limits.next_ms = 0;
+	return bytes <= max;
+}
+
+/* Where they may not be read, they are asked for once. */
+static void serve_limits(struct writers *ws)
+{
+	const struct khttp *k = ws->k;
+	int32_t broker = rd_kafka_controllerid(k->kafka.rk, 0);
+
+	if (limits_take(&ws->limits.all)) {
+		ws->limits.is_out = false;
+		ws->limits.was_known |= writers_batch_max(ws) > 0;
+		ws->limits.next_ms = ws->limits.was_known || !ws->limits.all.is_known
+			? k->now_ms + LIMIT_MS
+			: INT64_MAX;
+	}
+	if (ws->limits.is_out || !k->is_up || broker < 0 || k->now_ms < ws->limits.next_ms)
+		return;
+	limits_ask(&ws->limits.all, broker);
+	ws->limits.is_out = true;
+}
+
 void writers_forget(struct writers *ws, const char *name)
 {
 	for (int kind = 0; kind < WRITER_KINDS; kind++)
@@ -322,6 +376,8 @@ struct writers *writers_open(struct khttp *k, writers_fn *fn)
 	ws->timeout_ms = kafka_conf_int(&k->base, "message.timeout.ms");
 	if (!ws->timeout_ms)
 		ws->timeout_ms = INT64_MAX;
+	ws->limits.compresses = strcmp(kafka_conf_text(&k->base, "compression.codec"), "none") != 0;
+	limits_open(&ws->limits.all, &k->kafka);
 	ws->now[WRITER_PLAIN] = start(ws, WRITER_PLAIN, &why);
 	if (!ws->now[WRITER_PLAIN])
 		exit(trouble_tell(&why));
@@ -374,6 +430,7 @@ const struct trouble *writers_serve(struct writers *ws)
 {
 	struct writer **link = &ws->old, *next;
 
+	serve_limits(ws);
 	for (int kind = 0; kind < WRITER_KINDS; kind++)
 		serve_now(ws, (enum writer_kind)kind);
 	/* What one gives back may spend another one, which comes to stand before it. */
@@ -403,5 +460,6 @@ void writers_close(struct writers *ws)
 		kafka_stop(&w->kafka);
 		free(w);
 	}
+	limits_close(&ws->limits.all);
 	free(ws);
 }

@@ -33,6 +33,12 @@ struct writers *writers_open(struct khttp *k, writers_fn *fn);
 /* The topic, for writers_send until the loop turns. NULL: *@err says why there is none. */
 rd_kafka_topic_t *writers_topic(
 	struct writers *ws, enum writer_kind kind, const char *name, rd_kafka_resp_err_t *err);
+/* Whether a broker takes a request with the record, as far as is known. One that is too large holds
+ * up all behind it: the broker ends the connection and says nothing. Then the limit is asked for
+ * anew. */
+bool writers_fits(struct writers *ws, const struct message *m);
+/* The largest batch; 0: not known. */
+size_t writers_batch_max(const struct writers *ws);
 /* Sends a record, whose headers it takes over when it succeeds; @opaque is `_private` of the
  * report. */
 rd_kafka_resp_err_t writers_send(struct writers *ws, enum writer_kind kind, rd_kafka_topic_t *rkt,
