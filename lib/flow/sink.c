@@ -445,6 +445,8 @@ void sink_end(struct sink *s, int status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
+	if (s->take_back)
+		s->take_back(s->take_back_self);
 	dead_close(&s->in.dead);
 	if (status == EXIT_PERM || status == EXIT_REFUSED) {
 		ack_stop(&s->ack, why);

@@ -97,6 +97,10 @@ struct sink {
 	/* What is not done beside records, or not known of them: said when a signal ends the
 	 * program, which sets it. NULL: nothing. */
 	const char *owes;
+	/* The program ends before its input does: takes back what would be left open. May wait a
+	 * moment. NULL, or set by the program. */
+	void (*take_back)(void *self);
+	void *take_back_self;
 	/* internal */
 	struct sink_setup setup;
 	char *slots;

@@ -122,6 +122,24 @@ web() {
 	curl -sf -m 100 --unix-socket "$T/web" -X "$1" -H 'Content-Type: application/vnd.kafka.v2+json' "${@:3}" "http://localhost$2"
 }
 
+# bats test_tags=newest
+@test "the signal that ends it takes the transaction back: readers do not wait for transaction.timeout.ms" {
+	out=$(new_topic 1)
+	source_start
+	txn_sink it -t "$out" -X transaction.timeout.ms=600000
+	rec 1 >&5
+	asked '1'
+	stop it
+	wait_file_contains it.err 'waiting for the end of input'
+	stop it
+	wait_exit it
+	[ "$status" -eq 111 ]
+	[[ $(tail -n 1 it.err) == "kwrite: ended by a signal: 1 record was not delivered"*"; the first is line 1" ]]
+	echo late | kproduce "$out"
+	wait_for '[ "$(committed "$out")" = late ]'
+	exec 5>&-
+}
+
 @test "kread shows what was committed, and ends behind markers and what was taken back; -X isolation.level=read_uncommitted shows all" {
 	local group range n
 	out=$(new_topic 1) GROUP=$(unique g) group=$(unique g)

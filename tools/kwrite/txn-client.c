@@ -4,7 +4,7 @@
 #include "base/wake.h"
 #include "kwrite/txn.h"
 
-enum { TURN_MS = 10 };
+enum { TURN_MS = 10, TAKE_BACK_MS = 1000 };
 
 void txn_prepare(const struct txn_opts *o, rd_kafka_conf_t *conf)
 {
@@ -49,6 +49,20 @@ bool txn_abort(struct txn *t, int64_t until_ms)
 		return true;
 	rd_kafka_error_destroy(t->call.error);
 	return false;
+}
+
+void txn_take_back(void *txn)
+{
+	struct txn *t = txn;
+	int64_t until_ms = wake_now_ms() + TAKE_BACK_MS;
+
+	if (!t->id || t->ends_with_trouble || t->state <= TXN_PLACING || !t->kafka->up)
+		return;
+	/* While positions are sent, or a commit is on its way, no other call may be made. */
+	while (call_waits(&t->positions.call) && wake_now_ms() < until_ms)
+		txn_poll(t, TURN_MS);
+	if (!call_waits(&t->positions.call) && !t->call.is_out)
+		txn_abort(t, until_ms);
 }
 
 bool txn_close(struct txn *t)

@@ -83,6 +83,8 @@ void txn_open(
 		.told = told,
 		.state = TXN_STARTING,
 		.asked_ms = wake_now_ms()};
+	s->take_back = txn_take_back;
+	s->take_back_self = t;
 	positions_open(&t->positions, k);
 	if (rd_kafka_conf_get(rd_kafka_conf(k->rk), "transaction.timeout.ms", text, &size) == 0)
 		t->timeout_ms = strtoll(text, NULL, 10);
@@ -205,6 +207,7 @@ void txn_fail(struct txn *t, int status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
+	t->ends_with_trouble = true;
 	dead_sync(&t->sink->in.dead);
 	sink_die(t->sink, status, "%s%s", why, end_transaction(t));
 }

@@ -64,6 +64,7 @@ struct txn {
 	size_t end_count, end_capacity;
 	const struct topic *anew; /* its offsets went back; NULL: those of none did */
 	bool is_sent; /* a place, in SENDING */
+	bool ends_with_trouble; /* txn_fail was called */
 	struct buf
 		/* the source's reply whose positions are being committed, or were last */
 		committed;
@@ -91,6 +92,9 @@ int txn_timeout_ms(const struct txn *t, int64_t now_ms);
 bool txn_is_done(const struct txn *t);
 /* Returns false while a call is out: then the client must not be stopped. */
 bool txn_close(struct txn *t);
+/* The sink's `take_back`: aborts what is open, if brokers answer within a second, so that
+ * readers need not wait until the coordinator does. */
+void txn_take_back(void *txn);
 /* Aborts and ends the program. */
 _Noreturn void txn_fail(struct txn *t, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
