@@ -234,7 +234,7 @@ refuses() {
 	truncate -s 100 log.tlog/tile/0/001
 	found "'log.tlog/tile/0/001' is missing or too short"
 	run -0 evchain append --key @key log </dev/null
-	[[ $output == *"1 tiles of 'log' are made anew"* ]]
+	[[ $output == *"1 tile of 'log' is made anew"* ]]
 	verify
 	rm -r log.tlog/tile log.tlog/index
 	chain 1

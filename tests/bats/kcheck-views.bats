@@ -55,7 +55,7 @@ of() {
 @test "-t of a topic that takes no writes: too few replicas in sync" {
 	topic=$(new_topic 1 min.insync.replicas=2)
 	check 111 -t "$topic"
-	grep -q "^verdict: topic '$topic': partition 0 has 1 of 1 replicas in sync, and min.insync.replicas is 2" out
+	grep -q "^verdict: topic '$topic': partition 0 has 1 of 1 replica in sync, and min.insync.replicas is 2" out
 	grep -q "^remedy: .*--alter --topic $topic --add-config min.insync.replicas=1" out
 }
 
@@ -86,6 +86,7 @@ of() {
 	kcheck -L >out || true
 	kcat -J -L -b "$KAFKA_BROKERS" >meta
 	[ "$(of cluster '[.controller, .brokers[0].id, .brokers[0].host]')" = '[1,1,"127.0.0.1"]' ]
+	grep -q '^cluster [^ ]*  1 broker$' out
 	grep -q '^  broker 1  127.0.0.1:[0-9]*  controller$' out
 	of topic '[.topic, [.partitions[] | [.partition, .leader, .replicas, .isr]]]' | grep -F "\"$topic\"" >ours
 	jq -c '.topics[] | [.topic, [.partitions[] | [.partition, .leader, [.replicas[].id], [.isrs[].id]]]]' meta |
@@ -105,6 +106,7 @@ of() {
 	spawn reader kread --commit never -g "$group" "$topic"
 	wait_lines reader.out 6
 	check 0 -g "$group"
+	grep -q "^good  group $group  Stable .*  1 member  lag " out
 	grep -qx "  member evpipe-kread /127.0.0.1 reads $topic 0 1" out
 	[ "$(of group '[.state, (.members[0].partitions | length)]')" = '["Stable",2]' ]
 	# What is read and has no position stands there, too.

@@ -92,7 +92,7 @@ load_ends() {
 	wait_file_contains writes.err "topic $topic partition 0: no broker is its leader; waiting"
 	wait_file_contains fews.err "topic $few partition 0: fewer in-sync replicas than min.insync.replicas; waiting"
 	run -111 kcheck -t "$topic" -t "$few"
-	[[ $output == *"verdict: topic '$topic': partition 0 has no leader: none of its 1 replicas is there"* ]]
+	[[ $output == *"verdict: topic '$topic': partition 0 has no leader: none of its replicas is there"* ]]
 	[[ $output == *"verdict: topic '$few': partition 0 has 1 of 2 replicas in sync, and min.insync.replicas is 2: "* ]]
 	broker_start 3
 	for it in reads writes fews; do

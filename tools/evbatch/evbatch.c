@@ -205,8 +205,9 @@ static void on_signal(struct evbatch *s)
 	if (!input_must_end(&s->in, out_stuck_ms(&s->out, wake_now_ms())))
 		return;
 	forget_from(s, s->head);
-	die(EXIT_TEMP, "ended by a signal with %llu batches unfinished%s",
+	die(EXIT_TEMP, "ended by a signal with %llu %s unfinished%s",
 		(unsigned long long)(s->tail - s->head),
+		PLURAL(s->tail - s->head, "batch", "batches"),
 		input_ended(&s->in) ? "" : " and input left");
 }
 

@@ -170,8 +170,8 @@ static int check(struct span text, struct span line)
 	if (!proof_includes(&p, n, h.size, &leaf, &h.root))
 		return say_bad("the line is not entry %" PRIu64 " of the log '%.*s'", n,
 			(int)h.origin.len, h.origin.p);
-	msg_info("the line is entry %" PRIu64 " of the log '%.*s', of %" PRIu64 " entries", n,
-		(int)h.origin.len, h.origin.p, h.size);
+	msg_info("the line is entry %" PRIu64 " of the log '%.*s', of %" PRIu64 " %s", n,
+		(int)h.origin.len, h.origin.p, h.size, PLURAL(h.size, "entry", "entries"));
 	return EXIT_DONE;
 }
 

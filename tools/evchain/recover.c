@@ -316,8 +316,8 @@ static void check_head(const struct recovery *r)
 		die_damaged(r, r->bad, r->why);
 	if (w->tree.size < r->head.size) {
 		snprintf(why, sizeof(why),
-			"the log ends before it, and its head signs for %" PRIu64 " entries",
-			r->head.size);
+			"the log ends before it, and its head signs for %" PRIu64 " %s",
+			r->head.size, PLURAL(r->head.size, "entry", "entries"));
 		die_damaged(r, w->tree.size, why);
 	}
 	if (r->root_differs && r->differs < r->head.size)
@@ -439,7 +439,9 @@ void recover(struct writer *w)
 	if (r->why)
 		cut(r);
 	if (r->missing) {
-		msg_warn("%" PRIu64 " tiles of '%s' are made anew", r->missing, w->files.file);
+		msg_warn("%" PRIu64 " %s of '%s' %s made anew", r->missing,
+			PLURAL(r->missing, "tile", "tiles"), w->files.file,
+			PLURAL(r->missing, "is", "are"));
 		r->makes = true;
 		read_file(r, &start);
 	}

@@ -240,19 +240,22 @@ static void tell_good(const struct verify *v, struct buf *out)
 
 		hash_print(&h->root, root);
 		buf_printf(out,
-			"good: %" PRIu64 " entries read, %" PRIu64 " signed by %s+%08" PRIx32
+			"good: %" PRIu64 " %s read, %" PRIu64 " signed by %s+%08" PRIx32
 			", root %.*s\n",
-			v->lines_count, h->size, key->name, key->id, HASH_TEXT, root);
+			v->lines_count, PLURAL(v->lines_count, "entry", "entries"), h->size,
+			key->name, key->id, HASH_TEXT, root);
 	} else {
-		buf_printf(out, "good: %" PRIu64 " entries read, chained; no head signs for them\n",
-			v->lines_count);
+		buf_printf(out, "good: %" PRIu64 " %s read, chained; no head signs for %s\n",
+			v->lines_count, PLURAL(v->lines_count, "entry", "entries"),
+			PLURAL(v->lines_count, "it", "them"));
 	}
 	if (v->newest.is_there && v->tree.size > h->size)
 		buf_printf(out, "entries %" PRIu64 "-%" PRIu64 " are not signed yet\n", h->size,
 			v->tree.size - 1);
 	if (v->heads.others)
-		buf_printf(out, "%" PRIu64 " heads of earlier keys were not checked\n",
-			v->heads.others);
+		buf_printf(out, "%" PRIu64 " %s not checked\n", v->heads.others,
+			PLURAL(v->heads.others, "head of an earlier key was",
+				"heads of earlier keys were"));
 }
 
 static int tell(struct verify *v)

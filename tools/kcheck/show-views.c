@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "kcheck/paint.h"
 
+#include "base/msg.h"
 #include "json/json.h"
 
 #include <inttypes.h>
@@ -64,7 +65,7 @@ void show_cluster(const struct show *s, struct buf *b, const struct check *c)
 	}
 	buf_puts(b, "cluster ");
 	paint_text(b, m->cluster ? m->cluster : "-");
-	buf_printf(b, "  %d brokers\n", m->broker_count);
+	buf_printf(b, "  %d %s\n", m->broker_count, PLURAL(m->broker_count, "broker", "brokers"));
 	for (int32_t i = 0; i < m->broker_count; i++) {
 		const struct proto_broker *k = &m->brokers[i];
 		char port[16];
@@ -115,7 +116,8 @@ void show_topic(const struct show *s, struct buf *b, const struct view_topic *t,
 	paint(s, b, !t->verdict.status, t->verdict.status ? "FAIL" : "good");
 	buf_puts(b, "  topic ");
 	paint_text(b, t->t.name);
-	buf_printf(b, "  %d partitions", t->t.partition_count);
+	buf_printf(b, "  %d %s", t->t.partition_count,
+		PLURAL(t->t.partition_count, "partition", "partitions"));
 	if (t->min_isr >= 0)
 		buf_printf(b, "  min.insync.replicas %d", t->min_isr);
 	buf_putc(b, '\n');
@@ -227,7 +229,8 @@ void show_group(const struct show *s, struct buf *b, const struct view_group *g)
 		paint_text(b, g->where);
 	} else
 		buf_puts(b, " -");
-	buf_printf(b, "  %d members", g->group.member_count);
+	buf_printf(b, "  %d %s", g->group.member_count,
+		PLURAL(g->group.member_count, "member", "members"));
 	put_offset(b, "  lag ", g->lag);
 	buf_putc(b, '\n');
 	put_members(b, g);

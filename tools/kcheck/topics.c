@@ -126,16 +126,17 @@ static void judge_partition(struct view_topic *t, const struct proto_partition *
 
 	if (p->leader < 0) {
 		snprintf(w->text, sizeof(w->text),
-			"topic '%s': partition %d has no leader: none of its %d replicas is there",
-			t->t.name, p->id, p->replica_count);
+			"topic '%s': partition %d has no leader: none of its replicas is there",
+			t->t.name, p->id);
 		snprintf(w->remedy, sizeof(w->remedy),
 			"start the brokers that have it: see replicas");
 		w->status = EXIT_TEMP;
 	} else if (t->min_isr > p->isr_count) {
 		snprintf(w->text, sizeof(w->text),
-			"topic '%s': partition %d has %d of %d replicas in sync, and min.insync.replicas is %d: "
+			"topic '%s': partition %d has %d of %d %s in sync, and min.insync.replicas is %d: "
 			"what is written with acks=all is refused",
-			t->t.name, p->id, p->isr_count, p->replica_count, t->min_isr);
+			t->t.name, p->id, p->isr_count, p->replica_count,
+			PLURAL(p->replica_count, "replica", "replicas"), t->min_isr);
 		snprintf(w->remedy, sizeof(w->remedy),
 			t->min_isr > p->replica_count
 				? "more replicas, or kafka-configs.sh --alter --topic %s --add-config "
