@@ -7,7 +7,7 @@ bin_PROGRAMS = tools/bin/kread tools/bin/kwrite tools/bin/kcheck tools/bin/khttp
 EV_LDADD = lib/libevpipe.a $(ARGTABLE_LIBS)
 
 tools_bin_kread_SOURCES = tools/kread/kread.c tools/kread/acks.c tools/kread/group.c tools/kread/give.c tools/kread/give.h tools/kread/parts.c \
-	tools/kread/follow.c tools/kread/ids.c tools/kread/ids.h tools/kread/keeper.c tools/kread/marks.c tools/kread/member.c tools/kread/move.c tools/kread/move-find.c tools/kread/offsets.c tools/kread/offsets.h tools/kread/range.c tools/kread/range.h tools/kread/refusal.c tools/kread/refusal.h tools/kread/show.c tools/kread/show.h tools/kread/place.c \
+	tools/kread/follow.c tools/kread/ids.c tools/kread/ids.h tools/kread/keeper.c tools/kread/marks.c tools/kread/member.c tools/kread/move.c tools/kread/move-find.c tools/kread/offsets.c tools/kread/offsets.h tools/kread/range.c tools/kread/range.h tools/kread/refusal.c tools/kread/refusal.h tools/kread/show.c tools/kread/show.h tools/kread/unheard.c tools/kread/unheard.h tools/kread/place.c \
 	tools/kread/print.c tools/kread/wire.c tools/kread/acks.h tools/kread/follow.h tools/kread/group.h \
 	tools/kread/keeper.h tools/kread/marks.h tools/kread/member.h tools/kread/move.h tools/kread/moved.h tools/kread/parts.h \
 	tools/kread/place.h tools/kread/print.h tools/kread/wire.h

@@ -86,20 +86,25 @@ load_ends() {
 	export KAFKA_BROKERS=$B
 	wait_for '[ "$(leader_of "$topic")" = -1 ]'
 	spawn reads kread -e --raw "$topic" </dev/null
+	spawn joins kread --raw -g "$(unique g)" --commit written -c 1 "$topic" </dev/null
 	spawn writes kwrite --raw -t "$topic" <<<y
 	spawn fews kwrite --raw -t "$few" <<<z
-	wait_file_contains reads.err "topic '$topic', partition 0: no broker can be asked for its offsets: "
+	for it in reads joins; do
+		wait_file_contains $it.err "topic '$topic', partition 0: no broker can be asked for its offsets: "
+	done
 	wait_file_contains writes.err "topic $topic partition 0: no broker is its leader; waiting"
 	wait_file_contains fews.err "topic $few partition 0: fewer in-sync replicas than min.insync.replicas; waiting"
 	run -111 kcheck -t "$topic" -t "$few"
 	[[ $output == *"verdict: topic '$topic': partition 0 has no leader: none of its replicas is there"* ]]
 	[[ $output == *"verdict: topic '$few': partition 0 has 1 of 2 replicas in sync, and min.insync.replicas is 2: "* ]]
 	broker_start 3
-	for it in reads writes fews; do
+	for it in reads joins writes fews; do
 		wait_exit $it
 		[ "$status" -eq 0 ]
 	done
 	[ "$(head -n 1 reads.out)" = x ]
+	[ "$(<joins.out)" = x ]
+	[ "$(wc -l <joins.err)" -eq 1 ]
 	run -0 kcheck -t "$few"
 }
 

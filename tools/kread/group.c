@@ -402,6 +402,8 @@ void group_serve(struct group *g)
 	if (g->leaving)
 		leave_step(g);
 	give_serve(g, wake_now_ms());
+	if (!g->closing && !g->parts->need_ends)
+		unheard_serve(&g->unheard, wake_now_ms());
 	if (listing_take(&g->lookup))
 		tell_missing(g);
 }
@@ -437,6 +439,7 @@ void group_open(struct group *g)
 	kafka_wake_on(g->kafka, g->answers);
 	listing_open(&g->listing, g->kafka);
 	listing_open(&g->lookup, g->kafka);
+	unheard_open(&g->unheard, g->parts);
 	g->past = rd_kafka_topic_partition_list_new(8);
 }
 
@@ -477,5 +480,6 @@ bool group_close(struct group *g)
 	rd_kafka_topic_partition_list_destroy(g->past);
 	rd_kafka_queue_destroy(g->answers);
 	rd_kafka_queue_destroy(g->queue);
-	return listing_close(&g->listing) && listing_close(&g->lookup);
+	return listing_close(&g->listing) && listing_close(&g->lookup) &&
+		unheard_close(&g->unheard);
 }

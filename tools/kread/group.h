@@ -9,6 +9,7 @@
 #include "kread/keeper.h"
 #include "kread/move.h"
 #include "kread/parts.h"
+#include "kread/unheard.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ struct group {
 	bool commit_failed, commit_again; /* commit_again: with the same members it may succeed */
 	struct listing listing; /* for positions */
 	struct listing lookup; /* for what may have been meant by `missing` */
+	struct unheard unheard;
 	char *missing; /* a topic that does not exist, while all topics are asked for */
 	bool subscribed, had_assignment;
 	const struct rd_kafka_metadata *at_start; /* for LATEST */

@@ -266,11 +266,11 @@ static bool ask_offsets(struct parts *r, int64_t time_ms, rd_kafka_topic_partiti
 		listing_ask_offsets(l, list);
 	}
 	if (!has_answer(r, "offsets")) {
-		if (!listing_is_out(l) && l->err && l->err != RD_KAFKA_RESP_ERR__TIMED_OUT)
-			refusal_of_offsets(r);
+		if (!listing_is_out(l) && l->err)
+			refusal_of_offsets(r->kafka, l, &r->questions.failure);
 		return false;
 	}
-	r->questions.failed_ms = 0;
+	r->questions.failure.since_ms = 0;
 	*answer = rd_kafka_topic_partition_list_copy(l->offsets);
 	return true;
 }

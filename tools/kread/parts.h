@@ -59,13 +59,17 @@ struct kread_part {
 	struct buf head; /* {"topic":"x","partition":3,"offset": */
 };
 
+struct parts_failure {
+	int64_t since_ms; /* since when all have failed; 0: the last one has not */
+	bool told;
+};
+
 /* Questions to the brokers, and their answers, about partitions that are being resolved. */
 struct parts_questions {
 	struct listing listing;
 	int topics_known; /* of the command line */
 	rd_kafka_resp_err_t told; /* why it was asked again */
-	int64_t failed_ms; /* since when all have failed; 0: the last one has not */
-	bool warned;
+	struct parts_failure failure; /* of a question for offsets */
 	bool misses_topic; /* one of them does not exist: all are asked for */
 	rd_kafka_topic_partition_list_t *low, *high, *from, *until;
 };

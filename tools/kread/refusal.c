@@ -70,19 +70,17 @@ void refusal_take(struct refusals *r, const rd_kafka_message_t *m)
 	}
 }
 
-void refusal_of_offsets(struct parts *r)
+void refusal_of_offsets(struct kafka *k, const struct listing *l, struct parts_failure *f)
 {
-	struct parts_questions *q = &r->questions;
-	const rd_kafka_topic_partition_t *p = q->listing.offsets->elems;
-	const rd_kafka_topic_partition_t *end = p + q->listing.offsets->cnt;
+	const rd_kafka_topic_partition_t *p = l->offsets->elems, *end = p + l->offsets->cnt;
 	const rd_kafka_topic_partition_t *bad = p;
 
-	if (!q->failed_ms) {
-		q->failed_ms = wake_now_ms();
-		q->warned = false;
-	}
-	if (p == end || q->warned || !r->kafka->up || brokers_told(&r->kafka->brokers) ||
-		wake_now_ms() - q->failed_ms < FAILING_MS)
+	if (l->err == RD_KAFKA_RESP_ERR__TIMED_OUT)
+		return;
+	if (!f->since_ms)
+		*f = (struct parts_failure){.since_ms = wake_now_ms()};
+	if (p == end || f->told || !k->up || brokers_told(&k->brokers) ||
+		wake_now_ms() - f->since_ms < FAILING_MS)
 		return;
 	while (bad < end && !bad->err)
 		bad++;
@@ -90,6 +88,6 @@ void refusal_of_offsets(struct parts *r)
 	msg_warn(
 		"topic '%s', partition %" PRId32
 		": no broker can be asked for its offsets: %s; trying again (has it a leader? kcheck -t %s tells)",
-		p->topic, p->partition, kafka_why(q->listing.err), p->topic);
-	q->warned = true;
+		p->topic, p->partition, kafka_why(l->err), p->topic);
+	f->told = true;
 }

@@ -20,7 +20,7 @@ struct refusals {
 void refusal_take(struct refusals *r, const rd_kafka_message_t *m);
 
 /* Brokers answer, but not a question for offsets: librdkafka says nothing of a partition that has
- * no leader. After two seconds that is told, once, until one is answered (questions.failed_ms). */
-void refusal_of_offsets(struct parts *r);
+ * no leader. After two seconds that is told, once, until one is answered. */
+void refusal_of_offsets(struct kafka *k, const struct listing *l, struct parts_failure *f);
 
 #endif
