@@ -13,6 +13,9 @@ enum {
  * itself. */
 bool kafka_is_tls_config(const char *text);
 
+/* librdkafka's words for a login that was refused, of a connection that was lost in its middle, or
+ * fell silent: nobody was refused. */
+bool kafka_login_cut(const char *text);
 /* An error has come: of an outage the first one counts. */
 void kafka_outage_begins(struct kafka *k);
 /* Whether the error waits for a diagnosis, which tells more than librdkafka: then it becomes

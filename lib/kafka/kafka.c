@@ -266,7 +266,8 @@ bool kafka_judge(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 
 static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 {
-	rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)code;
+	rd_kafka_resp_err_t err =
+		kafka_login_cut(text) ? RD_KAFKA_RESP_ERR__TRANSPORT : (rd_kafka_resp_err_t)code;
 	struct kafka *k = opaque;
 	char why[512];
 

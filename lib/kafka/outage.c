@@ -29,6 +29,11 @@ const char *kafka_why(rd_kafka_resp_err_t err)
 	return text;
 }
 
+bool kafka_login_cut(const char *text)
+{
+	return strstr(text, "mechanism handshake failed: Local: ");
+}
+
 void kafka_outage_begins(struct kafka *k)
 {
 	if (!k->is_out)

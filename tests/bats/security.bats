@@ -92,6 +92,54 @@ refused() {
 	[ "$(kread "${mutual[@]}" -e --raw "$topic" | xargs)" = '1 2 3 4 5 6' ]
 }
 
+@test "a connection that is cut in the middle of a login, or falls silent there, refuses nobody: it is waited for" {
+	local way topic it
+	topic=$(new_topic)
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" allow "$topic" alice read,write,describe
+	# Before the broker: SaslHandshake, 17, does not reach it until the file `through` is there.
+	spawn front python3 -uc 'import os, socket, struct, sys, threading
+held = []
+def back(a, b):
+    while data := b.recv(65536):
+        a.sendall(data)
+def serve(a):
+    b = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    threading.Thread(target=back, args=(a, b), daemon=True).start()
+    f = a.makefile("rb")
+    while size := f.read(4):
+        data = f.read(struct.unpack(">i", size)[0])
+        if data[:2] == b"\0\21" and not os.path.exists("through"):
+            if open("way").read() == "silent":
+                held.append(a)
+            else:
+                a.shutdown(socket.SHUT_RDWR)
+            return
+        b.sendall(size + data)
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1])
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()' "$(port SASL)" </dev/null
+	wait_lines front.out 1
+	LOGIN+=(-b "127.0.0.1:$(<front.out)" -X sasl.password=secret -X socket.timeout.ms=2000)
+	for way in cut silent; do
+		rm -f through
+		printf %s $way >way
+		spawn writes kwrite "${LOGIN[@]}" --raw -t "$topic" <<<$way
+		spawn reads kread "${LOGIN[@]}" --raw -c 1 -o -1 "$topic" </dev/null
+		for it in writes reads; do
+			wait_file_contains $it.err "cannot reach broker 127.0.0.1:$(<front.out): "
+		done
+		alive "$(pid_of writes)"
+		alive "$(pid_of reads)"
+		: >through
+		for it in writes reads; do
+			wait_exit $it
+			[ "$status" -eq 0 ]
+		done
+	done
+	[ "$(kread -e --raw "$topic" | xargs)" = 'cut silent' ]
+}
+
 @test "a login where none is wanted, and by another mechanism: the remedy is said" {
 	refused 'it wants no login (SASL), and security.protocol is SASL_PLAINTEXT; -X security.protocol=PLAINTEXT' \
 		-b "$(at PLAIN)" "${LOGIN[@]}" -X sasl.password=secret
