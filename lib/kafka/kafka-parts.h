@@ -16,6 +16,10 @@ bool kafka_is_tls_config(const char *text);
 /* librdkafka's words for a login that was refused, of a connection that was lost in its middle, or
  * fell silent: nobody was refused. */
 bool kafka_login_cut(const char *text);
+/* Hands to k->refusal what a text of librdkafka says of a partition. @before, @behind: what stands
+ * around the reason. Another text says nothing. */
+void kafka_read_refusal(
+	const struct kafka *k, const char *text, const char *before, const char *behind);
 /* An error has come: of an outage the first one counts. */
 void kafka_outage_begins(struct kafka *k);
 /* Whether the error waits for a diagnosis, which tells more than librdkafka: then it becomes

@@ -47,37 +47,6 @@ static int on_resolve(const char *node, const char *service, const struct addrin
 	return error;
 }
 
-/* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason
- * (actions Retry)" of a producer, "topic [0]: broker unavailable: fetch: Broker: reason" of a
- * consumer, as librdkafka has written them at least from 2.0 to 2.15. @before, @behind: what stands
- * around the reason. Another text says nothing. */
-static void on_refusal_text(
-	const struct kafka *k, const char *text, const char *before, const char *behind)
-{
-	const char *set = strstr(text, before), *open = set, *topic;
-	const char *why = set ? strstr(set, behind) : NULL, *end;
-	char name[256], reason[256];
-
-	if (!why)
-		return;
-	while (open > text && *open != '[')
-		open--;
-	for (topic = open > text ? open - 1 : text; topic > text && topic[-1] != ' ';)
-		topic--;
-	if (*open != '[' || topic >= open)
-		return;
-	why += strlen(behind);
-	if (strncmp(why, "Broker: ", 8) == 0)
-		why += 8;
-	end = strstr(why, " (actions ");
-	/* What is refused for good a delivery report tells. */
-	if (end && strstr(end, "Permanent"))
-		return;
-	snprintf(name, sizeof(name), "%.*s", (int)(open - 1 - topic), topic);
-	snprintf(reason, sizeof(reason), "%.*s", end ? (int)(end - why) : (int)strlen(why), why);
-	k->refusal(k->refusal_ctx, name, (int32_t)strtol(open + 1, NULL, 10), reason);
-}
-
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	struct kafka *k = rd_kafka_opaque(rk);
@@ -92,9 +61,9 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 
 	if (level == LOG_DEBUG && k->own_debug) {
 		if (k->refusal && strcmp(facility, "MSGSET") == 0)
-			on_refusal_text(k, text, "]: MessageSet with ", " encountered error: ");
+			kafka_read_refusal(k, text, "]: MessageSet with ", " encountered error: ");
 		if (k->refusal && strcmp(facility, "BROKERUA") == 0)
-			on_refusal_text(k, text, "]: broker unavailable: ", " fetch: ");
+			kafka_read_refusal(k, text, "]: broker unavailable: ", " fetch: ");
 		return;
 	}
 	if (strcmp(facility, "SESSTMOUT") == 0)
@@ -280,6 +249,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *text, void *opaque)
 		kafka_outage_begins(k);
 	if (k->held.status || k->trouble.status)
 		return;
+	if (k->refusal && err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		kafka_read_refusal(k, text, "]: topic does not exist", "]: ");
 	if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
 		brokers_all_away(&k->brokers);
 	else

@@ -7,6 +7,8 @@
 #include "base/wake.h"
 #include "kafka/check.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -32,6 +34,37 @@ const char *kafka_why(rd_kafka_resp_err_t err)
 bool kafka_login_cut(const char *text)
 {
 	return strstr(text, "mechanism handshake failed: Local: ");
+}
+
+/* "broker:9092/1: topic [0]: MessageSet with 3 message(s) (…) encountered error: Broker: reason
+ * (actions Retry)" of a producer, "topic [0]: broker unavailable: fetch: Broker: reason" and
+ * "topic [0]: topic does not exist (reason)" of a consumer, as librdkafka has written them at least
+ * from 2.0 to 2.15. */
+void kafka_read_refusal(
+	const struct kafka *k, const char *text, const char *before, const char *behind)
+{
+	const char *set = strstr(text, before), *open = set, *topic;
+	const char *why = set ? strstr(set, behind) : NULL, *end;
+	char name[256], reason[256];
+
+	if (!why)
+		return;
+	while (open > text && *open != '[')
+		open--;
+	for (topic = open > text ? open - 1 : text; topic > text && topic[-1] != ' ';)
+		topic--;
+	if (*open != '[' || topic >= open)
+		return;
+	why += strlen(behind);
+	if (strncmp(why, "Broker: ", 8) == 0)
+		why += 8;
+	end = strstr(why, " (actions ");
+	/* What is refused for good a delivery report tells. */
+	if (end && strstr(end, "Permanent"))
+		return;
+	snprintf(name, sizeof(name), "%.*s", (int)(open - 1 - topic), topic);
+	snprintf(reason, sizeof(reason), "%.*s", end ? (int)(end - why) : (int)strlen(why), why);
+	k->refusal(k->refusal_ctx, name, (int32_t)strtol(open + 1, NULL, 10), reason);
 }
 
 void kafka_outage_begins(struct kafka *k)

@@ -34,6 +34,11 @@ static struct silent *place_of(struct silence *s, const char *topic, int32_t par
 	return oldest;
 }
 
+static bool is_gone(const char *why)
+{
+	return !strncmp(why, "Unknown topic", 13) || !strncmp(why, "topic does not exist", 20);
+}
+
 static void on_refusal(void *silence, const char *topic, int32_t partition, const char *why)
 {
 	struct silence *s = silence;
@@ -41,8 +46,8 @@ static void on_refusal(void *silence, const char *topic, int32_t partition, cons
 	int64_t now_ms = wake_now_ms();
 	bool is_new = !is_of(x, topic, partition);
 
-	/* What has gone is told elsewhere. And of so many one is told already. */
-	if (strncmp(why, "Unknown topic", 13) == 0 || (is_new && is_recent(x->last_ms, now_ms)))
+	/* Of so many one is told already. */
+	if ((is_gone(why) && !s->tells_gone) || (is_new && is_recent(x->last_ms, now_ms)))
 		return;
 	if (is_new || !is_recent(x->last_ms, now_ms))
 		x->since_ms = now_ms;

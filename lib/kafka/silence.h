@@ -7,7 +7,8 @@
 
 #include "kafka/kafka.h"
 
-/* Of one client, or of several of a process, short-lived ones too. To be zeroed before. */
+/* Of one client, or of several of a process, short-lived ones too. To be zeroed before, but for
+ * tells_gone. */
 struct silence {
 	struct silent {
 		char topic[250];
@@ -16,6 +17,7 @@ struct silence {
 		int64_t since_ms, last_ms; /* when it was refused first, and last */
 	} list[8];
 	int64_t told_ms; /* the last refusal of those that were told */
+	bool tells_gone; /* the program does not tell of topics that have gone */
 };
 
 /* Looks at a consumer's fetches from now on; @s lives as long as the client. */

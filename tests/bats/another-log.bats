@@ -75,6 +75,21 @@ reads_anew() {
 	reads_anew 10 10 -p 0
 }
 
+# bats test_tags=newest
+@test "a topic that has gone under a reader without a group is told once, and waited for" {
+	topic=$(new_topic)
+	seq -f old%g 10 | kproduce "$topic"
+	spawn it kread --raw "$topic" </dev/null
+	wait_lines it.out 10
+	topics delete "$topic"
+	wait_file_contains it.err "topic '$topic', partition 0 cannot be read: "
+	topics create "$topic" 1
+	seq -f new%g 30 | kproduce "$topic"
+	wait_for '[ "$(grep -c new it.out)" -ge 30 ]'
+	[ "$(grep -c 'cannot be read' it.err)" -eq 1 ]
+	grep -q "^kread: warning: topic '$topic', partition 0 cannot be read: .*Unknown topic or partition.*; trying again$" it.err
+}
+
 # Nothing tells of the change: the new log ends where the old one did, and was there at the next fetch.
 # bats test_tags=newest
 @test "a topic that is made anew with as many records is read, though no message and no error has come of it" {

@@ -485,6 +485,7 @@ int main(int argc, char **argv)
 	take_options(&r);
 	acks_open(&r.acks);
 	start_kafka(&r);
+	r.silence.tells_gone = !r.group.name;
 	silence_watch(&r.silence, &r.kafka);
 	open_queues(&r);
 	progress_more(show_parts, &r.parts);
