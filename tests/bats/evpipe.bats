@@ -365,6 +365,15 @@ steady_filter() {
 		attempt true '|' ./foreign "${case%:*}"
 		[ "$status" -eq "${case#*:}" ]
 	done
+	# A shell that was asked to stop says so; of itself it is a failure.
+	attempt true '|' ./foreign 143
+	[ "$status" -eq 111 ]
+	script shell <<<'trap "exit 143" TERM; echo x; sleep 1000 & wait'
+	spawn unit evpipe ./shell '|' tee seen
+	wait_lines seen 1
+	stop unit
+	wait_exit unit
+	[ "$status" -eq 0 ]
 	for name in grep egrep fgrep rg; do
 		script $name <<<'cat >/dev/null; exit $1'
 		attempt true '|' ./$name 1

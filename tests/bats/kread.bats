@@ -175,6 +175,11 @@ ALL="0.0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0 1.1 1.2 1.3 1.4 1.5 1.6 1.7 1.8
 	[ "$(payloads --until 2)" = "0.0 0.1 1.0 1.1" ]
 }
 
+@test "--until beyond the end stops at the end as it stood at the start" {
+	[ "$(payloads --until 100)" = "$ALL" ]
+	[ "$(payloads --until @2099-01-01)" = "$ALL" ]
+}
+
 @test "--until +N ends after the first N of each partition" {
 	[ "$(payloads --until +1)" = "0.0 1.0" ]
 }
@@ -919,6 +924,9 @@ teardown_file() {
 	unset KAFKA_BROKERS
 	kread -F conf -e "$RANGE" >out
 	[ "$(wc -l <out)" -eq 20 ]
+	# Behind a value it is none.
+	printf 'bootstrap.servers=x:1\nclient.id=a # b\n' >conf
+	kread -F conf -X dump x | grep -qx 'client.id = a # b'
 }
 
 @test "-F names the line it cannot take" {
@@ -938,12 +946,19 @@ teardown_file() {
 	grep -q 'fetch.queue.backoff.ms = 1$' err
 }
 
-@test "-X wins over -F" {
+@test "-X wins over -F, -b over both, and all over the variable" {
 	echo "bootstrap.servers=127.0.0.1:1" >conf
 	brokers=$KAFKA_BROKERS
 	unset KAFKA_BROKERS
 	kread -F conf -X "bootstrap.servers=$brokers" -e "$RANGE" >out
 	[ "$(wc -l <out)" -eq 20 ]
+	named() {
+		KAFKA_BROKERS=0:1 kread "$@" -X dump x | sed -n 's/^metadata.broker.list = //p'
+	}
+	[ "$(named)" = 0:1 ]
+	[ "$(named -F conf)" = 127.0.0.1:1 ]
+	[ "$(named -F conf -X bootstrap.servers=x:2)" = x:2 ]
+	[ "$(named -F conf -X bootstrap.servers=x:2 -b b:3)" = b:3 ]
 }
 
 @test "-X refuses what librdkafka does not know" {
