@@ -294,9 +294,12 @@ schema='Validation error on: Schema validation error'
 	[ "$(kread -q -e "$topic" | jq 'select(.payload == "t").ts' | xargs)" = '-5 -1 1 1' ]
 }
 
+repeated() { WEB=$SIDE http /metrics >/dev/null && sed -n 's/^evpipe_http_repeated_total{.*} //p' body; }
+
 @test "Idempotency-Key: what comes again is not written again" {
-	local topic other n calls=()
+	local topic other n before calls=()
 	topic=$(new_topic 1) other=$(new_topic 1)
+	before=$(repeated)
 	for _ in 1 2 3; do
 		post text '{"records":[{"value":"1"}]}' "/topics/$topic" -H 'Idempotency-Key: a'
 		is 200 '. == {offsets: [{partition: 0, offset: 0}]}'
@@ -321,6 +324,8 @@ schema='Validation error on: Schema validation error'
 		[ "$(cat answer$n)" = '{"offsets":[{"partition":0,"offset":2}]}' ]
 	done
 	[ "$(in_topic "$topic" | wc -l)" -eq 3 ]
+	# Each that came again counts once, whether it waited or not; another's key is none.
+	[ "$(repeated)" -eq $((before + 6)) ]
 	# What was refused was not done.
 	post text '{"records":[{"value":1}]}' "/topics/$topic" -H 'Idempotency-Key: d'
 	is 400

@@ -35,14 +35,15 @@ struct idem {
 	struct idem_entry *oldest, *newest; /* of those that are answered */
 	struct idem_entry *full; /* the oldest of them whose answer is not forgotten */
 	size_t count, bytes;
+	uint64_t *repeated;
 	struct waiting *first, *last;
 };
 
-struct idem *idem_open(void)
+struct idem *idem_open(uint64_t *repeated)
 {
 	struct idem *d = mem_alloc(sizeof(*d));
 
-	*d = (struct idem){0};
+	*d = (struct idem){.repeated = repeated};
 	return d;
 }
 
@@ -199,20 +200,22 @@ bool idem_begin(struct idem *d, struct http_request *r, int64_t now_ms, struct i
 		return false;
 	}
 	free(key);
-	if (e->body_hash != body_hash)
+	if (e->body_hash != body_hash) {
 		http_error(r, 422, "this Idempotency-Key was another request's");
-	else if (e->until_ms)
+		return true;
+	}
+	++*d->repeated;
+	if (e->until_ms)
 		reply(e, r, buf_as_span(&e->body));
 	else
 		wait_for(d, e, r, now_ms);
 	return true;
 }
 
-unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *type,
-	struct span body, enum idem_outcome outcome, int64_t now_ms)
+void idem_end(struct idem *d, struct idem_entry *e, int status, const char *type, struct span body,
+	enum idem_outcome outcome, int64_t now_ms)
 {
 	struct waiting *w, *next;
-	unsigned told = 0;
 
 	e->status = status;
 	e->type = type;
@@ -222,14 +225,13 @@ unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *
 		if (w->r) {
 			w->r->done = NULL;
 			reply(e, w->r, body);
-			told++;
 		}
 		leave(w);
 	}
 	e->waiting = NULL;
 	if (outcome == IDEM_UNDONE) {
 		drop(d, e);
-		return told;
+		return;
 	}
 	buf_span(&e->body, body);
 	e->until_ms = now_ms + IDEM_TTL_MS;
@@ -240,7 +242,6 @@ unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *
 	if (!d->full)
 		d->full = e;
 	forget_old(d, now_ms);
-	return told;
 }
 
 void idem_close(struct idem *d)

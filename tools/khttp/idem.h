@@ -27,7 +27,8 @@ enum {
 struct idem;
 struct idem_entry;
 
-struct idem *idem_open(void);
+/* *@repeated counts requests that came again and were not done again. */
+struct idem *idem_open(uint64_t *repeated);
 /* Looks at the header. Returns whether it has answered, or will: it is a repetition, or no key
  * (400), or the key was another request's (422). Else *@entry is the new key, or NULL when the
  * request has none; idem_end must be called with it. */
@@ -38,10 +39,9 @@ enum idem_outcome {
 	IDEM_DONE_IN_PART, /* 500 when the answer is forgotten */
 	IDEM_DONE, /* 204 then */
 };
-/* The answer of the first, which those that wait get as well. @body is copied. Returns how many got
- * it. */
-unsigned idem_end(struct idem *d, struct idem_entry *e, int status, const char *type,
-	struct span body, enum idem_outcome outcome, int64_t now_ms);
+/* The answer of the first, which those that wait get as well. @body is copied. */
+void idem_end(struct idem *d, struct idem_entry *e, int status, const char *type, struct span body,
+	enum idem_outcome outcome, int64_t now_ms);
 /* Answers those that have waited for @timeout_ms with 504; 0: none. Call each turn. */
 void idem_tick(struct idem *d, int64_t now_ms, int64_t timeout_ms);
 void idem_close(struct idem *d);

@@ -155,8 +155,8 @@ void produce_answer(struct produce *p, struct idem *idem)
 		status = 500;
 	put_answer(p, status, &body);
 	if (p->key)
-		p->k->stats.repeated += idem_end(idem, p->key, status, TYPE_V2, buf_as_span(&body),
-			outcome_of(p), p->k->now_ms);
+		idem_end(idem, p->key, status, TYPE_V2, buf_as_span(&body), outcome_of(p),
+			p->k->now_ms);
 	p->key = NULL;
 	if (status == 503 && p->r)
 		http_set_header(p->r, "Retry-After", "1");

@@ -271,8 +271,7 @@ static void send_unheard(
 {
 	p->patient = key != NULL;
 	if (key)
-		c->k->stats.repeated += idem_end(
-			c->k->produces->idem, key, 204, NULL, SPAN(""), IDEM_DONE, c->k->now_ms);
+		idem_end(c->k->produces->idem, key, 204, NULL, SPAN(""), IDEM_DONE, c->k->now_ms);
 	http_reply(c->r, 204, NULL, NULL);
 	send_all(p, rs);
 }
@@ -366,10 +365,8 @@ static void post(const struct call *c, bool async, struct records *rs, struct fe
 		bytes = 2 * FEED_BYTES;
 	if (!produce_fits(c, bytes))
 		return;
-	if (idem_begin(c->k->produces->idem, c->r, c->k->now_ms, &key)) {
-		c->k->stats.repeated += 1;
+	if (idem_begin(c->k->produces->idem, c->r, c->k->now_ms, &key))
 		return;
-	}
 	p = begin(c->k, http_param(c->r, "topic"), count, bytes);
 	if (feed) {
 		feed_take(feed, c->r);
@@ -422,7 +419,7 @@ struct produces *produces_open(struct khttp *k, size_t max_bytes)
 	*all = (struct produces){.k = k,
 		.max_bytes = max_bytes,
 		.writers = writers_open(k, on_delivery),
-		.idem = idem_open(),
+		.idem = idem_open(&k->stats.repeated),
 		.timeout_ms = kafka_conf_int(&k->base, "message.timeout.ms")};
 	return all;
 }
