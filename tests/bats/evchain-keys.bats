@@ -255,3 +255,14 @@ again() {
 	[ "$(wc -l <log)" -eq 11 ]
 	verify
 }
+
+@test "--repeats 0: what a source sends again is appended again" {
+	source_start
+	{ again 1 10; again 2 10; } >in
+	spawn it sh -c 'exec evchain append --key @key --repeats 0 log <in'
+	wait_file_contains source.out "final $RUN"
+	stop source KILL
+	wait_exit it
+	[ "$(jq -c .record.offset log | paste -sd' ')" = '10 10' ]
+	verify
+}

@@ -160,7 +160,7 @@ says() {
 
 @test "heads: each second, after each group, to a descriptor; none without a key" {
 	mkfifo in
-	spawn one sh -c 'exec evchain append --key @key --head-every 0 --heads 4 log <in 4>heads'
+	spawn one sh -c 'exec evchain append --key @key --head-every 0 --heads 4 --metrics m log <in 4>heads'
 	exec 5>in
 	for n in 1 2 3; do
 		records 1 $n >&5
@@ -168,6 +168,8 @@ says() {
 	done
 	exec 5>&-
 	wait_exit one
+	grep -q '^evpipe_chain_entries{.*} 3$' m
+	grep -q '^evpipe_chain_signed_entries{.*} 3$' m
 	cmp heads log.tlog/heads
 	[ "$(jq -r .payload heads | grep -cx '[0-9]')" -eq 4 ]
 	chain 1

@@ -255,6 +255,7 @@ header() {
 	ask / -i -d x >got
 	[[ $(head -n 1 got) == "HTTP/1.1 503"* ]]
 	[ -n "$(header got retry-after)" ]
+	ask /metrics | grep -q '^evpipe_http_unavailable_total{.*} 1$'
 	: >go
 	wait $!
 	[ "$(<one)" = SLOW ]
@@ -401,6 +402,7 @@ header() {
 	ask /metrics >m
 	valid_metrics m
 	grep -q 'http_requests_total{.*} 1' m
+	grep -q 'http_answers_total{.*} 1' m
 }
 
 @test "options that are wrong" {

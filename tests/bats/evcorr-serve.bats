@@ -226,10 +226,12 @@ upper() {
 @test "a worker that never answers: 504, and another one is started" {
 	worker slow <<<'while read -r x; do [ "$x" != p2 ] || sleep 1000; echo "$$ $x"; done'
 	requests 1 3 >in
-	run -0 --separate-stderr evcorr serve --timeout 1s -- ./slow <in
+	run -0 --separate-stderr evcorr serve --timeout 1s --metrics m -- ./slow <in
 	[ "$(replies <<<"$output" | cut -d' ' -f1,2 | xargs)" = "c1 200 c2 504 c3 200" ]
 	[ "$(replies <<<"$output" | cut -d' ' -f3 | sort -u | wc -l)" -eq 3 ]
 	[[ $stderr == *"'./slow' has not answered within 1000 ms"* ]]
+	grep -q '^evpipe_calls_failed_total{.*} 1$' m
+	grep -q '^evpipe_calls_timed_out_total{.*} 1$' m
 	# One whose answers stay in a buffer.
 	request 1 >in
 	run -0 --separate-stderr evcorr serve --timeout 200ms -- sed s/p/q/ <in
@@ -251,11 +253,12 @@ upper() {
 	worker greets <<<'[ -e greeted ] || { : >greeted; echo hello; }; while read -r x; do echo "$x"; done'
 	mkfifo in2
 	exec 7<>in2
-	spawn it sh -c 'exec evcorr serve -- ./greets <in2'
+	spawn it sh -c 'exec evcorr serve --metrics m -- ./greets <in2'
 	wait_file_contains it.err "prints without a call"
 	requests 1 2 >&7
 	wait_lines it.out 2
 	[ "$(replies <it.out)" = $'c1 200 p1\nc2 200 p2' ]
+	wait_for 'grep -q "^evpipe_calls_unasked_total{.*} 1$" m'
 }
 
 @test "a command that cannot be run ends the program" {

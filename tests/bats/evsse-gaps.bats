@@ -221,6 +221,15 @@ p' ]
 	[[ $output == "evsse: cannot read the tokens in 'nowhere': "* ]]
 }
 
+@test "--token-cookie: the cookie of this name has the token, and the default one does not" {
+	echo all >tokens
+	evsse_start --token-file tokens --token-cookie session
+	run -22 get events/orders -H 'Cookie: token=all'
+	hear one events/orders -H 'Cookie: token=no; session=all'
+	orders 1 1 >&7
+	wait_event one '{"n":1}'
+}
+
 @test "TLS" {
 	make_certs
 	port=$(free_port)

@@ -198,11 +198,24 @@ orders/0=7 {"n":10,"tag":"x y"}' ]
 	hear two events/orders
 	get events/orders >three
 	[[ $(<three) =~ ^retry:\ [0-9]+$ ]]
+	get metrics | grep -q '^evpipe_clients_refused_total{.*} 1$'
 	stop one
 	wait_for 'get metrics | grep "^evpipe_clients{.*} 1$"'
 	hear three events/orders
 	orders 1 1 >&7
 	wait_event three '{"n":1}'
+}
+
+@test "--linger: behind the end of input clients come and get what is kept, until a signal" {
+	orders 1 3 >records
+	spawn sse sh -c 'exec evsse --listen unix:web --linger 10m <records'
+	wait_for 'get metrics | grep "^evpipe_kept_events{.*} 3$"'
+	hear one events/orders?last=2
+	wait_event one '{"n":3}'
+	[ "$(events one.out | cut -d ' ' -f 3 | paste -sd' ')" = '{"n":2} {"n":3}' ]
+	stop sse
+	wait_exit sse
+	[ "$status" -eq 0 ]
 }
 
 @test "--path, --topic and --raw" {

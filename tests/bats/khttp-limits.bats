@@ -53,6 +53,28 @@ is_too_many() {
 	for n in a b c; do ended $n; done
 }
 
+@test "metrics: what Kafka has taken and has not, and what clients have" {
+	local n had bytes failed refused
+	had=$(metric produced_records_total) failed=$(metric produce_failed_total) refused=$(metric http_unavailable_total)
+	bytes=$(metric produced_bytes_total)
+	post json '{"records":[{"key":"k","value":[1]},{"value":"x"},{"value":"x","partition":7}]}' /topics/quiet
+	is 200 '.offsets[2].error_code == 404'
+	[ "$(metric produced_records_total)" -eq $((had + 2)) ]
+	[ "$(metric produced_bytes_total)" -eq $((bytes + 9)) ]
+	[ "$(metric produce_failed_total)" -eq $((failed + 1)) ]
+	instance a
+	wait_for 'http "$of/records?timeout=1000"; is 200 ".[-1].value == \"x\""'
+	wait_for '[ "$(metric http_consumed_records_total)" = 2 ]'
+	[ "$(metric http_consumed_bytes_total)" -ge 100 ]
+	curl -s --unix-socket "$SIDE" http://localhost/metrics >m
+	grep -qF 'evpipe_http_consumer_lag{' m
+	instance b
+	instance c
+	is_too_many 'there are 3 instances: no more' -X POST /consumers/g
+	wait_for '[ "$(metric http_unavailable_total)" -eq $((refused + 1)) ]'
+	for n in a b c; do ended $n; done
+}
+
 @test "--max-waiting: polls, streams and readers count; who commits or ends an instance is let through" {
 	local n
 	for n in a b; do
