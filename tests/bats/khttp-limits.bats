@@ -71,7 +71,7 @@ is_too_many() {
 	instance b
 	instance c
 	is_too_many 'there are 3 instances: no more' -X POST /consumers/g
-	wait_for '[ "$(metric http_unavailable_total)" -eq $((refused + 1)) ]'
+	wait_for "[ \"\$(metric http_unavailable_total)\" -eq $((refused + 1)) ]"
 	for n in a b c; do ended $n; done
 }
 
