@@ -112,6 +112,11 @@ log() {
 	[ "$(rcli exists gone)" = 0 ]
 	run -1 rapply < <(put 5 '{"op":"SET","key":"k","value":"v","ttl_ms":600000}')
 	[[ $output == *"counts from the record's time"*"(invalid-record)"* ]]
+	# The script that it is has 7000 words at most.
+	long() { put "$1" "{\"op\":\"RPUSH\",\"key\":\"long\",\"args\":[$(seq -s, "$2")],\"ttl_ms\":600000}" "\"ts\":$now"; }
+	run -1 rapply < <(long 6 6998; long 7 6999)
+	[[ $output == *"line 2: a command of more than 7000 words"*"(invalid-record)"* ]]
+	[ "$(rcli llen long)" = 6998 ]
 
 	# A record that is refused changes nothing: its life is not that of the key it was wrong about.
 	rcli set text x
@@ -249,13 +254,14 @@ log() {
 
 @test "rapply refuses always what changes the connection, and what is dangerous unless it is allowed" {
 	for name in MULTI exec Discard WATCH UNWATCH SELECT AUTH HELLO RESET QUIT CLIENT SUBSCRIBE PSUBSCRIBE \
-		SSUBSCRIBE MONITOR SYNC PSYNC REPLICAOF ASKING READONLY WAIT; do
+		SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC REPLCONF REPLICAOF SLAVEOF ASKING \
+		READONLY READWRITE WAIT WAITAOF; do
 		run -1 rapply < <(plain "[\"$name\",\"1\"]")
 		[[ $output == *"$name changes the connection"*"(invalid-record)"* ]]
 		run -100 rapply --allow "$name" </dev/null
 	done
-	for name in FLUSHALL flushdb CONFIG DEBUG EVAL EVALSHA FCALL SCRIPT FUNCTION KEYS SWAPDB MIGRATE SHUTDOWN \
-		ACL MODULE CLUSTER FAILOVER SAVE; do
+	for name in FLUSHALL flushdb CONFIG DEBUG EVAL EVALSHA EVAL_RO EVALSHA_RO FCALL FCALL_RO SCRIPT FUNCTION KEYS \
+		SWAPDB MIGRATE SHUTDOWN ACL MODULE CLUSTER FAILOVER SAVE BGSAVE BGREWRITEAOF; do
 		run -1 rapply < <(plain "[\"$name\",\"1\"]")
 		[[ $output == *"$name is dangerous"*"--allow $name"*"(invalid-record)"* ]]
 	done
