@@ -23,8 +23,7 @@
  * Files: kread.c the command line, messages, the loop; parts.c topics, partitions and ranges;
  * group.c the consumer group; acks.c which positions are committed and when; range.c the options
  * for them; offsets.c a resume list; move.c where a group of another cluster goes on; print.c a
- * record; refusal.c what Kafka says in place of a message; unheard.c partitions without a word;
- * wire.c a look behind librdkafka. */
+ * record; refusal.c refusals of Kafka; unheard.c a silent partition; wire.c behind librdkafka. */
 #include "base/metrics.h"
 #include "base/msg.h"
 #include "base/opt.h"

@@ -5,8 +5,8 @@
  * a dead consumer. Its answer has those that are pending. One that is on its way and is not pending
  * was forgotten: somebody has removed the consumer (XGROUP DELCONSUMER) or acknowledged it, and if
  * we were killed nobody would read it again. So it is put back (FORCE), but only if it is not final
- * meanwhile: behind its XACK it would stay pending. Entries that were deleted do not come back: those
- * are remembered, and not missed again.
+ * meanwhile: behind its XACK it would stay pending. Entries that were deleted do not come back:
+ * those are remembered, and not missed again.
  *
  * Redis says each second how many are pending for us (XPENDING): where others are missing all are
  * claimed at once. */
