@@ -86,8 +86,15 @@ bool input_is_closed(const struct input *in)
 	return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLRDHUP | POLLERR);
 }
 
-bool input_must_end(const struct input *in, int64_t still_ms)
+bool input_must_end(struct input *in, int64_t still_ms)
 {
+	int64_t now_ms = wake_now_ms();
+
+	if (wake_stops() && !in->signal_ms)
+		in->signal_ms = now_ms;
+	/* Before the source has greeted nothing is read, and it may never do. */
+	if (!ack_greeted(in->ack) && still_ms < now_ms - in->signal_ms)
+		still_ms = now_ms - in->signal_ms;
 	if (wake_stops() && still_ms >= STILL_MS && input_is_closed(in))
 		return true;
 	return wake_must_end(in->ended);

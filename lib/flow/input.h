@@ -32,6 +32,7 @@ struct input {
 	struct ack *ack;
 	bool drained; /* no whole line is left of what was read */
 	bool ended;
+	int64_t signal_ms; /* when the first one was noticed; 0: none was */
 	uint64_t torn; /* number of a last line without its end; 0: none */
 };
 
@@ -62,10 +63,11 @@ static inline bool input_ended(const struct input *in)
 bool input_is_closed(const struct input *in);
 /* Whether a signal must end the program: as wake_must_end says, or at the first one when nobody
  * writes to the input any more, read or not, and the program has stood still for a second.
- * @still_ms: for how long nothing was taken from it, by a server or by the reader of its output.
+ * @still_ms: for how long nothing was taken from it, by a server or by the reader of its output; it
+ * stands still, too, as long as its source has not greeted it.
  * Call when wake's descriptor is ready, and each turn after a signal or the end of input; at least
  * each INPUT_LOOK_MS after a signal, since standing still makes no event. */
-bool input_must_end(const struct input *in, int64_t still_ms);
+bool input_must_end(struct input *in, int64_t still_ms);
 enum { INPUT_LOOK_MS = 100 };
 /* Lets no more lines come. */
 static inline void input_stop(struct input *in)

@@ -201,6 +201,17 @@ told() {
 	cmp records held.out
 }
 
+@test "a source that never greets: one signal ends it when nobody writes to its input any more" {
+	source_start --mute
+	rec 1 >records
+	spawn held sh -c 'exec evstamp --drop a <records'
+	wait_file_contains source.out 'hello evstamp'
+	stop held
+	wait_exit held
+	[ "$status" -eq 111 ]
+	grep -q 'ended by a signal' held.err
+}
+
 @test "a source that comes later is waited for" {
 	export EVPIPE_ACK=$T/ack
 	from a 1 >records

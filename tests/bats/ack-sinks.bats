@@ -190,6 +190,21 @@ sinks() {
 		[ "$status" -eq 0 ]' sinks
 }
 
+@test "a source that never greets: one signal ends it when nobody writes to its input any more" {
+	SCRIPT='
+		rm -f ack commands source.out
+		harness_end "$T"
+		source_start --mute
+		rec 1 >records
+		spawn it sh -c "exec \"\$@\" --metrics m <records" sh "$@"
+		wait_file_contains source.out hello
+		wait_for "grep -qE \"^evpipe_up.* 1\" m"
+		stop it
+		wait_exit it
+		[ "$status" -eq 111 ]
+		rm m' sinks
+}
+
 @test "an end of input without the source's word is 111, with all delivered and reported" {
 	SCRIPT='
 		{ rec 1; rec 2; } >records
