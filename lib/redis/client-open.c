@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A client is opened, told what it is for, and closed. */
+/* A client is opened, told what it is for and how its caller fares, and closed. */
 #include "redis/client-parts.h"
 
 #include "base/metrics.h"
@@ -96,6 +96,25 @@ void redis_close(struct redis *r)
 	free(r->at.host);
 	free(r->at.port);
 	redis_url_free(&r->url);
+}
+
+void redis_try(struct redis *r)
+{
+	struct redis_node *n;
+
+	if (!redis_serves(r))
+		node_try(&r->node);
+	for (int i = 0; redis_serves(r) && (n = cluster_each(r->cluster, &i));)
+		node_try(n);
+}
+
+void redis_heard(struct redis *r, int64_t now_ms)
+{
+	link_heard(&r->node.link, now_ms);
+	if (r->sentinels)
+		sentinels_heard(r->sentinels, now_ms);
+	if (r->cluster)
+		cluster_heard(r->cluster, now_ms);
 }
 
 void redis_follow(struct redis *r, const char *name)

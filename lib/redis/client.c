@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CAUSE_MS = 2000 };
+
 /* ---- coming and going ---- */
 
 static void came(struct redis *r)
@@ -21,7 +23,7 @@ static void came(struct redis *r)
 	if (r->reported_away)
 		msg_warn("redis at %s is there after %.1f s", redis_name(r),
 			(double)(r->now_ms - r->away_ms) / 1000);
-	r->reported_away = r->reported_replica = r->is_quiet = false;
+	r->reported_away = r->reported_cause = r->reported_replica = r->is_quiet = false;
 	r->state = REDIS_UP;
 	r->news = REDIS_CAME;
 	if (r->rules.use != REDIS_SUBSCRIBER)
@@ -44,11 +46,27 @@ static bool is_final(const struct trouble *why)
 	return why->status == EXIT_PERM || (why->status && msg_tells_limit(why->text));
 }
 
+/* The server has been lost, and is reached again, but cannot serve: not only for a moment. */
+static void report_cause(struct redis *r, bool is_cause, const char *name, const char *why)
+{
+	if (!is_cause || r->reported_cause || r->now_ms - r->reported_ms < CAUSE_MS)
+		return;
+	r->reported_cause = true;
+	msg_warn("redis at %s is reached, and cannot serve: %s", name, why);
+}
+
 static void report(struct redis *r, bool was_up, const char *name, const char *why)
 {
-	if (r->reported_away)
+	bool is_cause = r->node.is_replica ||
+		redis_fault((struct span){why, strlen(why)}) == REDIS_FAULT_AWAY;
+
+	if (r->reported_away) {
+		report_cause(r, is_cause, name, why);
 		return;
+	}
 	r->reported_away = true;
+	r->reported_cause = is_cause;
+	r->reported_ms = r->now_ms;
 	redis_all.outages++;
 	if (r->node.is_replica && !r->reported_replica)
 		msg_warn("redis at %s is a replica%s; trying again until it is one", name,
@@ -447,25 +465,6 @@ void redis_flush(struct redis *r, int64_t now_ms)
 		cluster_flush(r->cluster, now_ms);
 	else
 		node_flush(&r->node, now_ms);
-}
-
-void redis_try(struct redis *r)
-{
-	struct redis_node *n;
-
-	if (!redis_serves(r))
-		node_try(&r->node);
-	for (int i = 0; redis_serves(r) && (n = cluster_each(r->cluster, &i));)
-		node_try(n);
-}
-
-void redis_heard(struct redis *r, int64_t now_ms)
-{
-	link_heard(&r->node.link, now_ms);
-	if (r->sentinels)
-		sentinels_heard(r->sentinels, now_ms);
-	if (r->cluster)
-		cluster_heard(r->cluster, now_ms);
 }
 
 int redis_poll(struct redis *r, struct pollfd *p)

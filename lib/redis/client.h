@@ -76,7 +76,8 @@ struct redis {
 	unsigned turn; /* a subscriber's: which node of the cluster is dialled next */
 	struct redis_at at; /* where the sentinels' primary was dialled last */
 	bool unwatched; /* no sentinel answers */
-	bool reported_replica, reported_role, reported_wait;
+	bool reported_cause, reported_replica, reported_role, reported_wait;
+	int64_t reported_ms; /* when it was said that it is away */
 	bool was_reachable;
 	enum redis_news news;
 	int64_t now_ms;

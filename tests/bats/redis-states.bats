@@ -59,6 +59,25 @@ serves() {
 	redis-cli -p "$REDIS_PORT" info commandstats | grep -q 'cmdstat_publish:calls=1,'
 }
 
+@test "a server that was lost and loads its data when it is back is told as such, once" {
+	redis_start redis --rdbcompression no
+	for i in {1..1000}; do printf "set k%d %0500d\n" "$i" 0; done | rcli >/dev/null
+	rcli save
+	feed pub rpub --raw x
+	wait_for 'is_ready pub'
+	redis_stop
+	wait_file_contains pub.err 'lost redis'
+	spawn loading redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --dir "$T" --dbfilename redis.rdb \
+		--key-load-delay 50000 --loading-process-events-interval-bytes 1024 </dev/null
+	wait_file_contains pub.err 'is reached, and cannot serve: LOADING'
+	stop loading KILL
+	wait_exit loading
+	redis_start redis
+	echo 1 >&7
+	serves pub
+	[ "$(wc -l <pub.err)" -eq 3 ]
+}
+
 @test "a sink of streams, and an applier, are not ready where a write would be refused" {
 	redis_start
 	for how in 'maxmemory 1 0 OOM' 'min-replicas-to-write 1 0 NOREPLICAS'; do
