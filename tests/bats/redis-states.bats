@@ -67,7 +67,7 @@ serves() {
 	wait_for 'is_ready pub'
 	redis_stop
 	wait_file_contains pub.err 'lost redis'
-	spawn loading redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --dir "$T" --dbfilename redis.rdb \
+	spawn loading redis-server --bind 127.0.0.1 --port "$(port_of redis)" --dir "$T" --dbfilename redis.rdb \
 		--key-load-delay 50000 --loading-process-events-interval-bytes 1024 </dev/null
 	wait_file_contains pub.err 'is reached, and cannot serve: LOADING'
 	stop loading KILL

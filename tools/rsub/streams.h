@@ -52,7 +52,7 @@ struct stream {
 	struct id rewound;
 	struct id_set known;
 	struct id_set back; /* read, and to be left to others */
-	/* Renewed (renew.c): on their way when they were claimed; of these not pending; and of those
+	/* Renewed (renew.c): on their way when claimed; of these not pending; and of those
 	 * deleted. `mine` is for a moment: all without a confirmed XACK. */
 	struct id_set held, forgotten, deleted, mine;
 	size_t at; /* so many of them are answered */
