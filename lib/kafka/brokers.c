@@ -39,19 +39,23 @@ void brokers_close(struct brokers *b)
 }
 
 /* The name in "sasl_ssl://host:port/1" is host:port, whichever of the connections to that broker is
- * meant. */
+ * meant. librdkafka has no brackets around an address of IPv6 that is advertised. */
 static bool broker_name(const char *text, size_t len, char *name, size_t size)
 {
-	const char *scheme = memmem(text, len, "://", 3), *slash;
+	const char *scheme = memmem(text, len, "://", 3), *slash, *colon;
+	bool is_bare;
 
 	if (scheme) {
 		len -= (size_t)(scheme + 3 - text);
 		text = scheme + 3;
 	}
 	slash = memchr(text, '/', len);
-	if (!slash || !memchr(text, ':', (size_t)(slash - text)))
+	colon = slash ? memrchr(text, ':', (size_t)(slash - text)) : NULL;
+	if (!colon)
 		return false;
-	snprintf(name, size, "%.*s", (int)(slash - text), text);
+	is_bare = *text != '[' && memchr(text, ':', (size_t)(colon - text));
+	snprintf(name, size, is_bare ? "[%.*s]%.*s" : "%.*s%.*s", (int)(colon - text), text,
+		(int)(slash - colon), colon);
 	return true;
 }
 

@@ -12,7 +12,7 @@ setup_file() {
 	export OTHER
 	listeners_start 'NOWHERE PLAINTEXT nobody.invalid:@NOWHERE@' 'CLOSED PLAINTEXT 127.0.0.1:@FAR@' \
 		'TLS SSL' 'NAMED SSL - name' 'EXPIRED SSL - expired' 'STRAY SSL - stray' 'MUTUAL SSL' 'LOGIN SASL_SSL' \
-		'MIXED PLAINTEXT 127.0.0.1:@TLS@' 'POD PLAINTEXT kafka-broker-x:9092' \
+		'MIXED PLAINTEXT 127.0.0.1:@TLS@' 'SIX PLAINTEXT [::1]:@SIX@' 'POD PLAINTEXT kafka-broker-x:9092' \
 		"STRANGER PLAINTEXT $OTHER" \
 		-- authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS \
 		sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512 \
@@ -256,5 +256,7 @@ waits() {
 		-b "$(at CLOSED)"
 	waits "cannot reach broker $(at TLS): it speaks TLS, and security.protocol is PLAINTEXT; waiting for it (broker 1 must advertise" \
 		-b "$(at MIXED)"
+	waits "waiting for it (here: --resolve [::1]:$(port SIX):127.0.0.1; or for all, at broker 1: advertised.listeners=PLAINTEXT://$(at SIX))" \
+		-b "$(at SIX)"
 	waits "cannot reach broker nobody.invalid:9092: the host name 'nobody.invalid' does not resolve here" -b nobody.invalid
 }

@@ -175,7 +175,7 @@ static void a_diagnosis_is_wanted_once_of_a_connection_that_is_slow(void **state
 	assert_true(brokers_wonder(&b, 2000));
 	brokers_welcomed(&b, "two:9092/2");
 	assert_true(brokers_wonder(&b, 2000));
-	brokers_welcomed(&b, "[::1]:9092/3");
+	brokers_welcomed(&b, "::1:9092/3");
 	assert_false(brokers_wonder(&b, 2000));
 	brokers_tried(&b, 3000, "two", "9092");
 	/* It ended before the connection was slow, and the next one after. */
