@@ -53,8 +53,8 @@ class Copy:
 
     def joined_by(self, topic, members, *options):
         """Another member comes for another topic, and takes no partition away."""
-        other = self.rig.spawn(f"other-{members}", "kread", "-b", self.rig.brokers, "-g", self.source, "--commit", "never",
-                               *options, topic, stdout=subprocess.DEVNULL)
+        other = self.rig.spawn(f"other-{members}", "kread", "-b", self.rig.brokers, "-g", self.source, "--commit",
+                               "never", *options, topic, stdout=subprocess.DEVNULL)
         self.rig.until(lambda: self.members() == ("Stable", members), f"{members} members")
         return other
 
@@ -93,9 +93,9 @@ def anew(rig):
 @case("gap-truncated-at-once", restart=False, at_once=True)
 @case("gap-truncated-kept", restart=False, at_once=True, kept=True)
 def truncated(rig, restart, at_once=False, kept=False):
-    """The log loses its tail, as by an unclean election, and grows beyond the position again. At once: it is read before
-    the broker has answered with metadata, by the same member. Kept: since its last record was read the member has kept
-    its partition in a rebalance."""
+    """The log loses its tail, as by an unclean election, and grows beyond the position again. At once: it is read
+    before the broker has answered with metadata, by the same member. Kept: since its last record was read the member
+    has kept its partition in a rebalance."""
     rig.own_kafka()
     proxy = KafkaProxy(rig.brokers)
     options = ("-X", "session.timeout.ms=300000", "--resolve", f"{rig.brokers}:{proxy.where}")
