@@ -353,6 +353,31 @@ three() {
 	is 422
 }
 
+@test "seeking again while the last place is still asked for: the last one counts" {
+	bridge_start
+	topic=$(new_topic 1)
+	three "$topic"
+	instance g "$(unique c)" '"enable.auto.commit":false'
+	post $C/assignments "{\"partitions\":[{\"topic\":\"$topic\",\"partition\":0}]}"
+	for last in '/beginning {"partitions":[]}' " {\"offsets\":[{\"topic\":\"$topic\",\"partition\":0,\"offset\":0}]}"; do
+		for _ in {1..12}; do
+			poll $C '?timeout=20000'
+			says 200 'map(.offset) == [0, 1, 2]'
+			# One right after the other.
+			python3 - "$C/positions" '/end {"partitions":[]}' '/end {"partitions":[]}' "$last" "${BRIDGE##*:}" <<-'EOP'
+			import socket, sys
+			path, *seeks, port = sys.argv[1:]
+			s = socket.create_connection(("127.0.0.1", int(port)))
+			type = "application/vnd.kafka.v2+json"
+			for seek in seeks:
+			    to, body = seek.split(" ", 1)
+			    s.sendall(f"POST {path}{to} HTTP/1.1\r\nHost: h\r\nContent-Type: {type}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+			    assert b" 204 " in s.recv(4096)
+			EOP
+		done
+	done
+}
+
 @test "auto.offset.reset none: no poll goes on before the client has said where" {
 	bridge_start
 	topic=$(new_topic 2)

@@ -2,9 +2,10 @@
 /* Partitions come and go.
  *
  * A rebalance that takes partitions away waits for the answer that is being written, then for the
- * commit of positions, REVOKE_MS at most. librdkafka seeks only in a partition that it fetches, so
- * a seek right after an assignment waits for the first message, or for the end of the partition,
- * which is dropped. */
+ * commit of positions, REVOKE_MS at most. librdkafka seeks only in a partition that it fetches, and
+ * what it was asking a broker for when it was told of another place, the end for instance, wins in
+ * the end. So a seek right after an assignment, or after another seek, waits for the first message,
+ * or for the end of the partition, which is dropped. */
 #include "khttp/instance.h"
 
 #include "base/mem.h"
@@ -122,7 +123,7 @@ void group_seek_again(struct instance *i, struct consumer_part *p)
 	rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset = p->seek;
 	rd_kafka_error_destroy(rd_kafka_seek_partitions(i->kafka.rk, list, 0));
 	rd_kafka_topic_partition_list_destroy(list);
-	p->seeks = false;
+	p->seeks = p->started = false;
 }
 
 bool group_started(struct instance *i, struct consumer_part *p)

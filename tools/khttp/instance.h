@@ -38,7 +38,7 @@ struct consumer_part {
 	int64_t end; /* where reading is over, of a reader without an instance */
 	int64_t shown; /* the last one that a stream has had, or what stands before its first */
 	int64_t committed;
-	bool started; /* librdkafka has given something of it since it was assigned */
+	bool started; /* librdkafka has given something of it since it was assigned or sought */
 	bool paused; /* by a rebalance, and nothing has come since */
 	bool seeks; /* to `seek`, once it has started */
 	bool refused; /* the last that librdkafka has told of it is an error that stays */
