@@ -87,7 +87,8 @@ reads_anew() {
 	seq -f new%g 30 | kproduce "$topic"
 	wait_for '[ "$(grep -c new it.out)" -ge 30 ]'
 	[ "$(grep -c 'cannot be read' it.err)" -eq 1 ]
-	grep -q "^kread: warning: topic '$topic', partition 0 cannot be read: .*Unknown topic or partition.*; trying again$" it.err
+	# A librdkafka that knows topics by their ids has another word.
+	grep -q "^kread: warning: topic '$topic', partition 0 cannot be read: .*Unknown topic.*; trying again$" it.err
 }
 
 # Nothing tells of the change: the new log ends where the old one did, and was there at the next fetch.

@@ -7,7 +7,7 @@ load helpers
 load khttp
 
 setup_file() {
-	kmock_start -t t:1 -t quiet:1
+	kmock_start -t t:1 -t counted:1 -t quiet:1
 	khttp_start http --max-instances 3 --max-waiting 2 --max-connections 40
 }
 
@@ -57,12 +57,12 @@ is_too_many() {
 	local n had bytes failed refused
 	had=$(metric produced_records_total) failed=$(metric produce_failed_total) refused=$(metric http_unavailable_total)
 	bytes=$(metric produced_bytes_total)
-	post json '{"records":[{"key":"k","value":[1]},{"value":"x"},{"value":"x","partition":7}]}' /topics/quiet
+	post json '{"records":[{"key":"k","value":[1]},{"value":"x"},{"value":"x","partition":7}]}' /topics/counted
 	is 200 '.offsets[2].error_code == 404'
 	[ "$(metric produced_records_total)" -eq $((had + 2)) ]
 	[ "$(metric produced_bytes_total)" -eq $((bytes + 9)) ]
 	[ "$(metric produce_failed_total)" -eq $((failed + 1)) ]
-	instance a
+	instance a counted
 	wait_for 'http "$of/records?timeout=1000"; is 200 ".[-1].value == \"x\""'
 	wait_for '[ "$(metric http_consumed_records_total)" = 2 ]'
 	[ "$(metric http_consumed_bytes_total)" -ge 100 ]
