@@ -13,8 +13,8 @@ enum {
  * itself. */
 bool kafka_is_tls_config(const char *text);
 
-/* librdkafka's words for a login that was refused, of a connection that was lost in its middle, or
- * fell silent: nobody was refused. */
+/* Whether the text says that a connection was lost, or fell silent, in the middle of a login:
+ * nobody was refused, though librdkafka calls it a failure of authentication. */
 bool kafka_login_cut(const char *text);
 /* Hands to k->refusal what a text of librdkafka says of a partition. @before, @behind: what stands
  * around the reason. Another text says nothing. */

@@ -88,7 +88,7 @@ reads_anew() {
 	wait_for '[ "$(grep -c new it.out)" -ge 30 ]'
 	[ "$(grep -c 'cannot be read' it.err)" -eq 1 ]
 	# A librdkafka that knows topics by their ids has another word.
-	grep -q "^kread: warning: topic '$topic', partition 0 cannot be read: .*Unknown topic.*; trying again$" it.err
+	grep -qE "^kread: warning: topic '$topic', partition 0 cannot be read: .*Unknown topic (or partition|id).*; trying again$" it.err
 }
 
 # Nothing tells of the change: the new log ends where the old one did, and was there at the next fetch.

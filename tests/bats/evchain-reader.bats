@@ -85,7 +85,9 @@ cross() {
 	for n in 0 1 2 255 256 257 700; do
 		reader write "$(cat key)" "go$n" "$n"
 		run -0 evchain verify --key @vkey "go$n"
-		[[ $output =~ ^"good: $n "(entry|entries)" read, $n signed by" ]]
+		entries=entries
+		[ "$n" -ne 1 ] || entries=entry
+		[[ $output == "good: $n $entries read, $n signed by"* ]]
 		records 300 | evchain append --key @key "go$n"
 		run -0 evchain verify --key @vkey "go$n"
 		[ "$(reader verify "$(cat vkey)" "go$n")" -eq $((n + 300)) ]

@@ -171,11 +171,15 @@ static void a_diagnosis_is_wanted_once_of_a_connection_that_is_slow(void **state
 	brokers_tried(&b, 1000, "two", "9092");
 	brokers_greeted(&b, 1000, "ssl://two:9092/2");
 	brokers_tried(&b, 1000, "::1", "9092");
+	brokers_tried(&b, 1000, "::2", "9092");
 	assert_false(brokers_wonder(&b, 1999));
 	assert_true(brokers_wonder(&b, 2000));
 	brokers_welcomed(&b, "two:9092/2");
 	assert_true(brokers_wonder(&b, 2000));
+	/* One that is advertised has no brackets, one of the command line has. */
 	brokers_welcomed(&b, "::1:9092/3");
+	assert_true(brokers_wonder(&b, 2000));
+	brokers_welcomed(&b, "[::2]:9092/4");
 	assert_false(brokers_wonder(&b, 2000));
 	brokers_tried(&b, 3000, "two", "9092");
 	/* It ended before the connection was slow, and the next one after. */
