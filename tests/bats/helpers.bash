@@ -165,6 +165,15 @@ spawn() {
 	wait_for "[ -e $(printf %q "$dir/$name.spawned") ]"
 }
 
+# spawn_fed NAME COMMAND…: spawn, with what is written to descriptor 7 as input.
+spawn_fed() {
+	local in=$T/$1.in
+	mkfifo "$in"
+	exec 8<>"$in"
+	spawn "$@" <"$in"
+	exec 7>"$in" 8>&-
+}
+
 # silent_start: a server that takes connections and says nothing; silent.out has its port.
 silent_start() {
 	spawn silent python3 -u -c 'import socket, time

@@ -18,16 +18,6 @@ classes() {
 	jq -r .error.class "$1" | xargs
 }
 
-# spawn_fed NAME ARGUMENT…: a kwrite in the background which reads what is written to descriptor 7.
-spawn_fed() {
-	local name=$1
-	shift
-	mkfifo "$name.in"
-	exec 8<>"$name.in"
-	spawn "$name" kwrite "$@" <"$name.in"
-	exec 7>"$name.in" 8>&-
-}
-
 # batch TOPIC AT COUNT: bytes of the first batch of partition 0 as the broker has it on its disk.
 batch() {
 	od -An -v -tx1 -j "$2" -N "$3" "$EVPIPE_KAFKA_DIR/data/$1-0/00000000000000000000.log" | tr -d ' '
@@ -74,7 +64,7 @@ batch() {
 
 @test "records without a key that come one by one go to each partition in turn" {
 	topic=$(new_topic 3)
-	spawn_fed fed -t "$topic"
+	spawn_fed fed kwrite -t "$topic"
 	for i in 1 2 3; do
 		records $i $i >&7
 		wait_for '[ "$(kconsume "$topic" | wc -l)" -eq '$i' ]'
@@ -435,7 +425,7 @@ large() {
 # bats test_tags=newest
 @test "no record waits for the next" {
 	topic=$(new_topic)
-	spawn_fed fed -t "$topic"
+	spawn_fed fed kwrite -t "$topic"
 	for i in 1 2 3; do
 		records $i $i >&7
 		wait_for '[ "$(kconsume "$topic" | wc -l)" -eq '$i' ]'
@@ -449,7 +439,7 @@ large() {
 @test "the first SIGTERM is ignored while input is open" {
 	for signal in TERM INT; do
 		topic=$(new_topic)
-		spawn_fed "fed$signal" -t "$topic"
+		spawn_fed "fed$signal" kwrite -t "$topic"
 		records 1 1 >&7
 		wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 1 ]'
 		stop "fed$signal" $signal
@@ -464,7 +454,7 @@ large() {
 
 @test "the second SIGTERM ends it with 111" {
 	topic=$(new_topic)
-	spawn_fed fed -t "$topic"
+	spawn_fed fed kwrite -t "$topic"
 	records 1 1 >&7
 	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 1 ]'
 	wait_for 'stop fed; ! alive "$(pid_of fed)"'
@@ -538,7 +528,7 @@ teardown_file() {
 @test "a broker that crashes and comes back gets all records, in order, once" {
 	own_kafka
 	topic=$(new_topic)
-	spawn_fed fed -t "$topic" --dead-letter dead
+	spawn_fed fed kwrite -t "$topic" --dead-letter dead
 	records 1 1000 >&7
 	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 1000 ]'
 	"$ROOT/tests/kafka/stop" -9 "$KAFKA_DIR"
@@ -560,7 +550,7 @@ teardown_file() {
 @test "without records too it finds a broker that is back" {
 	own_kafka
 	topic=$(new_topic)
-	spawn_fed fed -t "$topic"
+	spawn_fed fed kwrite -t "$topic"
 	records 1 10 >&7
 	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 10 ]'
 	"$ROOT/tests/kafka/stop" -9 "$KAFKA_DIR"

@@ -67,16 +67,6 @@ alone() {
 	diff <(kconsume "$topic") <(sed "${these//p/d}" in | jq -r .payload)
 }
 
-# spawn_fed NAME ARGUMENT…: a kwrite in the background which reads what is written to descriptor 7.
-spawn_fed() {
-	local name=$1
-	shift
-	mkfifo "$name.in"
-	exec 8<>"$name.in"
-	spawn "$name" kwrite "$@" <"$name.in"
-	exec 7>"$name.in" 8>&-
-}
-
 # bats test_tags=smoke,newest
 @test "of a batch with records without a key a compacted topic refuses these alone" {
 	topic=$(new_topic 1 cleanup.policy=compact)
@@ -182,7 +172,7 @@ spawn_fed() {
 # bats test_tags=newest
 @test "a limit that is lowered while it runs refuses only what is over it" {
 	topic=$(new_topic)
-	spawn_fed fed -t "$topic" --dead-letter dead
+	spawn_fed fed kwrite -t "$topic" --dead-letter dead
 	records 1 10 >&7
 	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 10 ]'
 	topics set "$topic" max.message.bytes=5000
@@ -201,7 +191,7 @@ spawn_fed() {
 # bats test_tags=newest
 @test "dead letters in a topic whose limit is lowered are all written" {
 	topic=$(new_topic) letters=$(new_topic)
-	spawn_fed fed -t "$topic" --dead-letter "kafka:$letters"
+	spawn_fed fed kwrite -t "$topic" --dead-letter "kafka:$letters"
 	echo 0 >&7
 	wait_for '[ "$(kconsume "$letters" | wc -l)" -eq 1 ]'
 	topics set "$letters" max.message.bytes=2000

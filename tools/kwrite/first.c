@@ -119,6 +119,8 @@ void firsts_note(struct firsts *f, struct delivery *d, int32_t partition, bool i
 	}
 	d->is_first = false;
 	hour = is_written ? find(f, d->topic, partition) : NULL;
-	if (hour)
+	/* An older record, which did not have to be careful, may be answered while those behind a
+	 * first one wait: later ones must not pass these. */
+	if (hour && *hour != FIRSTS_OUT)
 		*hour = f->hour;
 }

@@ -93,15 +93,31 @@ void resend_prepare(struct resend *r, struct kafka *first, struct kafka_conf *c,
 /* The record will be sent again by this stage. */
 static void take(struct resend_stage *g, struct delivery *d)
 {
-	if (g->from + g->count == g->capacity && g->from) {
-		memmove(g->waiting, g->waiting + g->from, g->count * sizeof(*g->waiting));
-		g->from = 0;
-	}
-	if (g->from + g->count == g->capacity) {
+	if (g->count == g->capacity) {
 		g->capacity = g->capacity ? g->capacity * 2 : 1024;
 		g->waiting = mem_realloc(g->waiting, g->capacity * sizeof(*g->waiting));
 	}
-	g->waiting[g->from + g->count++] = d;
+	g->waiting[g->count++] = d;
+	g->has_news = true;
+}
+
+/* What becomes of the first record that the stage sends to this partition. It goes alone, and those
+ * behind it wait for its answer: the broker may have nothing of this client, and would take a
+ * second batch behind a first one that it refuses (first.h). */
+static enum resend_first first_of(struct resend_stage *g, const struct delivery *d,
+	enum resend_first from, enum resend_first to)
+{
+	struct resend_stop *stop;
+	enum resend_first is = RESEND_WRITTEN;
+
+	pthread_mutex_lock(&g->mutex);
+	stop = *find(g, d->topic->name, d->partition);
+	if (stop && stop->first == from)
+		stop->first = to;
+	if (stop)
+		is = stop->first;
+	pthread_mutex_unlock(&g->mutex);
+	return is;
 }
 
 /* A record that was refused in a batch has its own answer. true: it was the last one for which the
@@ -152,8 +168,12 @@ bool resend_takes(
 
 	while (!r->off && stage < RESEND_STAGES && rk != r->stages[stage].refused->rk)
 		stage++;
-	if (stage)
+	if (stage) {
 		r->stages[stage - 1].out--;
+		r->stages[stage - 1].has_news = true;
+		first_of(&r->stages[stage - 1], d, RESEND_OUT,
+			m->err ? RESEND_NONE : RESEND_WRITTEN);
+	}
 	if (!r->off && stage < RESEND_STAGES && m->err && verdict_is_shared(m->err) &&
 		m->partition >= 0) {
 		d->partition = m->partition;
@@ -230,15 +250,34 @@ static bool send_one(struct resend *r, struct resend_stage *g, struct delivery *
 	return !err;
 }
 
+/* Sends what need not wait; others may pass what does. */
+static void send_waiting(struct resend *r, struct resend_stage *g)
+{
+	size_t kept = 0, i = 0;
+
+	g->has_news = false;
+	for (; i < g->count; i++) {
+		struct delivery *d = g->waiting[i];
+
+		if (first_of(g, d, RESEND_OUT, RESEND_OUT) == RESEND_OUT) {
+			g->waiting[kept++] = d;
+			continue;
+		}
+		if (!send_one(r, g, d))
+			break;
+		first_of(g, d, RESEND_NONE, RESEND_OUT);
+		g->out++;
+	}
+	memmove(g->waiting + kept, g->waiting + i, (g->count - i) * sizeof(*g->waiting));
+	g->count -= i - kept;
+}
+
 static void serve(struct resend *r, struct resend_stage *g)
 {
 	const struct trouble *why = &g->client.trouble;
 
-	while (g->count && start(r, g) && send_one(r, g, g->waiting[g->from])) {
-		g->from++;
-		g->count--;
-		g->out++;
-	}
+	if (g->count && g->has_news && start(r, g))
+		send_waiting(r, g);
 	if (!g->client.rk)
 		return;
 	rd_kafka_poll(g->client.rk, 0);

@@ -7,7 +7,8 @@
  * was refused sends nothing to that partition: the thread of librdkafka that takes the refusal
  * stops the partition before it sends the next batch. Batches that were already out behind the
  * refused one fail for their sequence numbers, and the same client sends them again in order, under
- * a new epoch, once the partition goes on.
+ * a new epoch, once the partition goes on. The first record of a partition that is sent again goes
+ * alone, as with the first client (first.h).
  *
  * In a transaction nothing is sent again: it cannot be committed after a refusal (txn.h,
  * blame.h). */
@@ -25,6 +26,8 @@
 
 struct delivery;
 
+enum resend_first { RESEND_NONE, RESEND_OUT, RESEND_WRITTEN };
+
 /* A partition to which the client that was refused sends nothing. */
 struct resend_stop {
 	struct resend_stop *next;
@@ -34,6 +37,7 @@ struct resend_stop {
 	size_t left; /* of them, those whose own answer is not there */
 	bool too_large; /* the batch was */
 	bool found; /* one of its records was so alone */
+	enum resend_first first; /* the first record that is sent again */
 };
 
 /* What one client was refused, another one sends again. */
@@ -45,7 +49,8 @@ struct resend_stage {
 	pthread_mutex_t mutex; /* of stops */
 	struct resend_stop *stops;
 	struct delivery **waiting; /* to be sent again, in the order of their refusal */
-	size_t from, count, capacity;
+	size_t count, capacity;
+	bool has_news; /* something may be sent that could not be sent before */
 };
 
 enum { RESEND_STAGES = 2 };
