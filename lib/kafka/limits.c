@@ -79,31 +79,18 @@ bool limits_take(struct limits *l)
 	return true;
 }
 
-/* Whether a topic with this property takes no record without a key, or none of some times. Of times
- * to come nothing is said here: brokers have a bound for these by default. */
-static bool is_picky(const char *name, const char *value)
-{
-	if (strcmp(name, "cleanup.policy") == 0)
-		return strstr(value, "compact");
-	return (strcmp(name, "message.timestamp.before.max.ms") == 0 ||
-		       strcmp(name, "message.timestamp.difference.max.ms") == 0) &&
-		strtoll(value, NULL, 10) != INT64_MAX;
-}
-
 void limits_of_topic(
 	const struct limits *l, struct topic *t, const rd_kafka_ConfigResource_t *config)
 {
 	size_t n;
 	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(config, &n);
 
-	t->is_picky = t->is_picky && t->limit_known;
 	for (size_t i = 0; i < n; i++) {
 		const char *name = rd_kafka_ConfigEntry_name(entries[i]);
 		const char *value = rd_kafka_ConfigEntry_value(entries[i]);
 
 		if (!value)
 			continue;
-		t->is_picky = t->is_picky || is_picky(name, value);
 		if (strcmp(name, "cleanup.policy") == 0)
 			t->is_compacted = strstr(value, "compact");
 		if (strcmp(name, "max.message.bytes") == 0) {

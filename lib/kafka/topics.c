@@ -97,7 +97,7 @@ struct topic *topics_get(struct topics *ts, struct span name)
 	if (!is_name(name))
 		return NULL;
 	t = mem_alloc(sizeof(*t));
-	*t = (struct topic){.limit = LIMIT_DEFAULT, .is_picky = true, .name = span_text(name)};
+	*t = (struct topic){.limit = LIMIT_DEFAULT, .name = span_text(name)};
 	ts->sorted = mem_realloc(ts->sorted, (ts->count + 1) * sizeof(*ts->sorted));
 	memmove(ts->sorted + low + 1, ts->sorted + low, (ts->count++ - low) * sizeof(*ts->sorted));
 	ts->sorted[low] = t;

@@ -52,7 +52,6 @@ struct topic {
 	size_t limit;
 	bool limit_known;
 	const char *limit_name; /* of the property, if limit_known */
-	bool is_picky; /* may refuse records for more than their size, or that is not known */
 };
 
 /* Sets t->own, which is NULL or from mem_alloc, and what @conf should say of this topic. Called

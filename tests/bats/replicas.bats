@@ -76,43 +76,6 @@ load_ends() {
 	load_ends 3000
 }
 
-# quick and slow: a partition of $topic that broker 1 leads, and one that broker 3 does.
-two_leaders() {
-	local leaders
-	topic=$(new_topic 3 replicas=1)
-	read -ra leaders < <("$ROOT/tests/kafka/topics" "$(broker_at 1)" leaders "$topic")
-	for p in 0 1 2; do
-		[ "${leaders[p]}" != 1 ] || quick=$p
-		[ "${leaders[p]}" != 3 ] || slow=$p
-	done
-	[ -n "$quick" ] && [ -n "$slow" ]
-}
-
-# That the topic refuses records is learnt from one partition while records of another are on their way: what is read then
-# waits for the first record behind these, not for them.
-@test "what waits for a partition's first record is not overtaken when an older record is answered" {
-	local quick slow cat
-	two_leaders
-	spawn_fed writes kwrite -q -p keep -t "$topic" --dead-letter dead
-	printf '{"partition":%s,"key":"a","payload":"0"}\n' "$quick" "$slow" >&7
-	wait_for '[ $(count) -eq 2 ]'
-	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" set "$topic" cleanup.policy=compact
-	broker_signal 3 STOP
-	printf '{"partition":%s,"key":"a","payload":"1"}\n' "$slow" >&7
-	wait_for "echo '{\"partition\":$quick,\"payload\":\"no key\"}' >&7; [ -s dead ]"
-	seq 2 40000 | sed "s/.*/{\"partition\":$slow,\"key\":\"&\",\"payload\":\"&\"}/" >records
-	cat <records >&7 3>&- &
-	cat=$!
-	exec 7>&-
-	# All that kwrite takes.
-	wait_for "[ \$(sed -n 's/^pos:\t//p' /proc/$cat/fdinfo/0) -ge $(head -n 33000 records | wc -c) ]"
-	broker_signal 3 CONT
-	wait_exit writes
-	[ "$status" -eq 1 ]
-	wait "$cat"
-	kread -q -e --raw -p "$slow" "$topic" | diff - <(seq 0 40000)
-}
-
 # Each two records are too large together. The client that sends all four again makes other batches of them: three are refused,
 # and the fourth, behind them, would be written first, since the broker has nothing of this client.
 @test "two refused batches of few large records are sent again in order" {
@@ -122,7 +85,6 @@ two_leaders() {
 	echo '{"payload":"0"}' >&7
 	wait_for '[ $(count) -eq 1 ]'
 	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" set "$topic" max.message.bytes=500000
-
 	broker_signal 3 STOP
 	for n in 1 2; do
 		seq -f '{"payload":"%0300000.0f"}' $((2 * n - 1)) $((2 * n)) >&7

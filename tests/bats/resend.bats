@@ -188,6 +188,21 @@ alone() {
 	diff <(kconsume "$topic") <(seq 2100)
 }
 
+# To the second partition nothing has been written: the broker would take the last record before those in front of it.
+# bats test_tags=newest
+@test "the first records of a partition, in a topic whose limit was lowered, stay in order" {
+	topic=$(new_topic 2)
+	spawn_fed fed kwrite -p keep -t "$topic"
+	echo '{"partition":0,"payload":"0"}' >&7
+	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 1 ]'
+	topics set "$topic" max.message.bytes=500000
+	seq -f '{"partition":1,"payload":"%0300000.0f"}' 4 >&7
+	exec 7>&-
+	wait_exit fed
+	[ "$status" -eq 0 ]
+	diff <(kconsume "$topic" -p 1 | sed 's/^0*//') <(seq 4)
+}
+
 # bats test_tags=newest
 @test "dead letters in a topic whose limit is lowered are all written" {
 	topic=$(new_topic) letters=$(new_topic)

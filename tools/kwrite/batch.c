@@ -109,17 +109,16 @@ static int32_t run_partition(struct batch *b, struct partition_state *s)
 
 enum sent { SENT, WAITS, NO_ROOM };
 
-static enum sent try_to_send(struct batch *b, struct batch_entry *e, struct deliveries *ds,
-	struct message *m, int64_t now_ms)
+static enum sent try_to_send(
+	struct batch *b, struct batch_entry *e, struct deliveries *ds, struct message *m)
 {
 	struct delivery *d = e->delivery;
 	const struct partition_state *s = d->topic->own;
 	int32_t p = e->partition;
-	bool careful = d->topic->is_picky || d->ts > now_ms;
 
 	if (p < 0)
 		p = e->is_keyless ? run_partition(b, d->topic->own) : partition_of(m);
-	if (!firsts_may_go(&b->firsts, d, p, careful))
+	if (!firsts_may_go(&b->firsts, d, p))
 		return WAITS;
 	if (!deliveries_produce(ds, d, m))
 		return NO_ROOM;
@@ -148,7 +147,7 @@ static enum sent send_one(
 	if (m->ts == 0)
 		m->ts = now_ms;
 	e->delivery->ts = m->ts;
-	sent = try_to_send(b, e, ds, m, now_ms);
+	sent = try_to_send(b, e, ds, m);
 	if (sent == WAITS)
 		e->message = BATCH;
 	if (e->message == BATCH && sent != SENT)

@@ -40,7 +40,7 @@ static uint32_t *find(struct firsts *f, const struct topic *topic, int32_t parti
 	return &t->hours[i];
 }
 
-bool firsts_begin(struct firsts *f, struct delivery *d, int32_t partition, bool careful)
+bool firsts_begin(struct firsts *f, struct delivery *d, int32_t partition)
 {
 	struct partition_state *s = d->topic->own;
 	uint32_t *hour = find(f, d->topic, partition);
@@ -51,8 +51,6 @@ bool firsts_begin(struct firsts *f, struct delivery *d, int32_t partition, bool 
 	/* A record of the topic is out to a partition that is not known. */
 	if (*hour == FIRSTS_OUT || firsts_hour(f, d->topic->own, -1) == FIRSTS_OUT)
 		return false;
-	if (!careful)
-		return true;
 	*hour = FIRSTS_OUT;
 	s->firsts_out++;
 	d->is_first = true;
@@ -119,8 +117,8 @@ void firsts_note(struct firsts *f, struct delivery *d, int32_t partition, bool i
 	}
 	d->is_first = false;
 	hour = is_written ? find(f, d->topic, partition) : NULL;
-	/* An older record, which did not have to be careful, may be answered while those behind a
-	 * first one wait: later ones must not pass these. */
+	/* An older record may be answered while those behind a first one wait: later ones must not
+	 * pass these. */
 	if (hour && *hour != FIRSTS_OUT)
 		*hour = f->hour;
 }

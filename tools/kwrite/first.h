@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The first record to a partition that a broker may refuse: what comes behind it waits for its
- * answer.
+/* The first record to a partition goes alone: what comes behind it waits for its answer.
  *
  * A broker refuses a batch behind one that it has refused, because the batch's sequence number
  * leaves a gap: so the order is kept (resend.h). But a broker that has nothing of this producer
@@ -10,8 +9,7 @@
  * Where librdkafka does not know the topic's partitions yet, the first record waits in librdkafka
  * for these, and all of the topic wait for it until its partition is chosen.
  *
- * Careful is a record of a topic that may refuse records (struct topic, is_picky), or of a time to
- * come. With the others nothing waits.
+ * Any topic may refuse a batch, if only because its limit was lowered after it was read.
  *
  * A broker forgets a producer after a time without records (producer.id.expiration.ms, a day). So a
  * partition that had no answer for an hour or two begins anew. */
@@ -52,7 +50,7 @@ void firsts_tick(struct firsts *f, int64_t now_ms);
 void firsts_place(struct firsts *f);
 
 /* internal */
-bool firsts_begin(struct firsts *f, struct delivery *d, int32_t partition, bool careful);
+bool firsts_begin(struct firsts *f, struct delivery *d, int32_t partition);
 void firsts_note(struct firsts *f, struct delivery *d, int32_t partition, bool is_written);
 static inline uint32_t firsts_hour(
 	const struct firsts *f, const struct partition_state *s, int32_t partition)
@@ -72,12 +70,11 @@ static inline bool firsts_is_out(
 	return !d->is_first && firsts_hour(f, d->topic->own, partition) == FIRSTS_OUT;
 }
 /* Whether the record may be handed over now. It will go to @partition; -1: that is not known. */
-static inline bool firsts_may_go(
-	struct firsts *f, struct delivery *d, int32_t partition, bool careful)
+static inline bool firsts_may_go(struct firsts *f, struct delivery *d, int32_t partition)
 {
-	return f->off || (!careful && !((struct partition_state *)d->topic->own)->firsts_out) ||
+	return f->off ||
 		(partition >= 0 && firsts_hour(f, d->topic->own, partition) + 1 - f->hour <= 1) ||
-		firsts_begin(f, d, partition, careful);
+		firsts_begin(f, d, partition);
 }
 /* A record that was handed over has gone to another partition than was told. */
 void firsts_moved(struct firsts *f, struct delivery *d, int32_t partition);
@@ -87,8 +84,7 @@ static inline void firsts_answered(
 {
 	if (!f->off &&
 		(d->is_first ||
-			(is_written && d->topic->is_picky &&
-				firsts_hour(f, d->topic->own, partition) != f->hour)))
+			(is_written && firsts_hour(f, d->topic->own, partition) != f->hour)))
 		firsts_note(f, d, partition, is_written);
 }
 

@@ -177,7 +177,6 @@ bool resend_takes(
 	if (!r->off && stage < RESEND_STAGES && m->err && verdict_is_shared(m->err) &&
 		m->partition >= 0) {
 		d->partition = m->partition;
-		d->topic->is_picky = true;
 		/* The limit is another one than was known. */
 		if (verdict_is_too_large(m->err))
 			topic_forget(d->topic);
