@@ -255,7 +255,7 @@ ok_but() {
 	wait_for 'red "rpub: exit 111, temporary trouble"'
 	rm kread.stays
 	wait_for '[[ $(get /healthz) == "rpub: exit 111, temporary trouble; starting again"* ]]'
-	[ "$(get /readyz | tail -n 1)" = 503 ]
+	wait_for '[[ $(get /readyz) == "rpub: exit 111, temporary trouble; starting again"*503 ]]'
 	rm rpub.fails
 	wait_for green
 	wait_for '[ "$(get /metrics | grep -c "^evpipe_restarts_total{pipeline=.u.} [1-9]")" -eq 1 ]'
