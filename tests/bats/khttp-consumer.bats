@@ -255,6 +255,8 @@ three() {
 	instance "$base" c
 	post $C/subscription "{\"topic_pattern\":\"$base-(\"}"
 	is 422
+	post "$C/subscription?wait=asignment" "{\"topics\":[\"$base-1\"]}"
+	says 400 '.validation_errors == ["query parameter wait: the value is invalid"]'
 	post "$C/subscription?wait=assignment" "{\"topic_pattern\":\"$base-\\\\d+\"}"
 	is 204
 	req GET $C/subscription

@@ -63,11 +63,17 @@ static int read_topics(const struct call *c, const struct json_value *list, stru
 	return 0;
 }
 
-static void answer_assignment(struct instance *i, struct http_request *r)
+/* The reference does not know it, and passes over any value. */
+static bool waits(const struct http_request *r)
 {
 	const char *wait = http_query(r, "wait");
 
-	if (!wait || strcmp(wait, "assignment") != 0 || i->mode == MODE_NOTHING)
+	return wait && strcmp(wait, "assignment") == 0;
+}
+
+static void answer_assignment(struct instance *i, struct http_request *r)
+{
+	if (!waits(r) || i->mode == MODE_NOTHING)
 		calls_done(r);
 	else
 		wait_open(i, r, WAIT_ASSIGNMENT, i->all->now_ms + ASSIGNMENT_MS);
@@ -128,7 +134,9 @@ void calls_subscribe(struct instance *i, const struct call *c)
 
 	if (!read_subscription(c, fields))
 		return;
-	if ((fields[0].v.type && fields[1].v.type) || i->mode == MODE_ASSIGNED)
+	if (http_query(c->r, "wait") && !waits(c->r) && !c->k->compat)
+		error_query(c->r, "wait");
+	else if ((fields[0].v.type && fields[1].v.type) || i->mode == MODE_ASSIGNED)
 		http_error(c->r, 409, "%s", exclusive);
 	else if (fields[0].v.type)
 		subscribe_topics(i, c, &fields[0].v);
