@@ -72,7 +72,13 @@ static int check_address(struct span a, struct trouble *why)
 				(int)a.len, a.p);
 		colon = colon + 1 < end ? colon + 1 : NULL;
 	} else if (colon && memrchr(a.p, ':', a.len) != colon) {
-		if (is_ipv6(a))
+		const char *last = memrchr(a.p, ':', a.len);
+
+		/* ::1:9092 would be a whole address, too. */
+		if (is_ipv6(a) &&
+			!(is_ipv6((struct span){a.p, (size_t)(last - a.p)}) &&
+				bootstrap_is_port(
+					(struct span){last + 1, (size_t)(end - last - 1)})))
 			return 0;
 		return trouble_set(why, EXIT_PERM,
 			"'%.*s' is no broker's address: HOST:PORT, and an IPv6 address has "

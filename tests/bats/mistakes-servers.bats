@@ -27,6 +27,7 @@ setup_file() {
 		127.0.0.1:9092/orders|'127.0.0.1:9092/orders' is no broker's address
 		127.0.0.1:9092,:9092|':9092' is no broker's address: HOST is missing
 		PLAINTEXT://|HOST is missing
+		::1:9092|brackets: [ADDRESS]:PORT
 		::1:19092|brackets: [ADDRESS]:PORT
 		[::1|an IPv6 address is [ADDRESS]:PORT
 		[kafka]:9092|an IPv6 address is [ADDRESS]:PORT
