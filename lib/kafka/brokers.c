@@ -309,8 +309,9 @@ bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int
 		if (b->node_count < BROKERS_AWAY_MAX && !is_node(b, id))
 			b->nodes[b->node_count++] = id;
 	}
-	a = b->away_count && broker_name(broker, strlen(broker), name, sizeof(name)) ? find(b, name)
-										     : NULL;
+	a = broker && b->away_count && broker_name(broker, strlen(broker), name, sizeof(name))
+		? find(b, name)
+		: NULL;
 	if (a)
 		news = a->back = true;
 	pthread_mutex_unlock(&b->lock);

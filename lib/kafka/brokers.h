@@ -98,8 +98,8 @@ bool brokers_were_there(struct brokers *b);
 int64_t brokers_answered_ms(struct brokers *b);
 /* A request has left for a broker, which may keep it for @wait_ms before it must answer. */
 void brokers_asked(struct brokers *b, int64_t now_ms, int64_t wait_ms);
-/* An answer has come. @broker: "sasl_ssl://host:port/1"; @id: -1 when it is only a bootstrap
- * address. Returns whether brokers_tick has something new to say. */
+/* An answer has come. @broker: "sasl_ssl://host:port/1"; NULL: maybe it was no broker's. @id: -1 when
+ * it is only a bootstrap address. Returns whether brokers_tick has something new to say. */
 bool brokers_answered(struct brokers *b, int64_t now_ms, const char *broker, int32_t id);
 /* A connection to @broker, named as above, is there, before its login. */
 void brokers_connected(struct brokers *b, const char *broker);

@@ -18,6 +18,8 @@ enum {
 	SYNC_GROUP = 14,
 	SASL_HANDSHAKE = 17,
 	API_VERSIONS = 18,
+	CREATE_TOPICS = 19,
+	DESCRIBE_CONFIGS = 32,
 	SASL_AUTHENTICATE = 36,
 };
 
@@ -25,6 +27,12 @@ enum {
 static bool is_login(int16_t api)
 {
 	return api == SASL_HANDSHAKE || api == API_VERSIONS || api == SASL_AUTHENTICATE;
+}
+
+/* The listener of a controller, which is no broker's, answers these, too (KIP-919). */
+static bool is_of_controller(int16_t api)
+{
+	return api == CREATE_TOPICS || api == DESCRIBE_CONFIGS;
 }
 
 static rd_kafka_resp_err_t on_request(rd_kafka_t *rk, int fd, const char *broker, int32_t id,
@@ -58,7 +66,8 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	if (api == PRODUCE && (!err || err == RD_KAFKA_RESP_ERR__TRANSPORT))
 		news = brokers_wrote(l->brokers, wake_now_ms(), broker, err);
 	if (!err && !is_login(api))
-		news |= brokers_answered(l->brokers, wake_now_ms(), broker, id);
+		news |= brokers_answered(l->brokers, wake_now_ms(),
+			is_of_controller(api) ? NULL : broker, is_of_controller(api) ? -1 : id);
 	/* A full pipe wakes the loop, too. */
 	if (news && write(l->wake_fd, "", 1) < 0)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;

@@ -28,6 +28,9 @@ static void a_broker_that_is_away_is_until_it_answers(void **state)
 	/* The bootstrap address alone is worth nothing, another broker all. */
 	assert_false(brokers_answered(b, 3600, "127.0.0.1:9999/bootstrap", -1));
 	assert_false(brokers_tick(b, 3600));
+	/* A controller's answer too. */
+	assert_false(brokers_answered(b, 3650, NULL, -1));
+	assert_false(brokers_tick(b, 3650));
 	assert_false(brokers_answered(b, 3700, "127.0.0.1:9093/2", 2));
 	assert_true(brokers_tick(b, 3700));
 	assert_true(brokers_answered(b, 3800, "sasl_ssl://127.0.0.1:9092/1", 1));
