@@ -53,6 +53,28 @@ batch() {
 	diff java ours
 }
 
+# As kcat, which leaves it to librdkafka; records that no key sends anywhere are spread.
+@test "-X partitioner: each that librdkafka has" {
+	local name
+	seq 20 | sed 's/.*/key-&:&/' >keyed
+	sed 's/^.*:/:/' keyed >none
+	for name in murmur2 consistent fnv1a murmur2_random consistent_random fnv1a_random random; do
+		topic=$(new_topic 6) kcats=$(new_topic 6)
+		sed 's/\(.*\):\(.*\)/{"key":"\1","payload":"\2"}/' keyed | kwrite -t "$topic" -X partitioner=$name
+		kproduce "$kcats" -K: -X partitioner=$name <keyed
+		[ $name = random ] ||
+			diff <(kconsume "$topic" -f '%s %p\n' | sort) <(kconsume "$kcats" -f '%s %p\n' | sort)
+		topic=$(new_topic 6) kcats=$(new_topic 6)
+		sed 's/^:\(.*\)/{"payload":"\1"}/' none | kwrite -t "$topic" -X partitioner=$name
+		kproduce "$kcats" -K: -Z -X partitioner=$name <none
+		if [[ $name == *random ]]; then
+			[ "$(kconsume "$topic" -f '%p\n' | sort -u | wc -l)" -gt 1 ]
+		else
+			diff <(kconsume "$topic" -f '%s %p\n' | sort) <(kconsume "$kcats" -f '%s %p\n' | sort)
+		fi
+	done
+}
+
 @test "records without a key are spread over the partitions" {
 	topic=$(new_topic 2)
 	for i in {1..12}; do

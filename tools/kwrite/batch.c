@@ -30,6 +30,13 @@ static int64_t utc_now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static bool has_key(const struct message *m)
+{
+	const struct partition_state *s = m->topic->own;
+
+	return partition_is_by_key(s->all, m->key.p, m->key.len);
+}
+
 /* The partition that the message's key or its record names; -1: neither does. */
 static int32_t partition_of(const struct message *m)
 {
@@ -37,10 +44,9 @@ static int32_t partition_of(const struct message *m)
 
 	if (m->partition >= 0)
 		return m->partition;
-	if (!m->key.p || partition_count(s) == 0)
+	if (!has_key(m) || partition_count(s) == 0)
 		return -1;
-	return rd_kafka_msg_partitioner_murmur2_random(
-		m->topic->rkt, m->key.p, m->key.len, partition_count(s), NULL, NULL);
+	return s->all->hash(m->topic->rkt, m->key.p, m->key.len, partition_count(s), NULL, NULL);
 }
 
 void batch_open(struct batch *b, const struct shape *shape)
@@ -53,7 +59,7 @@ void batch_add(struct batch *b, const struct message *m, struct delivery *d)
 {
 	struct partition_state *s = m->topic->own;
 	int32_t p = partition_of(m);
-	bool is_stray = s->strays || (p < 0 && m->key.p);
+	bool is_stray = s->strays || (p < 0 && has_key(m));
 	struct batch_list *list =
 		&b->lists[((p < 0 || is_stray ? 0 : (size_t)p) + s->number * 8) % BATCH_LISTS];
 	uint16_t i = b->free_count ? b->free[--b->free_count] : (uint16_t)b->used++;
@@ -62,7 +68,7 @@ void batch_add(struct batch *b, const struct message *m, struct delivery *d)
 	b->entries[i] = (struct batch_entry){.delivery = d,
 		.partition = p,
 		.message = (uint16_t)b->count++,
-		.is_keyless = p < 0 && !m->key.p,
+		.is_keyless = p < 0 && !has_key(m),
 		.is_stray = is_stray};
 	s->strays += is_stray;
 	if (list->count++)

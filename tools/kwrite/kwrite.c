@@ -220,13 +220,8 @@ static void start(struct kwrite *s)
 		die(EXIT_PERM, "acks=0: no broker would say what it has; give all, or 1");
 	warn(&conf);
 	s->shape.compressed = strcmp(kafka_conf_text(&conf, "compression.codec"), "none") != 0;
-	/* Unless -X wants it otherwise; 10 is librdkafka's default. */
-	s->partitioner.in_runs =
-		strcmp(kafka_conf_text(&conf, "partitioner"), "murmur2_random") == 0 &&
-		kafka_conf_int(&conf, "sticky.partitioning.linger.ms") == 10;
 	s->dead.compressed = s->shape.compressed;
-	if (s->partitioner.in_runs)
-		rd_kafka_conf_set(conf.rd, "sticky.partitioning.linger.ms", "0", NULL, 0);
+	partition_open(&s->partitioner, &conf);
 	rd_kafka_conf_set_dr_msg_cb(conf.rd, on_delivery);
 	order_records(s, &conf);
 	resend_prepare(&s->resend, &s->kafka, &conf, &s->sink, &s->shape, opt.txn.id->count);

@@ -4,7 +4,47 @@
 #include "base/mem.h"
 #include "base/wake.h"
 
+#include <string.h>
+
 enum { RUN_LENGTH = 300 };
+
+void partition_open(struct partitioner *all, struct kafka_conf *conf)
+{
+	static const struct {
+		const char *name;
+		struct partitioner is;
+	} list[] = {
+		{"murmur2_random", {.hash = rd_kafka_msg_partitioner_murmur2, .takes_empty = true}},
+		{"consistent_random", {.hash = rd_kafka_msg_partitioner_consistent}},
+		{"fnv1a_random", {.hash = rd_kafka_msg_partitioner_fnv1a, .takes_empty = true}},
+		{"murmur2",
+			{.hash = rd_kafka_msg_partitioner_murmur2,
+				.takes_none = true,
+				.takes_empty = true}},
+		{"consistent",
+			{.hash = rd_kafka_msg_partitioner_consistent,
+				.takes_none = true,
+				.takes_empty = true}},
+		{"fnv1a",
+			{.hash = rd_kafka_msg_partitioner_fnv1a,
+				.takes_none = true,
+				.takes_empty = true}},
+		{"random", {.hash = NULL}},
+	};
+	const char *name;
+
+	/* 10 is librdkafka's default. */
+	if (kafka_conf_int(conf, "sticky.partitioning.linger.ms") != 10)
+		return;
+	name = kafka_conf_text(conf, "partitioner");
+	for (size_t i = 0; i < sizeof(list) / sizeof(*list) && !all->in_runs; i++)
+		if (strcmp(name, list[i].name) == 0) {
+			*all = list[i].is;
+			all->in_runs = true;
+		}
+	if (all->in_runs)
+		rd_kafka_conf_set(conf->rd, "sticky.partitioning.linger.ms", "0", NULL, 0);
+}
 
 /* The next partition for records without a key. */
 static int32_t next_run(struct partition_state *s, const rd_kafka_topic_t *rkt, int32_t count)
@@ -26,7 +66,7 @@ static int32_t next_run(struct partition_state *s, const rd_kafka_topic_t *rkt, 
 	return p;
 }
 
-/* As murmur2_random, but for records without a key. */
+/* As the partitioner whose place it takes, but for records that no key sends anywhere. */
 static int32_t choose(const rd_kafka_topic_t *rkt, const void *key, size_t key_len, int32_t count,
 	void *rkt_opaque, void *msg_opaque)
 {
@@ -35,9 +75,8 @@ static int32_t choose(const rd_kafka_topic_t *rkt, const void *key, size_t key_l
 
 	if (s->partitions != count)
 		s->partitions = count;
-	if (key)
-		p = rd_kafka_msg_partitioner_murmur2_random(
-			rkt, key, key_len, count, rkt_opaque, msg_opaque);
+	if (partition_is_by_key(s->all, key, key_len))
+		p = s->all->hash(rkt, key, key_len, count, rkt_opaque, msg_opaque);
 	else
 		p = next_run(s, rkt, count);
 	if (msg_opaque == s->first && msg_opaque)

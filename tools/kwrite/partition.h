@@ -7,6 +7,7 @@
 #ifndef EVPIPE_PARTITION_H
 #define EVPIPE_PARTITION_H
 
+#include "kafka/conf.h"
 #include "kafka/topics.h"
 
 #include <stdbool.h>
@@ -15,7 +16,11 @@
 struct delivery;
 
 struct partitioner {
-	bool in_runs; /* else librdkafka's */
+	bool in_runs; /* else librdkafka chooses, as -X wants it */
+	/* internal */
+	int32_t (*hash)(const rd_kafka_topic_t *rkt, const void *key, size_t len, int32_t count,
+		void *rkt_opaque, void *msg_opaque); /* NULL: no key says where a record goes */
+	bool takes_none, takes_empty; /* a key that is not there, or empty, is as any other */
 	_Atomic uint64_t run;
 	size_t topics;
 };
@@ -37,6 +42,15 @@ struct partition_state {
 	size_t number; /* of the topics, in the order of their first use */
 };
 
+/* Takes the place of the partitioner of this name in @conf, but not where
+ * sticky.partitioning.linger.ms is set, which is librdkafka's way with records without a key. */
+void partition_open(struct partitioner *all, struct kafka_conf *conf);
+/* Whether the key alone says to which partition a record goes. */
+static inline bool partition_is_by_key(
+	const struct partitioner *all, const void *key, size_t key_len)
+{
+	return all->hash && (key ? key_len || all->takes_empty : all->takes_none);
+}
 /* For topics_open; @partitioner is that. */
 void partition_prepare(void *partitioner, struct topic *t, rd_kafka_topic_conf_t *conf);
 
