@@ -79,12 +79,14 @@ load_ends() {
 # Each two records are too large together. The client that sends all four again makes other batches of them: three are refused,
 # and the fourth, behind them, would be written first, since the broker has nothing of this client.
 @test "two refused batches of few large records are sent again in order" {
-	local n
-	topic=$(new_topic 1 replicas=3,)
+	local n other
+	topic=$(new_topic 1 replicas=3,) other=$(new_topic 1 replicas=3,)
 	spawn_fed writes kwrite -v -t "$topic" -X linger.ms=1000 -X debug=msg
 	echo '{"payload":"0"}' >&7
 	wait_for '[ $(count) -eq 1 ]'
-	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" set "$topic" max.message.bytes=500000
+	"$ROOT/tests/kafka/topics" "$KAFKA_BROKERS" set "$topic,$other" max.message.bytes=500000
+	# The leader has heard of it.
+	wait_for "! printf '%0600000d' 0 | kproduce $other"
 	broker_signal 3 STOP
 	for n in 1 2; do
 		seq -f '{"payload":"%0300000.0f"}' $((2 * n - 1)) $((2 * n)) >&7

@@ -191,11 +191,13 @@ alone() {
 # To the second partition nothing has been written: the broker would take the last record before those in front of it.
 # bats test_tags=newest
 @test "the first records of a partition, in a topic whose limit was lowered, stay in order" {
-	topic=$(new_topic 2)
+	topic=$(new_topic 2) other=$(new_topic)
 	spawn_fed fed kwrite -p keep -t "$topic"
 	echo '{"partition":0,"payload":"0"}' >&7
 	wait_for '[ "$(kconsume "$topic" | wc -l)" -eq 1 ]'
-	topics set "$topic" max.message.bytes=500000
+	topics set "$topic,$other" max.message.bytes=500000
+	# The broker has heard of it.
+	wait_for "! printf '%0600000d' 0 | kproduce $other"
 	seq -f '{"partition":1,"payload":"%0300000.0f"}' 4 >&7
 	exec 7>&-
 	wait_exit fed

@@ -42,8 +42,8 @@ struct partition_state {
 	size_t number; /* of the topics, in the order of their first use */
 };
 
-/* Takes the place of the partitioner of this name in @conf, but not where
- * sticky.partitioning.linger.ms is set, which is librdkafka's way with records without a key. */
+/* Takes the place of the partitioner that @conf names, unless sticky.partitioning.linger.ms is set:
+ * with that librdkafka spreads records without a key in its own way. */
 void partition_open(struct partitioner *all, struct kafka_conf *conf);
 /* Whether the key alone says to which partition a record goes. */
 static inline bool partition_is_by_key(
