@@ -65,6 +65,7 @@ int check_conf_open(struct check_conf *c, const struct kafka_conf *k, struct tro
 
 	*c = (struct check_conf){.bootstrap = kafka_conf_copy(k, "bootstrap.servers"),
 		.protocol = kafka_conf_copy(k, "security.protocol"),
+		.lacks_mechanism = kafka_conf_lacks_mechanism(k),
 		.resolves = &k->resolves};
 	for (char *p = c->protocol; *p; p++)
 		*p = (char)toupper((unsigned char)*p);

@@ -17,15 +17,6 @@ static int ours(const struct judge *j)
 
 /* ---- remedies ---- */
 
-static const char *other_protocol(const struct judge *j)
-{
-	const struct talk_as *as = &j->c->conf->as;
-
-	if (as->tls)
-		return as->sasl ? "SASL_PLAINTEXT" : "PLAINTEXT";
-	return as->sasl ? "SASL_SSL" : "SSL";
-}
-
 static void advise_listener(struct judge *j)
 {
 	judge_advise(j,
@@ -94,15 +85,77 @@ bool check_knows(const struct check_address *a)
 	return other_server(a) != NULL;
 }
 
-/* The first mechanism that is offered; the result is static. */
-static const char *first_mechanism(const struct talk *t)
+static bool offers(const struct talk *t, const char *mechanism)
 {
+	return t->mechanisms.len &&
+		memmem(t->mechanisms.p, t->mechanisms.len, mechanism, strlen(mechanism));
+}
+
+/* One that is offered, with a password if there is one; the result is static. */
+static const char *a_mechanism(const struct talk *t)
+{
+	static const char *const by_password[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"};
 	static char name[64];
 	struct span all = buf_as_span(&t->mechanisms);
-	const char *comma = memchr(all.p, ',', all.len);
+	const char *comma = all.len ? memchr(all.p, ',', all.len) : NULL;
 
+	for (int i = 0; i < 3; i++)
+		if (offers(t, by_password[i]))
+			return by_password[i];
 	snprintf(name, sizeof(name), "%.*s", comma ? (int)(comma - all.p) : (int)all.len, all.p);
 	return name;
+}
+
+/* The properties of a login that the peer takes; the result is static. */
+static const char *login_properties(const struct talk *t)
+{
+	static char text[160];
+	const char *mechanism = a_mechanism(t);
+
+	if (strcmp(mechanism, "OAUTHBEARER") == 0)
+		return "--oauth-token-cmd CMD";
+	snprintf(text, sizeof(text), "-X sasl.mechanisms=%s%s", mechanism,
+		strcmp(mechanism, "GSSAPI") == 0
+			? ""
+			: " -X sasl.username=USER -X sasl.password=PASSWORD");
+	return text;
+}
+
+/* It speaks TLS, which is not spoken to it, or the other way round; @look, which tells whether a
+ * login is wanted, has found that, or is NULL. */
+static void judge_other_way(struct judge *j, const struct talk *look)
+{
+	const struct talk_as *as = &j->c->conf->as;
+	bool knows = look && look->done, wants = knows ? look->mechanisms.len > 0 : as->sasl;
+	bool wants_cert = look && look->tls.end == TLS_WANTS_CERT && !j->c->conf->has_cert;
+	const char *what = as->tls ? "it does not speak TLS" : "it speaks TLS";
+	const char *protocol = as->tls ? "PLAINTEXT" : "SSL", *more = "", *mechanism = "";
+	char properties[300];
+
+	if (wants && !as->sasl) {
+		judge_say(j, ours(j),
+			"%s, and security.protocol is %s; it wants a login (SASL), too, and offers the "
+			"mechanisms %.*s",
+			what, j->c->conf->protocol, (int)look->mechanisms.len, look->mechanisms.p);
+		more = login_properties(look);
+	} else {
+		judge_say(j, ours(j), "%s, and security.protocol is %s%s", what,
+			j->c->conf->protocol,
+			wants != as->sasl    ? "; it wants no login (SASL)"
+				: wants_cert ? "; it wants a client certificate, too"
+					     : "");
+		if (wants_cert)
+			more = "-X ssl.certificate.location=FILE -X ssl.key.location=FILE";
+		if (knows && wants && !offers(look, as->login.mechanism)) {
+			more = "-X sasl.mechanisms=";
+			mechanism = a_mechanism(look);
+		}
+	}
+	snprintf(properties, sizeof(properties), "%s%s%s%s%s", wants ? "SASL_" : "", protocol,
+		*more ? " " : "", more, mechanism);
+	advise_protocol(j, properties);
+	if (!knows && !as->sasl && j->l->is_bootstrap)
+		judge_advise(j, "or SASL_%s, where it wants a login", protocol);
 }
 
 /* The conversation did not come to ApiVersions: what the looks have found. Returns whether they
@@ -113,10 +166,8 @@ static bool judge_looks(struct judge *j)
 	const struct talk *plain = look_of(j->a, TALK_LOOK_PLAIN);
 	const char *kind = other_server(j->a), *protocol = j->c->conf->protocol;
 
-	if (plain && plain->done) {
-		judge_say(
-			j, ours(j), "it does not speak TLS, and security.protocol is %s", protocol);
-		advise_protocol(j, other_protocol(j));
+	if (plain && (plain->done || plain->step > TALK_ASKS_VERSIONS)) {
+		judge_other_way(j, plain);
 		return true;
 	}
 	login = look_of(j->a, TALK_LOOK_LOGIN);
@@ -125,11 +176,9 @@ static bool judge_looks(struct judge *j)
 			"it wants a login (SASL), and security.protocol is %s; it offers "
 			"the mechanisms %.*s",
 			protocol, (int)login->mechanisms.len, buf_as_span(&login->mechanisms).p);
-		judge_advise(j,
-			"%s%s%s-X security.protocol=SASL_%s -X sasl.mechanisms=%s -X "
-			"sasl.username=USER -X sasl.password=PASSWORD",
+		judge_advise(j, "%s%s%s-X security.protocol=SASL_%s %s",
 			j->l->is_bootstrap ? "" : "here: -b ", j->l->is_bootstrap ? "" : j->l->name,
-			j->l->is_bootstrap ? "" : " ", protocol, first_mechanism(login));
+			j->l->is_bootstrap ? "" : " ", protocol, login_properties(login));
 		if (!j->l->is_bootstrap)
 			advise_listener(j);
 		return true;
@@ -151,8 +200,7 @@ static bool judge_looks(struct judge *j)
 		return true;
 	}
 	if (speaks_tls(tls) || j->a->talk.answers_in_tls) {
-		judge_say(j, ours(j), "it speaks TLS, and security.protocol is %s", protocol);
-		advise_protocol(j, other_protocol(j));
+		judge_other_way(j, tls);
 		return true;
 	}
 	return false;
@@ -286,6 +334,19 @@ static void judge_tls(struct judge *j)
 
 /* ---- logins ---- */
 
+static void judge_no_mechanism(struct judge *j)
+{
+	const struct talk *t = &j->a->talk;
+	const struct login_as *as = &j->c->conf->as.login;
+
+	judge_say(j, EXIT_PERM, "sasl.mechanisms is not set, and it offers the mechanisms %.*s",
+		(int)t->mechanisms.len, t->mechanisms.p);
+	if (as->user && as->password)
+		judge_advise(j, "-X sasl.mechanisms=%s", a_mechanism(t));
+	else
+		judge_advise(j, "%s", login_properties(t));
+}
+
 static void judge_denied(struct judge *j)
 {
 	const struct talk *t = &j->a->talk;
@@ -299,7 +360,7 @@ static void judge_denied(struct judge *j)
 	} else if (t->error == PROTO_UNKNOWN_MECHANISM) {
 		judge_say(j, EXIT_PERM, "it does not offer the SASL mechanism %s, but %.*s",
 			as->mechanism, (int)offered.len, offered.p);
-		judge_advise(j, "-X sasl.mechanisms=%s", first_mechanism(t));
+		judge_advise(j, "-X sasl.mechanisms=%s", a_mechanism(t));
 	} else if (t->step == TALK_LOGS_IN && as->token) {
 		judge_say(j, EXIT_PERM, "it does not take the token (SASL %s)%s%s", as->mechanism,
 			*t->text ? ": " : "", t->text);
@@ -337,6 +398,10 @@ static void judge_address(struct judge *j)
 	const struct talk *t = &j->a->talk;
 	char to[72];
 
+	if (t->fault && t->mechanisms.len && j->c->conf->lacks_mechanism) {
+		judge_no_mechanism(j);
+		return;
+	}
 	switch (t->fault) {
 	case TALK_REFUSED:
 	case TALK_UNREACHABLE:

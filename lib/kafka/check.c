@@ -136,6 +136,22 @@ static void add_brokers(struct check *c, const struct check_listener *l,
 	}
 }
 
+/* A look is on the way to more: it speaks the TLS in which the peer has answered, or it has come to
+ * a broker and asks for the mechanisms. However long that takes. */
+static bool awaits_more(const struct check_address *a)
+{
+	bool yes = false;
+
+	for (int i = 0; i < a->look_count; i++) {
+		const struct talk *t = &a->looks[i];
+
+		yes |= talk_goes_on(t) &&
+			(t->step == TALK_ASKS_MECHANISMS ||
+				(t->aim == TALK_LOOK_TLS && a->talk.answers_in_tls));
+	}
+	return yes;
+}
+
 static void watch_address(
 	struct check *c, const struct check_listener *l, struct check_address *a, int64_t now_us)
 {
@@ -158,7 +174,8 @@ static void watch_address(
 	if (now_us >= c->nudge_us)
 		talk_nudge(&a->talk);
 	if (now_us >= c->until_us || a->talk.done || check_knows(a) ||
-		(a->talk.fault && (!looks_go_on || now_us - a->looks_us >= LOOK_US)))
+		(a->talk.fault &&
+			(!looks_go_on || (now_us - a->looks_us >= LOOK_US && !awaits_more(a)))))
 		end_talks(a, now_us);
 	if (a->talk.done && l->is_bootstrap)
 		add_brokers(c, l, a, now_us);

@@ -68,6 +68,7 @@ struct check_conf {
 	struct talk_as as;
 	char *bootstrap, *protocol; /* "SASL_SSL" */
 	bool has_cert; /* a client certificate */
+	bool lacks_mechanism; /* of the login */
 	int64_t token_end_ms; /* since the epoch; 0: there is no token */
 	int family; /* AF_UNSPEC, AF_INET, AF_INET6 */
 	const struct kafka_resolves *resolves;

@@ -94,6 +94,8 @@ static int set_prop(struct kafka_conf *c, const char *where, const char *name, c
 			secrets_add(&c->secrets, name, value + 1);
 		value = secret;
 	}
+	if (strcmp(name, "sasl.mechanisms") == 0 || strcmp(name, "sasl.mechanism") == 0)
+		c->has_mechanism = true;
 	if (rd_kafka_conf_set(c->rd, name, value, text, sizeof(text)))
 		bad = trouble_set(why, EXIT_PERM, "%s: %s%s%s", where, text,
 			strcmp(name, "group.protocol") ? ""
@@ -231,6 +233,12 @@ char *kafka_conf_copy(const struct kafka_conf *c, const char *name)
 int64_t kafka_conf_int(const struct kafka_conf *c, const char *name)
 {
 	return strtoll(kafka_conf_text(c, name), NULL, 10);
+}
+
+bool kafka_conf_lacks_mechanism(const struct kafka_conf *c)
+{
+	return !c->has_mechanism && strcmp(kafka_conf_text(c, "sasl.mechanisms"), "GSSAPI") == 0 &&
+		strncasecmp(kafka_conf_text(c, "security.protocol"), "sasl", 4) == 0;
 }
 
 /* A middle box forgets a connection that is quiet for some minutes, and says nothing: so none is
@@ -444,7 +452,9 @@ int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const 
 {
 	static const struct kafka_prop none = {0};
 
-	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(), .resolves = base->resolves};
+	*c = (struct kafka_conf){.rd = rd_kafka_conf_new(),
+		.resolves = base->resolves,
+		.has_mechanism = !file && base->has_mechanism};
 	if (!file) {
 		c->token_cmd = base->token_cmd;
 		c->secrets = base->secrets;

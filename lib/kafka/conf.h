@@ -43,6 +43,7 @@ struct kafka_conf {
 	const char *token_cmd; /* NULL: none; it stays */
 	const char *token; /* what it has printed; NULL: check_conf_open runs it */
 	bool dumps; /* -X dump */
+	bool has_mechanism; /* -F or -X names one; librdkafka's default is GSSAPI */
 };
 
 /* Builds a configuration: @defaults without those that this librdkafka does not know, then -F, then
@@ -64,6 +65,8 @@ int kafka_conf_other(struct kafka_conf *c, const struct kafka_conf *base, const 
 const char *kafka_conf_text(const struct kafka_conf *c, const char *name);
 /* A copy, to be freed; NULL: not set, or empty. */
 char *kafka_conf_copy(const struct kafka_conf *c, const char *name);
+/* A login is asked for without its mechanism. */
+bool kafka_conf_lacks_mechanism(const struct kafka_conf *c);
 int64_t kafka_conf_int(const struct kafka_conf *c, const char *name);
 
 #endif

@@ -252,6 +252,7 @@ struct diagnosis *diagnosis_start(
 		.group = asks_group ? kafka_conf_copy(c, "group.id") : NULL,
 		.conf = {.rd = rd_kafka_conf_dup(c->rd),
 			.resolves = c->resolves,
+			.has_mechanism = c->has_mechanism,
 			.token_cmd = c->token_cmd,
 			.token = c->token ? mem_dup(c->token) : NULL},
 		.wake_fd = fcntl(wake_fd, F_DUPFD_CLOEXEC, 0)};
@@ -263,6 +264,32 @@ struct diagnosis *diagnosis_start(
 	d->holders = 1;
 	release(d);
 	return NULL;
+}
+
+void diagnosis_mechanism(const struct kafka_conf *c, struct trouble *why)
+{
+	struct diagnosis d = {0};
+	struct dialler w = {.d = &d};
+	struct check_conf conf;
+
+	if (check_conf_open(&conf, c, why) == 0) {
+		check_start(&w.c, &conf, FIRST_MS, wake_now_us());
+		while (!w.c.done && !wake_stops())
+			turn(&w);
+		for (size_t i = 0; w.c.done && i < w.c.count; i++) {
+			const struct check_verdict *v = &w.c.listeners[i]->verdict;
+
+			if (v->status == EXIT_PERM && !v->is_unknown)
+				trouble_set(why, EXIT_PERM, "%s%s%s", v->text,
+					*v->remedy ? "; " : "", v->remedy);
+		}
+		trouble_set(why, EXIT_PERM,
+			"sasl.mechanisms is not set: -X sasl.mechanisms=PLAIN, SCRAM-SHA-256 or "
+			"another one that the brokers offer");
+		check_free(&w.c);
+		free(w.fds);
+	}
+	check_conf_close(&conf);
 }
 
 bool diagnosis_done(const struct diagnosis *d)

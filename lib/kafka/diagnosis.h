@@ -40,6 +40,9 @@ struct check_verdict;
  * process. */
 struct diagnosis *diagnosis_start(
 	const struct kafka_conf *c, enum diagnosis_turn turn, bool asks_group, int wake_fd);
+/* Of a configuration that lacks the mechanism of its login: sets 100, and which mechanisms are
+ * offered if a broker of bootstrap.servers answers within three seconds. Waits for that. */
+void diagnosis_mechanism(const struct kafka_conf *c, struct trouble *why);
 bool diagnosis_done(const struct diagnosis *d);
 /* Of one that is done. Returns how many; they live until diagnosis_drop. */
 size_t diagnosis_findings(const struct diagnosis *d, const struct diagnosis_finding **list);

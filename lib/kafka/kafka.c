@@ -324,6 +324,7 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 
 	*k = (struct kafka){.reach = {.resolves = c->resolves,
 				    .secrets = c->secrets,
+				    .has_mechanism = c->has_mechanism,
 				    .token_cmd = c->token_cmd},
 		.token = {.command = c->token_cmd},
 		.secrets_stamp = secrets_stamp(&c->secrets),
@@ -351,7 +352,10 @@ int kafka_start(struct kafka *k, rd_kafka_type_t type, struct kafka_conf *c, str
 	k->rk = make(k, type, c->rd, text, sizeof(text));
 	c->rd = NULL;
 	if (!k->rk) {
-		if (tls_conf_try(&k->reach, true, why) == 0)
+		/* The default mechanism, GSSAPI, wants more properties, or another build. */
+		if (kafka_conf_lacks_mechanism(&k->reach))
+			diagnosis_mechanism(&k->reach, why);
+		else if (tls_conf_try(&k->reach, true, why) == 0)
 			trouble_set(why, EXIT_PERM, "cannot start librdkafka: %s", text);
 		release(k);
 		return -1;

@@ -155,6 +155,11 @@ static void no_kafka(struct talk *t)
 	fail(t, TALK_NO_KAFKA, 0, "the answer is none of Kafka's");
 }
 
+static bool is_other_way(const struct talk *t)
+{
+	return t->aim == TALK_LOOK_PLAIN || t->aim == TALK_LOOK_TLS;
+}
+
 static void on_versions(struct talk *t, struct span body, int64_t now_us)
 {
 	if (proto_read_versions(body, &t->versions))
@@ -163,9 +168,10 @@ static void on_versions(struct talk *t, struct span body, int64_t now_us)
 		fail(t, TALK_DENIED, t->versions.error, "the broker refuses ApiVersions");
 	else if (!proto_has(&t->versions, PROTO_METADATA))
 		fail(t, TALK_NO_BROKER, 0, "it has no Metadata");
-	else if (t->aim == TALK_LOOK_PLAIN || t->aim == TALK_LOOK_TLS || t->aim == TALK_LOOK_PROXY)
+	else if (t->aim == TALK_LOOK_PROXY ||
+		(is_other_way(t) && proto_version(&t->versions, PROTO_SASL_HANDSHAKE, 1, 1) < 0))
 		finish(t, now_us);
-	else if (t->aim == TALK_LOOK_LOGIN || t->as->sasl)
+	else if (t->aim == TALK_LOOK_LOGIN || is_other_way(t) || t->as->sasl)
 		ask_mechanisms(t, now_us);
 	else
 		ask_metadata(t, now_us);
@@ -177,7 +183,8 @@ static void on_mechanisms(struct talk *t, struct span body, int64_t now_us)
 
 	if (proto_read_mechanisms(body, &error, &t->mechanisms))
 		no_kafka(t);
-	else if (t->aim == TALK_LOOK_LOGIN && error != PROTO_ILLEGAL_SASL_STATE)
+	else if (is_other_way(t) ||
+		(t->aim == TALK_LOOK_LOGIN && error != PROTO_ILLEGAL_SASL_STATE))
 		finish(t, now_us);
 	else if (error)
 		fail(t, TALK_DENIED, error, "");

@@ -28,8 +28,8 @@ struct talk_as {
 /* What for. */
 enum talk_aim {
 	TALK_USE, /* as the client is configured, up to its metadata */
-	TALK_LOOK_PLAIN, /* without TLS, up to ApiVersions */
-	TALK_LOOK_TLS, /* with TLS and any certificate, up to ApiVersions */
+	TALK_LOOK_PLAIN, /* without TLS, up to the mechanisms that are offered, or none */
+	TALK_LOOK_TLS, /* the same, with TLS and any certificate */
 	TALK_LOOK_LOGIN, /* as configured, up to the mechanisms that are offered */
 	TALK_LOOK_PROXY, /* says by the PROXY protocol where it comes from, then as configured, with
 			    any certificate, up to ApiVersions */
@@ -75,7 +75,7 @@ struct talk {
 	char text[256]; /* the reason in the peer's or the system's words */
 	struct tls_report tls; /* its version is NULL without TLS */
 	struct proto_versions versions;
-	struct buf mechanisms; /* "A, B": what it offers */
+	struct buf mechanisms; /* "A, B": what it offers; empty: no login is wanted */
 	char first[80]; /* printable */
 	const char *kind; /* what the server seems to be (stranger.h); NULL */
 	bool answers_in_tls; /* with an alert or a handshake of TLS, which was not asked for */

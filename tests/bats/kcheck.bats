@@ -188,7 +188,16 @@ time.sleep(1000)' "$(port FAR)"
 @test "TLS to a port without, and none to a port with it; at an advertised address too" {
 	bad 100 'it does not speak TLS' '-X security.protocol=PLAINTEXT' -b "$(at PLAIN)" "${TLS[@]}"
 	bad 100 'it speaks TLS' '-X security.protocol=SSL' -b "$(at TLS)"
-	bad 100 'it speaks TLS' '-X security.protocol=SSL' -b "$(at MUTUAL)"
+	bad 100 'it speaks TLS, and security.protocol is PLAINTEXT; it wants a client certificate, too' \
+		'-X security.protocol=SSL -X ssl.certificate.location=FILE' -b "$(at MUTUAL)"
+	bad 100 'it wants a login (SASL), too, and offers the mechanisms PLAIN' \
+		'-X security.protocol=SASL_SSL -X sasl.mechanisms=PLAIN -X sasl.username=USER' -b "$(at LOGIN)"
+	bad 100 'it wants a login (SASL), too, and offers the mechanisms PLAIN, SCRAM-SHA-256' \
+		'-X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username=USER' -b "$(at SASL)" "${TLS[@]}"
+	bad 100 'it does not speak TLS, and security.protocol is SASL_SSL; it wants no login (SASL)' \
+		'-X security.protocol=PLAINTEXT' -b "$(at PLAIN)" "${LOGIN_TLS[@]}" -X sasl.password=secret
+	bad 100 'it speaks TLS, and security.protocol is SASL_PLAINTEXT' '-X security.protocol=SASL_SSL -X sasl.mechanisms=PLAIN' \
+		-b "$(at LOGIN)" "${LOGIN[@]}" -X sasl.mechanisms=SCRAM-SHA-256 -X sasl.password=secret
 	bad 100 'it speaks TLS' '-X security.protocol=SASL_SSL' -b "$(at LOGIN)" "${LOGIN[@]}" -X sasl.password=secret
 	bad 100 'it does not speak TLS' '-X security.protocol=SASL_PLAINTEXT' -b "$(at SASL)" "${LOGIN_TLS[@]}" \
 		-X sasl.password=secret
@@ -304,6 +313,25 @@ time.sleep(1000)' "$(port FAR)"
 	bad 100 "it refuses the user name or the password of 'alice' (SASL PLAIN)" '-X sasl.password=' \
 		-b "$(at LOGIN)" "${LOGIN_TLS[@]}" -X sasl.password=wrong
 	bad 100 'there is no password (sasl.password)' '' -b "$(at SASL)" "${LOGIN[@]}"
+}
+
+@test "the mechanism is left out: each program says what is offered" {
+	local program
+	set -- -X security.protocol=SASL_PLAINTEXT
+	bad 100 'sasl.mechanisms is not set, and it offers the mechanisms PLAIN, SCRAM-SHA-256' \
+		'-X sasl.mechanisms=PLAIN -X sasl.username=USER -X sasl.password=PASSWORD' -b "$(at SASL)" "$@"
+	set -- "$@" -X sasl.username=alice -X sasl.password=secret
+	bad 100 'sasl.mechanisms is not set, and it offers the mechanisms PLAIN, SCRAM-SHA-256' '-X sasl.mechanisms=PLAIN' \
+		-b "$(at SASL)" "$@"
+	for program in 'kread -e t' 'kwrite -t t' 'khttp --listen unix:web --management none'; do
+		# shellcheck disable=SC2086 # words
+		run -100 timeout -s KILL 100 $program -b "$(at SASL)" "$@" </dev/null
+		[ "$output" = "${program%% *}: $(at SASL): sasl.mechanisms is not set, and it offers the mechanisms PLAIN, SCRAM-SHA-256; -X sasl.mechanisms=PLAIN" ]
+	done
+	run -100 timeout -s KILL 100 kread -e t -b "$(at FAR)" "$@"
+	[[ $output == 'kread: sasl.mechanisms is not set: -X sasl.mechanisms=PLAIN, '* ]]
+	run -100 timeout -s KILL 100 kread -e t -b "$(at PLAIN)" "$@"
+	[[ $output == "kread: $(at PLAIN): it wants no login (SASL), "* ]]
 }
 
 @test "SCRAM" {

@@ -199,6 +199,7 @@ static bool start(struct resend *r, struct resend_stage *g)
 	struct kafka_conf c = {.rd = g->conf,
 		.resolves = r->resolves,
 		.secrets = r->first->reach.secrets,
+		.has_mechanism = r->first->reach.has_mechanism,
 		.token_cmd = r->first->reach.token_cmd};
 	rd_kafka_queue_t *queue;
 
