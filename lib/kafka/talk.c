@@ -160,6 +160,8 @@ static bool is_other_way(const struct talk *t)
 	return t->aim == TALK_LOOK_PLAIN || t->aim == TALK_LOOK_TLS;
 }
 
+static void dial_anew(struct talk *t, int64_t now_us);
+
 static void on_versions(struct talk *t, struct span body, int64_t now_us)
 {
 	if (proto_read_versions(body, &t->versions))
@@ -168,6 +170,8 @@ static void on_versions(struct talk *t, struct span body, int64_t now_us)
 		fail(t, TALK_DENIED, t->versions.error, "the broker refuses ApiVersions");
 	else if (!proto_has(&t->versions, PROTO_METADATA))
 		fail(t, TALK_NO_BROKER, 0, "it has no Metadata");
+	else if (t->nudged && !t->is_second)
+		dial_anew(t, now_us);
 	else if (t->aim == TALK_LOOK_PROXY ||
 		(is_other_way(t) && proto_version(&t->versions, PROTO_SASL_HANDSHAKE, 1, 1) < 0))
 		finish(t, now_us);
@@ -363,23 +367,36 @@ static void on_dial(struct talk *t, int64_t now_us)
 		fail(t, TALK_UNREACHABLE, t->dial.error, t->dial.why);
 }
 
+static void begin_dial(struct talk *t, int64_t now_us)
+{
+	t->step = TALK_DIALS;
+	t->since_us = t->start_us = now_us;
+	dial_set(&t->dial, t->address, t->port);
+	dial_start(&t->dial, now_us / 1000);
+	on_dial(t, now_us);
+}
+
+/* Behind the ends of lines a broker takes no other request. */
+static void dial_anew(struct talk *t, int64_t now_us)
+{
+	talk_close(t);
+	buf_clear(&t->in);
+	t->is_second = true;
+	begin_dial(t, now_us);
+}
+
 /* ---- the whole ---- */
 
 void talk_start(struct talk *t, const struct talk_as *as, enum talk_aim aim, struct span words,
 	const char *host, const char *address, const char *port, int64_t now_us)
 {
-	*t = (struct talk){.step = TALK_DIALS,
-		.aim = aim,
+	*t = (struct talk){.aim = aim,
 		.words = words,
 		.as = as,
 		.host = mem_dup(host),
 		.address = mem_dup(address),
-		.port = mem_dup(port),
-		.since_us = now_us,
-		.start_us = now_us};
-	dial_set(&t->dial, t->address, t->port);
-	dial_start(&t->dial, now_us / 1000);
-	on_dial(t, now_us);
+		.port = mem_dup(port)};
+	begin_dial(t, now_us);
 }
 
 bool talk_goes_on(const struct talk *t)

@@ -96,7 +96,7 @@ struct talk {
 	int16_t version;
 	int32_t number;
 	int64_t since_us, start_us;
-	bool has_bytes, nudged;
+	bool has_bytes, nudged, is_second;
 };
 
 /* Servers of text answer these, HTTP, Redis, mail; and ZooKeeper those, which takes the first four

@@ -134,6 +134,32 @@ time.sleep(1000)' </dev/null
 	END
 }
 
+@test "a broker that answers late, when kcheck has sent the ends of lines too, is a broker" {
+	# It passes on the answers of its first connection only then.
+	spawn late python3 -uc 'import socket, sys, threading
+def copy(a, b, go, first):
+    while data := a.recv(65536):
+        if first:
+            go.wait()
+        elif b"\r\n\r\n" in data:
+            go.set()
+        b.sendall(data)
+    b.shutdown(socket.SHUT_WR)
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1])
+first = True
+while True:
+    a = s.accept()[0]
+    b = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    go = threading.Event()
+    threading.Thread(target=copy, args=(a, b, go, False), daemon=True).start()
+    threading.Thread(target=copy, args=(b, a, go, first), daemon=True).start()
+    first = False' "${KAFKA_BROKERS##*:}" </dev/null
+	wait_lines late.out 1
+	run -0 kcheck -b "127.0.0.1:$(<late.out)" --timeout 8s
+	[ "${lines[-1]}" = 'verdict: good' ]
+}
+
 @test "kcheck puts an IPv6 address into brackets" {
 	run -111 --separate-stderr kcheck -b '[::1]:1'
 	[[ $output == *'verdict: [::1]:1: '* ]]
