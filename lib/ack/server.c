@@ -180,7 +180,7 @@ void ack_server_open(struct ack_server *d, const char *path, struct ledger *l)
 	unsigned char random[LABEL_RUN_LEN / 2];
 
 	*d = (struct ack_server){.ledger = l};
-	if (getentropy(random, sizeof(random)))
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		die(EXIT_TEMP, "cannot get random numbers: %s", msg_errno(errno));
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(d->run + 2 * i, 3, "%02x", random[i]);

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,7 +81,7 @@ _Noreturn static void guard(int fd)
 	/* What is sent to our group, or typed on the terminal, is not for it. */
 	setpgid(0, 0);
 	dup2(fd, 0);
-	close_range(1, ~0U, 0);
+	syscall(SYS_close_range, 1, ~0U, 0);
 	while (read(0, &word, sizeof(word)) == sizeof(word)) {
 		if (word > 0 && count < GROUPS_MAX)
 			groups[count++] = word;
@@ -252,7 +252,7 @@ static int start(struct child *c, char *const argv[], size_t output_max)
 		close_pipes(c);
 		return error;
 	}
-	c->pid_fd = pidfd_open(c->pid, 0);
+	c->pid_fd = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	if (c->pid_fd < 0)
 		die(EXIT_TEMP, "cannot watch a child: %s", msg_errno(errno));
 	return 0;

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 /* Runs run(@arg) in a thread, which the caller joins or detaches. false: the system gives none, and
- * nothing was run. */
+ * nothing was run; errno says why. */
 bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
 
 #endif

@@ -3,9 +3,9 @@
 #include "net/resolve.h"
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 struct resolve {
-	atomic_int holders; /* the user and the resolver's thread; the last one frees it */
+	atomic_int holders; /* the user and the thread; the last one frees it */
 	int fd; /* an eventfd: readable once the answer is there */
-	struct gaicb cb;
+	atomic_int error; /* EAI_INPROGRESS: the thread writes the addresses */
+	struct addrinfo *addrs;
 	char *host, *port;
 };
 
@@ -23,41 +24,41 @@ static void release(struct resolve *q)
 {
 	if (atomic_fetch_sub(&q->holders, 1) > 1)
 		return;
-	if (q->cb.ar_result)
-		freeaddrinfo(q->cb.ar_result);
+	if (q->addrs)
+		freeaddrinfo(q->addrs);
 	close(q->fd);
 	free(q->host);
 	free(q->port);
 	free(q);
 }
 
-/* In the resolver's thread. */
-static void on_answer(union sigval v)
+static void *run(void *arg)
 {
-	struct resolve *q = v.sival_ptr;
+	static const struct addrinfo hints = {
+		.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
+	struct resolve *q = arg;
 
+	atomic_store(&q->error, getaddrinfo(q->host, q->port, &hints, &q->addrs));
 	eventfd_write(q->fd, 1);
 	release(q);
+	return NULL;
 }
 
 struct resolve *resolve_start(const char *host, const char *port)
 {
-	static const struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
 	struct resolve *q = mem_alloc(sizeof(*q));
-	struct gaicb *list[] = {&q->cb};
-	struct sigevent sev = {.sigev_notify = SIGEV_THREAD,
-		.sigev_notify_function = on_answer,
-		.sigev_value.sival_ptr = q};
+	pthread_t thread;
 	int saved;
 
 	*q = (struct resolve){.holders = 2,
 		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.error = EAI_INPROGRESS,
 		.host = mem_dup(host),
 		.port = mem_dup(port)};
-	q->cb = (struct gaicb){.ar_name = q->host, .ar_service = q->port, .ar_request = &hints};
-	if (q->fd >= 0 && getaddrinfo_a(GAI_NOWAIT, list, 1, &sev) == 0)
+	if (q->fd >= 0 && thread_start(&thread, run, q)) {
+		pthread_detach(thread);
 		return q;
+	}
 	saved = errno;
 	q->holders = 1;
 	release(q);
@@ -72,13 +73,13 @@ int resolve_fd(const struct resolve *q)
 
 int resolve_take(struct resolve *q, struct addrinfo **addrs)
 {
-	int err = gai_error(&q->cb);
+	int error = atomic_load(&q->error);
 
-	if (err != EAI_INPROGRESS) {
-		*addrs = q->cb.ar_result;
-		q->cb.ar_result = NULL;
+	if (error != EAI_INPROGRESS) {
+		*addrs = q->addrs;
+		q->addrs = NULL;
 	}
-	return err;
+	return error;
 }
 
 void resolve_drop(struct resolve *q)

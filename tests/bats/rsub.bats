@@ -267,6 +267,22 @@ two words' ]
 	stop frozen
 }
 
+@test "name servers that are silent hold nothing up: rsub and rpub end when they are told to" {
+	cc -shared -fPIC -o silent-names.so "$ROOT/tests/bats/silent-names.c"
+	export REDIS_URL=redis://cache:6379
+	spawn sub env LD_PRELOAD="$PWD/silent-names.so" rsub news
+	wait_file_contains sub.err 'asked for cache'
+	stop sub
+	wait_exit sub
+	[ "$status" -eq 0 ]
+	spawn_fed pub env LD_PRELOAD="$PWD/silent-names.so" rpub news
+	wait_file_contains pub.err 'asked for cache'
+	stop pub
+	stop pub INT
+	wait_exit pub
+	[ "$status" -eq 111 ]
+}
+
 @test "rsub is ready only when the last subscription is confirmed" {
 	mkfifo confirm
 	python3 -u - 3<>confirm >port <<-'EOP' &

@@ -84,6 +84,22 @@ bool member_ended_well(const struct member *m)
 			(WEXITSTATUS(m->wait_status) == 1 && (m->ours || !member_failed(m))));
 }
 
+static const char *name_of_signal(int sig)
+{
+#define NAME(S) [S] = #S
+	static const char *const names[] = {NAME(SIGHUP), NAME(SIGINT), NAME(SIGQUIT), NAME(SIGILL),
+		NAME(SIGTRAP), NAME(SIGABRT), NAME(SIGBUS), NAME(SIGFPE), NAME(SIGKILL),
+		NAME(SIGUSR1), NAME(SIGSEGV), NAME(SIGUSR2), NAME(SIGPIPE), NAME(SIGALRM),
+		NAME(SIGTERM), NAME(SIGSTKFLT), NAME(SIGCHLD), NAME(SIGCONT), NAME(SIGSTOP),
+		NAME(SIGTSTP), NAME(SIGTTIN), NAME(SIGTTOU), NAME(SIGURG), NAME(SIGXCPU),
+		NAME(SIGXFSZ), NAME(SIGVTALRM), NAME(SIGPROF), NAME(SIGWINCH), NAME(SIGPOLL),
+		NAME(SIGPWR), NAME(SIGSYS)};
+#undef NAME
+	size_t count = sizeof(names) / sizeof(*names);
+
+	return (size_t)sig < count && names[sig] ? names[sig] : "SIG?";
+}
+
 void member_describe(const struct member *m, char *text, size_t size)
 {
 	int code = WEXITSTATUS(m->wait_status);
@@ -95,9 +111,7 @@ void member_describe(const struct member *m, char *text, size_t size)
 	}
 	if (WIFSIGNALED(m->wait_status)) {
 		int sig = WTERMSIG(m->wait_status);
-		const char *abbreviation = sigabbrev_np(sig);
-
-		snprintf(text, size, "killed by SIG%s%s", abbreviation ? abbreviation : "?",
+		snprintf(text, size, "killed by %s%s", name_of_signal(sig),
 			m->forced		 ? " of ours"
 				: was_asked(m)	 ? " that asked it to stop"
 				: sig == SIGPIPE ? ", its reader had gone"

@@ -468,8 +468,10 @@ int main(int argc, char **argv)
 
 	/* librdkafka's threads, four a client, share what is free; what a large answer took is
 	 * given back. */
+#ifdef M_ARENA_MAX
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+#endif
 	parse_options(argc, argv);
 	take_options(k);
 	stats_open(&k->stats);
