@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 
-/* The same with each C library: the one's own size is 8 MiB, the other's 128 KiB. */
+/* Else it is the C library that chooses: 8 MiB, or 128 KiB, which are few for a resolver. */
 enum { STACK_BYTES = 1 << 20 };
 
 bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
