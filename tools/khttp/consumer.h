@@ -15,13 +15,15 @@
 
 /* Defaults of the instances' clients, for the list that kafka_conf_open is given. A client has a
  * fetch of each broker, and records that nobody has asked for yet: there may be a thousand clients.
- * A larger record comes all the same. */
+ * A larger record comes all the same. While a group's partitions are shared anew it waits for a
+ * member that has gone for as long as the longest max.poll.interval.ms of its members; an instance
+ * is served each second, whatever its client does. */
 #define CONSUMER_DEFAULTS                                                                          \
 	{"queued.min.messages", "10000"}, {"queued.max.messages.kbytes", "1024"},                  \
 		{"fetch.max.bytes", "1048576"}, {"fetch.message.max.bytes", "524288"},             \
                                                                                                    \
 		{"fetch.queue.backoff.ms", "1"}, {"session.timeout.ms", "10000"},                  \
-		{"heartbeat.interval.ms", "1000"},                                                 \
+		{"heartbeat.interval.ms", "1000"}, {"max.poll.interval.ms", "30000"},              \
 		{"topic.metadata.refresh.interval.ms", "10000"},                                   \
 	{                                                                                          \
 		"allow.auto.create.topics", "true"                                                 \

@@ -222,6 +222,10 @@ struct kafka_conf khttp_consumer_conf(const struct khttp *k)
 
 	/* A producer's limit, which a consumer's fetch.max.bytes may not be below. */
 	rd_kafka_conf_set(c.rd, "message.max.bytes", "1000", NULL, 0);
+	/* Which may not be shorter than a session, however long that was made. */
+	if (kafka_conf_int(&c, "max.poll.interval.ms") < kafka_conf_int(&c, "session.timeout.ms"))
+		rd_kafka_conf_set(c.rd, "max.poll.interval.ms",
+			kafka_conf_text(&c, "session.timeout.ms"), NULL, 0);
 	return c;
 }
 
