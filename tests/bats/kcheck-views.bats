@@ -175,3 +175,44 @@ which is beyond the end, 10: the topic was truncated, or made anew\"" ]
 		[ "$output" = "kcheck: $option: a name has at most 32767 bytes; try 'kcheck --help'" ]
 	done
 }
+
+# mute API TIMES: a way to the broker on which a request of this kind is passed on so often, and then swallowed.
+mute() {
+	spawn "mute$1" python3 -uc 'import socket, struct, sys, threading
+port, api, times = map(int, sys.argv[1:])
+def back(b, a):
+    while data := b.recv(65536):
+        a.sendall(data)
+def serve(a):
+    left, stream, b = times, a.makefile("rb"), socket.create_connection(("127.0.0.1", port))
+    threading.Thread(target=back, args=(b, a), daemon=True).start()
+    while head := stream.read(4):
+        body = stream.read(struct.unpack(">i", head)[0])
+        if struct.unpack(">h", body[:2])[0] == api:
+            left -= 1
+        if left >= 0:
+            b.sendall(head + body)
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1])
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()' "${KAFKA_BROKERS##*:}" "$@" </dev/null
+	wait_lines "mute$1.out" 1
+	MUTE=(-b "$KAFKA_BROKERS" --resolve "$KAFKA_BROKERS:127.0.0.1:$(<"mute$1.out")" --timeout 3s)
+}
+
+@test "a question about a group or a topic that is not answered in time is 99, and told" {
+	local api who
+	topic=$(new_topic)
+	kproduce "$topic" <<<1
+	run -0 kread -g late --commit written -e "$topic"
+	for api in 10 15 9; do
+		mute "$api" 0
+		run -99 kcheck "${MUTE[@]}" -g late
+		who='its coordinator'
+		[ "$api" != 10 ] || who='the broker that was asked for its coordinator'
+		[[ ${lines[-1]} == *"group 'late': $who does not answer within --timeout"* ]]
+	done
+	mute 3 1
+	run -99 kcheck "${MUTE[@]}" -t "$topic"
+	[[ ${lines[-1]} == *"topic '$topic': the broker that was asked does not answer within --timeout"* ]]
+}

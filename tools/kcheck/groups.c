@@ -50,6 +50,18 @@ static int fail(struct view_group *g, int status, const char *text, const char *
 	return -1;
 }
 
+/* @who has not answered the last question, or not as Kafka does. */
+static int fail_answer(struct view_group *g, const struct talk *t, const char *who)
+{
+	char text[120];
+
+	snprintf(text, sizeof(text), "%s %s", who,
+		t->done				  ? "gives an answer that is none of Kafka's"
+			: t->fault == TALK_SILENT ? "does not answer within --timeout"
+						  : "closes the connection without an answer");
+	return fail(g, !t->done && t->fault == TALK_SILENT ? EXIT_TIMEOUT : EXIT_TEMP, text, "");
+}
+
 static int fail_code(const struct views *v, struct view_group *g, int16_t error)
 {
 	check_group_error(&g->verdict, g->name, v->check->conf->as.login.user, error);
@@ -80,7 +92,7 @@ static int find_coordinator(struct views *v, struct view_group *g, struct query_
 			return fail(g, views_status(v), "no broker can be asked", "");
 		query_put_find_coordinator(b, version, g->name);
 		if (!views_ask(v, t) || query_read_find_coordinator(t->answer, version, c))
-			return fail(g, EXIT_TEMP, "no broker tells its coordinator", "");
+			return fail_answer(g, t, "the broker that was asked for its coordinator");
 		if (!c->error)
 			return 0;
 		if (!check_group_is_passing(c->error) || !may_ask_again(v))
@@ -126,10 +138,10 @@ static int ask_consumer_group(struct views *v, struct view_group *g, struct talk
 		return 0;
 	query_put_consumer_group(b, g->name);
 	if (!views_ask(v, t))
-		return fail(g, EXIT_TEMP, "its coordinator does not answer", "");
+		return fail_answer(g, t, "its coordinator");
 	if (query_read_consumer_group(t->answer, &found)) {
 		query_group_free(&found);
-		return fail(g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
+		return fail_answer(g, t, "its coordinator");
 	}
 	if (found.error == PROTO_GROUP_NOT_FOUND) {
 		query_group_free(&found);
@@ -152,11 +164,8 @@ static int ask_group(struct views *v, struct view_group *g, struct talk *t)
 			return 0;
 		query_group_free(&g->group);
 		query_put_describe_groups(b, version, g->name);
-		if (!views_ask(v, t))
-			return fail(g, EXIT_TEMP, "its coordinator does not answer", "");
-		if (query_read_describe_groups(t->answer, version, &g->group))
-			return fail(
-				g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
+		if (!views_ask(v, t) || query_read_describe_groups(t->answer, version, &g->group))
+			return fail_answer(g, t, "its coordinator");
 	} while (check_group_is_passing(g->group.error) && may_ask_again(v));
 	if (g->group.error)
 		return fail_code(v, g, g->group.error);
@@ -172,10 +181,8 @@ static int ask_committed(struct views *v, struct view_group *g, struct talk *t)
 	if (!b)
 		return 0;
 	query_put_offset_fetch(b, g->name);
-	if (!views_ask(v, t))
-		return fail(g, EXIT_TEMP, "its coordinator does not answer", "");
-	if (query_read_offset_fetch(t->answer, version, &error, &g->committed))
-		return fail(g, EXIT_TEMP, "its coordinator's answer is none of Kafka's", "");
+	if (!views_ask(v, t) || query_read_offset_fetch(t->answer, version, &error, &g->committed))
+		return fail_answer(g, t, "its coordinator");
 	return error ? fail_code(v, g, error) : 0;
 }
 

@@ -252,10 +252,13 @@ static void seek(struct views *v, struct view_topics *out)
 static void not_told(const struct views *v, struct view_topics *out, const char *name)
 {
 	struct check_verdict *w = &out->list[out->count].verdict;
+	bool is_late = wake_now_us() >= v->until_us;
 
 	out->list[out->count++].t = (struct proto_topic){.name = (char *)(uintptr_t)name};
-	w->status = views_status(v);
-	snprintf(w->text, sizeof(w->text), "topic '%s': no broker can be asked", name);
+	w->status = is_late ? EXIT_TIMEOUT : views_status(v);
+	snprintf(w->text, sizeof(w->text), "topic '%s': %s", name,
+		is_late ? "the broker that was asked does not answer within --timeout"
+			: "no broker can be asked");
 }
 
 void views_topics(struct views *v, const char *const *names, struct view_topics *out)
