@@ -197,9 +197,10 @@ print(s.getsockname()[1])
 while True:
     threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()' "${KAFKA_BROKERS##*:}" "$@" </dev/null
 	wait_lines "mute$1.out" 1
-	MUTE=(-b "$KAFKA_BROKERS" --resolve "$KAFKA_BROKERS:127.0.0.1:$(<"mute$1.out")" --timeout 3s)
+	MUTE=(-b "$KAFKA_BROKERS" --resolve "$KAFKA_BROKERS:127.0.0.1:$(<"mute$1.out")" --timeout 6s)
 }
 
+# bats test_tags=once
 @test "a question about a group or a topic that is not answered in time is 99, and told" {
 	local api who
 	topic=$(new_topic)
