@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Preloaded: the name servers are silent. Says "asked" for each name. */
+/* Preloaded: the name servers are silent. Says "asked for NAME" of each. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
