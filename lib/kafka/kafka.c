@@ -122,7 +122,8 @@ bool kafka_is_config_error(rd_kafka_resp_err_t err)
 	}
 }
 
-/* Two processes that both came back would take each other's place for ever. */
+/* Two processes that both came back would take each other's place for ever. One of them has been
+ * assigned partitions by then. */
 static bool judge_fenced(struct kafka *k, rd_kafka_resp_err_t err)
 {
 	char id[256] = "", why[512];
@@ -137,6 +138,10 @@ static bool judge_fenced(struct kafka *k, rd_kafka_resp_err_t err)
 	if (k->session_was_over)
 		trouble_set(&k->trouble, EXIT_TEMP,
 			"the session was over, and group.instance.id '%s' is taken: by an older request of this process, or by another one",
+			id);
+	else if (!k->was_assigned)
+		trouble_set(&k->trouble, EXIT_TEMP,
+			"group.instance.id '%s' was taken before the group gave out partitions: by an older request of a process that has ended, or by another process, which needs one of its own",
 			id);
 	else
 		trouble_set(&k->trouble, EXIT_PERM,

@@ -34,6 +34,7 @@ struct kafka {
 	void *refusal_ctx;
 	bool own_debug, tells_refusals;
 	_Atomic bool session_was_over; /* of a consumer in a group; set by a thread of librdkafka */
+	bool was_assigned; /* so has its group, at least once */
 	int wake_in;
 	pthread_t ender;
 	bool ends;
@@ -137,6 +138,14 @@ void kafka_tell_refusals(struct kafka *k, bool on);
 static inline void kafka_taken(struct kafka *k, size_t messages, size_t bytes, size_t left)
 {
 	fetchers_taken(&k->fetchers, k->rk, messages, bytes, left);
+}
+
+/* A consumer reports that its group has given it partitions, or none. Who takes its
+ * group.instance.id from then on is another process; before, it may be a request of a process that
+ * has ended, for a broker that comes back takes such a request late. */
+static inline void kafka_assigned(struct kafka *k)
+{
+	k->was_assigned = true;
 }
 
 /* What rd_kafka_poll would hand to a callback, where the client's queue is polled for events. */

@@ -112,6 +112,28 @@ owners() {
 	wait_lines two.out 1
 }
 
+# A broker that comes back may take the request of a process that was killed after the one of the process behind it.
+@test "a group.instance.id that is taken before the group gave out partitions is 111: who took it may be dead" {
+	topic=$(new_topic)
+	group=$(unique group)
+	echo first | kproduce "$topic"
+	# The group waits for it, two minutes.
+	spawn silent "$ROOT/tests/bats/silent-member" "$KAFKA_BROKERS" "$group" "$topic" 120000
+	wait_file_contains silent.out 'heartbeat 0'
+	spawn late kread -g "$group" --commit written -X group.instance.id=m1 "${LONG[@]}" "$topic" </dev/null
+	wait_for 'kcheck --json -g "$group" | jq -e "select(.group) | .members | any(.id | startswith(\"m1\"))"'
+	"$ROOT/tests/bats/silent-member" "$KAFKA_BROKERS" "$group" "$topic" 120000 m1
+	wait_exit late
+	[ "$status" -eq 111 ]
+	[ ! -s late.out ]
+	[ "$(cat late.err)" = "kread: group.instance.id 'm1' was taken before the group gave out partitions: by an older request of a process that has ended, or by another process, which needs one of its own" ]
+	# The next one takes it over.
+	spawn next kread -g "$group" --commit written -X group.instance.id=m1 "${LONG[@]}" "$topic" </dev/null
+	wait_for 'kcheck --json -g "$group" | jq -e "select(.group) | .members | any(.id | startswith(\"m1\"))"'
+	stop silent
+	wait_lines next.out 1
+}
+
 # bats test_tags=newest
 @test "group.protocol=consumer: with a librdkafka that has it the group is read and goes on where it was; else that is said" {
 	local version

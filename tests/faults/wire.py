@@ -61,13 +61,16 @@ class Broker:
             data += piece
         return data
 
+    def send(self, api, version, body):
+        if not self.sock:
+            host, _, port = self.address.rpartition(":")
+            self.sock = socket.create_connection((host, int(port)), self.timeout_s)
+        message = struct.pack(">hhi", api, version, 1) + string("faults") + body
+        self.sock.sendall(struct.pack(">i", len(message)) + message)
+
     def call(self, api, version, body):
         try:
-            if not self.sock:
-                host, _, port = self.address.rpartition(":")
-                self.sock = socket.create_connection((host, int(port)), self.timeout_s)
-            message = struct.pack(">hhi", api, version, 1) + string("faults") + body
-            self.sock.sendall(struct.pack(">i", len(message)) + message)
+            self.send(api, version, body)
             reply = Reader(self.read(struct.unpack(">i", self.read(4))[0]))
             reply.get("i")
             return reply

@@ -362,6 +362,7 @@ static void on_rebalance(
 	if (i->leaving)
 		release(i);
 	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		kafka_assigned(&i->kafka);
 		give(i, list);
 		return;
 	}

@@ -416,6 +416,7 @@ void group_on_rebalance(
 	for (size_t i = 0; i < g->parts->part_count; i++)
 		g->parts->parts[i].paused = true;
 	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		kafka_assigned(g->kafka);
 		keeper_cancel(g->keeper);
 		if (g->arriving)
 			rd_kafka_topic_partition_list_destroy(g->arriving);
