@@ -171,9 +171,9 @@ static void start_kafka(struct kread *r)
 		{"session.timeout.ms", r->group.name ? "7000" : NULL},
 		{"heartbeat.interval.ms", r->group.name ? "1000" : NULL},
 		{"group.instance.id", has_end(r) ? NULL : member_name()},
-		/* How long a broker that is cut off in silence is waited for. */
+		/* How long a broker cut off in silence, and a join whose question was lost, wait. */
 		{"socket.timeout.ms", "20000"},
-		{"topic.metadata.refresh.interval.ms", r->parts.follow_new ? "10000" : "300000"},
+		{"topic.metadata.refresh.interval.ms", r->parts.follow_new ? "10000" : "30000"},
 		{0},
 	};
 	const struct kafka_prop own[] = {
