@@ -116,14 +116,18 @@ void judge_advise_address(struct judge *j)
 	const struct check *c = j->c;
 	const struct check_listener *l = j->l, *via = c->via;
 	bool alone = via && c->via_address->talk.metadata.broker_count == 1;
+	char to[INET6_ADDRSTRLEN + 24];
 
+	if ((!l->broker_count || !via) && l->is_mapped) {
+		judge_advise(j, "correct --resolve %s:%s:%s, or leave it away", l->name,
+			judge_bracket(l->to_host, to, sizeof(to)), l->to_port);
+		return;
+	}
 	if (!l->broker_count || !via) {
 		judge_advise(j, "start the broker there, or name another address: -b HOST:PORT");
 		return;
 	}
 	if (!l->is_bootstrap && alone) {
-		char to[INET6_ADDRSTRLEN + 24];
-
 		judge_advise(j, "here: --resolve %s:%s%s%s", l->name,
 			judge_bracket(c->via_address->text, to, sizeof(to)),
 			strcmp(l->port, via->to_port) ? ":" : "",
@@ -203,7 +207,7 @@ void judge_unreached(struct judge *j)
 			j->a->text, j->l->to_port, whose);
 	if (t->fault == TALK_SILENT)
 		judge_advise(j, "look at firewalls and security groups between here and there");
-	if (t->fault != TALK_SILENT || *whose)
+	if (t->fault != TALK_SILENT || *whose || j->l->is_mapped)
 		judge_advise_address(j);
 }
 
@@ -243,7 +247,7 @@ static bool judge_cluster(struct judge *j, const struct check_address *good)
 	judge_say(j, j->l->is_bootstrap ? EXIT_PERM : EXIT_TEMP,
 		"a broker of another cluster answers there, %.64s; %s is of the cluster %.64s",
 		here, via->name, first);
-	if (j->l->is_bootstrap)
+	if (j->l->is_bootstrap && !j->l->is_mapped)
 		judge_advise(j, "name brokers of one cluster: -b HOST:PORT");
 	else
 		judge_advise_address(j);

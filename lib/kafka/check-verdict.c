@@ -35,7 +35,7 @@ static void advise_protocol(struct judge *j, const char *protocol)
 
 static void advise_broker(struct judge *j)
 {
-	if (j->l->is_bootstrap)
+	if (j->l->is_bootstrap && !j->l->is_mapped)
 		judge_advise(j, "name the address of a broker: -b HOST:PORT");
 	else
 		judge_advise_address(j);

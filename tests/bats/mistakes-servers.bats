@@ -190,6 +190,23 @@ while True:
 	[ -z "$stderr" ]
 }
 
+@test "a --resolve that leads to a wrong place is named as what is to be corrected; of a topic not asked about nothing is told" {
+	local place=127.0.0.1:$(free_port) name remedy options
+	for name in "$KAFKA_BROKERS" kafka.test:9092; do
+		options=(-b "$name" --resolve "$name:$place")
+		remedy="correct --resolve $name:$place, or leave it away"
+		run -111 --separate-stderr kcheck "${options[@]}" -t orders
+		[[ $output == *"remedy: $remedy"* ]]
+		[[ $output == *$'\nFAIL  topic orders\n'* ]]
+		kcheck --json "${options[@]}" -t orders >json || true
+		[ "$(jq -c 'select(.topic) | [.min_insync_replicas, .partitions]' json)" = '[null,[]]' ]
+		spawn reads kread "${options[@]}" -e orders </dev/null
+		wait_file_contains reads.err "($remedy)"
+		stop reads
+		wait_exit reads
+	done
+}
+
 @test "forms of --resolve that are none are told, with what is wrong" {
 	table <<-'END'
 		kcheck -b x --resolve '*.kafka.test:9092:127.0.0.1'

@@ -116,8 +116,9 @@ void show_topic(const struct show *s, struct buf *b, const struct view_topic *t,
 	paint(s, b, !t->verdict.status, t->verdict.status ? "FAIL" : "good");
 	buf_puts(b, "  topic ");
 	paint_text(b, t->t.name);
-	buf_printf(b, "  %d %s", t->t.partition_count,
-		PLURAL(t->t.partition_count, "partition", "partitions"));
+	if (t->ends)
+		buf_printf(b, "  %d %s", t->t.partition_count,
+			PLURAL(t->t.partition_count, "partition", "partitions"));
 	if (t->min_isr >= 0)
 		buf_printf(b, "  min.insync.replicas %d", t->min_isr);
 	buf_putc(b, '\n');

@@ -254,6 +254,7 @@ static void not_told(const struct views *v, struct view_topics *out, const char 
 	struct check_verdict *w = &out->list[out->count].verdict;
 	bool is_late = wake_now_us() >= v->until_us;
 
+	out->list[out->count].min_isr = -1;
 	out->list[out->count++].t = (struct proto_topic){.name = (char *)(uintptr_t)name};
 	w->status = is_late ? EXIT_TIMEOUT : views_status(v);
 	snprintf(w->text, sizeof(w->text), "topic '%s': %s", name,

@@ -31,7 +31,7 @@ struct view_topic {
 	int min_isr; /* min.insync.replicas; -1: not told */
 	struct view_ends {
 		int64_t begin, end, at; /* -1: not told; at: -1 also when nothing is that late */
-	} * ends; /* of each partition */
+	} * ends; /* of each partition; NULL: nothing was told of the topic */
 	struct check_verdict verdict;
 };
 struct view_topics {
