@@ -85,6 +85,9 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 		kafka_doubts(k);
 		is_quiet = true;
 	}
+	/* The error that follows is a warning while the last token serves. */
+	if (strcmp(facility, "OIDC") == 0 && brokers_answered_ms(&k->brokers))
+		is_quiet = true;
 	for (const char *const *q = quiet; *q; q++)
 		is_quiet = is_quiet || strcmp(facility, *q) == 0;
 	if (is_quiet)

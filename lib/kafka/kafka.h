@@ -41,7 +41,8 @@ struct kafka {
 	struct kafka_conf
 		reach; /* what a diagnosis dials, with the secrets as they were read last */
 	struct token_source token;
-	/* the end of the token about which it was said that there is no other */
+	/* the end of the token about which it was said that there is no other; of one that
+	 * librdkafka got by itself, when it could not get another */
 	int64_t token_warned_ms;
 	uint64_t secrets_stamp;
 	int64_t secrets_ms; /* when they are looked at next */

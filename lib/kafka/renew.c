@@ -18,6 +18,7 @@ enum {
 	LOOK_MS = 1000, /* between two looks at the files */
 	PAIR_MS = 10000, /* a certificate and its key come one after the other */
 	LOGIN_MS = 10000, /* a login or a handshake that began before may fail so much later */
+	STREAK_MS = 120000, /* librdkafka asks for a token again within a minute */
 };
 
 static void set_credentials(struct kafka *k)
@@ -147,16 +148,17 @@ bool kafka_renew_certs(struct kafka *k, rd_kafka_resp_err_t err)
 	return certs->renewed_ms && now_ms - certs->renewed_ms < LOGIN_MS;
 }
 
+static const char no_token[] = "Failed to acquire SASL OAUTHBEARER token: ";
+
 /* There was a token, and the command fails now. */
 static bool renew_token(struct kafka *k, const char *text)
 {
-	static const char failed[] = "Failed to acquire SASL OAUTHBEARER token: ";
 	int64_t end_ms = k->token.end_ms;
 
 	if (!end_ms)
 		return false;
-	if (strncmp(text, failed, sizeof(failed) - 1) == 0)
-		text += sizeof(failed) - 1;
+	if (strncmp(text, no_token, sizeof(no_token) - 1) == 0)
+		text += sizeof(no_token) - 1;
 	else if (k->token_warned_ms != end_ms)
 		return false;
 	if (wake_epoch_ms() >= end_ms)
@@ -169,6 +171,27 @@ static bool renew_token(struct kafka *k, const char *text)
 	return true;
 }
 
+/* The same of tokens that librdkafka gets by itself. It does not tell when the last one ends: the
+ * broker that refuses it does, perhaps before it is told that there is no other. */
+static bool renew_own_token(struct kafka *k, const char *text)
+{
+	int64_t now_ms = wake_epoch_ms();
+
+	if (strcmp(kafka_conf_text(&k->reach, "sasl.oauthbearer.method"), "oidc") != 0 ||
+		!brokers_answered_ms(&k->brokers))
+		return false;
+	if (strncmp(text, no_token, sizeof(no_token) - 1) != 0) {
+		trouble_set(&k->trouble, EXIT_TEMP, "the token is over, and there is no other: %s",
+			text);
+		return true;
+	}
+	if (now_ms - k->token_warned_ms > STREAK_MS)
+		msg_warn("%s; trying again, the last token serves until it is over",
+			text + sizeof(no_token) - 1);
+	k->token_warned_ms = now_ms;
+	return true;
+}
+
 bool kafka_renew_login(struct kafka *k, rd_kafka_resp_err_t err, const char *text)
 {
 	int64_t now_ms = wake_now_ms();
@@ -176,7 +199,7 @@ bool kafka_renew_login(struct kafka *k, rd_kafka_resp_err_t err, const char *tex
 	if (err != RD_KAFKA_RESP_ERR__AUTHENTICATION &&
 		err != RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED)
 		return false;
-	if (renew_token(k, text))
+	if (renew_token(k, text) || renew_own_token(k, text))
 		return true;
 	k->secrets_ms = now_ms;
 	kafka_renew(k, now_ms);

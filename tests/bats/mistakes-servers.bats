@@ -191,7 +191,8 @@ while True:
 }
 
 @test "a --resolve that leads to a wrong place is named as what is to be corrected; of a topic not asked about nothing is told" {
-	local place=127.0.0.1:$(free_port) name remedy options
+	local place name remedy options
+	place=127.0.0.1:$(free_port)
 	for name in "$KAFKA_BROKERS" kafka.test:9092; do
 		options=(-b "$name" --resolve "$name:$place")
 		remedy="correct --resolve $name:$place, or leave it away"

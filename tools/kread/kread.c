@@ -171,7 +171,7 @@ static void start_kafka(struct kread *r)
 		{"session.timeout.ms", r->group.name ? "7000" : NULL},
 		{"heartbeat.interval.ms", r->group.name ? "1000" : NULL},
 		{"group.instance.id", has_end(r) ? NULL : member_name()},
-		/* How long a broker cut off in silence, and a join whose question was lost, wait. */
+		/* How long a broker cut off in silence, and a join without answer, wait. */
 		{"socket.timeout.ms", "20000"},
 		{"topic.metadata.refresh.interval.ms", r->parts.follow_new ? "10000" : "30000"},
 		{0},
