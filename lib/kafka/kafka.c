@@ -26,6 +26,9 @@
 /* librdkafka 2.0.2 waits for ever for partitions of a topic that was deleted meanwhile. */
 enum { STOP_S = 2, TICK_MS = 1000 };
 
+/* Of group.protocol=consumer (KIP-848); librdkafka has it from 2.4 on. */
+#define UNRELEASED_INSTANCE_ID ((rd_kafka_resp_err_t)111)
+
 /* ---- callbacks and verdicts ---- */
 
 static int on_resolve(const char *node, const char *service, const struct addrinfo *hints,
@@ -134,11 +137,16 @@ static bool judge_fenced(struct kafka *k, rd_kafka_resp_err_t err)
 
 	if (err == RD_KAFKA_RESP_ERR__FATAL && k->rk)
 		err = rd_kafka_fatal_error(k->rk, why, sizeof(why));
-	if (err != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || !k->rk)
+	if ((err != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && err != UNRELEASED_INSTANCE_ID) ||
+		!k->rk)
 		return false;
 	rd_kafka_conf_get(rd_kafka_conf(k->rk), "group.instance.id", id, &size);
+	if (err == UNRELEASED_INSTANCE_ID)
+		trouble_set(&k->trouble, EXIT_TEMP,
+			"group.instance.id '%s' is still a member's: of a process that was killed, until its session is over (group.consumer.session.timeout.ms at the broker), or of another process, and each needs one of its own",
+			id);
 	/* A broker that comes back may take a request of this process from before for another's. */
-	if (k->session_was_over)
+	else if (k->session_was_over)
 		trouble_set(&k->trouble, EXIT_TEMP,
 			"the session was over, and group.instance.id '%s' is taken: by an older request of this process, or by another one",
 			id);

@@ -164,3 +164,22 @@ owners() {
 	kread -q -g "$group" --commit written -X group.protocol=consumer --raw -c 6 "$topic" >two
 	[ "$(sort -n one two | xargs)" = "$(seq 10 | xargs)" ]
 }
+
+# bats test_tags=newest
+@test "group.protocol=consumer: an instance id that is still a member's is 111 at once, named; its member goes on" {
+	local version
+	version=$(kread -V | sed -n 's/.*librdkafka \([0-9.]*\).*/\1/p')
+	# What an older one says is told above.
+	[ "$(printf '%s\n' "$version" 2.4.0 | sort -V | head -n 1)" = 2.4.0 ] || return 0
+	topic=$(new_topic) group=$(unique group)
+	new=(-g "$group" --commit written -X group.protocol=consumer -X group.instance.id=m1 --raw)
+	echo first | kproduce "$topic"
+	spawn one kread "${new[@]}" "$topic" </dev/null
+	wait_lines one.out 1
+	run -111 --separate-stderr timeout 100 kread "${new[@]}" "$topic"
+	# shellcheck disable=SC2154 # set by run
+	[[ $stderr == "kread: group.instance.id 'm1' is still a member's: of a process that was killed, until its session is over "* ]]
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	echo second | kproduce "$topic"
+	wait_lines one.out 2
+}
