@@ -158,18 +158,13 @@ static int on_asked(SSL *ssl, void *arg)
 
 static void start(struct bytes_client *client, struct bytes *b);
 
-struct bytes_client *tls_open(const struct tls_config *config, struct trouble *why)
+static void make_context(struct tls_client *tls)
 {
-	struct tls_client *tls = mem_alloc(sizeof(*tls));
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
 	if (!ctx)
 		die(EXIT_TEMP, "out of memory");
-	*tls = (struct tls_client){.client = {start},
-		.ctx = ctx,
-		.any_host = config->any_host,
-		.any_cert = config->any_cert,
-		.no_trust = config->no_trust};
+	tls->ctx = ctx;
 	SSL_CTX_set_app_data(ctx, tls);
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
@@ -178,7 +173,27 @@ struct bytes_client *tls_open(const struct tls_config *config, struct trouble *w
 	SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
 	SSL_CTX_set_cert_cb(ctx, on_asked, NULL);
-	if (tls_read_files(ctx, config, why)) {
+}
+
+/* Who only looks may never connect, and OpenSSL's tables are 2.5 MB: they are made when it does. */
+static bool reads_nothing(const struct tls_config *c)
+{
+	return c->no_trust && !c->name && !c->cert_file && !c->cert_pem && !c->key_file &&
+		!c->key_pem && !c->keystore_file;
+}
+
+struct bytes_client *tls_open(const struct tls_config *config, struct trouble *why)
+{
+	struct tls_client *tls = mem_alloc(sizeof(*tls));
+
+	*tls = (struct tls_client){.client = {start},
+		.any_host = config->any_host,
+		.any_cert = config->any_cert,
+		.no_trust = config->no_trust};
+	if (reads_nothing(config))
+		return &tls->client;
+	make_context(tls);
+	if (tls_read_files(tls->ctx, config, why)) {
 		tls_free(&tls->client);
 		return NULL;
 	}
@@ -309,10 +324,13 @@ static void start(struct bytes_client *client, struct bytes *b)
 {
 	static const struct bytes_layer layer = {tls_shake, tls_read, tls_write, tls_close};
 	struct tls_client *tls = (struct tls_client *)client;
-	SSL *ssl = SSL_new(tls->ctx);
 	X509_VERIFY_PARAM *param;
 	struct tls_state *state;
+	SSL *ssl;
 
+	if (!tls->ctx)
+		make_context(tls);
+	ssl = SSL_new(tls->ctx);
 	if (!ssl || SSL_set_fd(ssl, b->fd) != 1)
 		die(EXIT_TEMP, "out of memory");
 	state = mem_alloc(sizeof(*state));
