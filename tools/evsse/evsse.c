@@ -250,7 +250,7 @@ static void parse_options(int argc, char **argv)
 	opt.clients =
 		arg_str0(NULL, "max-clients", "N", "others are told to come later (default 10000)");
 	opt.headers = arg_str0(NULL, "max-headers", "SIZE",
-		"of a request, and of what is sent at once (default 4K)");
+		"of a request, and of what is sent at once (default 3584)");
 	opt.idle = arg_str0(NULL, "idle", "TIME",
 		"a connection without a request is closed after so long (default 10s)");
 	opt.tokens = arg_file0(NULL, "token-file", "FILE",
@@ -352,7 +352,8 @@ static void open_server(struct evsse *s)
 {
 	const char *cert = opt_file(opt.cert, "--cert"), *key = opt_file(opt.key, "--key");
 	struct http_conf limits = {0};
-	int64_t bytes = opt_size(opt.headers, "--max-headers", 4 << 10);
+	/* With the answer 4 KiB, of a client's 6. */
+	int64_t bytes = opt_size(opt.headers, "--max-headers", 4096 - ANSWER_BYTES);
 
 	if (bytes < 1024 || bytes > 1 << 20)
 		opt_bad("--max-headers must be between 1K and 1M");
