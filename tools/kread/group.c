@@ -460,7 +460,7 @@ void group_take_reset(struct group *g, struct kafka_conf *conf)
 
 bool group_leave(struct group *g)
 {
-	/* It is no member: librdkafka would wait for the answer to a question that it never sends. */
+	/* It is no member: librdkafka would wait for the answer to what it never sends. */
 	if (!g->kafka->was_assigned && rd_kafka_fatal_error(g->kafka->rk, NULL, 0))
 		return true;
 	if (!g->closing) {
