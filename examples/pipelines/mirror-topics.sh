@@ -15,13 +15,17 @@ copied() {
 	[ "$(kread -q -b "$NEW" -e orders | wc -l)" -ge 100 ]
 }
 until_true copied
-# A killed member is started anew.
+# A killed member is started anew, and copies again what it had not yet told.
 killed=$(pgrep -P "$mirror" -x kwrite)
 anew() {
 	now=$(pgrep -P "$mirror" -x kwrite) && [ "$now" != "$killed" ]
 }
+told() {
+	kcheck -b "$OLD" -g mirror --json | jq -e 'select(.group) | .lag == 0' >/dev/null
+}
 kill -KILL "$killed"
 until_true anew
+until_true told
 stop "$mirror"
 kread -b "$NEW" -g orders-app --commit written --offsets-from offsets-of-old --old "$OLD" orders >rest &
 reader=$!
