@@ -118,13 +118,13 @@ void judge_advise_address(struct judge *j)
 	bool alone = via && c->via_address->talk.metadata.broker_count == 1;
 	char to[INET6_ADDRSTRLEN + 24];
 
-	if ((!l->broker_count || !via) && l->is_mapped) {
-		judge_advise(j, "correct --resolve %s:%s:%s, or leave it away", l->name,
-			judge_bracket(l->to_host, to, sizeof(to)), l->to_port);
-		return;
-	}
 	if (!l->broker_count || !via) {
-		judge_advise(j, "start the broker there, or name another address: -b HOST:PORT");
+		if (l->is_mapped)
+			judge_advise(j, "correct --resolve %s:%s:%s, or leave it away", l->name,
+				judge_bracket(l->to_host, to, sizeof(to)), l->to_port);
+		else
+			judge_advise(
+				j, "start the broker there, or name another address: -b HOST:PORT");
 		return;
 	}
 	if (!l->is_bootstrap && alone) {
