@@ -316,6 +316,7 @@ static void nothing_waits_for_a_broker_that_does_not_answer(void **state)
 
 /* ---- what librdkafka may change ---- */
 
+/* The name is that of the first answer: librdkafka's thread writes it once, before it counts. */
 static struct {
 	int answered;
 	char broker[256];
@@ -330,7 +331,8 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	(void)opaque;
 	if (err || api == 18)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;
-	snprintf(seen.broker, sizeof(seen.broker), "%s", broker);
+	if (!seen.answered)
+		snprintf(seen.broker, sizeof(seen.broker), "%s", broker);
 	__atomic_add_fetch(&seen.answered, 1, __ATOMIC_RELEASE);
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -424,17 +426,12 @@ static void close_reader(struct reader *r)
 	kafka_stop(&r->k);
 }
 
-/* A reader that wakes librdkafka's fetching ends before one that does not; where librdkafka has a
- * property for that, nothing is to be woken. */
-static void fetching_goes_on_when_there_is_room_again(void **state)
+/* How many messages a reader that does not wake has when one that does has all. */
+static int left_behind(int64_t until, bool knows)
 {
 	static struct reader woken, left;
-	int64_t until = wake_now_ms() + LIMIT_MS;
-	bool knows = *kafka_conf_text(
-		&(struct kafka_conf){.rd = rd_kafka_conf_new()}, "fetch.queue.backoff.ms");
 
-	(void)state;
-	fill_topic("full");
+	woken.count = left.count = 0;
 	open_reader(&left, "full");
 	open_reader(&woken, "full");
 	assert_int_equal(woken.k.fetchers.may_wake, !knows);
@@ -445,10 +442,25 @@ static void fetching_goes_on_when_there_is_room_again(void **state)
 		poll(NULL, 0, 5);
 	}
 	assert_int_equal(woken.count, MESSAGES);
-	if (!knows)
-		assert_true(left.count < MESSAGES);
 	close_reader(&woken);
 	close_reader(&left);
+	return left.count;
+}
+
+/* A reader that wakes librdkafka's fetching ends long before one that does not, which has a queue's
+ * worth a second; where librdkafka has a property for that, nothing is to be woken. On a machine
+ * that lets us run only once a second there is no difference, so that it is tried again. */
+static void fetching_goes_on_when_there_is_room_again(void **state)
+{
+	int64_t until = wake_now_ms() + LIMIT_MS;
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	bool knows = *kafka_conf_text(&(struct kafka_conf){.rd = conf}, "fetch.queue.backoff.ms");
+
+	(void)state;
+	rd_kafka_conf_destroy(conf);
+	fill_topic("full");
+	while (left_behind(until, knows) >= MESSAGES / 2 && !knows)
+		assert_true(wake_now_ms() < until);
 }
 
 int main(void)
