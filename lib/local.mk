@@ -22,6 +22,7 @@ lib_libevpipe_a_SOURCES = \
 	lib/base/progress.c lib/base/progress.h \
 	lib/base/prom.c lib/base/prom.h \
 	lib/base/sorted.h \
+	lib/base/spin.c lib/base/spin.h \
 	lib/base/text.c lib/base/text.h \
 	lib/base/thread.c lib/base/thread.h \
 	lib/base/trouble.c lib/base/trouble.h \

@@ -3,6 +3,7 @@
 #include "kafka/liveness.h"
 
 #include "base/msg.h"
+#include "base/spin.h"
 #include "base/wake.h"
 
 #include <errno.h>
@@ -74,7 +75,12 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-/* librdkafka makes a pipe to wake the thread of each broker, and without one, which it does not say
+/* An idempotent producer has one batch of a partition on its way, or five messages. While there is
+ * more to send, the thread that sends it polls without waiting until the answer is there (2.0.2 to
+ * 2.15.1: rd_kafka_toppar_producer_serve asks to be woken at once, and then returns for what is on
+ * its way): a frozen broker costs a core, and one that is far away a part of it.
+ *
+ * librdkafka makes a pipe to wake the thread of each broker, and without one, which it does not say
  * (2.0.2), the thread looks for work once a second. */
 static rd_kafka_resp_err_t on_thread(
 	rd_kafka_t *rk, rd_kafka_thread_type_t type, const char *name, void *opaque)
@@ -82,9 +88,11 @@ static rd_kafka_resp_err_t on_thread(
 	struct liveness *l = opaque;
 	int fds[2];
 
-	(void)rk, (void)name;
+	(void)name;
 	if (type != RD_KAFKA_THREAD_BROKER)
 		return RD_KAFKA_RESP_ERR_NO_ERROR;
+	if (rd_kafka_type(rk) == RD_KAFKA_PRODUCER)
+		spin_end();
 	if (pipe2(fds, O_CLOEXEC) == 0) {
 		close(fds[0]);
 		close(fds[1]);

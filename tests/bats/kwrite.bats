@@ -584,6 +584,28 @@ teardown_file() {
 	[ "$status" -eq 0 ]
 }
 
+# librdkafka's thread would poll without waiting until it is answered, and take a core for that.
+@test "a broker that is frozen costs no CPU, though there is more to send" {
+	local tid
+	kmock_start -t to:1
+	spawn_fed fed kwrite -t to --pass
+	records 1 10 >&7
+	wait_lines fed.out 10
+	stop kmock STOP
+	records 11 20000 >&7
+	tid=$(grep -l '^rdk:broker1$' /proc/"$(pid_of fed)"/task/*/comm)
+	tid=${tid%/comm}
+	spawn tracer strace -p "${tid##*/}" -o trace -e trace=poll,ppoll </dev/null
+	wait_lines trace 1000
+	stop tracer
+	wait_exit tracer
+	stop kmock CONT
+	exec 7>&-
+	wait_exit fed
+	[ "$status" -eq 0 ]
+	tail -n 900 trace | grep -q -e 'tv_nsec=1000000}' -e ', 1) *= 0'
+}
+
 # ---- options ----
 
 @test "--metrics counts what was delivered and what was refused" {

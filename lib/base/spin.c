@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
+#include "base/spin.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EMPTY_MAX = 2 };
+
+static _Thread_local bool may_spin;
+static _Thread_local unsigned empty; /* polls without waiting and without an event, in a row */
+
+void spin_end(void)
+{
+	may_spin = true;
+}
+
+/* The system call that libc makes. */
+static int wait_for(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+#ifdef SYS_poll
+	return (int)syscall(SYS_poll, fds, count, timeout_ms);
+#else
+	struct timespec t = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
+
+	return ppoll(fds, count, timeout_ms < 0 ? NULL : &t, NULL);
+#endif
+}
+
+int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	bool waits = timeout_ms != 0;
+	int n = wait_for(fds, count, may_spin && !waits && empty >= EMPTY_MAX ? 1 : timeout_ms);
+
+	empty = n || waits ? 0 : empty + 1;
+	return n;
+}
+
+/* What glibc makes of poll() in a library that is built with _FORTIFY_SOURCE, as Debian's are. */
+int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size);
+int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size)
+{
+	if (size / sizeof(*fds) < count)
+		abort();
+	return poll(fds, count, timeout_ms);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC */
+/* A thread of a library waits where it would spin.
+ *
+ * The program has poll() itself, in place of libc's, for its libraries too. It is libc's, but in a
+ * thread that is known to spin a poll without waiting that follows on two others without an event
+ * waits for a millisecond. So nothing comes late: an event ends it at once. */
+#ifndef EVPIPE_SPIN_H
+#define EVPIPE_SPIN_H
+
+/* The calling thread spins no more. */
+void spin_end(void);
+
+#endif
