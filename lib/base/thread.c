@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: ISC */
+#define _GNU_SOURCE
 #include "base/thread.h"
 
+#include "base/wake.h"
+
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 
 /* Else it is the C library that chooses: 8 MiB, or 128 KiB, which are few for a resolver. */
@@ -20,4 +24,17 @@ bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	return !errno;
+}
+
+bool thread_join(pthread_t thread, int limit_ms)
+{
+	int64_t until = wake_now_ms() + limit_ms;
+	int pause_ms = 0;
+
+	while (pthread_tryjoin_np(thread, NULL)) {
+		if (wake_now_ms() >= until)
+			return false;
+		poll(NULL, 0, pause_ms < 5 ? ++pause_ms : pause_ms);
+	}
+	return true;
 }

@@ -7,6 +7,7 @@
 #include "kafka/kafka-parts.h"
 
 #include "base/msg.h"
+#include "base/thread.h"
 #include "base/wake.h"
 #include "kafka/login.h"
 #include "kafka/tls-conf.h"
@@ -20,11 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 /* librdkafka 2.0.2 waits for ever for partitions of a topic that was deleted meanwhile. */
-enum { STOP_S = 2, TICK_MS = 1000 };
+enum { STOP_MS = 2000, TICK_MS = 1000 };
 
 /* Of group.protocol=consumer (KIP-848); librdkafka has it from 2.4 on. */
 #define UNRELEASED_INSTANCE_ID ((rd_kafka_resp_err_t)111)
@@ -392,14 +392,11 @@ static void *destroy(void *rk)
 
 void kafka_stop(struct kafka *k)
 {
-	struct timespec until;
 	pthread_t thread;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_S;
 	if (pthread_create(&thread, NULL, destroy, k->rk)) {
 		destroy(k->rk);
-	} else if (pthread_timedjoin_np(thread, NULL, &until)) {
+	} else if (!thread_join(thread, STOP_MS)) {
 		msg_info("librdkafka does not end; leaving it");
 		return;
 	}

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* DESIGN: as in kafka/listing: while the call is out its thread owns `error`, and what fn reads;
  * `answered` hands them back. */
-#define _GNU_SOURCE
 #include "kwrite/call.h"
 
 #include "base/thread.h"
 
-#include <time.h>
 #include <unistd.h>
 
 static void *run(void *call)
@@ -52,11 +50,7 @@ bool call_take(struct call *c)
 
 bool call_wait(struct call *c, int limit_ms)
 {
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += limit_ms / 1000;
-	if (c->has_thread && pthread_timedjoin_np(c->thread, NULL, &until) == 0)
+	if (c->has_thread && thread_join(c->thread, limit_ms))
 		c->has_thread = false;
 	return call_take(c);
 }
