@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Longer and longer: what is due within the wait is late by as much. */
-enum { EMPTY_MAX = 2, WAIT_US = 50, WAIT_STEP_US = 10, WAIT_MAX_US = 1000 };
+enum { EMPTY_MAX = 2, WAIT_US = 200, WAIT_STEP_US = 100, WAIT_MAX_US = 1000 };
 
 static _Thread_local bool may_spin;
 static _Thread_local unsigned empty; /* polls without waiting and without an event, in a row */

@@ -3,8 +3,8 @@
  *
  * The program has poll() itself, in place of libc's, for its libraries too. It is libc's, but in a
  * thread that is known to spin a poll without waiting that follows on two others without an event
- * waits: 50 us, and longer each time, up to a millisecond. An event ends the wait at once; what the
- * thread had to do at a time is late by it. */
+ * waits: 200 us, and longer each time, up to a millisecond. An event ends the wait at once; what
+ * the thread had to do at a certain time is late by the rest of it. */
 #ifndef EVPIPE_SPIN_H
 #define EVPIPE_SPIN_H
 

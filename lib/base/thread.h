@@ -9,8 +9,8 @@
 /* Runs run(@arg) in a thread, which the caller joins or detaches. false: the system gives none, and
  * nothing was run; errno says why. */
 bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
-/* Waits for the thread's end, which it then has joined; false: not within @limit_ms. A clock that is
- * set meanwhile does not count: that of pthread_timedjoin_np is the wall's. */
+/* Waits for the thread's end, and joins it. false: it has not ended within @limit_ms. Unlike
+ * pthread_timedjoin_np it does not go by the wall's clock, which may be set meanwhile. */
 bool thread_join(pthread_t thread, int limit_ms);
 
 #endif
