@@ -93,6 +93,15 @@ of() {
 		grep -F "\"$topic\"" | cmp - ours
 }
 
+# Kafka leaves out of its list what the user may not DESCRIBE, and does not say so.
+@test "-L: where no topic is named it is said why that may be" {
+	kmock_start
+	run -0 kcheck -L
+	[ "${lines[3]}" = 'no topic (Kafka names those alone that the user may DESCRIBE)' ]
+	run -0 kcheck
+	[[ $output != *"no topic"* ]]
+}
+
 @test "-g: state, members, positions, lag" {
 	topic=$(new_topic 2) group=$(unique g)
 	seq 10 | kproduce "$topic" -p 0

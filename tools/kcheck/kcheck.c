@@ -237,6 +237,8 @@ static void print(void)
 	for (int i = 0; i < opt.groups->count; i++)
 		show_group(&k.show, &k.out.b, &k.groups[i]);
 	each_verdict(put_verdict, &good);
+	if (good && opt.list->count && !k.topics.count)
+		show_no_topic(&k.show, &k.out.b);
 	if (good)
 		show_good(&k.show, &k.out.b);
 }

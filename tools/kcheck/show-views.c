@@ -107,6 +107,12 @@ static void topic_json(struct buf *b, const struct view_topic *t, bool asked_tim
 	buf_puts(b, "]}\n");
 }
 
+void show_no_topic(const struct show *s, struct buf *b)
+{
+	if (!s->json)
+		buf_puts(b, "no topic (Kafka names those alone that the user may DESCRIBE)\n");
+}
+
 void show_topic(const struct show *s, struct buf *b, const struct view_topic *t, bool asked_time)
 {
 	if (s->json) {

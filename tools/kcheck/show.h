@@ -18,6 +18,8 @@ bool show_verdict(const struct show *s, struct buf *b, const struct check_verdic
 /* The last line, when all are good. Nothing as JSON, where the lines have the verdicts; this and
  * the last. */
 void show_good(const struct show *s, struct buf *b);
+/* The list of topics is empty. */
+void show_no_topic(const struct show *s, struct buf *b);
 
 /* Appends the cluster and its brokers. */
 void show_cluster(const struct show *s, struct buf *b, const struct check *c);
