@@ -730,8 +730,8 @@ looks_again() {
 	: >seen
 	for n in 1 2 3 4 5 6 7 8; do
 		add s $((n * 2500 - 2499)) $((n * 2500))
-		spawn unit evpipe rsub -s s -g g -n c --window 500 '|' cat '|' "$ROOT/examples/sinks/appender" seen
 		before=$(wc -l <seen)
+		spawn unit evpipe rsub -s s -g g -n c --window 500 '|' cat '|' "$ROOT/examples/sinks/appender" seen
 		wait_for "[ \$(wc -l <seen) -gt $before ]"
 		member=$((n % 3))
 		pid=$(pgrep -P "$(pid_of unit)" | sed -n $((member + 1))p)
