@@ -95,6 +95,14 @@ member_of() {
 	pgrep -P "$1" -x "$2"
 }
 
+# restart SERVICE: stops it, and waits until it runs anew. s6-svc -wR waits for ever when its s6 is told of both at once.
+restart() {
+	local pid
+	pid=$(s6-svstat -o pid "$1")
+	s6-svc -r "$1"
+	wait_for "[ \"\$(s6-svstat -o pid $1)\" != $pid ] && [ \"\$(s6-svstat -o up,ready $1)\" = 'true true' ]"
+}
+
 @test "s6: up, down, upgraded and killed under load: nothing is lost" {
 	services
 	spawn s6 s6-svscan u/s6
@@ -105,7 +113,7 @@ member_of() {
 	# An upgrade: new programs, and an orderly stop and start.
 	upgrade
 	for service in bridge revbridge copy; do
-		s6-svc -wR -r u/s6/$service
+		restart "u/s6/$service"
 	done
 	s6-svc -wD -d u/s6/revbridge
 	[ "$(s6-svstat -o exitcode u/s6/revbridge)" = 0 ]
