@@ -20,7 +20,7 @@ void spin_end(void)
 	may_spin = true;
 }
 
-/* What is asked for, in vain, without waiting. */
+/* In place of a poll that would find nothing once more. */
 static int wait_instead(struct pollfd *fds, nfds_t count)
 {
 	long us = WAIT_US + (long)(empty - EMPTY_MAX) * WAIT_STEP_US;

@@ -29,12 +29,11 @@ bool thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 bool thread_join(pthread_t thread, int limit_ms)
 {
 	int64_t until = wake_now_ms() + limit_ms;
-	int pause_ms = 0;
 
 	while (pthread_tryjoin_np(thread, NULL)) {
 		if (wake_now_ms() >= until)
 			return false;
-		poll(NULL, 0, pause_ms < 5 ? ++pause_ms : pause_ms);
+		poll(NULL, 0, 1);
 	}
 	return true;
 }

@@ -75,10 +75,10 @@ static rd_kafka_resp_err_t on_response(rd_kafka_t *rk, int fd, const char *broke
 	return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-/* An idempotent producer has one batch of a partition on its way, or five messages. While there is
- * more to send, the thread that sends it polls without waiting until the answer is there (2.0.2 to
- * 2.15.1: rd_kafka_toppar_producer_serve asks to be woken at once, and then returns for what is on
- * its way): a frozen broker costs a core, and one that is far away a part of it.
+/* An idempotent producer has one batch of a partition on its way (of batches of one message, five).
+ * While there is more to send, the thread that sends it polls without waiting until the answer is
+ * there (2.0.2 to 2.15.1: rd_kafka_toppar_producer_serve asks to be woken at once, and then returns
+ * for what is on its way): a frozen broker costs a core, and one that is far away a part of it.
  *
  * librdkafka makes a pipe to wake the thread of each broker, and without one, which it does not say
  * (2.0.2), the thread looks for work once a second. */

@@ -73,7 +73,9 @@ calls() {
 	[ "$status" -eq 0 ]
 	[ "$(tail -n 1 sub.out)" = 2 ]
 	# The old primary is one for ten seconds more, and its links are well: not they are why.
-	grep -q "lost redis at 127.0.0.1:$REDIS_PORT: the sentinels name 127.0.0.1:$(port_of r1) as the primary" pub.err
+	for name in pub sub; do
+		grep -q "lost redis at 127.0.0.1:$REDIS_PORT: the sentinels name 127.0.0.1:$(port_of r1) as the primary" $name.err
+	done
 	grep -q 'gap: ' sub.err
 	# Sentinels that ran late may have gone back and forth.
 	wait_for '[ "$(counter ms gaps_total)" -eq "$(grep -c "gap: " sub.err)" ]'

@@ -95,7 +95,8 @@ member_of() {
 	pgrep -P "$1" -x "$2"
 }
 
-# restart SERVICE: stops it, and waits until it runs anew. s6-svc -wR waits for ever when its s6 is told of both at once.
+# restart SERVICE: stops it, and waits until it runs anew. On a busy machine s6-svc -wR was seen to wait for ever, by reading
+# since it had heard of the end and of the start at once.
 restart() {
 	local pid
 	pid=$(s6-svstat -o pid "$1")
